@@ -1,0 +1,118 @@
+"""The configuration plane: the ODB below it, the node's live view of it above."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface
+
+from zatotx.schema.snapshot import Actor, Changes, Operation, Snapshot
+
+
+class NodeRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A server of the cluster, as its ODB row says."""
+
+    id: int
+    name: str
+    host: str = ''
+    bind_host: str = ''
+    bind_port: int = 0
+    up_status: str = ''  # 'running', 'clean-down' (Zato's)
+    seen_at: float = 0.0  # unix time of its last sign of life
+    applied_revision: int = 0
+    pid: int = 0
+    last_join_status: str = 'accepted'
+
+
+class FileVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """One kept version of one deployed file or package."""
+
+    id: int
+    file: str  # 'crm.py', or 'crm' for a package
+    number: int  # 1, 2, 3 … per file
+    form: str  # 'module' or 'package' (content = zip)
+    sha256: str
+    created: float  # unix time
+    by: str
+    active: bool
+    services: tuple[str, ...] = ()  # names found in it when it was checked
+    revision: int = 0  # the cluster's revision that made it active
+
+
+class HistoryRow(msgspec.Struct, frozen=True, kw_only=True):
+    revision: int
+    at: float
+    who: str
+    source: str
+    action: str
+    type: str
+    name: str
+    old: dict[str, object]  # secrets masked
+    new: dict[str, object]
+
+
+class IConfigStore(Interface):
+    """The ODB's side. Every method returns a Deferred that fails with ServiceUnavailable or Timeout where the
+    database is away, within its own deadline; nothing runs in the reactor's thread."""
+
+    def revision() -> Deferred[int]:
+        """The cluster's revision now: raised by every write, in the same transaction."""
+
+    def changes(since: int) -> Deferred[Changes]:
+        """What changed after that revision; `changes(0)` = everything."""
+
+    def write(operations: Sequence[Operation], actor: Actor) -> Deferred[int]:
+        """All of it or nothing; the new revision. Raises Conflict (409) naming a name that is taken or an object
+        that is still referred to, NotFound for an unknown id."""
+
+    def history(limit: int = 100) -> Deferred[list[HistoryRow]]:
+        """Newest first."""
+
+    def add_version(
+        file: str, form: str, content: bytes, services: Sequence[str], actor: Actor
+    ) -> Deferred[FileVersion]:
+        """Store the version and make it the active one, in one transaction that raises the revision; service rows
+        follow. Keeps 20 versions a file. The same content as the active version's adds none and gives that one.
+        Raises Conflict where a service name belongs to another file."""
+
+    def activate_version(file: str, number: int | None, actor: Actor) -> Deferred[FileVersion]:
+        """Roll back: to `number`, or to the one before the active. Raises NotFound naming what there is."""
+
+    def versions(file: str | None = None) -> Deferred[list[FileVersion]]:
+        """All kept versions, by file and number."""
+
+    def version_content(version_id: int) -> Deferred[bytes]:
+        """What was stored. Raises NotFound."""
+
+    def register_node(name: str, host: str, port: int, pid: int) -> Deferred[NodeRow]:
+        """This node is up now."""
+
+    def beat(node_id: int, applied_revision: int, verdicts: dict[int, str]) -> Deferred[int]:
+        """A sign of life with what the node runs; `verdicts` = version id -> '' (runs) or why it was refused.
+        Raises no revision; gives the cluster's revision, so that one trip does for both."""
+
+    def node_down(node_id: int) -> Deferred[None]:
+        """A clean stop."""
+
+    def nodes() -> Deferred[list[NodeRow]]:
+        """All servers of the cluster, by name."""
+
+    def version_verdicts(version_id: int) -> Deferred[dict[str, str]]:
+        """Node name -> its verdict on that version."""
+
+    def close() -> Deferred[None]:
+        """Finish what is under way, close connections and threads."""
+
+
+class IConfig(Interface):
+    """A node's live configuration."""
+
+    snapshot: Snapshot = Attribute('What is in force on this node')
+
+    def change(operations: Sequence[Operation], actor: Actor) -> Deferred[int]:
+        """Write, then have it in force on this node and announced to the others; fires with the revision."""
+
+    def everywhere(revision: int, timeout: float = 10.0) -> Deferred[list[str]]:
+        """Fires when every living node runs this revision: the names of those that did not in time."""

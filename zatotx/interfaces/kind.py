@@ -1,0 +1,75 @@
+"""A kind: one protocol in one folder under zatotx/plugins/, found by getPlugins, never imported by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from twisted.plugin import IPlugin
+from zope.interface import Attribute, Interface, implementer
+
+from zatotx.interfaces.exchange import IExchange
+from zatotx.schema.meta import ObjectType
+from zatotx.schema.snapshot import Snapshot
+
+SERVER, CONNECTOR = 'server', 'connector'
+
+
+class IChannel(Interface):
+    """The listening or fetching side of a kind in one node."""
+
+    def start(exchange: IExchange) -> Deferred[None]:
+        """Begin to take work for the exchange. Fails with a sentence where it cannot (address in use …)."""
+
+    def apply(snapshot: Snapshot) -> Deferred[None]:
+        """Take over a new configuration: built beside, swapped whole. Fires when it is in force."""
+
+    def drain() -> None:
+        """Take no new work from now on; what runs goes on."""
+
+    def stop() -> Deferred[None]:
+        """Fires when the last answer is out, or the grace period ended what was left."""
+
+
+class ILineSink(Interface):
+    """Takes whole lines from the hot path; writes them later, in one write a reactor turn. Never raises."""
+
+    def line(text: str) -> None:
+        """Add one line, without its end."""
+
+
+@frozen(kw_only=True)
+class KindContext:
+    """What a node lends to a kind."""
+
+    reactor: Any  # IReactorTime, IReactorTCP, IReactorThreads …
+    settings: dict[str, Any]  # the kind's section of server.toml
+    lines: Callable[[str], ILineSink]  # an ILineSink by the name of its file in logs/
+    work_dir: str  # a directory of the node's own for temporary files
+    offload: Callable[..., Deferred[Any]]  # (function, *args): run in the node's worker threads
+
+
+class IConnectorKind(IPlugin):
+    """What getPlugins finds."""
+
+    name: str = Attribute('Short and stable: "http", "amqp" …')
+    title: str = Attribute('For people')
+
+
+@implementer(IConnectorKind)
+@frozen(kw_only=True)
+class ConnectorKind:
+    """The plugin object of a kind's `__init__.py`. Names its parts by dotted path, so that finding kinds loads none."""
+
+    name: str
+    title: str
+    runs_in: str  # SERVER or CONNECTOR
+    channel: str = ''  # 'package.module:factory', called with (KindContext) -> IChannel
+    schema: str = ''  # 'package.module:OBJECT_TYPES', a sequence of ObjectType
+    needs: Sequence[str] = ()  # modules of optional libraries; one missing disables the kind
+    install: str = ''  # what to say then, e.g. 'pip install zatotx[ibm-mq]'
+
+
+__all__ = ['CONNECTOR', 'SERVER', 'ConnectorKind', 'IChannel', 'IConnectorKind', 'ILineSink', 'KindContext', 'ObjectType']

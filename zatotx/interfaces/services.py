@@ -1,0 +1,39 @@
+"""Services as the exchange and the node see them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zope.interface import Attribute, Interface
+
+from zatotx.model.message import Inbound, Outcome
+
+
+class IServiceEntry(Interface):
+    """One service of one version of one file: what is looked up once and kept for the whole request."""
+
+    name: str = Attribute('Unique in the cluster')
+    cls: type = Attribute('The Service subclass')
+    is_internal: bool = Attribute('One of zato.*')
+    stats: Any = Attribute('zatotx.metrics.slots.ServiceSlots: plain counters of this service, kept across versions')
+
+
+class IServices(Interface):
+    """An immutable map of all services at one moment. A request holds one from start to end, so it sees one version
+    of every file, through self.invoke too."""
+
+    def get(name: str) -> IServiceEntry | None:
+        """The service of that name, or None."""
+
+
+class IServiceStore(Interface):
+    """Holds the current IServices and swaps it whole."""
+
+    current: IServices = Attribute('What new requests get')
+
+
+class IInvoker(Interface):
+    """Runs one service."""
+
+    async def invoke(entry: IServiceEntry, services: IServices, inbound: Inbound, payload: Any) -> Outcome:
+        """Input, hooks and handle. Raises what handle raised, BadInput for bad input."""

@@ -1,0 +1,1 @@
+"""Messages, principals and faults: the values every floor speaks of. No Twisted, no I/O."""

@@ -1,0 +1,137 @@
+"""What travels: an Inbound (request, message or job run) on its way in, a Reply on its way out.
+
+Both are plain slotted objects, made once a request on the hot path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """Who is calling: the security definition that admitted the request."""
+
+    name: str
+    username: str = ''
+    kind: str = 'anonymous'
+    claims: Mapping[str, Any] = {}
+
+
+ANONYMOUS = Principal('anonymous')
+
+
+class ChannelSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What the exchange must know of the channel that brought a message, whatever its protocol."""
+
+    name: str
+    kind: str  # Zato's constant: 'http-soap', 'amqp', 'zmq', 'scheduler', 'invoke' …
+    service: str  # '' where the message itself names it (Inbound.service)
+    data_format: str = ''  # '' = raw bytes; 'json', 'form', later 'xml'
+    security: str | None = None  # name of a security definition; None = open
+    timeout: float = 60.0  # seconds
+    internal_only: bool = False  # a door that leads to zato.* services only
+    always_open: bool = False  # served while the node starts or drains, not counted as in flight
+    params_pri: str = 'channel-params-over-msg'
+    merge_url_params: bool = True
+
+
+class Body(Protocol):
+    """A request body that did not stay in memory: a spooled file, closed when the exchange is over."""
+
+    size: int
+
+    def read(self) -> bytes: ...
+    def close(self) -> None: ...
+
+
+class HTTPView:
+    """The HTTP side of a request, as `self.request.http` builds on it."""
+
+    __slots__ = ('headers', 'method', 'params', 'path', 'peer', 'query', 'target', 'version')
+
+    def __init__(
+        self,
+        method: str,
+        target: bytes,
+        path: str,
+        query: bytes,
+        headers: Mapping[bytes, bytes],
+        params: Mapping[str, str],
+        peer: str,
+        version: tuple[int, int] = (1, 1),
+    ) -> None:
+        self.method = method
+        self.target = target  # as sent
+        self.path = path  # percent-decoded
+        self.query = query  # raw, without '?'
+        self.headers = headers  # lower-case names; repeated fields joined by ', '
+        self.params = params  # what the channel's pattern captured
+        self.peer = peer  # the client's address
+        self.version = version
+
+
+class Inbound:
+    """One message on its way to a service."""
+
+    __slots__ = ('body', 'channel', 'cid', 'deadline', 'headers', 'http', 'principal', 'service', 'trace')
+
+    def __init__(
+        self,
+        cid: str,
+        channel: ChannelSpec,
+        service: str,
+        headers: Mapping[bytes, bytes],
+        body: bytes | Body,
+        deadline: float,
+        http: HTTPView | None = None,
+        trace: str = '',
+    ) -> None:
+        self.cid = cid
+        self.channel = channel
+        self.service = service
+        self.headers = headers
+        self.body = body
+        self.deadline = deadline  # seconds on the reactor's clock
+        self.http = http
+        self.trace = trace  # W3C traceparent to continue, or ''
+        self.principal: Principal | None = None  # set by the guard; None = not checked yet
+
+
+class Reply:
+    """The answer to an Inbound, before any protocol has framed it."""
+
+    __slots__ = ('body', 'content_type', 'error', 'headers', 'status', 'stream')
+
+    def __init__(
+        self,
+        status: int,
+        body: bytes,
+        content_type: bytes,
+        headers: list[tuple[bytes, bytes]] | tuple[tuple[bytes, bytes], ...] = (),
+        stream: AsyncIterator[bytes] | None = None,
+        error: BaseException | None = None,
+    ) -> None:
+        self.status = status
+        self.body = body
+        self.content_type = content_type  # b'' = none
+        self.headers = headers
+        self.stream = stream  # where set, it is the body
+        self.error = error  # why the exchange failed: message kinds nack by it
+
+
+class Outcome:
+    """What a service made of a request, before a codec has written it."""
+
+    __slots__ = ('content_type', 'element', 'headers', 'internal', 'status', 'stream', 'value')
+
+    def __init__(self, value: Any, *, element: str = '', status: int = 200, internal: bool = False) -> None:
+        self.value = value  # str and bytes go out unchanged; anything else through the codec
+        self.element = element  # classic SimpleIO's response_elem around it, or ''
+        self.status = status
+        self.internal = internal  # zato.* services carry zato_env beside the element
+        self.content_type = ''  # set by the service, overrides the codec's
+        self.headers: Mapping[str, str] = {}
+        self.stream: AsyncIterator[bytes] | None = None

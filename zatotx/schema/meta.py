@@ -1,0 +1,53 @@
+"""How an object type describes itself. Everything else is derived from this and the Struct's annotations:
+ODB storage, validation, zato.* services, enmasse, CLI help, the docs table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Meta
+
+
+class ZatoApi(msgspec.Struct, frozen=True, kw_only=True):
+    """The Zato face of an object type: `zato.<prefix>.<action>` and its field names (feature map 8.8)."""
+
+    prefix: str  # 'security.basic-auth'
+    actions: tuple[str, ...] = ('create', 'edit', 'delete', 'get-list')
+    fixed: Mapping[str, str] = {}  # request fields that choose among types of one prefix: connection, transport
+    names: Mapping[str, str] = {}  # our field -> Zato's, where they differ: {'security': 'security_id'}
+    extra_out: tuple[str, ...] = ()  # Zato's answer fields that we have no field for: answered as ''
+
+
+class ObjectType(msgspec.Struct, frozen=True, kw_only=True):
+    """One type of configuration object."""
+
+    key: str  # stable key of storage: 'basic_auth', 'channel_rest'
+    struct: type[Any]  # its msgspec.Struct; must have a field `name: str`
+    section: str  # enmasse key: 'security', 'channel_rest'
+    tag: str = ''  # the value of `type:` in an enmasse section that several types share
+    title: str = ''  # for people: 'REST channel'
+    zato: ZatoApi | None = None
+
+
+def field(
+    description: str,
+    *,
+    secret: str = '',
+    ref: str = '',
+    choices: tuple[str, ...] = (),
+    **bounds: Any,
+) -> Meta:
+    """Metadata of one field, for `Annotated[type, field(...)]`.
+
+    `secret`: 'encrypted' (Fernet, can be read back) or 'hashed' (argon2id, can only be verified).
+    `ref`: the enmasse section the value names an object of ('security', 'service').
+    `choices`: the only values allowed. `bounds`: msgspec.Meta's ge, le, min_length, max_length, pattern …
+    """
+    return Meta(
+        description=description,
+        extra={'secret': secret, 'ref': ref, 'choices': choices},
+        **bounds,
+    )
