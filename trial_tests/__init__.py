@@ -1,0 +1,1 @@
+"""The tests, run under trial. `support/` holds what starts real servers for them."""
