@@ -1,0 +1,42 @@
+"""The only place where an exception becomes a reply."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import CancelledError
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from zatotx.interfaces.exchange import ICodec
+from zatotx.model.faults import Fault, InternalServerError, Timeout
+from zatotx.model.message import Inbound, Reply
+
+
+class FaultReplies:
+    """Replies to exceptions. A Fault's own text reaches the caller; of anything else the caller sees the cid and a
+    constant sentence, and the log the traceback, once."""
+
+    _log = Logger()
+
+    def reply(self, error: BaseException, inbound: Inbound, codec: ICodec) -> Reply:
+        """The answer that tells the caller of `error`. Never raises."""
+        fault = error if isinstance(error, Fault) else self._unexpected(error, inbound)
+        body = codec.fault(inbound.cid, fault.status, fault.details)
+        return Reply(fault.status, body, codec.content_type, fault.headers, error=error)
+
+    def expired(self, inbound: Inbound, codec: ICodec) -> Reply:
+        """The answer where the deadline passed while the service was still running."""
+        self._log.warn('{cid}: service {service!r} was still running when its deadline passed', **_names(inbound))
+        return self.reply(Timeout(inbound.cid), inbound, codec)
+
+    def _unexpected(self, error: BaseException, inbound: Inbound) -> Fault:
+        if isinstance(error, CancelledError):
+            self._log.warn('{cid}: service {service!r} gave up: something it waited for was cancelled',
+                           **_names(inbound))
+        else:
+            self._log.failure('{cid}: service {service!r} failed: {what}', Failure(error),
+                              what=f'{type(error).__name__}: {error}', **_names(inbound))
+        return InternalServerError(inbound.cid)
+
+
+def _names(inbound: Inbound) -> dict[str, str]:
+    return {'cid': inbound.cid, 'service': inbound.service, 'channel': inbound.channel.name}

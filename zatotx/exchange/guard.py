@@ -1,0 +1,52 @@
+"""Who may use a channel: the security definitions in force, one check object each."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+
+from zope.interface import implementer
+
+from zatotx.interfaces.exchange import IGuard
+from zatotx.model.faults import Unauthorized
+from zatotx.model.message import ANONYMOUS, Inbound, Principal
+from zatotx.schema.snapshot import Snapshot, Stored
+
+
+class Check(Protocol):
+    """One security definition, ready to check requests."""
+
+    def check(self, inbound: Inbound) -> Principal | Awaitable[Principal]: ...
+
+
+@implementer(IGuard)
+class Guard:
+    """Keeps a check for every security definition, and drops it, with all it remembers, when the definition changes.
+
+    `makers`: type of definition ('basic_auth') -> what makes its check.
+    """
+
+    def __init__(self, makers: Mapping[str, Callable[[Stored], Check]]) -> None:
+        self._makers = makers
+        self._checks: dict[str, tuple[Stored, Check]] = {}
+
+    def check(self, inbound: Inbound) -> Principal | Awaitable[Principal]:
+        name = inbound.channel.security
+        if name is None:
+            return ANONYMOUS
+        known = self._checks.get(name)
+        if known is None:  # the definition is gone or switched off: nobody gets in
+            raise Unauthorized(inbound.cid)
+        return known[1].check(inbound)
+
+    def apply(self, snapshot: Snapshot) -> None:
+        """Take over the definitions of a snapshot: unchanged ones keep what they know of verified credentials."""
+        before = self._checks
+        checks = {}
+        for stored in snapshot.of(*self._makers):
+            known = before.get(stored.name)
+            if known is not None and known[0] == stored:
+                checks[stored.name] = known
+            elif stored.value.is_active:
+                checks[stored.name] = (stored, self._makers[stored.type](stored))
+        self._checks = checks
