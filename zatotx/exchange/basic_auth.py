@@ -81,7 +81,7 @@ class BasicAuthCheck:
         self._verifier = verifier
         self._username = definition.username.encode('utf-8')
         self._hashed = definition.password or ''
-        self._challenge = f'Basic realm="{realm}", charset="UTF-8"'
+        self._challenge = f'Basic realm="{realm}"'
         self._principal = Principal(stored.name, definition.username, 'basic_auth')
         self._known: dict[bytes, None] = {}
 

@@ -147,3 +147,7 @@ class Inactive(NotFound):
 
 # Zato's name for the same root, as its services import it.
 HTTPException = Fault
+
+
+class StartError(Exception):
+    """A component cannot start: one sentence for the person who started it, naming what, where and what to do."""
