@@ -35,7 +35,7 @@ def find_kinds(package: Any = None) -> list[FoundKind]:
     """All kinds, by name. One whose optional library is missing is there, disabled, with a sentence what to install."""
     if package is None:
         package = import_module('zatotx.plugins')
-    kinds: Iterable[ConnectorKind] = getPlugins(IConnectorKind, package)
+    kinds: list[Any] = list(getPlugins(IConnectorKind, package))
     return [FoundKind(kind=kind, why=_missing(kind)) for kind in sorted(kinds, key=lambda kind: kind.name)]
 
 

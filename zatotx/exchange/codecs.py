@@ -78,11 +78,8 @@ class Codecs:
 
 
 def _brings_body(inbound: Inbound) -> bool:
+    """Whether a body must be there: the method has one, and the URL carries no input in its stead."""
     http = inbound.http
-    return (
-        http is not None
-        and not inbound.channel.always_open
-        and not http.query
-        and not http.params
-        and http.method in _BODY_METHODS
-    )
+    if http is None or inbound.channel.door:
+        return False
+    return http.method in _BODY_METHODS and not http.query and not http.params

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from twisted.internet.defer import CancelledError
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from zatotx.interfaces.exchange import ICodec
@@ -33,7 +33,8 @@ class FaultReplies:
             self._log.warn('{cid}: service {service!r} gave up: something it waited for was cancelled',
                            **_names(inbound))
         else:
-            self._log.failure('{cid}: service {service!r} failed: {what}', Failure(error),
+            failure = Failure(error)  # type: ignore[no-untyped-call]
+            self._log.failure('{cid}: service {service!r} failed: {what}', failure, LogLevel.error,
                               what=f'{type(error).__name__}: {error}', **_names(inbound))
         return InternalServerError(inbound.cid)
 

@@ -44,7 +44,7 @@ class Pipeline:
             services = self.store.current
             entry = self._find(services, inbound)
             body = inbound.body
-            if type(body) is not bytes:  # spooled: read back off the reactor
+            if not isinstance(body, bytes):  # spooled: read back off the reactor
                 inbound.body = await self.offload(body.read)
             payload = codec.decode(inbound)
             outcome = await self.invoker.invoke(entry, services, inbound, payload)

@@ -127,7 +127,8 @@ def _resumed(coroutine: Coroutine[Any, Any, Any], waiting: Any) -> Generator[Any
             coroutine.close()
             raise
         except BaseException as error:
-            step, value = coroutine.throw, error
+            step: Callable[[Any], Any] = coroutine.throw
+            value: Any = error
         else:
             step, value = coroutine.send, result
         try:

@@ -72,4 +72,6 @@ class ConnectorKind:
     install: str = ''  # what to say then, e.g. 'pip install zatotx[ibm-mq]'
 
 
-__all__ = ['CONNECTOR', 'SERVER', 'ConnectorKind', 'IChannel', 'IConnectorKind', 'ILineSink', 'KindContext', 'ObjectType']
+__all__ = [
+    'CONNECTOR', 'SERVER', 'ConnectorKind', 'IChannel', 'IConnectorKind', 'ILineSink', 'KindContext', 'ObjectType',
+]

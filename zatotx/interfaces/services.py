@@ -15,6 +15,7 @@ class IServiceEntry(Interface):
     name: str = Attribute('Unique in the cluster')
     cls: type = Attribute('The Service subclass')
     is_internal: bool = Attribute('One of zato.*')
+    is_active: bool = Attribute('Switched on')
     stats: Any = Attribute('zatotx.metrics.slots.ServiceSlots: plain counters of this service, kept across versions')
 
 

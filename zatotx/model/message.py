@@ -33,6 +33,7 @@ class ChannelSpec(msgspec.Struct, frozen=True, kw_only=True):
     security: str | None = None  # name of a security definition; None = open
     timeout: float = 60.0  # seconds
     internal_only: bool = False  # a door that leads to zato.* services only
+    door: bool = False  # one of the broker's own doors: takes any method, with or without a body
     always_open: bool = False  # served while the node starts or drains, not counted as in flight
     params_pri: str = 'channel-params-over-msg'
     merge_url_params: bool = True

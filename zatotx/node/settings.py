@@ -19,12 +19,12 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pass
 
 
-class Main(_Section):
+class Main(_Section, frozen=True, kw_only=True):
     name: Annotated[str, Meta(min_length=1)]
     cluster: Annotated[str, Meta(min_length=1)]
 
 
-class Http(_Section):
+class Http(_Section, frozen=True, kw_only=True):
     """Limits and deadlines of the HTTP engine; seconds and bytes."""
 
     listen: list[str] = ['tcp:port=17010:interface=127.0.0.1']
@@ -40,29 +40,29 @@ class Http(_Section):
     spool_above: _Count = 1024 * 1024
 
 
-class Odb(_Section):
+class Odb(_Section, frozen=True, kw_only=True):
     url: Annotated[str, Meta(min_length=1)]
 
 
-class Kvdb(_Section):
+class Kvdb(_Section, frozen=True, kw_only=True):
     url: Annotated[str, Meta(min_length=1)]
     timeout: _Seconds = 5
 
 
-class Threads(_Section):
+class Threads(_Section, frozen=True, kw_only=True):
     services: _Count = 20  # `def` services at the same time
     workers: _Count = 4  # hashing, imports, spooling
 
 
-class HotDeploy(_Section):
+class HotDeploy(_Section, frozen=True, kw_only=True):
     pickup_dir: str = 'pickup/incoming/services'
 
 
-class Log(_Section):
+class Log(_Section, frozen=True, kw_only=True):
     level: str = 'info'
 
 
-class Shutdown(_Section):
+class Shutdown(_Section, frozen=True, kw_only=True):
     grace: Annotated[float, Meta(ge=0, le=3600)] = 10
 
 

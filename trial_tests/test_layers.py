@@ -1,0 +1,73 @@
+"""The floors of the house are contracts in setup.cfg; here each is shown to bite."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+ROOT = Path(__file__).resolve().parent.parent
+LINTER = 'from importlinter.cli import lint_imports_command; lint_imports_command()'
+
+
+class ContractTests(SynchronousTestCase):
+    def lint(self, module: str = '', statement: str = '') -> tuple[int, str]:
+        """Run the contracts on a copy of the house, with one statement added to one module."""
+        copy = Path(self.mktemp())
+        shutil.copytree(ROOT / 'zatotx', copy / 'zatotx', ignore=shutil.ignore_patterns('__pycache__', 'test'))
+        shutil.copy(ROOT / 'setup.cfg', copy / 'setup.cfg')
+        if module:
+            target = copy / module
+            target.write_text(f'{target.read_text("utf-8")}\n{statement}\n', 'utf-8')
+        done = subprocess.run(
+            [sys.executable, '-c', LINTER, '--no-cache', '--config', 'setup.cfg'],
+            cwd=copy, env={'PYTHONPATH': '.', 'PATH': '/usr/bin:/bin', 'COLUMNS': '200'},
+            capture_output=True, text=True, timeout=120, check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    def assert_bites(self, contract: str, module: str, statement: str) -> None:
+        code, said = self.lint(module, statement)
+        self.assertEqual(code, 1, said)
+        self.assertIn(f'{contract} BROKEN', said)
+
+    def test_the_house_as_it_stands_keeps_all_contracts(self) -> None:
+        """No module imports what its floor forbids."""
+        code, said = self.lint()
+        self.assertEqual(code, 0, said)
+
+    def test_a_lower_floor_cannot_import_a_higher_one(self) -> None:
+        """The exchange importing the node above it is refused."""
+        self.assert_bites('A floor imports only the floors below it', 'zatotx/exchange/faults.py',
+                          'import zatotx.node.settings')
+
+    def test_siblings_of_the_machinery_cannot_import_each_other(self) -> None:
+        """The parts of the machinery meet only through interfaces."""
+        self.assert_bites('A floor imports only the floors below it', 'zatotx/exchange/faults.py',
+                          'import zatotx.odb')
+
+    def test_a_kind_cannot_import_the_machinery(self) -> None:
+        """A kind is written against interfaces, so that a package elsewhere can ship one."""
+        self.assert_bites('A kind sees interfaces, rules, schema, wire and model, never the machinery or the processes',
+                          'zatotx/plugins/http/__init__.py', 'import zatotx.exchange.faults')
+
+    def test_nobody_imports_a_kind(self) -> None:
+        """A new protocol is one new folder: nothing else names it."""
+        self.assert_bites('Nobody names a kind: kinds are found, not imported', 'zatotx/node/settings.py',
+                          'import zatotx.plugins.http')
+
+    def test_decisions_do_not_know_twisted(self) -> None:
+        """Wire, model, rules and schema stay pure."""
+        self.assert_bites('The ground and the decisions do no I/O: no Twisted below the interfaces',
+                          'zatotx/model/cid.py', 'import twisted.internet.defer')
+
+    def test_only_the_odb_knows_sqlalchemy(self) -> None:
+        """No SQL outside odb/."""
+        self.assert_bites("SQLAlchemy and alembic are the ODB's alone", 'zatotx/node/settings.py', 'import sqlalchemy')
+
+    def test_only_kvdb_knows_txredisapi(self) -> None:
+        """No Redis client outside kvdb/."""
+        self.assert_bites("txredisapi is kvdb's alone", 'zatotx/node/settings.py', 'import txredisapi')
