@@ -1,0 +1,134 @@
+"""A broker to measure: a quickstart environment of its own, made and driven by the command line that users have."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from bench.load import Request as LoadRequest
+from bench.load import answer
+from bench.machine import SERVER_CORE, is_free, memory, pinned
+
+ZATOTX = str(Path(sys.executable).with_name('zatotx'))
+TWISTD = str(Path(sys.executable).with_name('twistd'))
+_PORTS = (17010, 17021, 11223, 20151, 8183)  # of a server, its FTP, the balancer and its agent, the admin
+_offsets = iter(range(12000, 40000, 100))  # no two environments of one run share one
+
+
+class CommandError(Exception):
+    """A command of the broker's own ended badly."""
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """What a command cost: seconds, and bytes at its peak."""
+
+    seconds: float
+    peak: int
+
+
+class Environment:
+    """One quickstart environment with one server."""
+
+    def __init__(self, path: Path, offset: int) -> None:
+        self.path = path
+        self.port = _PORTS[0] + offset
+
+    @property
+    def server(self) -> Path:
+        """The directory of its server."""
+        return self.path / 'server1'
+
+    def command(self, *args: str) -> Usage:
+        """Run `zatotx …` on the server's core. Raises CommandError with what it said."""
+        began = time.monotonic()
+        with tempfile.TemporaryFile() as said:
+            process = subprocess.Popen(
+                pinned(SERVER_CORE, [ZATOTX, *args]), stdin=subprocess.DEVNULL, stdout=said, stderr=said
+            )
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)  # reaped here, not by Popen
+            if process.returncode:
+                said.seek(0)
+                text = said.read().decode(errors='replace').strip()
+                raise CommandError(f'zatotx {" ".join(args)} ended with {process.returncode}: {text}')
+        return Usage(time.monotonic() - began, usage.ru_maxrss * 1024)
+
+    def start(self) -> None:
+        """Until every part answers."""
+        self.command('start', str(self.path))
+
+    def stop(self) -> None:
+        """Until every part is gone."""
+        self.command('stop', str(self.path))
+
+    def deploy(self, files: Sequence[Path]) -> None:
+        """Until the server runs them."""
+        self.command('hot-deploy', str(self.path), *map(str, files))
+
+    def enmasse(self, file: Path) -> Usage:
+        """Until what the file says is in force."""
+        return self.command('enmasse', str(self.path), '--import', '--input', str(file))
+
+    def credentials(self) -> dict[str, dict[str, object]]:
+        """What quickstart wrote for people to read."""
+        return tomllib.loads((self.path / 'credentials.toml').read_text())
+
+    def server_pid(self) -> int:
+        """The process of the server: the one whose command line names its directory and that holds most."""
+        found = [pid for pid in _pids() if str(self.server) in _command_line(pid)]
+        if not found:
+            raise CommandError(f'No process runs {self.server}')
+        return max(found, key=lambda pid: memory(pid).rss)
+
+    def wait_until_served(self, request: LoadRequest, *, seconds: float = 30.0) -> None:
+        """Until the server answers that request with 200. Raises TimeoutError."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if _status(self.port, request) == 200:
+                return
+            time.sleep(0.005)
+        raise TimeoutError(f'{request.path} was not served within {seconds:g} s')
+
+
+def _status(port: int, request: LoadRequest) -> int:
+    try:
+        return answer(port, request)[0]
+    except OSError:
+        return 0
+
+
+def _pids() -> list[int]:
+    return [int(entry.name) for entry in Path('/proc').iterdir() if entry.name.isdigit()]
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f'/proc/{pid}/cmdline').read_bytes().replace(b'\0', b' ').decode(errors='replace')
+    except OSError:
+        return ''
+
+
+@contextmanager
+def quickstart() -> Iterator[Environment]:
+    """A fresh environment, created and not yet started; stopped and removed at the end."""
+    offset = next(n for n in _offsets if all(is_free(port + n) for port in _PORTS))
+    with tempfile.TemporaryDirectory(prefix='zatotx-bench-') as folder:
+        environment = Environment(Path(folder, 'qs'), offset)
+        create = ['quickstart', 'create', str(environment.path), '--servers', '1']
+        environment.command(*create, '--port-offset', str(offset))
+        try:
+            yield environment
+        finally:
+            environment.stop()
+
+
+__all__ = ['TWISTD', 'CommandError', 'Environment', 'Usage', 'quickstart']

@@ -1,0 +1,138 @@
+"""The load: wrk on a core of its own, in a closed loop over keep-alive connections, its result as a value.
+
+wrk comes from the distribution (`apt-get install wrk`). A generator in Python would be slower than what it measures.
+"""
+
+from __future__ import annotations
+
+import http.client
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from bench.machine import LOAD_CORE, pinned
+
+CONNECTIONS = 64
+_DONE = """
+done = function(summary, latency, requests)
+  local e = summary.errors
+  io.write(string.format('\\n{"requests":%d,"micros":%d,"p50":%d,"p99":%d,"failed":%d}\\n',
+    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
+    e.connect + e.read + e.write + e.status + e.timeout))
+end
+"""
+
+
+_MANY = """
+local all, turn = {}, 0
+init = function(args)
+  for path in io.lines(file) do all[#all + 1] = wrk.format(nil, path) end
+end
+request = function()
+  turn = turn % #all + 1
+  return all[turn]
+end
+"""
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """One request of the load."""
+
+    path: str
+    method: str = 'POST'
+    body: str = ''
+    headers: dict[str, str] = {}
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What one run found; times in microseconds."""
+
+    requests: int
+    micros: int
+    p50: int
+    p99: int
+    failed: int
+
+    @property
+    def rate(self) -> float:
+        """Answers a second."""
+        return self.requests * 1e6 / self.micros
+
+
+class LoadError(Exception):
+    """A run with a failed answer measures nothing."""
+
+
+def check_tools() -> list[str]:
+    """What is missing here, a sentence each."""
+    wanted = {'wrk': 'apt-get install wrk', 'taskset': 'apt-get install util-linux'}
+    return [f'{tool} is not on PATH: {how}' for tool, how in wanted.items() if shutil.which(tool) is None]
+
+
+def answer(port: int, request: Request) -> tuple[int, bytes]:
+    """Send one request on a connection of its own: its status and body."""
+    connection = http.client.HTTPConnection('127.0.0.1', port, timeout=15)
+    try:
+        connection.request(request.method, request.path, body=request.body, headers=request.headers)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def run(
+    port: int,
+    request: Request,
+    *,
+    seconds: float,
+    paths: Sequence[str] = (),
+    connections: int = CONNECTIONS,
+) -> Result:
+    """Send the request again and again for so long over `connections` connections, or to each of `paths` in turn.
+
+    Raises LoadError where any answer was an error, missing or late: a rate of errors is no rate.
+    """
+    with tempfile.TemporaryDirectory(prefix='zatotx-bench-') as folder:
+        script = Path(folder, 'load.lua')
+        script.write_text(_script(request, paths, Path(folder, 'paths')))
+        _wrk(port, script, 1, connections)  # warms up both sides
+        result = _wrk(port, script, seconds, connections)
+    if result.failed or not result.requests:
+        raise LoadError(f'{result.failed} of {result.requests} answers on port {port} were errors or never came')
+    return result
+
+
+def _wrk(port: int, script: Path, seconds: float, connections: int) -> Result:
+    command = ['wrk', '-t1', f'-c{connections}', f'-d{max(1, round(seconds))}s', '-s', str(script)]
+    done = subprocess.run(
+        pinned(LOAD_CORE, [*command, f'http://127.0.0.1:{port}/']),
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=seconds + 30,
+    )
+    if done.returncode:
+        raise LoadError(f'wrk ended with {done.returncode}: {done.stderr.strip() or done.stdout.strip()}')
+    return msgspec.json.decode(done.stdout.rstrip().rsplit('\n', 1)[-1], type=Result)
+
+
+def _script(request: Request, paths: Sequence[str], file: Path) -> str:
+    """Every request is written out once, before the load begins: sending one is at most a look-up in a table."""
+    lines = [f'wrk.method = {_lua(request.method)}', f'wrk.path = {_lua(request.path)}']
+    if request.body:
+        lines.append(f'wrk.body = {_lua(request.body)}')
+    lines += [f'wrk.headers[{_lua(name)}] = {_lua(value)}' for name, value in request.headers.items()]
+    if paths:
+        file.write_text('\n'.join(paths))
+        lines.append(f'local file = {_lua(str(file))}')
+        lines.append(_MANY)
+    return '\n'.join([*lines, _DONE])
+
+
+def _lua(text: str) -> str:
+    """A Lua string literal, every byte by its number where it could mean anything else."""
+    return '"' + ''.join(chr(b) if 32 <= b < 127 and b not in b'"\\' else f'\\{b:03}' for b in text.encode()) + '"'

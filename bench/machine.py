@@ -1,0 +1,109 @@
+"""The machine under the benchmark: its cores, its free ports, what a process holds, and a line that describes it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+
+_CORES = sorted(os.sched_getaffinity(0))
+SERVER_CORE, LOAD_CORE = _CORES[0], _CORES[-1]
+PACKAGES = ('zatotx', 'Twisted', 'httptools', 'msgspec', 'uvicorn', 'uvloop', 'gunicorn', 'gevent')
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """What a process holds, in bytes."""
+
+    rss: int
+    peak: int
+
+
+def pinned(core: int, command: list[str]) -> list[str]:
+    """The command line that runs `command`, and all that it starts, on one core."""
+    return ['taskset', '-c', str(core), *command]
+
+
+def memory(pid: int) -> Memory:
+    """Resident size now and at its peak."""
+    fields = dict(line.split(':', 1) for line in Path(f'/proc/{pid}/status').read_text().splitlines())
+    return Memory(rss=_kib(fields['VmRSS']), peak=_kib(fields['VmHWM']))
+
+
+def forget_peak(pid: int) -> None:
+    """Let the peak start again from the present size (Linux: 5 into clear_refs)."""
+    Path(f'/proc/{pid}/clear_refs').write_text('5')
+
+
+def _kib(text: str) -> int:
+    return int(text.split()[0]) * 1024
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen there now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(('127.0.0.1', port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def wait_for_port(port: int, seconds: float = 15.0) -> None:
+    """Until somebody accepts there. Raises TimeoutError."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        with socket.socket() as probe:
+            if probe.connect_ex(('127.0.0.1', port)) == 0:
+                return
+        time.sleep(0.02)
+    raise TimeoutError(f'Nothing listens on 127.0.0.1:{port} after {seconds:g} s')
+
+
+@contextmanager
+def running(command: list[str], *, grace: float = 10.0, stop: signal.Signals = signal.SIGTERM) -> Iterator[int]:
+    """The process of `command`, by its id, until the block ends; killed where it outlives its grace period."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    try:
+        yield process.pid
+    finally:
+        process.send_signal(stop)
+        try:
+            process.wait(grace)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def describe() -> str:
+    """One line: cores, processor, memory, kernel, Python, the packages that are compared."""
+    versions = ', '.join(f'{name} {version(name)}' for name in PACKAGES)
+    gib = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30
+    return (
+        f'{len(_CORES)} cores of {_processor()}, {gib:.0f} GiB, Linux {platform.release()}, '
+        f'Python {platform.python_version()}; {versions}'
+    )
+
+
+def _processor() -> str:
+    for line in Path('/proc/cpuinfo').read_text().splitlines():
+        if line.startswith('model name'):
+            return line.split(':', 1)[1].strip()
+    return platform.machine()

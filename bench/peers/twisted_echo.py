@@ -1,0 +1,49 @@
+"""The floor under us: Twisted's epoll reactor and llhttp (httptools), and nothing else.
+
+    python -m bench.peers.twisted_echo PORT
+
+Parses each request, answers its body back. No routing, no security, no log, no limits: what is left of this rate in
+the broker is what the broker costs.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import httptools
+from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.protocol import Protocol, ServerFactory
+
+_HEAD = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n'
+
+
+class Echo(Protocol):
+    """One connection; also what httptools calls back."""
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpRequestParser(self)
+        self._body = b''
+
+    def dataReceived(self, data: bytes) -> None:
+        self._parser.feed_data(data)
+
+    def on_body(self, data: bytes) -> None:
+        self._body += data
+
+    def on_message_complete(self) -> None:
+        body, self._body = self._body, b''
+        assert self.transport is not None
+        self.transport.write(_HEAD % len(body) + body)
+        if not self._parser.should_keep_alive():
+            self.transport.loseConnection()
+
+
+def main(port: int) -> None:
+    """Serve until killed."""
+    reactor = EPollReactor()  # type: ignore[no-untyped-call]
+    reactor.listenTCP(port, ServerFactory.forProtocol(Echo), backlog=1024, interface='127.0.0.1')  # type: ignore[no-untyped-call]
+    reactor.run()
+
+
+if __name__ == '__main__':
+    main(int(sys.argv[1]))

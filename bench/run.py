@@ -1,0 +1,111 @@
+"""`make bench`: measure, print the table, write it to bench/results/, and end with 1 where a bar is missed.
+
+    python -m bench.run [--rounds 5] [--seconds 5] [--only echo,start] [--profile]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from bench import channels, footprint, profiling, starting, throughput
+from bench.environment import CommandError, Environment, quickstart
+from bench.figures import Row, table
+from bench.load import LoadError, check_tools
+from bench.machine import describe
+
+RESULTS = Path(__file__).with_name('results')
+SUBJECTS = ('idle', 'echo', 'connections', 'start', 'channels')
+
+
+def say(text: str) -> None:
+    """A line for whoever waits."""
+    print(text, flush=True)
+
+
+def measure(options: argparse.Namespace) -> Iterator[Row]:
+    """All rows asked for. What cannot be measured is a row that is not met, and the rest goes on."""
+    with tempfile.TemporaryDirectory(prefix='zatotx-bench-') as name, quickstart() as environment:
+        environment.start()
+        yield from _on_one(environment, Path(name), options)
+    if 'channels' in options.only:
+        say('channels: ten thousand beside ten')
+        yield from _rows('channels', lambda: channels.measure(rounds=options.rounds, seconds=options.seconds, say=say))
+
+
+def _on_one(environment: Environment, folder: Path, options: argparse.Namespace) -> Iterator[Row]:
+    """What needs one server with the echoes."""
+    rounds, seconds = options.rounds, options.seconds
+    if 'idle' in options.only:
+        say('idle: a server that nobody asks')
+        yield from _rows('idle', lambda: [footprint.measure_idle(environment)])
+    throughput.serve_echoes(environment, folder)
+    if 'echo' in options.only:
+        say('echo: the broker and its peers in turns')
+        yield from _rows('echo', lambda: throughput.measure(environment, rounds=rounds, seconds=seconds, say=say))
+    if 'connections' in options.only:
+        say('connections: kept alive, idle')
+        yield from _rows('connections', lambda: [footprint.measure_connections(environment)])
+    if 'start' in options.only:
+        say('start: from exec to the first answer')
+        yield from _rows('start', lambda: [starting.measure(environment, folder, rounds=rounds, say=say)])
+    if options.profile:
+        say(profiling.profile(environment, folder, seconds=seconds))
+
+
+def _rows(subject: str, found: Callable[[], list[Row]]) -> list[Row]:
+    try:
+        return found()
+    except (LoadError, CommandError, OSError) as why:
+        say(f'{subject}: {why}')
+        return [Row(what=subject, figure=f'not measured: {why}', value=0, bar=1, at_least=True)]
+
+
+def report(rows: list[Row], machine: str, now: datetime) -> Path:
+    """Write the table for people and the rows for programs."""
+    RESULTS.mkdir(exist_ok=True)
+    file = RESULTS / f'{now:%Y-%m-%d}.md'
+    file.write_text(f'# {now:%Y-%m-%d %H:%M} UTC\n\n{machine}\n\n{table(rows)}\n')
+    facts = {'at': now.isoformat(timespec='seconds'), 'machine': machine, 'rows': rows}
+    (RESULTS / 'latest.json').write_bytes(msgspec.json.format(msgspec.json.encode(facts)) + b'\n')
+    return file
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """What is asked for."""
+    parser = argparse.ArgumentParser(prog='python -m bench.run', description='The broker beside its peers.')
+    parser.add_argument('--rounds', type=int, default=5, help='runs of each, in turns (default 5)')
+    parser.add_argument('--seconds', type=float, default=5, help='of one run (default 5)')
+    parser.add_argument('--only', default=','.join(SUBJECTS), help=f'of {",".join(SUBJECTS)} (default: all)')
+    parser.add_argument('--profile', action='store_true', help='print a profile of the echo')
+    options = parser.parse_args(arguments)
+    options.only = [name for name in options.only.split(',') if name]
+    if unknown := sorted(set(options.only) - set(SUBJECTS)):
+        parser.error(f'unknown: {", ".join(unknown)}; there are {", ".join(SUBJECTS)}')
+    return options
+
+
+def main(arguments: list[str]) -> int:
+    """The exit code: 0 where every bar holds, 1 where one is missed or nothing could be measured."""
+    options = parse(arguments)
+    if missing := check_tools():
+        say('\n'.join(missing))
+        return 1
+    machine = describe()
+    say(machine)
+    rows = list(measure(options))
+    if not rows:
+        return 0
+    say(f'\n{machine}\n\n{table(rows)}')
+    say(f'written to {report(rows, machine, datetime.now(UTC))}')
+    return 0 if all(row.met for row in rows) else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))

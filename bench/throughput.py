@@ -1,0 +1,82 @@
+"""How many requests a second: the broker's echo beside the barest echo of each peer, all in turns."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from bench import load, subjects
+from bench.environment import Environment
+from bench.figures import Row, in_turns
+from bench.machine import SERVER_CORE, free_port, pinned, running, wait_for_port
+
+PEERS = {'twisted': 'raw Twisted + httptools', 'uvicorn': 'uvicorn', 'gunicorn': 'gunicorn + gevent'}
+_BARS = {'twisted': 0.6, 'uvicorn': 1.2, 'gunicorn': 4.5}
+_THREAD_BAR = 0.4
+
+
+@contextmanager
+def peer(name: str) -> Iterator[int]:
+    """The port of a running peer."""
+    port = free_port()
+    command = pinned(SERVER_CORE, [sys.executable, '-m', f'bench.peers.{name}_echo', str(port)])
+    with running(command):
+        wait_for_port(port)
+        yield port
+
+
+def measure(environment: Environment, *, rounds: int, seconds: float, say: Callable[[str], None]) -> list[Row]:
+    """The rows of the echo. The environment runs and serves both echoes."""
+    targets = {
+        'zatotx async': (environment.port, subjects.echo()),
+        'zatotx def': (environment.port, subjects.echo('/bench/echo/thread')),
+    }
+    with ExitStack() as stack:
+        for name in PEERS:
+            targets[name] = stack.enter_context(peer(name)), subjects.echo()
+        for name, (port, request) in targets.items():
+            _check(name, port, request)
+        results = in_turns(rounds, {name: _runner(*to, seconds) for name, to in targets.items()}, say)
+    return _rows({name: result.rate for name, result in results.items()}, results['zatotx async'])
+
+
+def _check(name: str, port: int, request: load.Request) -> None:
+    """Everybody does the work that is timed: the answer is the document that was sent."""
+    status, body = load.answer(port, request)
+    if status != 200 or body.replace(b' ', b'') != request.body.replace(' ', '').encode():
+        raise load.LoadError(f'{name} does not echo: {status} {body[:200]!r}')
+
+
+def _runner(port: int, request: load.Request, seconds: float) -> Callable[[], load.Result]:
+    return lambda: load.run(port, request, seconds=seconds)
+
+
+def _rows(rates: dict[str, float], ours: load.Result) -> list[Row]:
+    rows = [
+        Row(
+            what=f'echo beside {title}',
+            figure=f'{rates["zatotx async"]:,.0f}/s (p99 {ours.p99 / 1000:.2f} ms) : {rates[name]:,.0f}/s',
+            value=rates['zatotx async'] / rates[name],
+            bar=_BARS[name],
+            at_least=True,
+            unit=' x',
+        )
+        for name, title in PEERS.items()
+    ]
+    thread = Row(
+        what='def echo beside the async one',
+        figure=f'{rates["zatotx def"]:,.0f}/s : {rates["zatotx async"]:,.0f}/s',
+        value=rates['zatotx def'] / rates['zatotx async'],
+        bar=_THREAD_BAR,
+        at_least=True,
+        unit=' x',
+    )
+    return [*rows, thread]
+
+
+def serve_echoes(environment: Environment, folder: Path) -> None:
+    """Deploy both echoes and open their channels."""
+    environment.deploy([subjects.echo_module(folder)])
+    environment.enmasse(subjects.echo_channels(folder))
