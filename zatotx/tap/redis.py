@@ -1,0 +1,22 @@
+"""`twistd -n zato-redis --dir PATH/redis`."""
+
+from __future__ import annotations
+
+from twisted.application.service import IService
+
+from zatotx.tap.root import DirectoryOptions, make_root
+
+PID_FILE = 'redis.pid'
+
+
+class Options(DirectoryOptions):
+    """--dir, the redis/ directory of an environment."""
+
+    longdesc = 'Runs the Redis (Valkey) of a zatotx environment. Example: twistd -n zato-redis --dir /opt/env/redis'
+
+
+def makeService(options: Options) -> IService:
+    """The Redis of the directory, ready to be started by twistd."""
+    from zatotx.kvdb.embedded import make_redis_service
+
+    return make_root(options, make_redis_service, PID_FILE)
