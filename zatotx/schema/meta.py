@@ -4,7 +4,7 @@ ODB storage, validation, zato.* services, enmasse, CLI help, the docs table.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -30,6 +30,9 @@ class ObjectType(msgspec.Struct, frozen=True, kw_only=True):
     tag: str = ''  # the value of `type:` in an enmasse section that several types share
     title: str = ''  # for people: 'REST channel'
     zato: ZatoApi | None = None
+    check: Callable[[Any], Sequence[tuple[str, str]]] | None = None  # what one field alone cannot say: (path, mistake)
+    unique: Callable[[Any], str] | None = None  # beside its name: a text no two objects of the type may share, or ''
+    unique_says: str = ''  # how people call that text: 'url_path and method'
 
 
 def field(
@@ -38,16 +41,20 @@ def field(
     secret: str = '',
     ref: str = '',
     choices: tuple[str, ...] = (),
+    aliases: Mapping[str, str] | None = None,
+    check: Callable[[Any], str] | None = None,
     **bounds: Any,
 ) -> Meta:
     """Metadata of one field, for `Annotated[type, field(...)]`.
 
     `secret`: 'encrypted' (Fernet, can be read back) or 'hashed' (argon2id, can only be verified).
     `ref`: the enmasse section the value names an object of ('security', 'service').
-    `choices`: the only values allowed. `bounds`: msgspec.Meta's ge, le, min_length, max_length, pattern …
+    `choices`: the only values allowed. `aliases`: other spellings taken for one of them.
+    `check`: what is wrong with a value that the bounds admit, '' for nothing; never asked about None.
+    `bounds`: msgspec.Meta's ge, le, min_length, max_length, pattern …
     """
     return Meta(
         description=description,
-        extra={'secret': secret, 'ref': ref, 'choices': choices},
+        extra={'secret': secret, 'ref': ref, 'choices': choices, 'aliases': dict(aliases or {}), 'check': check},
         **bounds,
     )

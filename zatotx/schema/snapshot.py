@@ -79,6 +79,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     id: int | None = None  # of edit and delete
     fields: Mapping[str, Any] = {}  # of create: all of them; of edit: the ones that change
 
+    def __repr__(self) -> str:  # names the fields only: their values may be secrets
+        return f'Operation({self.action} {self.type} {self.name!r}, id={self.id}, fields={sorted(self.fields)})'
+
 
 class Actor(msgspec.Struct, frozen=True):
     """Who changes the configuration, and from where: goes into the history."""

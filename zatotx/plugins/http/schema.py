@@ -1,0 +1,77 @@
+"""The object types of the HTTP kind."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from zatotx.schema.masking import Configured
+from zatotx.schema.meta import ObjectType, ZatoApi, field
+
+_PARAMETER = re.compile(r'\{[^{}:]*(:path)?\}')
+
+
+def _path_mistake(path: str) -> str:
+    if not path.startswith('/'):
+        return "must begin with '/'"
+    if path == '/zato' or path.startswith('/zato/'):
+        return "must not lie under /zato/, which is the broker's own"
+    return ''
+
+
+class RestChannel(Configured, frozen=True, kw_only=True):
+    """A path that leads to a service."""
+
+    name: Annotated[str, field('Name of the channel, unique among REST channels', min_length=1, max_length=1000)]
+    is_active: Annotated[bool, field('Whether it answers; an inactive one is a 404')] = True
+    url_path: Annotated[
+        str,
+        field('Path, with {name} for one segment and {name:path} for any number', max_length=4096, check=_path_mistake),
+    ]
+    service: Annotated[str, field('Service that answers', ref='service', min_length=1)]
+    method: (
+        Annotated[str, field('HTTP method it takes, in capitals; none = any', pattern='^[A-Z][A-Z0-9_-]{0,31}$')] | None
+    ) = None
+    security: Annotated[str | None, field('Security definition to log in with; none = open', ref='security')] = None
+    data_format: Annotated[
+        str,
+        field('How bodies are read and written', choices=('', 'json', 'form'), aliases={'post': 'form'}),
+    ] = ''
+    timeout: Annotated[float, field('Seconds until a request is answered with 504', gt=0, le=86400)] = 60.0
+    match_slash: Annotated[bool, field('Whether {name} matches slashes too')] = False
+    merge_url_params_req: Annotated[bool, field('Whether parameters of path and query join request.input')] = True
+    url_params_pri: Annotated[
+        str,
+        field('Which wins where path and query have one name', choices=('path-over-qs', 'qs-over-path')),
+    ] = 'path-over-qs'
+    params_pri: Annotated[
+        str,
+        field(
+            'Which wins where path or query and the body have one name',
+            choices=('channel-params-over-msg', 'msg-over-channel-params'),
+        ),
+    ] = 'channel-params-over-msg'
+
+
+def _unique(value: RestChannel) -> str:
+    """Two channels are told apart by method and path; what a parameter is called does not tell them apart."""
+    shape = _PARAMETER.sub(lambda found: f'{{{found[1] or ""}}}', value.url_path)
+    return f'{value.method or "any"} {shape}'
+
+
+CHANNEL_REST = ObjectType(
+    key='channel_rest',
+    struct=RestChannel,
+    section='channel_rest',
+    title='REST channel',
+    zato=ZatoApi(
+        prefix='http-soap',
+        fixed={'connection': 'channel', 'transport': 'plain_http'},
+        names={'security': 'security_id'},
+        extra_out=('host', 'soap_action', 'soap_version'),
+    ),
+    unique=_unique,
+    unique_says='method and url_path',
+)
+
+OBJECT_TYPES = (CHANNEL_REST,)

@@ -1,0 +1,8 @@
+"""The object types that belong to no kind: every node has them, whatever is installed."""
+
+from __future__ import annotations
+
+from zatotx.schema.security import BASIC_AUTH
+from zatotx.schema.service import SERVICE
+
+BUILTIN_TYPES = (BASIC_AUTH, SERVICE)

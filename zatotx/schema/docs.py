@@ -1,0 +1,54 @@
+"""An object type described for people: the table of the docs, the lines of the CLI's help."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zatotx.schema.fields import NO_DEFAULT, FieldInfo, fields_of
+from zatotx.schema.meta import ObjectType
+
+_COMPARED = {'gt': '>', 'ge': '>=', 'lt': '<', 'le': '<='}
+
+
+def table(object_type: ObjectType) -> str:
+    """A Markdown table of the fields: name, type, default, meaning."""
+    rows = ['| Field | Type | Default | Meaning |', '| --- | --- | --- | --- |']
+    rows.extend(
+        f'| `{f.name}` | {_cell(type_of(f))} | {_cell(default_of(f))} | {_cell(f.description)} |'
+        for f in fields_of(object_type)
+    )
+    return '\n'.join(rows) + '\n'
+
+
+def help_of(info: FieldInfo) -> str:
+    """One line on the field."""
+    tail = 'required' if info.required else f'default: {default_of(info)}'
+    return f'{info.description} ({type_of(info)}; {tail})'
+
+
+def type_of(info: FieldInfo) -> str:
+    """Kind, choices, bounds and what it refers to, in words."""
+    if info.choices:
+        return ', '.join(choice or '(empty)' for choice in info.choices)
+    words = [f'name ({info.ref})' if info.ref else info.kind]
+    words.extend(f'{_COMPARED[b]} {value}' for b, value in info.bounds.items() if b in _COMPARED)
+    if info.secret:
+        words.append('secret')
+    return ' '.join(words)
+
+
+def default_of(info: FieldInfo) -> str:
+    """The default in words; empty text where the field is required."""
+    return '' if info.default is NO_DEFAULT else _default(info.default)
+
+
+def _default(value: Any) -> str:
+    if value is None:
+        return 'none'
+    if isinstance(value, bool):
+        return str(value).lower()
+    return '(empty)' if value == '' else str(value)
+
+
+def _cell(text: str) -> str:
+    return text.replace('|', '\\|').replace('\n', ' ')

@@ -1,0 +1,63 @@
+"""Which objects there are to refer to: ids to names and back, as a snapshot has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from zatotx.schema.snapshot import Snapshot
+from zatotx.schema.types import ObjectTypes
+
+
+class References(Protocol):
+    """What the doors and enmasse must know of the other objects. `space`: as a field's `ref` says it."""
+
+    def name_of(self, space: str, object_id: int) -> str | None:
+        """The name of the object with that id, or None."""
+
+    def has(self, space: str, name: str) -> bool:
+        """Whether there is one of that name."""
+
+
+class SnapshotReferences:
+    """References of a snapshot."""
+
+    __slots__ = ('_snapshot', '_types')
+
+    def __init__(self, snapshot: Snapshot, types: ObjectTypes) -> None:
+        self._snapshot = snapshot
+        self._types = types
+
+    def name_of(self, space: str, object_id: int) -> str | None:
+        found = self._snapshot.get(object_id)
+        if found is None or found.type not in self._keys(space):
+            return None
+        return found.name
+
+    def has(self, space: str, name: str) -> bool:
+        return any(self._snapshot.named(key, name) is not None for key in self._keys(space))
+
+    def id_of(self, space: str, name: str) -> int | None:
+        """The id of the object of that name, or None."""
+        for key in self._keys(space):
+            found = self._snapshot.named(key, name)
+            if found is not None:
+                return found.id
+        return None
+
+    def _keys(self, space: str) -> Iterable[str]:
+        return [t.key for t in self._types.in_space(space)]
+
+
+def dangling(references: References, refs: Mapping[str, str], document: Mapping[str, object]) -> list[tuple[str, str]]:
+    """A mistake for every reference of the document that leads nowhere. `refs`: field -> space."""
+    return [
+        (name, nothing_called(space, str(document[name])))
+        for name, space in refs.items()
+        if document.get(name) is not None and not references.has(space, str(document[name]))
+    ]
+
+
+def nothing_called(space: str, name: str) -> str:
+    """The sentence for a dangling name."""
+    return f'there is no {space} called {name!r}'

@@ -1,0 +1,22 @@
+"""Services as configuration: a row each, kept by deployment and by the start of a node, never by enmasse."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from zatotx.schema.masking import Configured
+from zatotx.schema.meta import ObjectType, field
+
+
+class ServiceRow(Configured, frozen=True, kw_only=True):
+    """What the cluster keeps of a service beside its code."""
+
+    name: Annotated[str, field('Name of the service, unique in the cluster', min_length=1, max_length=1000)]
+    is_active: Annotated[bool, field('Whether it may be invoked')] = True
+    impl_name: Annotated[str, field('Module and class that implement it')] = ''
+    is_internal: Annotated[bool, field('Whether it is one of zato.*')] = False
+    slow_threshold: Annotated[int, field('Milliseconds from which on a response counts as slow', ge=0)] = 99999
+    file: Annotated[str, field('The deployed file whose active version has it; empty where none has')] = ''
+
+
+SERVICE = ObjectType(key='service', struct=ServiceRow, section='', title='Service')
