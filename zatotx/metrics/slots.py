@@ -1,0 +1,59 @@
+"""Counters as plain attributes: what the hot path touches, and what a scrape reads.
+
+Only the reactor's thread writes them; any thread may read. A scrape may see a request counted and its duration not
+yet; it never sees a count go back.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+LATENCY = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Histogram:
+    """How often each duration was seen. `buckets[i]` counts those of at most `bounds[i]` seconds (and more than the
+    bound before); the last bucket has the rest."""
+
+    __slots__ = ('bounds', 'buckets', 'sum')
+
+    def __init__(self, bounds: tuple[float, ...] = LATENCY) -> None:
+        self.bounds = bounds
+        self.buckets = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one duration."""
+        self.buckets[bisect_left(self.bounds, seconds)] += 1
+        self.sum += seconds
+
+    @property
+    def count(self) -> int:
+        """How many durations were counted."""
+        return sum(self.buckets)
+
+
+class ServiceSlots(Histogram):
+    """The counters of one service, kept across its versions: the durations of its calls, and
+
+    - `errors`: the calls that ended in an error; `kinds` has them by kind, a short stable word ('BadInput', 'Timeout');
+    - `in_flight`: the calls under way.
+    """
+
+    __slots__ = ('errors', 'in_flight', 'kinds')
+
+    def __init__(self) -> None:
+        super().__init__(LATENCY)
+        self.errors = 0
+        self.in_flight = 0
+        self.kinds: dict[str, int] = {}
+
+    @property
+    def calls(self) -> int:
+        """The calls that ended, errors included: each is observed once."""
+        return self.count
+
+    def failed(self, kind: str) -> None:
+        """One of the observed calls ended in an error."""
+        self.errors += 1
+        self.kinds[kind] = self.kinds.get(kind, 0) + 1
