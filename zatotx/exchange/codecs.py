@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from zope.interface import implementer
 
 from zatotx.interfaces.exchange import ICodec
@@ -66,12 +64,14 @@ class Codecs:
     """Chooses the codec of a message."""
 
     def __init__(self) -> None:
-        self._json, self._raw, self._form = JsonCodec(), RawCodec(), FormCodec()
-        self._by_format: dict[str, Any] = {'json': self._json, '': self._raw, 'form': self._form, 'post': self._form}
+        self._json: ICodec = JsonCodec()
+        self._raw: ICodec = RawCodec()
+        self._form: ICodec = FormCodec()
+        self._by_format = {'json': self._json, '': self._raw, 'form': self._form, 'post': self._form}
 
     def of(self, inbound: Inbound) -> ICodec:
         """By the channel's data format; a form is a form on a JSON channel too, as browsers and curl send it."""
-        codec: ICodec = self._by_format.get(inbound.channel.data_format, self._raw)
+        codec = self._by_format.get(inbound.channel.data_format, self._raw)
         if codec is self._json and inbound.headers.get(b'content-type', b'').startswith(_FORM):
             return self._form
         return codec

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,22 +23,6 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Main(_Section, frozen=True, kw_only=True):
     name: Annotated[str, Meta(min_length=1)]
     cluster: Annotated[str, Meta(min_length=1)]
-
-
-class Http(_Section, frozen=True, kw_only=True):
-    """Limits and deadlines of the HTTP engine; seconds and bytes."""
-
-    listen: list[str] = ['tcp:port=17010:interface=127.0.0.1']
-    head_timeout: _Seconds = 10
-    body_timeout: _Seconds = 30
-    idle_timeout: _Seconds = 60
-    write_timeout: _Seconds = 60
-    max_head: _Count = 32768
-    max_fields: _Count = 100
-    max_field: _Count = 8190
-    max_target: _Count = 8192
-    max_body: _Count = 20 * 1024 * 1024
-    spool_above: _Count = 1024 * 1024
 
 
 class Odb(_Section, frozen=True, kw_only=True):
@@ -68,7 +53,6 @@ class Shutdown(_Section, frozen=True, kw_only=True):
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     main: Main
-    http: Http = Http()
     odb: Odb
     kvdb: Kvdb
     threads: Threads = Threads()
@@ -76,34 +60,40 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log: Log = Log()
     shutdown: Shutdown = Shutdown()
     user_config: dict[str, str] = {}  # name -> INI file, as self.user_config.<name>
+    kinds: dict[str, dict[str, Any]] = {}  # each kind's own section; the kind checks it
 
 
-def load(path: Path) -> Settings:
-    """Read the settings file. Raises StartError with one sentence that names every mistake."""
+def load(path: Path, kinds: Collection[str]) -> Settings:
+    """Read the settings file; `kinds` may have a section each. Raises StartError with one sentence that names every
+    mistake."""
     try:
         document = tomllib.loads(path.read_text('utf-8'))
     except FileNotFoundError:
         raise StartError(f'{path} is missing: is {path.parent.parent} a server that quickstart made?') from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise StartError(f'{path} cannot be read: {error}') from None
-    settings, mistakes = parse(document)
+    settings, mistakes = parse(document, kinds)
     if settings is None:
         raise StartError(f'{path}: {"; ".join(mistakes)}')
     return settings
 
 
-def parse(document: dict[str, Any]) -> tuple[Settings | None, list[str]]:
+def parse(document: dict[str, Any], kinds: Collection[str] = ()) -> tuple[Settings | None, list[str]]:
     """Settings from a parsed file, or every mistake as `section.key: what is wrong`."""
-    mistakes: list[str] = []
-    sections = {}
-    known = {field.name: field for field in msgspec.structs.fields(Settings)}
-    mistakes += [f'{name}: no such section (known: {", ".join(known)})' for name in document if name not in known]
+    known = {field.name: field for field in msgspec.structs.fields(Settings) if field.name != 'kinds'}
+    mistakes = [
+        f'{name}: no such section (known: {", ".join([*known, *kinds])})'
+        for name in document if name not in known and name not in kinds
+    ]
+    found: dict[str, Any] = {'kinds': {name: document[name] for name in kinds if name in document}}
+    mistakes += [f'{name}: expected a section' for name, section in found['kinds'].items()
+                 if not isinstance(section, dict)]
     for name, field in known.items():
         if name in document:
-            sections[name] = _section(name, field.type, document[name], mistakes)
-        elif field.default is msgspec.NODEFAULT and field.default_factory is msgspec.NODEFAULT:
+            found[name] = _section(name, field.type, document[name], mistakes)
+        elif field.required:
             mistakes.append(f'{name}: the section is missing')
-    return (None, mistakes) if mistakes else (Settings(**sections), [])
+    return (None, mistakes) if mistakes else (Settings(**found), [])
 
 
 def _section(name: str, type_: Any, values: Any, mistakes: list[str]) -> Any:

@@ -1,0 +1,347 @@
+"""The one path of a message, without any protocol around it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.exchange.codecs import Codecs
+from zatotx.exchange.faults import FaultReplies
+from zatotx.exchange.pipeline import Pipeline
+from zatotx.exchange.run import Exchange
+from zatotx.interfaces.exchange import IExchange, IRun
+from zatotx.model.faults import (
+    BadRequest,
+    Conflict,
+    Forbidden,
+    MethodNotAllowed,
+    NotFound,
+    ServiceUnavailable,
+    Timeout,
+    TooManyRequests,
+    Unauthorized,
+)
+from zatotx.model.message import ChannelSpec, Inbound, Outcome, Reply
+from zatotx.testing.exchange import FunctionEntry, FunctionInvoker, FunctionStore, OpenGuard, message
+
+
+async def echo(inbound: Inbound, payload: Any) -> Outcome:
+    return Outcome(payload)
+
+
+class ExchangeCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.replies: list[Reply] = []
+
+    def exchange(self, *entries: FunctionEntry, guard: Any = None) -> Exchange:
+        self.pipeline = Pipeline(
+            guard=guard or OpenGuard(),
+            store=FunctionStore(*entries),
+            invoker=FunctionInvoker(),
+            codecs=Codecs(),
+            faults=FaultReplies(),
+            offload=maybeDeferred,
+        )
+        return Exchange(self.pipeline, self.clock)
+
+    def serve(self, function: Any, inbound: Inbound | None = None) -> FunctionEntry:
+        entry = FunctionEntry('test.service', function)
+        self.run_ = self.exchange(entry).deliver(inbound or message(), self.replies.append)
+        return entry
+
+    def reply(self) -> Reply:
+        self.assertEqual(len(self.replies), 1, 'exactly one answer')
+        return self.replies[0]
+
+    def details(self) -> Any:
+        return json.loads(self.reply().body)['zato_env']['details']
+
+
+class SynchronousServiceTests(ExchangeCase):
+    def test_provides_what_kinds_expect(self) -> None:
+        """Exchange is an IExchange, what it gives back an IRun."""
+        exchange = self.exchange(FunctionEntry('test.service', echo))
+        self.assertTrue(IExchange.providedBy(exchange))
+        self.assertTrue(IRun.providedBy(exchange.deliver(message(), self.replies.append)))
+
+    def test_answers_before_deliver_returns(self) -> None:
+        """A service that waits for nothing is answered in the same call, with no timer left behind."""
+        self.serve(echo, message(b'{"a": [1, 2]}'))
+        self.assertEqual(json.loads(self.reply().body), {'a': [1, 2]})
+        self.assertEqual(self.reply().content_type, b'application/json')
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_element_wraps_the_value(self) -> None:
+        """A classic SimpleIO answer stands in its response element."""
+        async def wrapped(inbound: Inbound, payload: Any) -> Outcome:
+            return Outcome({'a': 1}, element='response')
+        self.serve(wrapped)
+        self.assertEqual(json.loads(self.reply().body), {'response': {'a': 1}})
+
+    def test_internal_services_carry_zato_env(self) -> None:
+        """A zato.* answer has zato_env beside its element, with the request's cid."""
+        async def internal(inbound: Inbound, payload: Any) -> Outcome:
+            return Outcome({'pong': 'zato'}, element='zato_ping_response', internal=True)
+        self.serve(internal)
+        body = json.loads(self.reply().body)
+        self.assertEqual(body['zato_env'], {'result': 'ZATO_OK', 'cid': '0123456789abcdef01234567', 'details': ''})
+        self.assertEqual(body['zato_ping_response'], {'pong': 'zato'})
+
+    def test_text_and_bytes_go_out_unchanged(self) -> None:
+        """What the service wrote itself is not encoded again."""
+        for value in ('žluťoučký', b'\x00\xff'):
+            self.replies.clear()
+
+            async def written(inbound: Inbound, payload: Any, value: str | bytes = value) -> Outcome:
+                return Outcome(value)
+            self.serve(written)
+            self.assertEqual(self.reply().body, value.encode() if isinstance(value, str) else value)
+
+    def test_success_is_counted_once(self) -> None:
+        """Each call is observed with its time, and no error is counted for a good one."""
+        entry = self.serve(echo)
+        self.assertEqual(len(entry.stats.times), 1)
+        self.assertEqual(entry.stats.errors, {})
+
+
+class RefusalTests(ExchangeCase):
+    def test_malformed_json_is_400_and_never_reaches_the_service(self) -> None:
+        """A body that is not JSON is the caller's mistake."""
+        called: list[object] = []
+
+        async def recording(inbound: Inbound, payload: Any) -> Outcome:
+            called.append(payload)
+            return Outcome('')
+        self.serve(recording, message(b'{"a": '))
+        self.assertEqual(self.reply().status, 400)
+        self.assertIn('Malformed JSON', self.details())
+        self.assertEqual(called, [])
+
+    def test_unknown_service_is_404_by_name(self) -> None:
+        """The name that does not exist is in the answer."""
+        self.exchange().deliver(message(), self.replies.append)
+        self.assertEqual(self.reply().status, 404)
+        self.assertIn('test.service', self.details())
+
+    def test_inactive_service_is_404(self) -> None:
+        """A service that is switched off is not served."""
+        self.exchange(FunctionEntry('test.service', echo, active=False)).deliver(message(), self.replies.append)
+        self.assertEqual(self.reply().status, 404)
+        self.assertIn('is inactive', self.details())
+
+    def test_internal_door_leads_to_internal_services_only(self) -> None:
+        """The public API's door does not open other services."""
+        door = ChannelSpec(name='json', kind='http-soap', service='', internal_only=True, data_format='json')
+        self.exchange(FunctionEntry('test.service', echo)).deliver(message(channel=door), self.replies.append)
+        self.assertEqual(self.reply().status, 404)
+
+    def test_closed_pipeline_answers_503_but_for_what_is_always_open(self) -> None:
+        """While a node starts, only its own health is served."""
+        exchange = self.exchange(FunctionEntry('test.service', echo))
+        self.pipeline.closed = 'The server is starting'
+        exchange.deliver(message(), self.replies.append)
+        self.assertEqual((self.reply().status, self.details()), (503, 'The server is starting'))
+        health = ChannelSpec(name='live', kind='http-soap', service='test.service', always_open=True)
+        exchange.deliver(message(channel=health), self.replies.append)
+        self.assertEqual(self.replies[1].status, 200)
+
+    def test_each_fault_has_its_status_and_headers(self) -> None:
+        """Faults keep their status, text and header fields."""
+        cases = [
+            (BadRequest('c', 'text'), 400, ()),
+            (Unauthorized('c', 'text', 'Basic realm="x"'), 401, ((b'WWW-Authenticate', b'Basic realm="x"'),)),
+            (Forbidden('c', 'text'), 403, ()),
+            (NotFound('c', 'text'), 404, ()),
+            (MethodNotAllowed('c', 'text', ['POST', 'GET']), 405, ((b'Allow', b'GET, POST'),)),
+            (Conflict('c', 'text'), 409, ()),
+            (TooManyRequests('c', 'text', 7), 429, ((b'Retry-After', b'7'),)),
+            (ServiceUnavailable('c', 'text', 3), 503, ((b'Retry-After', b'3'),)),
+            (Timeout('c', 'text'), 504, ()),
+        ]
+        for fault, status, headers in cases:
+            self.replies.clear()
+
+            async def failing(inbound: Inbound, payload: Any, fault: Exception = fault) -> Outcome:
+                raise fault
+            entry = self.serve(failing)
+            self.assertEqual((self.reply().status, tuple(self.reply().headers)), (status, headers))
+            self.assertEqual(self.details(), 'text')
+            self.assertEqual(entry.stats.errors, {type(fault).__name__: 1})
+
+    def test_unexpected_errors_are_500_without_their_text(self) -> None:
+        """The caller sees a constant sentence; the log has the traceback once."""
+        async def broken(inbound: Inbound, payload: Any) -> Outcome:
+            raise ZeroDivisionError('secret inner text')
+        self.serve(broken)
+        self.assertEqual(self.reply().status, 500)
+        self.assertNotIn(b'secret', self.reply().body)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_exit_in_a_service_ends_the_request_only(self) -> None:
+        """sys.exit() in a service is an error of the service."""
+        async def leaving(inbound: Inbound, payload: Any) -> Outcome:
+            raise SystemExit(1)
+        self.serve(leaving)
+        self.assertEqual(self.reply().status, 500)
+        self.assertEqual(len(self.flushLoggedErrors(SystemExit)), 1)
+
+    def test_value_without_a_form_is_500(self) -> None:
+        """What cannot be written as JSON is the service's mistake and named in the log."""
+        async def wrong(inbound: Inbound, payload: Any) -> Outcome:
+            return Outcome(object())
+        self.serve(wrong)
+        self.assertEqual(self.reply().status, 500)
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+
+
+class WaitingServiceTests(ExchangeCase):
+    def waiting(self, deadline: float = 60.0) -> Deferred[Any]:
+        self.cancelled: list[bool] = []
+        something: Deferred[Any] = Deferred(lambda d: self.cancelled.append(True))
+
+        async def patient(inbound: Inbound, payload: Any) -> Outcome:
+            return Outcome({'got': await something})
+        self.serve(patient, message(deadline=deadline))
+        return something
+
+    def test_answers_when_done(self) -> None:
+        """A service that waits is answered when it is done, and its timer goes away."""
+        something = self.waiting()
+        self.assertEqual(self.replies, [])
+        something.callback(7)
+        self.assertEqual(json.loads(self.reply().body), {'got': 7})
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_deadline_answers_504_and_cancels(self) -> None:
+        """At the deadline the caller has its answer and the service is cancelled."""
+        self.waiting(deadline=5.0)
+        self.clock.advance(4.9)
+        self.assertEqual(self.replies, [])
+        self.clock.advance(0.2)
+        self.assertEqual(self.reply().status, 504)
+        self.assertEqual(self.cancelled, [True])
+
+    def test_service_that_ignores_its_cancellation_is_answered_all_the_same(self) -> None:
+        """A service cannot keep its caller waiting by catching CancelledError."""
+        never: Deferred[None] = Deferred()
+        more: Deferred[None] = Deferred()
+
+        async def stubborn(inbound: Inbound, payload: Any) -> Outcome:
+            try:
+                await never
+            except CancelledError:
+                await more
+            return Outcome('late')
+        self.serve(stubborn, message(deadline=1.0))
+        self.clock.advance(1.1)
+        self.assertEqual(self.reply().status, 504)
+        more.callback(None)
+        self.assertEqual(self.reply().status, 504)
+
+    def test_cancel_is_silent(self) -> None:
+        """When the client is gone the service is cancelled and nothing is answered or logged as an error."""
+        self.waiting()
+        self.run_.cancel()
+        self.run_.cancel()
+        self.assertEqual((self.replies, self.cancelled), ([], [True]))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_foreign_cancellation_is_an_error(self) -> None:
+        """Where something the service waited for was cancelled by others, the caller is told."""
+        something = self.waiting()
+        something.cancel()
+        self.assertEqual(self.reply().status, 500)
+
+    def test_failure_after_waiting_is_a_reply(self) -> None:
+        """An error after an await is answered like one before it."""
+        something = self.waiting()
+        something.errback(BadRequest('c', 'not so'))
+        self.assertEqual((self.reply().status, self.details()), (400, 'not so'))
+
+    def test_values_and_errors_cross_many_awaits(self) -> None:
+        """A service may await, catch and await again; each step gets its own result."""
+        steps: list[Deferred[int]] = [Deferred() for _ in range(4)]
+
+        async def stepping(inbound: Inbound, payload: Any) -> Outcome:
+            seen: list[object] = []
+            for step in steps:
+                try:
+                    seen.append(await step)
+                except ValueError as error:
+                    seen.append(str(error))
+            return Outcome(seen)
+        self.serve(stepping)
+        steps[0].callback(1)
+        steps[1].errback(ValueError('two'))
+        steps[2].callback(3)
+        steps[3].callback(4)
+        self.assertEqual(json.loads(self.reply().body), [1, 'two', 3, 4])
+
+
+class AdmissionTests(ExchangeCase):
+    def test_admitted_head_keeps_its_principal(self) -> None:
+        """A head that may go on is told so, and is not checked a second time with its body."""
+        checks: list[int] = []
+
+        class CountingGuard(OpenGuard):
+            def check(self, inbound: Inbound) -> Any:
+                checks.append(1)
+                return super().check(inbound)
+        exchange = self.exchange(FunctionEntry('test.service', echo), guard=CountingGuard())
+        admitted: list[Reply | None] = []
+        inbound = message()
+        exchange.admit(inbound, admitted.append)
+        exchange.deliver(inbound, self.replies.append)
+        self.assertEqual((admitted, len(checks), self.reply().status), ([None], 1, 200))
+
+    def test_refused_head_has_its_reply(self) -> None:
+        """A head that may not go on gets the refusal the request would have got."""
+        class ClosedGuard(OpenGuard):
+            def check(self, inbound: Inbound) -> Any:
+                raise Unauthorized(inbound.cid)
+        admitted: list[Reply | None] = []
+        self.exchange(guard=ClosedGuard()).admit(message(), admitted.append)
+        [reply] = admitted
+        self.assertEqual(reply.status if reply else None, 401)
+
+
+class CodecTests(ExchangeCase):
+    def test_empty_json_body_is_malformed_where_a_body_is_due(self) -> None:
+        """POST to a JSON channel without a body is 400, GET is not."""
+        self.serve(echo, message(b''))
+        self.assertEqual(self.reply().status, 400)
+        self.replies.clear()
+        self.serve(echo, message(b'', method='GET'))
+        self.assertEqual(self.reply().status, 200)
+
+    def test_form_on_a_json_channel(self) -> None:
+        """Browsers and curl may send a form to a JSON channel."""
+        headers = {b'content-type': b'application/x-www-form-urlencoded'}
+        self.serve(echo, message(b'a=1&b=%C5%BE', headers=headers))
+        self.assertEqual(json.loads(self.reply().body), {'a': '1', 'b': 'ž'})
+
+    def test_raw_channel_gets_bytes(self) -> None:
+        """Without a data format the payload is the body as it came."""
+        raw = ChannelSpec(name='raw', kind='http-soap', service='test.service')
+        self.serve(echo, message(b'\x00any', channel=raw))
+        self.assertEqual(self.reply().body, b'\x00any')
+
+    def test_spooled_body_is_read_back(self) -> None:
+        """A body that was spooled to a file is decoded like any other."""
+        class Spooled:
+            size = 8
+
+            def read(self) -> bytes:
+                return b'{"a": 1}'
+
+            def close(self) -> None:
+                raise AssertionError('the channel closes what it opened')
+        inbound = message()
+        inbound.body = Spooled()
+        self.serve(echo, inbound)
+        self.assertEqual(json.loads(self.reply().body), {'a': 1})

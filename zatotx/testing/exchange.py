@@ -1,0 +1,93 @@
+"""Doubles around the exchange: services that are plain functions, messages in one line."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from zope.interface import implementer
+
+from zatotx.interfaces.exchange import IGuard
+from zatotx.interfaces.services import IInvoker, IServiceEntry, IServices, IServiceStore
+from zatotx.model.message import ANONYMOUS, ChannelSpec, HTTPView, Inbound, Outcome, Principal
+
+OPEN = ChannelSpec(name='test', kind='http-soap', service='test.service', data_format='json')
+
+
+class CountingStats:
+    """Counts what the exchange reports of a service."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        self.errors: Counter[str] = Counter()
+
+    def observe(self, seconds: float) -> None:
+        self.times.append(seconds)
+
+    def failed(self, kind: str) -> None:
+        self.errors[kind] += 1
+
+
+@implementer(IServiceEntry)
+class FunctionEntry:
+    """A service made of a coroutine function: (inbound, payload) -> Outcome."""
+
+    def __init__(self, name: str, function: Callable[[Inbound, Any], Any], *, internal: bool = False,
+                 active: bool = True) -> None:
+        self.name = name
+        self.cls = type(self)
+        self.function = function
+        self.is_internal = internal
+        self.is_active = active
+        self.stats = CountingStats()
+
+
+@implementer(IServices)
+class FunctionServices:
+    """Services by name."""
+
+    def __init__(self, *entries: FunctionEntry) -> None:
+        self._entries = {entry.name: entry for entry in entries}
+
+    def get(self, name: str) -> FunctionEntry | None:
+        return self._entries.get(name)
+
+
+@implementer(IServiceStore)
+class FunctionStore:
+    """Holds FunctionServices."""
+
+    def __init__(self, *entries: FunctionEntry) -> None:
+        self.current = FunctionServices(*entries)
+
+
+@implementer(IInvoker)
+class FunctionInvoker:
+    """Calls the function of a FunctionEntry."""
+
+    async def invoke(self, entry: Any, services: IServices, inbound: Inbound, payload: Any) -> Outcome:
+        outcome: Outcome = await entry.function(inbound, payload)
+        return outcome
+
+
+@implementer(IGuard)
+class OpenGuard:
+    """Lets everybody in."""
+
+    def check(self, inbound: Inbound) -> Principal:
+        return ANONYMOUS
+
+
+def message(
+    body: bytes = b'{}',
+    *,
+    channel: ChannelSpec = OPEN,
+    method: str = 'POST',
+    headers: dict[bytes, bytes] | None = None,
+    deadline: float = 60.0,
+) -> Inbound:
+    """A request as the HTTP kind would deliver it."""
+    fields = headers or {}
+    http = HTTPView(method, b'/test', '/test', b'', fields, {}, '127.0.0.1')
+    return Inbound('0123456789abcdef01234567', channel, channel.service or 'test.service', fields, body, deadline, http)
