@@ -1,0 +1,156 @@
+"""The head of a request: its line and its fields, checked as a whole.
+
+llhttp (through httptools) reads the fields: it is exact about names, values, line ends and folds. What it lets
+through is checked here and in `http1_fields` and `http1_target`.
+"""
+
+from __future__ import annotations
+
+import httptools
+import msgspec
+
+from zatotx.wire.http1_bounds import Limits, Refused
+from zatotx.wire.http1_fields import (
+    check_chunked_last,
+    check_names,
+    combined,
+    content_length,
+    is_authority,
+    keeps_alive,
+)
+from zatotx.wire.http1_target import split_target
+
+# The methods that llhttp knows, as both it and we write them.
+METHODS = {
+    name.encode('ascii'): name
+    for name in (
+        'ACL', 'BIND', 'CHECKOUT', 'CONNECT', 'COPY', 'DELETE', 'GET', 'HEAD', 'LINK', 'LOCK', 'M-SEARCH', 'MERGE',
+        'MKACTIVITY', 'MKCALENDAR', 'MKCOL', 'MOVE', 'NOTIFY', 'OPTIONS', 'PATCH', 'POST', 'PROPFIND', 'PROPPATCH',
+        'PURGE', 'PUT', 'QUERY', 'REBIND', 'REPORT', 'SEARCH', 'SOURCE', 'SUBSCRIBE', 'TRACE', 'UNBIND', 'UNLINK',
+        'UNLOCK', 'UNSUBSCRIBE',
+    )
+}  # fmt: skip
+VERSIONS = {b'HTTP/1.1': (1, 1), b'HTTP/1.0': (1, 0)}
+_LlhttpParser = httptools.HttpRequestParser
+# What a request line has beside its target: the longest method, two spaces, the version.
+LINE_BESIDE_TARGET = max(map(len, METHODS)) + 2 + len(b'HTTP/1.1')
+
+
+class RequestHead(msgspec.Struct, gc=False):
+    """A request without its body. Made once a request; whoever gets it owns it."""
+
+    method: str
+    target: bytes  # as sent
+    path: bytes  # raw: without query and fragment; of an absolute-form target its path; '*' and CONNECT as they are
+    query: bytes  # raw, without '?'
+    version: tuple[int, int]  # (1, 1) or (1, 0)
+    headers: dict[bytes, bytes]  # by lower-case name; `host` is the one in force, see `split_target`
+    raw_headers: list[tuple[bytes, bytes]]  # as sent, in order
+    length: int | None  # of the body in bytes; 0 = none; None = chunked
+    keep_alive: bool
+    expects: bytes  # the value of Expect in lower case, or b''; of HTTP/1.0 always b'' (RFC 9110 §10.1.1)
+
+
+class RequestLine(msgspec.Struct, gc=False, frozen=True):
+    """The first line of a request, checked."""
+
+    text: bytes  # as sent, without its end
+    method: str
+    target: bytes
+    version: tuple[int, int]
+
+
+def request_line(line: bytes, limits: Limits) -> RequestLine:
+    """Read a request line without its end. Raises Refused: 400, or 414 where the target is too long."""
+    parts = line.split(b' ')
+    if len(parts) != 3:
+        raise Refused(400, 'The request line is not a method, a target and a version with one space between each')
+    method = METHODS.get(parts[0])
+    if method is None:
+        raise Refused(400, 'The request line begins with no method that is known here')
+    version = VERSIONS.get(parts[2])
+    if version is None:
+        raise Refused(400, 'The request line does not end in HTTP/1.1 or HTTP/1.0')
+    if len(parts[1]) > limits.target:
+        raise Refused(414, f'The request target is longer than {limits.target} bytes')
+    return RequestLine(line, method, parts[1], version)
+
+
+def request_head(line: RequestLine, head: bytes, limits: Limits) -> RequestHead:
+    """Read a whole head, from its request line (already read as `line`) to its empty line.
+
+    Raises Refused: 400, 413 by Content-Length, 431 for too many or too long fields.
+    """
+    raw = _raw_fields(head)
+    path, query, authority = split_target(line.method, line.target)
+    if len(head) > limits.field:
+        _check_lengths(head, limits.field)
+    if len(raw) > limits.fields:
+        raise Refused(431, f'The head has more than {limits.fields} fields')
+    headers = {name.lower(): value for name, value in raw}
+    if len(headers) != len(raw):
+        headers = combined(raw)
+    if b'_' in head:
+        check_names(headers)
+    version = line.version
+    get = headers.get
+    host = get(b'host')
+    if host is None:
+        if version == (1, 1):
+            raise Refused(400, 'A request of HTTP/1.1 must have the field Host')
+    elif not is_authority(host):
+        raise Refused(400, 'The field Host is not a host with an optional port')
+    if authority:
+        headers[b'host'] = authority
+    expects = get(b'expect', b'').lower() if version == (1, 1) else b''
+    keep_alive = keeps_alive(version, get(b'connection'))
+    length = _body_length(version, get(b'content-length'), get(b'transfer-encoding'), limits.body)
+    return RequestHead(
+        line.method, line.target, path, query, version, headers, raw, length, keep_alive, expects
+    )
+
+
+class _Collector:
+    """What llhttp calls for each field."""
+
+    __slots__ = ('raw',)
+
+    def __init__(self) -> None:
+        self.raw: list[tuple[bytes, bytes]] = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.raw.append((name, value.rstrip()))  # llhttp strips the space before a value only
+
+
+def _raw_fields(head: bytes) -> list[tuple[bytes, bytes]]:
+    collector = _Collector()
+    try:
+        _LlhttpParser(collector).feed_data(head)
+    except httptools.HttpParserUpgrade:
+        pass  # CONNECT, or a wish to upgrade, which is ignored
+    except httptools.HttpParserError as error:
+        raise Refused(400, f'The head is not HTTP/1: {error}') from None
+    return collector.raw
+
+
+def _check_lengths(head: bytes, longest: int) -> None:
+    lines = iter(head.split(b'\r\n'))
+    next(lines)
+    if any(len(line) + 2 > longest for line in lines):
+        raise Refused(431, f'A field of the head is longer than {longest} bytes')
+
+
+def _body_length(version: tuple[int, int], value: bytes | None, coding: bytes | None, most: int) -> int | None:
+    if coding is not None:
+        if value is not None:
+            raise Refused(400, 'Content-Length and Transfer-Encoding stand in one head')
+        if version != (1, 1):
+            raise Refused(400, 'Transfer-Encoding does not exist in HTTP/1.0')
+        check_chunked_last(coding)
+        return None
+    if value is None:
+        return 0
+    length = content_length(value)
+    if length > most:
+        raise Refused(413, f'The body is longer than {most} bytes')
+    return length
