@@ -1,0 +1,233 @@
+"""Code imported aside: versions side by side, and what users' mistakes look like."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from zatotx.model.faults import BadRequest
+from zatotx.service.importing import PREFIX, Loaded, in_own_thread, load, module_names
+from zatotx.service.packaging import Source, accept, pack
+
+
+def module(text: str, name: str = 'crm.py') -> Source:
+    return accept(name, text.encode())
+
+
+def package(init: str = '', **files: str) -> Source:
+    """A package crm; `__` in a name stands for a directory."""
+    named = {f'crm/{name.replace("__", "/")}.py': text.encode() for name, text in files.items()}
+    return accept('crm.zip', pack({'crm/__init__.py': init.encode(), **named}))
+
+
+def ours() -> set[str]:
+    return {name for name in sys.modules if name.startswith(PREFIX + '.')}
+
+
+class LoadTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        gc.collect()
+        self.before = ours()
+        self.place = Path(self.mktemp())
+
+    def load(self, source: Source) -> Loaded:
+        return load(source, self.place)
+
+    def refusal(self, source: Source) -> str:
+        told: str = self.assertRaises(BadRequest, load, source, self.place).msg
+        self.assertEqual(ours(), self.before)
+        return told
+
+    def test_versions_side_by_side(self) -> None:
+        """Two versions of a module live at the same time, each with its own state."""
+        one, two = self.load(module('x = 1\ndef f(): return x')), self.load(module('x = 2\ndef f(): return x'))
+        self.assertEqual([v.modules[0].f() for v in (one, two, one)], [1, 2, 1])
+        self.assertNotEqual(one.modules[0].__name__, two.modules[0].__name__)
+        self.assertEqual(one.plain_name(one.modules[0].__name__), 'crm')
+
+    def test_dropped_with_its_last_holder(self) -> None:
+        """A version is in sys.modules exactly as long as somebody holds it; what still runs of it runs on."""
+        loaded = self.load(module('x = 7\nclass A:\n    def f(self): return x'))
+        name, call = loaded.modules[0].__name__, loaded.modules[0].A().f
+        self.assertIs(sys.modules[name], loaded.modules[0])
+        del loaded
+        self.assertEqual(ours(), self.before)
+        self.assertNotIn(name.split('.')[1], vars(sys.modules[PREFIX]))
+        self.assertEqual(call(), 7)
+
+    def test_package_imports_itself(self) -> None:
+        """Every form of a package's own imports, at the top and inside functions, stays in its version."""
+        forms = """
+import crm
+import crm.util
+import crm.util as u
+import crm.sub.deep
+from crm import util
+from crm.util import VALUE
+from . import util as relative
+from .sub import deep as d
+import os.path, json as j
+
+top = (crm.util.VALUE, u.VALUE, util.VALUE, VALUE, relative.VALUE, crm.sub.deep.VALUE, d.VALUE)
+
+def lazy():
+    import crm.late as late
+    from crm.late import VALUE as direct
+    from crm.sub import later
+    import crm.late
+    return late.VALUE, direct, crm.late.VALUE, later.VALUE
+
+class Lazy:
+    def run(self):
+        return (lambda: [__import__('crm.late').late.VALUE for _ in range(1)][0])()
+"""
+        others = ('util', 'late', 'sub__deep', 'sub__later')
+        versions = [self.load(package(api=forms, **dict.fromkeys(others, f'VALUE = {n}'))) for n in (1, 2)]
+        for n, version in zip((1, 2), versions, strict=True):
+            api = sys.modules[f'{version.space.package}.crm.api']
+            self.assertEqual(api.top, (n,) * 7)
+            self.assertEqual(api.lazy(), (n,) * 4)
+            self.assertEqual(api.Lazy().run(), n)
+        self.assertNotIn('crm', sys.modules)
+
+    def test_lazy_import_of_the_old_version_while_the_new_one_runs(self) -> None:
+        """A function of the old version that imports for the first time after the new one came gets the old module."""
+        init = 'def value():\n    from crm import test_lazy\n    return test_lazy.VALUE'
+        old = self.load(package(init=init, test_lazy='VALUE = "old"'))
+        new = self.load(package(init=init, test_lazy='VALUE = "new"'))
+        self.assertEqual((new.modules[0].value(), old.modules[0].value()), ('new', 'old'))
+
+    def test_flat_modules_see_each_other(self) -> None:
+        """The modules of a flat archive import each other in their version."""
+        loaded = load(accept('both.zip', pack({'a.py': b'import b\nx = b.x', 'b.py': b'x = 5'})), self.place)
+        self.assertEqual([m.x for m in loaded.modules], [5, 5])
+
+    def test_module_may_be_called_as_what_it_imports(self) -> None:
+        """A module json.py that imports json gets the library, not itself."""
+        loaded = self.load(module('import json\nx = json.dumps([])', 'json.py'))
+        self.assertEqual(loaded.modules[0].x, '[]')
+
+    def test_data_files_lie_beside(self) -> None:
+        """A package finds its data files by `__file__`."""
+        text = b'from pathlib import Path\nx = Path(__file__).with_name("data.txt").read_text()'
+        loaded = load(accept('crm.zip', pack({'crm/__init__.py': text, 'crm/data.txt': b'here'})), self.place)
+        self.assertEqual(loaded.modules[0].x, 'here')
+
+    def test_annotations_are_found(self) -> None:
+        """What looks types up through sys.modules (dataclasses, get_type_hints, pickle) works."""
+        text = """from __future__ import annotations
+import dataclasses, pickle, typing
+@dataclasses.dataclass
+class A:
+    b: B
+class B: pass
+hints = typing.get_type_hints(A)
+def same(): return type(pickle.loads(pickle.dumps(B()))) is B
+"""
+        loaded = self.load(module(text))
+        self.assertIs(loaded.modules[0].hints['b'], loaded.modules[0].B)
+        self.assertTrue(loaded.modules[0].same())
+
+    def test_tracebacks_show_the_file(self) -> None:
+        """A traceback of deployed code names its file and shows the line."""
+        loaded = self.load(module('def f():\n    return 1 / 0  # here\n'))
+        try:
+            loaded.modules[0].f()
+        except ZeroDivisionError:
+            shown = traceback.format_exc()
+        self.assertIn('crm.py", line 2', shown)
+        self.assertIn('return 1 / 0  # here', shown)
+
+    def test_files_are_closed_to_others(self) -> None:
+        """Deployed source is readable by the node's user alone, and damage on disk is repaired."""
+        source = module('x = 1')
+        self.load(source)
+        path = self.place / source.sha256 / 'crm.py'
+        self.assertEqual((path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777), (0o600, 0o700))
+        path.write_text('x = 666')
+        self.assertEqual(self.load(source).modules[0].x, 1)
+
+    def test_what_is_looked_at(self) -> None:
+        """All modules of a package are imported but tests, setup and `__main__`."""
+        paths = 'crm/__init__ crm/__main__ crm/a crm/conftest crm/setup crm/sub/__init__ crm/sub/c crm/sub/tests/d'
+        paths += ' crm/test_a crm/tests/b'
+        files = {f'{path}.py': b'' for path in paths.split()} | {'crm/data.txt': b''}
+        source = accept('crm.zip', pack(files))
+        self.assertEqual(module_names(source), ['crm', 'crm.a', 'crm.sub', 'crm.sub.c'])
+
+    def test_mistakes_name_file_and_line(self) -> None:
+        """Whatever a module does wrong is one sentence with the user's file and line, and leaves nothing behind."""
+        cases = {
+            'import json\nx = y\n': "crm.py:2: NameError: name 'y' is not defined",
+            'def f():\n    return 1/0\n\nf()': 'crm.py:2: ZeroDivisionError: division by zero',
+            'x = 1\ndef f(:\n': 'crm.py:2: SyntaxError: invalid syntax',
+            'if 1:\nx = 1': "crm.py:2: IndentationError: expected an indented block after 'if' statement on line 1",
+            '\nimport no_such_lib': "crm.py:2: ModuleNotFoundError: No module named 'no_such_lib'",
+            'import sys\nsys.exit(3)': 'crm.py:2: SystemExit: 3',
+            '\n\nraise KeyboardInterrupt': 'crm.py:3: KeyboardInterrupt',
+            'import json\njson.loads("{")': 'crm.py:2: JSONDecodeError: Expecting property name',
+            'raise ValueError("two\\nlines")': 'crm.py:1: ValueError: two lines',
+            'class E(Exception):\n    def __str__(self): return 1/0\nraise E': 'crm.py:3: E',
+            'def f(): f()\nf()': 'crm.py:1: RecursionError: maximum recursion depth exceeded',
+            'from json import nothing': "crm.py:1: ImportError: cannot import name 'nothing' from 'json'",
+        }
+        for text, told in cases.items():
+            with self.subTest(text):
+                self.assertIn(told, self.refusal(module(text)))
+
+    def test_bytes_that_are_no_text(self) -> None:
+        """A file that is not Python text is refused with its name."""
+        for content in (b'\xff\xfe\x00', b'x = "\x00"', b'# coding: no-such\n'):
+            self.assertTrue(self.refusal(accept('crm.py', content)).startswith('crm.py:'), content)
+
+    def test_mistakes_in_packages(self) -> None:
+        """In a package the path of the file is named, and names are told as the author knows them."""
+        self.assertIn('crm/sub/deep.py:1: ZeroDivisionError', self.refusal(package(sub__deep='1/0')))
+        told = self.refusal(package(a='import crm.b', b='from crm import nothing'))
+        self.assertIn("crm/b.py:1: ImportError: cannot import name 'nothing' from 'crm'", told)
+        self.assertIn("No module named 'crm.nix'", self.refusal(package(a='import crm.nix')))
+
+
+class OwnThreadTests(TestCase):
+    def setUp(self) -> None:
+        from twisted.internet import reactor
+
+        self.reactor: Any = reactor
+        self.place = Path(self.mktemp())
+
+    def run_aside(self, source: Source, deadline: float = 30.0) -> Deferred[Any]:
+        return in_own_thread(self.reactor, lambda: load(source, self.place), source, deadline)
+
+    async def test_not_in_the_reactors_thread(self) -> None:
+        """User code is imported in a thread named for its file."""
+        loaded = await self.run_aside(module('import threading\nname = threading.current_thread().name'))
+        self.assertEqual(loaded.modules[0].name, 'import crm.py')
+
+    async def test_endless_import_is_given_up(self) -> None:
+        """An import that loops for ever is refused with the line it is at, its thread ends, nothing of it stays."""
+        refused = self.run_aside(module('x = 1\nwhile True:\n    x = 2\n'), 0.2)
+        told = (await self.assertFailure(refused, BadRequest)).msg
+        self.assertRegex(told, r'^crm\.py:[23]: the import did not end within 0\.2 s$')
+        for thread in threading.enumerate():
+            if thread.name == 'import crm.py':
+                thread.join(5)
+                self.assertFalse(thread.is_alive())
+        self.assertEqual([name for name in ours() if name.endswith('crm')], [])
+
+    async def test_import_that_waits_for_ever(self) -> None:
+        """An import stuck in a call that cannot be interrupted is refused as well, and ends when the call does."""
+        text = 'import threading\ngo = threading.Event()\nthreading.waiter = go\ngo.wait()\n'
+        self.addCleanup(lambda: vars(threading).pop('waiter'))
+        told = (await self.assertFailure(self.run_aside(module(text), 0.2), BadRequest)).msg
+        self.assertEqual(told, 'crm.py:4: the import did not end within 0.2 s')
+        vars(threading)['waiter'].set()
+        for thread in threading.enumerate():
+            if thread.name == 'import crm.py':
+                thread.join(5)
