@@ -66,13 +66,13 @@ class Root(Service):
         self._begin(self._part.privilegedStartService)
 
     def startService(self) -> None:
-        super().startService()
+        super().startService()  # type: ignore[no-untyped-call]
         self._begin(self._part.startService)
         self._reactor.callWhenRunning(end_well_on_sigterm, self._reactor)
         self._write_pid()
 
     def stopService(self) -> Deferred[None]:
-        super().stopService()
+        super().stopService()  # type: ignore[no-untyped-call]
         self._stopping = True
         stopped: Deferred[None] = maybeDeferred(self._part.stopService)
         return stopped.addBoth(self._stopped)

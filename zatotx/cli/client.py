@@ -1,0 +1,91 @@
+"""The cluster as commands use it: any of its servers, through /zato/api/invoke."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from zatotx.cli.addresses import address
+from zatotx.cli.failure import Failure
+from zatotx.cli.http import Answer, CutOffError, Request, UnreachableError, ask, basic
+from zatotx.cli.layout import CREDENTIALS, SERVER, Part, Place, credentials, parts_of
+
+TIMEOUT = 60.0  # seconds for one call
+SLACK = 5.0  # the server's deadline comes this much before ours, so that its answer names what was slow
+
+
+class Cluster:
+    """Calls services as admin.invoke on the server that PATH names, or else on the first that can be reached."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        everyone = [part for part in parts_of(place.environment) if part.kind == SERVER]
+        self._servers: list[Part] = [*place.servers, *(part for part in everyone if part not in place.servers)]
+
+    def call(self, service: str, payload: object, timeout: float = TIMEOUT) -> Any:
+        """Invoke an internal service; the value of its response element. Raises Failure with the server's sentence."""
+        body = json.dumps(payload, ensure_ascii=False).encode('utf-8', 'surrogatepass')
+        return element(good(self.post(service, body, timeout=timeout)))
+
+    def post(
+        self, service: str, body: bytes, *, headers: Mapping[str, str] | None = None, timeout: float = TIMEOUT
+    ) -> Answer:
+        """The answer as it came, whatever its status. Raises Failure where there is none."""
+        fields = {
+            'Authorization': basic(credentials(self._place.environment, 'api')),
+            'Content-Type': 'application/json',
+            'X-Zato-Deadline-Ms': str(int(timeout * 1000)),
+            **(headers or {}),
+        }
+        request = Request('POST', f'/zato/api/invoke/{quote(service, safe="")}', fields, body)
+        return self._ask(request, timeout + SLACK)
+
+    def _ask(self, request: Request, timeout: float) -> Answer:
+        """From the first server that takes it. One that took it and broke off is the end: it may have done it."""
+        for part in self._servers:
+            try:
+                answer = ask(address(part), request, timeout)
+            except UnreachableError:
+                continue
+            except CutOffError as error:
+                raise Failure(f'{part.name} at {error}: see {part.path}/logs.') from None
+            self._check_credentials(answer)
+            return answer
+        raise Failure(f"No server of {self._place.environment} is running: 'zatotx start {self._place.environment}'.")
+
+    def _check_credentials(self, answer: Answer) -> None:
+        if answer.status == 401:
+            file = self._place.environment / CREDENTIALS
+            raise Failure(
+                f"The cluster does not know the password of [api] in {file}: set one with 'zatotx update password "
+                f"{self._place.environment} admin.invoke'."
+            )
+
+
+def good(answer: Answer) -> Answer:
+    """The answer of a call that succeeded. Raises Failure with the reason of one that did not."""
+    if answer.status >= 400:
+        raise Failure(reason(answer))
+    return answer
+
+
+def reason(answer: Answer) -> str:
+    """Why a call failed, as the server says it."""
+    try:
+        env = json.loads(answer.body)['zato_env']
+        details, cid = env['details'], env.get('cid', '')
+    except (ValueError, KeyError, TypeError):
+        return f'The server answered {answer.status} {answer.body[:200].decode("utf-8", "replace")}'.strip()
+    text = '; '.join(map(str, details)) if isinstance(details, list) else str(details)
+    return f'{text} (cid {cid}: its traceback is in the log of the server)' if answer.status == 500 else text
+
+
+def element(answer: Answer) -> Any:
+    """What stands beside zato_env in an internal service's answer; None where nothing does."""
+    document = json.loads(answer.body or b'null')
+    if not isinstance(document, dict):
+        return document
+    found = [value for name, value in document.items() if name != 'zato_env']
+    return found[0] if len(found) == 1 else None

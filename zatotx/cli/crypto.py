@@ -1,0 +1,60 @@
+"""Secret keys, and what is encrypted with them."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from zatotx.cli.failure import Failure
+from zatotx.cli.keys import any_server, secrets_of
+from zatotx.cli.layout import find
+from zatotx.cli.output import path_argument
+
+
+@click.command('generate-key', epilog='\b\nExamples:\n  zatotx crypto generate-key > secret.key')
+def generate_key() -> None:
+    """Print a new secret key."""
+    from zatotx.odb.secrets import new_key
+
+    click.echo(new_key())
+
+
+@click.command(
+    epilog='\b\nExamples:\n  zatotx encrypt ~/env/qs-1 < password.txt\n  zatotx encrypt ~/env/qs-1 --secret s3cret'
+)
+@path_argument()
+@click.option('--secret', default=None, help='The value; asked for, or read from a pipe, where it is not given.')
+def encrypt(path: str, secret: str | None) -> None:
+    """Encrypt a value with the key of PATH: prints what may stand in server.toml, enc:…"""
+    box = secrets_of(any_server(find(path)))
+    click.echo(box.encrypt(value(secret)))
+
+
+@click.command(epilog='\b\nExamples:\n  zatotx decrypt ~/env/qs-1 --secret enc:gAAAA…')
+@path_argument()
+@click.option('--secret', default=None, help='enc:…; asked for, or read from a pipe, where it is not given.')
+def decrypt(path: str, secret: str | None) -> None:
+    """Print in clear what was encrypted with the key of PATH."""
+    from zatotx.model.faults import ServiceUnavailable
+
+    box = secrets_of(any_server(find(path)))
+    try:
+        click.echo(box.decrypt(value(secret)))
+    except ServiceUnavailable:
+        raise Failure('This was not encrypted with the key of PATH, or is not whole.') from None
+
+
+@click.group(commands={'generate-key': generate_key, 'encrypt': encrypt, 'decrypt': decrypt})
+def crypto() -> None:
+    """Secret keys, and what is encrypted with them."""
+
+
+def value(given: str | None) -> str:
+    """The value of an option, of a pipe without its last line end, or of a person."""
+    if given is not None:
+        return given
+    if not sys.stdin.isatty():
+        return sys.stdin.read().removesuffix('\n')
+    asked: str = click.prompt('Secret', hide_input=True)
+    return asked

@@ -1,0 +1,17 @@
+"""The one way a command fails."""
+
+from __future__ import annotations
+
+import click
+
+
+class Failure(click.ClickException):
+    """What was asked for failed: one sentence with what, where and what to do. Exit code 1."""
+
+    exit_code = 1
+
+
+def sentence_of(error: OSError) -> str:
+    """An operating system's error as a sentence."""
+    reason = error.strerror or str(error) or type(error).__name__
+    return f'{reason}: {error.filename}' if error.filename else reason

@@ -1,0 +1,54 @@
+"""A whole environment in the foreground, as containers and terminals want it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Sequence
+from types import FrameType
+
+import click
+
+from zatotx.cli.failure import Failure
+from zatotx.cli.launching import start_parts
+from zatotx.cli.layout import Part
+from zatotx.cli.pids import running
+from zatotx.cli.stopping import stop_parts
+
+LOOK = 0.5  # seconds between two looks at the parts
+
+
+class Asked:
+    """Somebody wants us to end: SIGTERM or SIGINT came."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        self.event.set()
+
+
+def run_in_foreground(parts: Sequence[Part]) -> None:
+    """Start the parts, stay while all of them live, stop them when asked to. Raises Failure where one cannot start,
+    ends by itself or does not stop."""
+    asked = Asked()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, asked)
+    faults = start_parts(parts)
+    if not faults:
+        click.echo(f'Running: {", ".join(part.name for part in parts)}. Ctrl-C stops.')
+        faults = watch(parts, asked.event)
+    faults += stop_parts(parts)
+    if faults:
+        raise Failure('; '.join(faults) + '.')
+
+
+def watch(parts: Sequence[Part], asked: threading.Event) -> list[str]:
+    """Look at the parts until somebody wants the end or one of them is gone; which, as sentences."""
+    while not asked.wait(LOOK):
+        gone = [part for part in parts if running(part) is None]
+        if gone:
+            return [f'{part.name} ended by itself: see {part.path}/logs' for part in gone]
+    return []
+
+

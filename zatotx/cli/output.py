@@ -1,0 +1,56 @@
+"""What commands print: tables, JSON, steps, and a line on stderr where something takes longer than a second."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Timer
+from typing import Any
+
+import click
+
+PATIENCE = 1.0  # seconds after which a person wants to know what is going on
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def format_option() -> Decorator:
+    """`--format text|json`, passed to the command as `form`."""
+    choice = click.Choice(['text', 'json'])
+    return click.option('--format', 'form', type=choice, default='text', show_default=True, help='How to print it.')
+
+
+def path_argument(name: str = 'path') -> Decorator:
+    """PATH: an environment or one of its parts."""
+    return click.argument(name, metavar='PATH', type=click.Path())
+
+
+def print_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Columns as wide as their widest cell; the last one as it comes."""
+    lines = [[str(cell) for cell in row] for row in (heads, *rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
+    for line in lines:
+        padded = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+        click.echo('  '.join(padded).rstrip())
+
+
+def note(text: str) -> None:
+    """Something worth knowing that is no result: to stderr."""
+    click.echo(text, err=True)
+
+
+@contextmanager
+def progress(text: str) -> Iterator[None]:
+    """Says `text` on stderr if what is inside takes longer than a second."""
+    timer = Timer(PATIENCE, note, (f'{text} …',))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -1,0 +1,83 @@
+"""The process of a part, found through its pid file and told apart from whatever else has that pid today."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from zatotx.cli.layout import Part
+
+STEP = 0.02  # seconds between two looks
+
+
+class Process(NamedTuple):
+    """A live process that carries a part's directory in its command line."""
+
+    pid: int
+    started: str  # in clock ticks since boot: with the pid it names one process for ever
+
+    def alive(self) -> bool:
+        return started_at(self.pid) == self.started
+
+    def send(self, number: signal.Signals) -> None:
+        """Signal it, unless it has ended meanwhile."""
+        if self.alive():
+            try:
+                os.kill(self.pid, number)
+            except ProcessLookupError:
+                return
+
+    def ended_within(self, seconds: float) -> bool:
+        """Wait for its end."""
+        end = time.monotonic() + seconds
+        while self.alive():
+            if time.monotonic() > end:
+                return False
+            time.sleep(STEP)
+        return True
+
+
+def running(part: Part) -> Process | None:
+    """The process of a part; None where its pid file is absent, stale, or names a process of another program."""
+    try:
+        pid = int(part.pid_file.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    started = started_at(pid)
+    return Process(pid, started) if started and runs(pid, part) else None
+
+
+def started_at(pid: int) -> str:
+    """When the process started; '' where there is none, or where it has ended and only awaits its parent."""
+    try:
+        stat = Path(f'/proc/{pid}/stat').read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ''
+    state, *fields = stat.rpartition(')')[2].split()  # the name before it may hold anything
+    return '' if state in 'ZX' else fields[18]
+
+
+def runs(pid: int, part: Part) -> bool:
+    """Whether the process is twistd on this part: the plugin's name, then --dir with this very directory."""
+    try:
+        words = [os.fsdecode(word) for word in Path(f'/proc/{pid}/cmdline').read_bytes().split(b'\0')]
+        directory = directory_option(words)
+        if part.plugin not in words or not directory:
+            return False
+        return Path(f'/proc/{pid}/cwd', directory).resolve() == part.path.resolve()
+    except OSError:  # it ended, or is somebody else's
+        return False
+
+
+def directory_option(words: Sequence[str]) -> str:
+    """What a command line gives as --dir."""
+    for word, following in zip(words, [*words[1:], ''], strict=True):
+        if word in ('--dir', '-d'):
+            return following
+        if word.startswith('--dir='):
+            return word.removeprefix('--dir=')
+    return ''

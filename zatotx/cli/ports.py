@@ -1,0 +1,65 @@
+"""Who listens on a TCP port of this machine."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from pathlib import Path
+
+LISTEN = '0A'  # a socket's state in /proc/net/tcp
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether a server could listen there now, as Twisted would (with SO_REUSEADDR)."""
+    family = socket.AF_INET6 if ':' in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((host, port))
+        except OSError as error:
+            return error.errno != errno.EADDRINUSE
+    return True
+
+
+def holds(pid: int, port: int) -> bool:
+    """Whether the process itself has a socket that listens on the port."""
+    wanted = {f'socket:[{inode}]' for inode in listening(port)}
+    return bool(wanted & open_files(pid))
+
+
+def holder(port: int) -> int | None:
+    """The process that listens on the port, where we may see it."""
+    wanted = {f'socket:[{inode}]' for inode in listening(port)}
+    for entry in Path('/proc').iterdir():
+        if entry.name.isdecimal() and wanted & open_files(int(entry.name)):
+            return int(entry.name)
+    return None
+
+
+def listening(port: int) -> list[str]:
+    """The inodes of the sockets that listen on the port, whatever their address."""
+    found = []
+    for table in ('/proc/net/tcp', '/proc/net/tcp6'):
+        if not Path(table).exists():  # no IPv6 in this kernel
+            continue
+        for line in Path(table).read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == LISTEN and int(fields[1].rpartition(':')[2], 16) == port:
+                found.append(fields[9])
+    return found
+
+
+def open_files(pid: int) -> set[str]:
+    """What the descriptors of a process point to; nothing where it is gone or somebody else's."""
+    try:
+        return {target(entry) for entry in Path(f'/proc/{pid}/fd').iterdir()}
+    except OSError:
+        return set()
+
+
+def target(descriptor: Path) -> str:
+    try:
+        return os.readlink(descriptor)  # noqa: PTH115 - 'socket:[1]' is no path
+    except OSError:  # closed meanwhile
+        return ''

@@ -1,0 +1,81 @@
+"""Whether a part answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+from typing import NamedTuple
+
+from zatotx.cli.addresses import address
+from zatotx.cli.http import Answer, CutOffError, Request, UnreachableError, ask
+from zatotx.cli.layout import SERVER, Part
+from zatotx.cli.pids import running
+from zatotx.cli.ports import holds
+
+TIMEOUT = 1.0  # seconds for one look
+
+
+class Health(NamedTuple):
+    state: str  # 'running', 'starting' (it runs and is not ready) or 'stopped'
+    pid: int | None = None
+    why: str = ''  # it is not ready
+
+    @property
+    def ready(self) -> bool:
+        return self.state == 'running'
+
+
+def health(part: Part) -> Health:
+    """How a part is, asked now."""
+    process = running(part)
+    if process is None:
+        return Health('stopped')
+    why = server_trouble(part, process.pid) if part.kind == SERVER else redis_trouble(part.path)
+    return Health('starting' if why else 'running', process.pid, why)
+
+
+def server_trouble(part: Part, pid: int) -> str:
+    """Why a server is not ready, '' when it is. The answer counts only from the part's own process: another program,
+    or another environment's server, may be on that port."""
+    where = address(part)
+    if not holds(pid, where.port):
+        return f'it does not listen on port {where.port} yet'
+    try:
+        answer = ask(where, Request('GET', '/zato/ready'), TIMEOUT)
+    except (UnreachableError, CutOffError) as error:
+        return str(error)
+    return '' if answer.status == 200 else reasons(answer)
+
+
+def reasons(answer: Answer) -> str:
+    """What the body of a 503 of /zato/ready says."""
+    try:
+        details = json.loads(answer.body)['zato_env']['details']
+    except (ValueError, KeyError, TypeError):
+        return f'/zato/ready answers {answer.status}'
+    found = details if isinstance(details, list) else [details]
+    return '; '.join(str(reason) for reason in found) or f'/zato/ready answers {answer.status}'
+
+
+def redis_trouble(directory: Path) -> str:
+    """Why the embedded Redis is not ready, '' when it is."""
+    try:
+        answer = redis_command(directory / 'redis.sock', b'PING')
+    except OSError as error:
+        return f'redis.sock does not answer: {error.strerror or error}'
+    return '' if answer.startswith(b'+PONG') else answer.decode('utf-8', 'replace').strip('-\r\n')
+
+
+def redis_command(path: Path, command: bytes) -> bytes:
+    """The first bytes of Redis's answer. The directory is opened first: a socket's own path must be short."""
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            sock.settimeout(TIMEOUT)
+            sock.connect(f'/proc/self/fd/{directory}/{path.name}')
+            sock.sendall(command + b'\r\n')
+            return sock.recv(512)
+    finally:
+        os.close(directory)

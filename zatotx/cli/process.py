@@ -1,0 +1,131 @@
+"""start, stop, restart, status."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import click
+
+from zatotx.cli.addresses import address
+from zatotx.cli.failure import Failure
+from zatotx.cli.foreground import run_in_foreground
+from zatotx.cli.launching import command, start_parts
+from zatotx.cli.layout import SERVER, Part, Place, find
+from zatotx.cli.output import format_option, path_argument, print_json, print_table, progress
+from zatotx.cli.probe import Health, health
+from zatotx.cli.stopping import stop_parts
+
+
+@click.command(epilog='\b\nExamples:\n  zatotx start ~/env/qs-1\n  zatotx start ~/env/qs-1/server1 --fg')
+@path_argument()
+@click.option('--fg', is_flag=True, help='Stay in the foreground, stop with Ctrl-C or SIGTERM.')
+def start(path: str, fg: bool) -> None:
+    """Start what does not run of an environment, or one part of it.
+
+    Returns 0 once every part answers; otherwise says which does not and why.
+    """
+    place = find(path)
+    if fg:
+        foreground(place)
+        return
+    with progress(f'Starting {names(place.parts)}'):
+        fail_with(start_parts(place.parts))
+    for part in place.parts:
+        click.echo(running_line(part, health(part)))
+
+
+def foreground(place: Place) -> None:
+    """One part becomes this process; of an environment this process is the parent."""
+    if place.whole:
+        run_in_foreground(place.parts)
+        return
+    part = place.parts[0]
+    if health(part).pid is not None:
+        raise Failure(f"{part.name} runs already: 'zatotx stop {part.path}' ends it.")
+    os.chdir(part.path)
+    os.umask(0o077)
+    words = command(part)
+    os.execv(words[0], words)  # noqa: S606 - our own twistd
+
+
+@click.command(epilog='\b\nExamples:\n  zatotx stop ~/env/qs-1\n  zatotx stop ~/env/qs-1/server2')
+@path_argument()
+def stop(path: str) -> None:
+    """Stop an environment or one part of it; what does not run is left alone.
+
+    Servers take no new work, finish the requests under way within their grace period, then end. One that hangs is
+    killed 20 s after that, and this command says so and returns 1.
+    """
+    place = find(path)
+    with progress(f'Stopping {names(place.parts)}: requests under way finish first'):
+        fail_with(stop_parts(place.parts))
+    click.echo(f'Stopped: {names(place.parts)}.')
+
+
+@click.command(epilog='\b\nExamples:\n  zatotx restart ~/env/qs-1\n  zatotx restart ~/env/qs-1/server1')
+@path_argument()
+def restart(path: str) -> None:
+    """Restart an environment server by server, or one part of it.
+
+    Each server is ready again before the next one stops. The environment's Redis is started where it does not run and
+    otherwise left alone, so that nobody misses it: 'zatotx restart PATH/redis' restarts it.
+    """
+    place = find(path)
+    kept = [part for part in place.parts if place.whole and part.kind != SERVER]
+    with progress(f'Starting {names(kept)}'):
+        fail_with(start_parts(kept))
+    for part in place.parts:
+        if part not in kept:
+            with progress(f'Restarting {part.name}'):
+                fail_with(stop_parts([part]) + start_parts([part]))
+            click.echo(running_line(part, health(part)))
+
+
+@click.command(epilog='\b\nExamples:\n  zatotx status ~/env/qs-1\n  zatotx status ~/env/qs-1 --format json')
+@path_argument()
+@format_option()
+def status(path: str, form: str) -> None:
+    """Say of each part whether it is running, starting (it runs and is not ready) or stopped.
+
+    Returns 0 whatever the answer is; scripts read --format json.
+    """
+    place = find(path)
+    states = [(part, health(part)) for part in place.parts]
+    if form == 'json':
+        parts = [described(part, state) for part, state in states]
+        print_json({'environment': str(place.environment), 'components': parts})
+        return
+    rows = [(part.name, state.state, state.pid or '-', where(part), state.why) for part, state in states]
+    print_table(('PART', 'STATE', 'PID', 'ADDRESS', 'WHY'), rows)
+
+
+def described(part: Part, state: Health) -> dict[str, object]:
+    """A part for --format json."""
+    return {
+        'name': part.name,
+        'component': part.kind,
+        'state': state.state,
+        'ready': state.ready,
+        'pid': state.pid,
+        'address': where(part),
+        'why': state.why,
+    }
+
+
+def where(part: Part) -> str:
+    return address(part).url if part.kind == SERVER else str(part.path / 'redis.sock')
+
+
+def running_line(part: Part, state: Health) -> str:
+    return f'{part.name} is running: {where(part)} (pid {state.pid})'
+
+
+def names(parts: Sequence[Part]) -> str:
+    return ', '.join(part.name for part in parts)
+
+
+def fail_with(faults: Sequence[str]) -> None:
+    """Raises Failure where there are any."""
+    if faults:
+        raise Failure('; '.join(faults) + '.')

@@ -1,0 +1,127 @@
+"""`zatotx quickstart create`: a whole environment, ready to be started."""
+
+from __future__ import annotations
+
+import secrets
+import string
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from zatotx.cli.blueprint import Blueprint, write_credentials, write_redis, write_server
+from zatotx.cli.failure import Failure
+from zatotx.cli.files import make_dir
+from zatotx.cli.layout import CREDENTIALS, SERVER_PORT, Credentials
+from zatotx.cli.output import note, progress
+from zatotx.cli.ports import is_free
+from zatotx.cli.staging import staged
+
+MOST_SERVERS = 11  # 17010 to 17020; the next default port is another component's
+LETTERS = string.ascii_letters + string.digits
+
+
+class Step(NamedTuple):
+    text: str
+    do: Callable[[], None]
+
+
+@click.group()
+def quickstart() -> None:
+    """Make a whole environment."""
+
+
+@quickstart.command(
+    epilog='\b\nExamples:\n  zatotx quickstart create ~/env/qs-1\n'
+    '  zatotx quickstart create ~/env/qs-2 --servers 3 --port-offset 100'
+)
+@click.argument('path', type=click.Path())
+@click.option('--servers', default=2, show_default=True, type=click.IntRange(1, MOST_SERVERS), help='How many.')
+@click.option('--port-offset', default=0, show_default=True, help='Added to every default port (17010, 17011, …).')
+@click.option('--cluster-name', default='', help='By default quickstart- and five random hex digits.')
+@click.option('--odb-url', default='', help='SQLAlchemy URL of an existing, empty database; default: SQLite in PATH.')
+@click.option('--redis-url', default='', help='Your own Redis or Valkey; default: one that PATH brings along.')
+def create(path: str, servers: int, port_offset: int, **urls: str) -> None:
+    """Make servers, database, Redis, keys and credentials at PATH, which must be absent or empty.
+
+    All of it is there when this command returns 0, and nothing otherwise.
+    """
+    target = Path(path).absolute()
+    ports = [SERVER_PORT + port_offset + number for number in range(servers)]
+    check_ports(ports)
+    plan = blueprint(ports, urls)
+    with staged(target, CREDENTIALS) as directory:
+        steps = steps_of(plan, directory)
+        for number, step in enumerate(steps, 1):
+            click.echo(f'[{number}/{len(steps)}] {step.text}')
+            with progress(f'    {step.text}: still at it'):
+                step.do()
+    report(target, plan)
+
+
+def check_ports(ports: list[int]) -> None:
+    """Raises Failure for a port that cannot be; says so of one that is taken now."""
+    if not (ports[0] > 0 and ports[-1] <= 65535):
+        raise Failure(f'Ports {ports[0]} to {ports[-1]} are out of range: choose a --port-offset between '
+                      f'{1 - SERVER_PORT} and {65535 - SERVER_PORT}.')
+    for port in ports:
+        if not is_free('127.0.0.1', port):
+            note(f'Note: port {port} is in use now; stop what uses it before you start, or take another --port-offset.')
+
+
+def blueprint(ports: list[int], urls: dict[str, str]) -> Blueprint:
+    """What will be made, with fresh secrets."""
+    from zatotx.odb.secrets import new_key
+
+    return Blueprint(
+        cluster=urls['cluster_name'] or f'quickstart-{secrets.randbits(20):05x}',
+        ports=tuple(ports),
+        odb_url=urls['odb_url'],
+        redis_url=urls['redis_url'],
+        key=new_key(),
+        users={
+            'web_admin': Credentials('admin', new_password()),
+            'api': Credentials('admin.invoke', new_password()),
+            'pubapi': Credentials('pubapi', new_password()),
+        },
+    )
+
+
+def new_password() -> str:
+    """190 random bits that need no quoting anywhere."""
+    return ''.join(secrets.choice(LETTERS) for _ in range(32))
+
+
+def steps_of(plan: Blueprint, directory: Path) -> list[Step]:
+    """What is to be done in `directory`, the database last of what may fail: it may lie elsewhere."""
+    steps = []
+    if not plan.redis_url:
+        steps.append(Step('Redis', partial(write_redis, directory)))
+    for number in range(1, len(plan.ports) + 1):
+        steps.append(Step(f'server{number}', partial(write_server, directory, plan, number)))
+    steps.append(Step('Credentials', partial(write_credentials, directory, plan)))
+    steps.append(Step('Database, with the first users', partial(make_odb, directory, plan)))
+    return steps
+
+
+def make_odb(directory: Path, plan: Blueprint) -> None:
+    """The schema, the cluster and the users that everything else is done with."""
+    from zatotx.odb.setup import create_odb
+
+    make_dir(directory / 'odb')
+    try:
+        create_odb(plan.odb_url_from(directory), plan.key, plan.cluster, plan.api_users())
+    except ValueError as error:
+        raise Failure(f'{error}.') from None
+
+
+def report(target: Path, plan: Blueprint) -> None:
+    """What a person needs to know next."""
+    click.echo(f'\nCluster   {plan.cluster}')
+    for number, port in enumerate(plan.ports, 1):
+        click.echo(f'server{number}   http://127.0.0.1:{port}')
+    click.echo(f'Users     {", ".join(user.username for user in plan.users.values())}')
+    click.echo(f'Passwords {target / CREDENTIALS}')
+    click.echo(f'Start it  zatotx start {target}')
