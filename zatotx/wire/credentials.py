@@ -1,0 +1,33 @@
+"""The Basic scheme of the field Authorization (RFC 7617)."""
+
+from __future__ import annotations
+
+from binascii import Error, a2b_base64
+
+from zatotx.wire.malformed import Malformed
+
+__all__ = ['Malformed', 'basic']
+
+_LONGEST = 8_192  # bytes of the field; a head has a limit of its own, an embedding may not
+_CONTROLS = frozenset(map(chr, (*range(0x20), 0x7F)))
+
+
+def basic(value: bytes) -> tuple[str, str]:
+    """(username, password) of an Authorization field, in UTF-8. The username ends at the first colon.
+
+    Raises Malformed, which never repeats what was sent: another scheme, no clean base64, no UTF-8, no colon, control
+    characters (RFC 7617 §2).
+    """
+    if len(value) > _LONGEST:
+        raise Malformed(f'the credentials are longer than {_LONGEST} bytes')
+    scheme, _, token = value.partition(b' ')
+    if scheme.lower() != b'basic':
+        raise Malformed('the credentials are not of the scheme Basic')
+    try:
+        text = a2b_base64(token.strip(b' '), strict_mode=True).decode('utf-8')
+    except (Error, UnicodeDecodeError):
+        raise Malformed('the credentials are not base64 of UTF-8') from None
+    username, colon, password = text.partition(':')
+    if not colon or not _CONTROLS.isdisjoint(text):
+        raise Malformed('the credentials are not a username, a colon and a password without control characters')
+    return username, password

@@ -1,0 +1,45 @@
+"""application/x-www-form-urlencoded, of bodies and query strings (WHATWG URL §5.1), read strictly."""
+
+from __future__ import annotations
+
+from zatotx.wire.malformed import Malformed
+from zatotx.wire.target import percent_decode
+
+__all__ = ['MOST_PAIRS', 'Malformed', 'decode']
+
+MOST_PAIRS = 1000
+
+
+def decode(data: bytes, most: int = MOST_PAIRS) -> dict[str, str | list[str]]:
+    """Text by name; a name that is repeated has a list, in order. A name without '=' has the text ''.
+
+    Pairs are separated by '&' only; empty ones are skipped. Raises Malformed: more than `most` pairs, a % without two
+    hex digits, octets that are not UTF-8.
+    """
+    if data.count(b'&') >= most:
+        raise Malformed(f'there are more than {most} pairs')
+    fields: dict[str, str | list[str]] = {}
+    for pair in data.split(b'&'):
+        if pair:
+            name, _, value = pair.partition(b'=')
+            _add(fields, _text(name), _text(value))
+    return fields
+
+
+def _add(fields: dict[str, str | list[str]], name: str, value: str) -> None:
+    known = fields.get(name)
+    if known is None:
+        fields[name] = value
+    elif isinstance(known, list):
+        known.append(value)
+    else:
+        fields[name] = [known, value]
+
+
+def _text(data: bytes) -> str:
+    if b'+' in data:
+        data = data.replace(b'+', b' ')
+    try:
+        return percent_decode(data).decode('utf-8')
+    except UnicodeDecodeError:
+        raise Malformed('a name or value is not UTF-8') from None
