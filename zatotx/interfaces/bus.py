@@ -25,3 +25,7 @@ class IKeyValue(Interface):
     def execute(command: str, *args: object) -> Deferred[object]:
         """One Redis command. Fails with Timeout or ServiceUnavailable naming Redis, with ResponseError as Redis
         says."""
+
+
+class ResponseError(Exception):
+    """Redis refused a command, in its own words."""

@@ -15,7 +15,7 @@ _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 
 
 class LogFile:
-    """Appends entries, each a line (or a line with its traceback below). Where the disk refuses – full, broken –
+    """Appends entries, each a line (or a line with its traceback below). Where the disk refuses (full, broken),
     entries are dropped and counted in `lost`, and the file is tried again a second later; the first entry it takes then
     is preceded by a line that says how many are missing.
 

@@ -98,12 +98,11 @@ class _Handler(logging.Handler):
         super().__init__()
         self._log = log
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def handle(self, record: logging.LogRecord) -> bool:
+        # Not through logging's lock, which would make the reactor wait for a thread: the writer takes entries from any
+        # thread by itself.
         self._log.record(record)
-
-    def createLock(self) -> None:
-        # The writer takes entries from any thread by itself; logging's lock would make the reactor wait for a thread.
-        self.lock = None
+        return True
 
 
 def _source(fields: dict[str, Any], otherwise: str) -> str:

@@ -1,0 +1,141 @@
+"""The bus on a real server: announcements reach every node, across restarts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+from zope.interface.verify import verifyObject
+
+from trial_tests.support.valkey import Valkey
+from zatotx.interfaces.bus import IBus
+from zatotx.kvdb.bus import LONGEST_MESSAGE, RedisBus
+from zatotx.kvdb.client import RedisClient
+from zatotx.model.faults import ServiceUnavailable
+
+
+class Ear:
+    """Remembers what it heard, and can be awaited for the next message."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+        self._next: Deferred[str] | None = None
+
+    def __call__(self, message: str) -> None:
+        self.messages.append(message)
+        if self._next is not None:
+            waiting, self._next = self._next, None
+            waiting.callback(message)
+
+    def next(self) -> Deferred[str]:
+        self._next = Deferred()
+        return self._next.addTimeout(5, reactor)
+
+
+class BusTests(TestCase):
+    timeout = 30
+
+    def setUp(self) -> None:
+        self.server = Valkey()
+        self.addCleanup(self.server.close)
+        self.server.start()
+
+    async def bus(self, *, cluster: str = 'c1', timeout: float = 2.0) -> RedisBus:
+        client = RedisClient(reactor, self.server.address, timeout=timeout)
+        bus = RedisBus(reactor, self.server.address, client, cluster=cluster, timeout=timeout)
+        parts: tuple[Any, ...] = (client, bus)
+        for part in parts:
+            part.startService()
+            self.addCleanup(part.stopService)
+        await client.up()
+        await bus.up()
+        return bus
+
+    async def test_announcement(self) -> None:
+        """A message reaches every node that subscribed, the announcing one too, and no other topic or cluster."""
+        here, there, elsewhere = await self.bus(), await self.bus(), await self.bus(cluster='c2')
+        ears = [Ear(), Ear(), Ear(), Ear()]
+        here.subscribe('config', ears[0])
+        there.subscribe('config', ears[1])
+        elsewhere.subscribe('config', ears[2])
+        there.subscribe('other', ears[3])
+        verifyObject(IBus, here)
+        await deferLater(reactor, 0.1)
+        waiting = ears[1].next()
+        await here.announce('config', 'revision zażółć 7')
+        self.assertEqual(await waiting, 'revision zażółć 7')
+        await deferLater(reactor, 0.05)
+        self.assertEqual([ear.messages for ear in ears], [['revision zażółć 7']] * 2 + [[], []])
+
+    async def test_restart(self) -> None:
+        """Subscriptions made before and between are in force again after Redis was killed and restarted; an
+        announcement meanwhile fails at once."""
+        bus = await self.bus()
+        ears = [Ear(), Ear(), Ear()]
+        for number, ear in enumerate(ears[:2]):
+            bus.subscribe(f'topic-{number}', ear)
+        self.server.kill()
+        await deferLater(reactor, 0.05)
+        with self.assertRaises(ServiceUnavailable):
+            await bus.announce('topic-0', 'lost')
+        bus.subscribe('topic-2', ears[2])
+        self.server.start()
+        await bus.up()
+        client = await self.bus()
+        for number, ear in enumerate(ears):
+            waiting = ear.next()
+            await client.announce(f'topic-{number}', f'message {number}')
+            await waiting
+        self.assertEqual([ear.messages for ear in ears], [['message 0'], ['message 1'], ['message 2']])
+
+    async def test_frozen(self) -> None:
+        """A bus whose Redis fell silent notices by itself and hears again once it goes on."""
+        bus = await self.bus(timeout=0.2)
+        ear = Ear()
+        bus.subscribe('config', ear)
+        self.server.freeze()
+        await deferLater(reactor, 0.6)
+        self.assertIn('no', bus.problem)
+        self.assertNotEqual(bus.state.value, 'connected')
+        self.server.thaw()
+        await bus.up()
+        waiting = ear.next()
+        self.server.command('PUBLISH', 'zatotx:c1:config', 'again')
+        self.assertEqual(await waiting, 'again')
+
+    async def test_garbage(self) -> None:
+        """What no node can have announced is ignored, and a listener that raises harms nobody else."""
+        bus = await self.bus()
+        ear = Ear()
+        wrong = ValueError('wrong')
+
+        def raises(message: str) -> None:
+            raise wrong
+
+        bus.subscribe('config', raises)
+        bus.subscribe('config', ear)
+        await deferLater(reactor, 0.1)
+        binary = RedisClient(reactor, self.server.address)
+        binary.startService()
+        self.addCleanup(binary.stopService)
+        await binary.up()
+        await binary.execute('PUBLISH', 'zatotx:c1:config', b'\xff\xfe\x00')
+        await binary.execute('PUBLISH', 'zatotx:c1:config', 'x' * (LONGEST_MESSAGE + 1))
+        waiting = ear.next()
+        await binary.execute('PUBLISH', 'zatotx:c1:config', 'good')
+        await waiting
+        self.assertEqual(ear.messages, ['good'])
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    async def test_stopped_twice(self) -> None:
+        """A bus that never connected stops at once, and stopping twice is harmless."""
+        self.server.kill()
+        client = RedisClient(reactor, self.server.address)
+        bus = RedisBus(reactor, self.server.address, client, cluster='c1')
+        bus.startService()
+        await bus.stopService()
+        await bus.stopService()
+        self.assertEqual(bus.problem, 'it was stopped')

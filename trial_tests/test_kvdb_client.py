@@ -1,0 +1,179 @@
+"""The Redis client on a real server that freezes, dies and comes back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+from zope.interface.verify import verifyObject
+
+from trial_tests.support.valkey import Valkey
+from zatotx.interfaces.bus import IKeyValue, ResponseError
+from zatotx.kvdb.client import RedisClient, make_client
+from zatotx.kvdb.link import State
+from zatotx.model.faults import ServiceUnavailable, Timeout
+
+
+class RedisClientTests(TestCase):
+    timeout = 30
+
+    def setUp(self) -> None:
+        self.server = Valkey()
+        self.addCleanup(self.server.close)
+        self.server.start()
+
+    def client(self, timeout: float = 2.0) -> RedisClient:
+        client = RedisClient(reactor, self.server.address, timeout=timeout)
+        client.startService()
+        self.addCleanup(client.stopService)
+        return client
+
+    async def within(self, seconds: float, awaited: Deferred[Any]) -> Any:
+        return await awaited.addTimeout(seconds, reactor)
+
+    async def test_commands(self) -> None:
+        """Texts come back as they were written, numbers in them untouched; integers as int, nothing as None."""
+        client = self.client()
+        await client.up()
+        verifyObject(IKeyValue, client)
+        self.assertEqual(await client.execute('SET', 'greeting', 'zażółć'), 'OK')
+        self.assertEqual(await client.execute('GET', 'greeting'), 'zażółć')
+        await client.execute('SET', 'number', '007')
+        self.assertEqual(await client.execute('GET', 'number'), '007')
+        self.assertEqual(await client.execute('INCR', 'counter'), 1)
+        self.assertIsNone(await client.execute('GET', 'nobody'))
+        await client.execute('SET', 'raw', b'\xff\xfe')
+        self.assertEqual(await client.execute('GET', 'raw'), b'\xff\xfe')
+        self.assertEqual(await client.execute('config get', 'appendonly'), ['appendonly', 'yes'])
+
+    async def test_refusals(self) -> None:
+        """What Redis refuses fails with its own words, and the connection goes on."""
+        client = self.client()
+        await client.up()
+        await client.execute('SET', 'text', 'abc')
+        with self.assertRaisesRegex(ResponseError, 'not an integer'):
+            await client.execute('INCR', 'text')
+        self.assertEqual(await client.execute('GET', 'text'), 'abc')
+
+    async def test_shared_connection(self) -> None:
+        """A command that would hold up or change the shared connection is refused before it is sent."""
+        client = self.client()
+        await client.up()
+        for words in (('BLPOP', 'q', '0'), ('subscribe', 'c'), ('SELECT', '3'), ('XREAD', 'BLOCK', '0', 'STREAMS')):
+            with self.assertRaisesRegex(ResponseError, 'connection of its own'):
+                await client.execute(*words)
+
+    async def test_deadline(self) -> None:
+        """A frozen Redis fails each command with a Timeout that names it and not its arguments; whatever is sent
+        next fails at once, and all works again once it goes on."""
+        client = self.client(timeout=0.3)
+        await client.up()
+        self.server.freeze()
+        began = reactor.seconds()
+        with self.assertRaises(Timeout) as caught:
+            await self.within(2, client.execute('SET', 'secret', 'hunter2'))
+        self.assertLess(reactor.seconds() - began, 0.6)
+        self.assertIn(str(self.server.path), str(caught.exception))
+        self.assertIn('no answer to SET within 0.3 s', str(caught.exception))
+        self.assertNotIn('hunter2', str(caught.exception))
+        with self.assertRaisesRegex(ServiceUnavailable, 'no answer'):
+            await client.execute('GET', 'secret')
+        self.assertIn('no answer', client.problem)
+        self.server.thaw()
+        await self.within(5, client.up())
+        self.assertEqual(await client.execute('SET', 'secret', 'again'), 'OK')
+
+    async def test_deadline_outlives_the_caller(self) -> None:
+        """A caller that gives up early does not keep a frozen connection from being noticed."""
+        client = self.client(timeout=0.3)
+        await client.up()
+        self.server.freeze()
+        waiting = client.execute('GET', 'x')
+        waiting.addErrback(lambda _: None)
+        waiting.cancel()
+        await deferLater(reactor, 0.5)
+        self.assertNotEqual(client.state, State.CONNECTED)
+        self.server.thaw()
+
+    async def test_killed_and_restarted(self) -> None:
+        """kill -9: what was under way fails with ServiceUnavailable, later commands fail at once, and after the
+        restart the client is back by itself with what was written before."""
+        client = self.client()
+        await client.up()
+        await client.execute('SET', 'kept', 'yes')
+        self.server.freeze()
+        waiting = client.execute('GET', 'kept')
+        self.server.kill()
+        with self.assertRaisesRegex(ServiceUnavailable, 'was lost before it answered'):
+            await self.within(2, waiting)
+        failing = client.execute('GET', 'kept')
+        self.failureResultOf(failing, ServiceUnavailable)
+        self.server.start()
+        await self.within(5, client.up())
+        self.assertEqual(await client.execute('GET', 'kept'), 'yes')
+
+    async def test_not_there_yet(self) -> None:
+        """Before the server is up commands fail with a sentence saying so; the client needs no second start."""
+        self.server.kill()
+        client = self.client()
+        with self.assertRaisesRegex(ServiceUnavailable, 'Redis at unix:.* is away'):
+            await client.execute('PING')
+        self.server.start()
+        await self.within(5, client.up())
+
+    async def test_stop(self) -> None:
+        """Stopping closes the connection and fails whoever still waits for one."""
+        client = self.client()
+        await client.up()
+        await client.stopService()
+        self.assertIs(client.state, State.STOPPED)
+        waiting = client.up()
+        client.startService()
+        await waiting
+        await client.stopService()
+        self.server.kill()
+        client.startService()
+        waiting = client.up()
+        await client.stopService()
+        with self.assertRaises(ServiceUnavailable):
+            await waiting
+
+
+class RedisLoginTests(TestCase):
+    timeout = 30
+
+    async def test_password(self) -> None:
+        """The password of the URL is used; a wrong one is told in a sentence without it."""
+        server = Valkey('--requirepass', 'right one')
+        self.addCleanup(server.close)
+        server.start()
+        right = make_client(reactor, f'{server.url}?password=right%20one&db=3', server.directory)
+        right.startService()
+        self.addCleanup(right.stopService)
+        await right.up()
+        self.assertIn('db=3', str(await right.execute('CLIENT INFO')))
+        wrong = make_client(reactor, f'{server.url}?password=wr0ng', server.directory)
+        wrong.startService()
+        self.addCleanup(wrong.stopService)
+        await deferLater(reactor, 0.1)
+        self.assertIn('it refused the connection: WRONGPASS', wrong.problem)
+        self.assertNotIn('wr0ng', wrong.problem + repr(wrong.address) + str(wrong.address))
+
+    async def test_long_path(self) -> None:
+        """A socket whose path is longer than the kernel takes is reached all the same."""
+        base = Valkey()
+        self.addCleanup(base.close)
+        deep = base.directory / ('d' * 60) / ('e' * 60)
+        deep.mkdir(parents=True)
+        server = Valkey(directory=deep)
+        self.addCleanup(server.close)
+        server.start()
+        self.assertGreater(len(str(server.path)), 108)
+        client = make_client(reactor, f'unix://{"d" * 60}/{"e" * 60}/redis.sock', base.directory)
+        client.startService()
+        self.addCleanup(client.stopService)
+        await client.up()
+        self.assertEqual(await client.execute('PING'), 'PONG')

@@ -1,0 +1,47 @@
+"""Connecting to an address, over a Unix socket's path of any length too."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
+from twisted.internet.interfaces import IProtocol
+from twisted.internet.protocol import Factory
+
+from zatotx.kvdb.address import RedisAddress
+
+_LONGEST = 100  # bytes; the kernel's sun_path holds 108 with its NUL, some systems' fewer
+
+
+class _Once(Factory):
+    noisy = False
+
+    def __init__(self, protocol: IProtocol) -> None:
+        self._protocol = protocol
+
+    def buildProtocol(self, addr: object) -> Any:
+        return self._protocol
+
+
+async def dial(reactor: Any, address: RedisAddress, protocol: Any, timeout: float) -> None:
+    """Connect `protocol` (an IProtocol) to the address within `timeout` seconds. Raises what Twisted's endpoints
+    raise, and OSError where the socket's directory is not there."""
+    if not address.path:
+        await HostnameEndpoint(reactor, address.host, address.port, timeout=timeout).connect(_Once(protocol))
+        return
+    path = Path(address.path)
+    if len(os.fsencode(path)) <= _LONGEST:
+        await _socket(reactor, str(path), timeout).connect(_Once(protocol))
+        return
+    # The directory is opened as a mere place (O_PATH) and the socket named from there, in a few bytes.
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        await _socket(reactor, f'/proc/self/fd/{directory}/{path.name}', timeout).connect(_Once(protocol))
+    finally:
+        os.close(directory)
+
+
+def _socket(reactor: Any, path: str, timeout: float) -> Any:
+    return UNIXClientEndpoint(reactor, path, timeout=timeout)
