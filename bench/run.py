@@ -67,13 +67,13 @@ def _rows(subject: str, found: Callable[[], list[Row]]) -> list[Row]:
         return [Row(what=subject, figure=f'not measured: {why}', value=0, bar=1, at_least=True)]
 
 
-def report(rows: list[Row], machine: str, now: datetime) -> Path:
+def report(rows: list[Row], machine: str, now: datetime, folder: Path = RESULTS) -> Path:
     """Write the table for people and the rows for programs."""
-    RESULTS.mkdir(exist_ok=True)
-    file = RESULTS / f'{now:%Y-%m-%d}.md'
+    folder.mkdir(exist_ok=True)
+    file = folder / f'{now:%Y-%m-%d}.md'
     file.write_text(f'# {now:%Y-%m-%d %H:%M} UTC\n\n{machine}\n\n{table(rows)}\n')
     facts = {'at': now.isoformat(timespec='seconds'), 'machine': machine, 'rows': rows}
-    (RESULTS / 'latest.json').write_bytes(msgspec.json.format(msgspec.json.encode(facts)) + b'\n')
+    (folder / 'latest.json').write_bytes(msgspec.json.format(msgspec.json.encode(facts)) + b'\n')
     return file
 
 

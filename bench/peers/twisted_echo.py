@@ -40,8 +40,8 @@ class Echo(Protocol):
 
 def main(port: int) -> None:
     """Serve until killed."""
-    reactor = EPollReactor()  # type: ignore[no-untyped-call]
-    reactor.listenTCP(port, ServerFactory.forProtocol(Echo), backlog=1024, interface='127.0.0.1')  # type: ignore[no-untyped-call]
+    reactor = EPollReactor()
+    reactor.listenTCP(port, ServerFactory.forProtocol(Echo), backlog=1024, interface='127.0.0.1')
     reactor.run()
 
 

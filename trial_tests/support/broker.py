@@ -1,0 +1,258 @@
+"""A real broker for tests: a quickstart environment made, started and driven by the command line that users have.
+
+`shared(key, build)` keeps one running for all tests that name the same key, and stops it when another key is asked
+for, or the test run ends: starting one costs seconds, and two at once cost memory.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from textwrap import dedent
+
+import msgspec
+
+from trial_tests.support.rawhttp import Answer, ask, basic
+from trial_tests.support.waiting import until
+
+SCRIPTS = Path(sys.executable).parent
+_PORTS = (17010, 17011, 17012, 17021, 11223, 20151, 8183)
+_COMMAND_SECONDS = 120
+
+
+class Said(msgspec.Struct, frozen=True):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def text(self) -> str:
+        """All that it printed."""
+        return self.out + self.err
+
+
+class Broker:
+    """One environment under a directory of its own."""
+
+    def __init__(self, path: Path, offset: int) -> None:
+        self.path, self.offset = path, offset
+
+    def port(self, server: int = 1) -> int:
+        """Where that server listens."""
+        return _PORTS[0] + self.offset + server - 1
+
+    def directory(self, server: int = 1) -> Path:
+        """PATH/server1, …"""
+        return self.path / f'server{server}'
+
+    # -- commands
+
+    def run(self, *args: str, env: Mapping[str, str] | None = None) -> Said:
+        """`zatotx ARGS`, whatever its exit code."""
+        done = subprocess.run(
+            [str(SCRIPTS / 'zatotx'), *args],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            text=True,
+            timeout=_COMMAND_SECONDS,
+            env={**os.environ, **(env or {})},
+        )
+        return Said(done.returncode, done.stdout, done.stderr)
+
+    def must(self, *args: str, env: Mapping[str, str] | None = None) -> str:
+        """`zatotx ARGS`, which must succeed: what it printed."""
+        said = self.run(*args, env=env)
+        if said.code:
+            raise AssertionError(f'zatotx {" ".join(args)} ended with {said.code}: {said.text}')
+        return said.out
+
+    def start(self) -> None:
+        """Until every part answers."""
+        self.must('start', str(self.path))
+
+    def stop(self) -> None:
+        """Until every part is gone."""
+        self.must('stop', str(self.path))
+
+    def deploy(self, *files: Path) -> Said:
+        """`zatotx hot-deploy`, whatever its exit code."""
+        return self.run('hot-deploy', str(self.path), *map(str, files))
+
+    def serve(self, name: str, source: str) -> None:
+        """Deploy a module of that name, which must be taken."""
+        said = self.deploy(self.write(name, source))
+        if said.code:
+            raise AssertionError(f'{name} was refused: {said.text}')
+
+    def imported(self, document: str, *options: str) -> Said:
+        """`zatotx enmasse --import` of that YAML, whatever its exit code."""
+        file = self.write('import.yaml', document)
+        return self.run('enmasse', str(self.path), '--import', '--input', str(file), *options)
+
+    def configure(self, document: str) -> None:
+        """Import that YAML, which must be taken."""
+        said = self.imported(document)
+        if said.code:
+            raise AssertionError(f'The import was refused: {said.text}')
+
+    def write(self, name: str, text: str) -> Path:
+        """A file beside the environment."""
+        folder = self.path.parent / 'input'
+        folder.mkdir(exist_ok=True)
+        file = folder / name
+        file.write_text(dedent(text), 'utf-8')
+        return file
+
+    # -- requests
+
+    def ask(self, method: str, target: str, *, fields: Mapping[str, str] | None = None, body: bytes = b'',
+            server: int = 1) -> Answer:
+        """One request on a connection of its own."""
+        return ask(self.port(server), method, target, fields=fields, body=body)
+
+    def invoke(self, service: str, body: bytes = b'{}', *, server: int = 1) -> Answer:
+        """Through /zato/api/invoke with the administrator's credentials."""
+        return self.ask('POST', f'/zato/api/invoke/{service}', fields=self.admin(), body=body, server=server)
+
+    def credentials(self) -> dict[str, dict[str, str]]:
+        """credentials.toml."""
+        return tomllib.loads((self.path / 'credentials.toml').read_text('utf-8'))
+
+    def admin(self) -> dict[str, str]:
+        """The Authorization field of admin.invoke."""
+        api = self.credentials()['api']
+        return basic(api['username'], api['password'])
+
+    def pubapi(self) -> dict[str, str]:
+        """The Authorization field of pubapi."""
+        public = self.credentials()['pubapi']
+        return basic(public['username'], public['password'])
+
+    # -- files and processes
+
+    def log(self, server: int = 1, name: str = '') -> str:
+        """All logs of a server, or one."""
+        files = sorted((self.directory(server) / 'logs').glob(name or '*'))
+        return ''.join(file.read_text('utf-8', errors='replace') for file in files if file.is_file())
+
+    def logged(self, *parts: str, server: int = 1, within: float = 5.0) -> str:
+        """The first log line that holds all of these parts, once it is there."""
+        return until(lambda: _line_with(self.log(server), parts), f'a log line with {parts}', within)
+
+    def set(self, section: str, server: int = 1, **values: object) -> None:
+        """Set keys of server.toml; the server reads them when it starts."""
+        file = self.directory(server) / 'config' / 'server.toml'
+        document = tomllib.loads(file.read_text('utf-8'))
+        document.setdefault(section, {}).update(values)
+        file.write_text(_toml(document), 'utf-8')
+
+    def pids(self, part: str = 'server1') -> list[int]:
+        """The processes of a part, by the directory in their command lines."""
+        directory = str(self.path / part)
+        return [pid for pid in _all_pids() if directory in _command_line(pid) and pid != os.getpid()]
+
+    def kill(self, part: str = 'server1') -> None:
+        """kill -9 of all processes of a part, until they are gone."""
+        for pid in self.pids(part):
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: not self.pids(part), f'the end of {part}')
+
+
+def _line_with(text: str, parts: tuple[str, ...]) -> str:
+    return next((line for line in text.splitlines() if all(part in line for part in parts)), '')
+
+
+def _all_pids() -> list[int]:
+    return [int(entry.name) for entry in Path('/proc').iterdir() if entry.name.isdigit()]
+
+
+def _command_line(pid: int) -> str:
+    try:
+        state = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0]
+        return '' if state == 'Z' else Path(f'/proc/{pid}/cmdline').read_bytes().replace(b'\0', b' ').decode()
+    except OSError:
+        return ''
+
+
+def _toml(document: Mapping[str, Mapping[str, object]]) -> str:
+    """TOML of sections whose values JSON writes alike: text, numbers, booleans, lists."""
+    lines = []
+    for section, values in document.items():
+        lines += [f'[{section}]', *(f'{key} = {json.dumps(value)}' for key, value in values.items()), '']
+    return '\n'.join(lines)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(('127.0.0.1', port))
+        except OSError:
+            return False
+    return True
+
+
+def free_offset() -> int:
+    """A port offset at which every default port is free now."""
+    start = os.getpid() * 20 % 30000
+    for step in range(0, 30000, 20):
+        offset = 1000 + (start + step) % 30000
+        if all(_is_free(port + offset) for port in _PORTS):
+            return offset
+    raise AssertionError('No port offset is free')
+
+
+def create(*, servers: int = 1) -> Broker:
+    """A fresh environment, not started. `remove` ends it."""
+    offset = free_offset()
+    broker = Broker(Path(tempfile.mkdtemp(prefix='zatotx-test-')) / 'qs', offset)
+    broker.must('quickstart', 'create', str(broker.path), '--servers', str(servers), '--port-offset', str(offset))
+    return broker
+
+
+def remove(broker: Broker) -> None:
+    """Stop what runs, kill what does not stop, delete the directory."""
+    broker.run('stop', str(broker.path))
+    for entry in broker.path.iterdir():
+        broker.kill(entry.name)
+    shutil.rmtree(broker.path.parent, ignore_errors=True)
+
+
+class _Shared:
+    key = ''
+    broker: Broker | None = None
+
+
+_shared = _Shared()
+
+
+def shared(key: str, build: Callable[[], Broker]) -> Broker:
+    """The running environment of that key, made by `build` where another one ran until now."""
+    if _shared.broker is None or _shared.key != key:
+        end_shared()
+        _shared.broker = build()
+        _shared.key = key
+    return _shared.broker
+
+
+def end_shared() -> None:
+    """Stop the shared environment; the next test that asks gets a fresh one."""
+    if _shared.broker is not None:
+        broker, _shared.broker = _shared.broker, None
+        remove(broker)
+
+
+atexit.register(end_shared)

@@ -1,0 +1,21 @@
+"""Waiting for what must come, never longer than said."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from threading import Event
+from typing import TypeVar
+
+T = TypeVar('T')
+_LOOK_EVERY = 0.02
+
+
+def until(found: Callable[[], T], what: str, within: float = 10.0) -> T:
+    """What `found` gives once it gives something true. Raises AssertionError naming `what` where it never does."""
+    never, end = Event(), time.monotonic() + within
+    while not (value := found()):
+        if time.monotonic() > end:
+            raise AssertionError(f'{what}: not within {within:g} s')
+        never.wait(_LOOK_EVERY)
+    return value

@@ -1,0 +1,93 @@
+"""The benchmark's own arithmetic: a table that lies is worse than none."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import yaml
+from twisted.trial.unittest import SynchronousTestCase
+
+from bench import load, run, subjects
+from bench.figures import Row, in_turns, table
+from bench.load import Request, Result
+
+
+def result(rate: float) -> Result:
+    """A second at that rate."""
+    return Result(requests=int(rate), micros=1_000_000, p50=1, p99=2, failed=0)
+
+
+class FigureTests(SynchronousTestCase):
+    def test_a_floor_and_a_ceiling(self) -> None:
+        """A floor is met from above, a ceiling from below, both at the bar itself."""
+        floor = Row(what='a', figure='', value=0.6, bar=0.6, at_least=True)
+        ceiling = Row(what='b', figure='', value=1.3, bar=1.3)
+        self.assertTrue(floor.met and ceiling.met)
+        self.assertFalse(msgspec.structs.replace(floor, value=0.59).met)
+        self.assertFalse(msgspec.structs.replace(ceiling, value=1.31).met)
+
+    def test_runs_take_turns_and_the_median_counts(self) -> None:
+        """A, B, A, B, …; the middle run of each is the result."""
+        order: list[str] = []
+        rates = {'a': iter((5.0, 1.0, 3.0)), 'b': iter((20.0, 10.0, 90.0))}
+
+        def measure(name: str) -> Result:
+            order.append(name)
+            return result(next(rates[name]))
+
+        found = in_turns(3, {'a': lambda: measure('a'), 'b': lambda: measure('b')}, lambda text: None)
+        self.assertEqual(''.join(order), 'ababab')
+        self.assertEqual({name: one.rate for name, one in found.items()}, {'a': 3.0, 'b': 20.0})
+
+    def test_the_table_shows_what_is_missed(self) -> None:
+        """Value, bar and verdict stand side by side."""
+        text = table([Row(what='echo', figure='30,000/s : 60,000/s', value=0.5, bar=0.6, at_least=True, unit=' x')])
+        self.assertIn('| echo | 30,000/s : 60,000/s | 0.50 x | >= 0.60 x | NO  |', text)
+
+
+class LoadTests(SynchronousTestCase):
+    def test_the_script_holds_any_text(self) -> None:
+        """Quotes, backslashes, line ends and letters beyond ASCII cannot leave their Lua string."""
+        text = load._script(Request(path='/"x\\', body='a"\n\\é'), (), Path('unused'))
+        self.assertIn('wrk.path = "/\\034x\\092"', text)
+        self.assertIn('wrk.body = "a\\034\\010\\092\\195\\169"', text)
+
+    def test_the_rate_is_answers_by_measured_time(self) -> None:
+        """Not by the time that was asked for."""
+        self.assertEqual(Result(requests=300, micros=1_500_000, p50=1, p99=1, failed=0).rate, 200.0)
+
+
+class SubjectTests(SynchronousTestCase):
+    def test_each_of_many_channels_has_its_path(self) -> None:
+        """Every tenth is a pattern, and its path fits it."""
+        with tempfile.TemporaryDirectory() as folder:
+            file, paths = subjects.many_channels(Path(folder), 20)
+            channels = yaml.safe_load(file.read_text())['channel_rest']
+        self.assertEqual(len({channel['name'] for channel in channels}), 20)
+        for channel, path in zip(channels, paths, strict=True):
+            self.assertEqual(channel['url_path'].replace('{item}', '7'), path)
+        self.assertEqual(sum('{item}' in channel['url_path'] for channel in channels), 2)
+
+
+class RunTests(SynchronousTestCase):
+    def test_results_are_kept_for_people_and_for_programs(self) -> None:
+        """A page of the day, and latest.json with the same rows."""
+        rows = [Row(what='echo', figure='1', value=1, bar=1)]
+        folder = Path(self.mktemp())
+        file = run.report(rows, 'two cores', datetime(2026, 11, 24, 9, tzinfo=UTC), folder)
+        self.assertEqual(file.name, '2026-11-24.md')
+        self.assertIn('two cores', file.read_text())
+        latest = msgspec.json.decode((folder / 'latest.json').read_bytes())
+        self.assertEqual((latest['machine'], latest['rows'][0]['what']), ('two cores', 'echo'))
+
+    def test_what_cannot_be_measured_is_not_met(self) -> None:
+        """A failing subject is a row of its own and the others go on."""
+        def fails() -> list[Row]:
+            raise load.LoadError('3 of 5 answers were errors')
+
+        (row,) = run._rows('echo', fails)
+        self.assertFalse(row.met)
+        self.assertIn('3 of 5', row.figure)
