@@ -30,7 +30,9 @@ class BasicAuth(Configured, frozen=True, kw_only=True):
         str,
         field('What the caller gives as user name', min_length=1, max_length=1000, check=_username_mistake),
     ]
-    realm: Annotated[str, field('Shown to the caller that has to log in', max_length=1000, check=_line_mistake)] = 'zatotx'
+    realm: Annotated[
+        str, field('Shown to the caller that has to log in', max_length=1000, check=_line_mistake)
+    ] = 'zatotx'
     password: Annotated[
         str,
         field('What the caller gives as password; until there is one nobody is admitted', secret='hashed'),

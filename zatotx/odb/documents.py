@@ -1,0 +1,112 @@
+"""Objects between their two forms: the Struct people and programs see, and the document that is stored.
+
+In the document references are ids, so that renaming is followed by itself, and secrets are encrypted or hashed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, select
+
+from zatotx.model.faults import BadInput, ServiceUnavailable
+from zatotx.odb.context import chunks
+from zatotx.odb.secrets import Secrets
+from zatotx.odb.tables import config_object
+from zatotx.schema.fields import refs_of, secrets_of
+from zatotx.schema.meta import ObjectType
+from zatotx.schema.snapshot import Operation
+from zatotx.schema.types import ObjectTypes
+
+Document = dict[str, Any]
+
+
+def encode(document: Mapping[str, Any]) -> str:
+    return msgspec.json.encode(document).decode('utf-8')
+
+
+def decode(text: str) -> Document:
+    document: Document = msgspec.json.decode(text)
+    return document
+
+
+def prepared(
+    types: ObjectTypes, secrets: Secrets, operations: Sequence[Operation], moved: Callable[[], None]
+) -> list[Operation]:
+    """The operations with their secrets as they are stored. Hashes, so it is slow, and needs no transaction."""
+    ready = []
+    for operation in operations:
+        kinds = secrets_of(types[operation.type])
+        fields = {
+            name: secrets.at_rest(kinds[name], value or '') if name in kinds else value
+            for name, value in operation.fields.items()
+        }
+        ready.append(msgspec.structs.replace(operation, fields=fields))
+        moved()
+    return ready
+
+
+def has_secrets(types: ObjectTypes, operations: Iterable[Operation]) -> bool:
+    """Whether `prepared` has anything to do."""
+    return any(secrets_of(types[o.type]).keys() & o.fields.keys() for o in operations)
+
+
+def to_struct(object_type: ObjectType, fields: Mapping[str, Any]) -> Any:
+    """The Struct of these fields (names, secrets as given). Raises BadInput where they do not fit: callers validate
+    before, so this is the last line only."""
+    try:
+        return msgspec.convert(dict(fields), object_type.struct)
+    except msgspec.ValidationError as error:
+        raise BadInput([(object_type.key, str(error))]) from error
+
+
+def to_document(object_type: ObjectType, value: Any, ids: Mapping[tuple[str, str], int]) -> Document:
+    """The document of a Struct. `ids`: (space, name) -> id, of everything it refers to."""
+    document: Document = msgspec.to_builtins(value)
+    for info in refs_of(object_type):
+        name = document[info.name]
+        if name is not None:
+            document[info.name] = ids[info.ref, name]
+    return document
+
+
+def from_document(object_type: ObjectType, document: Document, names: Mapping[int, str], secrets: Secrets) -> Any:
+    """The Struct as it is used. Raises ServiceUnavailable naming the object where this version cannot read it."""
+    document = named(object_type, document, names)
+    for name, kind in secrets_of(object_type).items():
+        if name in document:
+            document[name] = secrets.in_use(kind, document[name])
+    try:
+        return msgspec.convert(document, object_type.struct)
+    except msgspec.ValidationError as error:
+        raise ServiceUnavailable(
+            None, f'{object_type.key} {document.get("name")!r} of the ODB does not fit this version: {error}'
+        ) from error
+
+
+def named(object_type: ObjectType, document: Document, names: Mapping[int, str]) -> Document:
+    """The document with names instead of ids; secrets stay as they are stored."""
+    named_document = dict(document)
+    for info in refs_of(object_type):
+        target = document.get(info.name)
+        if target is not None:
+            named_document[info.name] = names[target]
+    return named_document
+
+
+def targets(object_type: ObjectType, document: Document) -> dict[str, int]:
+    """Field -> id of what it refers to."""
+    return {f.name: document[f.name] for f in refs_of(object_type) if document.get(f.name) is not None}
+
+
+def names_of(connection: Connection, object_ids: Iterable[int]) -> dict[int, str]:
+    """Id -> name."""
+    names: dict[int, str] = {}
+    for some in chunks(sorted(set(object_ids))):
+        rows = connection.execute(
+            select(config_object.c.id, config_object.c.name).where(config_object.c.id.in_(some))
+        )
+        names.update((row.id, row.name) for row in rows)
+    return names

@@ -1,0 +1,167 @@
+"""Making and keeping an ODB, for commands that run without a server: plain functions, no reactor.
+
+Whatever goes wrong is raised as a fault (zatotx.model.faults) or a ValueError whose text is a sentence for the user.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from attrs import Factory, frozen
+from sqlalchemy import Connection, Engine, insert, select
+
+from zatotx.model.faults import Conflict, NotFound, ServiceUnavailable
+from zatotx.odb import reading
+from zatotx.odb.access import Database, faults
+from zatotx.odb.context import begin, find_cluster
+from zatotx.odb.documents import prepared
+from zatotx.odb.engine import WRITE, make_engine, make_file
+from zatotx.odb.lanes import Call
+from zatotx.odb.nodes import Address, add_node
+from zatotx.odb.schema_state import State, require_current, state_of
+from zatotx.odb.secrets import Secrets
+from zatotx.odb.tables import cluster, counter, key_of
+from zatotx.odb.urls import masked, parsed
+from zatotx.odb.writing import OBJECT_IDS, write
+from zatotx.schema.fields import secrets_of
+from zatotx.schema.snapshot import Actor, Operation, Snapshot
+from zatotx.schema.types import ObjectTypes
+
+
+@frozen(kw_only=True)
+class NewCluster:
+    """What a new ODB begins with."""
+
+    name: str
+    nodes: tuple[Address, ...] = ()
+    operations: tuple[Operation, ...] = ()  # creations, secrets in clear
+    actor: Actor = Factory(lambda: Actor('zatotx', 'quickstart'))
+
+
+def open_database(url: str, key: str, *, cluster: str, types: ObjectTypes) -> Database:
+    """The ODB for a command; close it after use. Raises ValueError for a URL or key that cannot be used."""
+    return Database(url=url, cluster=cluster, types=types, secrets=Secrets(key))
+
+
+def create(url: str, key: str, new: NewCluster, *, types: ObjectTypes) -> None:
+    """Make tables, cluster, nodes and first objects, all in one transaction. The database may be there but empty, as
+    after a kill in the middle of this. Raises Conflict where it has a cluster of that name."""
+    secrets = Secrets(key)
+    operations = prepared(types, secrets, new.operations, lambda: None)
+    made = _make_file(url)
+    try:
+        with faults(url), _engine(url) as engine, _transaction(engine) as connection:
+            if state_of(connection) == 'empty':
+                _migrate(connection)
+            require_current(connection, url)
+            _add_cluster(connection, new.name, secrets, url)
+            found = find_cluster(connection, new.name, types, secrets)
+            for address in new.nodes:
+                add_node(connection, found, address)
+            write(begin(connection, found, new.actor, lambda: None), operations)
+    except BaseException:
+        if made:
+            _remove_files(url)
+        raise
+
+
+def schema_state(url: str) -> State:
+    """'current', 'older' (upgrade), 'newer' (than this zatotx) or 'empty'. Raises ServiceUnavailable where there is no
+    database."""
+    with faults(url), _engine(url) as engine, engine.connect() as connection:
+        return state_of(connection)
+
+
+def upgrade(url: str) -> bool:
+    """Bring the tables to this version, in one transaction. Whether there was anything to do. Raises ServiceUnavailable
+    for an ODB that is empty or of a newer version."""
+    with faults(url), _engine(url) as engine, _transaction(engine) as connection:
+        if state_of(connection) == 'older':
+            _migrate(connection)
+            return True
+        require_current(connection, url)
+        return False
+
+
+def snapshot(database: Database) -> Snapshot:
+    """The cluster's objects as they are now."""
+    return Snapshot().evolve(database.read(lambda connection, found: reading.changes(connection, found, 0)))
+
+
+def apply(database: Database, operations: Sequence[Operation], actor: Actor) -> int:
+    """Write them, all or nothing; gives the revision. Raises as IConfigStore.write."""
+    ready = prepared(database.types, database.secrets, operations, lambda: None)
+
+    call = Call()
+    return database.write(call, lambda connection, found: write(begin(connection, found, actor, call.moved), ready))
+
+
+def set_password(database: Database, name: str, password: str, actor: Actor) -> int:
+    """Give the object of that name whose type has a secret `password` a new one. Raises NotFound."""
+    found = [o for o in snapshot(database) if o.name == name and 'password' in secrets_of(database.types[o.type])]
+    if not found:
+        raise NotFound(None, f'there is nothing called {name!r} that has a password')
+    if len(found) > 1:
+        what = ', '.join(sorted(o.type for o in found))
+        raise Conflict(None, f'several objects are called {name!r} and have a password: {what}')
+    change = Operation(action='edit', type=found[0].type, name=name, id=found[0].id, fields={'password': password})
+    return apply(database, [change], actor)
+
+
+@contextmanager
+def _engine(url: str) -> Iterator[Engine]:
+    engine = make_engine(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _transaction(engine: Engine) -> Iterator[Connection]:
+    with engine.connect().execution_options(**{WRITE: True}) as connection, connection.begin():
+        yield connection
+
+
+def _make_file(url: str) -> bool:
+    """Whether the file had to be made."""
+    path = parsed(url).database
+    assert path is not None
+    if Path(path).exists():
+        return False
+    try:
+        make_file(url)
+    except OSError as error:
+        raise ServiceUnavailable(None, f'The ODB ({masked(url)}) cannot be made: {error.strerror}') from error
+    return True
+
+
+def _remove_files(url: str) -> None:
+    for suffix in ('', '-wal', '-shm'):
+        Path(f'{parsed(url).database}{suffix}').unlink(missing_ok=True)
+
+
+def _add_cluster(connection: Connection, name: str, secrets: Secrets, url: str) -> None:
+    if connection.execute(select(cluster.c.id).where(cluster.c.name_key == key_of(name))).first() is not None:
+        raise Conflict(None, f'The ODB ({masked(url)}) has a cluster called {name!r} already')
+    if connection.execute(select(counter.c.name).where(counter.c.name == OBJECT_IDS)).first() is None:
+        connection.execute(insert(counter).values(name=OBJECT_IDS, value=1))
+    connection.execute(
+        insert(cluster).values(
+            name=name, name_key=key_of(name), revision=0, created=time.time(), key_check=secrets.key_check()
+        )
+    )
+
+
+def _migrate(connection: Connection) -> None:
+    """Alembic is imported here only: a node does not need it, and it takes its time."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option('script_location', 'zatotx.odb:migrations')
+    config.attributes['connection'] = connection
+    command.upgrade(config, 'head')

@@ -1,0 +1,90 @@
+"""The ODB behind IConfigStore: every method a Deferred, every statement in a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from zatotx.interfaces.config import FileVersion, HistoryRow, IConfigStore, NodeRow
+from zatotx.odb import history, nodes, versions
+from zatotx.odb.access import Access, Database
+from zatotx.odb.context import revision_of
+from zatotx.odb.engine import READERS
+from zatotx.odb.lanes import Lane
+from zatotx.odb.reading import changes
+from zatotx.odb.secrets import Secrets
+from zatotx.odb.urls import masked
+from zatotx.schema.snapshot import Actor, Changes, Operation
+from zatotx.schema.types import ObjectTypes
+
+
+def open_store(url: str, key: str, *, reactor: Any, cluster: str, types: ObjectTypes) -> ConfigStore:
+    """The ODB at that URL (absolute: urls.resolve). Nothing is connected to before the first call. Raises ValueError
+    for a URL or key that cannot be used."""
+    shown = masked(url)
+    access = Access(
+        database=Database(url=url, cluster=cluster, types=types, secrets=Secrets(key)),
+        reading=Lane(reactor, threads=READERS, name='odb-read', what=shown),
+        writing=Lane(reactor, threads=1, name='odb-write', what=shown),
+    )
+    return ConfigStore(odb=access)
+
+
+@implementer(IConfigStore)
+@frozen(kw_only=True)
+class ConfigStore:
+    """IConfigStore; see there for what each method promises."""
+
+    _odb: Access
+
+    def revision(self) -> Deferred[int]:
+        return self._odb.read(lambda connection, cluster: revision_of(connection, cluster.id))
+
+    def changes(self, since: int) -> Deferred[Changes]:
+        return self._odb.read(lambda connection, cluster: changes(connection, cluster, since))
+
+    def write(self, operations: Sequence[Operation], actor: Actor) -> Deferred[int]:
+        return Deferred.fromCoroutine(self._odb.change(operations, actor))
+
+    def history(self, limit: int = 100) -> Deferred[list[HistoryRow]]:
+        return self._odb.read(lambda connection, cluster: history.newest(connection, cluster, limit))
+
+    def add_version(
+        self, file: str, form: str, content: bytes, services: Sequence[str], actor: Actor
+    ) -> Deferred[FileVersion]:
+        new = versions.NewVersion(file=file, form=form, content=content, services=services)
+        return self._odb.transact(actor, lambda t: versions.add(t, new))
+
+    def activate_version(self, file: str, number: int | None, actor: Actor) -> Deferred[FileVersion]:
+        return self._odb.transact(actor, lambda t: versions.activate(t, file, number))
+
+    def versions(self, file: str | None = None) -> Deferred[list[FileVersion]]:
+        return self._odb.read(lambda connection, cluster: versions.versions(connection, cluster, file))
+
+    def version_content(self, version_id: int) -> Deferred[bytes]:
+        return self._odb.read(lambda connection, cluster: versions.content(connection, cluster, version_id))
+
+    def register_node(self, name: str, host: str, port: int, pid: int) -> Deferred[NodeRow]:
+        address = nodes.Address(name=name, host=host, port=port, pid=pid)
+        return self._odb.write(lambda connection, cluster: nodes.register(connection, cluster, address))
+
+    def beat(self, node_id: int, applied_revision: int, verdicts: dict[int, str]) -> Deferred[int]:
+        return self._odb.write(
+            lambda connection, cluster: nodes.beat(connection, cluster, node_id, applied_revision, verdicts)
+        )
+
+    def node_down(self, node_id: int) -> Deferred[None]:
+        return self._odb.write(lambda connection, cluster: nodes.down(connection, node_id))
+
+    def nodes(self) -> Deferred[list[NodeRow]]:
+        return self._odb.read(nodes.nodes)
+
+    def version_verdicts(self, version_id: int) -> Deferred[dict[str, str]]:
+        return self._odb.read(lambda connection, cluster: nodes.verdicts_of(connection, cluster, version_id))
+
+    def close(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._odb.close())

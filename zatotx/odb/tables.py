@@ -1,0 +1,177 @@
+"""The ODB's tables, in SQLAlchemy Core. What makes them the same on every database:
+
+- names are compared by a SHA-256 of their exact UTF-8 (`*_key`), so no collation and no index length has a say;
+- documents are JSON in text columns, wide enough on MySQL too; times are Unix time in floats;
+- ids of objects come from a counter row, so they are never used twice and are known before the insert.
+
+`migrations/` makes them; a test holds both equal.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+SCHEMA = '0001'  # the migration this code works with; a test holds it equal to the newest script
+
+_LONG = Text(2**24 - 1)  # MySQL makes a MEDIUMTEXT of it; others do not look at the length
+_BLOB = LargeBinary(2**32 - 1)
+
+metadata = MetaData(
+    naming_convention={
+        'pk': 'pk_%(table_name)s',
+        'uq': 'uq_%(table_name)s_%(column_0_N_name)s',
+        'fk': 'fk_%(table_name)s_%(column_0_N_name)s',
+        'ix': 'ix_%(table_name)s_%(column_0_N_name)s',
+    }
+)
+
+
+def key_of(text: str) -> str:
+    """What two names have in common exactly when they are the same code points."""
+    return sha256(text.encode('utf-8')).hexdigest()
+
+
+def _id() -> Column[int]:
+    return Column('id', Integer, primary_key=True, autoincrement=True)
+
+
+def _cluster() -> Column[int]:
+    return Column('cluster_id', Integer, ForeignKey('cluster.id'), nullable=False)
+
+
+def _text(name: str, type_: Text | String = _LONG, default: str = '') -> Column[str]:
+    return Column(name, type_, nullable=False, default=default)
+
+
+cluster = Table(
+    'cluster',
+    metadata,
+    _id(),
+    _text('name'),
+    Column('name_key', String(64), nullable=False, unique=True),
+    Column('revision', BigInteger, nullable=False),
+    Column('created', Float(53), nullable=False),
+    _text('key_check'),  # a known text, encrypted: tells a server that has another key
+)
+
+counter = Table(
+    'counter',
+    metadata,
+    Column('name', String(64), primary_key=True),
+    Column('value', BigInteger, nullable=False),
+)
+
+config_object = Table(
+    'config_object',
+    metadata,
+    Column('id', BigInteger, primary_key=True, autoincrement=False),
+    _cluster(),
+    Column('type', String(64), nullable=False),
+    Column('space', String(64), nullable=False),  # where the name is unique: zatotx.schema.types.space_of
+    _text('name'),
+    Column('name_key', String(64), nullable=False),
+    Column('unique_key', String(64), nullable=True),  # of ObjectType.unique, where the type has one
+    _text('document'),  # JSON: references are ids, secrets encrypted or hashed
+    Column('revision', BigInteger, nullable=False),
+    UniqueConstraint('cluster_id', 'space', 'name_key'),
+    UniqueConstraint('cluster_id', 'type', 'unique_key'),
+    Index('ix_config_object_cluster_id_revision', 'cluster_id', 'revision'),
+)
+
+reference = Table(
+    'reference',
+    metadata,
+    Column('source_id', BigInteger, ForeignKey('config_object.id'), primary_key=True, autoincrement=False),
+    Column('field', String(64), primary_key=True),
+    Column('target_id', BigInteger, ForeignKey('config_object.id'), nullable=False, index=True),
+)
+
+tombstone = Table(
+    'tombstone',
+    metadata,
+    Column('object_id', BigInteger, primary_key=True, autoincrement=False),
+    _cluster(),
+    Column('revision', BigInteger, nullable=False),
+    Index('ix_tombstone_cluster_id_revision', 'cluster_id', 'revision'),
+)
+
+history = Table(
+    'history',
+    metadata,
+    _id(),
+    _cluster(),
+    Column('revision', BigInteger, nullable=False),
+    Column('at', Float(53), nullable=False),
+    _text('who'),
+    _text('source'),
+    _text('cid', String(64)),
+    Column('action', String(32), nullable=False),
+    Column('type', String(64), nullable=False),
+    _text('name'),
+    _text('old', default='{}'),  # JSON, secrets masked
+    _text('new', default='{}'),
+    Index('ix_history_cluster_id_revision', 'cluster_id', 'revision'),
+)
+
+server = Table(
+    'server',
+    metadata,
+    _id(),
+    _cluster(),
+    _text('name'),
+    Column('name_key', String(64), nullable=False),
+    _text('host'),
+    _text('bind_host'),
+    Column('bind_port', Integer, nullable=False, default=0),
+    _text('up_status', String(32)),
+    Column('seen_at', Float(53), nullable=False, default=0.0),
+    Column('applied_revision', BigInteger, nullable=False, default=0),
+    Column('pid', Integer, nullable=False, default=0),
+    _text('last_join_status', String(32), default='accepted'),
+    UniqueConstraint('cluster_id', 'name_key'),
+)
+
+file_version = Table(
+    'file_version',
+    metadata,
+    _id(),
+    _cluster(),
+    _text('file'),
+    Column('file_key', String(64), nullable=False),
+    Column('number', Integer, nullable=False),
+    Column('form', String(16), nullable=False),
+    Column('sha256', String(64), nullable=False),
+    Column('content', _BLOB, nullable=False),
+    Column('created', Float(53), nullable=False),
+    _text('by'),
+    Column('active', Boolean, nullable=False),
+    _text('services', default='[]'),  # JSON
+    Column('revision', BigInteger, nullable=False),
+    UniqueConstraint('cluster_id', 'file_key', 'number'),
+    sqlite_autoincrement=True,
+)
+
+version_verdict = Table(
+    'version_verdict',
+    metadata,
+    Column('version_id', Integer, ForeignKey('file_version.id'), primary_key=True, autoincrement=False),
+    Column('server_id', Integer, ForeignKey('server.id'), primary_key=True, autoincrement=False),
+    _text('verdict'),
+    Column('at', Float(53), nullable=False),
+)
