@@ -1,0 +1,21 @@
+"""Where a node listens, as its row in the ODB says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+ANYWHERE = '0.0.0.0'  # noqa: S104 - what a Twisted endpoint without an interface means
+
+
+def first_tcp(kinds: Mapping[str, Mapping[str, Any]]) -> tuple[str, int]:
+    """Host and port of the first listener that has a port, from its Twisted endpoint description, `tcp:17010` or
+    `ssl:port=17010:interface=10.0.0.1:…`; ('', 0) where none has."""
+    for section in kinds.values():
+        for description in section.get('listen', ()):
+            _, *words = description.replace('\\:', '\0').split(':')
+            named = dict(word.split('=', 1) for word in words if '=' in word)
+            port = named.get('port') or next((word for word in words if '=' not in word), '')
+            if port.isdigit():
+                return named.get('interface', ANYWHERE).replace('\0', ':'), int(port)
+    return '', 0

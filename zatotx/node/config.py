@@ -1,0 +1,149 @@
+"""A node's live configuration: what is in force here, kept level with the ODB.
+
+The ODB's revision is the truth. Redis only says «look now»; a missed word is made good by the beat, which asks for the
+revision every two seconds and tells the others what this node runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from time import time
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock, ensureDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from zatotx.interfaces.bus import IBus
+from zatotx.interfaces.config import IConfig, IConfigStore, NodeRow
+from zatotx.schema.snapshot import Actor, Operation, Snapshot
+
+BEAT = 2.0  # seconds
+ALIVE = 6.0  # seconds without a beat after which a node counts as gone
+TOPIC = 'config'
+
+Applier = Callable[[Snapshot], Deferred[None]]
+
+
+def living(nodes: Sequence[NodeRow], now: float) -> list[NodeRow]:
+    """The nodes that are up: running by their own word, and heard of lately. `now` is unix time."""
+    return [node for node in nodes if node.up_status == 'running' and now - node.seen_at < ALIVE]
+
+
+async def reached_everywhere(store: Any, revision: int, timeout: float, clock: IReactorTime) -> list[str]:
+    """Wait until every living node runs the revision; the names of those that did not within `timeout` seconds."""
+    end = clock.seconds() + timeout
+    pause = 0.02
+    while True:
+        nodes = living(await store.nodes(), time())
+        behind = [node.name for node in nodes if node.applied_revision < revision]
+        if not behind or clock.seconds() >= end:
+            return behind
+        await deferLater(clock, pause)
+        pause = min(pause * 1.5, 0.25)
+
+
+@implementer(IConfig)
+@define(eq=False)
+class LiveConfig:
+    """Follows the ODB. `appliers` bring a new snapshot into force, in order; `verdicts` says how each version of the
+    deployed code was judged here."""
+
+    store: Any  # IConfigStore
+    bus: Any  # IBus
+    clock: IReactorTime
+    appliers: Sequence[Applier]
+    verdicts: Callable[[], Mapping[int, str]]
+    node_id: int = 0  # known once the node has joined
+    snapshot: Snapshot = field(factory=Snapshot)
+    away: str = ''  # why the ODB could not be asked last time, '' = it could
+    _lock: DeferredLock = field(factory=DeferredLock)
+    _loop: LoopingCall | None = None
+    _log = Logger()
+
+    def start(self) -> None:
+        """Follow from now on."""
+        self.bus.subscribe(TOPIC, self._heard)
+        loop = self._loop = LoopingCall(self._beat)
+        loop.clock = self.clock
+        loop.start(BEAT, now=False)
+
+    def stop(self) -> Deferred[None]:
+        """Stop following; fires when what is under way is done."""
+        if self._loop is not None and self._loop.running:
+            self._loop.stop()
+        done: Deferred[None] = self._lock.run(lambda: None)
+        return done
+
+    def change(self, operations: Sequence[Operation], actor: Actor) -> Deferred[int]:
+        return ensureDeferred(self._change(operations, actor))
+
+    async def _change(self, operations: Sequence[Operation], actor: Actor) -> int:
+        revision: int = await self.store.write(operations, actor)
+        await self.bring(revision)
+        return revision
+
+    async def bring(self, revision: int) -> None:
+        """Have a revision in force here, and tell the other nodes to look now. They find out by themselves where the
+        word is lost."""
+        self.bus.announce(TOPIC, str(revision)).addErrback(self._unannounced)
+        await self.sync()
+
+    async def load(self) -> None:
+        """At the start of a node: take the configuration of the ODB, for others to bring into force."""
+        self.snapshot = self.snapshot.evolve(await self.store.changes(self.snapshot.revision))
+
+    async def sync(self) -> None:
+        """Bring this node level with the ODB. Raises what the ODB raises."""
+        await self._lock.run(lambda: ensureDeferred(self._sync()))
+
+    async def _sync(self) -> None:
+        changes = await self.store.changes(self.snapshot.revision)
+        if changes.revision != self.snapshot.revision:
+            snapshot = self.snapshot.evolve(changes)
+            for apply in self.appliers:
+                await apply(snapshot)
+            self.snapshot = snapshot
+        await self.store.beat(self.node_id, self.snapshot.revision, dict(self.verdicts()))
+
+    def everywhere(self, revision: int, timeout: float = 10.0) -> Deferred[list[str]]:
+        return ensureDeferred(reached_everywhere(self.store, revision, timeout, self.clock))
+
+    def _heard(self, message: str) -> None:
+        if not message.isdigit() or int(message) > self.snapshot.revision:
+            self._follow()
+
+    def _follow(self) -> Deferred[None]:
+        return ensureDeferred(self.sync()).addCallbacks(self._reached, self._unreachable)
+
+    async def _look(self) -> None:
+        revision = await self.store.beat(self.node_id, self.snapshot.revision, dict(self.verdicts()))
+        if revision != self.snapshot.revision:
+            await self.sync()
+
+    def _beat(self) -> Deferred[None]:
+        return ensureDeferred(self._look()).addCallbacks(self._reached, self._unreachable)
+
+    def _reached(self, _: object) -> None:
+        if self.away:
+            self._log.info('The ODB answers again, this node is at revision {revision}',
+                           revision=self.snapshot.revision)
+            self.away = ''
+
+    def _unreachable(self, failure: Any) -> None:
+        if failure.check(CancelledError):
+            return
+        why = failure.getErrorMessage()
+        if why != self.away:  # said once, not every two seconds
+            self._log.warn('The ODB could not be followed, the configuration in force stays: {why}', why=why)
+            self.away = why
+
+    def _unannounced(self, failure: Any) -> None:
+        self._log.debug('A change was not announced, nodes find it by its revision: {why}',
+                        why=failure.getErrorMessage())
+
+
+__all__ = ['ALIVE', 'BEAT', 'TOPIC', 'Applier', 'IBus', 'IConfigStore', 'LiveConfig', 'living']

@@ -1,0 +1,138 @@
+"""A node from its first breath to its last: what starts in which order, and how it drains.
+
+Starting: take the configuration from the ODB, open the listeners (they answer 503), load the deployed services, then
+serve. Stopping: not ready, listeners closed, what runs ends within the grace period, and only then the machinery.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from attrs import define
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.logger import Logger
+
+from zatotx.model.faults import Conflict, StartError
+from zatotx.node.address import first_tcp
+from zatotx.node.config import LiveConfig
+from zatotx.node.parts import Parts
+from zatotx.node.rows import missing_service_rows
+from zatotx.node.state import DRAINING, READY, STARTING, STOPPED, NodeState
+from zatotx.node.threads import stop_pools
+from zatotx.schema.snapshot import Actor
+
+_log = Logger()
+
+
+@define(eq=False, slots=False)
+class Node(Service):
+    """A server: hosts services and the channels clients connect to. Built whole by zatotx.tap; knows the order of its
+    parts, not their work."""
+
+    parts: Parts
+    config: LiveConfig
+    state: NodeState
+    node_id: int = 0
+    _starting: Deferred[None] | None = None
+
+    def startService(self) -> Deferred[None]:
+        """Fires when the node serves. Fails with StartError, one sentence, where it cannot."""
+        super().startService()  # type: ignore[no-untyped-call]
+        starting = self._starting = Deferred.fromCoroutine(self._start())
+        return starting
+
+    def stopService(self) -> Deferred[None]:
+        """Drain and stop; fires when all is down. Harmless for a node that did not get far."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        if self._starting is not None:
+            self._starting.cancel()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _start(self) -> None:
+        parts = self.parts
+        self._enter(STARTING)
+        parts.logs.start()
+        _log.info('Starting {name} of cluster {cluster}', **self._names())
+        for pool in parts.pools:
+            pool.start()
+        for client in parts.redis:
+            client.startService()
+        await self._join()
+        await self._open()
+        await parts.code.load()
+        await parts.code.apply(self.config.snapshot)
+        self.config.start()
+        await self.config.sync()
+        parts.watchdog.start()
+        self._enter(READY)
+        await parts.pickup.start()
+        _log.info('{name} of cluster {cluster} is ready', **self._names())
+
+    async def _join(self) -> None:
+        """Be known to the cluster, and know its configuration."""
+        parts, main = self.parts, self.parts.settings.main
+        host, port = first_tcp(parts.settings.kinds)
+        row = await parts.odb.register_node(main.name, host, port, os.getpid())
+        self.node_id = self.config.node_id = row.id
+        await self.config.load()
+        rows = missing_service_rows(parts.services.current, self.config.snapshot)
+        if rows:
+            try:
+                await parts.odb.write(rows, Actor(main.name, 'start'))
+            except Conflict:
+                _log.debug('Another node wrote the rows of the internal services at the same time')
+            await self.config.load()
+
+    async def _open(self) -> None:
+        """Listen, with the configuration in force; requests are answered 503 until the services are there."""
+        self.parts.guard.apply(self.config.snapshot)
+        for channel in self.parts.channels.values():
+            await channel.apply(self.config.snapshot)
+            await channel.start(self.parts.exchange)
+
+    async def _stop(self) -> None:
+        parts = self.parts
+        self._enter(DRAINING)
+        channels = list(parts.channels.values())
+        for channel in channels:
+            channel.drain()
+        await _quietly(parts.pickup.stop(), 'The pickup directory')
+        await gatherResults([_done(channel.stop(), 'A channel') for channel in channels])
+        self._enter(STOPPED)
+        parts.watchdog.stop()
+        await _quietly(self.config.stop(), 'The configuration')
+        if self.node_id:
+            await _quietly(parts.odb.node_down(self.node_id), 'The row of this node')
+        for client in parts.redis:
+            await _quietly(client.stopService(), 'Redis')
+        await _quietly(parts.odb.close(), 'The ODB')
+        await stop_pools(parts.reactor, parts.pools)
+        _log.info('{name} of cluster {cluster} has stopped', **self._names())
+        parts.logs.stop()
+        parts.lock.release()
+
+    def _enter(self, phase: str) -> None:
+        self.state.phase = phase
+        self.parts.pipeline.closed = self.state.why if phase == STARTING else ''
+
+    def _names(self) -> dict[str, Any]:
+        main = self.parts.settings.main
+        return {'name': main.name, 'cluster': main.cluster}
+
+
+def _done(stopping: Any, what: str) -> Deferred[None]:
+    return Deferred.fromCoroutine(_quietly(stopping, what))
+
+
+async def _quietly(stopping: Any, what: str) -> None:
+    """Wait for a part to stop; one that cannot must not keep the others up."""
+    try:
+        if stopping is not None:
+            await stopping
+    except Exception as error:
+        _log.warn('{what} did not stop well: {why}', what=what, why=str(error) or type(error).__name__)
+
+
+__all__ = ['Node', 'StartError']

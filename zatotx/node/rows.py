@@ -1,0 +1,23 @@
+"""Rows of the ODB that a node keeps for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from zatotx.schema.snapshot import Operation, Snapshot
+
+
+def missing_service_rows(services: Iterable[Any], snapshot: Snapshot) -> list[Operation]:
+    """What to create so that each internal service has its row, with the id that Zato's API speaks of."""
+    return [
+        Operation(
+            action='create',
+            type='service',
+            name=entry.name,
+            fields={'name': entry.name, 'impl_name': f'{entry.cls.__module__}.{entry.cls.__qualname__}',
+                    'is_internal': True},
+        )
+        for entry in services
+        if entry.is_internal and snapshot.named('service', entry.name) is None
+    ]

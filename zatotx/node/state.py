@@ -1,0 +1,24 @@
+"""What phase of its life a node is in."""
+
+from __future__ import annotations
+
+from attrs import define
+
+STARTING, READY, DRAINING, STOPPED = 'starting', 'ready', 'draining', 'stopped'
+_WHY = {
+    STARTING: 'The server is starting: its services are being loaded',
+    READY: '',
+    DRAINING: 'The server is draining: it ends what runs and takes no new work',
+    STOPPED: 'The server has stopped',
+}
+
+
+@define
+class NodeState:
+    """The phase, and why the node is not ready in it ('' = it is)."""
+
+    phase: str = STOPPED
+
+    @property
+    def why(self) -> str:
+        return _WHY[self.phase]

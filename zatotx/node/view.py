@@ -1,0 +1,61 @@
+"""What the node's own services see of it: `self.server` in zato.* services."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from time import time
+from typing import Any
+
+import twisted
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from zatotx import __version__
+from zatotx.interfaces.node import INode
+from zatotx.kinds import FoundKind, described
+from zatotx.node.state import NodeState
+
+
+@implementer(INode)
+@define(kw_only=True, eq=False)
+class NodeView:
+    """INode over the parts of a node."""
+
+    name: str
+    cluster: str
+    config: Any
+    odb: Any
+    services: Any
+    deployer: Any
+    types: Any
+    state: NodeState
+    kinds: Sequence[FoundKind]
+    render: Callable[[], bytes]
+    offloader: Callable[..., Deferred[Any]]
+    started: float = field(factory=time)
+
+    def not_ready(self) -> list[str]:
+        return [self.state.why] if self.state.why else []
+
+    def info(self) -> Mapping[str, Any]:
+        return {
+            'name': self.name,
+            'cluster': {'name': self.cluster, 'revision': self.config.snapshot.revision},
+            'version': __version__,
+            'state': self.state.phase,
+            'pid': os.getpid(),
+            'python': platform.python_version(),
+            'twisted': twisted.__version__,
+            'started': self.started,
+            'services': len(self.services.current),
+            'kinds': described(self.kinds),
+        }
+
+    def metrics(self) -> Deferred[bytes]:
+        return self.offloader(self.render)
+
+    def offload(self, function: Any, *args: Any) -> Deferred[Any]:
+        return self.offloader(function, *args)
