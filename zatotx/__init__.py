@@ -1,3 +1,46 @@
 """zatotx: an integration broker on Twisted."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
 __version__ = '0.1.0'
+
+# Where each public name lives. Loaded when it is asked for: `import zatotx` alone stays cheap.
+_PLACES = {
+    'zatotx.service.service': ('Service',),
+    'zatotx.service.model': ('Model',),
+    'zatotx.service.bunch': ('Bunch',),
+    'zatotx.service.elements': (
+        'AsIs', 'Bool', 'Boolean', 'CSV', 'Date', 'DateTime', 'Decimal', 'Float', 'Int', 'Integer', 'List', 'Opaque',
+        'Secret', 'Text', 'UTC', 'UUID', 'Unicode',
+    ),
+    'zatotx.service.records': ('Dict', 'DictList', 'ListOfDicts', 'Nested'),
+    'zatotx.model.faults': (
+        'BadRequest', 'Conflict', 'Forbidden', 'HTTPException', 'Inactive', 'InternalServerError', 'MethodNotAllowed',
+        'NotFound', 'ServiceUnavailable', 'Timeout', 'TooManyRequests', 'Unauthorized', 'ZatoException',
+    ),
+}  # fmt: skip
+_HOME = {name: module for module, names in _PLACES.items() for name in names}
+
+__all__ = [
+    'CSV', 'UTC', 'UUID', 'AsIs', 'BadRequest', 'Bool', 'Boolean', 'Bunch', 'Conflict', 'Date', 'DateTime', 'Decimal',
+    'Dict', 'DictList', 'Float', 'Forbidden', 'HTTPException', 'Inactive', 'Int', 'Integer', 'InternalServerError',
+    'List', 'ListOfDicts', 'MethodNotAllowed', 'Model', 'Nested', 'NotFound', 'Opaque', 'Secret', 'Service',
+    'ServiceUnavailable', 'Text', 'Timeout', 'TooManyRequests', 'Unauthorized', 'Unicode', 'ZatoException',
+    '__version__',
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -1,0 +1,50 @@
+"""What `from zatotx import …` offers; the module itself loads each name when it is asked for."""
+
+from zatotx.model.faults import (
+    BadRequest,
+    Conflict,
+    Forbidden,
+    HTTPException,
+    Inactive,
+    InternalServerError,
+    MethodNotAllowed,
+    NotFound,
+    ServiceUnavailable,
+    Timeout,
+    TooManyRequests,
+    Unauthorized,
+    ZatoException,
+)
+from zatotx.service.bunch import Bunch
+from zatotx.service.elements import (
+    CSV,
+    UTC,
+    UUID,
+    AsIs,
+    Bool,
+    Boolean,
+    Date,
+    DateTime,
+    Decimal,
+    Float,
+    Int,
+    Integer,
+    List,
+    Opaque,
+    Secret,
+    Text,
+    Unicode,
+)
+from zatotx.service.model import Model
+from zatotx.service.records import Dict, DictList, ListOfDicts, Nested
+from zatotx.service.service import Service
+
+__all__ = [
+    'CSV', 'UTC', 'UUID', 'AsIs', 'BadRequest', 'Bool', 'Boolean', 'Bunch', 'Conflict', 'Date', 'DateTime', 'Decimal',
+    'Dict', 'DictList', 'Float', 'Forbidden', 'HTTPException', 'Inactive', 'Int', 'Integer', 'InternalServerError',
+    'List', 'ListOfDicts', 'MethodNotAllowed', 'Model', 'Nested', 'NotFound', 'Opaque', 'Secret', 'Service',
+    'ServiceUnavailable', 'Text', 'Timeout', 'TooManyRequests', 'Unauthorized', 'Unicode', 'ZatoException',
+    '__version__',
+]  # fmt: skip
+
+__version__: str

@@ -1,0 +1,37 @@
+"""A deployed service, as the store keeps it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import frozen
+from zope.interface import implementer
+
+from zatotx.interfaces.services import IServiceEntry
+from zatotx.service.naming import service_name
+from zatotx.service.traits import ServiceTraits, describe
+
+
+@implementer(IServiceEntry)
+@frozen(kw_only=True, eq=False)
+class ServiceEntry:
+    """One service of one version of one file. Never changed; a new version is a new entry."""
+
+    name: str
+    cls: type
+    traits: ServiceTraits
+    is_internal: bool = False
+    is_active: bool = True
+    file: str = ''  # 'crm.py', 'crm' for a package, '' for zatotx's own
+    version: int = 0
+    stats: Any = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.cls.__dict__.get('_zatotx_name') != self.name:  # so that self.invoke(Class) finds it
+            self.cls._zatotx_name = self.name  # type: ignore[attr-defined]
+
+    @classmethod
+    def of(cls, service: type, **known: Any) -> ServiceEntry:
+        """The entry of a class; what is not given is worked out. Raises BadDeclaration."""
+        name = known.pop('name', '') or service_name(service)
+        return cls(name=name, cls=service, traits=describe(service), **known)

@@ -1,0 +1,143 @@
+"""`self.invoke`: one service calls another. On the reactor it gives an awaitable, in a thread the result itself."""
+
+from __future__ import annotations
+
+from threading import get_ident
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import CancelledError, Deferred
+
+from zatotx.model.faults import InternalServerError, NotFound, Timeout
+from zatotx.model.message import ChannelSpec, Inbound, Outcome
+from zatotx.service.bunch import bunchify
+from zatotx.service.elements import as_mapping
+from zatotx.service.invocation import Invoker, Run, choose, prepare
+from zatotx.service.threads import Hop, Lender
+
+DEPTH = 32  # calls below the first
+INVOKE = ChannelSpec(name='invoke', kind='invoke', service='')
+JSON = 'json'
+# What Zato's invoke takes too. Those that change nothing here are accepted, so that calls written for it work.
+ZATO_OPTIONS = frozenset(
+    ('channel', 'data_format', 'transport', 'serialize', 'environ', 'needs_response', 'skip_response_elem', 'cid')
+)
+
+
+class Call(msgspec.Struct, kw_only=True):
+    """What a call asks for."""
+
+    target: Any  # a name or a Service subclass
+    payload: Any = ''
+    timeout: float | None = None  # seconds
+    as_bunch: bool = False
+    raise_timeout: bool = True
+    options: dict[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.options) - ZATO_OPTIONS)
+        if unknown:
+            raise TypeError(f'invoke() has no argument {", ".join(unknown)}')
+
+
+def call_service(run: Run, call: Call) -> Any:
+    """Invoke from where we are. Raises NotFound and Inactive naming the service, InternalServerError too deep down."""
+    if get_ident() == run.invoker.io_thread:
+        return _awaited(run, call, run.lender)
+    return _blocking(run, call)
+
+
+def child_run(run: Run, call: Call) -> Run:
+    """The run of the called service: same cid, principal and services, a deadline that is never later."""
+    name = call.target if isinstance(call.target, str) else call.target.get_name()
+    cid = run.inbound.cid
+    entry = run.services.get(name)
+    if entry is None:
+        raise NotFound(cid, f'Service {name} does not exist')
+    if run.depth >= DEPTH:
+        raise InternalServerError(cid, f'Services invoke each other more than {DEPTH} deep: {_chain(run, name)}')
+    inbound = _inbound(run, call, name)
+    child = Run(run.invoker, entry, run.services, inbound, call.payload)  # type: ignore[arg-type]
+    if call.options.get('data_format') == JSON and isinstance(call.payload, (str, bytes)) and call.payload:
+        child.payload = msgspec.json.decode(call.payload)
+    child.raw = call.payload
+    child.parent = run
+    child.depth = run.depth + 1
+    child.environ = call.options.get('environ')
+    return child
+
+
+def _inbound(run: Run, call: Call, name: str) -> Inbound:
+    parent = run.inbound
+    deadline = parent.deadline
+    if call.timeout is not None:
+        deadline = min(deadline, run.invoker.reactor.seconds() + call.timeout)
+    kind = call.options.get('channel')
+    channel = ChannelSpec(name=kind, kind=kind, service='') if kind and kind != 'invoke' else INVOKE
+    cid = call.options.get('cid') or parent.cid
+    inbound = Inbound(cid, channel, name, {}, b'', deadline, None, parent.trace)
+    inbound.principal = parent.principal
+    return inbound
+
+
+def _chain(run: Run, name: str) -> str:
+    names = [*run.names(), name]
+    return ' -> '.join(names if len(names) <= 8 else [*names[:4], '…', *names[-4:]])
+
+
+async def _awaited(run: Run, call: Call, lender: Lender | None) -> Any:
+    child = child_run(run, call)
+    if call.timeout is None:
+        child.lender = lender
+        return result(await run.invoker.perform(child), call)
+    # A thread that waits further up cannot cut short what runs in it: a limited call gets a thread of its own.
+    started = Deferred.fromCoroutine(run.invoker.perform(child))
+    return result(await _limited(run, call, child, started), call)
+
+
+async def _limited(run: Run, call: Call, child: Run, started: Deferred[Outcome]) -> Outcome | None:
+    reactor = run.invoker.reactor
+    timer = reactor.callLater(max(0.0, child.inbound.deadline - reactor.seconds()), started.cancel)
+    try:
+        return await started
+    except CancelledError:
+        if timer.active():
+            raise
+        if call.raise_timeout:
+            raise Timeout(child.inbound.cid, f'Service {child.entry.name} gave no answer in time') from None
+        return None
+    finally:
+        if timer.active():
+            timer.cancel()
+
+
+def _blocking(run: Run, call: Call) -> Any:
+    """In a thread. A `def` service without a time limit of its own runs right here."""
+    if call.timeout is None:
+        child = child_run(run, call)
+        traits = child.entry.traits
+        handler = traits.only or choose(child)
+        if not handler.on_reactor:
+            return result(_here(run.invoker, child, run.hop), call)
+    return run.invoker.threads.wait(lambda lender: _awaited(run, call, lender), run.hop, run.inbound.deadline)
+
+
+def _here(invoker: Invoker, child: Run, hop: Hop | None) -> Outcome:
+    if hop is not None and hop.cancelled:
+        raise CancelledError('The request is over')
+    if invoker.reactor.seconds() >= child.inbound.deadline:
+        raise Timeout(child.inbound.cid, f'No time is left to invoke service {child.entry.name}')
+    return invoker.in_thread(prepare(child), child, hop)
+
+
+def result(outcome: Outcome | None, call: Call) -> Any:
+    """What the caller gets: the value without its response element."""
+    if outcome is None:
+        return None
+    value: Any = outcome.value if outcome.stream is None else outcome.stream
+    if call.options.get('serialize'):
+        return value if isinstance(value, (str, bytes)) else msgspec.json.encode(value).decode('utf-8')
+    if call.as_bunch:
+        plain = as_mapping(value)
+        return bunchify(msgspec.to_builtins(value) if plain is not None and plain is not value else value)
+    return value

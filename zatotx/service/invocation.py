@@ -1,0 +1,259 @@
+"""Runs services: input, hooks, handle, output; for the exchange and for `self.invoke` alike."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable
+from http import HTTPStatus
+from threading import get_ident
+from time import time
+from typing import Any
+
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from zatotx.interfaces.services import IInvoker, IServiceEntry, IServices
+from zatotx.model.faults import BadInput, Inactive, MethodNotAllowed
+from zatotx.model.message import Inbound, Outcome
+from zatotx.service.bunch import Bunch
+from zatotx.service.entry import ServiceEntry
+from zatotx.service.io import BadOutput
+from zatotx.service.lifecycle import lifecycle, walk, walk_blocking
+from zatotx.service.response import Payload, Response, taken
+from zatotx.service.sources import gather
+from zatotx.service.threads import Hop, Lender, Threads
+from zatotx.service.traits import Handler
+from zatotx.service.wrong import Wrong
+
+SCHEDULER = 'scheduler'
+JOB_TYPE = b'x-zato-job-type'  # header of a scheduler's message: one_time, interval_based, cron_style
+
+
+class Run:
+    """One call of one service, and its place in a chain of calls."""
+
+    __slots__ = (
+        'depth', 'entry', 'environ', 'handler', 'hop', 'inbound', 'invoker', 'lender', 'parent', 'payload', 'raw',
+        'returned_at', 'services', 'started_at',
+    )  # fmt: skip
+
+    def __init__(self, invoker: Invoker, entry: Any, services: IServices, inbound: Inbound, payload: Any) -> None:
+        self.invoker = invoker
+        self.entry: ServiceEntry = entry
+        self.services = services  # of one moment, for the whole chain
+        self.inbound = inbound
+        self.payload = payload
+        self.raw: Any = None  # what request.raw_request is, where it is not the body
+        self.parent: Run | None = None
+        self.depth = 0
+        self.hop: Hop | None = None  # the thread it runs in
+        self.lender: Lender | None = None  # a waiting thread further up the chain
+        self.handler: Handler = None  # type: ignore[assignment]  # chosen by prepare
+        self.environ: dict[str, Any] | None = None
+        self.started_at = time()
+        self.returned_at = 0.0
+
+    @property
+    def job_type(self) -> str | None:
+        """The scheduler's job type, '' for an unknown one; None where no job brought us here."""
+        if self.inbound.channel.kind != SCHEDULER:
+            return None
+        return self.inbound.headers.get(JOB_TYPE, b'').decode('ascii', 'replace')
+
+    def names(self) -> list[str]:
+        """The services of the chain, the first one first."""
+        chain: list[str] = []
+        run: Run | None = self
+        while run is not None:
+            chain.append(run.entry.name)
+            run = run.parent
+        return chain[::-1]
+
+
+@implementer(IInvoker)
+class Invoker:
+    """Runs one service a call. Made in the reactor's thread.
+
+    `reactor` gives time and threads (IReactorTime, IReactorFromThreads); `pool` is the started thread pool of `def`
+    services; `node` is what internal services get as `self.server`.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, pool: Any, *, node: Any = None, user_config: Bunch | None = None) -> None:
+        self.reactor = reactor
+        self.threads = Threads(reactor, pool)
+        self.pool = pool
+        self.node = node
+        self.user_config = Bunch() if user_config is None else user_config
+        self.io_thread = get_ident()
+        self._warned: set[str] = set()
+
+    async def invoke(self, entry: IServiceEntry, services: IServices, inbound: Inbound, payload: Any) -> Outcome:
+        """Input, hooks and handle. Raises what handle raised, BadInput for bad input, BadOutput for output that is
+        not as declared, Inactive, MethodNotAllowed."""
+        return await self.perform(Run(self, entry, services, inbound, payload))
+
+    async def perform(self, run: Run) -> Outcome:
+        """The same for a run that is already set up."""
+        service = prepare(run)
+        entry, handler = run.entry, run.handler
+        hooks = entry.traits.hooks
+        try:
+            if not handler.on_reactor:
+                outcome: Outcome = await self.threads.hop(
+                    lambda hop: self.in_thread(service, run, hop), lambda: label(run), run.lender
+                )
+                return outcome
+            if hooks:
+                returned = await walk(lifecycle(service, handler, hooks, run.job_type))
+            else:
+                returned = await handler.function(service)
+        except SystemExit as error:
+            raise RuntimeError(f'Service {entry.name} tried to end the process: SystemExit({error})') from error
+        if returned is not None:
+            self._ignored(run, returned)
+        return finish(service, run)
+
+    def in_thread(self, service: Any, run: Run, hop: Hop | None) -> Outcome:
+        """In a thread: hooks, handle and output of a `def` service that was prepared."""
+        run.hop = hop
+        handler, hooks = run.handler, run.entry.traits.hooks
+        if hooks:
+            steps = lifecycle(service, handler, hooks, run.job_type)
+            returned = walk_blocking(steps, lambda waited: self._settled(run, waited))
+        else:
+            returned = handler.function(service)
+            if isinstance(returned, Awaitable):
+                returned = self._settled(run, returned)
+        if returned is not None:
+            self._ignored(run, returned)
+        return finish(service, run)
+
+    def _settled(self, run: Run, waited: Awaitable[Any]) -> Any:
+        """In a thread: what an awaitable gives, which only the reactor may touch."""
+
+        async def settle(lender: Lender) -> Any:
+            run.lender = lender
+            return await waited
+
+        return self.threads.wait(settle, run.hop, run.inbound.deadline)
+
+    def _ignored(self, run: Run, returned: Any) -> None:
+        """As in Zato: a service answers through self.response, what handle returns counts for nothing."""
+        if run.entry.name not in self._warned:
+            self._warned.add(run.entry.name)
+            self._log.warn(
+                'handle of service {service} returned {kind}, which is ignored: set self.response.payload instead '
+                '(cid {cid}; said once)',
+                service=run.entry.name, kind=type(returned).__name__, cid=run.inbound.cid,
+            )  # fmt: skip
+
+
+def label(run: Run) -> str:
+    return f'Service {run.entry.name} (cid {run.inbound.cid})'
+
+
+def prepare(run: Run) -> Any:
+    """The instance that serves this run, its handler chosen and its input read. Raises Inactive, MethodNotAllowed,
+    BadInput."""
+    entry = run.entry
+    if not entry.is_active:
+        raise Inactive(entry.name, run.inbound.cid)
+    run.handler = entry.traits.only or choose(run)
+    service: Any = entry.cls()
+    service._zatotx = run
+    if entry.traits.io.input is not None:
+        read_input(service, run)
+    return service
+
+
+def choose(run: Run) -> Handler:
+    """`handle_VERB` where a class has some. Raises MethodNotAllowed with what there is."""
+    traits = run.entry.traits
+    http = run.inbound.http
+    if http is not None:
+        handler = traits.verbs.get(http.method)
+        if handler is None and http.method == 'HEAD':
+            handler = traits.verbs.get('GET')
+    else:  # called by another service, which has no verb to say
+        handler = traits.handle or (next(iter(traits.verbs.values())) if len(traits.verbs) == 1 else None)
+    if handler is None:
+        allow = sorted(traits.verbs)
+        verb = 'Another service' if http is None else f'Method {http.method}'
+        raise MethodNotAllowed(
+            run.inbound.cid, f'{verb} is not allowed here: service {run.entry.name} has {", ".join(allow)}', allow
+        )
+    return handler
+
+
+def read_input(service: Any, run: Run) -> None:
+    """Set `request.input`. Raises BadInput."""
+    declared = run.entry.traits.io.input
+    assert declared is not None
+    try:
+        sources = gather(run.inbound, run.payload, params_only=declared.params_only)
+        service.request.input = declared.read(sources)
+    except BadInput as bad:
+        bad.cid = run.inbound.cid
+        raise
+
+
+def finish(service: Any, run: Run) -> Outcome:
+    """What the exchange gets of what the service set. Raises BadOutput."""
+    entry = run.entry
+    io = entry.traits.io
+    response: Response | None = service.__dict__.get('response')
+    value = '' if response is None else response._payload
+    if response is not None and response.chunks is not None:
+        outcome = Outcome('', status=_status(response), internal=entry.is_internal)
+        outcome.stream = stream(run, response.chunks)
+        return _dressed(outcome, response)
+    if io.output is not None and not (isinstance(value, (str, bytes)) and value):
+        try:
+            value = io.output.write(taken(value) if type(value) is Payload else value or {})
+        except Wrong as wrong:
+            raise BadOutput(entry.name, wrong.mistakes, run.inbound.cid) from None
+        outcome = Outcome(value, element=io.output.element, internal=entry.is_internal)
+    else:
+        outcome = Outcome(value, element=io.element if entry.is_internal else '', internal=entry.is_internal)
+    if response is not None:
+        outcome.status = _status(response)
+        _dressed(outcome, response)
+    return outcome
+
+
+def _dressed(outcome: Outcome, response: Response) -> Outcome:
+    if response.content_type:
+        outcome.content_type = response.content_type
+    if response._headers or response.content_encoding:
+        outcome.headers = dict(response.headers)
+        if response.content_encoding:
+            outcome.headers = {'Content-Encoding': response.content_encoding, **outcome.headers}
+    return outcome
+
+
+def _status(response: Response) -> int:
+    code = response.status_code
+    if type(code) is int:
+        return code
+    return int(code.value) if isinstance(code, HTTPStatus) else int(code)
+
+
+async def stream(run: Run, chunks: Any) -> AsyncIterator[bytes]:
+    """The chunks of a streamed answer as bytes. A plain iterator is read in the service threads."""
+    if isinstance(chunks, AsyncIterable):
+        async for chunk in chunks:
+            yield _bytes(chunk)
+        return
+    iterator = iter(chunks)
+    end = object()
+    while True:
+        chunk = await run.invoker.threads.hop(lambda hop: next(iterator, end), lambda: label(run), None)
+        if chunk is end:
+            return
+        yield _bytes(chunk)
+
+
+def _bytes(chunk: Any) -> bytes:
+    return chunk.encode('utf-8') if isinstance(chunk, str) else chunk
+

@@ -1,0 +1,105 @@
+"""`self.request`: what a service was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from zatotx.model.message import HTTPView, Inbound
+from zatotx.service.bunch import Bunch, bunchify
+from zatotx.service.lazy import lazy
+from zatotx.service.sources import form_params, gather, parse_params
+
+_NO_HTTP = HTTPView('', b'', '', b'', {}, {}, '')
+
+
+class Headers(Mapping[str, str]):
+    """Header fields by name in any case; repeated ones joined by a comma."""
+
+    __slots__ = ('_raw',)
+
+    def __init__(self, raw: Mapping[bytes, bytes]) -> None:
+        self._raw = raw
+
+    def __getitem__(self, name: str) -> str:
+        try:
+            return self._raw[name.lower().encode('utf-8')].decode('utf-8', 'surrogateescape')
+        except (KeyError, UnicodeEncodeError):
+            raise KeyError(name) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return (name.decode('ascii', 'replace') for name in self._raw)
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+    def __repr__(self) -> str:
+        return f'<Headers {", ".join(sorted(self))}>'  # names only: values may be credentials
+
+
+class HTTP:
+    """The HTTP side of a request. Empty where the service was reached by another way."""
+
+    def __init__(self, inbound: Inbound, payload: Any) -> None:
+        view = inbound.http or _NO_HTTP
+        self._inbound = inbound
+        self._payload = payload
+        self._view = view
+        self.method = view.method
+        self.path = view.path
+        self.peer = view.peer
+
+    headers = lazy(lambda self: Headers(self._view.headers), 'The header fields, by name in any case.')
+    params = lazy(lambda self: Bunch(self._view.params), "What the channel's URL pattern captured.")
+    GET = lazy(lambda self: Bunch(parse_params(self._view.query)), 'The query: text, or a list where repeated.')
+    POST = lazy(lambda self: Bunch(form_params(self._inbound, self._payload)), 'The form in the body.')
+    user_agent = lazy(lambda self: self.headers.get('User-Agent', ''), "The caller's User-Agent.")
+
+    def get_form_data(self) -> dict[str, Any]:
+        """3.x's name for `POST`."""
+        return self.POST
+
+
+class Request:
+    """What a service was asked. `payload` is the decoded body, `input` what the service declares of it."""
+
+    def __init__(self, inbound: Inbound, payload: Any, raw: Any = None) -> None:
+        self._inbound = inbound
+        self._raw = raw
+        self.payload = payload
+
+    @lazy
+    def raw_request(self) -> Any:
+        """The body as it came: bytes from a channel, the Python object from another service."""
+        if self._raw is not None:
+            return self._raw
+        body = self._inbound.body
+        return body if isinstance(body, bytes) else body.read()
+
+    @lazy
+    def input(self) -> Any:
+        """The declared input, set before the service runs; without a declaration everything there is, merged."""
+        return Bunch(gather(self._inbound, self.payload).merged())
+
+    http = lazy(lambda self: HTTP(self._inbound, self.payload), 'The HTTP side.')
+    headers = lazy(lambda self: Headers(self._inbound.headers), 'Header fields of the message, by name in any case.')
+
+    @lazy
+    def channel_params(self) -> dict[str, Any]:
+        """Query and path parameters together; the path wins."""
+        http = self._inbound.http
+        return {} if http is None else {**parse_params(http.query), **http.params}
+
+    @property
+    def cid(self) -> str:
+        """The correlation id."""
+        return self._inbound.cid
+
+    @property
+    def data_format(self) -> str:
+        """The channel's data format."""
+        return self._inbound.channel.data_format
+
+    def bunchified(self) -> Any:
+        """The payload with a Bunch in place of every dict."""
+        return bunchify(self.payload)

@@ -1,0 +1,150 @@
+"""`self.response`: what a service answers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
+from typing import Any
+
+from zatotx.service.elements import as_mapping
+
+_set = object.__setattr__
+
+
+class Payload:
+    """What `response.payload` is where output is declared by names: attributes, keys, `[:] =`, `append`.
+
+    Names that are not declared are ignored when the answer is made.
+    """
+
+    __slots__ = ('_items', '_values')
+    _values: dict[str, Any]
+    _items: list[Any] | None
+
+    def __init__(self) -> None:
+        _set(self, '_values', {})
+        _set(self, '_items', None)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self._values[name]
+        except KeyError:
+            raise AttributeError(f'{name} was not set on the response yet') from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._values[name] = value
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._values[key] if isinstance(key, str) else self.all()[key]
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if isinstance(key, str):
+            self._values[key] = value
+        else:
+            self.all()[key] = value
+
+    def __len__(self) -> int:
+        return len(self._values if self._items is None else self._items)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._values if self._items is None else self._items)
+
+    def __contains__(self, name: object) -> bool:
+        return name in (self._values if self._items is None else self._items)
+
+    def all(self) -> list[Any]:
+        """The list of a repeated output."""
+        items = self._items
+        if items is None:
+            items = []
+            _set(self, '_items', items)
+        return items
+
+    def append(self, item: Any) -> None:
+        """Add one to a repeated output."""
+        self.all().append(item)
+
+    def extend(self, items: Iterable[Any]) -> None:
+        """Add several to a repeated output."""
+        self.all().extend(items)
+
+    def update(self, values: Mapping[str, Any]) -> None:
+        """Set several names at once."""
+        self._values.update(values)
+
+
+def taken(payload: Payload) -> Any:
+    """What was set on a Payload: its list where it has one, else its names."""
+    return payload._values if payload._items is None else payload._items
+
+
+def wrapped(value: Any, names: Iterable[str], repeated: bool) -> Payload:
+    """A Payload of a whole value: a dict, Struct, dataclass, row, or a list of such."""
+    payload = Payload()
+    if isinstance(value, Payload):
+        return value
+    if repeated and not isinstance(value, Mapping) and isinstance(value, Iterable):
+        payload.extend(value)
+        return payload
+    mapping = as_mapping(value)
+    if mapping is None:
+        mapping = {name: getattr(value, name) for name in names if hasattr(value, name)}
+    payload.update(mapping)
+    return payload
+
+
+class Response:
+    """The answer under construction. Where nothing is set, the codec's and HTTP's defaults hold."""
+
+    # Defaults live on the class: making a response then costs nothing but the object.
+    status_code: int = 200
+    content_type: str = ''  # overrides the codec's
+    content_encoding: str = ''
+    data_format: str = ''
+    result: str = 'ZATO_OK'
+    result_details: str = ''
+    chunks: AsyncIterable[Any] | Iterable[Any] | None = None
+    _payload: Any = ''
+    _headers: dict[str, str] | None = None
+
+    def __init__(self, output: Any = None) -> None:
+        self._output = output
+
+    @property
+    def payload(self) -> Any:
+        """The body: where output is declared by names an object that takes them as attributes; else any value."""
+        if self._output is not None and type(self._payload) is str and not self._payload:
+            self._payload = Payload()
+        return self._payload
+
+    @payload.setter
+    def payload(self, value: Any) -> None:
+        output = self._output
+        if output is None or isinstance(value, (str, bytes)):
+            self._payload = value
+        elif output.fields and not hasattr(output, 'model'):
+            names = [one.name for one in output.fields]
+            self._payload = wrapped(value, names, output.repeated)
+        else:
+            self._payload = value
+
+    @payload.deleter
+    def payload(self) -> None:
+        self._payload = ''
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Fields of the answer's head."""
+        if self._headers is None:
+            self._headers = {}
+        return self._headers
+
+    @headers.setter
+    def headers(self, value: Mapping[str, str]) -> None:
+        self._headers = dict(value)
+
+    def stream(self, chunks: AsyncIterable[Any] | Iterable[Any], content_type: str = '') -> None:
+        """Answer with chunks (bytes, or text as UTF-8) as they come, instead of a payload. A plain iterator is read
+        in the service threads, so that it may block."""
+        self.chunks = chunks
+        if content_type:
+            self.content_type = content_type

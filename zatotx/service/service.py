@@ -1,0 +1,155 @@
+"""`Service`: what users subclass."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from zatotx.model.message import ANONYMOUS, Principal
+from zatotx.service.bunch import Bunch
+from zatotx.service.context import Channel, Deadline, wsgi_environ
+from zatotx.service.hooks import Hooks, JobHooks
+from zatotx.service.lazy import lazy
+from zatotx.service.logger import ServiceLogger
+from zatotx.service.naming import service_name
+from zatotx.service.request import Request
+from zatotx.service.response import Response
+from zatotx.service.show import shown
+from zatotx.service.timeutil import TimeUtil
+
+
+def _request(service: Service) -> Request:
+    run = service._zatotx
+    return Request(run.inbound, run.payload, run.raw)
+
+
+def _time(service: Service) -> TimeUtil:
+    import time
+
+    return TimeUtil(time.time)
+
+
+class Service(Hooks, JobHooks):
+    """One unit of integration logic. A new instance serves each call; what is on the class is shared.
+
+    Write `async def handle(self)` to run on the reactor, plain `def handle(self)` to run in a thread, where the same
+    calls give results instead of awaitables; or `handle_GET`, `handle_POST` … for HTTP verbs one by one. Answer by
+    setting `self.response.payload`.
+    """
+
+    # Declarations. `input` and `output`: a name, an element, several of them, or a model; `SimpleIO` the classic way.
+    input: ClassVar[Any] = None
+    output: ClassVar[Any] = None
+    _zatotx: Any = None  # the Run of this call
+    _zatotx_name: ClassVar[str] = ''
+
+    name: lazy[str] | str = lazy(lambda self: self._zatotx.entry.name, 'What the service is called.')
+    cid: lazy[str] = lazy(lambda self: self._zatotx.inbound.cid, 'The correlation id of the request.')
+    impl_name: lazy[str] = lazy(
+        lambda self: f'{type(self).__module__}.{type(self).__qualname__}', 'The dotted path of the class.'
+    )
+    logger: lazy[ServiceLogger] = lazy(
+        lambda self: ServiceLogger(self._zatotx.entry.name, self.cid), 'Its records carry service and cid.'
+    )
+    request: lazy[Request] = lazy(_request, 'What was asked.')
+    response: lazy[Response] = lazy(lambda self: Response(self._zatotx.entry.traits.io.output), 'What is answered.')
+    channel: lazy[Channel] = lazy(
+        lambda self: Channel.of(self._zatotx.inbound.channel), 'What brought us here: its kind, with .type and .name.'
+    )
+    chan: lazy[Channel] = lazy(lambda self: self.channel, "3.x's name for `channel`.")
+    principal: lazy[Principal] = lazy(lambda self: self._zatotx.inbound.principal or ANONYMOUS, 'Who is calling.')
+    deadline: lazy[Deadline] = lazy(
+        lambda self: Deadline(self._zatotx.inbound.deadline, self._zatotx.invoker.reactor.seconds),
+        'When the answer has to be there.',
+    )
+    data_format: lazy[str] = lazy(lambda self: self._zatotx.inbound.channel.data_format, "The channel's data format.")
+    transport: lazy[str] = lazy(
+        lambda self: 'plain_http' if self._zatotx.inbound.http is not None else '', "Zato's word for the transport."
+    )
+    job_type: lazy[str] = lazy(lambda self: self._zatotx.job_type or '', "The scheduler's type of job, or ''.")
+    environ: lazy[dict[str, Any]] = lazy(
+        lambda self: {} if self._zatotx.environ is None else self._zatotx.environ, 'Free for use during the call.'
+    )
+    wsgi_environ: lazy[dict[str, Any]] = lazy(
+        lambda self: wsgi_environ(self._zatotx.inbound), 'The HTTP side in the words of WSGI, as in Zato.'
+    )
+    server: lazy[Any] = lazy(lambda self: self._zatotx.invoker.node, 'The node, for internal services (INode).')
+    user_config: lazy[Bunch] = lazy(
+        lambda self: self._zatotx.invoker.user_config, "The users' own INI files: user_config.<file>.<section>.<key>."
+    )
+    time: lazy[TimeUtil] = lazy(_time, 'Dates as text.')
+
+    @classmethod
+    def get_name(cls) -> str:
+        """The name it is deployed under; before that, the one it would get."""
+        return cls.__dict__.get('_zatotx_name') or service_name(cls)
+
+    @classmethod
+    def get_impl_name(cls) -> str:
+        """The dotted path of the class."""
+        return f'{cls.__module__}.{cls.__qualname__}'
+
+    def handle(self) -> Any:
+        """What the service does. Subclasses define it, or handle_GET, handle_POST …"""
+        raise NotImplementedError(f'{type(self).__name__} has no handle')
+
+    def invoke(
+        self,
+        target: str | type[Service],
+        payload: Any = '',
+        *args: Any,
+        timeout: float | None = None,
+        as_bunch: bool = False,
+        **options: Any,
+    ) -> Any:
+        """Invoke another service, by name or class: same cid and deadline, same process.
+
+        In `async def` to be awaited; in `def` it gives the result itself: what the service set as its payload,
+        without its response element. Of `timeout` (seconds) and the deadline the earlier counts. Zato's further
+        arguments (channel, data_format, transport, serialize, raise_timeout …) are taken, positional ones too.
+
+        Raises NotFound and Inactive naming the service, Timeout, and whatever it raises.
+        """
+        from zatotx.service.facade import Call, call_service
+
+        options.update(zip(('channel', 'data_format', 'transport', 'serialize'), args, strict=False))
+        if len(args) > 4:
+            as_bunch = bool(args[4])
+        call = Call(
+            target=target,
+            payload=payload,
+            timeout=timeout,
+            as_bunch=as_bunch,
+            raise_timeout=options.pop('raise_timeout', True),
+            options=options,
+        )
+        return call_service(self._zatotx, call)
+
+    def log_input(self, user_msg: str = '', level: int = logging.INFO, suppress_keys: Iterable[str] = ()) -> None:
+        """Log what the service was asked. Secrets are masked, by their type or name."""
+        if self.logger.isEnabledFor(level):
+            self.logger.log(level, '%s input: %s', user_msg, shown(self, 'input', suppress_keys))
+
+    def log_output(self, user_msg: str = '', level: int = logging.INFO, suppress_keys: Iterable[str] = ()) -> None:
+        """Log what the service answers, likewise."""
+        if self.logger.isEnabledFor(level):
+            self.logger.log(level, '%s output: %s', user_msg, shown(self, 'output', suppress_keys))
+
+    @property
+    def invocation_time(self) -> datetime:
+        """When the call began, UTC, without a zone, as in Zato."""
+        return datetime.fromtimestamp(self._zatotx.started_at, UTC).replace(tzinfo=None)
+
+    @property
+    def handle_return_time(self) -> datetime | None:
+        """When `handle` ended, likewise; None before. For hooks."""
+        at = self._zatotx.returned_at
+        return datetime.fromtimestamp(at, UTC).replace(tzinfo=None) if at else None
+
+    @property
+    def processing_time(self) -> int | None:
+        """How long `handle` took with its hooks, in milliseconds; None before it ended."""
+        run = self._zatotx
+        return round((run.returned_at - run.started_at) * 1000) if run.returned_at else None

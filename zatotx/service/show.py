@@ -1,0 +1,42 @@
+"""Input and output as they may stand in a log: secrets masked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from zatotx.service.elements import Secret, as_mapping
+from zatotx.service.response import Payload, taken
+
+MASK = '******'
+LONGEST = 20_000  # characters
+# Feature map 3.5: names that 3.x's simple-io.conf calls secret.
+SECRET_NAMES = frozenset(
+    ('auth_data', 'auth_token', 'password', 'password1', 'password2', 'secret', 'secret_key', 'token', 'api_key')
+)
+
+
+def shown(service: Any, side: str, suppress: Iterable[str] = ()) -> str:
+    """`request.input` (else the payload), or `response.payload`, as text of at most 20,000 characters."""
+    io = service._zatotx.entry.traits.io
+    declared = io.input if side == 'input' else io.output
+    hidden = {*SECRET_NAMES, *suppress}
+    hidden |= {f.name for f in getattr(declared, 'fields', ()) if isinstance(getattr(f, 'element', None), Secret)}
+    if side == 'input':
+        value = service.request.payload if declared is None else service.request.input
+    else:
+        value = service.response.payload
+    text = repr(masked(taken(value) if isinstance(value, Payload) else value, hidden))
+    return text if len(text) <= LONGEST else f'{text[:LONGEST]}… ({len(text)} characters)'
+
+
+def masked(value: Any, hidden: set[str]) -> Any:
+    """`value` in plain dicts and lists, with a mask for every key in `hidden`, at any depth."""
+    mapping = as_mapping(value)
+    if mapping is not None:
+        return {key: MASK if key in hidden else masked(item, hidden) for key, item in mapping.items()}
+    if isinstance(value, (list, tuple)):
+        return [masked(item, hidden) for item in value]
+    return value if not isinstance(value, msgspec.Struct) else {}

@@ -1,0 +1,147 @@
+"""Between the reactor and the service threads: one hop there and one back for a `def` service, and the way for it to
+wait for what runs on the reactor.
+
+A thread that waits lends itself to what it waits for: a `def` service called below it runs in it. So services that
+call services never wait for each other's threads, however small the pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from queue import Empty, SimpleQueue
+from threading import Lock
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from zatotx.model.faults import Timeout
+
+SLACK = 10.0  # seconds a thread waits beyond the deadline for a reactor that should have spoken
+
+
+class Hop:
+    """One call in a thread."""
+
+    __slots__ = ('_function', '_label', '_reactor', 'cancelled', 'deferred', 'waits_for')
+    _log = Logger()
+
+    def __init__(self, reactor: Any, function: Callable[[Hop], Any], label: Callable[[], str]) -> None:
+        self._reactor = reactor
+        self._function = function
+        self._label = label
+        self.cancelled = False
+        self.waits_for: set[Deferred[Any]] = set()  # on the reactor, by this call
+        self.deferred: Deferred[Any] = Deferred(self._cancel)
+
+    def run(self) -> None:
+        """In the thread: do it, and take the result to the reactor."""
+        if self.cancelled:
+            return
+        try:
+            result = self._function(self)
+        except BaseException:
+            result = Failure()
+        self._reactor.callFromThread(self._finish, result)
+
+    def _finish(self, result: Any) -> None:
+        if self.cancelled:
+            self._log.warn('{label} ended after its request was over: its result is dropped', label=self._label())
+        else:
+            self.deferred.callback(result)
+
+    def _cancel(self, deferred: Deferred[Any]) -> None:
+        self.cancelled = True
+        for waited in tuple(self.waits_for):
+            waited.cancel()
+
+
+class Lender:
+    """A thread of a service while it waits for something on the reactor."""
+
+    __slots__ = ('_items', '_lock', '_open')
+
+    def __init__(self) -> None:
+        self._items: SimpleQueue[tuple[Callable[[], None] | None, Any]] = SimpleQueue()
+        self._lock = Lock()
+        self._open = True
+
+    def take(self, job: Callable[[], None]) -> bool:
+        """Have the waiting thread do a job; False where it does not wait any more."""
+        with self._lock:
+            if self._open:
+                self._items.put((job, None))
+            return self._open
+
+    def finish(self, result: Any) -> None:
+        """End the waiting with a result or a Failure."""
+        with self._lock:
+            self._open = False
+        self._items.put((None, result))
+
+    def attend(self, timeout: float) -> Any:
+        """In the thread: do jobs until the result is there. Raises what it failed with, Timeout when none came."""
+        while True:
+            try:
+                job, result = self._items.get(timeout=timeout)
+            except Empty:
+                self.finish(None)
+                raise Timeout(None, 'The reactor gave no answer in time') from None
+            if job is not None:
+                job()
+                continue
+            if isinstance(result, Failure):
+                result.raiseException()
+            return result
+
+
+class Threads:
+    """The service threads and the reactor they serve."""
+
+    __slots__ = ('_pool', '_reactor')
+
+    def __init__(self, reactor: Any, pool: Any) -> None:
+        self._reactor = reactor  # IReactorTime, IReactorFromThreads
+        self._pool = pool  # twisted.python.threadpool.ThreadPool, started and stopped by its owner
+
+    def hop(self, function: Callable[[Hop], Any], label: Callable[[], str], lender: Lender | None) -> Deferred[Any]:
+        """On the reactor: run `function` in a thread (the lender's, where it waits). Cancelling drops its result."""
+        hop = Hop(self._reactor, function, label)
+        if lender is None or not lender.take(hop.run):
+            self._pool.callInThread(hop.run)
+        return hop.deferred
+
+    def wait(
+        self, begin: Callable[[Lender], Coroutine[Any, Any, Any]], hop: Hop | None, deadline: float
+    ) -> Any:
+        """In a thread: run a coroutine on the reactor and wait for what it gives, until `deadline` (seconds on the
+        reactor's clock). Raises Timeout, CancelledError where the request is over, and what the coroutine raises."""
+        lender = Lender()
+        self._reactor.callFromThread(self._begin, begin, lender, hop, deadline)
+        return lender.attend(max(0.0, deadline - self._reactor.seconds()) + SLACK)
+
+    def _begin(
+        self, begin: Callable[[Lender], Coroutine[Any, Any, Any]], lender: Lender, hop: Hop | None, deadline: float
+    ) -> None:
+        if hop is not None and hop.cancelled:
+            lender.finish(Failure(CancelledError('The request is over')))
+            return
+        waited: Deferred[Any] = Deferred.fromCoroutine(begin(lender))
+        if waited.called and not waited.paused:
+            waited.addBoth(lender.finish)
+            return
+        if hop is not None:
+            hop.waits_for.add(waited)
+        timer = self._reactor.callLater(max(0.0, deadline - self._reactor.seconds()), waited.cancel)
+
+        def over(result: Any) -> None:
+            if hop is not None:
+                hop.waits_for.discard(waited)
+            if timer.active():
+                timer.cancel()
+            elif isinstance(result, Failure) and result.check(CancelledError):
+                result = Failure(Timeout())
+            lender.finish(result)
+
+        waited.addBoth(over)
