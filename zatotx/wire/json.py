@@ -18,16 +18,16 @@ _decode = msgspec.json.Decoder().decode
 def decode(body: bytes | bytearray | str) -> Any:
     """The value of a JSON text: dict, list, str, int, float, bool or None.
 
-    Integers of any size that has a meaning are kept; of repeated keys the last one counts. Raises Malformed: bad syntax,
-    bad UTF-8, lone surrogates, numbers beyond a float, nesting deeper than the interpreter's stack, no text at all.
+    Integers beyond 64 bits are kept, up to what msgspec reads; of repeated keys the last one counts. Raises Malformed:
+    bad syntax, bad UTF-8, lone surrogates, numbers out of range, nesting deeper than the interpreter's stack, no text.
     """
     try:
         return _decode(body)
     except RecursionError:
         raise Malformed('the nesting is too deep') from None
-    except UnicodeDecodeError:
+    except UnicodeError:
         raise Malformed(_where_not_utf8(body)) from None
-    except (msgspec.MsgspecError, UnicodeError) as error:
+    except msgspec.MsgspecError as error:
         raise Malformed(_phrase(body, str(error))) from None
 
 
@@ -65,11 +65,13 @@ _encode = msgspec.json.Encoder(enc_hook=_plain).encode
 
 
 def _where_not_utf8(body: bytes | bytearray | str) -> str:
+    """msgspec says where within the text value; the caller wants to know where in the body."""
     try:
-        if not isinstance(body, str):
-            bytes(body).decode('utf-8')
+        body.encode('utf-8') if isinstance(body, str) else body.decode('utf-8')
     except UnicodeDecodeError as error:
         return f'invalid UTF-8 (byte {error.start})'
+    except UnicodeEncodeError as error:
+        return f'a lone surrogate (character {error.start})'
     return 'invalid UTF-8'
 
 

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 
-class Malformed(ValueError):
+class Malformed(ValueError):  # noqa: N818 - what the text is
     """What was read is not of the form it claims. The message is one plain phrase that the caller may see: what is
     wrong and, where known, at which byte."""
