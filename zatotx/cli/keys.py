@@ -28,17 +28,24 @@ def any_server(place: Place) -> Part:
     return found[0]
 
 
-def secrets_of(part: Part) -> Secrets:
-    """What encrypts and decrypts for a server. Raises Failure for a key that is missing, open to others or none."""
+def key_of(part: Part) -> str:
+    """A server's secret key. Raises Failure for one that is missing, open to others or none."""
     from zatotx.odb.secrets import Secrets
 
-    from_environment = os.environ.get(VARIABLE)
-    text = from_environment if from_environment is not None else read_key(key_file(part))
+    given = os.environ.get(VARIABLE)
+    text = given if given is not None else read_key(key_file(part))
     try:
-        return Secrets(text)
+        Secrets(text)
     except ValueError as error:
-        where = VARIABLE if from_environment is not None else str(key_file(part))
-        raise Failure(f'{where}: {error}.') from None
+        raise Failure(f'{key_file(part) if given is None else VARIABLE}: {error}.') from None
+    return text.strip()
+
+
+def secrets_of(part: Part) -> Secrets:
+    """What encrypts and decrypts for a server. Raises Failure as key_of."""
+    from zatotx.odb.secrets import Secrets
+
+    return Secrets(key_of(part))
 
 
 def read_key(path: Path) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
 from zatotx import __version__
 from zatotx.cli.failure import Failure, sentence_of
@@ -69,6 +70,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code: 0 good, 1 the thing asked for failed, 2 wrong usage."""
     try:
         result = cli.main(args=arguments, prog_name='zatotx', standalone_mode=False)
+    except NoArgsIsHelpError as error:
+        error.show()
+        return 2
     except click.UsageError as error:
         return complain(usage_sentence(error), 2)
     except Failure as error:

@@ -34,6 +34,8 @@ def quickstart() -> None:
 
 
 @quickstart.command(
+    'create',
+    short_help='Make servers, database, Redis, keys and credentials.',
     epilog='\b\nExamples:\n  zatotx quickstart create ~/env/qs-1\n'
     '  zatotx quickstart create ~/env/qs-2 --servers 3 --port-offset 100'
 )
@@ -43,7 +45,7 @@ def quickstart() -> None:
 @click.option('--cluster-name', default='', help='By default quickstart- and five random hex digits.')
 @click.option('--odb-url', default='', help='SQLAlchemy URL of an existing, empty database; default: SQLite in PATH.')
 @click.option('--redis-url', default='', help='Your own Redis or Valkey; default: one that PATH brings along.')
-def create(path: str, servers: int, port_offset: int, **urls: str) -> None:
+def create_environment(path: str, servers: int, port_offset: int, **urls: str) -> None:
     """Make servers, database, Redis, keys and credentials at PATH, which must be absent or empty.
 
     All of it is there when this command returns 0, and nothing otherwise.
@@ -107,14 +109,27 @@ def steps_of(plan: Blueprint, directory: Path) -> list[Step]:
 
 
 def make_odb(directory: Path, plan: Blueprint) -> None:
-    """The schema, the cluster and the users that everything else is done with."""
-    from zatotx.odb.setup import create_odb
+    """The schema, the cluster, its servers, and the users that everything else is done with."""
+    from zatotx.cli.offline import object_types, sentences
+    from zatotx.odb.nodes import Address
+    from zatotx.odb.setup import NewCluster, create
+    from zatotx.schema.snapshot import Operation
 
-    make_dir(directory / 'odb')
-    try:
-        create_odb(plan.odb_url_from(directory), plan.key, plan.cluster, plan.api_users())
-    except ValueError as error:
-        raise Failure(f'{error}.') from None
+    if not plan.odb_url:
+        make_dir(directory / 'odb')
+    users = [
+        {'name': user.username, 'username': user.username, 'realm': 'zatotx', 'password': user.password}
+        for user in plan.api_users()
+    ]
+    new = NewCluster(
+        name=plan.cluster,
+        nodes=tuple(Address(name=f'server{i}', host='127.0.0.1', port=port) for i, port in enumerate(plan.ports, 1)),
+        operations=tuple(
+            Operation(action='create', type='basic_auth', name=user['name'], fields=user) for user in users
+        ),
+    )
+    with sentences():
+        create(plan.odb_url_from(directory), plan.key, new, types=object_types())
 
 
 def report(target: Path, plan: Blueprint) -> None:
@@ -122,6 +137,6 @@ def report(target: Path, plan: Blueprint) -> None:
     click.echo(f'\nCluster   {plan.cluster}')
     for number, port in enumerate(plan.ports, 1):
         click.echo(f'server{number}   http://127.0.0.1:{port}')
-    click.echo(f'Users     {", ".join(user.username for user in plan.users.values())}')
+    click.echo(f'Users     {", ".join(user.username for user in plan.api_users())}')
     click.echo(f'Passwords {target / CREDENTIALS}')
     click.echo(f'Start it  zatotx start {target}')

@@ -29,6 +29,9 @@ class DirectoryOptions(usage.Options):
 
     def postOptions(self) -> None:
         """Raises UsageError where there is no directory to run in."""
+        # twistd's own pid file would be in the current directory, where two parts are in each other's way.
+        if self.parent is not None and self.parent['pidfile'] == 'twistd.pid':
+            self.parent['pidfile'] = ''
         if not self['dir']:
             raise usage.UsageError("--dir is missing: name the part's directory, e.g. --dir /opt/env/server1.")
 

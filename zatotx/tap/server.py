@@ -17,6 +17,6 @@ class Options(DirectoryOptions):
 
 def makeService(options: Options) -> IService:
     """The server of the directory, ready to be started by twistd."""
-    from zatotx.node.server import make_server
+    from zatotx.tap.assembly import make_server
 
     return make_root(options, make_server, PID_FILE)

@@ -1,0 +1,82 @@
+# Two commands on a fresh machine: `make run` and `make test`. `make help` lists the rest.
+
+PYTHON      ?= python3
+VENV        ?= .venv
+DIR         ?= run/qs
+PORT_OFFSET ?= 0
+SERVERS     ?= 2
+TESTS       ?= trial_tests zatotx.plugins
+JOBS        ?= 2
+
+BIN    := $(VENV)/bin
+PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+COMPAT := --config-settings editable_mode=compat
+
+# What `make test` needs beside Python: names of Debian packages that the tests' real peers come in. Valkey is in a
+# wheel, so there are none yet.
+PEERS :=
+
+.PHONY: help run stop test coverage lint docs docs-check news bench clean
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 16
+
+run: $(VENV)/.installed  ## an environment in DIR (run/qs), started, with the demo answering: PORT_OFFSET=0 SERVERS=2
+	@test -e $(DIR)/credentials.toml || \
+	    $(BIN)/zatotx quickstart create $(DIR) --servers $(SERVERS) --port-offset $(PORT_OFFSET)
+	@$(BIN)/zatotx start $(DIR)
+	@$(BIN)/python examples/show.py $(DIR)
+
+stop:  ## ends what `make run` started in DIR; requests under way finish
+	@if test -e $(DIR)/credentials.toml; then $(BIN)/zatotx stop $(DIR); else echo 'Nothing runs in $(DIR).'; fi
+
+test: $(VENV)/.tested peers  ## all tests with real peers and the coverage of zatotx/ (TESTS=trial_tests.test_x for some)
+	@rm -f .coverage .coverage.*
+	$(BIN)/python -m coverage run -m twisted.trial --jobs=$(JOBS) $(TESTS)
+	@$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
+
+lint: $(VENV)/.tested docs-check news  ## ruff, mypy, import-linter, news fragments, generated pages
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.installed  ## writes docs/reference/ anew from the schema and the command line
+	$(BIN)/python docs/reference.py
+
+docs-check: $(VENV)/.installed
+	$(BIN)/python docs/reference.py --check
+
+news: $(VENV)/.tested
+	$(BIN)/towncrier build --draft --version next > /dev/null
+
+bench: $(VENV)/.benched  ## figures beside peers, in one run, into bench/results/
+	$(BIN)/python -m bench
+
+clean:  ## everything made here, save environments
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis _trial_temp* .coverage*
+	find . -name __pycache__ -prune -exec rm -rf {} + -o -name dropin.cache -exec rm -f {} +
+
+.PHONY: peers
+peers:
+	@test -z '$(PEERS)' || sh .ci/need $(PEERS)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo 'zatotx needs Python 3.11 or newer: make PYTHON=/path/to/python3 …' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2> /dev/null || sh .ci/need python3-venv
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp a set of requirements: pip runs where setup.cfg changed, and not on every command.
+$(VENV)/.installed: setup.cfg setup.py | $(BIN)/python
+	$(PIP) $(COMPAT) -e .
+	@touch $@
+
+$(VENV)/.tested: setup.cfg setup.py | $(BIN)/python
+	$(PIP) $(COMPAT) -e '.[test]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.benched: setup.cfg setup.py | $(BIN)/python
+	$(PIP) $(COMPAT) -e '.[test,bench]'
+	@touch $@ $(VENV)/.installed

@@ -1,0 +1,91 @@
+"""`zatotx enmasse`: the configuration of a cluster out of and into a file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zatotx.cli.client import Cluster
+from zatotx.cli.failure import Failure
+from zatotx.cli.files import write
+from zatotx.cli.layout import find
+from zatotx.cli.output import path_argument, progress
+
+TIMEOUT = 300.0  # seconds for ten thousands of objects
+
+
+@click.command(
+    epilog='\b\nExamples:\n  zatotx enmasse ~/env/qs-1 --import --input crm.yaml --dry-run\n'
+    '  CRM_PASSWORD=… zatotx enmasse ~/env/qs-1 --import --input crm.yaml\n'
+    '  zatotx enmasse ~/env/qs-1 --export --output all.yaml'
+)
+@path_argument()
+@click.option('--import', 'do_import', is_flag=True, help='Bring the cluster to what --input says.')
+@click.option('--export', 'do_export', is_flag=True, help='Write what the cluster has, as YAML.')
+@click.option('--input', 'source', type=click.Path(), help='The YAML file; - reads a pipe.')
+@click.option('--output', 'target', type=click.Path(), help='Where to write to; default: print it.')
+@click.option('--replace', is_flag=True, help='Delete what the file does not have, in the sections it has.')
+@click.option('--dry-run', is_flag=True, help='Print what would change; write nothing.')
+@click.option('--include-secrets', is_flag=True, help='Export secrets in clear where they can be read.')
+def enmasse(path: str, do_import: bool, do_export: bool, **options: Any) -> None:
+    """Import and export configuration, on a running cluster.
+
+    An import is all or nothing, reports all mistakes at once, and is live on every node when this returns 0. ${NAME}
+    in the file reads the environment of this command.
+    """
+    if do_import == do_export:
+        raise click.UsageError('choose one of --import and --export')
+    misplaced = [f'--{name.replace("_", "-")}' for name in UNFIT[do_import] if options[name]]
+    if misplaced:
+        raise click.UsageError(f'{", ".join(misplaced)} does not go with {"--import" if do_import else "--export"}')
+    cluster = Cluster(find(path))
+    if do_import:
+        import_file(cluster, options['source'], replace=options['replace'], dry_run=options['dry_run'])
+    else:
+        export(cluster, options['target'], include_secrets=options['include_secrets'])
+
+
+UNFIT = {True: ('include_secrets', 'target'), False: ('dry_run', 'replace', 'source')}  # options, by do_import
+
+
+def import_file(cluster: Cluster, source: str | None, *, replace: bool, dry_run: bool) -> None:
+    if source is None:
+        raise click.UsageError('--import needs --input FILE.yaml')
+    document = read(source)
+    payload = {'document': document, 'replace': replace, 'dry_run': dry_run}
+    with progress(f'Importing {sum(len(v) for v in document.values() if isinstance(v, list))} objects'):
+        result = cluster.call('zato.enmasse.import', payload, timeout=TIMEOUT)
+    print_changes(result or {}, dry_run)
+
+
+def read(source: str) -> dict[str, Any]:
+    """The document of a file, with what it takes from the environment."""
+    from zatotx.cli.yaml_file import parse
+    from zatotx.rules.enmasse import substitute
+
+    try:
+        content = sys.stdin.buffer.read() if source == '-' else Path(source).read_bytes()
+    except OSError as error:
+        raise Failure(f'{source} cannot be read: {error.strerror}.') from None
+    document: dict[str, Any] = substitute(parse(source, content), os.environ)
+    return document
+
+
+def print_changes(result: Mapping[str, Any], dry_run: bool) -> None:
+    for text in result.get('diff') or []:
+        click.echo(text)
+
+
+def export(cluster: Cluster, target: str | None, *, include_secrets: bool) -> None:
+    with progress('Exporting'):
+        result = cluster.call('zato.enmasse.export', {'include_secrets': include_secrets}, timeout=TIMEOUT)
+    text = str(result['yaml'])
+    if target is None:
+        click.echo(text, nl=False)
+    else:
+        write(Path(target).absolute(), text)

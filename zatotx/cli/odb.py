@@ -1,0 +1,69 @@
+"""`zatotx odb`: the schema of an environment's database, without a server."""
+
+from __future__ import annotations
+
+import click
+
+from zatotx.cli.failure import Failure
+from zatotx.cli.keys import any_server
+from zatotx.cli.layout import SERVER, find, parts_of
+from zatotx.cli.offline import database, odb_url, sentences
+from zatotx.cli.output import path_argument, progress
+from zatotx.cli.pids import running
+
+SAID = {
+    'current': 'is what this version of zatotx works with',
+    'older': "is of an older version: stop the servers and run 'zatotx odb upgrade'",
+    'newer': 'is of a newer version than this zatotx: install that one',
+    'empty': "has no tables: 'zatotx quickstart create' makes an environment with its database",
+}
+
+
+@click.group()
+def odb() -> None:
+    """The schema of an environment's database."""
+
+
+@odb.command(epilog='\b\nExamples:\n  zatotx odb current ~/env/qs-1')
+@path_argument()
+def current(path: str) -> None:
+    """Say how the schema stands to this version of zatotx: current, older, newer or empty."""
+    click.echo(state(path))
+
+
+@odb.command(epilog='\b\nExamples:\n  zatotx odb check ~/env/qs-1')
+@path_argument()
+def check(path: str) -> None:
+    """Open the database and read all of it: 0 when that went well, else 1 and what to do."""
+    from zatotx.odb.setup import snapshot
+
+    found = state(path)
+    if found != 'current':
+        raise Failure(f'The database {SAID[found]}.')
+    with database(find(path)) as opened:
+        objects = snapshot(opened)
+    click.echo(f'The database {SAID[found]}: {len(objects)} objects at revision {objects.revision}.')
+
+
+@odb.command(epilog='\b\nExamples:\n  zatotx odb upgrade ~/env/qs-1')
+@path_argument()
+def upgrade(path: str) -> None:
+    """Bring the schema to this version of zatotx, all of it or nothing. Servers must be stopped."""
+    from zatotx.odb.setup import upgrade as bring_up
+
+    place = find(path)
+    up = [part.name for part in parts_of(place.environment) if part.kind == SERVER and running(part)]
+    if up:
+        raise Failure(f"{', '.join(up)} runs: 'zatotx stop {place.environment}' first.")
+    with progress('Upgrading'), sentences():
+        done = bring_up(odb_url(any_server(place)))
+    said = 'The database was brought to this version.'
+    click.echo(said if done else f'Nothing to do: the database {SAID["current"]}.')
+
+
+def state(path: str) -> str:
+    """'current', 'older', 'newer' or 'empty'."""
+    from zatotx.odb.setup import schema_state
+
+    with sentences():
+        return schema_state(odb_url(any_server(find(path))))

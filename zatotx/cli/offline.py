@@ -1,0 +1,66 @@
+"""An environment's database without a running server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from zatotx.cli.failure import Failure
+from zatotx.cli.keys import any_server, key_of, secrets_of
+from zatotx.cli.layout import Part, Place, cluster_name, setting, settings
+
+if TYPE_CHECKING:
+    from zatotx.odb.access import Database
+    from zatotx.schema.types import ObjectTypes
+
+
+def object_types() -> ObjectTypes:
+    """All object types there are: those every node has, and those of the kinds that are found here."""
+    from zatotx.kinds import find_kinds
+    from zatotx.kinds import object_types as types_of
+    from zatotx.schema.builtin import BUILTIN_TYPES
+    from zatotx.schema.types import ObjectTypes
+
+    return ObjectTypes([*BUILTIN_TYPES, *types_of(find_kinds())])
+
+
+def odb_url(part: Part) -> str:
+    """The URL of a server's database, in clear and with its path absolute."""
+    from zatotx.odb.secrets import ENCRYPTED
+    from zatotx.odb.urls import resolve
+
+    url = setting(settings(part), 'odb', 'url', '')
+    if url.startswith(ENCRYPTED):
+        url = secrets_of(part).decrypt(url)
+    try:
+        return resolve(url, str(part.path))
+    except ValueError as error:
+        raise Failure(f'{part.path}/config/server.toml: odb.url: {error}.') from None
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """What goes wrong with a database, as a Failure."""
+    from zatotx.model.faults import Fault
+
+    try:
+        yield
+    except Fault as error:
+        raise Failure(f'{error.details.rstrip(".")}.') from None
+    except ValueError as error:
+        raise Failure(f'{str(error).rstrip(".")}.') from None
+
+
+@contextmanager
+def database(place: Place) -> Iterator[Database]:
+    """The database of an environment, closed at the end. Its faults are raised as Failure."""
+    from zatotx.odb.setup import open_database
+
+    part = any_server(place)
+    with sentences():
+        opened = open_database(odb_url(part), key_of(part), cluster=cluster_name(place), types=object_types())
+        try:
+            yield opened
+        finally:
+            opened.close()

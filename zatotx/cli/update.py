@@ -1,0 +1,101 @@
+"""`zatotx update password`: one user's password, in the cluster and in credentials.toml."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from zatotx.cli.client import Cluster
+from zatotx.cli.failure import Failure
+from zatotx.cli.files import toml_string, write
+from zatotx.cli.layout import CREDENTIALS, SERVER, Part, Place, find, parts_of, read_toml
+from zatotx.cli.output import path_argument, progress
+from zatotx.cli.pids import running
+
+
+@click.group()
+def update() -> None:
+    """Change what an environment has."""
+
+
+@update.command(
+    epilog='\b\nExamples:\n  zatotx update password ~/env/qs-1 admin.invoke\n'
+    '  zatotx update password ~/env/qs-1 pubapi < new-password.txt'
+)
+@path_argument()
+@click.argument('user')
+@click.option('--password', 'given', default=None, help='Asked for, or read from a pipe, where it is not given.')
+def password(path: str, user: str, given: str | None) -> None:
+    """Give USER a new password, whether the environment runs or not.
+
+    USER is the name of a Basic auth definition. Where credentials.toml has the user, it is changed too.
+    """
+    place = find(path)
+    new = given if given is not None else asked()
+    if not new:
+        raise click.UsageError('the new password is empty')
+    change = change_live if any(running(part) for part in servers(place)) else change_in_odb
+    with progress(f'Changing the password of {user}'):
+        change(place, user, new)
+        where = change_in_file(place.environment / CREDENTIALS, user, new)
+    click.echo(f'The password of {user} was changed in the cluster{where}.')
+
+
+def servers(place: Place) -> list[Part]:
+    return [part for part in parts_of(place.environment) if part.kind == SERVER]
+
+
+def asked() -> str:
+    """From a pipe without its last line end, or from a person, twice."""
+    if not sys.stdin.isatty():
+        return sys.stdin.read().removesuffix('\n')
+    answer: str = click.prompt('New password', hide_input=True, confirmation_prompt=True)
+    return answer
+
+
+def change_live(place: Place, user: str, new: str) -> None:
+    """Through a running server: in force on every node when this returns."""
+    cluster = Cluster(place)
+    found = cluster.call('zato.security.basic-auth.get-list', {'cluster_id': 1}) or []
+    ids = [row['id'] for row in found if row['name'] == user]
+    if not ids:
+        raise unknown(user, [row['name'] for row in found])
+    payload = {'id': ids[0], 'password1': new, 'password2': new}
+    cluster.call('zato.security.basic-auth.change-password', payload)
+
+
+def change_in_odb(place: Place, user: str, new: str) -> None:
+    from zatotx.cli.offline import database
+    from zatotx.odb.setup import set_password, snapshot
+    from zatotx.schema.snapshot import Actor
+
+    with database(place) as opened:
+        objects = snapshot(opened)
+        if objects.named('basic_auth', user) is None:
+            raise unknown(user, [stored.name for stored in objects.of('basic_auth')])
+        set_password(opened, user, new, Actor('zatotx', 'update password'))
+
+
+def unknown(user: str, names: list[str]) -> Failure:
+    return Failure(f'There is no Basic auth definition called {user!r}: there are {", ".join(sorted(names))}.')
+
+
+def change_in_file(path: Path, user: str, new: str) -> str:
+    """Put the password where the file has the user, and leave everything else as it is; what was done, in words."""
+    sections = [name for name, values in read_toml(path).items() if names_user(values, user)]
+    if not sections:
+        return ''
+    lines, section = [], ''
+    for line in path.read_text('utf-8').splitlines():
+        if line.startswith('['):
+            section = line.strip().strip('[]').strip()
+        key = line.partition('=')[0].strip()
+        lines.append(f'password = {toml_string(new)}' if section in sections and key == 'password' else line)
+    write(path, '\n'.join(lines) + '\n')
+    return f' and in {path}'
+
+
+def names_user(values: object, user: str) -> bool:
+    return isinstance(values, dict) and values.get('username') == user
