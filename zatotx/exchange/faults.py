@@ -33,7 +33,7 @@ class FaultReplies:
             self._log.warn('{cid}: service {service!r} gave up: something it waited for was cancelled',
                            **_names(inbound))
         else:
-            failure = Failure(error)  # type: ignore[no-untyped-call]
+            failure = Failure(error)
             self._log.failure('{cid}: service {service!r} failed: {what}', failure, LogLevel.error,
                               what=f'{type(error).__name__}: {error}', **_names(inbound))
         return InternalServerError(inbound.cid)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
+from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from zatotx.interfaces.exchange import IGuard
@@ -50,3 +51,8 @@ class Guard:
             elif stored.value.is_active:
                 checks[stored.name] = (stored, self._makers[stored.type](stored))
         self._checks = checks
+
+    def applied(self, snapshot: Snapshot) -> Deferred[None]:
+        """The same, as one of a node's appliers."""
+        self.apply(snapshot)
+        return succeed(None)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
-from twisted.internet.defer import Deferred
 from twisted.python.threadpool import ThreadPool
 
 from zatotx.exchange.guard import Guard
 from zatotx.exchange.pipeline import Pipeline
-from zatotx.interfaces.exchange import IExchange
-from zatotx.kinds import FoundKind
+from zatotx.exchange.run import Exchange
+from zatotx.interfaces.kind import IChannel
 from zatotx.node.lock import DirectoryLock
+from zatotx.node.logbook import Logbook
 from zatotx.node.settings import Settings
 
 
@@ -21,23 +21,18 @@ from zatotx.node.settings import Settings
 class Parts:
     """Who does the work. Only Node knows the order in which they start and stop."""
 
-    reactor: Any  # IReactorTime
+    reactor: Any  # IReactorTime, IReactorFromThreads
     settings: Settings
     lock: DirectoryLock
-    logs: Any  # start(), stop()
+    logs: Logbook
     pools: Sequence[ThreadPool]
-    offload: Callable[..., Deferred[Any]]
-    kinds: Sequence[FoundKind]
-    channels: Mapping[str, Any]  # kind -> IChannel
-    types: Any  # schema.types.ObjectTypes
+    channels: Mapping[str, IChannel]  # by kind
     odb: Any  # IConfigStore
     redis: Sequence[Any]  # client and bus: startService(), stopService()
-    bus: Any  # IBus
     guard: Guard
     pipeline: Pipeline
-    exchange: IExchange
-    services: Any  # IServiceStore
-    code: Any  # service.deploy's keeper of versions: load(), sync(), verdicts
-    pickup: Any  # start(), stop()
-    watchdog: Any  # start(), stop()
-    render_metrics: Callable[[Any], bytes]
+    exchange: Exchange
+    services: Any  # zatotx.service.store.ServiceStore
+    code: Any  # zatotx.service.deploy.VersionKeeper
+    pickup: Any  # zatotx.service.pickup.Pickup
+    watchdog: Any  # zatotx.metrics.watchdog.Watchdog

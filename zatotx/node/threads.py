@@ -41,8 +41,12 @@ async def stop_pools(reactor: Any, pools: Sequence[ThreadPool]) -> None:
         if not stopped.called:
             stopped.callback(None)
 
+    def give_up() -> None:
+        _log.warn('Service threads are still busy: they are left behind')
+        settle(None)
+
     Thread(target=stop, daemon=True, name='stop-pools').start()
-    late = reactor.callLater(PATIENCE, lambda: (_log.warn('Service threads are still busy: left behind'), settle(None)))
+    late = reactor.callLater(PATIENCE, give_up)
     await stopped
     if late.active():
         late.cancel()

@@ -1,0 +1,171 @@
+"""Builds a server out of its parts: the only place that knows them all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from attrs import define
+from twisted.application.service import IService
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+
+from zatotx import __version__
+from zatotx.exchange.basic_auth import BasicAuthCheck, Verifier
+from zatotx.exchange.codecs import Codecs
+from zatotx.exchange.faults import FaultReplies
+from zatotx.exchange.guard import Guard
+from zatotx.exchange.pipeline import Pipeline
+from zatotx.exchange.run import Exchange
+from zatotx.interfaces.kind import SERVER, IChannel, KindContext
+from zatotx.kinds import FoundKind, find_kinds, object_types
+from zatotx.kvdb.bus import RedisBus
+from zatotx.kvdb.client import make_client
+from zatotx.metrics.collector import Sources, render
+from zatotx.metrics.places import files_below
+from zatotx.metrics.slots import ServiceSlots
+from zatotx.metrics.watchdog import Watchdog
+from zatotx.model.faults import StartError
+from zatotx.node.config import LiveConfig
+from zatotx.node.key import read_key
+from zatotx.node.lock import DirectoryLock
+from zatotx.node.logbook import Logbook
+from zatotx.node.node import Node
+from zatotx.node.parts import Parts
+from zatotx.node.settings import Settings, load
+from zatotx.node.state import NodeState
+from zatotx.node.threads import daemon_pool
+from zatotx.node.view import NodeView
+from zatotx.odb.store import open_store
+from zatotx.odb.urls import resolve
+from zatotx.schema.builtin import BUILTIN_TYPES
+from zatotx.schema.types import ObjectTypes
+from zatotx.service.deploy import Deployer, VersionKeeper
+from zatotx.service.internal import internal_entries
+from zatotx.service.invocation import Invoker
+from zatotx.service.pickup import Pickup
+from zatotx.service.store import ServiceStore
+from zatotx.service.user_config import load_user_config
+
+
+def make_server(directory: str, reactor: Any) -> IService:
+    """The server of that directory, ready to be started. Raises StartError."""
+    home = Path(directory)
+    kinds = find_kinds()
+    settings = load(home / 'config' / 'server.toml', [found.kind.name for found in kinds])
+    lock = DirectoryLock(home / 'work' / 'lock')
+    lock.take()
+    try:
+        return _Assembly(home, reactor, settings, lock, kinds).node()
+    except BaseException:
+        lock.release()
+        raise
+
+
+@define
+class _Assembly:
+    """What the steps of building share."""
+
+    home: Path
+    reactor: Any
+    settings: Settings
+    lock: DirectoryLock
+    kinds: Sequence[FoundKind]
+
+    def node(self) -> Node:
+        settings, reactor = self.settings, self.reactor
+        logs = Logbook(self.home / 'logs', reactor, settings.log.level)
+        workers = daemon_pool('worker', settings.threads.workers)
+        service_threads = daemon_pool('service', settings.threads.services)
+        offload = partial(deferToThreadPool, reactor, workers)
+        types = ObjectTypes([*BUILTIN_TYPES, *object_types(self.kinds)])
+        odb = self._odb(types)
+        client, bus = self._redis()
+        services = ServiceStore(internal_entries(types), lambda name: ServiceSlots())
+        keeper = VersionKeeper(odb=odb, store=services, directory=self.home / 'work' / 'deployed', reactor=reactor,
+                               offload=offload)
+        guard = self._guard(offload)
+        channels = self._channels(logs, offload)
+        appliers = [keeper.apply, guard.applied, *(channel.apply for channel in channels.values())]
+        config = LiveConfig(odb, bus, reactor, appliers, lambda: keeper.verdicts)
+        deployer = Deployer(odb=odb, config=config, keeper=keeper, bring=config.bring)
+        watchdog = self._watchdog(logs)
+        state = NodeState()
+        view = NodeView(
+            name=settings.main.name, cluster=settings.main.cluster, config=config, odb=odb, services=services,
+            deployer=deployer, types=types, state=state, kinds=self.kinds, offloader=offload,
+            render=partial(render, self._sources(services, channels, watchdog, logs, config, client)),
+        )
+        invoker = Invoker(reactor, service_threads, node=view, user_config=self._user_config())
+        pipeline = Pipeline(guard=guard, store=services, invoker=invoker, codecs=Codecs(), faults=FaultReplies(),
+                            offload=offload)
+        pickup = Pickup(reactor=reactor, directory=str(self.home / settings.hot_deploy.pickup_dir), deployer=deployer,
+                        odb=odb, offload=offload)
+        parts = Parts(
+            reactor=reactor, settings=settings, lock=self.lock, logs=logs, pools=(workers, service_threads),
+            channels=channels, odb=odb, redis=(client, bus), guard=guard, pipeline=pipeline,
+            exchange=Exchange(pipeline, reactor), services=services, code=keeper, pickup=pickup, watchdog=watchdog,
+        )
+        return Node(parts, config, state)
+
+    def _odb(self, types: ObjectTypes) -> Any:
+        key = read_key(self.home / 'config' / 'secret.key', os.environ)
+        try:
+            url = resolve(self.settings.odb.url, str(self.home))
+            return open_store(url, key, reactor=self.reactor, cluster=self.settings.main.cluster, types=types)
+        except ValueError as error:
+            raise StartError(str(error)) from None
+
+    def _redis(self) -> tuple[Any, Any]:
+        kvdb = self.settings.kvdb
+        client = make_client(self.reactor, kvdb.url, self.home, kvdb.timeout)
+        bus = RedisBus(self.reactor, client.address, client, cluster=self.settings.main.cluster, timeout=kvdb.timeout)
+        return client, bus
+
+    def _guard(self, offload: Callable[..., Any]) -> Guard:
+        verifier = Verifier(self.reactor, offload)
+        return Guard({'basic_auth': partial(BasicAuthCheck, verifier)})
+
+    def _channels(self, logs: Logbook, offload: Callable[..., Any]) -> Mapping[str, IChannel]:
+        work = self.home / 'work' / 'spool'
+        work.mkdir(parents=True, exist_ok=True, mode=0o700)
+        channels = {}
+        for found in self.kinds:
+            if found.enabled and found.kind.runs_in == SERVER and found.kind.channel:
+                name = found.kind.name
+                section = {'grace': self.settings.shutdown.grace, **self.settings.kinds.get(name, {})}
+                context = KindContext(reactor=self.reactor, settings=section, lines=logs.lines, work_dir=str(work),
+                                      offload=offload)
+                channels[name] = found.load(found.kind.channel)(context)
+        return channels
+
+    def _watchdog(self, logs: Logbook) -> Watchdog:
+        log = Logger('zatotx.watchdog')
+        return Watchdog(self.reactor, files_below(self.home / 'work' / 'deployed'),
+                        lambda sentence: log.warn('{sentence}', sentence=sentence))
+
+    def _sources(self, services: ServiceStore, channels: Mapping[str, Any], watchdog: Watchdog, logs: Logbook,
+                 config: LiveConfig, client: Any) -> Sources:
+        main = self.settings.main
+        return Sources(
+            services=lambda: [(entry.name, entry.stats) for entry in services.current],
+            build={'version': __version__, 'node': main.name, 'cluster': main.cluster},
+            http=next((channel.counters for channel in channels.values() if hasattr(channel, 'counters')), None),
+            stalls=watchdog.stalls,
+            lines_lost=logs.lost,
+            revision=lambda: config.snapshot.revision,
+            redis_up=lambda: not client.problem,
+        )
+
+    def _user_config(self) -> Any:
+        files = {name: self.home / path for name, path in self.settings.user_config.items()}
+        default = self.home / 'config' / 'user.conf'
+        if 'user' not in files and default.exists():
+            files['user'] = default
+        try:
+            return load_user_config(files)
+        except ValueError as error:
+            raise StartError(str(error)) from None
