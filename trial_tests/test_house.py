@@ -104,11 +104,15 @@ class BudgetTests(SynchronousTestCase):
         self.assertEqual([path for path in importers if not path.startswith('zatotx/tap/')], [])
 
     def test_no_error_is_swallowed_in_silence(self) -> None:
-        """`except …: pass` is nowhere."""
-        silent = [
-            f'{path.relative_to(ROOT)}:{node.lineno}'
-            for path in product_files()
-            for node in ast.walk(ast.parse(path.read_text('utf-8')))
-            if isinstance(node, ast.ExceptHandler) and all(isinstance(s, ast.Pass) for s in node.body)
-        ]
+        """`except …: pass` stands nowhere without a comment that says why nothing is to be done."""
+        silent = []
+        for path in product_files():
+            text = path.read_text('utf-8')
+            lines = text.split('\n')
+            silent += [
+                f'{path.relative_to(ROOT)}:{node.lineno}'
+                for node in ast.walk(ast.parse(text))
+                if isinstance(node, ast.ExceptHandler) and all(isinstance(s, ast.Pass) for s in node.body)
+                and not any('#' in line for line in lines[node.lineno - 1 : node.end_lineno])
+            ]
         self.assertEqual(silent, [])

@@ -35,11 +35,11 @@ _NO_PASSWORD = '$argon2id$v=19$m=19456,t=2,p=1$emF0b3R4emF0b3R4emE$AAAAAAAAAAAAA
 def verify(hashed: str, password: str) -> bool:
     """Whether the password is the one that was hashed. Slow by design: for threads."""
     from argon2 import PasswordHasher
-    from argon2.exceptions import VerificationError
+    from argon2.exceptions import InvalidHashError, VerificationError
 
     try:
         return PasswordHasher().verify(hashed or _NO_PASSWORD, password)
-    except VerificationError:
+    except (VerificationError, InvalidHashError):
         return False
 
 
