@@ -203,12 +203,14 @@ class OwnThreadTests(TestCase):
         self.place = Path(self.mktemp())
 
     def run_aside(self, source: Source, deadline: float = 30.0) -> Deferred[Any]:
-        return in_own_thread(self.reactor, lambda: load(source, self.place), source, deadline)
+        return in_own_thread(
+            self.reactor, lambda: load(source, self.place), source, doing='the import', deadline=deadline
+        )
 
     async def test_not_in_the_reactors_thread(self) -> None:
         """User code is imported in a thread named for its file."""
         loaded = await self.run_aside(module('import threading\nname = threading.current_thread().name'))
-        self.assertEqual(loaded.modules[0].name, 'import crm.py')
+        self.assertEqual(loaded.modules[0].name, 'the import of crm.py')
 
     async def test_endless_import_is_given_up(self) -> None:
         """An import that loops for ever is refused with the line it is at, its thread ends, nothing of it stays."""
@@ -216,7 +218,7 @@ class OwnThreadTests(TestCase):
         told = (await self.assertFailure(refused, BadRequest)).msg
         self.assertRegex(told, r'^crm\.py:[23]: the import did not end within 0\.2 s$')
         for thread in threading.enumerate():
-            if thread.name == 'import crm.py':
+            if thread.name == 'the import of crm.py':
                 thread.join(5)
                 self.assertFalse(thread.is_alive())
         self.assertEqual([name for name in ours() if name.endswith('crm')], [])
@@ -229,5 +231,5 @@ class OwnThreadTests(TestCase):
         self.assertEqual(told, 'crm.py:4: the import did not end within 0.2 s')
         vars(threading)['waiter'].set()
         for thread in threading.enumerate():
-            if thread.name == 'import crm.py':
+            if thread.name == 'the import of crm.py':
                 thread.join(5)

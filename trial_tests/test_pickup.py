@@ -113,7 +113,7 @@ class PickupTests(TestCase):
             notify=self.notify,
             interval=INTERVAL,
         )
-        self.addCleanup(lambda: Deferred.fromCoroutine(made.stop()))
+        self.addCleanup(made.stop)
         return made
 
     def looks(self, times: float) -> Deferred[None]:

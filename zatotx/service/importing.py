@@ -213,9 +213,12 @@ class _GivenUp(SystemExit):
     """Raised in the thread of an import that was given up: pure Python code ends by it."""
 
 
-def in_own_thread(reactor: Any, function: Callable[[], Any], what: Source, deadline: float = DEADLINE) -> Deferred[Any]:
-    """Run `function` in a daemon thread named for the file. Fails with BadRequest naming file and line where it has
-    not ended after `deadline` seconds: then the thread is told to end, and what it yet brings is dropped."""
+def in_own_thread(
+    reactor: Any, function: Callable[[], Any], what: Source, *, doing: str, deadline: float = DEADLINE
+) -> Deferred[Any]:
+    """Run `function` in a daemon thread named for what it does with the file. Fails with BadRequest naming file and
+    line where it has not ended after `deadline` seconds: then the thread is told to end, and what it yet brings is
+    dropped."""
     result: Deferred[Any] = Deferred()
 
     def finish(outcome: Any) -> None:
@@ -234,9 +237,9 @@ def in_own_thread(reactor: Any, function: Callable[[], Any], what: Source, deadl
         place = _where(thread, what)
         if thread.is_alive():
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(_GivenUp))
-        result.errback(BadRequest(f'{place}: the import did not end within {deadline:g} s'))
+        result.errback(BadRequest(f'{place}: {doing} did not end within {deadline:g} s'))
 
-    thread = threading.Thread(target=run, name=f'import {what.file}', daemon=True)
+    thread = threading.Thread(target=run, name=f'{doing} of {what.file}', daemon=True)
     late = reactor.callLater(deadline, give_up)
     thread.start()
     return result

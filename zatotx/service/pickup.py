@@ -64,8 +64,11 @@ class Pickup:
         if self._looping is not None:
             self._looping.start(self.interval, now=False)
 
-    async def stop(self) -> None:
+    def stop(self) -> Deferred[None]:
         """Take nothing more; fires when what was being deployed is over."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
         looping, self._looping = self._looping, None
         if looping is not None and looping.running:
             looping.stop()

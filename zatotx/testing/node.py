@@ -1,0 +1,161 @@
+"""Nodes in one process, without ports: real ODB, real threads, real exchange; only the bus is a list of callables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from shutil import copyfile
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
+from zope.interface import implementer
+
+from zatotx.exchange.codecs import Codecs
+from zatotx.exchange.faults import FaultReplies
+from zatotx.exchange.pipeline import Pipeline
+from zatotx.interfaces.bus import IBus
+from zatotx.interfaces.node import INode
+from zatotx.model.cid import new_cid
+from zatotx.model.message import ChannelSpec, Inbound, Principal, Reply
+from zatotx.node.config import LiveConfig
+from zatotx.odb.setup import NewCluster, create
+from zatotx.odb.store import open_store
+from zatotx.schema.snapshot import Operation
+from zatotx.schema.types import ObjectTypes
+from zatotx.service.deploy import Deployer, VersionKeeper
+from zatotx.service.entry import ServiceEntry
+from zatotx.service.invocation import Invoker
+from zatotx.service.store import ServiceStore
+from zatotx.testing.exchange import CountingStats, OpenGuard
+
+CLUSTER = 'test'
+KEY = 'bm90LWEtc2VjcmV0LWp1c3QtYS10ZXN0LWtleS0xMjM='  # Fernet's form
+DOOR = ChannelSpec(name='test', kind='http-soap', service='', data_format='json')
+_templates: dict[tuple[str, ...], Path] = {}  # object types -> an ODB that is made once and copied
+
+
+@implementer(IBus)
+class MemoryBus:
+    """Says everything to everybody at once; `deaf` = nothing gets through."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, Callable[[str], None]]] = []
+        self.deaf = False
+
+    def announce(self, topic: str, message: str) -> Deferred[None]:
+        for about, heard in self.heard:
+            if about == topic and not self.deaf:
+                heard(message)
+        return succeed(None)
+
+    def subscribe(self, topic: str, heard: Callable[[str], None]) -> None:
+        self.heard.append((topic, heard))
+
+
+def make_odb(directory: Path, types: ObjectTypes, operations: Sequence[Operation] = ()) -> str:
+    """A new SQLite ODB with one cluster; gives its URL."""
+    key = tuple(sorted(t.key for t in types))
+    template = _templates.get(key)
+    if template is None or not template.exists():
+        template = _templates[key] = directory / 'template.db'
+        create(f'sqlite:///{template}', KEY, NewCluster(name=CLUSTER, operations=tuple(operations)), types=types)
+    path = directory / 'odb.db'
+    copyfile(template, path)
+    return f'sqlite:///{path}'
+
+
+@implementer(INode)
+class NodeInMemory:
+    """One node. `await start()`, then `call`; `await stop()` at the end."""
+
+    def __init__(self, reactor: Any, name: str, directory: Path, url: str, **parts: Any) -> None:
+        """`parts`: types (ObjectTypes), bus, and optionally internal (ServiceEntry objects)."""
+        self.reactor, self.name, self.cluster = reactor, name, CLUSTER
+        self.types: ObjectTypes = parts['types']
+        self.bus: MemoryBus = parts['bus']
+        self.pool = ThreadPool(0, 10, name)
+        self.odb: Any = open_store(url, KEY, reactor=reactor, cluster=CLUSTER, types=self.types)
+        self.services = ServiceStore(tuple(parts.get('internal', ())), lambda name: CountingStats())
+        self.code = VersionKeeper(
+            odb=self.odb,
+            store=self.services,
+            directory=directory / name / 'deployed',
+            reactor=reactor,
+            offload=self.offload,
+        )
+        self.pipeline = Pipeline(
+            guard=OpenGuard(),
+            store=self.services,
+            invoker=Invoker(reactor, self.pool, node=self),
+            codecs=Codecs(),
+            faults=FaultReplies(),
+            offload=self.offload,
+        )
+        self.reasons: list[str] = []
+        self.config: Any = None
+        self.deployer: Any = None
+
+    async def start(self) -> None:
+        """Join the cluster and load what is active."""
+        self.pool.start()
+        row = await self.odb.register_node(self.name, '127.0.0.1', 17010, 1)
+        self.config = LiveConfig(
+            store=self.odb,
+            bus=self.bus,
+            clock=self.reactor,
+            node_id=row.id,
+            appliers=[self.code.apply],
+            verdicts=lambda: self.code.verdicts,
+        )
+        self.deployer = Deployer(odb=self.odb, config=self.config, keeper=self.code, bring=self.config.bring)
+        await self.config.load()
+        await self.code.load()
+        await self.code.apply(self.config.snapshot)
+        self.config.start()
+        await self.config.sync()
+
+    async def stop(self) -> None:
+        """A clean stop."""
+        await self.config.stop()
+        await self.odb.node_down(self.config.node_id)
+        await self.odb.close()
+        self.pool.stop()
+
+    def not_ready(self) -> list[str]:
+        return self.reasons
+
+    def info(self) -> Mapping[str, Any]:
+        return {'name': self.name, 'cluster': self.cluster, 'revision': self.config.snapshot.revision, 'kinds': {}}
+
+    def metrics(self) -> Deferred[bytes]:
+        return succeed(b'# metrics of ' + self.name.encode() + b'\n')
+
+    def offload(self, function: Any, *args: Any) -> Deferred[Any]:
+        done: Deferred[Any] = deferToThreadPool(self.reactor, self.pool, function, *args)
+        return done
+
+    async def reply(self, service: str, payload: Any = None, *, channel: ChannelSpec = DOOR) -> Reply:
+        """The whole path of a request by that door: what goes back to the client."""
+        body = payload if isinstance(payload, bytes) else msgspec.json.encode({} if payload is None else payload)
+        deadline = self.reactor.seconds() + 30.0
+        inbound = Inbound(new_cid(), channel, service, {}, body, deadline)
+        inbound.principal = Principal('admin.invoke', 'admin.invoke', 'basic_auth')
+        return await self.pipeline.serve(inbound)
+
+    async def call(self, service: str, payload: Any = None) -> Any:
+        """The answer as JSON. A status that is not 2xx is AssertionError."""
+        reply = await self.reply(service, payload)
+        if reply.status >= 300:
+            raise AssertionError(f'{service} answered {reply.status}: {reply.body!r}') from reply.error
+        return msgspec.json.decode(reply.body)
+
+
+def internal_entry(cls: type) -> ServiceEntry:
+    """An entry for a zato.* service."""
+    return ServiceEntry.of(cls, is_internal=True)
+
+
+__all__ = ['CLUSTER', 'DOOR', 'KEY', 'MemoryBus', 'NodeInMemory', 'internal_entry', 'make_odb']
