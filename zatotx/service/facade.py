@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from threading import get_ident
+from time import perf_counter
 from typing import Any
 
 import msgspec
@@ -57,7 +58,7 @@ def child_run(run: Run, call: Call) -> Run:
     if run.depth >= DEPTH:
         raise InternalServerError(cid, f'Services invoke each other more than {DEPTH} deep: {_chain(run, name)}')
     inbound = _inbound(run, call, name)
-    child = Run(run.invoker, entry, run.services, inbound, call.payload)  # type: ignore[arg-type]
+    child = Run(run.invoker, entry, run.services, inbound, call.payload)
     if call.options.get('data_format') == JSON and isinstance(call.payload, (str, bytes)) and call.payload:
         child.payload = msgspec.json.decode(call.payload)
     child.raw = call.payload
@@ -87,12 +88,28 @@ def _chain(run: Run, name: str) -> str:
 
 async def _awaited(run: Run, call: Call, lender: Lender | None) -> Any:
     child = child_run(run, call)
-    if call.timeout is None:
-        child.lender = lender
-        return result(await run.invoker.perform(child), call)
-    # A thread that waits further up cannot cut short what runs in it: a limited call gets a thread of its own.
-    started = Deferred.fromCoroutine(run.invoker.perform(child))
-    return result(await _limited(run, call, child, started), call)
+    began = perf_counter()
+    try:
+        if call.timeout is None:
+            child.lender = lender
+            outcome: Outcome | None = await run.invoker.perform(child)
+        else:
+            # A thread that waits further up cannot cut short what runs in it: a limited call gets one of its own.
+            outcome = await _limited(run, call, child, Deferred.fromCoroutine(run.invoker.perform(child)))
+    except Exception as error:
+        count(child, perf_counter() - began, error)
+        raise
+    count(child, perf_counter() - began, None)
+    return result(outcome, call)
+
+
+def count(child: Run, seconds: float, error: Exception | None) -> None:
+    """On the reactor: the called service's own counters. The first service of a chain is counted by the exchange."""
+    stats = child.entry.stats
+    if stats is not None:
+        stats.observe(seconds)
+        if error is not None:
+            stats.failed(type(error).__name__)
 
 
 async def _limited(run: Run, call: Call, child: Run, started: Deferred[Outcome]) -> Outcome | None:
@@ -127,7 +144,14 @@ def _here(invoker: Invoker, child: Run, hop: Hop | None) -> Outcome:
         raise CancelledError('The request is over')
     if invoker.reactor.seconds() >= child.inbound.deadline:
         raise Timeout(child.inbound.cid, f'No time is left to invoke service {child.entry.name}')
-    return invoker.in_thread(prepare(child), child, hop)
+    began = perf_counter()
+    try:
+        outcome = invoker.in_thread(prepare(child), child, hop)
+    except Exception as error:
+        invoker.reactor.callFromThread(count, child, perf_counter() - began, error)
+        raise
+    invoker.reactor.callFromThread(count, child, perf_counter() - began, None)
+    return outcome
 
 
 def result(outcome: Outcome | None, call: Call) -> Any:

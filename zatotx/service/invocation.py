@@ -169,13 +169,11 @@ def prepare(run: Run) -> Any:
 
 def choose(run: Run) -> Handler:
     """`handle_VERB` where a class has some. Raises MethodNotAllowed with what there is."""
-    traits = run.entry.traits
-    http = run.inbound.http
-    if http is not None:
-        handler = traits.verbs.get(http.method)
-        if handler is None and http.method == 'HEAD':
-            handler = traits.verbs.get('GET')
-    else:  # called by another service, which has no verb to say
+    traits, http = run.entry.traits, run.inbound.http
+    handler = traits.verbs.get(http.method) if http is not None else None
+    if handler is None and http is not None and http.method == 'HEAD':
+        handler = traits.verbs.get('GET')
+    if handler is None and (http is None or run.inbound.channel.door):  # no verb was meant
         handler = traits.handle or (next(iter(traits.verbs.values())) if len(traits.verbs) == 1 else None)
     if handler is None:
         allow = sorted(traits.verbs)

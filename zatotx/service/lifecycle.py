@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
+from time import time
 from typing import Any
 
 from twisted.internet.defer import CancelledError
@@ -22,6 +23,7 @@ def lifecycle(service: Any, handler: Any, hooks: frozenset[str], job_type: str |
     for name in hook_order.before(hooks, job_type):
         yield from _quiet(service, name)
     returned = yield handler.function(service)
+    service._zatotx.returned_at = time()
     if 'validate_output' in hooks:
         yield service.validate_output()
     for name in hook_order.after(hooks, job_type):

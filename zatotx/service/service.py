@@ -80,6 +80,9 @@ class Service(Hooks, JobHooks):
         lambda self: self._zatotx.invoker.user_config, "The users' own INI files: user_config.<file>.<section>.<key>."
     )
     time: lazy[TimeUtil] = lazy(_time, 'Dates as text.')
+    usage: lazy[int] = lazy(
+        lambda self: getattr(self._zatotx.entry.stats, 'calls', 0), 'How many calls of this service ended on this node.'
+    )
 
     @classmethod
     def get_name(cls) -> str:

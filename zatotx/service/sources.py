@@ -4,58 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qsl
 
 import msgspec
 
 from zatotx.model.faults import BadInput
 from zatotx.model.message import Inbound
 from zatotx.service.elements import as_mapping
+from zatotx.wire import form
 
-MAX_PARAMS = 1000
 BODY_FIRST = 'msg-over-channel-params'
+FORMS = ('form', 'post')  # data formats: ours, and Zato's word for it
 FORM = b'application/x-www-form-urlencoded'
 _NOTHING: Mapping[str, Any] = {}
 _BODY_VERBS = frozenset(('POST', 'PUT', 'PATCH'))
 
-Params = dict[str, Any]  # text, or a list of texts where the name was repeated
+Params = Mapping[str, Any]  # text, or a list of texts where the name was repeated
 
 
 def parse_params(raw: bytes, where: str = 'query') -> Params:
-    """A query or form as name -> text, or list of texts where a name is repeated. Bytes that are no UTF-8 become
-    U+FFFD. Raises BadInput over 1,000 parameters."""
-    params: Params = {}
+    """A query or form as name -> text, or list of texts where a name is repeated. Raises BadInput where it is none."""
     if not raw:
-        return params
+        return _NOTHING
     try:
-        pairs = parse_qsl(
-            raw.decode('utf-8', 'replace'), keep_blank_values=True, errors='replace', max_num_fields=MAX_PARAMS
-        )
-    except ValueError:
-        raise BadInput([(where, f'more than {MAX_PARAMS} parameters')]) from None
-    for name, value in pairs:
-        before = params.get(name)
-        if before is None:
-            params[name] = value
-        elif isinstance(before, list):
-            before.append(value)
-        else:
-            params[name] = [before, value]
-    return params
+        return form.decode(raw)
+    except form.Malformed as error:
+        raise BadInput([(where, str(error))]) from None
 
 
 def is_form(inbound: Inbound) -> bool:
-    """Whether the body is an HTML form, by its Content-Type."""
-    return inbound.headers.get(b'content-type', b'')[: len(FORM)].lower() == FORM
+    """Whether the body is an HTML form: by the channel's data format, else by its Content-Type."""
+    return inbound.channel.data_format in FORMS or inbound.headers.get(b'content-type', b'').startswith(FORM)
 
 
 def form_params(inbound: Inbound, payload: Any) -> Params:
-    """The parameters of a form in the body; {} where the body is none."""
-    if inbound.channel.data_format == 'form':
-        return dict(payload) if isinstance(payload, Mapping) else {}
-    if not inbound.channel.data_format and isinstance(payload, (bytes, bytearray)) and is_form(inbound):
-        return parse_params(bytes(payload), 'form')
-    return {}
+    """The parameters of a form in the body; {} where the body is none. Raises BadInput."""
+    if not is_form(inbound):
+        return _NOTHING
+    if isinstance(payload, Mapping):
+        return payload
+    return parse_params(bytes(payload), 'form') if isinstance(payload, (bytes, bytearray)) else _NOTHING
 
 
 class Sources:
@@ -94,38 +81,40 @@ class Sources:
 def gather(inbound: Inbound, payload: Any, *, params_only: bool = False) -> Sources:
     """The sources of a call. Path parameters win over the query; those against the body as `params_pri` says.
 
-    Raises BadInput for a query that cannot be one.
+    Raises BadInput for a query or form that is none.
     """
-    whole: Any = payload
-    if isinstance(payload, (str, bytes, bytearray)) and inbound.http is None and payload:
-        whole = _json_or_same(payload)
-    body = _NOTHING if params_only else (as_mapping(whole) or _NOTHING)
-    http = inbound.http
+    http, channel = inbound.http, inbound.channel
     if http is None:
-        return Sources(body, _NOTHING, whole)
-    channel = inbound.channel
-    form = form_params(inbound, payload) if channel.data_format in ('', 'form') else _NOTHING
-    text: Mapping[str, Any] = _NOTHING
-    if channel.merge_url_params and (http.params or http.query):
-        text = {**parse_params(http.query), **http.params}
-    sources = Sources(body, text, whole)
-    sources.body_first = channel.params_pri == BODY_FIRST
-    if channel.data_format != 'json':
-        sources.text = _joined(form, text, sources.body_first) if not params_only else text
-        sources.body, sources.json, sources.whole = _NOTHING, False, None
-    elif not payload and http.method not in _BODY_VERBS:
+        whole = _json_or_same(payload) if isinstance(payload, (str, bytes)) and payload else payload
+        return Sources(as_mapping(whole) or _NOTHING, _NOTHING, whole)
+    text = _url_params(inbound) if channel.merge_url_params and (http.params or http.query) else _NOTHING
+    if channel.data_format == 'json' and not params_only and not is_form(inbound):
+        sources = Sources(as_mapping(payload) or _NOTHING, text, payload)
+        sources.json = bool(payload) or http.method in _BODY_VERBS
+    else:
+        body = _NOTHING if params_only else form_params(inbound, payload)
+        sources = Sources(_NOTHING, _joined(body, text, channel.params_pri == BODY_FIRST), None)
         sources.json = False
+    sources.body_first = channel.params_pri == BODY_FIRST
     return sources
 
 
-def _joined(form: Mapping[str, Any], text: Mapping[str, Any], form_first: bool) -> Mapping[str, Any]:
-    if not form:
-        return text
-    return {**text, **form} if form_first else {**form, **text}
+def _url_params(inbound: Inbound) -> Params:
+    http = inbound.http
+    assert http is not None
+    # Where the channel has no service of its own, the path says which: an address, no input.
+    path = http.params if inbound.channel.service else _NOTHING
+    return {**parse_params(http.query), **path} if http.query else path
 
 
-def _json_or_same(payload: str | bytes | bytearray) -> Any:
-    """What one service hands to another as JSON text is read where it is an object or array."""
+def _joined(body: Params, text: Params, body_first: bool) -> Params:
+    if not body or not text:
+        return body or text
+    return {**text, **body} if body_first else {**body, **text}
+
+
+def _json_or_same(payload: str | bytes) -> Any:
+    """What one service hands to another as JSON text is read where it is JSON."""
     try:
         return msgspec.json.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError):

@@ -1,0 +1,162 @@
+# ruff: noqa: N801 - the names are Zato's
+"""Constants and small helpers of Zato's that its services import by name. The values are Zato's."""
+
+from __future__ import annotations
+
+import json
+import typing
+from collections.abc import Callable
+from typing import Any
+
+from zatotx.model.cid import new_cid as new_cid
+from zatotx.service.elements import FALSE, TRUE
+
+ZATO_OK = 'ZATO_OK'
+ZATO_ERROR = 'ZATO_ERROR'
+ZATO_WARNING = 'ZATO_WARNING'
+ZATO_NONE = 'ZATO_NONE'
+ZATO_DEFAULT = 'ZATO_DEFAULT'
+ZATO_NOT_GIVEN = 'ZATO_NOT_GIVEN'
+ZATO_SEC_USE_RBAC = 'ZATO_SEC_USE_RBAC'
+NO_DEFAULT_VALUE = 'NO_DEFAULT_VALUE'
+TRACE1 = 6
+ZATO_ODB_POOL_NAME = 'ZATO_ODB'
+
+
+class DATA_FORMAT:
+    """What a message is written in."""
+
+    CSV = 'csv'
+    DICT = 'dict'
+    FORM_DATA = 'form'
+    HL7 = 'hl7'
+    JSON = 'json'
+    LIST = 'list'
+    POST = 'post'
+    XML = 'xml'
+
+
+class CHANNEL:
+    """What brings a message to a service."""
+
+    AMQP = 'amqp'
+    FANOUT_CALL = 'fanout-call'
+    FANOUT_ON_FINAL = 'fanout-on-final'
+    FANOUT_ON_TARGET = 'fanout-on-target'
+    HTTP_SOAP = 'http-soap'
+    INTERNAL_CHECK = 'internal-check'
+    INVOKE = 'invoke'
+    INVOKE_ASYNC = 'invoke-async'
+    INVOKE_ASYNC_CALLBACK = 'invoke-async-callback'
+    JMS_WMQ = 'jms-wmq'
+    PARALLEL_EXEC_CALL = 'parallel-exec-call'
+    PARALLEL_EXEC_ON_TARGET = 'parallel-exec-on-target'
+    PUBLISH = 'publish'
+    SCHEDULER = 'scheduler'
+    SCHEDULER_AFTER_ONE_TIME = 'scheduler-after-one-time'
+    STARTUP_SERVICE = 'startup-service'
+    WORKER = 'worker'
+    ZMQ = 'zmq'
+
+
+class URL_TYPE:
+    """The two transports of HTTP channels."""
+
+    SOAP = 'soap'
+    PLAIN_HTTP = 'plain_http'
+
+
+class CONNECTION:
+    """The two directions of HTTP objects."""
+
+    CHANNEL = 'channel'
+    OUTGOING = 'outgoing'
+
+
+class URL_PARAMS_PRIORITY:
+    """Which of a URL's two sets of parameters wins."""
+
+    PATH_OVER_QS = 'path-over-qs'
+    QS_OVER_PATH = 'qs-over-path'
+    DEFAULT = QS_OVER_PATH
+
+
+class PARAMS_PRIORITY:
+    """Whether parameters win over the message."""
+
+    CHANNEL_PARAMS_OVER_MSG = 'channel-params-over-msg'
+    MSG_OVER_CHANNEL_PARAMS = 'msg-over-channel-params'
+    DEFAULT = CHANNEL_PARAMS_OVER_MSG
+
+
+class _JobType:
+    ONE_TIME = 'one_time'
+    INTERVAL_BASED = 'interval_based'
+    CRON_STYLE = 'cron_style'
+
+
+class SCHEDULER:
+    """The scheduler's words."""
+
+    JOB_TYPE = _JobType
+
+
+class SIMPLE_IO:
+    """Formats of SimpleIO."""
+
+    class FORMAT:
+        JSON = 'json'
+        XML = 'xml'
+
+
+def asbool(value: Any) -> bool:
+    """A truth value from text, as in SimpleIO. Raises ValueError for text that is neither."""
+    word = str(value).strip().lower()
+    if word not in TRUE | FALSE:
+        raise ValueError(f'{value!r} is neither true nor false')
+    return word in TRUE
+
+
+def loads(text: str | bytes) -> Any:
+    """JSON text as Python values."""
+    return json.loads(text)
+
+
+def dumps(value: Any, **options: Any) -> str:
+    """Python values as JSON text; Bunches are dicts."""
+    return json.dumps(value, **options)
+
+
+# zato.common.typing_: short names for annotations of models.
+any_ = Any
+anydict = dict[Any, Any]
+anylist = list[Any]
+anynone = Any | None
+anytuple = tuple[Any, ...]
+boolnone = bool | None
+callable_: Any = Callable
+cast_ = typing.cast
+dict_ = dict
+dictlist = list[dict[str, Any]]
+dictnone = dict[str, Any] | None
+floatnone = float | None
+generator_ = typing.Generator
+intlist = list[int]
+intnone = int | None
+iterator_ = typing.Iterator
+list_ = list
+listnone = list[Any] | None
+optional = typing.Optional
+set_ = set
+stranydict = dict[str, Any]
+strdict = dict[str, Any]
+strdictdict = dict[str, dict[str, Any]]
+strintdict = dict[str, int]
+strlist = list[str]
+strlistnone = list[str] | None
+strnone = str | None
+strstrdict = dict[str, str]
+strtuple = tuple[str, ...]
+tuple_: Any = tuple
+type_ = type
+union_ = typing.Union
