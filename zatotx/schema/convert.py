@@ -49,8 +49,8 @@ def _plain(info: FieldInfo, value: Any, document: dict[str, Any]) -> None:
             value = None
         elif value == '' and info.optional:
             value = None
-        elif info.kind in _CONVERTERS:
-            value = _CONVERTERS[info.kind](value)
+        else:
+            value = from_text(info, value)
     document[info.name] = value
 
 
@@ -66,6 +66,11 @@ def _reference(info: FieldInfo, given: str, value: Any, references: References) 
         return value
     name = references.name_of(info.ref, int(text))
     return str(value) if name is None else name
+
+
+def from_text(info: FieldInfo, value: Any) -> Any:
+    """A value given as text where the field is a number, a switch or a date; anything else as it is."""
+    return _CONVERTERS[info.kind](value) if isinstance(value, str) and info.kind in _CONVERTERS else value
 
 
 def to_bool(text: str) -> Any:

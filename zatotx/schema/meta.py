@@ -32,6 +32,7 @@ class ObjectType(msgspec.Struct, frozen=True, kw_only=True):
     zato: ZatoApi | None = None
     check: Callable[[Any], Sequence[tuple[str, str]]] | None = None  # what one field alone cannot say: (path, mistake)
     unique: Callable[[Any], str] | None = None  # beside its name: a text no two objects of the type may share, or ''
+    own: frozenset[str] = frozenset()  # names of objects the broker makes itself: no export holds them
     unique_says: str = ''  # how people call that text: 'url_path and method'
 
 

@@ -1,0 +1,241 @@
+"""enmasse: a YAML document against the cluster's configuration. Pure: documents and snapshots in, a plan out.
+
+What the flags mean (Zato 2.0's `--import` and `--replace-odb-objects`): an import creates what there is not. An object
+that is there already and as the document says is no change; one that differs is a mistake, unless `replace` is given:
+then it becomes as the document says. Objects the document does not name are never touched. A secret the document does
+not give stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+from attrs import Factory, define
+
+from zatotx.rules.config_diff import changed_fields, diff
+from zatotx.rules.enmasse_export import export
+from zatotx.rules.enmasse_text import Mistake, label_of, substitute
+from zatotx.schema.convert import from_text
+from zatotx.schema.fields import fields_of, refs_of, secrets_of
+from zatotx.schema.meta import ObjectType
+from zatotx.schema.references import SnapshotReferences, nothing_called
+from zatotx.schema.snapshot import Operation, Snapshot, Stored
+from zatotx.schema.types import ObjectTypes
+from zatotx.schema.validate import unknown, validate
+
+__all__ = ['Entry', 'ImportPlan', 'Mistake', 'export', 'plan_import', 'substitute']
+
+
+class ImportPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What an import would do. With mistakes there are no operations."""
+
+    operations: tuple[Operation, ...] = ()
+    mistakes: tuple[Mistake, ...] = ()
+    lines: tuple[str, ...] = ()  # the difference, for people
+    unchanged: int = 0
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One object of a document, valid in itself."""
+
+    object_type: ObjectType
+    value: Any
+    existing: Stored | None
+
+    @property
+    def label(self) -> str:
+        return repr(self.value.name)
+
+
+def plan_import(
+    document: object,
+    types: ObjectTypes,
+    snapshot: Snapshot,
+    *,
+    replace: bool,
+    verify: Callable[[str, str], bool],
+) -> ImportPlan:
+    """The plan, or every mistake of the document at once. `verify(hash, clear)`: whether a hashed secret is this one;
+    it may take its time, so plan in a thread."""
+    reader = _Reader(types=types, snapshot=snapshot, named=frozenset(_names(document)))
+    entries = list(reader.read(document))
+    mistakes = [*reader.mistakes, *_not_unique(entries, snapshot)]
+    if mistakes:
+        return ImportPlan(mistakes=tuple(mistakes))
+    return _compared(entries, replace=replace, verify=verify)
+
+
+@define(kw_only=True)
+class _Reader:
+    """Reads a document object by object. Gives those that are valid; keeps every mistake of the others."""
+
+    types: ObjectTypes
+    snapshot: Snapshot
+    named: frozenset[tuple[str, str]]  # (section, name) of all the document's objects, whether valid or not
+    mistakes: list[Mistake] = Factory(list)
+    _seen: set[tuple[str, str]] = Factory(set)
+
+    def read(self, document: object) -> Iterator[Entry]:
+        if not isinstance(document, dict):
+            self._wrong('', '', '', f'the document must be a mapping of sections, not {_kind(document)}')
+            return
+        for section, items in document.items():
+            if section not in self.types.sections:
+                self._wrong(str(section), '', '', f'section {unknown(str(section), self.types.sections)}')
+            elif items is not None and not isinstance(items, list):
+                self._wrong(section, '', '', f'must be a list of objects, not {_kind(items)}')
+            else:
+                for number, item in enumerate(items or (), 1):
+                    entry = self._entry(section, label_of(item, number), item)
+                    if entry is not None:
+                        yield entry
+
+    def _entry(self, section: str, label: str, item: object) -> Entry | None:
+        if not isinstance(item, dict):
+            self._wrong(section, label, '', f'must be a mapping of fields, not {_kind(item)}')
+            return None
+        self._once(section, label, item.get('name'))
+        object_type, wrong = _type_of(self.types, section, item)
+        if object_type is None:
+            self._wrong(section, label, 'type', wrong)
+            return None
+        existing = self._existing(section, item.get('name'))
+        if existing is not None and existing.type != object_type.key:
+            self._wrong(section, label, 'type', f'it exists already as {self.types[existing.type].tag}')
+            return None
+        fields = _fields(object_type, item)
+        value, found = validate(object_type, {**_kept_secrets(object_type, existing), **fields})
+        for field, text in [*found, *self._dangling(object_type, fields)]:
+            self._wrong(section, label, field, text)
+        return None if found else Entry(object_type=object_type, value=value, existing=existing)
+
+    def _once(self, section: str, label: str, name: object) -> None:
+        if isinstance(name, str):
+            if (section, name) in self._seen:
+                self._wrong(section, label, 'name', 'there are two objects of this name in the document')
+            self._seen.add((section, name))
+
+    def _existing(self, section: str, name: object) -> Stored | None:
+        if not isinstance(name, str):
+            return None
+        found = (self.snapshot.named(object_type.key, name) for object_type in self.types.in_space(section))
+        return next((stored for stored in found if stored is not None), None)
+
+    def _dangling(self, object_type: ObjectType, fields: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        """References to what is neither in the document nor there already."""
+        references = SnapshotReferences(self.snapshot, self.types)
+        for info in refs_of(object_type):
+            name = fields.get(info.name)
+            if not isinstance(name, str) or not name or (info.ref, name) in self.named:
+                continue
+            if not references.has(info.ref, name):
+                yield info.name, nothing_called(info.ref, name)
+
+    def _wrong(self, section: str, label: str, field: str, text: str) -> None:
+        self.mistakes.append(Mistake(section, label, field, text))
+
+
+def _type_of(types: ObjectTypes, section: str, item: Mapping[str, Any]) -> tuple[ObjectType | None, str]:
+    """The type an item is of, or what is wrong with its `type:`. Where a section has one type it may be left out."""
+    known = types.in_space(section)
+    tags = [t.tag for t in known if t.tag]
+    if not tags or ('type' not in item and len(known) == 1):
+        return known[0], ''
+    for object_type in known:
+        if object_type.tag == item.get('type'):
+            return object_type, ''
+    got = f', got {item["type"]!r}' if 'type' in item else ''
+    return None, f'must be one of: {", ".join(tags)}{got}'
+
+
+def _fields(object_type: ObjectType, item: Mapping[str, Any]) -> dict[str, Any]:
+    """The item without its `type:`; text, as the environment gives it, becomes the number or switch its field needs."""
+    infos = {f.name: f for f in fields_of(object_type)}
+    return {
+        str(key): from_text(infos[key], value) if key in infos else value
+        for key, value in item.items()
+        if not (key == 'type' and object_type.tag)
+    }
+
+
+def _kept_secrets(object_type: ObjectType, existing: Stored | None) -> dict[str, Any]:
+    """What a document that does not give them leaves as they are."""
+    if existing is None:
+        return {}
+    return {name: getattr(existing.value, name) for name in secrets_of(object_type)}
+
+
+def _names(document: object) -> Iterator[tuple[str, str]]:
+    if isinstance(document, dict):
+        for section, items in document.items():
+            for item in items if isinstance(items, list) else ():
+                if isinstance(item, dict) and isinstance(item.get('name'), str):
+                    yield str(section), item['name']
+
+
+def _not_unique(entries: list[Entry], snapshot: Snapshot) -> Iterator[Mistake]:
+    """Texts that two objects of one type cannot share: after the import, so objects may swap them."""
+    replaced = {entry.existing.id for entry in entries if entry.existing is not None}
+    unique = {entry.object_type.key: entry.object_type.unique for entry in entries}
+    holders = {
+        (stored.type, of(stored.value)): stored.name
+        for stored in snapshot
+        if stored.id not in replaced and (of := unique.get(stored.type)) is not None
+    }
+    for entry in entries:
+        of = entry.object_type.unique
+        text = '' if of is None else of(entry.value)
+        holder = holders.setdefault((entry.object_type.key, text), entry.value.name) if text else entry.value.name
+        if holder != entry.value.name:
+            what = entry.object_type.unique_says
+            yield Mistake(entry.object_type.section, entry.label, what, f'{text!r} is taken by {holder!r}')
+
+
+def _compared(entries: Iterable[Entry], *, replace: bool, verify: Callable[[str, str], bool]) -> ImportPlan:
+    operations: list[Operation] = []
+    mistakes: list[Mistake] = []
+    lines: list[str] = []
+    unchanged = 0
+    for entry in entries:
+        old = None if entry.existing is None else entry.existing.value
+        new = _settled(entry, verify)
+        if old == new:
+            unchanged += 1
+            continue
+        step = _step(entry, new)
+        operations.append(step)
+        lines.extend(diff(entry.object_type, old, new))
+        if old is not None and not replace:
+            text = f'it exists already with another {", ".join(step.fields)} (--replace changes it)'
+            mistakes.append(Mistake(entry.object_type.section, entry.label, '', text))
+    if mistakes:
+        return ImportPlan(mistakes=tuple(mistakes), lines=tuple(lines))
+    return ImportPlan(operations=tuple(operations), lines=tuple(lines), unchanged=unchanged)
+
+
+def _settled(entry: Entry, verify: Callable[[str, str], bool]) -> Any:
+    """The object as the document says it; a hashed secret that is still the right one stays as it is."""
+    if entry.existing is None:
+        return entry.value
+    old, new = entry.existing.value, entry.value
+    hashed = {name for name, kind in secrets_of(entry.object_type).items() if kind == 'hashed'}
+    same = {
+        name: getattr(old, name)
+        for name in changed_fields(old, new)
+        if name in hashed and verify(getattr(old, name), getattr(new, name))
+    }
+    return msgspec.structs.replace(new, **same) if same else new
+
+
+def _step(entry: Entry, new: Any) -> Operation:
+    key, existing = entry.object_type.key, entry.existing
+    if existing is None:
+        return Operation(action='create', type=key, name=new.name, fields=msgspec.structs.asdict(new))
+    fields = {name: getattr(new, name) for name in changed_fields(existing.value, new)}
+    return Operation(action='edit', type=key, name=new.name, id=existing.id, fields=fields)
+
+
+def _kind(value: object) -> str:
+    return 'nothing' if value is None else f'a {type(value).__name__}'
