@@ -1,0 +1,217 @@
+"""The watchdog on a real reactor that is really stalled, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessTerminated
+from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from zatotx.metrics.places import Place, files_below, place_of
+from zatotx.metrics.watchdog import Reports, sentence
+
+SERVICES = """\
+import time
+
+
+def nap(seconds):
+    time.sleep(seconds)  # line 5
+
+
+class Sleepy:
+    _zatotx_name = 'crm.sleepy'
+
+    def handle(self):
+        nap(0.12)
+
+
+class Greedy:
+    _zatotx_name = 'crm.greedy'
+
+    def handle(self):
+        return sum(range(12_000_000))  # line 19
+
+
+class Endless:
+    _zatotx_name = 'crm.endless'
+
+    def handle(self):
+        while True:
+            self.turns = getattr(self, 'turns', 0) + 1  # lines 26 and 27
+"""
+
+NODE = """\
+import sys
+from pathlib import Path
+from time import monotonic
+from twisted.internet import reactor
+from zatotx.metrics.places import files_below
+from zatotx.metrics.watchdog import Watchdog
+
+work, names = Path(sys.argv[1]), sys.argv[2:]
+sys.path.insert(0, str(work / ('a' * 64)))
+import crm
+
+watchdog = Watchdog(reactor, files_below(work), lambda text: print(f'{monotonic():.3f} {text}', flush=True))
+watchdog.start()
+for number, name in enumerate(names):
+    reactor.callLater(0.2 + 0.3 * number, lambda name=name: getattr(crm, name)().handle())
+reactor.callLater(0.2 + 0.3 * len(names) + 1.2, reactor.stop)
+reactor.run()
+watchdog.stop()
+print('stalls', sum(watchdog.stalls.buckets[4:]), flush=True)
+"""
+
+
+class Node(ProcessProtocol):
+    """A process whose output is collected; `over` fires with it, `line` with the first of its lines."""
+
+    def __init__(self) -> None:
+        self.over: Deferred[str] = Deferred()
+        self.line: Deferred[str] = Deferred()
+        self.text = ''
+
+    def outReceived(self, data: bytes) -> None:
+        self.text += data.decode()
+        if '\n' in self.text and not self.line.called:
+            self.line.callback(self.text.splitlines()[0])
+
+    def errReceived(self, data: bytes) -> None:
+        self.text += data.decode()
+
+    def processEnded(self, reason: Failure) -> None:
+        if not self.line.called:
+            self.line.errback(reason)
+        if isinstance(reason.value, ProcessTerminated) and reason.value.signal is None:
+            self.over.errback(AssertionError(self.text))
+        else:
+            self.over.callback(self.text)
+
+
+class WatchdogTests(TestCase):
+    timeout = 30
+
+    def node(self, *services: str) -> Node:
+        work = Path(self.mktemp()).absolute()
+        deployed = work / ('a' * 64)
+        deployed.mkdir(parents=True)
+        (deployed / 'crm.py').write_text(SERVICES)
+        node = Node()
+        reactor.spawnProcess(
+            node, sys.executable, [sys.executable, '-c', NODE, str(work), *services], env=dict(os.environ)
+        )
+        return node
+
+    async def test_named(self) -> None:
+        """A service that holds the reactor for 100 ms is named with its file and innermost line."""
+        text = await self.node('Sleepy').over
+        self.assertRegex(text, r"service 'crm\.sleepy' held the reactor for 0\.[1-9]\d s at crm\.py:5:")
+        self.assertRegex(text, r'stalls [1-9]')
+
+    async def test_keeps_the_gil(self) -> None:
+        """So is one in code that lets no other thread run meanwhile."""
+        text = await self.node('Greedy').over
+        self.assertRegex(text, r"service 'crm\.greedy' held the reactor for 0\.\d+ s at crm\.py:19:")
+
+    async def test_each_named_in_its_second(self) -> None:
+        """Two that stall it within one second are both named, a second apart."""
+        text = await self.node('Sleepy', 'Greedy', 'Sleepy').over
+        said = [(float(at), name) for at, name in re.findall(r"^([\d.]+) service 'crm\.(\w+)'", text, re.MULTILINE)]
+        self.assertEqual({name for _, name in said}, {'sleepy', 'greedy'})
+        for (earlier, _), (later, _) in pairwise(said):
+            self.assertGreaterEqual(later - earlier, 0.99)
+
+    async def test_endless(self) -> None:
+        """One that never lets go is named while it goes on."""
+        node = self.node('Endless')
+        line = await node.line
+        self.assertRegex(line, r"service 'crm\.endless' has been holding the reactor for 1\.\d+ s at crm\.py:2[67]:")
+        assert node.transport is not None
+        node.transport.signalProcess('KILL')
+        await node.over
+
+    async def test_quiet(self) -> None:
+        """An idle reactor is not reported, nor one whose process gets no processor."""
+        node = self.node()
+        await deferLater(reactor, 0.5)
+        assert node.transport is not None
+        node.transport.signalProcess('STOP')
+        await deferLater(reactor, 0.3)
+        node.transport.signalProcess('CONT')
+        self.assertRegex(await node.over, r'^stalls \d+\n$')
+
+
+class ReportTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.said: list[str] = []
+        self.reports = Reports(self.said.append)
+
+    def test_pace(self) -> None:
+        """At most one sentence a second; each place once, with its longest stall."""
+        here, there = Place('a', 'a.py:1'), Place('b', 'b.py:2')
+        self.reports.add(here, 0.2, lasting=False)
+        self.reports.add(there, 0.1, lasting=False)
+        self.reports.add(here, 0.3, lasting=False)
+        for now in (10.0, 10.5, 11.0, 11.5, 12.0):
+            self.reports.speak(now)
+        self.assertEqual(self.said, [sentence(here, 2, 0.3, False), sentence(there, 1, 0.1, False)])
+
+    def test_one_stall_once(self) -> None:
+        """A long stall that was noted while it lasted and then ended is one stall."""
+        here = Place('a', 'a.py:1')
+        self.reports.add(here, 1.0, lasting=True)
+        self.reports.add(here, 1.4, lasting=False)
+        self.reports.speak(0.0)
+        self.assertEqual(self.said, [sentence(here, 1, 1.4, False)])
+
+    def test_bounded(self) -> None:
+        """However many places stall the reactor, few wait to be reported."""
+        for number in range(1000):
+            self.reports.add(Place('a', f'a.py:{number}'), 0.2, lasting=False)
+        for now in range(100):
+            self.reports.speak(float(now))
+        self.assertEqual(len(self.said), 16)
+
+
+class PlaceTests(SynchronousTestCase):
+    def test_files(self) -> None:
+        """A deployed file is called as its author calls it, wherever the node keeps it."""
+        shown = files_below(Path('/env/work'))
+        version = '0123456789abcdef' * 4
+        self.assertEqual(shown(f'/env/work/deployed/{version}/crm.py'), 'crm.py')
+        self.assertEqual(shown(f'/env/work/deployed/{version}/crm/util.py'), 'crm/util.py')
+        self.assertEqual(shown('/env/work/crm.py'), 'crm.py')
+        self.assertEqual(shown('/usr/lib/python3/crm.py'), '')
+
+    def test_no_service(self) -> None:
+        """Outside any service the innermost line is named."""
+        place = place_of(sys._getframe(), lambda _: '')
+        assert place is not None
+        self.assertEqual(place.service, '')
+        self.assertRegex(place.where, r'trial_tests/test_watchdog\.py:\d+')
+
+    def test_runs_no_code_of_the_service(self) -> None:
+        """Looking at a service that stalls calls none of its properties."""
+
+        class Careful:
+            _zatotx_name = 'careful'
+
+            @property
+            def name(self) -> str:
+                raise AssertionError('called')
+
+            def handle(self) -> Place | None:
+                return place_of(sys._getframe(), lambda _: '')
+
+        place = Careful().handle()
+        assert place is not None
+        self.assertEqual(place.service, 'careful')
