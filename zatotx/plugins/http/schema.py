@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
+from zatotx.rules.route_pattern import Hole, parse
 from zatotx.schema.masking import Configured
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 
-_PARAMETER = re.compile(r'\{[^{}:]*(:path)?\}')
-
 
 def _path_mistake(path: str) -> str:
-    if not path.startswith('/'):
-        return "must begin with '/'"
+    _, wrong = parse(path)
+    if wrong:
+        return '; '.join(wrong)
     if path == '/zato' or path.startswith('/zato/'):
         return "must not lie under /zato/, which is the broker's own"
     return ''
@@ -55,8 +54,14 @@ class RestChannel(Configured, frozen=True, kw_only=True):
 
 def _unique(value: RestChannel) -> str:
     """Two channels are told apart by method and path; what a parameter is called does not tell them apart."""
-    shape = _PARAMETER.sub(lambda found: f'{{{found[1] or ""}}}', value.url_path)
-    return f'{value.method or "any"} {shape}'
+    pattern, _ = parse(value.url_path, match_slash=value.match_slash)
+    path = '/'.join(s if isinstance(s, str) else _nameless(s) for s in pattern.segments)
+    return f'{value.method or "any"} /{path}'
+
+
+def _nameless(hole: Hole) -> str:
+    between = '{:path}' if hole.spans else '{}'
+    return hole.prefix + between + ''.join(f'{literal}{{}}' for literal in hole.middles) + hole.suffix
 
 
 CHANNEL_REST = ObjectType(

@@ -1,0 +1,82 @@
+"""The access log: one line a request, in Zato's form.
+
+    address cid/seconds "channel" [timestamp] "METHOD target HTTP/x.y" status bytes "-" "User-Agent"
+
+Whatever a client sends stays inside its own field: characters that could end it or the line are written escaped.
+Values of query parameters that carry keys are masked.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import unquote_plus
+
+from zatotx.interfaces.kind import ILineSink
+from zatotx.plugins.http.stamps import Stamps
+from zatotx.plugins.http.turn import Turn
+
+CLIENT_GONE = 499  # logged, never sent: the client went away before its answer was out (nginx's number)
+
+MASKED = frozenset({
+    'access_token', 'api-key', 'api_key', 'apikey', 'auth_token', 'client_secret', 'key', 'passwd', 'password',
+    'secret', 'token', 'x-api-key',
+})  # fmt: skip
+_VERSIONS = {(1, 1): 'HTTP/1.1', (1, 0): 'HTTP/1.0'}
+
+
+def plain(text: str) -> str:
+    """Text that cannot end a quoted field or a line: `"`, `\\` and whatever is not printable become escapes."""
+    if text.isprintable() and '"' not in text and '\\' not in text:
+        return text
+    return ''.join(c if c.isprintable() and c not in '"\\' else _escaped(c) for c in text)
+
+
+def plain_bytes(raw: bytes) -> str:
+    """The same for bytes of no known encoding: all that is not printable ASCII becomes `\\xNN`."""
+    text = raw.decode('latin-1')
+    if text.isascii():
+        return plain(text)
+    return ''.join(plain(c) if c.isascii() else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    return f'\\x{code:02x}' if code < 0x100 else f'\\u{code:04x}' if code < 0x10000 else f'\\U{code:08x}'
+
+
+def masked(target: bytes) -> bytes:
+    """The target with the values of key-carrying query parameters replaced by `***`."""
+    path, mark, query = target.partition(b'?')
+    if not mark:
+        return target
+    return path + mark + b'&'.join(_masked_pair(pair) for pair in query.split(b'&'))
+
+
+def _masked_pair(pair: bytes) -> bytes:
+    name, _, value = pair.partition(b'=')
+    if not value or unquote_plus(name.decode('latin-1')).strip().lower() not in MASKED:
+        return pair
+    return name + b'=***'
+
+
+class AccessLog:
+    """Writes the lines."""
+
+    __slots__ = ('_line', '_stamps')
+
+    def __init__(self, sink: ILineSink, stamps: Stamps) -> None:
+        self._line = sink.line
+        self._stamps = stamps
+
+    def record(self, turn: Turn, peer: str, seconds: float, outcome: str) -> None:
+        """One line about a turn that is over. `outcome` = 'status bytes'."""
+        head = turn.head
+        if head is None:
+            request = plain_bytes(b' '.join(masked(part) for part in turn.request_line.split(b' '))) or '-'
+            agent = '-'
+        else:
+            target = masked(head.target) if head.query else head.target
+            request = f'{head.method} {plain_bytes(target)} {_VERSIONS[head.version]}'
+            sent = head.headers.get(b'user-agent')
+            agent = plain_bytes(sent) if sent else '-'
+        self._line(f'{peer} {turn.cid}/{seconds:.4f} "{turn.channel}" [{self._stamps.logged}] "{request}" {outcome}'
+                   f' "-" "{agent}"')

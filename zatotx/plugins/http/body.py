@@ -1,0 +1,125 @@
+"""The body of a request as it comes in: in memory while it is small, in a temporary file when it is not.
+
+Files are written, read and closed in threads. While a write is under way the intake is `busy` and the connection
+gives it nothing more, so no more than one batch is in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from tempfile import TemporaryFile
+from typing import IO, Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+Offload = Callable[..., Deferred[Any]]
+
+BATCH = 256 * 1024
+
+
+class SpooledBody:
+    """A body in a file without a name, as model.message.Body. `read` blocks: for threads."""
+
+    __slots__ = ('_file', '_offload', 'size')
+
+    def __init__(self, file: IO[bytes], size: int, offload: Offload) -> None:
+        self._file = file
+        self._offload = offload
+        self.size = size
+
+    def read(self) -> bytes:
+        """All of it."""
+        self._file.seek(0)
+        return self._file.read()
+
+    def close(self) -> None:
+        """Give the space back. May be called on the reactor and while another thread reads."""
+        _close(self._file, self._offload)
+
+
+class Intake:
+    """Collects one body.
+
+    `ready` is called when a write that made it `busy` has ended. `failure` says why the body cannot be kept.
+    """
+
+    __slots__ = ('_buffer', '_dropped', '_file', '_offload', '_ready', '_spool_above', '_work_dir', 'busy', 'ended',
+                 'failure', 'size')  # fmt: skip
+
+    def __init__(self, offload: Offload, *, work_dir: str, spool_above: int, ready: Callable[[], None]) -> None:
+        self._offload = offload
+        self._work_dir = work_dir
+        self._spool_above = spool_above
+        self._ready = ready
+        self._buffer = bytearray()
+        self._file: IO[bytes] | None = None
+        self._dropped = False
+        self.busy = False
+        self.ended = False
+        self.failure: Failure | None = None
+        self.size = 0
+
+    def add(self, piece: bytes) -> None:
+        """One more piece of the body. May make the intake busy."""
+        self._buffer += piece
+        self.size += len(piece)
+        if self.size > self._spool_above and len(self._buffer) >= BATCH:
+            self._write()
+
+    def end(self) -> None:
+        """That was all. May make the intake busy; `body` is there when it is not."""
+        self.ended = True
+        if self.size > self._spool_above and self._buffer:
+            self._write()
+
+    def body(self) -> bytes | SpooledBody:
+        """What was collected. The caller closes it."""
+        if self._file is None:
+            return bytes(self._buffer)
+        file, self._file = self._file, None
+        return SpooledBody(file, self.size, self._offload)
+
+    def drop(self) -> None:
+        """Nobody wants it any more."""
+        self._dropped = True
+        self._buffer = bytearray()
+        if not self.busy and self._file is not None:
+            file, self._file = self._file, None
+            _close(file, self._offload)
+
+    def _write(self) -> None:
+        batch, self._buffer = self._buffer, bytearray()
+        self.busy = True
+        self._offload(_written, self._file, batch, self._work_dir).addCallbacks(self._wrote, self._failed)
+
+    def _wrote(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.busy = False
+        if self._dropped:
+            self.drop()
+        else:
+            self._ready()
+
+    def _failed(self, failure: Failure) -> None:
+        self.failure = failure
+        self.busy = False
+        if self._dropped:
+            self.drop()
+        else:
+            self._ready()
+
+
+def _written(file: IO[bytes] | None, batch: bytearray, work_dir: str) -> IO[bytes]:
+    """In a thread: append to the file, which is made, without a name, for the first batch."""
+    if file is None:
+        file = TemporaryFile(dir=work_dir, buffering=0)  # noqa: SIM115 - closed by who reads the body
+    view = memoryview(batch)
+    while view:
+        view = view[file.write(view) :]
+    return file
+
+
+def _close(file: IO[bytes], offload: Offload) -> None:
+    # Closing frees the blocks, and waits for a reader; neither may happen on the reactor.
+    offload(file.close).addErrback(lambda failure: None)

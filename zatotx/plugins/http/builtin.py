@@ -1,0 +1,40 @@
+"""The broker's own doors under /zato/. They are always there and take any method."""
+
+from __future__ import annotations
+
+from zatotx.model.message import ChannelSpec
+
+PREFIX = '/zato/'
+ADMIN, PUBAPI = 'admin.invoke', 'pubapi'  # names of the Basic auth definitions that every cluster begins with
+
+
+def _door(
+    name: str,
+    service: str = '',
+    security: str | None = None,
+    *,
+    always_open: bool = False,
+    internal_only: bool = False,
+) -> ChannelSpec:
+    return ChannelSpec(
+        name=name,
+        kind='http-soap',
+        service=service,
+        data_format='json',
+        security=security,
+        always_open=always_open,
+        internal_only=internal_only,
+        merge_url_params=service == '',
+    )
+
+
+# Path -> what is behind it. A door without a service of its own leads to the one its path names.
+DOORS: dict[str, ChannelSpec] = {
+    '/zato/ping': _door('zato.ping', 'zato.ping', always_open=True),
+    '/zato/live': _door('zato.live', 'zato.health.live', always_open=True),
+    '/zato/ready': _door('zato.ready', 'zato.health.ready', always_open=True),
+    '/zato/metrics': _door('zato.metrics', 'zato.metrics.get', ADMIN, always_open=True),
+    '/zato/api/invoke/{service}': _door('zato.api.invoke', security=ADMIN),
+    '/zato/json/{service}': _door('zato.json', security=PUBAPI, internal_only=True),
+    '/zato/admin/invoke': _door('admin.invoke.json', 'zato.service.invoke', ADMIN),
+}

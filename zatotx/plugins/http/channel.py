@@ -1,0 +1,176 @@
+"""The HTTP kind's listening side in one node."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredLock, gatherResults, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IListeningPort, IProtocol
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from zatotx.interfaces.exchange import IExchange
+from zatotx.interfaces.kind import IChannel, KindContext
+from zatotx.model.faults import StartError
+from zatotx.plugins.http.connection import Connection
+from zatotx.plugins.http.counters import Counters
+from zatotx.plugins.http.deadlines import Sweep
+from zatotx.plugins.http.reception import Reception
+from zatotx.plugins.http.settings import read_settings
+from zatotx.plugins.http.site import Site
+from zatotx.plugins.http.table import build_table
+from zatotx.schema.snapshot import Snapshot, Stored
+
+CHANNEL_TYPE = 'channel_rest'
+AT_ONCE = 200  # channels up to which a table is built on the reactor: it takes a millisecond or two
+BACKLOG = 1024  # connections the kernel may hold until we accept them, where the endpoint does not say
+
+
+class ConnectionFactory(Factory):
+    """Makes a Connection for each client."""
+
+    noisy = False
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def buildProtocol(self, addr: IAddress) -> IProtocol:  # type: ignore[override]  # an IProtocol, not a Protocol
+        return Connection(self._site)
+
+
+@implementer(IChannel)
+class HTTPChannel:
+    """Listens where the settings say, and serves the REST channels of the configuration in force.
+
+    `counters` are read by the node's metrics; `addresses` are where it listens, once it does.
+    """
+
+    _log = Logger()
+
+    def __init__(self, context: KindContext) -> None:
+        self._context = context
+        self._settings = read_settings(context.settings)
+        self._applied: list[Stored] = []
+        self._reception = Reception(build_table(())[0], self._settings.max_body)
+        self._turn = DeferredLock()  # one configuration after the other
+        self._ports: list[IListeningPort] = []
+        self._closing: list[Deferred[Any]] = []  # listeners that are being closed
+        self._site: Site | None = None
+        self._sweep: Sweep | None = None
+        self._stopping: Deferred[None] | None = None
+        self.counters = Counters()
+
+    @property
+    def addresses(self) -> list[IAddress]:
+        return [port.getHost() for port in self._ports]
+
+    # IChannel
+
+    def start(self, exchange: IExchange) -> Deferred[None]:
+        """Listen. Fails with StartError naming the address that cannot be had, and then listens nowhere."""
+        self._site = Site(self._context, self._settings, exchange, self._reception, self.counters)
+        self._sweep = Sweep(self._site)
+        self._sweep.start()
+        return Deferred.fromCoroutine(self._listen(ConnectionFactory(self._site)))
+
+    def apply(self, snapshot: Snapshot) -> Deferred[None]:
+        """Take over the REST channels of a snapshot: requests whose head comes from then on go by them."""
+        return self._turn.run(self._apply, snapshot.of(CHANNEL_TYPE))
+
+    def drain(self) -> None:
+        """Listen no more; what runs is answered and its connection closed then, connections without a request at
+        once."""
+        for port in self._ports:
+            self._closing.append(maybeDeferred(port.stopListening).addErrback(self._not_closed))
+        self._ports = []
+        site = self._site
+        if site is not None and not site.draining:
+            site.draining = True
+            for connection in list(site.connections):
+                connection.drain()
+
+    def stop(self) -> Deferred[None]:
+        """Drain; fires when the last connection has ended, or was ended because its time of grace is over."""
+        if self._stopping is None:
+            self.drain()
+            self._stopping = Deferred.fromCoroutine(self._stop())
+        waiting: Deferred[None] = Deferred()
+        self._stopping.addBoth(_passed_on, waiting)
+        return waiting
+
+    async def _listen(self, factory: ConnectionFactory) -> None:
+        for description in self._settings.listen:
+            try:
+                endpoint = serverFromString(self._context.reactor, _with_backlog(description))
+                self._ports.append(await endpoint.listen(factory))
+            except Exception as error:  # whatever an endpoint's parser or its files come up with
+                await self.stop()
+                raise StartError(_cannot_listen(description, error)) from None
+
+    async def _apply(self, channels: list[Stored]) -> None:
+        if channels == self._applied:
+            return
+        if len(channels) <= AT_ONCE:
+            table, mistakes = build_table(channels)
+        else:
+            table, mistakes = await self._context.offload(build_table, channels)
+        self._reception.routes = table
+        self._applied = channels
+        for mistake in mistakes:
+            self._log.error('{mistake}', mistake=mistake)
+
+    async def _stop(self) -> None:
+        await gatherResults(self._closing)
+        site = self._site
+        if site is None or self._sweep is None:
+            return
+        if site.connections:
+            empty: Deferred[None] = Deferred()
+            site.when_empty = partial(_fire, empty)
+            abort = site.reactor.callLater(self._settings.grace, self._abort, site)
+            await empty
+            if abort.active():
+                abort.cancel()
+        self._sweep.stop()
+
+    def _abort(self, site: Site) -> None:
+        self._log.warn('{count} connections are cut: the time of grace is over', count=len(site.connections))
+        for connection in list(site.connections):
+            connection.transport.abortConnection()
+
+    def _not_closed(self, failure: Failure) -> None:
+        self._log.failure('A listener cannot be closed', failure)
+
+
+def _fire(waiting: Deferred[None]) -> None:
+    if not waiting.called:
+        waiting.callback(None)
+
+
+def _passed_on(result: Any, waiting: Deferred[None]) -> None:
+    waiting.callback(None)
+
+
+def _with_backlog(description: str) -> str:
+    """The endpoint with a longer queue of connections than Twisted's 50, unless it says how long."""
+    kind = description.partition(':')[0]
+    return description if kind not in ('tcp', 'tcp6', 'ssl') or 'backlog=' in description else (
+        f'{description}:backlog={BACKLOG}'
+    )
+
+
+def _cannot_listen(description: str, error: Exception) -> str:
+    why = error.socketError if isinstance(error, CannotListenError) else error
+    return (f'[http] listen: cannot listen on {description!r}: {why}; choose another address in config/server.toml, or '
+            'end what uses this one')  # fmt: skip
+
+
+def make_channel(context: KindContext) -> IChannel:
+    """What the node calls, once. Raises StartError where the settings are wrong."""
+    channel: IChannel = HTTPChannel(context)
+    return channel

@@ -1,0 +1,221 @@
+"""One client connection: Twisted's protocol around Requests (in) and Answers (out), and how it ends."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from zatotx.plugins.http import refusals
+from zatotx.plugins.http.answers import Answers
+from zatotx.plugins.http.hangup import is_gone, may_probe
+from zatotx.plugins.http.outlet import outlet_to
+from zatotx.plugins.http.requests import DEAF, HEAD, Requests
+from zatotx.plugins.http.site import Site
+from zatotx.wire.http1_write import CONTINUE
+
+BACKLOG = 64 * 1024  # bytes that may wait for their turn before the client is made to wait
+LINGER = 5.0  # seconds in which a client that still sends can take in that it was refused
+PATIENCE = 0.2  # seconds a half-closed connection waits for its answers before the client is probed
+
+# What `due` is the deadline of.
+NOTHING, FRESH, IDLE, IN_HEAD, IN_BODY, LINGERING, CLOSING, HALF_CLOSED, PROBED = range(9)
+
+
+@implementer(IProtocol, IHalfCloseableProtocol)
+class Connection:
+    """Not a subclass of Twisted's Protocol, which would give each idle connection a dictionary.
+
+    `due` is looked at by `deadlines.Sweep`, in seconds of the reactor's clock.
+    """
+
+    __slots__ = ('_answers', '_outlet', '_paused', '_requests', '_site', '_waits', 'due', 'transport')
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._paused = False
+        self._waits = FRESH
+        self.due = inf
+
+    # Twisted's side.
+
+    def makeConnection(self, transport: Any) -> None:
+        """Begin."""
+        site = self._site
+        self.transport = transport
+        address = transport.getPeer()
+        if isinstance(address, IPv4Address | IPv6Address):
+            peer = address.host
+            transport.setTcpNoDelay(True)
+        else:
+            peer = 'unix'
+        outlet = self._outlet = outlet_to(transport, self._drained, site.seconds)
+        self._answers = Answers(
+            site, outlet, peer, moved_on=self._advance, ended=self._finish, broken=transport.abortConnection
+        )
+        self._requests = Requests(site, self._answers, outlet, peer, self._advance)
+        self.due = site.seconds() + site.settings.head_timeout
+        site.opened(self)
+        self.connectionMade()
+
+    def connectionMade(self) -> None:
+        """A node that drains takes nobody in."""
+        self.drain()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes of the client."""
+        requests = self._requests
+        if requests.phase != DEAF:
+            requests.parser.feed(data)
+            self._advance()
+
+    def readConnectionLost(self) -> None:
+        """The client sends no more. Whether it still listens nobody can know: see `hangup`."""
+        if self._waits in (LINGERING, CLOSING):
+            self.transport.loseConnection()
+            return
+        self._waits = HALF_CLOSED
+        self.due = self._site.seconds() + PATIENCE
+        self._advance()
+
+    def writeConnectionLost(self) -> None:
+        """Our own half-close is out: `linger` goes on."""
+
+    def connectionLost(self, reason: Failure) -> None:
+        """It is over: whatever runs for the client is cancelled."""
+        self.due = inf
+        self._requests.deafen()
+        self._answers.abandon()
+        self._site.closed(self)
+
+    # Going on.
+
+    def _advance(self) -> None:
+        """Serve what has come in, as far as nothing must be waited for, and answer it in one write."""
+        answers = self._answers
+        if answers.corked:
+            return
+        now = self._site.seconds()
+        answers.corked = True
+        try:
+            self._requests.pull(now)
+        finally:
+            answers.uncork()
+        if answers.closed:
+            self._finish()
+        else:
+            self._settle(now)
+
+    def _drained(self) -> None:
+        """The client has taken all that was written."""
+        stream = self._answers.stream
+        if stream is not None:
+            stream.drained()
+        self._advance()
+
+    def _settle(self, now: float) -> None:
+        """Set what is waited for now."""
+        requests = self._requests
+        held_up = requests.held_up
+        if self._waits >= HALF_CLOSED:
+            if not held_up:
+                self._settle_half_closed(now)
+            return
+        if held_up and requests.parser.pending > BACKLOG:
+            if not self._paused:
+                self._paused = True
+                self.transport.pauseProducing()
+        elif self._paused:
+            self._paused = False
+            self.transport.resumeProducing()
+        if requests.phase != HEAD:
+            self._waits = IN_BODY
+            self.due = inf if requests.phase == DEAF else requests.body_due(now)
+        elif held_up or (requests.parser.idle and self._answers.turns):
+            self._waits = NOTHING
+            self.due = inf
+        elif requests.parser.idle:
+            self._waits = IDLE
+            self.due = now + self._site.settings.idle_timeout
+        elif self._waits != IN_HEAD:
+            self._waits = IN_HEAD
+            self.due = now + self._site.settings.head_timeout
+
+    def _settle_half_closed(self, now: float) -> None:
+        requests = self._requests
+        if not requests.ended:
+            requests.break_off(400, refusals.CUT_SHORT, now)
+        elif not self._answers.turns:
+            self._lose()
+
+    # Ending.
+
+    def drain(self) -> None:
+        """Where the node drains and nothing is under way here: close."""
+        requests = self._requests
+        if self._site.draining and requests.phase == HEAD and requests.ended and not self._answers.turns:
+            self._lose()
+
+    def _finish(self) -> None:
+        """The last answer is written: end in a way that lets the client read it."""
+        requests = self._requests
+        cut = not requests.ended
+        requests.deafen()
+        if not cut or self._waits >= HALF_CLOSED:
+            self._lose()
+            return
+        self._waits = LINGERING
+        self.due = self._site.seconds() + LINGER
+        self._outlet.half_close()
+        if self._paused:
+            self._paused = False
+            self.transport.resumeProducing()
+
+    def _lose(self) -> None:
+        self._requests.deafen()
+        self._waits = CLOSING
+        self.due = self._site.seconds() + self._site.settings.write_timeout
+        self._outlet.lose()
+
+    # The sweep's side.
+
+    def overdue(self, now: float) -> None:
+        """`due` has passed."""
+        waits, requests = self._waits, self._requests
+        if waits == IN_HEAD:
+            requests.break_off(408, refusals.HEAD_LATE, now)
+        elif waits == IN_BODY:
+            requests.break_off(408, refusals.BODY_LATE, now)
+        elif waits in (HALF_CLOSED, PROBED):
+            self._probe(now)
+        elif self._outlet.behind:  # it is still reading: `is_stalled` says when that is over
+            self.due = now + LINGER
+        elif waits == CLOSING:
+            self.transport.abortConnection()
+        else:
+            self._lose()
+
+    def check(self, now: float) -> None:
+        """Give up a client that does not read, and a stream whose service does not go on."""
+        outlet, stream = self._outlet, self._answers.stream
+        if (outlet.behind and now - outlet.moved >= self._site.settings.write_timeout) or (
+            stream is not None and stream.due <= now
+        ):
+            self.transport.abortConnection()
+
+    def _probe(self, now: float) -> None:
+        """Find out whether a half-closed client is still there."""
+        self.due = now + PATIENCE
+        answers = self._answers
+        if is_gone(self.transport):
+            self.transport.abortConnection()
+        elif self._waits == HALF_CLOSED and answers.turns and answers.stream is None and not self._outlet.behind:
+            if may_probe(answers.turns[0]):
+                self._waits = PROBED
+                answers.write(CONTINUE)
+            else:
+                self.transport.abortConnection()

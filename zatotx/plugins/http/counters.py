@@ -1,0 +1,21 @@
+"""What the HTTP kind counts: plain slots, raised on the hot path, read whenever metrics are asked for."""
+
+from __future__ import annotations
+
+
+class Counters:
+    """Counts since the start of the node, but for `open`, which is now.
+
+    `answers[n]` counts answers of status nxx; `refused` counts messages that broke the protocol or a limit, which
+    are in `answers` too; `gone` counts clients that went away before their answer was out.
+    """
+
+    __slots__ = ('accepted', 'answers', 'gone', 'open', 'refused', 'requests')
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.open = 0
+        self.requests = 0
+        self.refused = 0
+        self.gone = 0
+        self.answers = [0] * 6

@@ -1,0 +1,248 @@
+"""The requests of one connection, one after the other: from the parser's events to the exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from math import inf
+
+from twisted.logger import Logger
+
+from zatotx.model.cid import new_cid
+from zatotx.model.message import Reply
+from zatotx.plugins.http import refusals
+from zatotx.plugins.http.answers import Answers
+from zatotx.plugins.http.body import Intake, SpooledBody
+from zatotx.plugins.http.outlet import Outlet
+from zatotx.plugins.http.refusals import refusal
+from zatotx.plugins.http.site import Site
+from zatotx.plugins.http.turn import SAFE, Turn
+from zatotx.wire.http1 import Refused, RequestHead, RequestParser
+
+MOST_TURNS = 16  # requests of one connection that may be under way at once
+_SKIPPED = 64 * 1024  # of a refused request's body: a larger one costs the connection
+_SLOWEST = 1024  # bytes a second that a body must keep up on average, once it has had its time
+
+HEAD, BODY, SKIP, DEAF = range(4)
+
+
+class Requests:
+    """Pulls requests from the parser as long as nothing must be waited for.
+
+    `phase`: HEAD = between requests or inside a head; BODY = inside the body of the last turn; SKIP = inside the body
+    of a request that is answered already; DEAF = no request follows. `resumed` is called when pulling may go on.
+    """
+
+    __slots__ = ('_answers', '_began', '_held', '_intake', '_outlet', '_paused', '_peer', '_piece', '_resumed', '_site',
+                 '_turn', 'cut', 'parser', 'phase', 'waiting')  # fmt: skip
+
+    _log = Logger()
+
+    def __init__(self, site: Site, answers: Answers, outlet: Outlet, peer: str, resumed: Callable[[], None]) -> None:
+        self._site = site
+        self._answers = answers
+        self._outlet = outlet
+        self._peer = peer
+        self._resumed = resumed
+        self.parser = RequestParser(site.limits)
+        self.phase = HEAD
+        self._held: RequestHead | None = None  # may not run beside the requests before it
+        self._turn: Turn | None = None  # whose body is coming in
+        self._piece: bytes | None = None  # the body while it is one piece
+        self._intake: Intake | None = None  # the body when it is more
+        self._began = 0.0  # when the body under way began
+        self._paused = 0.0  # when `waiting` began
+        self.waiting = False  # for admission or for a file: not for the client
+        self.cut = False  # the client may still be sending what nobody will read
+
+    @property
+    def held_up(self) -> bool:
+        """Whether what has come in must wait."""
+        if self.phase == HEAD:
+            return self._held is not None or len(self._answers.turns) >= MOST_TURNS or self._outlet.behind
+        return self.waiting or self.phase == DEAF
+
+    @property
+    def ended(self) -> bool:
+        """Whether the client is done with what it began to send."""
+        return not self.cut and self._held is None and (self.parser.over or self.parser.idle)
+
+    def pull(self, now: float) -> None:
+        """Serve what the parser has."""
+        if self._held is not None and not self._answers.turns:
+            head, self._held = self._held, None
+            self._begin(head, now)
+        following = self.parser.next
+        try:
+            while not self.held_up:
+                event = following()
+                if event is None:
+                    return
+                if type(event) is bytes:
+                    self._take(event, now)
+                elif type(event) is RequestHead:
+                    self._begin(event, now)
+                else:
+                    self._end(now)
+        except Refused as refused:
+            self.break_off(refused.status, refused.reason, now, refused.request_line)
+
+    def break_off(self, status: int, why: str, now: float, request_line: bytes = b'') -> None:
+        """Answer the request under way, or the bytes that are none, with `status`, and take nothing more."""
+        phase, self.phase, self.cut = self.phase, DEAF, True
+        self._site.counters.refused += 1
+        turn, self._turn = self._turn, None
+        self._drop_body()
+        if phase == BODY and turn is not None:
+            turn.persist = False
+            turn.answered(refusal(status, turn.cid, why))
+        elif phase == HEAD:
+            turn = Turn(None, now, self._answers.ready)
+            turn.cid = new_cid()
+            turn.request_line = request_line
+            self._site.counters.requests += 1
+            self._answers.turns.append(turn)
+            turn.answered(refusal(status, turn.cid, why))
+        else:  # it has been answered: only the connection is left to end
+            self._answers.end()
+
+    def deafen(self) -> None:
+        """Take nothing more."""
+        self.phase = DEAF
+        self._held = self._turn = None
+        self._drop_body()
+
+    def body_due(self, now: float) -> float:
+        """By when the body under way must have made progress; inf where it is not the client we wait for."""
+        if self.waiting:
+            return inf
+        settings = self._site.settings
+        size = self._intake.size if self._intake is not None else 0
+        return min(now, self._began + size / _SLOWEST) + settings.body_timeout
+
+    # One request.
+
+    def _begin(self, head: RequestHead, now: float) -> None:
+        turns = self._answers.turns
+        if turns and (head.method not in SAFE or not turns[-1].safe):
+            self._held = head
+            return
+        site = self._site
+        site.counters.requests += 1
+        turn = Turn(head, now, self._answers.ready)
+        turns.append(turn)
+        self._began = now
+        refused = site.reception.receive(turn, head, self._peer)
+        if refused is not None:
+            self._refuse(turn, head, refused)
+            return
+        self._turn = turn
+        self.phase = BODY
+        length = head.length
+        if length != 0 and (head.expects or (length or 0) > site.settings.spool_above):
+            self._wait(now)
+            assert turn.inbound is not None
+            turn.run = site.exchange.admit(turn.inbound, partial(self._admitted, turn, head))
+
+    def _admitted(self, turn: Turn, head: RequestHead, refused: Reply | None) -> None:
+        self._go_on()
+        if refused is not None:
+            self._turn = None
+            self._refuse(turn, head, refused)
+        elif head.expects:
+            self._answers.go_on(turn)
+        self._resumed()
+
+    def _refuse(self, turn: Turn, head: RequestHead, reply: Reply) -> None:
+        """Answer by the head alone. The body is skipped where it is short and on its way, else the connection ends."""
+        length = head.length
+        if head.expects or length is None or length > _SKIPPED:
+            turn.persist = False
+            self.phase = DEAF
+            self.cut = True
+        else:
+            self.phase = SKIP
+        turn.answered(reply)
+
+    def _take(self, piece: bytes, now: float) -> None:
+        if self.phase == SKIP:
+            return
+        intake = self._intake
+        if intake is None:
+            if self._piece is None and len(piece) <= self._site.settings.spool_above:
+                self._piece = piece
+                return
+            intake = self._intake = self._new_intake()
+            if self._piece is not None:
+                intake.add(self._piece)
+                self._piece = None
+        intake.add(piece)
+        limit = self._site.settings.max_body
+        if intake.size > limit:
+            self.break_off(413, refusals.TOO_MUCH.format(limit=limit), now)
+        elif intake.busy:
+            self._wait(now)
+
+    def _end(self, now: float) -> None:
+        if self.phase == SKIP:
+            self.phase = DEAF if self.parser.over else HEAD
+            return
+        intake = self._intake
+        if intake is None:
+            piece, self._piece = self._piece, None
+            self._deliver(piece or b'', now)
+            return
+        intake.end()
+        if intake.busy:
+            self._wait(now)
+        else:
+            self._complete(intake, now)
+
+    def _complete(self, intake: Intake, now: float) -> None:
+        self._intake = None
+        self._deliver(intake.body(), now)
+
+    def _deliver(self, body: bytes | SpooledBody, now: float) -> None:
+        turn, self._turn = self._turn, None
+        assert turn is not None and turn.inbound is not None
+        self.phase = DEAF if self.parser.over else HEAD
+        inbound = turn.inbound
+        inbound.body = body
+        inbound.deadline += now - turn.began  # the time the client took to send is its own
+        if type(body) is SpooledBody:
+            turn.body = body
+        turn.run = self._site.exchange.deliver(inbound, turn.answered)
+
+    # Waiting that is not the client's fault.
+
+    def _new_intake(self) -> Intake:
+        site = self._site
+        return Intake(site.offload, work_dir=site.work_dir, spool_above=site.settings.spool_above, ready=self._stored)
+
+    def _stored(self) -> None:
+        intake = self._intake
+        assert intake is not None
+        now = self._go_on()
+        if intake.failure is not None:
+            self._log.failure('A request body cannot be spooled to {directory}', intake.failure,
+                              directory=self._site.work_dir)
+            self.break_off(503, refusals.NO_ROOM, now)
+        elif intake.ended:
+            self._complete(intake, now)
+        self._resumed()
+
+    def _wait(self, now: float) -> None:
+        self.waiting = True
+        self._paused = now
+
+    def _go_on(self) -> float:
+        now = self._site.seconds()
+        self._began += now - self._paused
+        self.waiting = False
+        return now
+
+    def _drop_body(self) -> None:
+        self._piece = None
+        intake, self._intake = self._intake, None
+        if intake is not None:
+            intake.drop()

@@ -1,0 +1,66 @@
+"""What the HTTP kind is set to: its section of server.toml."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from zatotx.model.faults import StartError
+from zatotx.wire.http1 import Limits
+
+LISTEN = ('tcp:port=17010:interface=127.0.0.1',)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits in bytes, deadlines in seconds."""
+
+    listen: tuple[str, ...] = LISTEN  # Twisted endpoint descriptions; `ssl:…` gives TLS
+    head_timeout: float = 10.0  # for the whole of a request's head
+    body_timeout: float = 30.0  # without progress of a request's body
+    idle_timeout: float = 60.0  # between two requests
+    write_timeout: float = 60.0  # without progress of an answer that the client does not read
+    max_head: int = 32_768
+    max_fields: int = 100
+    max_field: int = 8_190
+    max_target: int = 8_192
+    max_body: int = 20 * 1024 * 1024
+    spool_above: int = 1024 * 1024  # a larger body waits in a file, not in memory
+    grace: float = 10.0  # what runs at stop may take this long to end
+
+    @property
+    def limits(self) -> Limits:
+        """What the wire lets through. The body is measured here, where the request it belongs to is known, not by the
+        parser."""
+        return Limits(
+            head=self.max_head,
+            fields=self.max_fields,
+            field=self.max_field,
+            target=self.max_target,
+            body=1 << 62,
+        )
+
+
+_KNOWN = {field.name: field for field in msgspec.structs.fields(Settings)}
+
+
+def read_settings(section: Mapping[str, Any]) -> Settings:
+    """The section as a value; what is absent has its default. Raises StartError naming every mistake at once."""
+    mistakes: list[str] = []
+    values: dict[str, Any] = {}
+    for name, value in section.items():
+        field = _KNOWN.get(name)
+        if field is None:
+            mistakes.append(f'[http] {name}: there is no such setting')
+            continue
+        try:
+            values[name] = msgspec.convert(value, field.type)
+        except msgspec.ValidationError as error:
+            mistakes.append(f'[http] {name}: {error}')
+            continue
+        if name != 'grace' and name != 'listen' and values[name] <= 0:
+            mistakes.append(f'[http] {name}: must be above 0, not {value}')
+    if mistakes:
+        raise StartError('; '.join(mistakes))
+    return Settings(**values)

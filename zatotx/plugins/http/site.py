@@ -1,0 +1,68 @@
+"""What all connections of a node share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+
+from zatotx.interfaces.exchange import IExchange
+from zatotx.interfaces.kind import KindContext
+from zatotx.plugins.http.access_log import AccessLog
+from zatotx.plugins.http.counters import Counters
+from zatotx.plugins.http.reception import Reception
+from zatotx.plugins.http.settings import Settings
+from zatotx.plugins.http.stamps import Stamps
+
+if TYPE_CHECKING:
+    from zatotx.plugins.http.connection import Connection
+
+
+class Site:
+    """The node's HTTP side as a connection sees it."""
+
+    __slots__ = (
+        'connections',
+        'counters',
+        'draining',
+        'exchange',
+        'limits',
+        'log',
+        'offload',
+        'reactor',
+        'reception',
+        'seconds',
+        'settings',
+        'stamps',
+        'when_empty',
+        'work_dir',
+    )  # fmt: skip
+
+    def __init__(self, context: KindContext, settings: Settings, exchange: IExchange, reception: Reception,
+                 counters: Counters) -> None:
+        self.reactor: Any = context.reactor
+        self.seconds: Callable[[], float] = context.reactor.seconds
+        self.offload: Callable[..., Deferred[Any]] = context.offload
+        self.work_dir = context.work_dir
+        self.settings = settings
+        self.limits = settings.limits
+        self.exchange = exchange
+        self.reception = reception
+        self.stamps = Stamps()
+        self.log = AccessLog(context.lines('http_access.log'), self.stamps)
+        self.counters = counters
+        self.connections: set[Connection] = set()
+        self.draining = False
+        self.when_empty: Callable[[], None] | None = None
+
+    def opened(self, connection: Connection) -> None:
+        self.connections.add(connection)
+        self.counters.accepted += 1
+        self.counters.open += 1
+
+    def closed(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        self.counters.open -= 1
+        if not self.connections and self.when_empty is not None:
+            self.when_empty()
