@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
 import sys
 from itertools import pairwise
 from pathlib import Path
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessTerminated
+from twisted.internet.error import ProcessExitedAlready, ProcessTerminated
 from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
@@ -80,6 +82,12 @@ class Node(ProcessProtocol):
         self.line: Deferred[str] = Deferred()
         self.text = ''
 
+    def signal(self, number: int) -> None:
+        """Send it a signal; harmless where it has ended."""
+        assert self.transport is not None
+        with contextlib.suppress(ProcessExitedAlready):
+            self.transport.signalProcess(number)
+
     def outReceived(self, data: bytes) -> None:
         self.text += data.decode()
         if '\n' in self.text and not self.line.called:
@@ -109,6 +117,7 @@ class WatchdogTests(TestCase):
         reactor.spawnProcess(
             node, sys.executable, [sys.executable, '-c', NODE, str(work), *services], env=dict(os.environ)
         )
+        self.addCleanup(node.signal, signal.SIGKILL)
         return node
 
     async def test_named(self) -> None:
@@ -135,18 +144,16 @@ class WatchdogTests(TestCase):
         node = self.node('Endless')
         line = await node.line
         self.assertRegex(line, r"service 'crm\.endless' has been holding the reactor for 1\.\d+ s at crm\.py:2[67]:")
-        assert node.transport is not None
-        node.transport.signalProcess('KILL')
+        node.signal(signal.SIGKILL)
         await node.over
 
     async def test_quiet(self) -> None:
         """An idle reactor is not reported, nor one whose process gets no processor."""
         node = self.node()
         await deferLater(reactor, 0.5)
-        assert node.transport is not None
-        node.transport.signalProcess('STOP')
+        node.signal(signal.SIGSTOP)
         await deferLater(reactor, 0.3)
-        node.transport.signalProcess('CONT')
+        node.signal(signal.SIGCONT)
         self.assertRegex(await node.over, r'^stalls \d+\n$')
 
 
