@@ -8,7 +8,7 @@ import click
 
 from zatotx import __version__
 from zatotx.cli.client import Cluster
-from zatotx.cli.layout import SERVER, Place, cluster_name, find, read_info
+from zatotx.cli.layout import SERVER, Part, Place, cluster_name, find, read_info
 from zatotx.cli.output import format_option, path_argument, print_json, print_table
 from zatotx.cli.probe import health
 from zatotx.cli.process import described
@@ -43,11 +43,16 @@ def gather(place: Place) -> dict[str, Any]:
         'version': __version__,
         'cluster': {'name': cluster_name(place), 'leader': (server or {}).get('leader')},
         'components': [
-            {**described(part, state), 'version': str(read_info(part.path).get('version', ''))} for part, state in states
+            {**described(part, state), 'version': made_by(part)} for part, state in states
         ],
         'kinds': kinds(),
         'server': server,
     }
+
+
+def made_by(part: Part) -> str:
+    """The version of zatotx that made a part."""
+    return str(read_info(part.path).get('version', ''))
 
 
 def kinds() -> dict[str, Any]:
@@ -64,5 +69,4 @@ def component_version(path: str) -> None:
     """Print the version of zatotx that made a part, or each part of an environment."""
     place = find(path)
     for part in place.parts:
-        version = read_info(part.path).get('version', '')
-        click.echo(f'{part.name} {version}' if place.whole else version)
+        click.echo(f'{part.name} {made_by(part)}' if place.whole else made_by(part))

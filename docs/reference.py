@@ -1,0 +1,72 @@
+"""Writes docs/reference/: what the command line and the schema say of themselves.
+
+    python docs/reference.py            write the pages
+    python docs/reference.py --check    say which are stale, exit 1 if any is
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from zatotx.cli.main import cli
+from zatotx.cli.offline import object_types
+from zatotx.schema.docs import table
+
+PAGES = Path(__file__).parent / 'reference'
+NOTE = 'Written by `make docs`: change the code it is made of, not this page.\n'
+
+
+def command_line() -> str:
+    """One section a command, its help as it is printed."""
+    texts = ['# The `zatotx` command\n', NOTE]
+    for path, command, context in walk(cli, click.Context(cli, info_name='zatotx')):
+        texts.append(f'## {path}\n')
+        texts.append(f'```\n{command.get_help(context).rstrip()}\n```\n')
+    return '\n'.join(texts)
+
+
+def walk(command: click.Command, context: click.Context) -> Iterator[tuple[str, click.Command, click.Context]]:
+    """A command and all below it."""
+    context.terminal_width = 100
+    yield context.command_path, command, context
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            assert child is not None
+            yield from walk(child, click.Context(child, parent=context, info_name=name))
+
+
+def objects() -> str:
+    """One table an object type, by its section in an enmasse file."""
+    texts = ['# Configuration objects\n', NOTE, 'What an enmasse file may hold, section by section.\n']
+    for object_type in object_types():
+        if object_type.section:
+            tag = f', `type: {object_type.tag}`' if object_type.tag else ''
+            texts.append(f'## {object_type.title or object_type.key}\n\nSection `{object_type.section}`{tag}.\n')
+            texts.append(table(object_type))
+    return '\n'.join(texts)
+
+
+def main(check: bool) -> int:
+    stale = []
+    for name, text in {'cli.md': command_line(), 'objects.md': objects()}.items():
+        page = PAGES / name
+        if page.exists() and page.read_text('utf-8') == text:
+            continue
+        stale.append(name)
+        if not check:
+            PAGES.mkdir(exist_ok=True)
+            page.write_text(text, 'utf-8')
+            print(f'Wrote {page}')
+    if check and stale:
+        print(f"Stale: {', '.join(stale)} in docs/reference/: run 'make docs'.", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main('--check' in sys.argv[1:]))
