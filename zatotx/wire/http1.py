@@ -94,8 +94,11 @@ class RequestParser:
         return self._finish(END) if self._at == _END else None
 
     def eof(self) -> None:
-        """The peer will send no more. Call when `next` has returned None. Raises Refused (400) inside a message."""
-        if self._refused is not None or self._at == _OVER or self.idle:
+        """The peer will send no more. Call when `next` has returned None. Raises Refused (400) inside a message, and
+        again what was refused before."""
+        if self._refused is not None:
+            raise self._refused
+        if self._at == _OVER or self.idle:
             return
         line = self._line.text if self._line is not None else b''
         self._refused = Refused(400, 'The connection ended inside a request', request_line=line)
