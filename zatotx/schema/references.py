@@ -45,6 +45,10 @@ class SnapshotReferences:
                 return found.id
         return None
 
+    def type_of(self, space: str, name: str) -> str:
+        """The key of the type of the object of that name, or ''."""
+        return next((key for key in self._keys(space) if self._snapshot.named(key, name) is not None), '')
+
     def _keys(self, space: str) -> Iterable[str]:
         return [t.key for t in self._types.in_space(space)]
 

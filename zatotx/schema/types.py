@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from zatotx.schema.fields import field_names, refs_of
+from zatotx.schema.fields import field_names, fields_of
 from zatotx.schema.meta import ObjectType
 
 
@@ -89,6 +89,8 @@ def _misdeclared(types: tuple[ObjectType, ...], spaces: frozenset[str]) -> Itera
     for object_type in types:
         if 'name' not in field_names(object_type):
             yield f'object type {object_type.key!r} has no field called name'
-        for found in refs_of(object_type):
-            if found.ref not in spaces:
-                yield f'{object_type.key}.{found.name} refers to {found.ref!r}, which is no section or key of a type'
+        for info in fields_of(object_type):
+            if info.ref and info.ref not in spaces:
+                yield f'{object_type.key}.{info.name} refers to {info.ref!r}, which is no section or key of a type'
+            if info.secret and (info.kind != 'text' or info.bounds.keys() - {'min_length'}):
+                yield f'{object_type.key}.{info.name} is secret: it must be text, unbounded, as its stored form is longer'

@@ -1,0 +1,70 @@
+"""What tests of the ODB run in processes of their own, to kill them: `python -m trial_tests.support.odb_process`.
+
+Says `ready` on its standard output where the test waits for it, then stays there.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+
+from sqlalchemy import Engine, event
+
+from trial_tests.support.odb import CLUSTER, ME, TYPES, channel, user
+from zatotx.odb.context import begin
+from zatotx.odb.lanes import Call
+from zatotx.odb.setup import NewCluster, apply, create, open_database
+from zatotx.odb.writing import write
+
+MANY = 10_000
+
+
+def stay(word: str = 'ready') -> None:
+    print(word, flush=True)
+    time.sleep(60)
+
+
+def pausing(at: int) -> Callable[[], None]:
+    """A `moved` that stops at its `at`th call."""
+    left = [at]
+
+    def moved() -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            stay()
+
+    return moved
+
+
+def write_many(url: str, key: str, at: str) -> None:
+    """Write 10,000 channels; stop at that step of the transaction, or right after its commit (`end`)."""
+    database = open_database(url, key, cluster=CLUSTER, types=TYPES)
+    operations = [channel(f'c{number}') for number in range(MANY)]
+    moved = (lambda: None) if at == 'end' else pausing(int(at))
+    database.write(Call(), lambda connection, found: write(begin(connection, found, ME, moved), operations))
+    stay()
+
+
+def make(url: str, key: str, table: str) -> None:
+    """Make an ODB; stop before the migration makes that table."""
+
+    def before(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if f'CREATE TABLE {table}' in statement:
+            stay()
+
+    event.listen(Engine, 'before_cursor_execute', before)
+    create(url, key, NewCluster(name=CLUSTER), types=TYPES)
+    stay('done')
+
+
+def write_one_by_one(url: str, key: str, count: str) -> None:
+    """Write that many users, a transaction each, as fast as it goes."""
+    database = open_database(url, key, cluster=CLUSTER, types=TYPES)
+    for number in range(int(count)):
+        apply(database, [user(f'{os.getpid()}.{number}', '')], ME)
+
+
+if __name__ == '__main__':
+    {'write_many': write_many, 'make': make, 'write_one_by_one': write_one_by_one}[sys.argv[1]](*sys.argv[2:])

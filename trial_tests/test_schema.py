@@ -1,0 +1,324 @@
+"""The schema: object types, their fields, validation, the doors' leniency, the docs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+from twisted.trial.unittest import SynchronousTestCase
+
+from trial_tests.support.odb import TYPES
+from zatotx.plugins.http.schema import CHANNEL_REST, RestChannel
+from zatotx.schema import docs
+from zatotx.schema.convert import from_door
+from zatotx.schema.fields import NO_DEFAULT, fields_of
+from zatotx.schema.masking import Configured
+from zatotx.schema.meta import ObjectType, ZatoApi, field
+from zatotx.schema.references import SnapshotReferences, dangling
+from zatotx.schema.security import BASIC_AUTH, BasicAuth
+from zatotx.schema.service import SERVICE, ServiceRow
+from zatotx.schema.snapshot import Operation, Snapshot, Stored
+from zatotx.schema.types import ObjectTypes, space_of
+from zatotx.schema.validate import validate, validate_edit
+
+CHANNEL: dict[str, Any] = {'name': 'c', 'url_path': '/c', 'service': 's'}
+
+
+class Everything(Configured, frozen=True, kw_only=True):
+    """A field of each kind."""
+
+    name: Annotated[str, field('Its name')]
+    count: Annotated[int, field('How many', ge=0, le=9)] = 1
+    share: Annotated[float, field('How much of it')] = 0.5
+    on: Annotated[bool, field('Whether')] = True
+    since: Annotated[datetime | None, field('From when')] = None
+    tags: Annotated[list[Annotated[str, msgspec.Meta(min_length=1)]], field('Words')] = msgspec.field(
+        default_factory=list
+    )
+    text: Annotated[str | None, field('Some | text')] = None
+
+
+EVERYTHING = ObjectType(key='everything', struct=Everything, section='everything')
+
+
+def mistakes(object_type: ObjectType, document: dict[str, Any]) -> dict[str, str]:
+    """Path -> mistake."""
+    value, found = validate(object_type, document)
+    assert (value is None) == bool(found)
+    return dict(found)
+
+
+class TypesTests(SynchronousTestCase):
+    def test_found_by_key_space_and_zato_face(self) -> None:
+        """Three ways to one type."""
+        self.assertIs(TYPES['channel_rest'], CHANNEL_REST)
+        self.assertIs(TYPES.get('nothing'), None)
+        self.assertIn('service', TYPES)
+        self.assertEqual(len(TYPES), len(list(TYPES)))
+        self.assertEqual(TYPES.in_space('security'), (BASIC_AUTH,))
+        self.assertEqual(TYPES.in_space('service'), (SERVICE,))
+        self.assertEqual(TYPES.in_space('nothing'), ())
+        self.assertEqual(TYPES.sections, ('security', 'channel_rest'))
+        self.assertEqual((space_of(BASIC_AUTH), space_of(SERVICE)), ('security', 'service'))
+        rest = {'connection': 'channel', 'transport': 'plain_http', 'cluster_id': 1}
+        self.assertIs(TYPES.of_zato('http-soap', rest), CHANNEL_REST)
+        self.assertIs(TYPES.of_zato('http-soap', {**rest, 'connection': 'outgoing'}), None)
+        self.assertIs(TYPES.of_zato('security.basic-auth'), BASIC_AUTH)
+
+    def test_every_mistake_in_the_types_is_named(self) -> None:
+        """Twice the same key, section with tag, Zato face; a Struct without a name; a reference to nothing; a secret
+        with a bound that its stored form would break."""
+
+        class Nameless(msgspec.Struct):
+            title: str
+
+        class Lost(msgspec.Struct):
+            name: str
+            to: Annotated[str, msgspec.Meta(extra={'ref': 'nowhere'})] = ''
+            key: Annotated[str, msgspec.Meta(extra={'secret': 'encrypted'}, max_length=8)] = ''
+
+        twin = ObjectType(
+            key='basic_auth', struct=BasicAuth, section='security', tag='basic_auth', zato=BASIC_AUTH.zato
+        )
+        error = self.assertRaises(
+            ValueError,
+            ObjectTypes,
+            (
+                BASIC_AUTH,
+                twin,
+                ObjectType(key='nameless', struct=Nameless, section=''),
+                ObjectType(key='lost', struct=Lost, section=''),
+            ),
+        )
+        for part in ('the key', 'section and tag', 'Zato prefix', 'nameless', 'lost.to', "'nowhere'", 'lost.key'):
+            self.assertIn(part, str(error))
+
+    def test_a_type_that_is_no_struct_is_refused(self) -> None:
+        """With a sentence."""
+        error = self.assertRaises(TypeError, fields_of, ObjectType(key='x', struct=dict, section=''))
+        self.assertIn('is not a msgspec.Struct', str(error))
+
+
+class FieldsTests(SynchronousTestCase):
+    def test_fields_are_read_with_all_that_is_said_of_them(self) -> None:
+        """Kind, bounds, default, description, reference, secret, wherever in the annotation they stand."""
+        found = {f.name: f for f in fields_of(EVERYTHING)}
+        self.assertEqual(
+            {name: f.kind for name, f in found.items()},
+            {
+                'name': 'text',
+                'count': 'int',
+                'share': 'float',
+                'on': 'bool',
+                'since': 'datetime',
+                'tags': 'list',
+                'text': 'text',
+            },
+        )
+        self.assertEqual(found['count'].bounds, {'ge': 0, 'le': 9})
+        self.assertEqual((found['count'].default, found['tags'].default, found['name'].default), (1, [], NO_DEFAULT))
+        self.assertEqual([n for n, f in found.items() if f.required], ['name'])
+        self.assertEqual([n for n, f in found.items() if f.optional], ['since', 'text'])
+        rest = {f.name: f for f in fields_of(CHANNEL_REST)}
+        self.assertEqual((rest['service'].ref, rest['security'].ref), ('service', 'security'))
+        self.assertIn('HTTP method', rest['method'].description)
+        self.assertIn('pattern', rest['method'].bounds)
+        self.assertEqual({f.name: f.secret for f in fields_of(BASIC_AUTH) if f.secret}, {'password': 'hashed'})
+
+    def test_every_field_of_every_type_is_described(self) -> None:
+        """The docs and the CLI's help are made of it."""
+        self.assertEqual([f'{t.key}.{f.name}' for t in TYPES for f in fields_of(t) if not f.description], [])
+
+
+class ValidateTests(SynchronousTestCase):
+    def test_a_good_document_is_its_struct(self) -> None:
+        """Defaults filled in, aliases resolved."""
+        value, found = validate(CHANNEL_REST, {**CHANNEL, 'data_format': 'post', 'timeout': 5})
+        self.assertEqual(found, [])
+        self.assertEqual(value, RestChannel(name='c', url_path='/c', service='s', data_format='form', timeout=5.0))
+
+    def test_every_mistake_is_named_with_its_path(self) -> None:
+        """Unknown, missing, of the wrong type, out of bounds, none of the choices, of the wrong form: at once."""
+        found = mistakes(
+            CHANNEL_REST,
+            {
+                'url_path': 'no-slash',
+                'service': '',
+                'methd': 'GET',
+                'method': 'get',
+                'is_active': 'yes',
+                'timeout': 0,
+                'data_format': 'xml',
+            },
+        )
+        self.assertEqual(
+            set(found), {'name', 'url_path', 'service', 'methd', 'method', 'is_active', 'timeout', 'data_format'}
+        )
+        self.assertEqual(found['name'], 'missing')
+        self.assertEqual(found['methd'], 'unknown, did you mean method?')
+        self.assertEqual(found['is_active'], 'expected bool, got str')
+        self.assertEqual(found['timeout'], 'expected float > 0.0')
+        self.assertIn("got 'xml'", found['data_format'])
+
+    def test_a_path_leads_into_a_value(self) -> None:
+        """Down to the element."""
+        self.assertEqual(mistakes(EVERYTHING, {'name': 'x', 'tags': ['a', 3]}), {'tags[1]': 'expected str, got int'})
+
+    def test_an_unknown_key_that_is_near_nothing_is_just_unknown(self) -> None:
+        """No far-fetched suggestion."""
+        self.assertEqual(mistakes(CHANNEL_REST, {**CHANNEL, 'qqq': 1}), {'qqq': 'unknown'})
+
+    def test_text_that_no_database_can_keep_is_a_mistake(self) -> None:
+        """NUL and lone surrogates; any other Unicode is good."""
+        self.assertIn('NUL', mistakes(CHANNEL_REST, {**CHANNEL, 'name': 'a\0b'})['name'])
+        self.assertIn('Unicode', mistakes(CHANNEL_REST, {**CHANNEL, 'name': 'a\ud800'})['name'])
+        for name in ('żółw', 'ÅNGSTRÖM', '🐢', 'e\u0301', ' spaced ', "quote'\"", '{x}'):
+            self.assertEqual(mistakes(CHANNEL_REST, {**CHANNEL, 'name': name}), {})
+
+    def test_a_path_must_be_one_the_router_can_serve(self) -> None:
+        """And lie outside the broker's own."""
+        for path in ('', 'x', '/zato', '/zato/ping', '/{', '/{a}/{a}', '/x?y=1'):
+            self.assertIn('url_path', mistakes(CHANNEL_REST, {**CHANNEL, 'url_path': path}), path)
+        for path in ('/', '/zatotx', '/a/{b}', '/a/{b:path}'):
+            self.assertEqual(mistakes(CHANNEL_REST, {**CHANNEL, 'url_path': path}), {}, path)
+
+    def test_a_user_name_must_fit_into_basic_credentials(self) -> None:
+        """RFC 7617: no colon, no control character; UTF-8 is good."""
+        for username in ('a:b', 'a\nb', 'a\x7f', ''):
+            self.assertIn('username', mistakes(BASIC_AUTH, {'name': 'u', 'username': username}), username)
+        self.assertIn('realm', mistakes(BASIC_AUTH, {'name': 'u', 'username': 'u', 'realm': 'a\r\nb'}))
+        self.assertEqual(mistakes(BASIC_AUTH, {'name': 'u', 'username': 'jürgen 🐢'}), {})
+
+    def test_no_mistake_shows_a_secret(self) -> None:
+        """Whatever is wrong with it."""
+        for secret in (['sEcReT'], 'sEcReT\0', {'a': 'sEcReT'}):
+            self.assertNotIn('sEcReT', str(mistakes(BASIC_AUTH, {'name': 'u', 'username': 'u', 'password': secret})))
+
+    def test_what_one_field_cannot_say_the_type_can(self) -> None:
+        """ObjectType.check sees the whole Struct."""
+
+        def check(value: Everything) -> list[tuple[str, str]]:
+            return [('share', 'must be 0 where count is 0')] if value.count == 0 and value.share else []
+
+        checked = msgspec.structs.replace(EVERYTHING, check=check)
+        self.assertEqual(mistakes(checked, {'name': 'x', 'count': 0}), {'share': 'must be 0 where count is 0'})
+        self.assertEqual(mistakes(checked, {'name': 'x', 'count': 0, 'share': 0}), {})
+
+    def test_an_edit_is_checked_with_what_stays(self) -> None:
+        """Only the changed fields are given."""
+        current = Everything(name='x', count=3)
+        self.assertEqual(validate_edit(EVERYTHING, current, {'on': False})[0], Everything(name='x', count=3, on=False))
+        self.assertEqual(validate_edit(EVERYTHING, current, {'count': 10})[1], [('count', 'expected int <= 9')])
+
+
+class DoorTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        snapshot = Snapshot(
+            1,
+            [
+                Stored(7, 'basic_auth', BasicAuth(name='api', username='api'), 1),
+                Stored(8, 'basic_auth', BasicAuth(name='7', username='seven'), 1),
+                Stored(9, 'service', ServiceRow(name='echo'), 1),
+                Stored(10, 'service', ServiceRow(name='9'), 1),
+            ],
+        )
+        self.references = SnapshotReferences(snapshot, TYPES)
+
+    def rest(self, **request: Any) -> dict[str, Any]:
+        return from_door(CHANNEL_REST, request, self.references)
+
+    def every(self, **request: Any) -> dict[str, Any]:
+        return from_door(EVERYTHING, request, self.references)
+
+    def test_text_becomes_what_the_field_is(self) -> None:
+        """Numbers, switches in all their spellings, dates: without a zone they are UTC."""
+        self.assertEqual(
+            self.every(name='5', count='5', share='0.25', on='Yes', since='2026-01-02T03:04:05'),
+            {'name': '5', 'count': 5, 'share': 0.25, 'on': True, 'since': datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)},
+        )
+        for text in ('true', 't', 'y', '1', 'on', 'TRUE'):
+            self.assertIs(self.every(on=text)['on'], True)
+        for text in ('false', 'no', 'f', 'n', '0', 'off'):
+            self.assertIs(self.every(on=text)['on'], False)
+        self.assertEqual(self.every(since='2026-01-02T03:04:05+02:00')['since'].utcoffset().total_seconds(), 7200)
+
+    def test_what_is_none_of_it_stays_for_validation_to_name(self) -> None:
+        """No guess, no crash, no huge number."""
+        given = {'count': 'many', 'share': 'nan', 'on': 'perhaps', 'since': 'today', 'name': 'x'}
+        self.assertEqual(self.every(**given), given)
+        self.assertEqual(set(mistakes(EVERYTHING, self.every(**given))), {'count', 'share', 'on', 'since'})
+        self.assertEqual(self.every(count='9' * 5000)['count'], '9' * 5000)
+        self.assertEqual(self.every(count='1_0')['count'], '1_0')
+
+    def test_empty_text_is_no_value(self) -> None:
+        """Of an optional field none; of a number or a switch: not given."""
+        self.assertEqual(
+            self.every(name='x', count='', on=' ', since='', text=''), {'name': 'x', 'since': None, 'text': None}
+        )
+        self.assertEqual(self.rest(method='', data_format=''), {'method': None, 'data_format': ''})
+
+    def test_unknown_fields_are_ignored(self) -> None:
+        """cluster_id and all the rest Zato's clients send."""
+        self.assertEqual(self.rest(cluster_id=1, connection='channel', name='x'), {'name': 'x'})
+
+    def test_references_come_as_ids_or_names(self) -> None:
+        """An id where Zato's field is called one, a name first otherwise; numbers are ids."""
+        self.assertEqual(self.rest(security_id='7', service='9'), {'security': 'api', 'service': '9'})
+        self.assertEqual(self.rest(security_id=7, service=9), {'security': 'api', 'service': 'echo'})
+        self.assertEqual(self.rest(security='7', service='echo'), {'security': '7', 'service': 'echo'})
+        self.assertEqual(self.rest(security_id='api'), {'security': 'api'})
+
+    def test_no_reference_has_many_names(self) -> None:
+        """ZATO_NONE and its kin."""
+        for nothing in ('ZATO_NONE', 'zato_none', 'None', '', None, 'zato-no-security'):
+            self.assertEqual(self.rest(security_id=nothing), {'security': None})
+
+    def test_a_reference_to_nothing_is_left_for_a_mistake(self) -> None:
+        """An id of nothing, or of an object of another kind, and what is no reference at all."""
+        for given in ('99', 99, 9):
+            self.assertEqual(self.rest(security_id=given), {'security': str(given)})
+        self.assertEqual(self.rest(security_id=True), {'security': True})
+        refs = {'security': 'security', 'service': 'service'}
+        self.assertEqual(
+            dangling(self.references, refs, {'security': '99', 'service': 'echo', 'name': 'x'}),
+            [('security', "there is no security called '99'")],
+        )
+
+    def test_names_become_ids_again(self) -> None:
+        """For answers."""
+        self.assertEqual(self.references.id_of('security', 'api'), 7)
+        self.assertEqual(self.references.id_of('security', 'echo'), None)
+
+
+class SilenceTests(SynchronousTestCase):
+    def test_no_repr_shows_a_secret(self) -> None:
+        """Neither of the object, nor of what holds it, nor of a change."""
+        value = BasicAuth(name='u', username='u', password='sEcReT')
+        fields = {'name': 'u', 'username': 'u', 'password': 'sEcReT'}
+        for shown in (value, Stored(1, 'basic_auth', value, 1), Operation(
+            action='create', type='basic_auth', name='u', fields=fields
+        )):
+            self.assertNotIn('sEcReT', repr(shown))
+            self.assertIn("'u'", repr(shown))
+
+
+class DocsTests(SynchronousTestCase):
+    def test_a_type_describes_itself(self) -> None:
+        """A row a field, in Markdown that its text cannot break."""
+        table = docs.table(EVERYTHING)
+        self.assertIn('| `count` | int >= 0 <= 9 | 1 | How many |', table)
+        self.assertIn('Some \\| text', table)
+        self.assertEqual(len(table.splitlines()), 2 + len(fields_of(EVERYTHING)))
+
+    def test_a_field_describes_itself_in_a_line(self) -> None:
+        """For the CLI."""
+        found = {f.name: docs.help_of(f) for f in fields_of(CHANNEL_REST)}
+        self.assertEqual(found['service'], 'Service that answers (name (service); required)')
+        self.assertEqual(found['method'], 'HTTP method it takes, in capitals; none = any (text; default: none)')
+        secret = {f.name: docs.help_of(f) for f in fields_of(BASIC_AUTH)}['password']
+        self.assertIn('(text secret; default: (empty))', secret)
+
+    def test_the_zato_face_has_defaults(self) -> None:
+        """Four actions, as most of Zato's prefixes have."""
+        self.assertEqual(ZatoApi(prefix='x').actions, ('create', 'edit', 'delete', 'get-list'))
