@@ -98,7 +98,7 @@ class LogFile:
         start = b'\n' if self._torn else b''
         if not self._untold:
             return start
-        return start + f'{self._untold} lines of this log are missing here: {self._why}\n'.encode()
+        return start + f'Lines of this log missing here: {self._untold} ({self._why})\n'.encode()
 
     def _refused(self, error: OSError, entries: int) -> None:
         self._why = error.strerror or str(error)

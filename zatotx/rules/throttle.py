@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from math import ceil
 
 FIRST_DELAY, LONGEST_DELAY = 0.5, 8.0  # seconds
 
@@ -54,7 +55,7 @@ class Throttle:
         over = self._count(network_of(address), now) - self._limit
         if over <= 0.0:
             return 0.0
-        return min(LONGEST_DELAY, FIRST_DELAY * float(2 ** int(over)))
+        return min(LONGEST_DELAY, FIRST_DELAY * float(2 ** (ceil(over) - 1)))
 
     def _count(self, network: str, now: float) -> float:
         count, when = self._failures.get(network, (0.0, now))

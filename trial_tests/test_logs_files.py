@@ -1,0 +1,157 @@
+"""Log files: rotated, complete, and harmless when the disk is full."""
+
+from __future__ import annotations
+
+import os
+import resource
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.logs.files import LogFile
+
+
+class LogFileTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp())
+        self.directory.mkdir()
+        self.path = self.directory / 'server.log'
+        self.now = 100.0
+
+    def file(self, max_bytes: int = 20_000_000, keep: int = 10, mode: int = 0o640) -> LogFile:
+        file = LogFile(self.path, max_bytes=max_bytes, keep=keep, mode=mode, clock=lambda: self.now)
+        self.addCleanup(file.close)
+        return file
+
+    def limited(self, size: int, act: Callable[[], None]) -> None:
+        """Do it while no file of this process may grow beyond `size` bytes."""
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            act()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    def test_appends(self) -> None:
+        """Entries are added to what the file had, each with its end, whatever characters they hold."""
+        self.path.write_text('before\n')
+        file = self.file()
+        file.append(['one', 'zażółć \udcff'])
+        file.append(['three'])
+        self.assertEqual(self.path.read_text('utf-8'), 'before\none\nzażółć \\udcff\nthree\n')
+
+    def test_mode(self) -> None:
+        """A new file is closed to others."""
+        before = os.umask(0)
+        self.addCleanup(os.umask, before)
+        self.file(mode=0o600)
+        self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o600)
+
+    def test_rotation(self) -> None:
+        """A full file becomes .1, that one .2 and so on; the oldest goes, and no line is lost on the way."""
+        file = self.file(max_bytes=10, keep=3)
+        for number in range(6):
+            file.append([f'line-{number}'])
+        names = {path.name: path.read_text() for path in self.directory.iterdir()}
+        self.assertEqual(
+            names,
+            {
+                'server.log': 'line-5\n',
+                'server.log.1': 'line-4\n',
+                'server.log.2': 'line-3\n',
+                'server.log.3': 'line-2\n',
+            },
+        )
+
+    def test_rotation_after_restart(self) -> None:
+        """What the file held before the process started counts."""
+        self.path.write_text('x' * 30)
+        self.file(max_bytes=32).append(['new'])
+        self.assertEqual(self.path.read_text(), 'new\n')
+
+    def test_no_rotation_possible(self) -> None:
+        """Where files cannot be renamed the log goes on in the one it has."""
+        file = self.file(max_bytes=10, keep=1)
+        (self.directory / 'server.log.1').mkdir()
+        for number in range(4):
+            file.append([f'line-{number}'])
+        self.assertEqual(self.path.read_text(), ''.join(f'line-{n}\n' for n in range(4)))
+        self.assertEqual(file.lost, 0)
+
+    def test_reopen(self) -> None:
+        """After somebody moved the file away, lines go to a new one of its name."""
+        file = self.file()
+        file.append(['old'])
+        self.path.rename(self.directory / 'moved')
+        file.reopen()
+        file.append(['new'])
+        self.assertEqual((self.path.read_text(), (self.directory / 'moved').read_text()), ('new\n', 'old\n'))
+
+    def test_full_disk(self) -> None:
+        """A full disk costs the lines that do not fit, no error; when there is room again, the log says how many are
+        missing, on a line of its own even where the last one was torn."""
+        file = self.file()
+        file.append(['first'])
+        self.limited(12, lambda: file.append(['second', 'third', 'fourth']))
+        self.assertEqual(self.path.read_text(), 'first\nsecond')
+        self.assertEqual(file.lost, 3)
+        file.append(['too early'])
+        self.assertEqual(file.lost, 4)
+        self.now += 1.1
+        file.append(['fifth'])
+        file.append(['sixth'])
+        self.assertEqual(
+            self.path.read_text().splitlines(),
+            ['first', 'second', 'Lines of this log missing here: 4 (File too large)', 'fifth', 'sixth'],
+        )
+
+    def test_full_for_long(self) -> None:
+        """What was lost in several tries is told once, in all."""
+        file = self.file()
+        for _ in range(3):
+            self.limited(0, lambda: file.append(['a', 'b']))
+            self.now += 2
+        file.append(['back'])
+        self.assertEqual(self.path.read_text(), 'Lines of this log missing here: 6 (File too large)\nback\n')
+        self.assertEqual(file.lost, 6)
+
+    def test_full_in_the_notice(self) -> None:
+        """Whole lines that a filling disk still took are not counted as lost."""
+        file = self.file()
+        self.limited(0, lambda: file.append(['a', 'b']))
+        self.now += 2
+        self.limited(64, lambda: file.append(['good', 'lost for ever']))
+        self.assertEqual(file.lost, 3)
+        self.now += 2
+        file.append(['end'])
+        self.assertEqual(
+            self.path.read_text().splitlines(),
+            [
+                'Lines of this log missing here: 2 (File too large)',
+                'good',
+                'lost for',
+                'Lines of this log missing here: 1 (File too large)',
+                'end',
+            ],
+        )
+
+    def test_full_device(self) -> None:
+        """A device without room is no error either."""
+        self.path.symlink_to('/dev/full')
+        file = self.file()
+        file.append(['lost'])
+        self.assertEqual(file.lost, 1)
+
+    def test_cannot_open(self) -> None:
+        """A path that cannot be written to is an error at once, when somebody is there to read it."""
+        with self.assertRaises(OSError):
+            LogFile(self.directory / 'nowhere' / 'server.log')
+
+    def test_closed(self) -> None:
+        """After closing, lines are lost without an error."""
+        file = self.file()
+        file.close()
+        file.append(['late'])
+        self.assertEqual(file.lost, 1)

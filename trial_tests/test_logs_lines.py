@@ -1,0 +1,170 @@
+"""Line writers: one write a turn from the reactor, at once from other threads, nothing forged."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from threading import Thread
+
+from twisted.internet import reactor
+from twisted.internet.task import Clock, deferLater
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface.verify import verifyObject
+
+from zatotx.interfaces.kind import ILineSink
+from zatotx.logs.files import LogFile
+from zatotx.logs.lines import LineWriter, SharedLineWriter, one_line
+
+
+class LineWriterTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.path = Path(self.mktemp())
+        self.writer = LineWriter(self.clock, LogFile(self.path))
+        self.addCleanup(self.writer.close)
+
+    def test_once_a_turn(self) -> None:
+        """Lines of one turn are written together when it is over."""
+        verifyObject(ILineSink, self.writer)
+        self.writer.line('one')
+        self.writer.line('two')
+        self.assertEqual(self.path.read_text(), '')
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        self.clock.advance(0)
+        self.assertEqual(self.path.read_text(), 'one\ntwo\n')
+        self.writer.line('three')
+        self.clock.advance(0)
+        self.assertEqual(self.path.read_text(), 'one\ntwo\nthree\n')
+
+    def test_forged(self) -> None:
+        """A line that holds line ends stays one line; the others stay as they are."""
+        self.writer.line('GET /a\r\n1.2.3.4 forged')
+        self.writer.line('zażółć\tok')
+        self.clock.advance(0)
+        self.assertEqual(self.path.read_text().split('\n'), ['GET /a\\r\\n1.2.3.4 forged', 'zażółć\tok', ''])
+
+    def test_flood(self) -> None:
+        """However much one turn says, memory stays bounded and nothing is lost."""
+        for number in range(25_000):
+            self.writer.line(f'{number}')
+        self.assertGreater(self.path.stat().st_size, 0)
+        self.clock.advance(0)
+        self.assertEqual(self.path.read_text(), ''.join(f'{n}\n' for n in range(25_000)))
+
+    def test_close(self) -> None:
+        """Closing writes what there is, leaves no call behind, and may be done twice."""
+        self.writer.line('last')
+        self.writer.close()
+        self.writer.close()
+        self.assertEqual(self.path.read_text(), 'last\n')
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_reopen(self) -> None:
+        """What was said before the file was moved goes with it."""
+        self.writer.line('old')
+        moved = self.path.with_suffix('.moved')
+        self.path.rename(moved)
+        self.writer.reopen()
+        self.writer.line('new')
+        self.clock.advance(0)
+        self.assertEqual((moved.read_text(), self.path.read_text()), ('old\n', 'new\n'))
+
+    def test_lost(self) -> None:
+        """Lines the disk did not take are counted."""
+        writer = LineWriter(self.clock, LogFile(Path('/dev/full')))
+        writer.line('gone')
+        self.clock.advance(0)
+        self.assertEqual(writer.lost, 1)
+
+
+class OneLineTests(SynchronousTestCase):
+    def test_escapes(self) -> None:
+        """What ends a line, moves a terminal's cursor or turns the direction of text is escaped; the rest is kept."""
+        self.assertEqual(
+            one_line('a\nb\rc\x1b[2Jd\x00\x85\u2028\u202ee'), 'a\\nb\\rc\\x1b[2Jd\\x00\\x85\\u2028\\u202ee'
+        )
+        self.assertEqual(one_line('zażółć\t\u00a0€'), 'zażółć\t\u00a0€')
+
+
+class SharedLineWriterTests(TestCase):
+    timeout = 20
+
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp())
+        self.writer = SharedLineWriter(reactor, LogFile(self.path))
+        self.addCleanup(self.writer.close)
+
+    async def test_reactor(self) -> None:
+        """The reactor's lines are written when its turn is over."""
+        verifyObject(ILineSink, self.writer)
+        self.writer.line('one')
+        self.writer.line('two\n')
+        self.assertEqual(self.path.read_text(), '')
+        await deferLater(reactor, 0)
+        self.assertEqual(self.path.read_text(), 'one\ntwo\\n\n')
+
+    def test_stalled_reactor(self) -> None:
+        """A thread's line is on disk when `line` returns, though the reactor's turn never ends, and what the reactor
+        said before stands before it."""
+        self.writer.line('reactor')
+        thread = Thread(target=self.writer.line, args=('thread',))
+        thread.start()
+        thread.join(5)
+        self.assertEqual(self.path.read_text(), 'reactor\nthread\n')
+
+    async def test_many_threads(self) -> None:
+        """Lines of many threads at once are all there, whole, each thread's in its order."""
+
+        def say(name: int) -> None:
+            for number in range(500):
+                self.writer.line(f'{name} {number}')
+
+        threads = [deferToThread(say, name) for name in range(5)]
+        for number in range(500):
+            self.writer.line(f'9 {number}')
+        for thread in threads:
+            await thread
+        self.writer.flush()
+        lines = [tuple(map(int, line.split())) for line in self.path.read_text().splitlines()]
+        self.assertEqual(len(lines), 3000)
+        for name in (0, 1, 2, 3, 4, 9):
+            self.assertEqual([number for who, number in lines if who == name], list(range(500)))
+
+    def test_never_waits(self) -> None:
+        """While another thread writes to a disk that hangs, a line is taken at once; that thread writes it too."""
+        read, write = os.pipe()
+        self.addCleanup(os.close, read)
+        os.set_blocking(write, True)
+        writer = SharedLineWriter(reactor, LogFile(Path(f'/proc/self/fd/{write}')))
+        os.close(write)
+        slow = Thread(target=writer.line, args=('x' * 200_000,))  # more than a pipe holds
+        slow.start()
+        self.assertEqual(os.read(read, 1), b'x')
+        writer.line('said meanwhile')
+        writer.flush()
+        got = b'x'
+        while not got.endswith(b'said meanwhile\n'):
+            got += os.read(read, 65536)
+        slow.join(5)
+        self.assertFalse(slow.is_alive())
+        self.assertEqual(len(got), 200_001 + len('said meanwhile\n'))
+        writer.close()
+
+    async def test_close(self) -> None:
+        """Closing writes what there is, and may be done twice."""
+        self.writer.line('last')
+        self.writer.close()
+        self.writer.close()
+        self.assertEqual(self.path.read_text(), 'last\n')
+
+    async def test_reopen(self) -> None:
+        """What was said before the file was moved goes with it."""
+        self.writer.line('old')
+        moved = self.path.with_suffix('.moved')
+        self.path.rename(moved)
+        self.writer.reopen()
+        self.writer.line('new')
+        self.writer.flush()
+        self.assertEqual((moved.read_text(), self.path.read_text()), ('old\n', 'new\n'))
+        self.assertEqual(self.writer.lost, 0)

@@ -1,0 +1,116 @@
+"""The server's log: one form for whatever is said through twisted.logger and stdlib logging."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+from pathlib import Path
+
+from twisted.internet.task import Clock
+from twisted.logger import Logger, LogLevel, LogPublisher
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.logs.files import LogFile
+from zatotx.logs.lines import SharedLineWriter
+from zatotx.logs.server_log import LEVELS, ServerLog
+
+STAMP = r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}'
+
+
+class ServerLogTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp())
+        self.writer = SharedLineWriter(Clock(), LogFile(self.path, mode=0o600))
+        self.addCleanup(self.writer.close)
+        self.publisher = LogPublisher()
+        self.log = Logger('zatotx.test', observer=self.publisher)
+        self.stderr = io.StringIO()
+        self.patch(sys, '__stderr__', self.stderr)
+
+    def install(self, level: str = 'info') -> ServerLog:
+        server_log = ServerLog(self.writer, level=level, publisher=self.publisher)
+        server_log.install()
+        self.addCleanup(server_log.uninstall)
+        return server_log
+
+    def lines(self) -> list[str]:
+        self.writer.flush()
+        return self.path.read_text().splitlines()
+
+    def test_service(self) -> None:
+        """A service's line names it and the request, in Zato's form."""
+        self.install()
+        extra = {'service': 'crm.get-balance', 'cid': 'abc123'}
+        logging.getLogger('crm.get-balance').info('Got %s', 7, extra=extra)
+        (line,) = self.lines()
+        self.assertRegex(line, rf'^{STAMP} - INFO - crm\.get-balance:abc123 - Got 7$')
+
+    def test_twisted(self) -> None:
+        """Twisted's events stand beside them, by their namespace or the service they name."""
+        self.install()
+        self.log.warn('{what} happened', what='It')
+        self.log.error('{service} failed', service='crm.x', cid='c1')
+        first, second = self.lines()
+        self.assertRegex(first, rf'^{STAMP} - WARNING - zatotx\.test - It happened$')
+        self.assertRegex(second, rf'^{STAMP} - ERROR - crm\.x:c1 - crm\.x failed$')
+
+    def test_tracebacks(self) -> None:
+        """A traceback stands indented below its line, and cannot be taken for another entry."""
+        self.install()
+        forged = '2026-01-01 00:00:00,000 - INFO - x - forged'
+        try:
+            raise ValueError(f'first\n{forged}\x1b[0m')
+        except ValueError:
+            logging.getLogger('x').exception('It broke\n%s', forged)
+            failure = Failure()
+        self.log.failure('So did this', failure)
+        lines = self.lines()
+        heads = [line for line in lines if not line.startswith('    ')]
+        self.assertEqual([head.split(' - ')[1] for head in heads], ['ERROR', 'CRITICAL'])
+        self.assertTrue(heads[0].endswith(f'It broke\\n{forged}'))
+        self.assertIn('    ValueError: first', lines)
+        self.assertIn(f'    {forged}\\x1b[0m', lines)
+        self.assertTrue(any('test_logs_server.py' in line for line in lines))
+
+    def test_level(self) -> None:
+        """What is below the level is not written; every level of a setting is known."""
+        self.install('warning')
+        logging.getLogger('x').info('quiet')
+        logging.getLogger('x').warning('loud')
+        self.log.info('quiet')
+        self.log.warn('loud')
+        self.assertEqual([line.rsplit(' - ', 1)[1] for line in self.lines()], ['loud', 'loud'])
+        self.assertEqual(LEVELS, ('debug', 'info', 'warning', 'error', 'critical'))
+        for level in LogLevel.iterconstants():
+            self.log.emit(level, 'each has a name')
+
+    def test_cannot_be_formatted(self) -> None:
+        """A record whose arguments do not fit is written as far as it goes, and raises nothing."""
+        self.install()
+        logging.getLogger('x').info('%d items', 'many')
+        (line,) = self.lines()
+        self.assertIn("'%d items' with ('many',) cannot be formatted", line)
+
+    def test_critical(self) -> None:
+        """What is critical stands on standard error too."""
+        self.install()
+        logging.getLogger('x').critical('The end')
+        logging.getLogger('x').error('Not yet')
+        self.assertEqual(self.stderr.getvalue().count('\n'), 1)
+        self.assertIn('CRITICAL - x - The end', self.stderr.getvalue())
+
+    def test_uninstall(self) -> None:
+        """Afterwards nothing is received and logging is as it was."""
+        root = logging.getLogger()
+        before = (root.level, list(root.handlers))
+        self.install().uninstall()
+        self.log.info('late')
+        self.assertEqual((root.level, list(root.handlers)), before)
+        self.assertEqual(self.lines(), [])
+
+    def test_unknown_level(self) -> None:
+        """A level that does not exist is refused."""
+        with self.assertRaises(KeyError):
+            ServerLog(self.writer, level='loud')
