@@ -115,9 +115,10 @@ class ChunkedDecoder:
             raise Refused(400, 'A chunk extension is not ;name, ;name=token or ;name="text"')
 
     def _read_trailer(self, buffer: bytes | bytearray, position: int) -> int:
-        line = self._line(buffer, position, self._trailer_room)
+        longest = max(0, self._trailer_room - 2)  # the empty line that ends them fits always
+        line = self._line(buffer, position, longest)
         if line is None:
-            if len(buffer) - position >= self._trailer_room + 2:
+            if len(buffer) - position >= longest + 2:
                 raise Refused(431, f'The trailers are longer than {self._limits.trailers} bytes')
             return position
         if line:

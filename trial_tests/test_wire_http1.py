@@ -1,0 +1,423 @@
+"""The request parser: what it takes, what it refuses and why, its limits."""
+
+from __future__ import annotations
+
+from ipaddress import AddressValueError, IPv6Address
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from trial_tests.support.parsed import Message, Outcome, one_by_one, outcome
+from zatotx.wire.http1 import END, End, Limits, Refused, RequestHead, RequestParser
+from zatotx.wire.http1_fields import TOKEN, is_authority
+from zatotx.wire.http1_head import METHODS
+
+
+def request(*fields: bytes, line: bytes = b'GET / HTTP/1.1', body: bytes = b'', host: bytes = b'Host: a') -> bytes:
+    lines = [line, *([host] if host else []), *fields]
+    return b'\r\n'.join(lines) + b'\r\n\r\n' + body
+
+
+def chunked(body: bytes) -> bytes:
+    return request(b'Transfer-Encoding: chunked', line=b'POST / HTTP/1.1', body=body)
+
+
+class Case(SynchronousTestCase):
+    def sent(self, data: bytes, limits: Limits | None = None) -> Outcome:
+        """What comes of these bytes, in one piece and one by one alike."""
+        got = outcome([data], limits)
+        self.assertEqual(outcome(one_by_one(data), limits).verdict, got.verdict, data[:80])
+        return got
+
+    def taken(self, data: bytes, limits: Limits | None = None) -> Message:
+        got = self.sent(data, limits)
+        self.assertEqual((got.status, len(got.messages)), (0, 1), (data[:80], got.reason))
+        return got.messages[0]
+
+    def refused(self, data: bytes, status: int = 400, limits: Limits | None = None) -> Outcome:
+        got = self.sent(data, limits)
+        self.assertEqual((got.status, got.framing), (status, status == 400), (data[:80], got.reason))
+        self.assertFalse(any(message.end for message in got.messages))
+        return got
+
+
+class HeadTests(Case):
+    def test_a_request_as_values(self) -> None:
+        """Method, target, path, query, version and fields come out as sent; names in lower case beside them."""
+        message = self.taken(request(
+            b'Content-Length: 2', b'X-Thing:  a b \t', b'x-thing: c', b'Cookie: p=1', b'Cookie: q=2',
+            line=b'POST /a%20b/c?x=1&y HTTP/1.1', body=b'{}',
+        ))
+        head = message.head
+        self.assertEqual((head.method, head.target, head.path, head.query), ('POST', b'/a%20b/c?x=1&y', b'/a%20b/c',
+                         b'x=1&y'))
+        self.assertEqual((head.version, head.length, head.keep_alive, head.expects), ((1, 1), 2, True, b''))
+        self.assertEqual(head.headers, {
+            b'host': b'a', b'content-length': b'2', b'x-thing': b'a b, c', b'cookie': b'p=1; q=2',
+        })
+        self.assertEqual(head.raw_headers[2:4], [(b'X-Thing', b'a b'), (b'x-thing', b'c')])
+        self.assertEqual((message.body, message.end), (b'{}', END))
+
+    def test_methods(self) -> None:
+        """Each method that llhttp knows is taken, in capitals only; what it does not know is refused."""
+        for method in METHODS:
+            target = b'a:1' if method == b'CONNECT' else b'/'
+            self.assertEqual(self.taken(request(line=method + b' ' + target + b' HTTP/1.1')).head.method,
+                             METHODS[method])
+        for method in (b'get', b'FOO', b'PRI', b'DESCRIBE', b'-BLARGH', b'G\xc3\x89T', b'', b'GET\0', b'GET:'):
+            self.refused(request(line=method + b' / HTTP/1.1'))
+
+    def test_versions(self) -> None:
+        """HTTP/1.1 and HTTP/1.0 are the only versions; HTTP/0.9 has none."""
+        self.assertEqual(self.taken(request(line=b'GET / HTTP/1.0')).head.version, (1, 0))
+        for version in (b'HTTP/0.9', b'HTTP/1.2', b'HTTP/2.0', b'HTTP/11', b'http/1.1', b'HTTP/1.1 ', b'HTTP/01.1',
+                        b''):
+            self.refused(request(line=b'GET / ' + version))
+        self.refused(b'GET /\r\n')
+        self.refused(b'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
+
+    def test_spaces_of_the_request_line(self) -> None:
+        """One space on either side of the target and nowhere else."""
+        for line in (b' GET / HTTP/1.1', b'GET  / HTTP/1.1', b'GET /  HTTP/1.1', b'GET\t/ HTTP/1.1',
+                     b'GET / x HTTP/1.1'):
+            self.refused(request(line=line))
+
+    def test_empty_lines_before_a_request(self) -> None:
+        """Up to four empty lines before a request are skipped (RFC 9112 §2.2), a fifth is refused."""
+        self.taken(b'\r\n' * 4 + request())
+        self.refused(b'\r\n' * 5 + request())
+        self.refused(b'\n' + request())
+        self.assertEqual(len(self.sent(request() + b'\r\n' + request() + b'\r\n' * 4 + request()).messages), 3)
+
+    def test_octets_of_names(self) -> None:
+        """A field name is a token: any other octet in it refuses the request."""
+        for octet in range(256):
+            field = b'A' + bytes((octet,)) + b'B: x'
+            if octet in TOKEN or octet == ord(':'):
+                self.taken(request(field))
+            else:
+                self.refused(request(field))
+        self.refused(request(b': x'))
+        self.refused(request(b'A'))
+
+    def test_octets_of_values(self) -> None:
+        """A field value has no control character but the tab."""
+        for octet in range(256):
+            field = b'A: x' + bytes((octet,)) + b'y'
+            if octet == 9 or (octet >= 32 and octet != 127):
+                self.taken(request(field))
+            else:
+                self.refused(request(field))
+
+    def test_whitespace_of_fields(self) -> None:
+        """Space before a colon, folds and a space before the first field are refused, not repaired."""
+        for field in (b'A : x', b'A\t: x', b' A: x', b'A: x\r\n y', b'A: x\r\n\ty', b'A:\r\n x', b'A: x\r\n '):
+            self.refused(request(field))
+            self.refused(request(field, host=b'') if field == b' A: x' else request(field))
+
+    def test_line_ends(self) -> None:
+        """A bare CR or LF is refused wherever it stands, and at once where the head could otherwise go on for ever."""
+        for data in (b'GET / HTTP/1.1\nHost: a\r\n\r\n', b'GET / HTTP/1.1\r\nHost: a\nB: c\r\n\r\n',
+                     b'GET / HTTP/1.1\r\nHost: a\rB: c\r\n\r\n', b'GET / HTTP/1.1\r\nHost: a\r\n\n',
+                     b'GET / HTTP/1.1\r\nHost: a\n\n', b'GET / HTTP/1.1\r\r\nHost: a\r\n\r\n', b'\n\n'):
+            self.refused(data)
+        for data in (b'GET / HTTP/1.1\n', b'GET / HTTP/1.1\r\nHost: a\n', b'nonsense\r\n', b'\x16\x03\x01\x02\r\n'):
+            self.assertEqual(outcome([data], eof=False).status, 400, data)
+
+    def test_upgrade_is_ignored(self) -> None:
+        """A wish to upgrade leaves the request what it is."""
+        message = self.taken(request(b'Upgrade: websocket', b'Connection: upgrade', b'Content-Length: 2', body=b'ab'))
+        self.assertEqual((message.body, message.head.keep_alive), (b'ab', True))
+
+    def test_repeated_singletons(self) -> None:
+        """Fields that have one value may not stand twice, even with the same value; lists may."""
+        for name in (b'Host', b'Content-Type', b'Authorization', b'Expect', b'Range', b'If-Range', b'Date'):
+            self.refused(request(name + b': a', name.lower() + b': a', host=b'' if name == b'Host' else b'Host: a'))
+        self.assertEqual(self.taken(request(b'Accept: a', b'Accept: b')).head.headers[b'accept'], b'a, b')
+
+    def test_underscores_that_imitate(self) -> None:
+        """A name that is a framing, routing or authorizing field when _ is read as - is refused; others are not."""
+        for name in (b'Content_Length', b'Transfer_Encoding', b'CONTENT_TYPE', b'transfer-Encoding_', b'X_Thing',
+                     b'a_b'):
+            if name in (b'transfer-Encoding_', b'X_Thing', b'a_b'):
+                self.taken(request(name + b': 1'))
+            else:
+                self.refused(request(name + b': 1'))
+
+
+class TargetTests(Case):
+    def path(self, target: bytes, method: bytes = b'GET') -> tuple[bytes, bytes]:
+        head = self.taken(request(line=method + b' ' + target + b' HTTP/1.1')).head
+        self.assertEqual(head.target, target)
+        return head.path, head.query
+
+    def test_origin_form(self) -> None:
+        """A path with an optional query; a fragment is cut off; slashes stay as they are."""
+        self.assertEqual(self.path(b'/'), (b'/', b''))
+        self.assertEqual(self.path(b'/a/b?c?d=/e'), (b'/a/b', b'c?d=/e'))
+        self.assertEqual(self.path(b'/a#b?c'), (b'/a', b''))
+        self.assertEqual(self.path(b'/a?b#c'), (b'/a', b'b'))
+        self.assertEqual(self.path(b'///a//"{|}"'), (b'///a//"{|}"', b''))
+
+    def test_absolute_form(self) -> None:
+        """An http or https URL: its path counts, and its authority stands in for Host (RFC 9112 §3.2.2)."""
+        for target, path, host in (
+            (b'http://b.example/x?y', b'/x', b'b.example'), (b'HTTPS://u:p@b:8080/x?y', b'/x', b'b:8080'),
+            (b'http://b?y', b'/', b'b'), (b'http://[::1]:80/#f', b'/', b'[::1]:80'),
+        ):
+            head = self.taken(request(line=b'GET ' + target + b' HTTP/1.1')).head
+            self.assertEqual((head.path, head.headers[b'host']), (path, host))
+        self.assertEqual(self.taken(request(line=b'GET http://b/ HTTP/1.0', host=b'')).head.headers[b'host'], b'b')
+        self.refused(request(line=b'GET http://b/ HTTP/1.1', host=b''))
+        for target in (b'http:///x', b'ftp://b/x', b'http:/x', b'http://b:x/', b'http://a b/', b'http://u@/', b'x',
+                       b''):
+            self.refused(request(line=b'GET ' + target + b' HTTP/1.1'))
+
+    def test_asterisk_and_authority_forms(self) -> None:
+        """`*` belongs to OPTIONS alone, host and port to CONNECT alone."""
+        self.assertEqual(self.path(b'*', b'OPTIONS'), (b'*', b''))
+        self.assertEqual(self.path(b'a.example:443', b'CONNECT'), (b'a.example:443', b''))
+        for line in (b'GET *', b'OPTIONS *x', b'GET a:443', b'CONNECT /', b'CONNECT a', b'CONNECT a:',
+                     b'CONNECT http://a/', b'CONNECT a:b', b'CONNECT *'):
+            self.refused(request(line=line + b' HTTP/1.1'))
+
+    def test_octets_and_escapes(self) -> None:
+        """Only visible ASCII; a % has two hex digits after it; no encoded NUL in the path."""
+        for octet in range(256):
+            line = b'GET /' + bytes((octet,)) + b'x?y HTTP/1.1'
+            if 0x21 <= octet < 0x7F and octet != ord('%'):
+                self.taken(request(line=line))
+            else:
+                self.refused(request(line=line))
+        for target in (b'/%', b'/%4', b'/%zz', b'/a%2', b'/%00', b'/a?%', b'/a?b=%4g', b'/%u0041', b'/%+1'):
+            self.refused(request(line=b'GET ' + target + b' HTTP/1.1'))
+        self.path(b'/%2f%FF?a=%00')
+
+
+class HostTests(Case):
+    def test_one_well_formed_host(self) -> None:
+        """HTTP/1.1 has one Host, a name or address with an optional port; HTTP/1.0 may have none."""
+        self.refused(request(host=b''))
+        self.taken(request(line=b'GET / HTTP/1.0', host=b''))
+        for host in (b'a', b'a.b:80', b'0.0.0.0=5000', b'[::1]', b'[::1]:8080', b'a:', b'a_b', b'%61', b"!$&'()*+,;="):
+            self.taken(request(host=b'Host: ' + host))
+        for host in (b'', b'a b', b'a/b', b'u@a', b'a:b', b'a:80:80', b'a:99999', b'[::1', b'::1', b'[]', b'[x]',
+                     b'[::1]x', b'a?b', b'a#b', b'\xc3\xa9', b'%6', b'%zz', b'a"b', b'x' * 300, b'[::1]:x', b':80',
+                     b'a:+8'):
+            self.refused(request(host=b'Host: ' + host))
+            self.refused(request(line=b'GET / HTTP/1.0', host=b'Host: ' + host))
+
+    def test_addresses_as_the_standard_library_sees_them(self) -> None:
+        """Bracketed addresses are taken exactly where ipaddress takes them."""
+        texts = ['::', '::1', '1::', '1:2:3:4:5:6:7:8', '1:2:3:4:5:6:7', '1:2:3:4:5:6:7:8:9', '1::2::3', ':::', ':1',
+                 '1:', '::1.2.3.4', '1.2.3.4::', '::1.2.3', '::256.1.1.1', '1:2:3:4:5:6:1.2.3.4',
+                 '1:2:3:4:5:6:7:1.2.3.4', 'g::', '12345::', '::1.2.3.4:5', '1.2.3.4', '', 'fe80::1', '::ffff:1.2.3.4',
+                 '1::2:3:4:5:6:7:8', '1:::2']
+        for text in texts:
+            try:
+                legal = bool(IPv6Address(text))
+            except AddressValueError:
+                legal = False
+            self.assertEqual(is_authority(f'[{text}]'.encode()), legal, text)
+
+
+class FramingTests(Case):
+    def test_content_length(self) -> None:
+        """One decimal number; anything cleverer is refused."""
+        self.assertEqual(self.taken(request(b'Content-Length: 003', body=b'abc')).body, b'abc')
+        self.assertEqual(self.taken(request(b'Content-Length: 0')).head.length, 0)
+        for value in (b'5, 5', b'+1', b'-0', b'0_1', b'0 1', b'1.0', b'0x1', b'', b'1' * 20, b'0' * 20, b'\xb2', b'1;'):
+            self.refused(request(b'Content-Length: ' + value, body=b'abcde'))
+        self.refused(request(b'Content-Length: 1', b'Content-Length: 1', body=b'a'))
+        self.refused(request(b'Content-Length: 1', b'content-length: 2', body=b'ab'))
+
+    def test_transfer_encoding(self) -> None:
+        """chunked is last and stands once; known codings may come before it; never with Content-Length or in 1.0."""
+        for value in (b'chunked', b'Chunked', b'gzip, chunked', b'identity ,\tchunked',
+                      b'gzip\r\nTransfer-Encoding: chunked'):
+            message = self.taken(request(b'Transfer-Encoding: ' + value, body=b'1\r\na\r\n0\r\n\r\n'))
+            self.assertEqual((message.head.length, message.body), (None, b'a'))
+        for value in (b'gzip', b'identity', b'chunked, chunked', b'chunked, gzip', b'chunked;q=1', b'xchunked',
+                      b'chunked,', b',chunked', b'', b'"chunked"', b'br, chunked',
+                      b'chunked\r\nTransfer-Encoding: identity'):
+            self.refused(request(b'Transfer-Encoding: ' + value, body=b'1\r\na\r\n0\r\n\r\n'))
+        self.refused(request(b'Transfer-Encoding: chunked', b'Content-Length: 1', body=b'0\r\n\r\n'))
+        self.refused(request(b'Content-Length: 0', b'Transfer-Encoding: chunked', body=b'0\r\n\r\n'))
+        self.refused(request(b'Transfer-Encoding: chunked', line=b'POST / HTTP/1.0', body=b'0\r\n\r\n'))
+
+    def test_chunk_sizes(self) -> None:
+        """1 to 16 hex digits, then the end of the line or an extension at once."""
+        self.assertEqual(self.taken(chunked(b'00a\r\n0123456789\r\nB\r\n0123456789a\r\n000\r\n\r\n')).body,
+                         b'01234567890123456789a')
+        for size in (b'', b' 1', b'1 ', b'+1', b'-1', b'1_0', b'0x1', b'g', b'\t1', b'0' * 17, b'1 ;a', b'1\n',
+                     b'\xb2'):
+            self.refused(chunked(size + b'\r\na\r\n0\r\n\r\n'))
+
+    def test_chunk_ends(self) -> None:
+        """A chunk is followed by CR LF and nothing else; a body ends with an empty line."""
+        for body in (b'1\r\nab\r\n0\r\n\r\n', b'1\r\na\n0\r\n\r\n', b'1\r\na\rx0\r\n\r\n', b'1\r\na0\r\n\r\n',
+                     b'1\na\r\n0\r\n\r\n', b'0\r\n', b'0\r\nPOST / HTTP/1.1\r\n\r\n', b'0\n\n', b'1\r\na\r\n',
+                     b'1\r\n'):
+            self.refused(chunked(body))
+
+    def test_chunk_extensions(self) -> None:
+        """Extensions are read over where they are well-formed, and bounded over the whole body."""
+        for extension in (b';a', b';a=b', b'; a = b ;c', b';a="b;\\"c"', b';a=""', b';a;b;c'):
+            self.assertEqual(self.taken(chunked(b'1' + extension + b'\r\na\r\n0' + extension + b'\r\n\r\n')).body, b'a')
+        for extension in (b';', b';;a', b';a=', b';a="b', b';a b', b';a=b\x01', b';a=b\rc', b';a="\x7f"', b';=b',
+                          b';a;'):
+            self.refused(chunked(b'1' + extension + b'\r\na\r\n0\r\n\r\n'))
+        limits = Limits(chunk_extensions=6)
+        self.taken(chunked(b'1;ab\r\na\r\n1;ab\r\na\r\n0\r\n\r\n'), limits)
+        self.refused(chunked(b'1;ab\r\na\r\n1;abc\r\na\r\n0\r\n\r\n'), limits=limits)
+        self.refused(chunked(b'1;' + b'a' * 5000), limits=Limits())
+
+    def test_trailers(self) -> None:
+        """Trailers come with the end, apart from the head; those that would frame, route or authorize are refused."""
+        message = self.taken(chunked(b'0\r\nX-Sum: 1\r\nVary:\t* \r\n\r\n'))
+        self.assertEqual(message.end, End(((b'X-Sum', b'1'), (b'Vary', b'*'))))
+        self.assertNotIn(b'x-sum', message.head.headers)
+        for line in (b'Content-Length: 1', b'transfer-encoding: chunked', b'Host: b', b'Authorization: x',
+                     b'Content_Length: 1', b'Content-Encoding: gzip', b'Cookie: a', b'A : b', b' a: b', b'A: b\r\n c',
+                     b'A', b': b', b'A: \x01', b'A\xff: b', b'A: b\nC: d', b'Expect: 100-continue', b'Trailer: a',
+                     b'X-Forwarded-For: 1'):
+            self.refused(chunked(b'0\r\n' + line + b'\r\n\r\n'))
+
+    def test_end_of_input(self) -> None:
+        """A connection that ends between messages ended well; inside one, the message is refused."""
+        whole = chunked(b'1\r\na\r\n0\r\nA: b\r\n\r\n')
+        for at in range(1, len(whole)):
+            self.assertEqual(outcome([whole[:at]]).status, 400, whole[:at])
+        self.taken(whole)
+        self.assertEqual(outcome([b'']).verdict, ((), 0, False))
+        self.assertEqual(outcome([b'\r\n']).status, 0)
+
+    def test_junk_after_a_message(self) -> None:
+        """What follows a message is the next request, and is refused where it is none."""
+        got = self.sent(request(b'Content-Length: 1', body=b'ajunk\r\n\r\n') + request())
+        self.assertEqual((got.status, len(got.messages), got.messages[0].body), (400, 1, b'a'))
+
+
+class ConnectionTests(Case):
+    def kept(self, *fields: bytes, version: bytes = b'1.1') -> bool:
+        return self.taken(request(*fields, line=b'GET / HTTP/' + version)).head.keep_alive
+
+    def test_keep_alive(self) -> None:
+        """1.1 goes on unless it says close, 1.0 only where it says keep-alive; close wins."""
+        self.assertTrue(self.kept())
+        self.assertTrue(self.kept(b'Connection: keep-alive'))
+        self.assertFalse(self.kept(b'Connection: Close'))
+        self.assertFalse(self.kept(b'Connection: x', b'Connection: keep-alive ,close'))
+        self.assertTrue(self.kept(b'Connection: closed'))
+        self.assertFalse(self.kept(version=b'1.0'))
+        self.assertTrue(self.kept(b'Connection: Keep-Alive', version=b'1.0'))
+        self.assertFalse(self.kept(b'Connection: keep-alive, close', version=b'1.0'))
+
+    def test_nothing_follows_the_last_message(self) -> None:
+        """After a message that closes, whatever comes is dropped and costs no memory."""
+        parser = RequestParser(Limits())
+        parser.feed(request(b'Connection: close') + b'x' * 100)
+        self.assertIsInstance(parser.next(), RequestHead)
+        self.assertIs(parser.next(), END)
+        parser.feed(b'y' * 100)
+        self.assertIsNone(parser.next())
+        parser.eof()
+        self.assertEqual((parser.over, parser.pending), (True, 0))
+
+    def test_expect(self) -> None:
+        """Expect is passed on in lower case; HTTP/1.0 has no such thing (RFC 9110 §10.1.1)."""
+        self.assertEqual(self.taken(request(b'Expect: 100-Continue')).head.expects, b'100-continue')
+        self.assertEqual(self.taken(request(b'Expect: tea')).head.expects, b'tea')
+        self.assertEqual(self.taken(request(b'Expect: 100-continue', line=b'GET / HTTP/1.0')).head.expects, b'')
+
+    def test_pipelined_requests_come_one_by_one(self) -> None:
+        """What is fed and not asked for waits; `pending` says how much, `idle` when there is nothing at all."""
+        one = request(b'Content-Length: 3', body=b'abc')
+        parser = RequestParser(Limits())
+        self.assertTrue(parser.idle)
+        parser.feed(one + one[:-1])
+        self.assertIsInstance(parser.next(), RequestHead)
+        self.assertEqual(parser.next(), b'abc')
+        self.assertIs(parser.next(), END)
+        self.assertEqual(parser.pending, len(one) - 1)
+        self.assertFalse(parser.idle)
+        self.assertIsInstance(parser.next(), RequestHead)
+        self.assertEqual(parser.next(), b'ab')
+        self.assertIsNone(parser.next())
+        parser.feed(b'c')
+        self.assertEqual((parser.next(), parser.next(), parser.idle), (b'c', END, True))
+
+    def test_a_refusal_stays(self) -> None:
+        """Once refused, always refused: with the same words and the request line, and nothing more is kept."""
+        parser = RequestParser(Limits(fields=1))
+        parser.feed(request(b'A: b', line=b'GET /secret HTTP/1.1'))
+        for _ in range(2):
+            refused = self.assertRaises(Refused, parser.next)
+            self.assertEqual((refused.status, refused.request_line), (431, b'GET /secret HTTP/1.1'))
+            self.assertIn('431', str(refused))
+        parser.feed(b'x' * 1000)
+        self.assertEqual((parser.pending, parser.over), (0, True))
+        self.assertIs(self.assertRaises(Refused, parser.eof), refused)
+
+
+class LimitTests(Case):
+    def test_head(self) -> None:
+        """A head of the limit's length is taken, one byte more is 431, without waiting for its end."""
+        head = request(b'A: ' + b'b' * 100)
+        self.taken(head, Limits(head=len(head)))
+        self.refused(head, 431, Limits(head=len(head) - 1))
+        self.assertEqual(outcome([head[:-4] + b'c' * 100], Limits(head=len(head)), eof=False).status, 431)
+
+    def test_fields(self) -> None:
+        """100 fields are taken, 101 are 431."""
+        self.taken(request(*(b'F%d: x' % number for number in range(99))))
+        self.refused(request(*(b'F%d: x' % number for number in range(100))), 431)
+
+    def test_field(self) -> None:
+        """A field line of 8,190 bytes with its end is taken, a longer one is 431."""
+        self.taken(request(b'A: ' + b'x' * (8_190 - 5)))
+        self.refused(request(b'A: ' + b'x' * (8_190 - 4)), 431)
+
+    def test_target(self) -> None:
+        """A target of 8,192 bytes is taken, a longer one is 414, without waiting for its end."""
+        self.taken(request(line=b'GET /' + b'x' * 8_191 + b' HTTP/1.1'))
+        self.refused(request(line=b'GET /' + b'x' * 8_192 + b' HTTP/1.1'), 414)
+        self.assertEqual(outcome([b'GET /' + b'x' * 9_000], eof=False).status, 414)
+
+    def test_body(self) -> None:
+        """A body over the limit is 413: by its Content-Length before a byte of it came, by chunks when it goes over."""
+        limits = Limits(body=4)
+        self.taken(request(b'Content-Length: 4', body=b'abcd'), limits)
+        self.refused(request(b'Content-Length: 5'), 413, limits)
+        self.refused(request(b'Content-Length: ' + b'9' * 18), 413)
+        self.assertEqual(self.taken(chunked(b'3\r\nabc\r\n1\r\nd\r\n0\r\n\r\n'), limits).body, b'abcd')
+        self.refused(chunked(b'3\r\nabc\r\n2\r\n'), 413, limits)
+        self.refused(chunked(b'f' * 16 + b'\r\n'), 413)
+
+    def test_trailers(self) -> None:
+        """Trailers within the limit are taken; longer or more of them are 431."""
+        limits = Limits(trailers=8, fields=2)
+        self.taken(chunked(b'0\r\nA: bcd\r\n\r\n'), limits)
+        self.refused(chunked(b'0\r\nA: bcdef\r\n\r\n'), 431, limits)
+        self.refused(chunked(b'0\r\nA: bcd\r\nA: b\r\n\r\n'), 431, limits)
+        self.refused(chunked(b'0\r\nA: b\r\nA: b\r\nA: b\r\n\r\n'), 431, Limits(fields=2))
+        self.refused(chunked(b'0\r\n' + b'x' * 9000), 431)
+
+    def test_memory_is_bounded_at_every_stage(self) -> None:
+        """However a sender stalls a message, no more of it is held than its limit."""
+        for start in (b'', b'GET / HTTP/1.1\r\nA: ', b'GET / HTTP/1.1\r\n', chunked(b''), chunked(b'0;'),
+                      chunked(b'0\r\n')):
+            parser = RequestParser(Limits())
+            parser.feed(start)
+            most = 0
+            try:
+                for _ in range(200):
+                    while parser.next() is not None:
+                        pass
+                    parser.feed(b'x' * 1000)
+                    most = max(most, parser.pending)
+            except Refused as refused:
+                self.assertIn(refused.status, (400, 414, 431))
+                self.assertEqual(parser.pending, 0)
+            else:
+                self.fail(f'{start!r} goes on for ever')
+            self.assertLess(most, 34_000)
