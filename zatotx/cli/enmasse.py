@@ -27,8 +27,8 @@ TIMEOUT = 300.0  # seconds for ten thousands of objects
 @path_argument()
 @click.option('--import', 'do_import', is_flag=True, help='Bring the cluster to what --input says.')
 @click.option('--export', 'do_export', is_flag=True, help='Write what the cluster has, as YAML.')
-@click.option('--input', 'source', type=click.Path(), help='The YAML file; - reads a pipe.')
-@click.option('--output', 'target', type=click.Path(), help='Where to write to; default: print it.')
+@click.option('--input', type=click.Path(), help='The YAML file; - reads a pipe.')
+@click.option('--output', type=click.Path(), help='Where to write to; default: print it.')
 @click.option('--replace', is_flag=True, help='Delete what the file does not have, in the sections it has.')
 @click.option('--dry-run', is_flag=True, help='Print what would change; write nothing.')
 @click.option('--include-secrets', is_flag=True, help='Export secrets in clear where they can be read.')
@@ -45,12 +45,12 @@ def enmasse(path: str, do_import: bool, do_export: bool, **options: Any) -> None
         raise click.UsageError(f'{", ".join(misplaced)} does not go with {"--import" if do_import else "--export"}')
     cluster = Cluster(find(path))
     if do_import:
-        import_file(cluster, options['source'], replace=options['replace'], dry_run=options['dry_run'])
+        import_file(cluster, options['input'], replace=options['replace'], dry_run=options['dry_run'])
     else:
-        export(cluster, options['target'], include_secrets=options['include_secrets'])
+        export(cluster, options['output'], include_secrets=options['include_secrets'])
 
 
-UNFIT = {True: ('include_secrets', 'target'), False: ('dry_run', 'replace', 'source')}  # options, by do_import
+UNFIT = {True: ('include_secrets', 'output'), False: ('dry_run', 'replace', 'input')}  # options, by do_import
 
 
 def import_file(cluster: Cluster, source: str | None, *, replace: bool, dry_run: bool) -> None:

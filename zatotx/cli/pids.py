@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,7 +76,7 @@ def runs(pid: int, part: Part) -> bool:
 
 def directory_option(words: Sequence[str]) -> str:
     """What a command line gives as --dir."""
-    for word, following in zip(words, [*words[1:], ''], strict=True):
+    for word, following in zip_longest(words, words[1:], fillvalue=''):
         if word in ('--dir', '-d'):
             return following
         if word.startswith('--dir='):

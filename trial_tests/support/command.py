@@ -1,0 +1,59 @@
+"""The `zatotx` command, run in the test's own process."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+
+import msgspec
+
+from zatotx.cli.main import run
+
+
+class Said(msgspec.Struct, frozen=True):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def zatotx(*args: object, env: Mapping[str, str] | None = None, stdin: bytes | None = None) -> Said:
+    """`zatotx ARGS` with these additions to the environment; `stdin` is what a pipe brings, None = nothing."""
+    out, err = _text(), _text()
+    with redirect_stdout(out), redirect_stderr(err), _environment(env or {}), _stdin(stdin or b''):
+        code = run([str(arg) for arg in args])
+    return Said(code, _content(out), _content(err))
+
+
+def _text() -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(), encoding='utf-8', write_through=True)
+
+
+def _content(stream: io.TextIOWrapper) -> str:
+    buffer = stream.buffer
+    assert isinstance(buffer, io.BytesIO)
+    return buffer.getvalue().decode('utf-8')
+
+
+@contextmanager
+def _environment(changes: Mapping[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def _stdin(content: bytes) -> Iterator[None]:
+    before, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO(content), encoding='utf-8')
+    try:
+        yield
+    finally:
+        sys.stdin = before

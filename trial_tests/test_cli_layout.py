@@ -1,0 +1,209 @@
+"""What the command line reads off the disk: parts, settings, addresses, credentials, files."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.cli.addresses import Address, address, addresses, fields_of, parse
+from zatotx.cli.blueprint import Blueprint, write_credentials, write_redis, write_server
+from zatotx.cli.failure import Failure
+from zatotx.cli.files import is_private, make_dir, toml_string, write
+from zatotx.cli.layout import (
+    REDIS,
+    SERVER,
+    Credentials,
+    cluster_name,
+    credentials,
+    find,
+    parts_of,
+    read_info,
+    setting,
+    settings,
+)
+from zatotx.cli.update import change_in_file
+from zatotx.odb.secrets import Secrets, new_key
+
+USERS = {'api': Credentials('admin.invoke', 'p"a\\s'), 'pubapi': Credentials('pubapi', 'pub')}
+
+
+def environment(directory: Path, servers: int = 2, redis_url: str = '') -> Blueprint:
+    """An environment without a database."""
+    directory.mkdir()
+    ports = tuple(range(17010, 17010 + servers))
+    plan = Blueprint('c "1"', ports, '', redis_url, new_key(), USERS)
+    write_redis(directory)
+    for number in range(1, servers + 1):
+        write_server(directory, plan, number)
+    write_credentials(directory, plan)
+    return plan
+
+
+class LayoutTests(SynchronousTestCase):
+    """An environment is known by its files."""
+
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp()).absolute()
+        self.plan = environment(self.path, servers=11)
+
+    def test_parts_in_their_order(self) -> None:
+        """Redis first, since servers use it; servers by number, 10 after 9."""
+        names = [part.name for part in parts_of(self.path)]
+        self.assertEqual(names, ['redis', *(f'server{number}' for number in range(1, 12))])
+
+    def test_the_whole_and_a_part(self) -> None:
+        """PATH is the environment or one of its parts, with or without a slash at its end."""
+        whole, one = find(str(self.path)), find(f'{self.path}/server2/')
+        self.assertTrue(whole.whole)
+        self.assertEqual(len(whole.parts), 12)
+        self.assertEqual([part.name for part in one.parts], ['server2'])
+        self.assertEqual((one.environment, one.whole), (self.path, False))
+        self.assertEqual({part.kind for part in whole.parts}, {SERVER, REDIS})
+
+    def test_relative_paths_become_absolute(self) -> None:
+        """The command line of a process carries the whole path, whatever the user typed."""
+        self.assertEqual(find(os.path.relpath(self.path)).environment, self.path)
+
+    def test_info_says_what_made_it(self) -> None:
+        """Zato's fields."""
+        self.assertEqual(
+            sorted(read_info(self.path / 'server1')), ['component', 'created_ts', 'created_user_host', 'version']
+        )
+
+    def test_damaged_info(self) -> None:
+        """Text that is no JSON object, and a component nobody knows, are named with their file."""
+        info = self.path / 'server1' / '.zato-info'
+        for text in ('{', '[]', '{}', '{"component": "TOASTER"}'):
+            info.write_text(text)
+            error = self.assertRaises(Failure, find, str(self.path))
+            self.assertIn(str(info), error.format_message())
+
+    def test_settings_are_what_was_asked_for(self) -> None:
+        """Any text survives as TOML."""
+        values = settings(parts_of(self.path)[1])
+        self.assertEqual(values['main'], {'name': 'server1', 'cluster': 'c "1"'})
+        self.assertEqual(values['odb']['url'], 'sqlite:///../odb/zatotx.db')
+        self.assertEqual(values['kvdb']['url'], 'unix://../redis/redis.sock')
+        self.assertEqual(cluster_name(find(str(self.path))), 'c "1"')
+
+    def test_settings_that_are_no_toml(self) -> None:
+        """The sentence names file and line."""
+        part = parts_of(self.path)[1]
+        for content in (b'[main', b'\xff'):
+            (part.path / 'config' / 'server.toml').write_bytes(content)
+            self.assertIn('server.toml', self.assertRaises(Failure, settings, part).format_message())
+
+    def test_a_setting_of_another_type_counts_as_none(self) -> None:
+        """What cannot be used is the server's to complain about; a command goes on with the default."""
+        self.assertEqual(setting({'shutdown': {'grace': 3.5}}, 'shutdown', 'grace', 10.0), 3.5)
+        for values in ({}, {'shutdown': 7}, {'shutdown': {'grace': 'long'}}):
+            self.assertEqual(setting(values, 'shutdown', 'grace', 10.0), 10.0)
+
+    def test_credentials(self) -> None:
+        """By section, with any password; a section that is not whole is named with its file."""
+        self.assertEqual(credentials(self.path, 'api'), USERS['api'])
+        error = self.assertRaises(Failure, credentials, self.path, 'nobody')
+        self.assertIn('[nobody]', error.format_message())
+
+    def test_urls_with_passwords_are_encrypted(self) -> None:
+        """No password of a URL is readable in server.toml; the key of the environment brings it back."""
+        path = Path(self.mktemp()).absolute()
+        url = 'redis://user:s3cret@cache:6379/1'
+        plan = environment(path, servers=1, redis_url=url)
+        text = (path / 'server1' / 'config' / 'server.toml').read_text()
+        self.assertNotIn('s3cret', text)
+        self.assertEqual(Secrets(plan.key).decrypt(tomllib.loads(text)['kvdb']['url']), url)
+
+    def test_all_of_it_is_closed_to_others(self) -> None:
+        """Whatever the umask: every file and directory that quickstart writes is its owner's alone."""
+        before = os.umask(0)
+        try:
+            path = Path(self.mktemp()).absolute()
+            environment(path)
+        finally:
+            os.umask(before)
+        self.assertEqual([str(entry) for entry in path.rglob('*') if not is_private(entry)], [])
+
+
+class PasswordFileTests(SynchronousTestCase):
+    """credentials.toml after a change of password."""
+
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp())
+        environment(self.directory)
+        self.path = self.directory / 'credentials.toml'
+
+    def test_only_the_password_of_the_user_changes(self) -> None:
+        """Comments, other users, ports and what somebody added stay as they are."""
+        self.path.write_text(self.path.read_text() + '\n# mine\n[demo]\nusername = "x"\npassword = "y"\n')
+        before = self.path.read_text().splitlines()
+        self.assertEqual(change_in_file(self.path, 'pubapi', 'new "one"'), f' and in {self.path}')
+        after = self.path.read_text().splitlines()
+        changed = [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]]
+        self.assertEqual(changed, [('password = "pub"', 'password = "new \\"one\\""')])
+        self.assertTrue(is_private(self.path))
+
+    def test_a_user_that_is_not_in_it(self) -> None:
+        """The file is not touched, and nothing is said of it."""
+        before = self.path.read_bytes()
+        self.assertEqual(change_in_file(self.path, 'api.user', 'new'), '')
+        self.assertEqual(self.path.read_bytes(), before)
+
+
+class AddressTests(SynchronousTestCase):
+    """Endpoint descriptions as Twisted reads them."""
+
+    def test_forms(self) -> None:
+        """Named and positional ports, interfaces, wildcards become the loopback, IPv6, TLS with its certificate."""
+        here = Path('/env/server1')
+        cases = {
+            'tcp:port=17010:interface=127.0.0.1': Address('http', '127.0.0.1', 17010),
+            'tcp:17010': Address('http', '127.0.0.1', 17010),
+            'tcp:17010:interface=0.0.0.0': Address('http', '127.0.0.1', 17010),
+            'tcp6:port=80:interface=\\:\\:': Address('http', '::1', 80),
+            'ssl:port=443:privateKey=k.pem:certKey=c.pem': Address('https', '127.0.0.1', 443, here / 'c.pem'),
+            'ssl:port=443:privateKey=both.pem': Address('https', '127.0.0.1', 443, here / 'both.pem'),
+        }
+        for description, expected in cases.items():
+            self.assertEqual(parse(description, here), expected)
+        for description in ('unix:/run/x.sock', 'tcp:port=http', 'tcp', ''):
+            self.assertIsNone(parse(description, here))
+
+    def test_escapes(self) -> None:
+        """A backslash takes the meaning of the character after it, its own too."""
+        self.assertEqual(fields_of('unix:a\\:b\\\\c:mode=1'), ['unix', 'a:b\\c', 'mode=1'])
+
+    def test_urls(self) -> None:
+        """An IPv6 host stands in brackets."""
+        self.assertEqual(Address('http', '::1', 80).url, 'http://[::1]:80')
+
+    def test_of_a_server(self) -> None:
+        """All TCP listeners; the first is the one commands use; none is a sentence with the setting to change."""
+        directory = Path(self.mktemp()).absolute()
+        environment(directory)
+        part = parts_of(directory)[1]
+        file = part.path / 'config' / 'server.toml'
+        file.write_text('[http]\nlisten = ["unix:x", "tcp:1", "tcp:2"]')
+        self.assertEqual([found.port for found in addresses(part)], [1, 2])
+        self.assertEqual(address(part).port, 1)
+        file.write_text('[http]\nlisten = []')
+        self.assertIn('http.listen', self.assertRaises(Failure, address, part).format_message())
+
+
+class FileTests(SynchronousTestCase):
+    """Writing files."""
+
+    def test_whole_or_not_at_all(self) -> None:
+        """A file that cannot be written leaves the old one, and nothing beside it."""
+        path = make_dir(Path(self.mktemp())) / 'a'
+        write(path, 'one')
+        self.assertRaises(UnicodeEncodeError, write, path, '\ud800')
+        self.assertEqual((path.read_text(), list(path.parent.iterdir())), ('one', [path]))
+
+    def test_toml_strings(self) -> None:
+        """Every text comes back, control characters and emoji included."""
+        for text in ('', 'a"b', '\\', '\n\t\x00\x1f\x7f', 'żółć 🎉', '${X}'):
+            self.assertEqual(tomllib.loads(f'a = {toml_string(text)}'), {'a': text})

@@ -1,0 +1,154 @@
+"""The command line as a whole: help, exit codes, one sentence for every mistake."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+from twisted.trial.unittest import SynchronousTestCase
+
+from trial_tests.support.command import zatotx
+from zatotx import __version__
+from zatotx.cli.main import COMMANDS, cli
+
+LEFT_ALONE = """
+import sys
+from zatotx.cli.main import run
+code = run(['--help'])
+print(code, [name for name in sys.modules if name.startswith(('twisted', 'sqlalchemy', 'cryptography', 'yaml'))])
+"""
+NO_REACTOR = """
+import importlib, pkgutil, sys
+import zatotx.cli
+for module in pkgutil.iter_modules(zatotx.cli.__path__):
+    importlib.import_module(f'zatotx.cli.{module.name}')
+print('twisted.internet.reactor' in sys.modules)
+"""
+
+
+def python(program: str) -> str:
+    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout
+
+
+def every_command() -> list[tuple[list[str], click.Command]]:
+    """All commands, sub-commands too, by the words that name them."""
+    found: list[tuple[list[str], click.Command]] = []
+    waiting: list[tuple[list[str], click.Command]] = [([], cli)]
+    while waiting:
+        words, command = waiting.pop()
+        found.append((words, command))
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            for name in command.list_commands(context):
+                child = command.get_command(context, name)
+                assert child is not None
+                waiting.append(([*words, name], child))
+    return found
+
+
+class HelpTests(SynchronousTestCase):
+    """What a person finds out without a manual."""
+
+    def test_every_command_has_help_with_examples(self) -> None:
+        """`--help` works everywhere, and every command that does something shows how it is called."""
+        for words, command in every_command():
+            said = zatotx(*words, '--help')
+            self.assertEqual(said.code, 0, words)
+            self.assertIn('Usage: zatotx', said.out)
+            if not isinstance(command, click.Group):
+                self.assertIn('Examples:', said.out, words)
+                self.assertIn(' '.join(['zatotx', *words]), said.out)
+
+    def test_help_loads_nothing_it_does_not_need(self) -> None:
+        """`zatotx --help` is quick because no command is imported for it."""
+        self.assertEqual(python(LEFT_ALONE).splitlines()[-1], '0 []')
+
+    def test_no_command_imports_the_reactor(self) -> None:
+        """A command never has a reactor, so that none can be blocked by it."""
+        self.assertEqual(python(NO_REACTOR).strip(), 'False')
+
+    def test_version(self) -> None:
+        """`--version` prints the version and nothing else."""
+        self.assertEqual(zatotx('--version').out, f'{__version__}\n')
+
+    def test_a_group_without_a_command_shows_its_commands(self) -> None:
+        """It is wrong usage: help on stderr, exit code 2."""
+        for words in ([], ['service'], ['odb']):
+            said = zatotx(*words)
+            self.assertEqual(said.code, 2)
+            self.assertIn('Commands:', said.err + said.out)
+
+
+class UsageTests(SynchronousTestCase):
+    """Wrong usage is exit code 2 and one sentence that says where the help is."""
+
+    def wrong(self, *args: object) -> str:
+        said = zatotx(*args)
+        self.assertEqual((said.code, said.out), (2, ''), said)
+        self.assertEqual(len(said.err.splitlines()), 1, said.err)
+        return said.err
+
+    def test_unknown_command(self) -> None:
+        """Named, with the help that lists those there are."""
+        self.assertEqual(self.wrong('launch'), "Error: No such command 'launch': see 'zatotx --help'.\n")
+
+    def test_missing_path(self) -> None:
+        """Every command of the table that takes PATH says so."""
+        for name in ('start', 'stop', 'restart', 'status', 'info', 'enmasse', 'check-config', 'component-version'):
+            self.assertIn(f"Missing argument 'PATH': see 'zatotx {name} --help'", self.wrong(name))
+
+    def test_unknown_option(self) -> None:
+        """Named."""
+        self.assertIn('--fast', self.wrong('start', '/x', '--fast'))
+
+    def test_values_out_of_range(self) -> None:
+        """The range is said."""
+        self.assertIn('1<=x<=11', self.wrong('quickstart', 'create', '/x', '--servers', '0'))
+
+    def test_enmasse_wants_one_direction(self) -> None:
+        """Neither, both, and options of the other direction are refused before anything is looked at."""
+        self.assertIn('--import and --export', self.wrong('enmasse', '/x'))
+        self.assertIn('--import and --export', self.wrong('enmasse', '/x', '--import', '--export'))
+        self.assertIn('--dry-run', self.wrong('enmasse', '/x', '--export', '--dry-run'))
+        self.assertIn('--output', self.wrong('enmasse', '/x', '--import', '--output', 'y'))
+
+    def test_payload_and_headers(self) -> None:
+        """What is no JSON and no NAME=VALUE is refused here, where it can be named best."""
+        self.assertIn('--payload', self.wrong('service', 'invoke', '/x', 'demo.echo', '--payload', '{'))
+        self.assertIn('NAME=VALUE', self.wrong('service', 'invoke', '/x', 'demo.echo', '--headers', 'x'))
+        self.assertIn('NAME=VALUE', self.wrong('service', 'invoke', '/x', 'demo.echo', '--headers', 'a=b\r\nc: d'))
+
+    def test_wait_wants_an_http_address(self) -> None:
+        """Another scheme, no host, a port that is none."""
+        for address in ('ftp://x', 'http://', 'http://x:70000', 'http://x:y'):
+            self.assertIn('--address', self.wrong('wait', '--address', address))
+
+
+class FailureTests(SynchronousTestCase):
+    """What cannot be done is exit code 1 and one sentence."""
+
+    def fails(self, *args: object) -> str:
+        said = zatotx(*args)
+        self.assertEqual((said.code, len(said.err.splitlines())), (1, 1), said)
+        return said.err
+
+    def test_path_that_is_nowhere(self) -> None:
+        """The sentence says how to make one."""
+        for words in (['start'], ['stop'], ['status'], ['info'], ['check-config'], ['component-version']):
+            self.assertIn('quickstart create /no/where', self.fails(*words, '/no/where'))
+
+    def test_path_that_is_something_else(self) -> None:
+        """A directory without what makes an environment, with the names of what is missing."""
+        error = self.fails('start', Path(self.mktemp()).parent)
+        self.assertIn('credentials.toml', error)
+        self.assertIn('.zato-info', error)
+
+    def test_every_command_of_the_table_is_there(self) -> None:
+        """The table's places hold the commands it promises."""
+        context = click.Context(cli)
+        for name in COMMANDS:
+            command = cli.get_command(context, name) if isinstance(cli, click.Group) else None
+            self.assertIsInstance(command, click.Command, name)

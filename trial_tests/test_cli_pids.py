@@ -1,0 +1,146 @@
+"""Whose process a pid file names: a part's own, or somebody else's that must never be signalled."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from trial_tests.support.waiting import until
+from zatotx.cli.layout import SERVER, Part
+from zatotx.cli.pids import Process, directory_option, running, runs, started_at
+from zatotx.cli.ports import holder, holds, is_free, listening
+from zatotx.cli.stopping import stop_parts
+
+SLEEP = 'import sys; sys.stdin.read()'
+STUBBORN = 'import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); sys.stdin.read()'
+SETTINGS = '[shutdown]\ngrace = %s\n[http]\nlisten = ["tcp:1:interface=127.0.0.1"]\n'
+
+
+class PidTests(SynchronousTestCase):
+    """running() finds the live process of a part and no other."""
+
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp()).absolute()
+        (self.path / 'config').mkdir(parents=True)
+        (self.path / 'logs').mkdir()
+        (self.path / 'config' / 'server.toml').write_text(SETTINGS % 0.1)
+        self.part = Part(SERVER, self.path)
+
+    def process(self, *words: str, program: str = SLEEP) -> subprocess.Popen[bytes]:
+        """A process with these words in its command line; it ends when the test does."""
+        command = [sys.executable, '-c', program, *words]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.addCleanup(end, process)
+        return process
+
+    def named(self, pid: object) -> None:
+        self.part.pid_file.write_text(f'{pid}\n')
+
+    def test_the_process_of_the_part(self) -> None:
+        """It carries the plugin's name and the part's directory, given in either form or relative to its own."""
+        forms = [('--dir', str(self.path)), (f'--dir={self.path}',), ('-d', os.path.relpath(self.path))]
+        for words in forms:
+            process = self.process('zato-server', *words)
+            self.named(process.pid)
+            until(lambda: running(self.part) is not None, f'{words}')
+            found = running(self.part)
+            assert found is not None
+            self.assertEqual(found.pid, process.pid)
+            end(process)
+            self.assertIsNone(running(self.part))
+
+    def test_no_pid_file_and_nonsense_in_it(self) -> None:
+        """Both mean that nothing runs."""
+        self.assertIsNone(running(self.part))
+        for text in ('', 'x', '-1', '0', '99999999999999999999'):
+            self.named(text)
+            self.assertIsNone(running(self.part), text)
+
+    def test_processes_of_others(self) -> None:
+        """Another program, another part, another environment: the pid file is stale, whatever lives by that pid."""
+        others = [(), ('zato-server', '--dir', f'{self.path}2'), ('zato-redis', '--dir', str(self.path)),
+                  ('zato-server',), ('zato-server', '--dir'), (str(self.path),)]
+        for words in others:
+            self.named(self.process(*words).pid)
+            self.assertIsNone(running(self.part), words)
+        self.named(1)
+        self.assertIsNone(running(self.part))
+
+    def test_a_stranger_is_never_signalled(self) -> None:
+        """`stop` with a pid file that names another program's process leaves that process alone."""
+        stranger = self.process('zato-server', '--dir', '/somewhere/else')
+        self.named(stranger.pid)
+        self.assertEqual(stop_parts([self.part]), [])
+        self.assertIsNone(stranger.poll())
+
+    def test_a_pid_that_was_given_to_another_process(self) -> None:
+        """A process is known by pid and start together, so that its successor by that pid is not signalled."""
+        successor = self.process()
+        was = Process(successor.pid, '1')
+        self.assertFalse(was.alive())
+        was.send(signal.SIGKILL)
+        self.assertTrue(was.ended_within(0))
+        self.assertIsNone(successor.poll())
+
+    def test_a_process_that_only_awaits_its_parent_has_ended(self) -> None:
+        """Nothing waits for what no longer runs."""
+        process = self.process()
+        process.kill()
+        until(lambda: not started_at(process.pid), 'the end')
+        self.assertFalse(runs(process.pid, self.part))
+
+    def test_stop_says_when_it_had_to_kill(self) -> None:
+        """SIGTERM first; what does not end within its grace period and a margin is killed, and that is told."""
+        stubborn = self.process('zato-server', '--dir', str(self.path), program=STUBBORN)
+        assert stubborn.stdout is not None
+        stubborn.stdout.readline()
+        self.named(stubborn.pid)
+        self.patch(sys.modules['zatotx.cli.stopping'], 'MARGIN', 0.3)
+        faults = stop_parts([self.part])
+        self.assertEqual(len(faults), 1)
+        self.assertIn('did not end within 0.4 s of SIGTERM and was killed', faults[0])
+        self.assertEqual(stubborn.wait(10), -signal.SIGKILL)
+        self.assertFalse(self.part.pid_file.exists())
+
+    def test_the_option_in_a_command_line(self) -> None:
+        """Absent, last, or followed by its value."""
+        self.assertEqual(directory_option(['twistd', '--dir', '/a', '-x']), '/a')
+        for words in ([], ['--dir'], ['--directory', '/a']):
+            self.assertEqual(directory_option(words), '')
+
+
+class PortTests(SynchronousTestCase):
+    """Who listens where."""
+
+    def test_a_listener(self) -> None:
+        """Its port is not free, and it is known whose it is."""
+        for host, family in (('127.0.0.1', socket.AF_INET), ('::1', socket.AF_INET6)):
+            with socket.socket(family) as listener:
+                listener.bind((host, 0))
+                port = listener.getsockname()[1]
+                self.assertEqual(listening(port), [])
+                listener.listen()
+                self.assertFalse(is_free(host, port))
+                self.assertTrue(holds(os.getpid(), port))
+                self.assertEqual(holder(port), os.getpid())
+            self.assertTrue(is_free(host, port))
+            self.assertFalse(holds(os.getpid(), port))
+            self.assertIsNone(holder(port))
+
+    def test_processes_that_are_gone_hold_nothing(self) -> None:
+        """Asking is no error."""
+        self.assertFalse(holds(2**22 - 1, 17010))
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait(10)
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            stream.close()

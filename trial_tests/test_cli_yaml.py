@@ -1,0 +1,65 @@
+"""Enmasse files: strict, bounded, every mistake by its line."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.cli.failure import Failure
+from zatotx.cli.yaml_file import parse
+
+BOMB = b'a: &a [x, x, x, x, x, x, x, x, x, x]\n' + b''.join(
+    b'%c: &%c [%s]\n' % (letter, letter, b', '.join([b'*%c' % (letter - 1)] * 10)) for letter in range(98, 106)
+)
+
+
+class YamlTests(SynchronousTestCase):
+    """parse() gives the document or one sentence."""
+
+    def refused(self, content: bytes) -> str:
+        text: str = self.assertRaises(Failure, parse, 'x.yaml', content).format_message()
+        self.assertTrue(text.startswith('x.yaml'), text)
+        self.assertEqual(len(text.splitlines()), 1, text)
+        return text
+
+    def test_values(self) -> None:
+        """Text, numbers, lists, anchors and merges as YAML says; an empty file is an empty document."""
+        document = b'a: [1, x, null]\nb: &b {c: 1}\nd: *b\ne: {<<: *b, f: 2}\n'
+        expected = {'a': [1, 'x', None], 'b': {'c': 1}, 'd': {'c': 1}, 'e': {'c': 1, 'f': 2}}
+        self.assertEqual(parse('x.yaml', document), expected)
+        self.assertEqual(parse('x.yaml', b'# nothing\n'), {})
+
+    def test_duplicate_keys(self) -> None:
+        """A key that is there twice is a mistake with its line: which one was meant cannot be known."""
+        self.assertEqual(self.refused(b'a: 1\nb: 2\na: 3\n'), 'x.yaml, line 3: a is there twice.')
+        self.assertIn('line 2', self.refused(b'a:\n  - {n: 1, n: 1}\n'))
+
+    def test_keys_are_text(self) -> None:
+        """Numbers, dates, truth values and lists are no keys of anything here."""
+        for key in (b'1', b'true', b'2026-01-01', b'[a]', b'null'):
+            self.assertIn('a key must be text', self.refused(b'? ' + key + b'\n: x\n'))
+
+    def test_bombs(self) -> None:
+        """Aliases that would amount to more than memory holds, and ones inside themselves, are refused at once."""
+        self.assertIn('aliases', self.refused(BOMB))
+        self.assertIn('inside', self.refused(b'a: &a [*a]\n'))
+
+    def test_depth(self) -> None:
+        """Nesting that would overrun the C stack is a sentence, not the end of the process."""
+        for content in (b'[' * 100_000, b'{a: ' * 100_000, b'- ' * 100_000 + b'x'):
+            self.assertIn('nested more than', self.refused(content))
+
+    def test_malformed(self) -> None:
+        """The line is named; bytes that are no text too."""
+        self.assertIn('line 2', self.refused(b'a: [1\nb: 2\n'))
+        self.assertIn('line 2', self.refused(b'a: 1\n--- \nb: 2\n'))
+        for content in (b'a: \xff\xfe', b'a: "\x00"', b'\xff\xfea\x00'):
+            self.refused(content)
+
+    def test_tags_make_no_objects(self) -> None:
+        """Python's own tags are refused."""
+        self.assertIn('python/object', self.refused(b'a: !!python/object:os.system {}'))
+
+    def test_not_a_mapping(self) -> None:
+        """What is expected is said."""
+        for content in (b'- 1\n', b'text\n', b'7\n'):
+            self.assertIn('mapping of sections', self.refused(content))
