@@ -103,8 +103,8 @@ def convert(value: Any, declared: Any, *, text: bool = False) -> Any:
 def mistakes_of(value: Any, declared: Any, text: bool = False) -> Iterator[tuple[str, str]]:
     """Every mistake of `value` against a type, as (path below it, what is wrong)."""
     plain = bare_type(declared)
-    fields = model_fields(plain)
-    if fields is not None and isinstance(value, Mapping) and not _is_tagged(plain):
+    fields = model_fields(_meant(plain, value)) if isinstance(value, Mapping) else None
+    if fields is not None:
         below: Iterator[tuple[str, str]] = _of_fields(value, fields, text)
     elif is_list_type(plain) and isinstance(value, (list, tuple)):
         below = _of_items(value, plain, text)
@@ -154,8 +154,16 @@ def _of_whole(value: Any, declared: Any, text: bool) -> Iterator[tuple[str, str]
         yield _worded(str(error))
 
 
-def _is_tagged(model: Any) -> bool:
-    return getattr(getattr(model, '__struct_config__', None), 'tag', None) is not None
+def _meant(declared: Any, value: Mapping[str, Any]) -> Any:
+    """The model an object is meant to be: of a union, the one whose tag it carries."""
+    for one in typing.get_args(declared) if typing.get_origin(declared) in _UNIONS else (declared,):
+        config = getattr(one, '__struct_config__', None)
+        if config is None or config.tag is None:
+            if one is declared:
+                return one
+        elif value.get(config.tag_field) == config.tag:
+            return one
+    return None
 
 
 def _worded(message: str) -> tuple[str, str]:

@@ -1,0 +1,382 @@
+"""Declared input and output: classic SimpleIO and the short form."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import namedtuple
+from typing import Any, ClassVar
+
+import msgspec
+from twisted.trial.unittest import SynchronousTestCase
+
+from trial_tests.support.invoking import Calls, call, outcome_of
+from zatotx import Bunch, Date, DictList, Float, Int, List, Service, Text
+from zatotx.model.faults import BadInput
+from zatotx.model.message import Outcome
+from zatotx.service.declared import describe_io
+from zatotx.service.io import BadOutput
+
+Row = namedtuple('Row', 'a b')
+
+
+class Classic(Service):
+    class SimpleIO:
+        input_required = ('name', 'cust_id')
+        input_optional = ('nick', Int('age'))
+        output_required = ('name', 'cust_id')
+        output_optional = ('note',)
+
+    async def handle(self) -> None:
+        self.response.payload.name = self.request.input.name
+        self.response.payload.cust_id = self.request.input.cust_id
+        self.response.payload.not_declared = 1
+
+
+class Short(Service):
+    input = 'name', '-nick', Int('qty'), Float('-price')
+    output = 'input', '-note'
+
+    async def handle(self) -> None:
+        self.response.payload = {'input': self.request.input}
+
+
+class Order(Service):
+    input = 'name', DictList('items', Int('qty'), 'sku')
+
+    async def handle(self) -> None:
+        self.response.payload = self.request.input
+
+
+def answering(value: Any, **sio: Any) -> Outcome:
+    """The outcome of a service that sets that payload under those declarations."""
+
+    class Answers(Service):
+        SimpleIO: ClassVar[Any] = type('SimpleIO', (), sio)
+
+        async def handle(self) -> None:
+            if callable(value):
+                value(self.response)
+            else:
+                self.response.payload = value
+
+    return call(Answers)
+
+
+class InputTests(SynchronousTestCase):
+    def mistakes(self, service: type, payload: Any = '', **request: Any) -> tuple[tuple[str, str], ...]:
+        bad: BadInput = self.assertRaises(BadInput, call, service, payload, **request)
+        return bad.mistakes
+
+    def test_classic(self) -> None:
+        """Required and optional elements by name; names convert; the answer stands in its element."""
+        outcome = call(Classic, {'name': 'Ann', 'cust_id': '7', 'unknown': 1})
+        self.assertEqual((outcome.element, outcome.value), ('response', {'name': 'Ann', 'cust_id': 7, 'note': ''}))
+
+    def test_short_form(self) -> None:
+        """What is optional and absent is ''; what is unknown is ignored; the answer is bare."""
+        outcome = call(Short, {'name': 'Ann', 'qty': '2', 'unknown': 1})
+        self.assertEqual(outcome.element, '')
+        self.assertEqual(outcome.value, {'input': {'name': 'Ann', 'nick': '', 'qty': 2, 'price': ''}, 'note': ''})
+
+    def test_a_single_name_is_enough(self) -> None:
+        """`input = 'name'`."""
+
+        class One(Service):
+            input = 'name'
+            output = 'name'
+
+            async def handle(self) -> None:
+                self.response.payload.name = self.request.input.name
+
+        self.assertEqual(call(One, {'name': 'x'}).value, {'name': 'x'})
+
+    def test_all_mistakes_at_once(self) -> None:
+        """Everything missing and wrong, by path."""
+        items = [{'qty': 1, 'sku': 'a'}, {'sku': 'b'}, {'qty': 1, 'sku': 'c'}, {'qty': 'x'}]
+        self.assertEqual(
+            self.mistakes(Order, {'items': items}),
+            (
+                ('$.name', 'missing'), ('$.items[1].qty', 'missing'), ('$.items[3].qty', 'expected int, got str'),
+                ('$.items[3].sku', 'missing'),
+            ),
+        )  # fmt: skip
+
+    def test_the_caller_reads_them(self) -> None:
+        """They are a 400 with the cid of the request."""
+        bad = self.assertRaises(BadInput, call, Short, {'qty': []})
+        self.assertEqual((bad.status, bad.cid), (400, '0123456789abcdef01234567'))
+        self.assertEqual(bad.details, '$.name: missing; $.qty: expected int, got array')
+
+    def test_query_and_path_by_name(self) -> None:
+        """Text beside the body is converted, and named bare."""
+        outcome = call(Short, method='GET', query=b'qty=5&price=1.5', params={'name': 'a b'})
+        self.assertEqual(outcome.value['input'], {'name': 'a b', 'nick': '', 'qty': 5, 'price': 1.5})
+        self.assertEqual(
+            self.mistakes(Short, method='GET', query=b'qty=x&price=y'),
+            (('name', 'missing'), ('qty', 'expected int, got str'), ('price', 'expected float, got str')),
+        )
+
+    def test_form_by_name(self) -> None:
+        """A form is text like a query, whatever the channel's format."""
+        calls = Calls(Short)
+        headers = {b'content-type': b'application/x-www-form-urlencoded; charset=utf-8'}
+        for data_format, payload in (('form', {'name': 'A', 'qty': '1'}), ('json', {'name': 'A', 'qty': '1'}),
+                                     ('', b'name=A&qty=1')):
+            inbound = calls.http(headers=headers, data_format=data_format)
+            self.assertEqual(outcome_of(calls.start(inbound, payload)).value['input']['qty'], 1)
+        inbound = calls.http(headers=headers, data_format='form')
+        bad = self.assertRaises(BadInput, outcome_of, calls.start(inbound, {'qty': 'x'}))
+        self.assertEqual(bad.mistakes, (('name', 'missing'), ('qty', 'expected int, got str')))
+
+    def test_a_malformed_query_is_a_mistake(self) -> None:
+        """What is no query is refused, not guessed at."""
+        self.assertEqual(self.mistakes(Short, {'name': 'a', 'qty': 1}, query=b'x=%zz')[0][0], 'query')
+
+    def test_parameters_win_unless_told_otherwise(self) -> None:
+        """Zato's params_pri; the path wins over the query."""
+        body = {'name': 'body', 'qty': 1}
+        request = {'query': b'name=query&nick=q', 'params': {'name': 'path'}}
+        self.assertEqual(call(Short, body, **request).value['input']['name'], 'path')
+        found = call(Short, body, params_pri='msg-over-channel-params', **request).value['input']
+        self.assertEqual((found['name'], found['nick']), ('body', 'q'))
+        found = call(Short, body, merge_url_params=False, **request).value['input']
+        self.assertEqual((found['name'], found['nick']), ('body', ''))
+
+    def test_an_address_is_no_input(self) -> None:
+        """A door's path parameter names the service: it does not hide a field of the body."""
+
+        class Takes(Service):
+            input = 'service'
+            output = 'service'
+
+            async def handle(self) -> None:
+                self.response.payload.service = self.request.input.service
+
+        found = call(Takes, {'service': 'body'}, params={'service': 'path'}, service='', door=True)
+        self.assertEqual(found.value, {'service': 'body'})
+
+    def test_parameters_only(self) -> None:
+        """use_channel_params_only: the body is left alone."""
+
+        class Only(Service):
+            class SimpleIO:
+                input_required = 'name'
+                use_channel_params_only = True
+
+            async def handle(self) -> None:
+                self.response.payload = self.request.input.name
+
+        self.assertEqual(call(Only, {'name': 'body'}, query=b'name=query').value, 'query')
+        self.assertEqual(self.mistakes(Only, {'name': 'body'}), (('name', 'missing'),))
+
+    def test_a_body_that_is_no_object(self) -> None:
+        """Said once, for the whole."""
+        for value, kind in (([1], 'array'), ('x', 'str'), (5, 'int')):
+            self.assertEqual(self.mistakes(Short, value), (('$', f'expected object, got {kind}'),))
+
+    def test_null(self) -> None:
+        """Null is absent where it may be, a mistake where it may not."""
+        found = call(Short, {'name': 'a', 'qty': 1, 'nick': None}).value['input']
+        self.assertEqual(found['nick'], '')
+        self.assertEqual(
+            self.mistakes(Short, {'name': None, 'qty': None}),
+            (('$.name', 'expected a value, got null'), ('$.qty', 'expected int, got null')),
+        )
+
+    def test_empty_text(self) -> None:
+        """Empty text is a text; for a number it is absent where it may be, a mistake where it may not."""
+        found = call(Short, {'name': '', 'qty': 1, 'price': ''}).value['input']
+        self.assertEqual((found['name'], found['price']), ('', ''))
+        self.assertEqual(self.mistakes(Short, {'name': 'a', 'qty': ''}), (('$.qty', 'expected int, got str'),))
+
+    def test_defaults(self) -> None:
+        """default_value for all, `default=` for one; a mutable one is not shared."""
+
+        class Defaults(Service):
+            class SimpleIO:
+                input_required = (Int('a', default=5),)
+                input_optional = ('b', List('c', default=[]))
+                default_value = 'none'
+
+            async def handle(self) -> None:
+                self.request.input.c.append(1)
+                self.response.payload = self.request.input
+
+        for _ in range(2):
+            self.assertEqual(call(Defaults, {}).value, {'a': 5, 'b': 'none', 'c': [1]})
+
+    def test_allow_empty_required(self) -> None:
+        """3.x's switch: False refuses empty required text, True takes it for numbers too."""
+        for allowed, value, expected in ((False, {'a': '', 'n': 1}, (('$.a', 'must not be empty'),)),
+                                         (True, {'a': '', 'n': ''}, None)):
+
+            class Empty(Service):
+                SimpleIO: ClassVar[Any] = type(
+                    'SimpleIO', (), {'input_required': ('a', Int('n')), 'allow_empty_required': allowed}
+                )
+
+                async def handle(self) -> None:
+                    self.response.payload = self.request.input
+
+            if expected is None:
+                self.assertEqual(call(Empty, value).value, {'a': '', 'n': ''})
+            else:
+                self.assertEqual(self.mistakes(Empty, value), expected)
+
+    def test_everything_merged_without_a_declaration(self) -> None:
+        """A service that declares nothing finds body, query and path together."""
+
+        class Free(Service):
+            async def handle(self) -> None:
+                self.response.payload = self.request.input
+
+        found = call(Free, {'a': 1}, query=b'b=2&b=3', params={'c': '4'}).value
+        self.assertEqual(found, {'a': 1, 'b': ['2', '3'], 'c': '4'})
+
+    def test_the_description_is_one(self) -> None:
+        """Both ways lead to the same fields, for whoever describes services to others."""
+        for service in (Classic, Short):
+            io = describe_io(service)
+            assert io.input is not None
+            self.assertIn(('name', True), [(one.name, one.required) for one in io.input.fields])
+
+
+class DeclarationTests(SynchronousTestCase):
+    def test_nonsense_is_named(self) -> None:
+        """A wrong declaration says which and why."""
+        for attributes, sentence in (
+            ({'input': ('a', 5)}, 'input: 5 is neither a name nor an element such as Int("x")'),
+            ({'output': ('a', 'a')}, "output: 'a' is declared twice"),
+            ({'output': 5}, 'output: 5 is neither a name'),
+            ({'SimpleIO': type('S', (), {'input_required': (b'a',)})}, "SimpleIO.input_required: b'a' is neither"),
+            ({'SimpleIO': type('S', (), {'input_required': 'a', 'input_optional': 'a'})}, "SimpleIO.input: 'a' is"),
+        ):
+            error = self.assertRaises(TypeError, describe_io, type('X', (Service,), attributes))
+            self.assertIn(sentence, str(error))
+
+    def test_short_forms_inside_simple_io(self) -> None:
+        """3.x's `class SimpleIO: input = …; output = …` answers bare, as there."""
+
+        class Inner(Service):
+            class SimpleIO:
+                input = 'a', '-b'
+                output = 'a'
+
+            async def handle(self) -> None:
+                self.response.payload.a = self.request.input.a
+
+        outcome = call(Inner, {'a': 1})
+        self.assertEqual((outcome.element, outcome.value), ('', {'a': 1}))
+
+    def test_inherited_declarations(self) -> None:
+        """A SimpleIO may build on another's."""
+
+        class Base:
+            input_required = ('a',)
+            response_elem = 'base'
+
+        class Derived(Service):
+            class SimpleIO(Base):
+                output_required = ('a',)
+
+            async def handle(self) -> None:
+                self.response.payload.a = self.request.input.a
+
+        outcome = call(Derived, {'a': 1})
+        self.assertEqual((outcome.element, outcome.value), ('base', {'a': 1}))
+
+
+class OutputTests(SynchronousTestCase):
+    def test_all_forms_of_one_answer(self) -> None:
+        """Attributes, keys, dict, Bunch, Struct, row: one and the same answer."""
+
+        class Model(msgspec.Struct):
+            a: int
+            b: int
+
+        def by_attribute(response: Any) -> None:
+            response.payload.a, response.payload.b = 1, 2
+
+        def by_key(response: Any) -> None:
+            response.payload['a'] = 1
+            response.payload.update({'b': 2})
+
+        def mixed(response: Any) -> None:
+            response.payload = {'a': 1}
+            response.payload.b = 2
+
+        for value in (by_attribute, by_key, mixed, {'a': 1, 'b': 2, 'c': 3}, Bunch(a=1, b=2), Model(1, 2), Row(1, 2)):
+            outcome = answering(value, output_required=('a', 'b'))
+            self.assertEqual((outcome.element, outcome.value), ('response', {'a': 1, 'b': 2}))
+
+    def test_all_forms_of_a_list(self) -> None:
+        """`payload[:] =`, `append`, a whole list, a generator: each item by the declaration."""
+
+        def by_slice(response: Any) -> None:
+            response.payload[:] = [{'a': 1, 'x': 0}, Row(2, 0)]
+
+        def by_append(response: Any) -> None:
+            response.payload.append({'a': 1})
+            response.payload.append({'a': 2})
+
+        for value in (by_slice, by_append, [{'a': 1}, {'a': 2}], ({'a': 1}, {'a': 2})):
+            outcome = answering(value, output_required=('a',), output_repeated=True)
+            self.assertEqual(outcome.value, [{'a': 1}, {'a': 2}])
+
+    def test_an_empty_list(self) -> None:
+        """Nothing to list is an empty list."""
+        forms: tuple[Any, ...] = ([], lambda response: response.payload.extend([]))
+        for value in forms:
+            self.assertEqual(answering(value, output_required=('a',), output_repeated=True).value, [])
+
+    def test_what_is_missing_is_named(self) -> None:
+        """A required element that was not set is the service's fault, with all of them named."""
+        bad = self.assertRaises(BadOutput, answering, {'c': Text}, output_required=('a', 'b', Text('c')))
+        self.assertEqual(bad.status, 500)
+        self.assertEqual(bad.mistakes, (('.a', 'missing'), ('.b', 'missing'), ('.c', 'expected str, got type')))
+        self.assertIn('$.a: missing; $.b: missing', str(bad))
+
+    def test_nothing_set_at_all(self) -> None:
+        """The same, where the service did not touch its response; optional ones are then just empty."""
+        self.assertRaises(BadOutput, answering, lambda r: None, output_required=('a',))
+        self.assertEqual(answering(lambda r: None, output_optional=('a',)).value, {'a': ''})
+
+    def test_missing_in_a_list(self) -> None:
+        """Each item is named by its index."""
+        bad = self.assertRaises(BadOutput, answering, [{'a': 1}, {}], output_required=('a',), output_repeated=True)
+        self.assertEqual(bad.mistakes, (('[1].a', 'missing'),))
+
+    def test_conversions_on_the_way_out(self) -> None:
+        """Types and formats of the declaration hold for the answer too."""
+        value = {'day': dt.date(2026, 2, 1), 'at': dt.datetime(2026, 2, 1, 3), 'n': '5', 'order_id': '6', 'x': None}
+        outcome = answering(value, output_required=(Date('day'), 'at', Int('n'), 'order_id', 'x'))
+        self.assertEqual(
+            outcome.value, {'day': '2026-02-01', 'at': '2026-02-01T03:00:00', 'n': 5, 'order_id': 6, 'x': None}
+        )
+        outcome = answering(value, output_required=(Date('day'), 'at'), date_time_format='%Y')
+        self.assertEqual(outcome.value, {'day': '2026', 'at': '2026'})
+        outcome = answering(value, output_required=(Date('day', date_time_format='%m'), 'at'), date_time_format='YYYY')
+        self.assertEqual(outcome.value, {'day': '02', 'at': '2026'})
+
+    def test_response_elem(self) -> None:
+        """Its own name, or none."""
+        self.assertEqual(answering({'a': 1}, output_required='a', response_elem='mine').element, 'mine')
+        self.assertEqual(answering({'a': 1}, output_required='a', response_elem=None).element, '')
+
+    def test_empty_keys(self) -> None:
+        """skip_empty_keys leaves out what is empty, force_empty_keys keeps some of it."""
+        sio = {'output_optional': ('a', 'b', 'c'), 'skip_empty_keys': True, 'force_empty_keys': ('b',)}
+        self.assertEqual(answering({'a': '', 'c': 0}, **sio).value, {'b': '', 'c': 0})
+        sio = {'output_optional': ('a', 'b'), 'skip_empty_keys': ('a',)}
+        self.assertEqual(answering({}, **sio).value, {'b': ''})
+
+    def test_text_goes_out_unchanged(self) -> None:
+        """A service may answer in text whatever it declares: without element."""
+        outcome = answering('<x/>', output_required=('a',))
+        self.assertEqual((outcome.element, outcome.value), ('', '<x/>'))
+
+    def test_without_a_declaration(self) -> None:
+        """Any value is the answer, as it is."""
+        for value in ({'a': 1}, [1], 'x', b'x', 5, None, Row(1, 2)):
+            outcome = answering(value, input_optional='x')
+            self.assertEqual((outcome.element, outcome.value), ('', value))

@@ -1,0 +1,293 @@
+"""Typed models as input and output: Structs, dataclasses, Zato 3.x Models."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Optional
+
+import msgspec
+from twisted.trial.unittest import SynchronousTestCase
+
+from trial_tests.support.invoking import Calls, call, outcome_of
+from zatotx import Bunch, Model, Service
+from zatotx.model.faults import BadInput
+from zatotx.service.io import BadOutput
+
+
+class Item(msgspec.Struct):
+    sku: str
+    qty: Annotated[int, msgspec.Meta(ge=1)]
+    note: str | None = None
+
+
+class Order(msgspec.Struct):
+    name: str
+    items: list[Item]
+    due: dt.date | None = None
+    tags: dict[str, int] = {}
+    codes: list[int] = []
+    urgent: bool = False
+
+
+@dataclass
+class Line:
+    sku: str
+    qty: int = 1
+
+
+@dataclass(init=False)
+class Basket(Model):
+    owner: str
+    lines: list[Line] = field(default_factory=list)
+    coupon: Optional[str] = None  # noqa: UP045 - as Zato's users write it
+    currency: str = 'EUR'
+
+
+class Cat(msgspec.Struct, tag=True):
+    lives: int
+    name: str
+
+
+class Dog(msgspec.Struct, tag=True):
+    name: str
+
+
+class Owner(msgspec.Struct):
+    pet: Cat | Dog
+
+
+class Struct(Service):
+    input = Order
+    output = Order
+
+    async def handle(self) -> None:
+        self.response.payload = self.request.input
+
+
+class Dataclass(Service):
+    input = Basket
+    output = Basket
+
+    async def handle(self) -> None:
+        self.response.payload = self.request.input
+
+
+def answering(model: Any, value: Any) -> Any:
+    class Answers(Service):
+        output = model
+
+        async def handle(self) -> None:
+            if callable(value):
+                value(self.response)
+            else:
+                self.response.payload = value
+
+    outcome = call(Answers)
+    return msgspec.json.decode(msgspec.json.encode(outcome.value))
+
+
+class TypedInputTests(SynchronousTestCase):
+    def mistakes(self, service: type, payload: Any = '', **request: Any) -> set[tuple[str, str]]:
+        return set(self.assertRaises(BadInput, call, service, payload, **request).mistakes)
+
+    def test_a_struct(self) -> None:
+        """The service gets an instance; the answer is one, bare."""
+        outcome = call(Struct, {'name': 'a', 'items': [{'sku': 'x', 'qty': 2}], 'due': '2026-01-02', 'unknown': 1})
+        self.assertEqual(outcome.element, '')
+        self.assertEqual(outcome.value, Order('a', [Item('x', 2)], dt.date(2026, 1, 2)))
+
+    def test_a_dataclass_model(self) -> None:
+        """Defaults are there on the instance and in the answer, below too."""
+        outcome = call(Dataclass, {'owner': 'a', 'lines': [{'sku': 'x'}]})
+        self.assertIsInstance(outcome.value, Basket)
+        self.assertEqual(
+            msgspec.json.decode(msgspec.json.encode(outcome.value)),
+            {'owner': 'a', 'lines': [{'sku': 'x', 'qty': 1}], 'coupon': None, 'currency': 'EUR'},
+        )
+
+    def test_all_mistakes_at_once(self) -> None:
+        """Wherever they are, each by its path."""
+        found = self.mistakes(Struct, {
+            'items': [{'sku': 'a', 'qty': 1}, {'sku': 'b'}, {'sku': 5, 'qty': 0}, {'sku': 'd', 'qty': 'x'}, 7],
+            'due': 'soon', 'tags': {'x': 'y'}, 'codes': [1, '2'], 'urgent': 1,
+        })  # fmt: skip
+        self.assertEqual(found, {
+            ('$.name', 'missing'), ('$.items[1].qty', 'missing'), ('$.items[2].sku', 'expected str, got int'),
+            ('$.items[2].qty', 'expected int >= 1'), ('$.items[3].qty', 'expected int, got str'),
+            ('$.items[4]', 'expected object, got int'), ('$.due', 'invalid RFC3339 encoded date'),
+            ('$.tags.x', 'expected int, got str'), ('$.codes[1]', 'expected int, got str'),
+            ('$.urgent', 'expected bool, got int'),
+        })  # fmt: skip
+
+    def test_mistakes_of_dataclasses(self) -> None:
+        """They are named as those of Structs."""
+        found = self.mistakes(Dataclass, {'lines': [{'qty': 'x'}], 'coupon': 5})
+        self.assertEqual(found, {
+            ('$.owner', 'missing'), ('$.lines[0].sku', 'missing'), ('$.lines[0].qty', 'expected int, got str'),
+            ('$.coupon', 'expected str | null, got int'),
+        })  # fmt: skip
+
+    def test_renamed_fields(self) -> None:
+        """Paths are those of the wire."""
+
+        class Renamed(msgspec.Struct, rename='camel'):
+            first_name: str
+
+        self.assertEqual(self.mistakes(taking(Renamed), {}), {('$.firstName', 'missing')})
+
+    def test_unknown_fields_where_a_model_forbids_them(self) -> None:
+        """They are named too."""
+
+        class Strict(msgspec.Struct, forbid_unknown_fields=True):
+            a: int
+
+        self.assertEqual(self.mistakes(taking(Strict), {'a': 1, 'b': 2}), {('$', 'object contains unknown field b')})
+
+    def test_tagged_unions(self) -> None:
+        """The tag says which model's mistakes are meant."""
+
+        self.assertEqual(call(taking(Owner), {'pet': {'type': 'Dog', 'name': 'Rex'}}).value, Owner(Dog('Rex')))
+        self.assertEqual(
+            self.mistakes(taking(Owner), {'pet': {'type': 'Cat'}}),
+            {('$.pet.lives', 'missing'), ('$.pet.name', 'missing')},
+        )
+        found = self.mistakes(taking(Owner), {'pet': {'type': 'Cow'}})
+        self.assertEqual(found, {('$.pet.type', "invalid value 'Cow'")})
+
+    def test_bounds_of_containers(self) -> None:
+        """A list that is too short is a mistake of the list."""
+
+        class Bounded(msgspec.Struct):
+            few: Annotated[list[int], msgspec.Meta(min_length=2)]
+            pair: tuple[int, str]
+            wanted: set[int]
+
+        self.assertEqual(
+            self.mistakes(taking(Bounded), {'few': [1], 'pair': [1, 2], 'wanted': [1, 'x']}),
+            {('$.few', 'expected array of length >= 2'), ('$.pair[1]', 'expected str, got int'),
+             ('$.wanted[1]', 'expected int, got str')},
+        )  # fmt: skip
+
+    def test_a_list_of_models(self) -> None:
+        """`input = list[Item]` takes an array."""
+        self.assertEqual(call(taking(list[Item]), [{'sku': 'a', 'qty': 1}]).value, [Item('a', 1)])
+        self.assertEqual(self.mistakes(taking(list[Item]), [{'qty': 1}]), {('$[0].sku', 'missing')})
+        self.assertEqual(self.mistakes(taking(list[Item]), {'a': 1}), {('$', 'expected array, got object')})
+
+    def test_a_body_that_is_no_object(self) -> None:
+        """Said once, for the whole."""
+        self.assertEqual(self.mistakes(Struct, [1]), {('$', 'expected object, got array')})
+
+    def test_query_and_path(self) -> None:
+        """Text is converted by the field's type; its mistakes have bare names, the body's their paths."""
+
+        class Search(msgspec.Struct):
+            limit: int
+            wanted: bool = False
+            codes: list[int] = []
+            price: decimal.Decimal | None = None
+            body: int = 0
+
+        found = call(taking(Search), method='GET', query=b'limit=5&wanted=true&codes=1&price=1.10').value
+        self.assertEqual(found, Search(5, True, [1], decimal.Decimal('1.10')))
+        found = call(taking(Search), {'body': 1}, query=b'codes=1&codes=2', params={'limit': '7'}).value
+        self.assertEqual(found, Search(7, codes=[1, 2], body=1))
+        self.assertEqual(
+            self.mistakes(taking(Search), {'body': 'x'}, query=b'limit=y&codes=1&codes=z'),
+            {('limit', 'expected int, got str'), ('codes[1]', 'expected int, got str'),
+             ('$.body', 'expected int, got str')},
+        )  # fmt: skip
+        self.assertEqual(self.mistakes(taking(Search), method='GET'), {('limit', 'missing')})
+
+    def test_forms(self) -> None:
+        """A form is text too."""
+        calls = Calls(Dataclass)
+        inbound = calls.http(data_format='form')
+        self.assertEqual(outcome_of(calls.start(inbound, {'owner': 'a', 'currency': 'PLN'})).value.currency, 'PLN')
+
+    def test_text_needs_a_text_source(self) -> None:
+        """In JSON the text of a number is no number."""
+        self.assertEqual(
+            self.mistakes(Struct, {'name': 'a', 'items': [{'sku': 'x', 'qty': '2'}]}),
+            {('$.items[0].qty', 'expected int, got str')},
+        )
+
+
+def taking(model: Any) -> type[Service]:
+    """A service that takes and returns such input."""
+
+    class Takes(Service):
+        input = model
+
+        async def handle(self) -> None:
+            self.response.payload = self.request.input
+
+    return Takes
+
+
+class TypedOutputTests(SynchronousTestCase):
+    def test_all_forms_of_one_answer(self) -> None:
+        """An instance, a dict, a Bunch, attributes, a row, another model: one answer."""
+
+        class Row:
+            sku = 'x'
+            qty = 2
+            other = 3
+
+        def by_attribute(response: Any) -> None:
+            response.payload.sku = 'x'
+            response.payload.qty = 2
+
+        mappings = {'sku': 'x', 'qty': 2}, Bunch(sku='x', qty=2, z=1)
+        for value in (Item('x', 2), *mappings, by_attribute, Row(), Line('x', 2)):
+            self.assertEqual(answering(Item, value), {'sku': 'x', 'qty': 2, 'note': None})
+
+    def test_a_list(self) -> None:
+        """`output = list[Item]` takes any of those in a list."""
+        self.assertEqual(
+            answering(list[Line], [Line('a', 2), {'sku': 'b'}]), [{'sku': 'a', 'qty': 2}, {'sku': 'b', 'qty': 1}]
+        )
+
+    def test_what_is_wrong_is_named(self) -> None:
+        """It is the service's fault, each mistake by its path."""
+        bad = self.assertRaises(BadOutput, answering, Order, {'items': [{'sku': 1, 'qty': 1}]})
+        self.assertEqual(set(bad.mistakes), {('.name', 'missing'), ('.items[0].sku', 'expected str, got int')})
+
+    def test_a_model_that_is_not_filled(self) -> None:
+        """A dataclass without a required attribute does not go out with a hole in it."""
+        basket = Basket()
+        basket.lines = [Line('a')]
+        bad = self.assertRaises(BadOutput, answering, Basket, basket)
+        self.assertEqual(bad.mistakes, (('.owner', 'missing'),))
+
+    def test_defaults_of_a_model_made_by_hand(self) -> None:
+        """They go out although nobody set them."""
+        basket = Basket()
+        basket.owner = 'me'
+        self.assertEqual(
+            answering(Basket, basket), {'owner': 'me', 'lines': [], 'coupon': None, 'currency': 'EUR'}
+        )
+
+
+class ModelTests(SynchronousTestCase):
+    def test_forms(self) -> None:
+        """Dict, JSON and Bunch, there and back."""
+        basket = Basket.from_dict({'owner': 'a', 'lines': [{'sku': 'x'}]})
+        whole = {'owner': 'a', 'lines': [{'sku': 'x', 'qty': 1}], 'coupon': None, 'currency': 'EUR'}
+        self.assertEqual(basket.to_dict(), whole)
+        self.assertEqual(msgspec.json.decode(basket.to_json()), whole)
+        self.assertEqual(Basket.from_json(basket.to_json()).to_dict(), whole)
+        self.assertEqual(basket.to_bunch().lines[0].sku, 'x')
+
+    def test_a_clone_shares_nothing(self) -> None:
+        """A change in one is not in the other."""
+        basket = Basket.from_dict({'owner': 'a', 'lines': [{'sku': 'x'}]})
+        basket.clone().lines[0].sku = 'y'
+        self.assertEqual(basket.lines[0].sku, 'x')
+
+    def test_mistakes(self) -> None:
+        """from_dict names them all."""
+        bad = self.assertRaises(BadInput, Basket.from_dict, {'lines': [{}]})
+        self.assertEqual(set(bad.mistakes), {('$.owner', 'missing'), ('$.lines[0].sku', 'missing')})
