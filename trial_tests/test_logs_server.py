@@ -7,6 +7,8 @@ import logging
 import sys
 from pathlib import Path
 
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import Logger, LogLevel, LogPublisher
 from twisted.python.failure import Failure
@@ -15,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zatotx.logs.files import LogFile
 from zatotx.logs.lines import SharedLineWriter
 from zatotx.logs.server_log import LEVELS, ServerLog
+from zatotx.logs.service import Logged
 
 STAMP = r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}'
 
@@ -114,3 +117,33 @@ class ServerLogTests(SynchronousTestCase):
         """A level that does not exist is refused."""
         with self.assertRaises(KeyError):
             ServerLog(self.writer, level='loud')
+
+
+class Talker(Service):
+    """Says something when it starts and when it has stopped, which takes a while."""
+
+    log = Logger()
+
+    def startService(self) -> None:
+        self.log.info('begun')
+
+    def stopService(self) -> Deferred[None]:
+        self.stopped: Deferred[None] = Deferred()
+        return self.stopped.addCallback(lambda _: self.log.info('ended'))
+
+
+class LoggedTests(SynchronousTestCase):
+    def test_to_the_last_line(self) -> None:
+        """What a service says from its start to the end of its stop is in its file, closed to others."""
+        path = Path(self.mktemp()) / 'logs' / 'redis.log'
+        talker = Talker()
+        logged = Logged(talker, path, Clock())
+        logged.startService()
+        stopping = logged.stopService()
+        self.assertNoResult(stopping)
+        talker.stopped.callback(None)
+        self.successResultOf(stopping)
+        Talker.log.info('not ours any more')
+        said = [line.rsplit(' - ', 1)[1] for line in path.read_text().splitlines()]
+        self.assertEqual(said, ['begun', 'ended'])
+        self.assertEqual(path.stat().st_mode & 0o077, 0)

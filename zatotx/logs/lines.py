@@ -97,7 +97,7 @@ class SharedLineWriter:
     def entry(self, text: str) -> None:
         """Add a line with what stands indented below it. The caller answers for every line break in it."""
         self._entries.append(text)
-        if not isInIOThread():  # type: ignore[no-untyped-call]
+        if not isInIOThread():
             self._drain()
         elif self._turn is None:
             self._turn = self._reactor.callLater(0, self._write)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from twisted.application.service import IService
 
 from zatotx.tap.root import DirectoryOptions, make_root
@@ -17,6 +20,11 @@ class Options(DirectoryOptions):
 
 def makeService(options: Options) -> IService:
     """The Redis of the directory, ready to be started by twistd."""
-    from zatotx.kvdb.embedded import make_redis_service
+    return make_root(options, _build, PID_FILE)
 
-    return make_root(options, make_redis_service, PID_FILE)
+
+def _build(directory: str, reactor: Any) -> IService:
+    from zatotx.kvdb.embedded import make_redis_service
+    from zatotx.logs.service import Logged
+
+    return Logged(make_redis_service(directory, reactor), Path(directory) / 'logs' / 'redis.log', reactor)
