@@ -81,6 +81,18 @@ def exchange(connection: http.client.HTTPConnection, request: Request, end: floa
     headers = {'Connection': 'close', **request.headers}
     connection.request(request.method, request.target, body=request.body or None, headers=headers)
     response = connection.getresponse()
+    names = {name.lower(): value for name, value in response.getheaders()}
+    expected = response.length  # None where the body is chunked or ends with the connection
+    if expected is None and not response.chunked and 'close' not in names.get('connection', ''):
+        raise http.client.IncompleteRead(b'')  # a head that was cut off looks like this too
+    body = read(connection, response, end)
+    if expected is not None and len(body) != expected:
+        raise http.client.IncompleteRead(body, expected - len(body))
+    return Answer(response.status, names, body)
+
+
+def read(connection: http.client.HTTPConnection, response: http.client.HTTPResponse, end: float) -> bytes:
+    """The body, by `end` on the monotonic clock. Raises TimeoutError."""
     pieces = []
     while piece := response.read1(CHUNK):
         pieces.append(piece)
@@ -89,8 +101,7 @@ def exchange(connection: http.client.HTTPConnection, request: Request, end: floa
             raise TimeoutError
         if connection.sock is not None:
             connection.sock.settimeout(left)
-    names = {name.lower(): value for name, value in response.getheaders()}
-    return Answer(response.status, names, b''.join(pieces))
+    return b''.join(pieces)
 
 
 def basic(user: Credentials) -> str:

@@ -52,11 +52,10 @@ def server_trouble(part: Part, pid: int) -> str:
 def reasons(answer: Answer) -> str:
     """What the body of a 503 of /zato/ready says."""
     try:
-        details = json.loads(answer.body)['zato_env']['details']
+        found = json.loads(answer.body)['reasons']
     except (ValueError, KeyError, TypeError):
-        return f'/zato/ready answers {answer.status}'
-    found = details if isinstance(details, list) else [details]
-    return '; '.join(str(reason) for reason in found) or f'/zato/ready answers {answer.status}'
+        found = []
+    return '; '.join(map(str, found)) or f'/zato/ready answers {answer.status}'
 
 
 def redis_trouble(directory: Path) -> str:

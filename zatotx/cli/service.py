@@ -78,7 +78,10 @@ def yes(value: object) -> str:
 
 
 def source(row: dict[str, object]) -> str:
-    return 'zatotx' if row.get('is_internal') else str(row.get('impl_name') or '-')
+    """Where its code is from; '-' for a service whose file no longer has it."""
+    if row.get('is_internal'):
+        return 'zatotx'
+    return f'{row["file"]} version {row["version"]}' if row.get('file') else '-'
 
 
 @service.command(

@@ -1,0 +1,152 @@
+"""The command line's own HTTP: one request, bounded in time, each way to fail told apart."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from trial_tests.support.command import zatotx
+from zatotx.cli.addresses import Address
+from zatotx.cli.client import element, reason
+from zatotx.cli.http import Answer, CutOffError, Request, UnreachableError, ask, basic
+from zatotx.cli.layout import Credentials
+
+GET = Request('GET', '/x', {'X-A': 'b'})
+OK = b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-CID: c\r\n\r\nok'
+
+
+class Peer:
+    """A server that takes one connection after the other and does with each what it was told."""
+
+    def __init__(self, *turns: Callable[[socket.socket], object]) -> None:
+        self.heard: list[bytes] = []
+        self._turns = turns
+        self._listener = socket.create_server(('127.0.0.1', 0))
+        self._listener.settimeout(20)
+        self.port: int = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        with closing(self._listener):
+            for turn in self._turns:
+                connection, _ = self._listener.accept()
+                with connection:
+                    connection.settimeout(20)
+                    self.heard.append(connection.recv(65536))
+                    turn(connection)
+
+    def close(self) -> None:
+        self._thread.join(20)
+
+
+def says(data: bytes) -> Callable[[socket.socket], object]:
+    return lambda connection: connection.sendall(data)
+
+
+def until_closed(connection: socket.socket) -> None:
+    """Say nothing for as long as the other side is there."""
+    connection.recv(1)
+
+
+def drip(connection: socket.socket) -> None:
+    """A byte every 50 ms for as long as the other side takes them."""
+    connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n')
+    pause = threading.Event()
+    try:
+        while not pause.wait(0.05):
+            connection.sendall(b'x')
+    except OSError:
+        return
+
+
+class AskTests(SynchronousTestCase):
+    """ask() gives the answer, or says whether the request may have been done."""
+
+    def peer(self, *turns: Callable[[socket.socket], object]) -> tuple[Peer, Address]:
+        peer = Peer(*turns)
+        self.addCleanup(peer.close)
+        return peer, Address('http', '127.0.0.1', peer.port)
+
+    def test_an_answer(self) -> None:
+        """Status, headers in lower case, body; what was sent is what was asked for."""
+        peer, address = self.peer(says(OK))
+        self.assertEqual(ask(address, GET, 5), Answer(200, {'content-length': '2', 'x-cid': 'c'}, b'ok'))
+        self.assertTrue(peer.heard[0].startswith(b'GET /x HTTP/1.1\r\n'), peer.heard)
+        self.assertIn(b'X-A: b\r\n', peer.heard[0])
+
+    def test_nobody_there(self) -> None:
+        """Nothing was done: another server may be asked."""
+        with socket.create_server(('127.0.0.1', 0)) as gone:
+            port = gone.getsockname()[1]
+        error = self.assertRaises(UnreachableError, ask, Address('http', '127.0.0.1', port), GET, 5)
+        self.assertIn(f'127.0.0.1:{port} does not answer', str(error))
+
+    def test_cut_off(self) -> None:
+        """No answer, half an answer, nonsense: it may have been done."""
+        for data in (b'', OK[:20], OK[:-1], b'nonsense\r\n\r\n'):
+            _, address = self.peer(says(data))
+            error = self.assertRaises(CutOffError, ask, address, GET, 5)
+            self.assertIn('broke the connection off', str(error))
+
+    def test_silence_and_drips_end_in_time(self) -> None:
+        """The whole exchange is bounded, not only each of its steps."""
+        for turn in (until_closed, drip):
+            _, address = self.peer(turn)
+            begun = time.monotonic()
+            error = self.assertRaises(CutOffError, ask, address, GET, 0.4)
+            self.assertIn('no answer within 0.4 s', str(error))
+            self.assertTrue(0.3 < time.monotonic() - begun < 3)
+
+    def test_basic(self) -> None:
+        """RFC 7617, in UTF-8."""
+        self.assertEqual(basic(Credentials('test', '123£')), 'Basic dGVzdDoxMjPCow==')
+
+
+class ReasonTests(SynchronousTestCase):
+    """What a person is told of an answer."""
+
+    def test_details(self) -> None:
+        """The server's own words; for a 500 where its traceback is; a body of another form as it came."""
+        cases = {
+            (400, b'{"zato_env": {"details": "$.a: missing", "cid": "c"}}'): '$.a: missing',
+            (500, b'{"zato_env": {"details": "Failed", "cid": "c1"}}'):
+                'Failed (cid c1: its traceback is in the log of the server)',
+            (400, b'{"zato_env": {"details": ["a", "b"]}}'): 'a; b',
+            (502, b'<html>'): 'The server answered 502 <html>',
+            (502, b''): 'The server answered 502',
+            (404, b'[]'): 'The server answered 404 []',
+        }
+        for (status, body), expected in cases.items():
+            self.assertEqual(reason(Answer(status, {}, body)), expected)
+
+    def test_elements(self) -> None:
+        """What stands beside zato_env; nothing where nothing does."""
+        for body, expected in ((b'{"zato_env": {}, "x_response": [1]}', [1]), (b'{"zato_env": {}}', None), (b'', None),
+                               (b'[2]', [2])):
+            self.assertEqual(element(Answer(200, {}, body)), expected)
+
+
+class WaitTests(SynchronousTestCase):
+    """`zatotx wait`."""
+
+    def test_until_it_answers_well(self) -> None:
+        """503 is waited out, 2xx is success."""
+        peer = Peer(says(b'HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n'), says(OK))
+        said = zatotx('wait', '--address', f'http://127.0.0.1:{peer.port}', '--url-path', 'x/y', '--interval', '0.01')
+        peer.close()
+        self.assertEqual(said.code, 0, said)
+        self.assertTrue(peer.heard[1].startswith(b'GET /x/y '), peer.heard)
+
+    def test_until_its_time_is_over(self) -> None:
+        """Exit code 1, with what was wrong last."""
+        with socket.create_server(('127.0.0.1', 0)) as gone:
+            port = gone.getsockname()[1]
+        said = zatotx('wait', '--address', f'127.0.0.1:{port}', '--timeout', '0.1', '--interval', '0.02')
+        self.assertEqual(said.code, 1)
+        self.assertIn(f'127.0.0.1:{port}/zato/ping did not answer well within 0.1 s', said.err)

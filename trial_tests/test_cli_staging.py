@@ -1,0 +1,137 @@
+"""A directory that comes into being whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.cli.failure import Failure
+from zatotx.cli.staging import MARK, publish, staged
+
+STUCK = """
+import sys
+from pathlib import Path
+from zatotx.cli.staging import staged
+with staged(Path(sys.argv[1]), 'last') as directory:
+    (directory / 'half').write_text('done')
+    print('in it', flush=True)
+    sys.stdin.read()
+"""
+
+
+class StagingTests(SynchronousTestCase):
+    """staged() makes what is at a path, or leaves the path as it was."""
+
+    def setUp(self) -> None:
+        self.parent = Path(self.mktemp()).absolute()
+        self.parent.mkdir()
+        self.target = self.parent / 'env'
+
+    def make(self) -> None:
+        with staged(self.target, 'last') as directory:
+            self.assertEqual(list(directory.iterdir()), [])
+            (directory / 'a').write_text('1')
+            (directory / 'last').write_text('2')
+
+    def left(self) -> list[str]:
+        return sorted(entry.name for entry in self.parent.iterdir())
+
+    def test_absent_and_empty(self) -> None:
+        """Both are filled, and nothing is left beside."""
+        self.make()
+        self.assertEqual(self.left(), ['env'])
+        self.assertEqual(sorted(entry.name for entry in self.target.iterdir()), ['a', 'last'])
+        self.target = self.parent / 'empty'
+        self.target.mkdir()
+        self.make()
+        self.assertEqual((self.target / 'a').read_text(), '1')
+
+    def test_parents_are_made(self) -> None:
+        """As with mkdir -p."""
+        self.target = self.parent / 'x' / 'y' / 'env'
+        self.make()
+        self.assertTrue((self.target / 'last').is_file())
+
+    def test_what_is_in_the_way(self) -> None:
+        """A file, a directory with something in it, a link to nowhere: a sentence each, and nothing is touched."""
+        self.target.write_text('mine')
+        for expected in ('is a file', 'is not empty', 'is a link'):
+            error = self.assertRaises(Failure, self.make)
+            self.assertIn(expected, error.format_message())
+            self.target.unlink() if expected != 'is not empty' else None
+            if expected == 'is a file':
+                self.target.mkdir()
+                (self.target / 'mine').write_text('')
+            elif expected == 'is not empty':
+                (self.target / 'mine').unlink()
+                self.target.rmdir()
+                self.target.symlink_to(self.parent / 'nowhere')
+
+    def test_a_failure_leaves_nothing(self) -> None:
+        """Whatever went wrong inside."""
+
+        def fail() -> None:
+            with staged(self.target, 'last') as directory:
+                (directory / 'a').write_text('1')
+                raise KeyboardInterrupt
+
+        self.assertRaises(KeyboardInterrupt, fail)
+        self.assertEqual(self.left(), [])
+
+    def test_kill_leaves_what_the_next_run_removes(self) -> None:
+        """Nothing is at the path after kill -9; the directory aside goes with the next run, but not before its maker
+        is gone."""
+        process = subprocess.Popen(
+            [sys.executable, '-c', STUCK, str(self.target)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        assert process.stdin is not None
+        process.stdout.readline()
+        (aside,) = self.left()
+        self.assertTrue(aside.startswith(f'.env{MARK}'), aside)
+        self.make()
+        self.assertEqual(self.left(), [aside, 'env'])
+        process.kill()
+        process.wait(10)
+        process.stdin.close()
+        process.stdout.close()
+        self.assertRaises(Failure, self.make)  # it is there by now; the sweep comes first all the same
+        self.assertEqual(self.left(), ['env'])
+
+    def test_a_directory_that_cannot_be_moved(self) -> None:
+        """Into a mount point the entries are moved, the one that marks a whole environment after all others."""
+        self.target.mkdir()
+        aside = self.target / f'{MARK}x'
+        aside.mkdir()
+        order: list[str] = []
+        for name in ('last', 'a', 'b'):
+            (aside / name).write_text(name)
+        rename = Path.rename
+
+        def watched(path: Path, to: Path) -> Path:
+            order.append(path.name)
+            return rename(path, to)
+
+        self.patch(Path, 'rename', watched)
+        publish(aside, self.target, 'last')
+        self.assertEqual(order[-1], 'last')
+        self.assertEqual((self.target / 'last').read_text(), 'last')
+
+    def test_inside_where_the_parent_is_closed(self) -> None:
+        """A directory of ours in a parent that is not is filled from within."""
+        self.target.mkdir()
+        access = os.access
+        self.patch(os, 'access', lambda path, mode: path != self.parent and access(path, mode))
+        self.make()
+        self.assertEqual(sorted(entry.name for entry in self.target.iterdir()), ['a', 'last'])
+
+    def test_a_parent_that_is_closed(self) -> None:
+        """One sentence naming it."""
+        access = os.access
+        self.patch(os, 'access', lambda path, mode: path != self.parent and access(path, mode))
+        error = self.assertRaises(Failure, self.make)
+        self.assertIn(f'{self.parent} is not writable', error.format_message())
