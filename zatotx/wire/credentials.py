@@ -23,8 +23,11 @@ def basic(value: bytes) -> tuple[str, str]:
     scheme, _, token = value.partition(b' ')
     if scheme.lower() != b'basic':
         raise Malformed('the credentials are not of the scheme Basic')
+    token = token.strip(b' ')
     try:
-        text = a2b_base64(token.strip(b' '), strict_mode=True).decode('utf-8')
+        if len(token) % 4:
+            raise Error  # strict_mode lets one '=' too many through
+        text = a2b_base64(token, strict_mode=True).decode('utf-8')
     except (Error, UnicodeDecodeError):
         raise Malformed('the credentials are not base64 of UTF-8') from None
     username, colon, password = text.partition(':')

@@ -47,7 +47,9 @@ def encode(value: object) -> bytes:
 
 
 def _plain(value: object) -> object:
-    """The nearest type that msgspec writes."""
+    """The nearest type that msgspec writes. It writes lists and tuples itself, so that one here is a key."""
+    if isinstance(value, (list, tuple)):
+        raise TypeError(f'A {type(value).__name__} cannot be a key in JSON')
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int):

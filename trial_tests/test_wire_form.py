@@ -1,0 +1,129 @@
+"""Forms and query strings, paths, Basic credentials, traceparent: text that callers write."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from urllib.parse import quote, urlencode
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.wire.credentials import basic
+from zatotx.wire.form import MOST_PAIRS, decode
+from zatotx.wire.malformed import Malformed
+from zatotx.wire.target import decode_path, decode_segment, percent_decode
+from zatotx.wire.trace import Trace, continued, parse
+
+TEXT = st.text(st.characters(exclude_categories=['Cs']), max_size=8)
+
+
+class FormTests(SynchronousTestCase):
+    def test_pairs(self) -> None:
+        """Names and values are decoded; repeated names have lists in order; a lone name has the empty text."""
+        self.assertEqual(decode(b''), {})
+        self.assertEqual(
+            decode(b'a=1&b=x+y%20z&a=2&&c&=d&e=f=g&a=&%C3%A9=%2B'),
+            {'a': ['1', '2', ''], 'b': 'x y z', 'c': '', '': 'd', 'e': 'f=g', 'é': '+'},
+        )
+        self.assertEqual(decode(b'a=1;b=2'), {'a': '1;b=2'})
+
+    def test_malformed(self) -> None:
+        """A % without two hex digits and octets that are not UTF-8 are refused."""
+        for data in (b'a=%', b'a=%4', b'%zz=1', b'a=%C3', b'a=\xff', b'a=%+1', b'a=%ED%A0%80'):
+            self.assertRaises(Malformed, decode, data)
+
+    def test_bounded(self) -> None:
+        """As many pairs as allowed are read, one more is refused."""
+        self.assertEqual(len(decode(b'&'.join(b'%d=' % number for number in range(MOST_PAIRS)))), MOST_PAIRS)
+        self.assertRaises(Malformed, decode, b'&' * MOST_PAIRS)
+        self.assertRaises(Malformed, decode, b'a&b&c', 2)
+
+    def test_what_the_standard_library_writes(self) -> None:
+        """Whatever urlencode writes is read back as it was."""
+
+        @settings(max_examples=200, deadline=None, database=None, derandomize=True)
+        @given(st.dictionaries(TEXT, TEXT | st.lists(TEXT, min_size=2, max_size=3), max_size=4))
+        def holds(fields: dict[str, str | list[str]]) -> None:
+            self.assertEqual(decode(urlencode(fields, doseq=True).encode('ascii')), fields)
+
+        holds()
+
+
+class TargetTests(SynchronousTestCase):
+    def test_percent_decode(self) -> None:
+        """Escapes of either case become their octets, + stays."""
+        self.assertEqual(percent_decode(b'%41%2f%2F%ff+%00'), b'A//\xff+\0')
+        for data in (b'%', b'a%4', b'%g0', b'%%41'):
+            self.assertRaises(Malformed, percent_decode, data)
+
+    def test_paths_and_segments(self) -> None:
+        """Both become text; what is not UTF-8 or has a NUL is refused."""
+        self.assertEqual(decode_path(b'/a/b'), '/a/b')
+        self.assertEqual(decode_path(b'/caf%C3%A9%20/x'), '/café /x')
+        self.assertEqual(decode_segment(b'a%2Fb'), 'a/b')
+        for path in (b'/%ff', b'/\xff', b'/%00', b'/%zz', b'/%C0%AF', b'/\0%41'):
+            self.assertRaises(Malformed, decode_path, path)
+
+    def test_what_the_standard_library_writes(self) -> None:
+        """Whatever quote writes is read back as it was."""
+
+        @settings(max_examples=200, deadline=None, database=None, derandomize=True)
+        @given(st.text(st.characters(exclude_categories=['Cs'], exclude_characters='\0')))
+        def holds(text: str) -> None:
+            self.assertEqual(decode_segment(quote(text, safe='').encode('ascii')), text)
+
+        holds()
+
+
+class CredentialsTests(SynchronousTestCase):
+    def test_basic(self) -> None:
+        """Username to the first colon, password after it, in UTF-8; either may be empty; the scheme in any case."""
+        for pair in (('user', 'pass'), ('ü', 'p:ä:'), ('', ''), ('a b', '日本')):
+            token = b64encode(':'.join(pair).encode())
+            self.assertEqual(basic(b'Basic ' + token), pair)
+            self.assertEqual(basic(b'bASIC  ' + token), pair)
+
+    def test_malformed(self) -> None:
+        """Anything else is Malformed, and its message repeats nothing of it."""
+        bad = [b'', b'Basic', b'Basic ', b'Bearer abc', b'Basic !!!!', b'Basic dTpw=', b'Basic dT pw', b'Basic dTp\xff',
+               b'Basic ' + b64encode(b'nocolon'), b'Basic ' + b64encode(b'u:\xff'), b'Basic ' + b64encode(b'u:p\n'),
+               b'Basic ' + b64encode(b'u\0:p'), b'Basic\tdTpw', b'dTpw', b'Basic ' + b64encode(b'u:' + b'x' * 9000)]
+        for value in bad:
+            text = str(self.assertRaises(Malformed, basic, value))
+            self.assertNotIn('nocolon', text)
+            self.assertNotIn('dTp', text)
+
+
+class TraceTests(SynchronousTestCase):
+    given = b'00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
+
+    def test_parse(self) -> None:
+        """A well-formed field is a trace, and the trace is that field."""
+        trace = parse(self.given)
+        self.assertEqual(trace, Trace('4bf92f3577b34da6a3ce929d0e0e4736', '00f067aa0ba902b7', True))
+        self.assertEqual(str(trace).encode(), self.given)
+
+    def test_ill_formed(self) -> None:
+        """Wrong lengths, capitals, zero ids, version ff and more than version 00 has are no trace."""
+        for bad in (b'', self.given[:-1], self.given + b'0', self.given + b'-x', self.given.upper(),
+                    b'ff' + self.given[2:], b'00-' + b'0' * 32 + self.given[35:], self.given[:36] + b'0' * 16 + b'-01',
+                    b'0g' + self.given[2:], self.given.replace(b'-', b'_'), b'000' + self.given[2:],
+                    self.given + b', ' + self.given,
+                    self.given[:-2] + b'0x', b'\xff' * 55):
+            self.assertIsNone(parse(bad), bad)
+            self.assertEqual(continued(bad), '')
+
+    def test_later_versions(self) -> None:
+        """Of a later version what is known of it counts, whatever follows."""
+        for later in (b'01' + self.given[2:], b'cc' + self.given[2:] + b'-what-ever'):
+            self.assertEqual(parse(later), parse(self.given))
+        self.assertIsNone(parse(b'cc' + self.given[2:] + b'x'))
+
+    def test_continued(self) -> None:
+        """What is sent on has the same trace and flag, a new span, version 00."""
+        for flags, kept in ((b'01', '01'), (b'00', '00'), (b'03', '01'), (b'fe', '00')):
+            version, trace_id, span, sampled = continued(self.given[:-2] + flags).split('-')
+            self.assertEqual((version, trace_id, sampled), ('00', '4bf92f3577b34da6a3ce929d0e0e4736', kept))
+            self.assertEqual(len(span), 16)
+            self.assertNotEqual(span, '00f067aa0ba902b7')

@@ -1,0 +1,112 @@
+"""Heads, chunks and dates of answers."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.wire.http1 import Limits
+from zatotx.wire.http1_chunked import ChunkedDecoder, End
+from zatotx.wire.http1_write import (
+    CHUNKED,
+    CONTINUE,
+    LAST_CHUNK,
+    OWNED,
+    Stamp,
+    chunk,
+    chunk_parts,
+    field_lines,
+    http_date,
+    last_chunk,
+    response_head,
+)
+
+NOW = 784111777.9  # RFC 9110 §5.6.7's example
+STAMP = Stamp(NOW)
+
+
+class HeadTests(SynchronousTestCase):
+    def head(self, status: int = 200, content_type: bytes = b'text/plain', length: int | None = 3) -> list[bytes]:
+        head = response_head(status, content_type, length, 'a1b2c3d4', STAMP.keep)
+        self.assertTrue(head.endswith(b'\r\n\r\n'))
+        return head.split(b'\r\n')[:-2]
+
+    def test_a_plain_answer(self) -> None:
+        """Status line, type, length, cid, date and server, each on a line, in this order."""
+        self.assertEqual(self.head(), [
+            b'HTTP/1.1 200 OK', b'Content-Type: text/plain', b'Content-Length: 3', b'X-Zato-CID: a1b2c3d4',
+            b'Date: Sun, 06 Nov 1994 08:49:37 GMT', b'Server: zatotx',
+        ])  # fmt: skip
+
+    def test_framing(self) -> None:
+        """A length, chunks, or neither; never any for a status that has no body."""
+        self.assertIn(b'Content-Length: 0', self.head(length=0))
+        self.assertIn(b'Transfer-Encoding: chunked', self.head(length=CHUNKED))
+        for status, length in ((200, None), (204, 3), (304, 0), (204, CHUNKED), (101, 1)):
+            head = b'\n'.join(self.head(status, length=length))
+            self.assertNotIn(b'Content-Length', head)
+            self.assertNotIn(b'Transfer-Encoding', head)
+
+    def test_statuses(self) -> None:
+        """Known statuses have their phrase, others none; what is no status is refused."""
+        self.assertEqual(self.head(404)[0], b'HTTP/1.1 404 Not Found')
+        self.assertEqual(self.head(799)[0], b'HTTP/1.1 799 ')
+        for status in (0, 99, 1000, -1):
+            self.assertRaises(ValueError, self.head, status)
+
+    def test_no_content_type(self) -> None:
+        """An empty content type is no field."""
+        self.assertEqual(self.head(content_type=b'')[1], b'Content-Length: 3')
+
+    def test_connection(self) -> None:
+        """The connection's fate follows from the ending: silent, kept for HTTP/1.0, closed."""
+        self.assertNotIn(b'Connection', STAMP.keep)
+        self.assertIn(b'\r\nConnection: keep-alive\r\n\r\n', STAMP.keep_1_0)
+        self.assertIn(b'\r\nConnection: close\r\n\r\n', STAMP.close)
+
+    def test_nothing_splits_an_answer(self) -> None:
+        """CR, LF, NUL and other controls in a content type, a cid, a name or a value are refused."""
+        for bad in ('a\r\nSet-Cookie: x', 'a\n', '\rb', 'a\0b', 'a\x7f'):
+            octets = bad.encode()
+            self.assertRaises(ValueError, response_head, 200, octets, 0, 'cid', STAMP.keep)
+            self.assertRaises(ValueError, response_head, 200, b'', 0, bad, STAMP.keep)
+            self.assertRaises(ValueError, field_lines, [(b'X', octets)])
+            self.assertRaises(ValueError, field_lines, [(octets, b'x')])
+        self.assertRaises(ValueError, response_head, 200, b'', 0, 'ci\xe9', STAMP.keep)
+        self.assertRaises(ValueError, field_lines, [(b'', b'x')])
+        self.assertRaises(ValueError, field_lines, [(b'A b', b'x')])
+
+    def test_other_fields(self) -> None:
+        """Fields become lines as given; those that the writer owns are refused whatever their case."""
+        self.assertEqual(field_lines([(b'Allow', b'GET, PUT'), (b'X-A', b'')]), b'Allow: GET, PUT\r\nX-A: \r\n')
+        self.assertEqual(field_lines([]), b'')
+        for name in OWNED:
+            self.assertRaises(ValueError, field_lines, [(name.upper(), b'1')])
+
+    def test_interim(self) -> None:
+        """100 Continue is a head of its own, with no field."""
+        self.assertEqual(CONTINUE, b'HTTP/1.1 100 Continue\r\n\r\n')
+
+    def test_dates(self) -> None:
+        """Dates are IMF-fixdate in GMT."""
+        self.assertEqual(http_date(NOW), b'Sun, 06 Nov 1994 08:49:37 GMT')
+
+
+class ChunkTests(SynchronousTestCase):
+    def test_what_is_written_is_read_back(self) -> None:
+        """Chunks and trailers as written here are what our decoder reads."""
+        pieces = [b'a', b'', b'b' * 300, b'\r\n0\r\n\r\n']
+        trailers = ((b'X-Sum', b'1'),)
+        written = b''.join(map(chunk, pieces)) + last_chunk(trailers)
+        decoder = ChunkedDecoder(Limits())
+        self.assertEqual(decoder.decode(written, 0), (b''.join(pieces), len(written)))
+        self.assertEqual(decoder.end, End(trailers))
+
+    def test_forms(self) -> None:
+        """No data is no chunk; parts are the chunk uncopied; the last chunk needs no trailers."""
+        self.assertEqual(chunk(b''), b'')
+        data = b'x' * 26
+        self.assertEqual(chunk(data), b'1a\r\n' + data + b'\r\n')
+        self.assertEqual(b''.join(chunk_parts(data)), chunk(data))
+        self.assertIs(chunk_parts(data)[1], data)
+        self.assertEqual(last_chunk(), LAST_CHUNK)
+        self.assertRaises(ValueError, last_chunk, [(b'Content-Length', b'1')])
