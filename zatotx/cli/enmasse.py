@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,31 +54,46 @@ UNFIT = {True: ('include_secrets', 'output'), False: ('dry_run', 'replace', 'inp
 
 
 def import_file(cluster: Cluster, source: str | None, *, replace: bool, dry_run: bool) -> None:
+    from zatotx.rules.enmasse_text import substitute
+
     if source is None:
         raise click.UsageError('--import needs --input FILE.yaml')
-    document = read(source)
-    payload = {'document': document, 'replace': replace, 'dry_run': dry_run}
-    with progress(f'Importing {sum(len(v) for v in document.values() if isinstance(v, list))} objects'):
-        result = cluster.call('zato.enmasse.import', payload, timeout=TIMEOUT)
-    print_changes(result or {}, dry_run)
+    document, missing = substitute(read(source), os.environ)
+    payload = {'document': document, 'replace': replace, 'dry_run': dry_run or bool(missing)}
+    with progress(f'Importing {sum(len(value) for value in document.values() if isinstance(value, list))} objects'):
+        try:
+            result = cluster.call('zato.enmasse.import', payload, timeout=TIMEOUT)
+        except Failure as error:
+            raise all_of(missing, error) from None
+    if missing:  # nothing else is wrong, and nothing was written
+        raise all_of(missing)
+    print_changes(result, dry_run)
+
+
+def all_of(missing: Sequence[object], error: Failure | None = None) -> Failure:
+    """The variables that are missing, and what the cluster found wrong with the rest, at once."""
+    said = [error.format_message()] if error else []
+    return Failure('; '.join([*map(str, missing), *said]))
 
 
 def read(source: str) -> dict[str, Any]:
-    """The document of a file, with what it takes from the environment."""
+    """The document of a file."""
     from zatotx.cli.yaml_file import parse
-    from zatotx.rules.enmasse import substitute
 
     try:
         content = sys.stdin.buffer.read() if source == '-' else Path(source).read_bytes()
     except OSError as error:
         raise Failure(f'{source} cannot be read: {error.strerror}.') from None
-    document: dict[str, Any] = substitute(parse(source, content), os.environ)
-    return document
+    return parse(source, content)
 
 
 def print_changes(result: Mapping[str, Any], dry_run: bool) -> None:
-    for text in result.get('diff') or []:
+    """The difference, and what became of it."""
+    for text in result['diff']:
         click.echo(text)
+    done = 'Would change' if dry_run else 'Changed'
+    live = '' if dry_run else f'; every node runs revision {result["revision"]}'
+    click.echo(f'{done} {result["changed"]} objects, left {result["unchanged"]} as they are{live}.')
 
 
 def export(cluster: Cluster, target: str | None, *, include_secrets: bool) -> None:

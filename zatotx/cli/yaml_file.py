@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -21,8 +22,20 @@ else:
     Base = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
 
 
+UNUSED = ('binary', 'timestamp', 'omap', 'pairs', 'set')  # of YAML's types: JSON, which we send, has none of them
+UNUSED_TAGS = frozenset(f'tag:yaml.org,2002:{name}' for name in UNUSED)
+
+
 class Loader(Base):
-    """Safe YAML in which a key stands once in a mapping, and is text."""
+    """Safe YAML in which a key stands once in a mapping, and is text; and a date is the text that was written."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag not in UNUSED_TAGS]
+        for first, resolvers in Base.yaml_implicit_resolvers.items()
+    }
+    yaml_constructors = {
+        tag: construct for tag, construct in Base.yaml_constructors.items() if tag not in UNUSED_TAGS
+    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
@@ -33,6 +46,15 @@ class Loader(Base):
                 raise yaml.constructor.ConstructorError(None, None, f'{key.value} is there twice', key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep=deep)
+
+    def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
+        value: float = super().construct_yaml_float(node)
+        if not isfinite(value):
+            raise yaml.constructor.ConstructorError(None, None, f'{node.value} is no number', node.start_mark)
+        return value
+
+
+Loader.add_constructor('tag:yaml.org,2002:float', Loader.construct_yaml_float)
 
 
 def parse(name: str, content: bytes) -> dict[str, Any]:
