@@ -130,11 +130,11 @@ class E(Service):
 """
         told = (await self.assertFailure(self.one.deployer.deploy('crm.py', text, ME), BadRequest)).msg
         for expected in (
-            "crm.py:7: B: the name 'same' is taken by A at crm.py:3",
-            "crm.py:11: C: the name 'zato.mine' begins with 'zato.'",
-            'crm.py:11: C.handle must take self and nothing else',
-            'crm.py:15: D has no handle(self)',
-            'crm.py:18: E.input:',
+            "crm.py:7: service 'same': the name of B is taken by A at crm.py:3",
+            "crm.py:11: service 'zato.mine': the name of C begins with 'zato.'",
+            "crm.py:11: service 'zato.mine': C.handle must take self and nothing else",
+            "crm.py:15: service 'crm.d': D has no handle(self)",
+            "crm.py:18: service 'crm.e': E.input:",
         ):
             self.assertIn(expected, told)
 

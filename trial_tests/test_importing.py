@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from zatotx.model.faults import BadRequest
-from zatotx.service.importing import PREFIX, Loaded, in_own_thread, load, module_names
+from zatotx.service.importing import PREFIX, Loaded, in_own_thread, load, module_names, plain_name
 from zatotx.service.packaging import Source, accept, pack
 
 
@@ -50,7 +50,7 @@ class LoadTests(SynchronousTestCase):
         one, two = self.load(module('x = 1\ndef f(): return x')), self.load(module('x = 2\ndef f(): return x'))
         self.assertEqual([v.modules[0].f() for v in (one, two, one)], [1, 2, 1])
         self.assertNotEqual(one.modules[0].__name__, two.modules[0].__name__)
-        self.assertEqual(one.plain_name(one.modules[0].__name__), 'crm')
+        self.assertEqual(plain_name(one.modules[0].__name__), 'crm')
 
     def test_dropped_with_its_last_holder(self) -> None:
         """A version is in sys.modules exactly as long as somebody holds it; what still runs of it runs on."""

@@ -96,6 +96,9 @@ class IConfigStore(Interface):
     def node_down(node_id: int) -> Deferred[None]:
         """A clean stop."""
 
+    def remove_node(node_id: int) -> Deferred[None]:
+        """Forget a server. Raises Conflict where it is up, NotFound for an unknown id."""
+
     def nodes() -> Deferred[list[NodeRow]]:
         """All servers of the cluster, by name."""
 

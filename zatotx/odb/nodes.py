@@ -9,11 +9,12 @@ from attrs import frozen
 from sqlalchemy import Connection, delete, insert, select, update
 
 from zatotx.interfaces.config import NodeRow
-from zatotx.model.faults import NotFound
+from zatotx.model.faults import Conflict, NotFound
 from zatotx.odb.context import Cluster, revision_of
 from zatotx.odb.tables import file_version, key_of, server, version_verdict
 
 RUNNING, CLEAN_DOWN = 'running', 'clean-down'  # Zato's words
+ALIVE = 6.0  # seconds without a beat after which a server counts as gone
 
 
 @frozen(kw_only=True)
@@ -67,6 +68,18 @@ def beat(
 def down(connection: Connection, node_id: int) -> None:
     """A clean stop."""
     connection.execute(update(server).where(server.c.id == node_id).values(up_status=CLEAN_DOWN, pid=0))
+
+
+def remove(connection: Connection, cluster: Cluster, node_id: int) -> None:
+    """Forget a server. Raises Conflict where it is up, NotFound for an unknown id."""
+    mine = (server.c.id == node_id, server.c.cluster_id == cluster.id)
+    found = connection.execute(select(server).where(*mine)).one_or_none()
+    if found is None:
+        raise NotFound(None, f'the ODB has no server with the id {node_id}')
+    if found.up_status == RUNNING and cluster.now() - found.seen_at < ALIVE:
+        raise Conflict(None, f'the server {found.name!r} is running: stop it first')
+    connection.execute(delete(version_verdict).where(version_verdict.c.server_id == node_id))
+    connection.execute(delete(server).where(*mine))
 
 
 def nodes(connection: Connection, cluster: Cluster) -> list[NodeRow]:

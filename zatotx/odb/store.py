@@ -80,6 +80,9 @@ class ConfigStore:
     def node_down(self, node_id: int) -> Deferred[None]:
         return self._odb.write(lambda connection, cluster: nodes.down(connection, node_id))
 
+    def remove_node(self, node_id: int) -> Deferred[None]:
+        return self._odb.write(lambda connection, cluster: nodes.remove(connection, cluster, node_id))
+
     def nodes(self) -> Deferred[list[NodeRow]]:
         return self._odb.read(nodes.nodes)
 

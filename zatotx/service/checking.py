@@ -19,7 +19,7 @@ from attrs import define
 
 from zatotx.model.faults import BadRequest
 from zatotx.service.entry import ServiceEntry
-from zatotx.service.importing import Loaded, sentence
+from zatotx.service.importing import Loaded, plain_name, sentence
 from zatotx.service.naming import service_name
 from zatotx.service.packaging import Source
 from zatotx.service.service import Service
@@ -110,7 +110,7 @@ class _Check:
 
     def _take(self, module: ModuleType, cls: type[Service]) -> None:
         wrong: list[str] = []
-        name = service_name(cls, self.loaded.plain_name(module.__name__))
+        name = service_name(cls, plain_name(module.__name__))
         try:
             traits = describe(cls)
         except BadDeclaration as e:
@@ -118,10 +118,10 @@ class _Check:
         wrong += _name_mistakes(cls, name)
         if name in self.entries:
             other = self.entries[name].cls
-            wrong.append(f'{cls.__name__}: the name {name!r} is taken by {other.__name__} at {self._place(other)}')
+            wrong.append(f'the name of {cls.__name__} is taken by {other.__name__} at {self._place(other)}')
         if wrong:
             place = self._place(cls)
-            self.mistakes += [f'{place}: {what}' for what in wrong]
+            self.mistakes += [f'{place}: service {name!r}: {what}' for what in wrong]
         elif cls.before_add_to_store(logging.getLogger(name)):
             cls._zatotx_name = name  # so that self.invoke(ThatClass) finds it
             file = self.loaded.source.file
@@ -144,11 +144,11 @@ def _name_mistakes(cls: type[Service], name: str) -> Iterator[str]:
     if own is not None and not isinstance(own, str):
         yield f'{cls.__name__}.name must be text, not {type(own).__name__}'
     if name.startswith(RESERVED):
-        yield f'{cls.__name__}: the name {name!r} begins with {RESERVED!r}, such names are the broker\'s own'
+        yield f"the name of {cls.__name__} begins with {RESERVED!r}, such names are the broker's own"
     if name != name.strip() or not name.isprintable():
-        yield f'{cls.__name__}: the name {name!r} has blanks at its ends or characters that cannot be seen'
+        yield f'the name of {cls.__name__} has blanks at its ends or characters that cannot be seen'
     if len(name) > LONGEST_NAME:
-        yield f'{cls.__name__}: the name has {len(name)} characters, at most {LONGEST_NAME} may be'
+        yield f'the name of {cls.__name__} has {len(name)} characters, at most {LONGEST_NAME} may be'
 
 
 def line_of(text: bytes, qualname: str) -> int:

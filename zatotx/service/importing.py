@@ -29,6 +29,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from zatotx.model.faults import BadRequest
+from zatotx.service import compat
 from zatotx.service.packaging import MODULE, Source
 
 PREFIX = 'zatotx_deployed'
@@ -129,14 +130,16 @@ class Loaded:
         self.modules = tuple(modules)
         weakref.finalize(self, space.close).atexit = False
 
-    def plain_name(self, module: str) -> str:
-        """A module's name as its author knows it: 'crm.util'."""
-        return module.removeprefix(self.space.package + '.')
+
+def plain_name(module: str) -> str:
+    """A module's name as its author knows it: `zatotx_deployed.v12.crm.util` -> `crm.util`."""
+    return module.split('.', 2)[2] if module.startswith(f'{PREFIX}.') else module
 
 
 def load(source: Source, directory: Path) -> Loaded:
     """Write the files below `directory`, import every module of them. Blocking: it runs users' code. Raises BadRequest
     with one sentence naming file and line, whatever the code did."""
+    compat.install()  # so that `from zato.server.service import Service` works in it
     root = directory / source.sha256
     materialise(root, source)
     space = Space(root, () if source.form == MODULE else source.tops)
@@ -219,7 +222,7 @@ def in_own_thread(
     """Run `function` in a daemon thread named for what it does with the file. Fails with BadRequest naming file and
     line where it has not ended after `deadline` seconds: then the thread is told to end, and what it yet brings is
     dropped."""
-    result: Deferred[Any] = Deferred()
+    result: Deferred[Any] = Deferred(lambda _: late.cancel())
 
     def finish(outcome: Any) -> None:
         if not result.called:

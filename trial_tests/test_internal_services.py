@@ -1,0 +1,238 @@
+"""zato.* services on a real ODB: Zato's names, fields and answers (feature map 8.7, 8.8)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from trial_tests.support.internals import CHANNEL, USER, InternalTestCase
+
+
+class BasicsTests(InternalTestCase):
+    async def test_ping(self) -> None:
+        """zato.ping answers as in Zato, to the letter."""
+        reply = await self.one.reply('zato.ping')
+        answer = msgspec.json.decode(reply.body)
+        cid = answer['zato_env'].pop('cid')
+        self.assertEqual(len(cid), 24)
+        self.assertEqual(
+            answer, {'zato_env': {'result': 'ZATO_OK', 'details': ''}, 'zato_ping_response': {'pong': 'zato'}}
+        )
+        self.assertEqual(await self.call('zato.ping2'), {'pong': 'zato'})
+
+    async def test_echo(self) -> None:
+        """zato.helpers.echo gives back what it got, bare."""
+        payloads: tuple[Any, ...] = ({'a': [1, None]}, [], 'text', 5)
+        for payload in payloads:
+            self.assertEqual(await self.one.call('zato.helpers.echo', [payload]), [payload])
+
+    async def test_input_logger(self) -> None:
+        """zato.helpers.input-logger answers nothing."""
+        self.assertEqual(await self.call('zato.helpers.input-logger', {'a': 1}), {})
+
+    async def test_health(self) -> None:
+        """live is 200; ready is 503 with the reasons while there are any; both are plain JSON."""
+        self.assertEqual(await self.one.call('zato.health.live'), {'status': 'live'})
+        self.assertEqual(await self.one.call('zato.health.ready'), {'status': 'ready'})
+        self.one.reasons = ['The server is draining']
+        reply = await self.one.reply('zato.health.ready')
+        self.assertEqual(
+            (reply.status, msgspec.json.decode(reply.body)),
+            (503, {'status': 'not ready', 'reasons': ['The server is draining']}),
+        )
+
+    async def test_metrics(self) -> None:
+        """zato.metrics.get is Prometheus text."""
+        reply = await self.one.reply('zato.metrics.get')
+        self.assertEqual(reply.body, b'# metrics of one\n')
+        self.assertEqual(reply.content_type, b'text/plain; version=0.0.4; charset=utf-8')
+
+    async def test_info(self) -> None:
+        """zato.info.* say which cluster and server answered."""
+        for name in ('zato.info.get-info', 'zato.info.get-server-info'):
+            self.assertEqual((await self.call(name))['name'], 'one')
+
+
+class SecurityTests(InternalTestCase):
+    async def test_create_answers_id_and_name(self) -> None:
+        """As in map 11.2; the definition is on every node, without a password nobody knows it."""
+        made = await self.call('zato.security.basic-auth.create', USER)
+        self.assertEqual((sorted(made), made['name'], type(made['id'])), (['id', 'name'], 'crm', int))
+        self.assertEqual(await self.two.config.everywhere(self.one.config.snapshot.revision), [])
+        self.assertEqual(self.two.config.snapshot.named('basic_auth', 'crm').value.password, '')
+
+    async def test_text_values(self) -> None:
+        """Values may be text, unknown fields are ignored, an id that is text is an id."""
+        text = {**USER, 'is_active': 'false', 'cluster_id': 'any', 'no_such_field': 1}
+        made = await self.call('zato.security.basic-auth.create', text)
+        await self.call('zato.security.basic-auth.edit', {**text, 'id': str(made['id']), 'realm': 'New'})
+        (row,) = await self.call('zato.security.basic-auth.get-list', {'cluster_id': '1'})
+        self.assertEqual(
+            row, {'id': made['id'], 'name': 'crm', 'is_active': False, 'username': 'crm', 'realm': 'New'}
+        )
+
+    async def test_all_mistakes_at_once(self) -> None:
+        """Every wrong field is named, by Zato's name."""
+        told = await self.refusal('zato.security.basic-auth.create', {'is_active': 'perhaps', 'username': 'a:b'}, 400)
+        for part in ('$.name: missing', '$.is_active: expected bool', '$.username: must not have a colon'):
+            self.assertIn(part, told)
+
+    async def test_not_an_object(self) -> None:
+        """A request that is no object is 400."""
+        self.assertEqual(await self.refusal('zato.security.basic-auth.create', [1], 400), '$: expected an object')
+
+    async def test_name_taken(self) -> None:
+        """A name that is taken is 409 naming it; names differ by case, accents and emoji."""
+        await self.call('zato.security.basic-auth.create', USER)
+        self.assertIn("'crm'", await self.refusal('zato.security.basic-auth.create', USER, 409))
+        for name in ('CRM', 'crḿ', 'crm 😀'):
+            await self.call('zato.security.basic-auth.create', {**USER, 'name': name})
+        names = [row['name'] for row in await self.call('zato.security.basic-auth.get-list')]
+        self.assertEqual(names, sorted(['crm', 'CRM', 'crḿ', 'crm 😀']))
+
+    async def test_unknown_ids(self) -> None:
+        """An id nothing has is 404, one that is none or missing is 400."""
+        for action in ('edit', 'delete', 'get-by-id', 'change-password'):
+            service = f'zato.security.basic-auth.{action}'
+            self.assertIn('999', await self.refusal(service, {**USER, 'id': 999}, 404))
+            self.assertIn('$.id: expected int', await self.refusal(service, {**USER, 'id': 'x'}, 400))
+        self.assertEqual(await self.refusal('zato.security.basic-auth.edit', USER, 400), '$.id: missing')
+        self.assertEqual(await self.refusal('zato.security.basic-auth.delete', {}, 400), '$.id: missing')
+
+    async def test_change_password(self) -> None:
+        """A new password, by id or name, given twice; it is stored hashed and shown nowhere."""
+        made = await self.call('zato.security.basic-auth.create', USER)
+        service = 'zato.security.basic-auth.change-password'
+        for chosen in ({'id': made['id']}, {'name': 'crm'}):
+            payload = {**chosen, 'password1': 'gehe1m', 'password2': 'gehe1m'}
+            self.assertEqual(await self.call(service, payload), made)
+        stored = self.one.config.snapshot.named('basic_auth', 'crm').value
+        self.assertTrue(stored.password.startswith('$argon2id$'))
+        self.assertNotIn('password', (await self.call('zato.security.basic-auth.get-list'))[0])
+        for wrong, told in (
+            ({'password1': 'a', 'password2': 'b'}, '$.password2: is not the same as password1'),
+            ({'password1': 'a'}, '$.password2: missing'),
+            ({}, '$.password1: missing; $.password2: missing'),
+        ):
+            self.assertEqual(await self.refusal(service, {'id': made['id'], **wrong}, 400), told)
+
+    async def test_password_survives_an_edit(self) -> None:
+        """create takes a password too, and an edit without one keeps it."""
+        made = await self.call('zato.security.basic-auth.create', {**USER, 'password': 'gehe1m'})
+        before = self.one.config.snapshot.named('basic_auth', 'crm').value.password
+        for kept in ({}, {'password': ''}, {'password': '******'}):
+            await self.call('zato.security.basic-auth.edit', {**USER, 'id': made['id'], 'name': 'renamed', **kept})
+        after = self.one.config.snapshot.named('basic_auth', 'renamed').value
+        self.assertEqual((after.password, after.realm), (before, 'CRM'))
+
+    async def test_get_one(self) -> None:
+        """By id and by name, as in the list."""
+        made = await self.call('zato.security.basic-auth.create', USER)
+        by_id = await self.call('zato.security.basic-auth.get-by-id', {'id': made['id']})
+        self.assertEqual(by_id, await self.call('zato.security.basic-auth.get-by-name', {'name': 'crm'}))
+        self.assertEqual([by_id], await self.call('zato.security.basic-auth.get-list'))
+        self.assertIn("'nix'", await self.refusal('zato.security.basic-auth.get-by-name', {'name': 'nix'}, 404))
+
+    async def test_security_list(self) -> None:
+        """zato.security.get-list has all definitions with their type, by name."""
+        for name in ('b', 'a'):
+            await self.call('zato.security.basic-auth.create', {**USER, 'name': name, 'username': name})
+        rows = await self.call('zato.security.get-list', {'cluster_id': 1})
+        self.assertEqual([(row['name'], row['sec_type'], row['username']) for row in rows],
+                         [('a', 'basic_auth', 'a'), ('b', 'basic_auth', 'b')])  # fmt: skip
+
+    async def test_history(self) -> None:
+        """Who changed what is in the history, with the cid."""
+        await self.call('zato.security.basic-auth.create', USER)
+        newest = (await self.one.odb.history(1))[0]
+        self.assertEqual((newest.who, newest.action, newest.name), ('admin.invoke', 'create', 'crm'))
+
+    async def test_delete(self) -> None:
+        """delete answers nothing; what a channel refers to is 409."""
+        await self.with_crm()
+        made = await self.call('zato.security.basic-auth.create', USER)
+        channel = await self.call('zato.http-soap.create', {**CHANNEL, 'security_id': made['id']})
+        self.assertIn('crm', await self.refusal('zato.security.basic-auth.delete', {'id': made['id']}, 409))
+        self.assertEqual(await self.call('zato.http-soap.delete', {'id': channel['id']}), {})
+        self.assertEqual(await self.call('zato.security.basic-auth.delete', {'id': made['id']}), {})
+        self.assertEqual(await self.call('zato.security.get-list'), [])
+
+
+class ChannelTests(InternalTestCase):
+    async def test_row(self) -> None:
+        """A channel is listed with Zato's fields: references by id and name, absent texts empty."""
+        await self.with_crm()
+        security = await self.call('zato.security.basic-auth.create', USER)
+        made = await self.call('zato.http-soap.create', {**CHANNEL, 'security_id': str(security['id'])})
+        asked = {'cluster_id': 1, 'connection': 'channel', 'transport': 'plain_http'}
+        rows = await self.call('zato.http-soap.get-list', asked)
+        service = self.one.config.snapshot.named('service', 'crm.get-balance')
+        expected = {
+            'id': made['id'], 'name': 'balance', 'is_active': True, 'url_path': '/balance', 'method': '',
+            'service': 'crm.get-balance', 'service_id': service.id, 'service_name': 'crm.get-balance',
+            'security_id': security['id'], 'security_name': 'crm', 'sec_type': 'basic_auth', 'data_format': 'json',
+            'connection': 'channel', 'transport': 'plain_http', 'soap_action': '', 'soap_version': '', 'host': '',
+        }  # fmt: skip
+        self.assertEqual({name: rows[0].get(name) for name in expected}, expected)
+
+    async def test_open(self) -> None:
+        """ZATO_NONE is an open channel; a row can be sent back as an edit as it is."""
+        await self.with_crm()
+        await self.call('zato.http-soap.create', CHANNEL)
+        (row,) = await self.call('zato.http-soap.get-list')
+        self.assertEqual((row['security_id'], row['security_name'], row['sec_type']), ('', '', ''))
+        await self.call('zato.http-soap.edit', {**row, 'url_path': '/other'})
+        self.assertEqual(await self.call('zato.http-soap.get-list'), [{**row, 'url_path': '/other'}])
+        self.assertIsNone(self.one.config.snapshot.named('channel_rest', 'balance').value.security)
+
+    async def test_nothing_changed(self) -> None:
+        """An edit that changes nothing is no new revision."""
+        await self.with_crm()
+        await self.call('zato.http-soap.create', CHANNEL)
+        (row,) = await self.call('zato.http-soap.get-list')
+        before = self.one.config.snapshot.revision
+        self.assertEqual(await self.call('zato.http-soap.edit', row), {'id': row['id'], 'name': 'balance'})
+        self.assertEqual(self.one.config.snapshot.revision, before)
+
+    async def test_dangling(self) -> None:
+        """References to nothing are told beside all other mistakes, by the request's names."""
+        wrong = {**CHANNEL, 'service': 'no.such', 'security_id': 77, 'url_path': 'relative'}
+        told = await self.refusal('zato.http-soap.create', wrong, 400)
+        for part in ("$.service: there is no service called 'no.such'", '$.security_id: ', '$.url_path: '):
+            self.assertIn(part, told)
+
+    async def test_fixed_fields(self) -> None:
+        """Lists of kinds there are none of are empty; making one is 400 naming the field."""
+        outgoing = {'connection': 'outgoing', 'transport': 'soap'}
+        self.assertEqual(await self.call('zato.http-soap.get-list', outgoing), [])
+        told = await self.refusal('zato.http-soap.create', {**CHANNEL, 'connection': 'nix'}, 400)
+        self.assertEqual(told, '$.connection: must be one of: channel')
+
+    async def test_path_taken(self) -> None:
+        """Two channels cannot share method and path: 409."""
+        await self.with_crm()
+        await self.call('zato.http-soap.create', CHANNEL)
+        told = await self.refusal('zato.http-soap.create', {**CHANNEL, 'name': 'other'}, 409)
+        self.assertIn("'balance' has it", told)
+
+
+class ServerTests(InternalTestCase):
+    async def test_rows(self) -> None:
+        """The servers by name, one by its id."""
+        rows = await self.call('zato.server.get-list')
+        self.assertEqual([(row['name'], row['up_status'], row['bind_port']) for row in rows],
+                         [('one', 'running', 17010), ('two', 'running', 17010)])  # fmt: skip
+        found = await self.call('zato.server.get-by-id', {'id': rows[1]['id']})
+        self.assertEqual((found['id'], found['name']), (rows[1]['id'], 'two'))
+        self.assertIn('99', await self.refusal('zato.server.get-by-id', {'id': 99}, 404))
+
+    async def test_edit_and_delete(self) -> None:
+        """A running server cannot be removed, one that is down can; its name is its own to say."""
+        down = (await self.one.odb.register_node('three', '', 0, 1)).id
+        self.assertIn('server.toml', await self.refusal('zato.server.edit', {'id': down, 'name': 'new'}, 409))
+        self.assertEqual((await self.call('zato.server.edit', {'id': down, 'name': 'three'}))['name'], 'three')
+        self.assertIn('stop it first', await self.refusal('zato.server.delete', {'id': down}, 409))
+        await self.one.odb.node_down(down)
+        self.assertEqual(await self.call('zato.server.delete', {'id': down}), {})
+        self.assertEqual([row['name'] for row in await self.call('zato.server.get-list')], ['one', 'two'])

@@ -1,0 +1,92 @@
+"""zato.enmasse.import and export: the configuration as one document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+from argon2 import PasswordHasher
+from argon2.exceptions import Argon2Error, InvalidHashError
+
+from zatotx.model.faults import BadRequest, ServiceUnavailable
+from zatotx.rules.enmasse import ImportPlan, export, plan_import
+from zatotx.schema.snapshot import Snapshot
+from zatotx.schema.types import ObjectTypes
+from zatotx.service.elements import AsIs, Bool
+from zatotx.service.internal.base import AdminService, bad
+
+LIVE_WITHIN = 60.0  # seconds all nodes have to apply an import
+
+
+class Import(AdminService):
+    """Bring the cluster to what `document` says, or with `dry_run` say what that would change. All or nothing; live on
+    every node when it answers. `replace`: objects that differ are changed, not refused."""
+
+    name = 'zato.enmasse.import'
+
+    class SimpleIO:
+        input_required = (AsIs('document'),)
+        input_optional = (Bool('replace'), Bool('dry_run'))
+
+    async def handle(self) -> None:
+        asked, config = self.request.input, self.server.config
+        if not isinstance(asked.document, Mapping):
+            raise bad('document', f'expected an object, got {type(asked.document).__name__}')
+        plan: ImportPlan = await self.server.offload(
+            _planned, asked.document, self.server.types, config.snapshot, bool(asked.replace)
+        )
+        if plan.mistakes:
+            raise BadRequest(self.cid, '; '.join(map(str, plan.mistakes)))
+        revision = config.snapshot.revision
+        if plan.operations and not asked.dry_run:
+            revision = await config.change(plan.operations, self.actor)
+            behind = await config.everywhere(revision, LIVE_WITHIN)
+            if behind:
+                nodes = ', '.join(behind)
+                raise ServiceUnavailable(self.cid, f'The import is stored, but not in force yet on {nodes}')
+        self.response.payload = {
+            'diff': list(plan.lines),
+            'changed': len(plan.operations),
+            'unchanged': plan.unchanged,
+            'dry_run': bool(asked.dry_run),
+            'revision': revision,
+        }
+
+
+class Export(AdminService):
+    """The configuration as YAML that imports back to the same state; secrets as `${NAME}` unless asked for."""
+
+    name = 'zato.enmasse.export'
+
+    class SimpleIO:
+        input_optional = (Bool('include_secrets'),)
+
+    async def handle(self) -> None:
+        snapshot = self.server.config.snapshot
+        secrets = bool(self.request.input.include_secrets)
+        text = await self.server.offload(_exported, snapshot, self.server.types, secrets)
+        self.response.payload = {'yaml': text, 'revision': snapshot.revision}
+
+
+def _planned(document: Any, types: ObjectTypes, snapshot: Snapshot, replace: bool) -> ImportPlan:
+    """In a thread: it may verify many hashes."""
+    return plan_import(dict(document), types, snapshot, replace=replace, verify=_verify)
+
+
+def _verify(hashed: str, clear: str) -> bool:
+    """Whether the hash is of this text. About 20 ms."""
+    try:
+        return PasswordHasher().verify(hashed, clear)
+    except (Argon2Error, InvalidHashError):
+        return False
+
+
+def _exported(snapshot: Snapshot, types: ObjectTypes, secrets: bool) -> str:
+    document = export(snapshot, types, secrets=secrets)
+    dumper = getattr(yaml, 'CSafeDumper', yaml.SafeDumper)
+    text: str = yaml.dump(document, Dumper=dumper, allow_unicode=True, sort_keys=False, default_flow_style=False)
+    return text
+
+
+SERVICES = (Import, Export)
