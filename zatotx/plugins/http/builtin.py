@@ -22,6 +22,7 @@ def _door(
         service=service,
         data_format='json',
         security=security,
+        door=True,
         always_open=always_open,
         internal_only=internal_only,
         merge_url_params=service == '',
