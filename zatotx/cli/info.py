@@ -38,10 +38,11 @@ def gather(place: Place) -> dict[str, Any]:
     states = [(part, health(part)) for part in place.parts]
     running = any(part.kind == SERVER and state.ready for part, state in states)
     server = Cluster(place).call('zato.info.get-info', {}) if running else None
+    live = server['cluster'] if server else {}
     return {
         'environment': str(place.environment),
         'version': __version__,
-        'cluster': {'name': cluster_name(place), 'leader': (server or {}).get('leader')},
+        'cluster': {'name': cluster_name(place), 'leader': None, **live},
         'components': [
             {**described(part, state), 'version': made_by(part)} for part, state in states
         ],

@@ -25,7 +25,7 @@ def service() -> None:
 )
 @path_argument()
 @click.argument('name')
-@click.option('--payload', default='', help='JSON for the service; - reads it from a pipe.')
+@click.option('--payload', default='{}', show_default=True, help='JSON for the service; - reads it from a pipe.')
 @click.option('--headers', multiple=True, metavar='NAME=VALUE', help='An HTTP header; may be repeated.')
 @click.option('--timeout', default=TIMEOUT, show_default=True, type=click.FloatRange(min=0.1), help='Seconds.')
 def invoke(path: str, name: str, payload: str, headers: tuple[str, ...], timeout: float) -> None:
@@ -48,11 +48,10 @@ def header(given: str) -> tuple[str, str]:
 
 def checked(payload: str) -> bytes:
     """The payload as it is sent; a mistake in it is found here, where it can be named best."""
-    if payload:
-        try:
-            json.loads(payload)
-        except ValueError as error:
-            raise click.BadParameter(f'it is not JSON: {error}', param_hint="'--payload'") from None
+    try:
+        json.loads(payload)
+    except ValueError as error:
+        raise click.BadParameter(f'it is not JSON: {error}', param_hint="'--payload'") from None
     return payload.encode()
 
 

@@ -49,6 +49,7 @@ from zatotx.service.invocation import Invoker
 from zatotx.service.pickup import Pickup
 from zatotx.service.store import ServiceStore
 from zatotx.service.user_config import load_user_config
+from zatotx.tap.clear import in_clear
 
 
 def make_server(directory: str, reactor: Any) -> IService:
@@ -56,6 +57,7 @@ def make_server(directory: str, reactor: Any) -> IService:
     home = Path(directory)
     kinds = find_kinds()
     settings = load(home / 'config' / 'server.toml', [found.kind.name for found in kinds])
+    settings = in_clear(settings, read_key(home / 'config' / 'secret.key', os.environ))
     lock = DirectoryLock(home / 'work' / 'lock')
     lock.take()
     try:
