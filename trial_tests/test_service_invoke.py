@@ -1,0 +1,244 @@
+"""self.invoke between services on the reactor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import CancelledError, Deferred, gatherResults, inlineCallbacks
+from twisted.trial.unittest import SynchronousTestCase
+
+from trial_tests.support.invoking import CID, Calls, outcome_of
+from zatotx import Inactive, Int, InternalServerError, NotFound, Service, Timeout
+from zatotx.metrics.slots import ServiceSlots
+from zatotx.model.faults import BadInput
+from zatotx.service.bunch import Bunch
+from zatotx.service.entry import ServiceEntry
+
+
+class Point(msgspec.Struct):
+    x: int
+    y: int = 0
+
+
+class Told(Service):
+    """Answers what it knows of its call."""
+
+    name = 'told'
+
+    async def handle(self) -> None:
+        self.response.payload = {
+            'cid': self.cid, 'channel': self.channel, 'who': self.principal.name, 'left': self.deadline.remaining,
+            'payload': self.request.payload, 'raw': self.request.raw_request, 'environ': self.environ,
+        }  # fmt: skip
+
+
+class Summed(Service):
+    name = 'summed'
+
+    class SimpleIO:
+        input_required = (Int('x'), Int('y'))
+        output_required = ('sum',)
+
+    async def handle(self) -> None:
+        self.response.payload.sum = self.request.input.x + self.request.input.y
+
+
+class Typed(Service):
+    name = 'typed'
+    input = Point
+    output = Point
+
+    async def handle(self) -> None:
+        self.response.payload = self.request.input
+
+
+class Hanging(Service):
+    name = 'hanging'
+    ended: list[str] = []
+
+    async def handle(self) -> None:
+        try:
+            await Deferred()
+        except CancelledError:
+            self.ended.append('cancelled')
+            raise
+
+
+class Endless(Service):
+    name = 'endless'
+
+    async def handle(self) -> None:
+        await self.invoke(self.name)
+
+
+def asking(*args: Any, **options: Any) -> type[Service]:
+    """A service that invokes another and answers what came back."""
+
+    class Asking(Service):
+        async def handle(self) -> None:
+            self.response.payload = await self.invoke(*args, **options)
+
+    return Asking
+
+
+class InvokeTests(SynchronousTestCase):
+    def ask(self, *args: Any, **options: Any) -> Any:
+        calls = Calls(asking(*args, **options), Told, Summed, Typed, Hanging, Endless)
+        return outcome_of(calls.start(calls.http())).value
+
+    def test_the_call_goes_on_as_the_same_request(self) -> None:
+        """Same cid, principal and deadline; the channel says that a service called."""
+        found = self.ask('told', {'a': 1})
+        self.assertEqual(found, {
+            'cid': CID, 'channel': 'invoke', 'who': 'tester', 'left': 60.0, 'payload': {'a': 1}, 'raw': {'a': 1},
+            'environ': {},
+        })  # fmt: skip
+
+    def test_the_earlier_of_timeout_and_deadline_counts(self) -> None:
+        """A timeout shortens what is left, it never lengthens it."""
+        self.assertEqual(self.ask('told', timeout=5)['left'], 5.0)
+        self.assertEqual(self.ask('told', timeout=500)['left'], 60.0)
+
+    def test_payload_without_its_element(self) -> None:
+        """Input is read by the declaration, whatever brings it; the answer has no response element."""
+        for payload in ({'x': 1, 'y': '2'}, Bunch(x=1, y=2), Point(1, 2), '{"x": 1, "y": 2}'):
+            self.assertEqual(self.ask('summed', payload), {'sum': 3})
+
+    def test_models_pass_as_they_are(self) -> None:
+        """Nothing is written and read again between services."""
+        point = Point(1, 2)
+        self.assertIs(self.ask('typed', point), point)
+        self.assertEqual(self.ask('typed', {'x': 3}), Point(3))
+
+    def test_by_class(self) -> None:
+        """A class stands for the name it is deployed under."""
+        self.assertEqual(self.ask(Summed, {'x': 1, 'y': 2}), {'sum': 3})
+
+    def test_bad_input_of_the_called_service(self) -> None:
+        """The caller may catch it; else it is the request's."""
+        bad = self.assertRaises(BadInput, self.ask, 'summed', {'x': 'a'})
+        self.assertEqual(bad.mistakes, (('$.x', 'expected int, got str'), ('$.y', 'missing')))
+
+    def test_arguments_of_zato(self) -> None:
+        """The further ones are taken, by position too; what is no argument at all is named."""
+        self.assertEqual(self.ask('told', '', 'my-channel')['channel'], 'my-channel')
+        self.assertEqual(self.ask('told', '{"a": 1}', data_format='json')['payload'], {'a': 1})
+        self.assertEqual(self.ask('told', environ={'k': 1}, transport=None)['environ'], {'k': 1})
+        self.assertEqual(self.ask('summed', {'x': 1, 'y': 2}, serialize=True), '{"sum":3}')
+        self.assertEqual(self.ask('summed', {'x': 1, 'y': 2}, as_bunch=True).sum, 3)
+        self.assertEqual(self.ask('typed', {'x': 1}, 'invoke', 'dict', None, False, True).x, 1)
+        error = self.assertRaises(TypeError, self.ask, 'told', surprise=1)
+        self.assertIn('surprise', str(error))
+
+    def test_unknown(self) -> None:
+        """404 naming it."""
+        self.assertIn('no.such', self.assertRaises(NotFound, self.ask, 'no.such').details)
+
+    def test_inactive(self) -> None:
+        """A service that is switched off says so, however it is reached."""
+        asleep = ServiceEntry.of(Told, is_active=False)
+        calls = Calls(asking('told'), asleep)
+        inactive = self.assertRaises(Inactive, outcome_of, calls.start(calls.http()))
+        self.assertEqual(inactive.details, '[told] is inactive')
+        calls = Calls(asleep)
+        self.assertRaises(Inactive, outcome_of, calls.start(calls.http()))
+
+    def test_depth_is_bounded(self) -> None:
+        """32 calls below the first, then a fault that names the chain."""
+        calls = Calls(Endless)
+        calls.entries[0] = calls.services.entries['endless'] = ServiceEntry.of(Endless, stats=ServiceSlots())
+        fault = self.assertRaises(InternalServerError, outcome_of, calls.start(calls.http()))
+        self.assertIn('more than 32 deep: endless -> endless', fault.details)
+        stats = calls.entries[0].stats
+        self.assertEqual((stats.calls, stats.errors), (32, 32))
+
+    def test_a_service_may_call_itself(self) -> None:
+        """To a depth of its own."""
+
+        class Countdown(Service):
+            name = 'countdown'
+
+            async def handle(self) -> None:
+                n = self.request.payload
+                self.response.payload = [n, *(await self.invoke('countdown', n - 1))] if n else [0]
+
+        calls = Calls(Countdown)
+        self.assertEqual(outcome_of(calls.start(calls.http(), 32)).value[:3], [32, 31, 30])
+
+    def test_timeout(self) -> None:
+        """What takes longer than the call allows is cancelled, and named."""
+        calls = Calls(asking('hanging', timeout=3), Hanging)
+        started = calls.start(calls.http())
+        calls.clock.advance(2.9)
+        self.assertNoResult(started)
+        calls.clock.advance(0.2)
+        self.assertIn('hanging', self.assertRaises(Timeout, outcome_of, started).details)
+        self.assertEqual(Hanging.ended, ['cancelled'])
+        Hanging.ended.clear()
+
+    def test_timeout_without_raising(self) -> None:
+        """Zato's raise_timeout=False gives None."""
+        calls = Calls(asking('hanging', timeout=3, raise_timeout=False), Hanging)
+        started = calls.start(calls.http())
+        calls.clock.advance(3)
+        self.assertIsNone(outcome_of(started).value)
+        Hanging.ended.clear()
+
+    def test_cancelling_reaches_the_called_service(self) -> None:
+        """A client that leaves ends the whole chain, with a timeout or without."""
+        for options in ({}, {'timeout': 5}):
+            calls = Calls(asking('hanging', **options), Hanging)
+            started = calls.start(calls.http())
+            started.cancel()
+            self.assertRaises(CancelledError, outcome_of, started)
+            self.assertEqual(Hanging.ended, ['cancelled'])
+            self.assertEqual(calls.clock.getDelayedCalls(), [])
+            Hanging.ended.clear()
+
+    def test_a_request_sees_one_moment(self) -> None:
+        """Services that are swapped while it runs are not its own: it goes on with what it began with."""
+        waits: Deferred[None] = Deferred()
+
+        class Slow(Service):
+            name = 'slow'
+
+            async def handle(self) -> None:
+                await waits
+                self.response.payload = await self.invoke('told')
+
+        calls = Calls(Slow, Told)
+        started = calls.start(calls.http())
+        calls.services = Calls(Slow).services  # a new map, without `told`
+        waits.callback(None)
+        self.assertEqual(outcome_of(started).value['cid'], CID)
+
+    def test_several_at_once(self) -> None:
+        """The awaitables of invoke can be gathered."""
+
+        class Gathering(Service):
+            async def handle(self) -> None:
+                both = [Deferred.fromCoroutine(self.invoke('summed', {'x': n, 'y': n})) for n in (1, 2)]
+                self.response.payload = await gatherResults(both)
+
+        calls = Calls(Gathering, Summed)
+        self.assertEqual(outcome_of(calls.start(calls.http())).value, [{'sum': 2}, {'sum': 4}])
+
+    def test_inline_callbacks_may_yield_it(self) -> None:
+        """Services in that style invoke in it."""
+
+        class Inline(Service):
+            @inlineCallbacks
+            def handle(self) -> Any:
+                found = yield self.invoke('summed', {'x': 1, 'y': 2})
+                self.response.payload = found
+
+        calls = Calls(Inline, Summed)
+        self.assertEqual(outcome_of(calls.start(calls.http())).value, {'sum': 3})
+
+    def test_called_services_are_counted(self) -> None:
+        """Each in its own counters, errors too."""
+        calls = Calls(asking('summed', {'x': 1}), ServiceEntry.of(Summed, stats=ServiceSlots()))
+        self.assertRaises(BadInput, outcome_of, calls.start(calls.http()))
+        stats = calls.entries[1].stats
+        self.assertEqual((stats.calls, stats.kinds), (1, {'BadInput': 1}))
