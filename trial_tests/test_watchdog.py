@@ -67,7 +67,7 @@ watchdog = Watchdog(reactor, files_below(work), lambda text: print(f'{monotonic(
 watchdog.start()
 for number, name in enumerate(names):
     reactor.callLater(0.2 + 0.3 * number, lambda name=name: getattr(crm, name)().handle())
-reactor.callLater(0.2 + 0.3 * len(names) + 1.2, reactor.stop)
+reactor.callLater(0.2 + 0.3 * len(names) + 1.5, reactor.stop)
 reactor.run()
 watchdog.stop()
 print('stalls', sum(watchdog.stalls.buckets[4:]), flush=True)
@@ -138,6 +138,12 @@ class WatchdogTests(TestCase):
         self.assertEqual({name for _, name in said}, {'sleepy', 'greedy'})
         for (earlier, _), (later, _) in pairwise(said):
             self.assertGreaterEqual(later - earlier, 0.99)
+
+    async def test_back_to_back(self) -> None:
+        """Two stalls with nothing but a beat between them are told apart."""
+        text = await self.node('Twice').over
+        self.assertRegex(text, r"service 'crm\.twice' held the reactor for 0\.\d+ s at crm\.py:36:")
+        self.assertRegex(text, r"service 'crm\.sleepy' held the reactor for 0\.\d+ s at crm\.py:5:")
 
     async def test_endless(self) -> None:
         """One that never lets go is named while it goes on."""

@@ -76,10 +76,10 @@ class Watchdog:
         while self._running:
             sleep(_LOOK)  # half the cost of waiting for an event; the thread outlives `stop` by as much
             now, last = monotonic(), self._last
+            while self._ended:  # before the next stall is looked at, which may have begun already
+                self._finish(*self._ended.popleft())
             if now - last >= _OVERDUE:
                 self._look(now - last, last)
-            while self._ended:
-                self._finish(*self._ended.popleft())
             self._reports.speak(now)
 
     def _look(self, held: float, last: float) -> None:
