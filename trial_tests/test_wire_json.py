@@ -123,6 +123,14 @@ class Text(str):
     __slots__ = ()
 
 
+class Count(int):
+    """Likewise."""
+
+
+class Ratio(float):
+    """Likewise."""
+
+
 class Row(Mapping[str, int]):
     """A mapping that is no dict."""
 
@@ -156,6 +164,7 @@ class EncodeTests(SynchronousTestCase):
             (OrderedDict(a=1), '{"a":1}'),
             (MappingProxyType({'a': 1}), '{"a":1}'),
             (Row(), '{"a":1}'),
+            ([Count(2), Ratio(0.5)], '[2,0.5]'),
             (Text('t'), '"t"'),
             ({Text('k'): Text('v')}, '{"k":"v"}'),
             (Colour.RED, '"red"'),
