@@ -49,6 +49,16 @@ class Endless:
     def handle(self):
         while True:
             self.turns = getattr(self, 'turns', 0) + 1  # lines 26 and 27
+
+
+class Twice:
+    _zatotx_name = 'crm.twice'
+
+    def handle(self):
+        from twisted.internet import reactor
+
+        reactor.callLater(0, Sleepy().handle)
+        time.sleep(0.13)  # line 37
 """
 
 NODE = """\
@@ -142,7 +152,7 @@ class WatchdogTests(TestCase):
     async def test_back_to_back(self) -> None:
         """Two stalls with nothing but a beat between them are told apart."""
         text = await self.node('Twice').over
-        self.assertRegex(text, r"service 'crm\.twice' held the reactor for 0\.\d+ s at crm\.py:36:")
+        self.assertRegex(text, r"service 'crm\.twice' held the reactor for 0\.\d+ s at crm\.py:37:")
         self.assertRegex(text, r"service 'crm\.sleepy' held the reactor for 0\.\d+ s at crm\.py:5:")
 
     async def test_endless(self) -> None:
