@@ -10,6 +10,7 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults, succeed
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 from twisted.logger import ILogObserver, globalLogPublisher
 from twisted.python.threadpool import ThreadPool
 from twisted.trial.unittest import TestCase
@@ -107,14 +108,7 @@ class ThreadTests(TestCase):
 
     def stop_pool(self) -> Deferred[None]:
         """Ends the threads; the reactor goes on meanwhile, as they may wait for it."""
-        ended: Deferred[None] = Deferred()
-
-        def stop() -> None:
-            self.pool.stop()
-            REACTOR.callFromThread(ended.callback, None)
-
-        threading.Thread(target=stop, daemon=True).start()
-        return ended
+        return deferToThread(self.pool.stop)
 
     def calls(self, *services: Any) -> Calls:
         return Calls(*services, reactor=REACTOR, pool=self.pool)

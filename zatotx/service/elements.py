@@ -109,11 +109,11 @@ class Int(Element):
             return value
         if isinstance(value, str):
             digits = value.strip()
-            if digits.isascii() and '_' not in digits:
-                try:
+            try:
+                if digits.isascii() and '_' not in digits:
                     return int(digits)
-                except ValueError:  # not digits, or more of them than Python converts
-                    pass
+            except ValueError:  # not digits, or more of them than Python converts
+                raise self.wrong(value) from None
         elif not isinstance(value, bool) and isinstance(value, (int, float)) and value == value // 1:
             return int(value)
         raise self.wrong(value)
@@ -203,7 +203,7 @@ class UUID(Element):
             try:
                 return uuid.UUID(value.strip())
             except ValueError:
-                pass
+                raise self.wrong(value) from None
         raise self.wrong(value)
 
     def give(self, value: Any) -> str:
@@ -244,7 +244,7 @@ class DateTime(Timed):
             try:
                 return self.moment(value)
             except ValueError:
-                pass
+                raise self.wrong(value) from None
         raise self.wrong(value)
 
     def give(self, value: Any) -> str:
@@ -265,7 +265,7 @@ class Date(Timed):
             try:
                 return self.moment(value).date()
             except ValueError:
-                pass
+                raise self.wrong(value) from None
         raise self.wrong(value)
 
     def give(self, value: Any) -> str:
