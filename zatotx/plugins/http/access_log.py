@@ -8,6 +8,7 @@ Values of query parameters that carry keys are masked.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from urllib.parse import unquote_plus
 
 from zatotx.interfaces.kind import ILineSink
@@ -20,7 +21,7 @@ MASKED = frozenset({
     'access_token', 'api-key', 'api_key', 'apikey', 'auth_token', 'client_secret', 'key', 'passwd', 'password',
     'secret', 'token', 'x-api-key',
 })  # fmt: skip
-_VERSIONS = {(1, 1): 'HTTP/1.1', (1, 0): 'HTTP/1.0'}
+_PLAIN = bytes(code for code in range(0x20, 0x7F) if code not in b'"\\\\')
 
 
 def plain(text: str) -> str:
@@ -33,9 +34,12 @@ def plain(text: str) -> str:
 def plain_bytes(raw: bytes) -> str:
     """The same for bytes of no known encoding: all that is not printable ASCII becomes `\\xNN`."""
     text = raw.decode('latin-1')
-    if text.isascii():
-        return plain(text)
+    if not raw.translate(None, _PLAIN):
+        return text
     return ''.join(plain(c) if c.isascii() else _escaped(c) for c in text)
+
+
+_agent = lru_cache(maxsize=256)(plain_bytes)  # a few programs send most requests
 
 
 def _escaped(character: str) -> str:
@@ -67,16 +71,19 @@ class AccessLog:
         self._line = sink.line
         self._stamps = stamps
 
-    def record(self, turn: Turn, peer: str, seconds: float, outcome: str) -> None:
-        """One line about a turn that is over. `outcome` = 'status bytes'."""
+    def record(self, turn: Turn, peer: str, now: float, status: int, size: int) -> None:
+        """One line about a turn that is over: `status` and `size` of its answer's body are what was sent."""
+        stamps = self._stamps
+        if int(now) != stamps.second:
+            stamps.refresh(now)
         head = turn.head
         if head is None:
             request = plain_bytes(b' '.join(masked(part) for part in turn.request_line.split(b' '))) or '-'
             agent = '-'
         else:
             target = masked(head.target) if head.query else head.target
-            request = f'{head.method} {plain_bytes(target)} {_VERSIONS[head.version]}'
+            request = f'{head.method} {plain_bytes(target)} HTTP/1.{head.version[1]}'
             sent = head.headers.get(b'user-agent')
-            agent = plain_bytes(sent) if sent else '-'
-        self._line(f'{peer} {turn.cid}/{seconds:.4f} "{turn.channel}" [{self._stamps.logged}] "{request}" {outcome}'
-                   f' "-" "{agent}"')
+            agent = _agent(sent) if sent else '-'
+        self._line(f'{peer} {turn.cid}/{now - turn.began:.4f} "{turn.channel}" [{stamps.logged}] "{request}" {status}'
+                   f' {size} "-" "{agent}"')  # fmt: skip

@@ -10,8 +10,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from zatotx.model.message import Reply
-from zatotx.plugins.http import framing
 from zatotx.plugins.http.access_log import CLIENT_GONE
+from zatotx.plugins.http.framing import BODILESS, head_of
 from zatotx.plugins.http.outlet import SLICE, Outlet
 from zatotx.plugins.http.refusals import refusal
 from zatotx.plugins.http.site import Site
@@ -88,55 +88,57 @@ class Answers:
         """The client is gone: cancel what runs, answer nothing more."""
         turns, self.turns, self.closed = self.turns, [], True
         stream, self.stream = self.stream, None
-        sent = 0
+        sent, now = 0, self._site.seconds()
         if stream is not None:
             sent = stream.sent
             stream.cancel()
         for turn in turns:
             turn.abandon()
             self._site.counters.gone += 1
-            self._record(turn, CLIENT_GONE, sent)
+            self._site.log.record(turn, self._peer, now, CLIENT_GONE, sent)
             sent = 0
 
     # One answer.
 
     def _send(self, turn: Turn, reply: Reply) -> None:
-        closing = not turn.persist or (self._site.draining and len(self.turns) == 1)
         if reply.stream is not None:
-            self._send_stream(turn, reply, reply.stream, closing)
+            self._send_stream(turn, reply, reply.stream)
             return
-        body = reply.body
+        site, status, body = self._site, reply.status, reply.body
+        closing = not turn.persist or (site.draining and len(self.turns) == 1)
+        now = site.seconds()
         try:
-            written = self._head(turn, reply, len(body), closing)
+            written = head_of(reply, turn.cid, len(body), self._ending(turn, closing, now))
         except ValueError as error:
             self._send(turn, self._instead(turn, error))
             return
-        if (turn.head is not None and turn.head.method == 'HEAD') or not framing.has_body(reply.status):
+        if status in BODILESS or (turn.head is not None and turn.head.method == 'HEAD'):
             body = b''
         if len(body) <= SLICE:
             self.write(written + body)
         else:
             self.write(written)
             self.write(body)
-        self._over(turn, reply.status, len(body), closing)
+        self._over(turn, status, len(body), closing=closing, now=now)
 
-    def _send_stream(self, turn: Turn, reply: Reply, source: AsyncIterator[bytes], closing: bool) -> None:
+    def _send_stream(self, turn: Turn, reply: Reply, source: AsyncIterator[bytes]) -> None:
         head, inbound = turn.head, turn.inbound
         assert head is not None and inbound is not None
+        site, now = self._site, self._site.seconds()
         chunked = head.version == (1, 1)
-        closing = closing or not chunked
+        closing = not chunked or not turn.persist or (site.draining and len(self.turns) == 1)
         try:
-            written = self._head(turn, reply, CHUNKED if chunked else None, closing)
+            written = head_of(reply, turn.cid, CHUNKED if chunked else None, self._ending(turn, closing, now))
         except ValueError as error:
             _dismiss(source)
             self._send(turn, self._instead(turn, error))
             return
         self.write(written)
-        if head.method == 'HEAD' or not framing.has_body(reply.status):
+        if head.method == 'HEAD' or reply.status in BODILESS:
             _dismiss(source)
-            self._over(turn, reply.status, 0, closing)
+            self._over(turn, reply.status, 0, closing=closing, now=now)
             return
-        self.stream = Stream(source, self._outlet, self._site.reactor, inbound.deadline - turn.began)
+        self.stream = Stream(source, self._outlet, site.reactor, inbound.deadline - turn.began)
         self.stream.start(self.write, framed=chunked, ended=partial(self._stream_ended, turn, reply.status, closing))
 
     def _instead(self, turn: Turn, error: ValueError) -> Reply:
@@ -149,32 +151,32 @@ class Answers:
         if stream is None:  # abandoned
             return
         if failure is None:
-            self._over(turn, status, stream.sent, closing)
+            self._over(turn, status, stream.sent, closing=closing, now=self._site.seconds())
             self.ready(turn)
             return
         self._log.failure('{cid}: channel {channel!r} broke off its streamed answer', failure, cid=turn.cid,
                           channel=turn.channel)
         self.turns.pop(0)
-        self._record(turn, status, stream.sent)
+        self._site.log.record(turn, self._peer, self._site.seconds(), status, stream.sent)
         turn.release()
         self._broken()
 
-    def _head(self, turn: Turn, reply: Reply, length: int | None, closing: bool) -> bytes:
+    def _ending(self, turn: Turn, closing: bool, now: float) -> bytes:
+        """The end of the answer's head, by what becomes of the connection."""
         stamps = self._site.stamps
-        stamps.refresh(self._site.seconds())
+        if int(now) != stamps.second:
+            stamps.refresh(now)
         if closing:
-            ending = stamps.answer.close
-        elif turn.head is None or turn.head.version == (1, 1):
-            ending = stamps.answer.keep
-        else:
-            ending = stamps.answer.keep_1_0
-        return framing.head_of(reply, turn.cid, length, ending)
+            return stamps.answer.close
+        if turn.head is None or turn.head.version == (1, 1):
+            return stamps.answer.keep
+        return stamps.answer.keep_1_0
 
-    def _over(self, turn: Turn, status: int, size: int, closing: bool) -> None:
-        turns = self.turns
+    def _over(self, turn: Turn, status: int, size: int, *, closing: bool, now: float) -> None:
+        site, turns = self._site, self.turns
         turns.pop(0)
-        self._site.counters.answers[status // 100] += 1
-        self._record(turn, status, size)
+        site.counters.answers[status // 100] += 1
+        site.log.record(turn, self._peer, now, status, size)
         if turn.body is not None:
             turn.release()
         if closing:
@@ -185,12 +187,6 @@ class Answers:
             self.write(CONTINUE)
         if not self.corked:
             self._moved_on()
-
-    def _record(self, turn: Turn, status: int, size: int) -> None:
-        site = self._site
-        now = site.seconds()
-        site.stamps.refresh(now)
-        site.log.record(turn, self._peer, now - turn.began, f'{status} {size}')
 
 
 def _dismiss(source: AsyncIterator[bytes]) -> None:

@@ -53,7 +53,7 @@ class Connection:
             transport.setTcpNoDelay(True)
         else:
             peer = 'unix'
-        outlet = self._outlet = outlet_to(transport, self._drained, site.seconds)
+        outlet = self._outlet = outlet_to(transport, self._drained, site.seconds, site.burst)
         self._answers = Answers(
             site, outlet, peer, moved_on=self._advance, ended=self._finish, broken=transport.abortConnection
         )
@@ -121,6 +121,10 @@ class Connection:
         """Set what is waited for now."""
         requests = self._requests
         held_up = requests.held_up
+        idle = not held_up and requests.phase == HEAD and requests.parser.idle
+        if idle and self._waits == IDLE and not self._answers.turns:  # as after most requests
+            self.due = now + self._site.settings.idle_timeout
+            return
         if self._waits >= HALF_CLOSED:
             if not held_up:
                 self._settle_half_closed(now)

@@ -9,21 +9,17 @@ from zatotx.wire.http1_write import OWNED, field_lines, response_head
 _OURS = (OWNED - {b'content-type'}) | {
     b'keep-alive', b'proxy-connection', b'te', b'trailer', b'upgrade', b'x-zato-cid',
 }  # fmt: skip
-_BODILESS = frozenset({204, 304})
-
-
-def has_body(status: int) -> bool:
-    """Whether answers of this status have one (RFC 9110 6.4.1)."""
-    return status not in _BODILESS
+BODILESS = frozenset({204, 304})  # RFC 9110 6.4.1
 
 
 def head_of(reply: Reply, cid: str, length: int | None, ending: bytes) -> bytes:
     """The head of a final answer; `length` and `ending` as in wire.http1_write.response_head. Raises ValueError for
     a status or a field that cannot be sent."""
-    if not 200 <= reply.status <= 599:
-        raise ValueError(f'{reply.status} is not the status of a final answer, 200 to 599')
+    status = reply.status
+    if not 200 <= status <= 599:
+        raise ValueError(f'{status} is not the status of a final answer, 200 to 599')
     if not reply.headers:
-        return response_head(reply.status, reply.content_type, length, cid, ending)
+        return response_head(status, reply.content_type, length, cid, ending)
     content_type = reply.content_type
     fields = []
     for name, value in reply.headers:
@@ -32,4 +28,4 @@ def head_of(reply: Reply, cid: str, length: int | None, ending: bytes) -> bytes:
             content_type = value
         elif key not in _OURS:
             fields.append((name, value))
-    return response_head(reply.status, content_type, length, cid, field_lines(fields) + ending)
+    return response_head(status, content_type, length, cid, field_lines(fields) + ending)

@@ -14,6 +14,8 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.internet.tcp import Connection as TCPConnection
 from zope.interface import implementer
 
+from zatotx.plugins.http.burst import Burst
+
 SLICE = 64 * 1024
 
 
@@ -119,14 +121,50 @@ class Outlet:
 
 @implementer(IPushProducer)
 class DirectOutlet(Outlet):
-    """Writes to a plain TCP connection: straight to the socket while the client keeps up.
+    """Writes to a plain TCP connection: straight to the socket at the end of the reactor's turn, see `burst`.
 
-    Twisted's own write waits for the next turn of the reactor and for two changes of the epoll set; sending at once
-    saves both. Only what the socket does not take goes the long way, with a pull producer that is asked for more when
-    the transport's buffer has run empty.
+    Only what the socket does not take goes the long way, with a pull producer that is asked for more when the
+    transport's buffer has run empty.
     """
 
-    __slots__ = ('_joining',)
+    __slots__ = ('_aside', '_burst', '_joining', '_size')
+
+    def __init__(self, transport: Any, drained: Callable[[], None], seconds: Callable[[], float], burst: Burst) -> None:
+        self._burst = burst
+        self._aside: list[bytes] = []  # goes out at the end of this turn
+        self._size = 0
+        super().__init__(transport, drained, seconds)
+
+    def write(self, data: bytes) -> None:
+        """Send at the end of this turn, or as soon as the client takes it."""
+        if self.behind:
+            super().write(data)
+            return
+        if not self._aside:
+            self._burst.add(self)
+        self._aside.append(data)
+        self._size += len(data)
+        if self._size > SLICE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what was put aside."""
+        aside = self._aside
+        if aside and self._transport.connected:
+            data = aside[0] if len(aside) == 1 else b''.join(aside)
+            aside.clear()
+            self._size = 0
+            super().write(data)
+
+    def lose(self) -> None:
+        """Close the connection in good order when all is out."""
+        self.flush()
+        super().lose()
+
+    def half_close(self) -> None:
+        """Say that no more comes when all is out; go on reading."""
+        self.flush()
+        super().half_close()
 
     def _attach(self) -> None:
         self._joining = False
@@ -163,8 +201,11 @@ class DirectOutlet(Outlet):
         super().resumeProducing()
 
 
-def outlet_to(transport: Any, drained: Callable[[], None], seconds: Callable[[], float]) -> Outlet:
+def outlet_to(
+    transport: Any, drained: Callable[[], None], seconds: Callable[[], float], burst: Burst
+) -> Outlet:
     """The outlet that fits a transport. By its exact nature: a TLS transport passes unknown attributes on to the TCP
     one below it, and must not be taken for it."""
-    made = DirectOutlet if isinstance(transport, TCPConnection) and not transport.TLS else Outlet
-    return made(transport, drained, seconds)
+    if isinstance(transport, TCPConnection) and not transport.TLS:
+        return DirectOutlet(transport, drained, seconds, burst)
+    return Outlet(transport, drained, seconds)

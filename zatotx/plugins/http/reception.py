@@ -33,9 +33,10 @@ class Reception:
         headers = head.headers
         sent = headers.get(b'x-zato-cid')
         cid = turn.cid = (accepted_cid(sent.decode('latin-1')) if sent else None) or new_cid()
+        raw = head.path
         try:
-            match = self.routes.find(head.method, head.path)
-            path = decode_path(head.path)
+            match = self.routes.find(head.method, raw)
+            path = decode_path(raw) if b'%' in raw else raw.decode('ascii')
         except Malformed as error:
             return refusal(400, cid, f'The URL cannot be read: {error}')
         if match is None:
@@ -53,9 +54,8 @@ class Reception:
         if not service:  # a door: its path names the service, which is no parameter of that service
             service, params = params['service'], _NOWHERE
         allowed = spec.timeout
-        asked = headers.get(b'x-zato-deadline-ms')
-        if asked is not None:
-            milliseconds = _milliseconds(asked)
+        if b'x-zato-deadline-ms' in headers:
+            milliseconds = _milliseconds(headers[b'x-zato-deadline-ms'])
             if milliseconds is None:
                 return refusal(400, cid, refusals.BAD_DEADLINE)
             allowed = min(allowed, milliseconds / 1000)

@@ -34,12 +34,13 @@ class Requests:
     """
 
     __slots__ = ('_answers', '_began', '_held', '_intake', '_outlet', '_paused', '_peer', '_piece', '_resumed', '_site',
-                 '_turn', 'cut', 'parser', 'phase', 'waiting')  # fmt: skip
+                 '_spool_above', '_turn', 'cut', 'parser', 'phase', 'waiting')  # fmt: skip
 
     _log = Logger()
 
     def __init__(self, site: Site, answers: Answers, outlet: Outlet, peer: str, resumed: Callable[[], None]) -> None:
         self._site = site
+        self._spool_above = min(site.settings.spool_above, site.settings.max_body)
         self._answers = answers
         self._outlet = outlet
         self._peer = peer
@@ -73,17 +74,18 @@ class Requests:
             head, self._held = self._held, None
             self._begin(head, now)
         following = self.parser.next
+        going = not self.held_up
         try:
-            while not self.held_up:
+            while going:
                 event = following()
                 if event is None:
                     return
-                if type(event) is bytes:
-                    self._take(event, now)
-                elif type(event) is RequestHead:
-                    self._begin(event, now)
+                if type(event) is RequestHead:
+                    going = self._begin(event, now)
+                elif type(event) is bytes:
+                    going = self._take(event, now)
                 else:
-                    self._end(now)
+                    going = self._end(now) and not self.parser.idle
         except Refused as refused:
             self.break_off(refused.status, refused.reason, now, refused.request_line)
 
@@ -122,11 +124,13 @@ class Requests:
 
     # One request.
 
-    def _begin(self, head: RequestHead, now: float) -> None:
+    # Each step says whether the next one may follow.
+
+    def _begin(self, head: RequestHead, now: float) -> bool:
         turns = self._answers.turns
         if turns and (head.method not in SAFE or not turns[-1].safe):
             self._held = head
-            return
+            return False
         site = self._site
         site.counters.requests += 1
         turn = Turn(head, now, self._answers.ready)
@@ -134,8 +138,7 @@ class Requests:
         self._began = now
         refused = site.reception.receive(turn, head, self._peer)
         if refused is not None:
-            self._refuse(turn, head, refused)
-            return
+            return self._refuse(turn, head, refused)
         self._turn = turn
         self.phase = BODY
         length = head.length
@@ -143,6 +146,8 @@ class Requests:
             self._wait(now)
             assert turn.inbound is not None
             turn.run = site.exchange.admit(turn.inbound, partial(self._admitted, turn, head))
+            return not self.held_up
+        return True
 
     def _admitted(self, turn: Turn, head: RequestHead, refused: Reply | None) -> None:
         self._go_on()
@@ -153,7 +158,7 @@ class Requests:
             self._answers.go_on(turn)
         self._resumed()
 
-    def _refuse(self, turn: Turn, head: RequestHead, reply: Reply) -> None:
+    def _refuse(self, turn: Turn, head: RequestHead, reply: Reply) -> bool:
         """Answer by the head alone. The body is skipped where it is short and on its way, else the connection ends."""
         length = head.length
         if head.expects or length is None or length > _SKIPPED:
@@ -163,15 +168,16 @@ class Requests:
         else:
             self.phase = SKIP
         turn.answered(reply)
+        return self.phase == SKIP
 
-    def _take(self, piece: bytes, now: float) -> None:
-        if self.phase == SKIP:
-            return
+    def _take(self, piece: bytes, now: float) -> bool:
         intake = self._intake
         if intake is None:
-            if self._piece is None and len(piece) <= self._site.settings.spool_above:
+            if self.phase == SKIP:
+                return True
+            if self._piece is None and len(piece) <= self._spool_above:
                 self._piece = piece
-                return
+                return True
             intake = self._intake = self._new_intake()
             if self._piece is not None:
                 intake.add(self._piece)
@@ -180,23 +186,26 @@ class Requests:
         limit = self._site.settings.max_body
         if intake.size > limit:
             self.break_off(413, refusals.TOO_MUCH.format(limit=limit), now)
-        elif intake.busy:
-            self._wait(now)
-
-    def _end(self, now: float) -> None:
-        if self.phase == SKIP:
-            self.phase = DEAF if self.parser.over else HEAD
-            return
-        intake = self._intake
-        if intake is None:
-            piece, self._piece = self._piece, None
-            self._deliver(piece or b'', now)
-            return
-        intake.end()
+            return False
         if intake.busy:
             self._wait(now)
+            return False
+        return True
+
+    def _end(self, now: float) -> bool:
+        intake = self._intake
+        if self.phase == SKIP:
+            self.phase = DEAF if self.parser.over else HEAD
+        elif intake is None:
+            piece, self._piece = self._piece, None
+            self._deliver(piece or b'', now)
         else:
-            self._complete(intake, now)
+            intake.end()
+            if intake.busy:
+                self._wait(now)
+            else:
+                self._complete(intake, now)
+        return not self.held_up
 
     def _complete(self, intake: Intake, now: float) -> None:
         self._intake = None

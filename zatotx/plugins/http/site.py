@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from zatotx.interfaces.exchange import IExchange
 from zatotx.interfaces.kind import KindContext
 from zatotx.plugins.http.access_log import AccessLog
+from zatotx.plugins.http.burst import Burst
 from zatotx.plugins.http.counters import Counters
 from zatotx.plugins.http.reception import Reception
 from zatotx.plugins.http.settings import Settings
@@ -23,6 +24,7 @@ class Site:
     """The node's HTTP side as a connection sees it."""
 
     __slots__ = (
+        'burst',
         'connections',
         'counters',
         'draining',
@@ -52,6 +54,7 @@ class Site:
         self.stamps = Stamps()
         self.log = AccessLog(context.lines('http_access.log'), self.stamps)
         self.counters = counters
+        self.burst = Burst(context.reactor)
         self.connections: set[Connection] = set()
         self.draining = False
         self.when_empty: Callable[[], None] | None = None

@@ -13,18 +13,18 @@ _MONTHS = ('Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct',
 class Stamps:
     """Both texts, made again when the second has changed."""
 
-    __slots__ = ('_second', '_wall', 'answer', 'logged')
+    __slots__ = ('_wall', 'answer', 'logged', 'second')
 
     def __init__(self, wall: Callable[[], float] = time) -> None:
         self._wall = wall
-        self._second: int | None = None
+        self.second: int | None = None  # that the texts are of
         self.refresh(0.0)
 
     def refresh(self, now: float) -> None:
         """Bring the texts up to `now`, seconds on any clock that runs as fast as the wall's."""
         second = int(now)
-        if second != self._second:
-            self._second = second
+        if second != self.second:
+            self.second = second
             wall = self._wall()
             self.answer = Stamp(wall)
             t = gmtime(wall)
