@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from zatotx.interfaces.config import FileVersion
 from zatotx.model.faults import BadRequest, Conflict, NotFound, ServiceUnavailable
+from zatotx.node import config
 from zatotx.schema.builtin import BUILTIN_TYPES
 from zatotx.schema.snapshot import Actor, Operation
 from zatotx.schema.types import ObjectTypes
@@ -200,6 +201,20 @@ class E(Service):
         refused = self.one.deployer.deploy('crm.py', service('new'), ME)
         told = (await self.assertFailure(refused, ServiceUnavailable)).msg
         self.assertEqual(told, 'crm.py is stored as version 1, nodes follow when the ODB answers: The ODB is away')
+
+    async def test_slow_import_elsewhere(self) -> None:
+        """A node that takes long to import a version lives on meanwhile, and the deployment waits for it."""
+        text = b"import time\nif '/three/' in __file__: time.sleep(1.5)\n" + service('slow')
+        self.patch(config, 'ALIVE', 0.6)
+        self.patch(config, 'BEAT', 0.2)
+        for node in (self.one, self.two):
+            await node.config.stop()
+            node.config.start()
+        three = self.node('three')
+        await three.start()
+        report = await self.one.deployer.deploy('crm.py', text, ME)
+        self.assertEqual((report.refused, report.missing), ({}, ()))
+        self.assertEqual((await three.reply('crm.get')).body, b'slow')
 
     async def test_switched_off(self) -> None:
         """A service that is switched off answers 404 on every node, and serves again when it is switched on."""

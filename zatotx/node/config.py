@@ -121,8 +121,8 @@ class LiveConfig:
 
     async def _look(self) -> None:
         revision = await self.store.beat(self.node_id, self.snapshot.revision, dict(self.verdicts()))
-        if revision != self.snapshot.revision:
-            await self.sync()
+        if revision != self.snapshot.revision and not self._lock.locked:
+            self._follow()  # not waited for: code may take long to import, and a node that gives no beat counts as gone
 
     def _beat(self) -> Deferred[None]:
         return ensureDeferred(self._look()).addCallbacks(self._reached, self._unreachable)
