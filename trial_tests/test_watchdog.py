@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from zatotx.metrics.places import Place, files_below, place_of
-from zatotx.metrics.watchdog import Reports, sentence
+from zatotx.metrics.watchdog import Reports, sentence, shares
 
 SERVICES = """\
 import time
@@ -57,7 +58,7 @@ class Twice:
     def handle(self):
         from twisted.internet import reactor
 
-        reactor.callLater(0, Sleepy().handle)
+        reactor.callLater(0.12, Sleepy().handle)  # due after the next beat
         time.sleep(0.13)  # line 37
 """
 
@@ -203,6 +204,15 @@ class ReportTests(SynchronousTestCase):
         for now in range(100):
             self.reports.speak(float(now))
         self.assertEqual(len(self.said), 16)
+
+
+class ShareTests(SynchronousTestCase):
+    def test_one_after_the_other(self) -> None:
+        """Services that ran one after the other each have their part of the stall, at their commonest line."""
+        seen = Counter({Place('a', 'a.py:1'): 2, Place('b', 'b.py:5'): 1, Place('b', 'b.py:6'): 3, Place('', 'x:1'): 2})
+        self.assertEqual(
+            shares(seen), [(Place('a', 'a.py:1'), 0.25), (Place('b', 'b.py:6'), 0.5), (Place('', 'x:1'), 0.25)]
+        )
 
 
 class PlaceTests(SynchronousTestCase):

@@ -96,7 +96,18 @@ class Watchdog:
 
     def _finish(self, last: float, held: float) -> None:
         if self._seen[0] == last:
-            self._reports.add(self._seen[1].most_common(1)[0][0], held, lasting=False)
+            for place, share in shares(self._seen[1]):
+                if share * held >= _LIMIT / 2:
+                    self._reports.add(place, share * held, lasting=False)
+
+
+def shares(seen: Counter[Place]) -> list[tuple[Place, float]]:
+    """Which part of a stall each service had, at the place where it was seen most: several may have run one after the
+    other before the reactor came to its next beat."""
+    services: dict[str, Counter[Place]] = {}
+    for place, times in seen.items():
+        services.setdefault(place.service, Counter())[place] += times
+    return [(places.most_common(1)[0][0], places.total() / seen.total()) for places in services.values()]
 
 
 class Reports:
