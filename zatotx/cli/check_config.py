@@ -150,6 +150,7 @@ def check_database(part: Part, place: Place) -> str:
 def check_redis_url(part: Part) -> str:
     """The URL can be read; one of somebody else's Redis is reachable (ours is a part of its own)."""
     from zatotx.kvdb.address import parse_address
+    from zatotx.model.faults import StartError
     from zatotx.odb.secrets import ENCRYPTED
 
     url = setting(settings(part), 'kvdb', 'url', '')
@@ -157,7 +158,7 @@ def check_redis_url(part: Part) -> str:
         url = secrets_of(part).decrypt(url)
     try:
         address = parse_address(url, part.path)
-    except ValueError as error:
+    except StartError as error:
         return str(error)
     if address.host:
         try:

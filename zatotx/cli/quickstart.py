@@ -12,7 +12,6 @@ from typing import NamedTuple
 import click
 
 from zatotx.cli.blueprint import Blueprint, write_credentials, write_redis, write_server
-from zatotx.cli.failure import Failure
 from zatotx.cli.files import make_dir
 from zatotx.cli.layout import CREDENTIALS, SERVER_PORT, Credentials
 from zatotx.cli.output import note, progress
@@ -64,13 +63,38 @@ def create_environment(path: str, servers: int, port_offset: int, **urls: str) -
 
 
 def check_ports(ports: list[int]) -> None:
-    """Raises Failure for a port that cannot be; says so of one that is taken now."""
+    """Raises BadParameter for a port that cannot be; says so of one that is taken now."""
     if not (ports[0] > 0 and ports[-1] <= 65535):
-        raise Failure(f'Ports {ports[0]} to {ports[-1]} are out of range: choose a --port-offset between '
-                      f'{1 - SERVER_PORT} and {65535 - SERVER_PORT}.')
+        bounds = f'it may be {1 - SERVER_PORT} to {65536 - SERVER_PORT - len(ports)}'
+        text = f'ports {ports[0]} to {ports[-1]} are out of range: {bounds}'
+        raise click.BadParameter(text, param_hint="'--port-offset'")
     for port in ports:
         if not is_free('127.0.0.1', port):
             note(f'Note: port {port} is in use now; stop what uses it before you start, or take another --port-offset.')
+
+
+def checked_odb(url: str) -> str:
+    """The URL with an absolute path: here it is relative to the current directory, for servers to their own. Raises
+    BadParameter."""
+    from zatotx.odb.urls import resolve
+
+    try:
+        return resolve(url, str(Path.cwd())) if url else ''
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="'--odb-url'") from None
+
+
+def checked_redis(url: str) -> str:
+    """The URL, if it names a Redis. Raises BadParameter without its password."""
+    from zatotx.kvdb.address import parse_address
+    from zatotx.model.faults import StartError
+
+    try:
+        if url:
+            parse_address(url, Path.cwd())
+    except StartError as error:
+        raise click.BadParameter(str(error), param_hint="'--redis-url'") from None
+    return url
 
 
 def blueprint(ports: list[int], urls: dict[str, str]) -> Blueprint:
@@ -80,8 +104,8 @@ def blueprint(ports: list[int], urls: dict[str, str]) -> Blueprint:
     return Blueprint(
         cluster=urls['cluster_name'] or f'quickstart-{secrets.randbits(20):05x}',
         ports=tuple(ports),
-        odb_url=urls['odb_url'],
-        redis_url=urls['redis_url'],
+        odb_url=checked_odb(urls['odb_url']),
+        redis_url=checked_redis(urls['redis_url']),
         key=new_key(),
         users={
             'web_admin': Credentials('admin', new_password()),
