@@ -48,7 +48,7 @@ def _unix(rest: str, directory: Path) -> RedisAddress:
     if not path:
         raise StartError(f'The Redis URL names no socket: write {FORMS}')
     return RedisAddress(
-        path=str((directory / unquote(path)).absolute()),
+        path=str((directory / unquote(path)).resolve()),
         username=options.get('username', ''),
         password=options.get('password', ''),
         db=_db(options.get('db', '')),
