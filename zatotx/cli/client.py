@@ -16,6 +16,10 @@ TIMEOUT = 60.0  # seconds for one call
 SLACK = 5.0  # the server's deadline comes this much before ours, so that its answer names what was slow
 
 
+class UnknownPasswordError(Failure):
+    """The cluster has another password for admin.invoke than credentials.toml."""
+
+
 class Cluster:
     """Calls services as admin.invoke on the server that PATH names, or else on the first that can be reached."""
 
@@ -58,7 +62,7 @@ class Cluster:
     def _check_credentials(self, answer: Answer) -> None:
         if answer.status == 401:
             file = self._place.environment / CREDENTIALS
-            raise Failure(
+            raise UnknownPasswordError(
                 f"The cluster does not know the password of [api] in {file}: set one with 'zatotx update password "
                 f"{self._place.environment} admin.invoke'."
             )
