@@ -21,7 +21,7 @@ from sqlalchemy.pool import QueuePool
 
 from zatotx.odb.urls import parsed
 
-BUSY_TIMEOUT = 4.0  # seconds to wait for another process's write: with its answer, below the contract's 5
+BUSY_TIMEOUT = 3.5  # seconds to wait for another process's write; below lanes.DEADLINE
 READERS = 3
 WRITE = 'zatotx_write'  # execution option of a connection whose transactions write
 

@@ -16,7 +16,7 @@ from twisted.python.threadpool import ThreadPool
 
 from zatotx.model.faults import ServiceUnavailable, Timeout
 
-DEADLINE = 4.5  # seconds without progress; below the contract's 5, above engine.BUSY_TIMEOUT
+DEADLINE = 4.0  # seconds without progress; below the contract's 5, above engine.BUSY_TIMEOUT
 
 _T = TypeVar('_T')
 
@@ -99,6 +99,8 @@ class Lane:
 
     async def close(self) -> None:
         """Take no more calls, wait for those under way, end the threads; one that is stuck is left behind."""
+        if self._closed:
+            return
         self._closed = True
         for wait in list(self._waiting):
             await wait.over()

@@ -25,6 +25,16 @@ from zatotx.schema.snapshot import Operation, Snapshot, Stored
 from zatotx.schema.types import ObjectTypes
 from zatotx.schema.validate import unknown, validate
 
+_KINDS = {
+    type(None): 'nothing',
+    str: 'text',
+    int: 'a number',
+    float: 'a number',
+    bool: 'true or false',
+    list: 'a list',
+    dict: 'a mapping',
+}
+
 __all__ = ['Entry', 'ImportPlan', 'Mistake', 'export', 'plan_import', 'substitute']
 
 
@@ -238,4 +248,4 @@ def _step(entry: Entry, new: Any) -> Operation:
 
 
 def _kind(value: object) -> str:
-    return 'nothing' if value is None else f'a {type(value).__name__}'
+    return _KINDS.get(type(value), f'a {type(value).__name__}')

@@ -93,4 +93,4 @@ def _misdeclared(types: tuple[ObjectType, ...], spaces: frozenset[str]) -> Itera
             if info.ref and info.ref not in spaces:
                 yield f'{object_type.key}.{info.name} refers to {info.ref!r}, which is no section or key of a type'
             if info.secret and (info.kind != 'text' or info.bounds.keys() - {'min_length'}):
-                yield f'{object_type.key}.{info.name} is secret: it must be text, unbounded, as its stored form is longer'
+                yield f'{object_type.key}.{info.name} is secret: it must be text without bounds, to be stored longer'

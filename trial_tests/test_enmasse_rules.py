@@ -1,0 +1,343 @@
+"""enmasse as a pure decision: documents and snapshots in, plans and documents out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import yaml
+from twisted.trial.unittest import SynchronousTestCase
+
+from trial_tests.support.odb import TYPES
+from zatotx.plugins.http.schema import CHANNEL_REST, RestChannel
+from zatotx.rules.config_diff import diff
+from zatotx.rules.enmasse import ImportPlan, Mistake, export, plan_import, substitute
+from zatotx.schema.masking import Configured
+from zatotx.schema.meta import ObjectType, field
+from zatotx.schema.security import BASIC_AUTH, BasicAuth
+from zatotx.schema.service import ServiceRow
+from zatotx.schema.snapshot import Operation, Snapshot, Stored
+from zatotx.schema.types import ObjectTypes
+
+_NO_DOCUMENTS: tuple[object, ...] = (None, [], 'text', 7)
+
+
+def verify(hashed: str, clear: str) -> bool:
+    """The tests' hash of a secret is `#secret`."""
+    return hashed == f'#{clear}'
+
+
+def stored(*values: tuple[str, Any]) -> Snapshot:
+    return Snapshot(1, [Stored(number, type_, value, 1) for number, (type_, value) in enumerate(values, 1)])
+
+
+ECHO = ('service', ServiceRow(name='echo'))
+API = ('basic_auth', BasicAuth(name='api', username='api', password='#sesame'))
+CHANNEL = ('channel_rest', RestChannel(name='c', url_path='/c', service='echo', security='api'))
+BASE = stored(ECHO, API, CHANNEL)
+
+
+def plan(
+    document: object, snapshot: Snapshot = BASE, *, replace: bool = False, types: ObjectTypes = TYPES
+) -> ImportPlan:
+    """Of a document, or of its YAML."""
+    if isinstance(document, str):
+        document = yaml.safe_load(document)
+    return plan_import(document, types, snapshot, replace=replace, verify=verify)
+
+
+def applied(snapshot: Snapshot, operations: Iterable[Operation], types: ObjectTypes = TYPES) -> Snapshot:
+    """The snapshot after them; secrets hashed as the tests do."""
+    objects = {o.id: o for o in snapshot}
+    for operation in operations:
+        fields = dict(operation.fields)
+        if fields.get('password') and not fields['password'].startswith('#'):
+            fields['password'] = f'#{fields["password"]}'
+        object_id = operation.id or len(objects) + 1000
+        if operation.action == 'edit':
+            old = objects[object_id].value
+            fields = {**{name: getattr(old, name) for name in old.__struct_fields__}, **fields}
+        objects[object_id] = Stored(object_id, operation.type, types[operation.type].struct(**fields), 2)
+    return Snapshot(2, objects.values())
+
+
+class ImportTests(SynchronousTestCase):
+    def test_new_objects_are_created(self) -> None:
+        """Those of one document may refer to each other, whatever their order."""
+        found = plan('''
+            channel_rest:
+              - {name: d, url_path: /d, service: echo, security: new, method: POST}
+            security:
+              - {name: new, type: basic_auth, username: new, password: x}
+        ''')
+        self.assertEqual(found.mistakes, ())
+        self.assertEqual([(o.action, o.type, o.name) for o in found.operations],
+                         [('create', 'channel_rest', 'd'), ('create', 'basic_auth', 'new')])  # fmt: skip
+        self.assertEqual(found.operations[0].fields['method'], 'POST')
+        self.assertIn("+ channel_rest 'd'", found.lines)
+        self.assertIn("    method: 'POST'", found.lines)
+        self.assertIn("    password: '******'", found.lines)
+
+    def test_what_is_there_already_is_no_change(self) -> None:
+        """With the same password, its hash, or without any."""
+        for password in ('', ', password: sesame', ", password: '#sesame'"):
+            found = plan(f'security: [{{name: api, type: basic_auth, username: api{password}}}]')
+            self.assertEqual((found.operations, found.mistakes, found.unchanged), ((), (), 1))
+            self.assertEqual(found.lines, ())
+
+    def test_what_differs_is_refused_without_replace(self) -> None:
+        """As Zato does; the difference is shown all the same."""
+        found = plan('channel_rest: [{name: c, url_path: /moved, service: echo, security: api}]')
+        self.assertEqual(found.operations, ())
+        self.assertEqual(
+            [str(m) for m in found.mistakes],
+            ["channel_rest 'c': it exists already with another url_path (--replace changes it)"],
+        )
+        self.assertEqual(found.lines, ("~ channel_rest 'c': url_path: '/c' → '/moved'",))
+
+    def test_what_differs_is_changed_with_replace(self) -> None:
+        """Only what differs; what the document leaves out is as by default."""
+        found = plan('channel_rest: [{name: c, url_path: /moved, service: echo}]', replace=True)
+        self.assertEqual(
+            found.operations,
+            (Operation(action='edit', type='channel_rest', name='c', id=3,
+                       fields={'url_path': '/moved', 'security': None}),),
+        )  # fmt: skip
+
+    def test_another_password_is_a_change(self) -> None:
+        """And is never shown; the right one beside another change is none."""
+        document = 'security: [{name: api, type: basic_auth, username: api, password: other}]'
+        self.assertIn('another password', str(plan(document).mistakes[0]))
+        found = plan(document, replace=True)
+        self.assertEqual(found.operations[0].fields, {'password': 'other'})
+        self.assertEqual(found.lines, ("~ security 'api': password: '******' → '******'",))
+        same = plan('security: [{name: api, type: basic_auth, username: a, password: sesame}]', replace=True)
+        self.assertEqual(same.operations[0].fields, {'username': 'a'})
+        self.assertEqual(same.lines, ("~ security 'api': username: 'api' → 'a'",))
+
+    def test_what_the_document_does_not_name_stays(self) -> None:
+        """With replace too."""
+        for document in ('channel_rest: []', 'security:', '{}'):
+            self.assertEqual(plan(document, replace=True), ImportPlan())
+
+    def test_paths_may_be_swapped(self) -> None:
+        """Only what is so afterwards counts."""
+        snapshot = stored(
+            ECHO,
+            ('channel_rest', RestChannel(name='a', url_path='/a', service='echo')),
+            ('channel_rest', RestChannel(name='b', url_path='/b', service='echo')),
+        )
+        document = '''
+            channel_rest:
+              - {name: a, url_path: /b, service: echo}
+              - {name: b, url_path: /a, service: echo}
+        '''
+        self.assertEqual(len(plan(document, snapshot, replace=True).operations), 2)
+
+    def test_text_of_the_environment_becomes_numbers_and_switches(self) -> None:
+        """`timeout: ${TIMEOUT}` is text after all."""
+        found = plan('channel_rest: [{name: d, url_path: /d, service: echo, timeout: "5", is_active: "no"}]')
+        self.assertEqual((found.operations[0].fields['timeout'], found.operations[0].fields['is_active']), (5.0, False))
+
+    def test_a_type_may_be_left_out_where_there_is_one(self) -> None:
+        """Nothing else could be meant."""
+        self.assertEqual(plan('security: [{name: n, username: n}]').operations[0].type, 'basic_auth')
+
+
+class MistakeTests(SynchronousTestCase):
+    def mistakes(self, document: object, *, replace: bool = False) -> list[str]:
+        found = plan(document, replace=replace)
+        self.assertEqual(found.operations, ())
+        return [str(mistake) for mistake in found.mistakes]
+
+    def test_all_at_once_each_with_its_place(self) -> None:
+        """Section, object, field; several in one object, too; a good object does not help."""
+        found = self.mistakes('''
+            chanel_rest: []
+            security:
+              - {name: good, type: basic_auth, username: good}
+              - {name: odd, type: kerberos, username: odd}
+            channel_rest:
+              - {name: d, url_path: d, service: nothing, security: nobody, colour: red, timeout: soon}
+              - {url_path: /e, service: echo}
+              - 7
+              - {name: f, url_path: /f, service: echo}
+              - {name: f, url_path: /g, service: echo}
+        ''')
+        self.assertEqual(
+            set(found),
+            {
+                'chanel_rest: section unknown, did you mean channel_rest?',
+                "security 'odd': type: must be one of: basic_auth, got 'kerberos'",
+                "channel_rest 'd': url_path: it must begin with /",
+                "channel_rest 'd': colour: unknown",
+                "channel_rest 'd': timeout: expected float, got str",
+                "channel_rest 'd': service: there is no service called 'nothing'",
+                "channel_rest 'd': security: there is no security called 'nobody'",
+                'channel_rest #2: name: missing',
+                'channel_rest #3: must be a mapping of fields, not a number',
+                "channel_rest 'f': name: there are two objects of this name in the document",
+            },
+        )
+        self.assertEqual(len(found), 10)
+
+    def test_a_path_that_is_taken_is_named_with_its_holder(self) -> None:
+        """In the cluster or in the document; what a parameter is called makes no difference."""
+        self.assertEqual(
+            self.mistakes('channel_rest: [{name: d, url_path: /c, service: echo}]'),
+            ["channel_rest 'd': method and url_path: 'any /c' is taken by 'c'"],
+        )
+        found = self.mistakes('''
+            channel_rest:
+              - {name: d, url_path: "/x/{y}", service: echo}
+              - {name: e, url_path: "/x/{z}", service: echo}
+        ''')
+        self.assertEqual(found, ["channel_rest 'e': method and url_path: 'any /x/{}' is taken by 'd'"])
+
+    def test_what_is_no_document_is_refused(self) -> None:
+        """Whatever it is."""
+        for document in _NO_DOCUMENTS:
+            self.assertIn('must be a mapping of sections', self.mistakes(document)[0])
+        self.assertIn('must be a list of objects', self.mistakes({'channel_rest': 7})[0])
+        self.assertIn('section unknown', self.mistakes({7: []})[0])
+        self.assertIn('name', self.mistakes({'channel_rest': [{'name': ['x']}]})[0])
+        self.assertIn('unknown', str(self.mistakes({'channel_rest': [{'name': 'x', 7: 8}]})))
+
+    def test_services_are_no_section(self) -> None:
+        """Code is deployed, not imported."""
+        self.assertIn('service: section unknown', self.mistakes({'service': []})[0])
+
+    def test_a_name_of_another_type_is_a_mistake(self) -> None:
+        """Names are one space in a section."""
+        found = plan('security: [{name: api, type: key}]', types=MORE)
+        self.assertEqual(str(found.mistakes[0]), "security 'api': type: it exists already as basic_auth")
+
+    def test_no_mistake_shows_a_secret(self) -> None:
+        """Whatever else is wrong."""
+        found = self.mistakes('security: [{name: x, type: basic_auth, username: "a:b", password: sEcReT, colour: red}]')
+        self.assertNotIn('sEcReT', str(found))
+        self.assertEqual(len(found), 2)
+
+
+class Key(Configured, frozen=True, kw_only=True):
+    """A second type of the security section, that nothing in the house knows."""
+
+    name: Annotated[str, field('Its name')]
+    secret: Annotated[str, field('Read back', secret='encrypted')] = ''
+    size: Annotated[int, field('How long')] = 8
+    parts: Annotated[dict[str, str], field('Whatever')] = {}
+
+
+MORE = ObjectTypes((*TYPES, ObjectType(key='key', struct=Key, section='security', tag='key')))
+
+
+class ExportTests(SynchronousTestCase):
+    snapshot = stored(
+        ECHO,
+        API,
+        CHANNEL,
+        ('basic_auth', BasicAuth(name='admin.invoke', username='admin.invoke', password='#x')),
+        ('basic_auth', BasicAuth(name='Unset', username='u')),
+        ('key', Key(name='k', secret='a ${b} c', parts={'x': '${Y}'})),
+        ('channel_rest', RestChannel(name='a', url_path='/a', service='echo', timeout=5.0, is_active=False)),
+    )
+
+    def test_an_export_is_sorted_and_leaves_defaults_out(self) -> None:
+        """Nor has it services, or what every environment has of its own."""
+        self.assertEqual(
+            export(self.snapshot, MORE),
+            {
+                'security': [
+                    {'name': 'Unset', 'type': 'basic_auth', 'username': 'u'},
+                    {'name': 'api', 'type': 'basic_auth', 'username': 'api', 'password': '${ZATOTX_API_PASSWORD}'},
+                    {'name': 'k', 'type': 'key', 'secret': '${ZATOTX_K_SECRET}', 'parts': {'x': '$${Y}'}},
+                ],
+                'channel_rest': [
+                    {'name': 'a', 'is_active': False, 'url_path': '/a', 'service': 'echo', 'timeout': 5.0},
+                    {'name': 'c', 'url_path': '/c', 'service': 'echo', 'security': 'api'},
+                ],
+            },
+        )
+
+    def test_an_export_is_the_same_each_time(self) -> None:
+        """Whatever the order of ids; through YAML too."""
+        turned = Snapshot(1, reversed(list(self.snapshot)))
+        self.assertEqual(yaml.safe_dump(export(turned, MORE)), yaml.safe_dump(export(self.snapshot, MORE)))
+
+    def test_an_export_imports_back_to_the_same_state(self) -> None:
+        """Over itself nothing changes; into an empty cluster with the same services it makes the same objects; with
+        secrets as they are, or with the environment's."""
+        environ = {'ZATOTX_API_PASSWORD': 'sesame', 'ZATOTX_K_SECRET': 'a ${b} c'}
+        empty = stored(ECHO)
+        for secrets in (True, False):
+            document = yaml.safe_load(yaml.safe_dump(export(self.snapshot, MORE, secrets=secrets)))
+            document, missing = substitute(document, {} if secrets else environ)
+            self.assertEqual(missing, [])
+            over = plan(document, self.snapshot, types=MORE)
+            self.assertEqual((over.operations, over.mistakes, over.unchanged), ((), (), 5))
+            fresh = plan(document, empty, types=MORE)
+            self.assertEqual(fresh.mistakes, ())
+            made = applied(empty, fresh.operations, MORE)
+            self.assertEqual(export(made, MORE, secrets=True), export(self.snapshot, MORE, secrets=True))
+
+    def test_every_secret_has_a_variable_of_its_own(self) -> None:
+        """Names that look alike as variables, or like nothing, get a tail; each name always the same."""
+        names = ['api.user', 'api-user', 'żółw', 'żółty', 'plain']
+        snapshot = stored(*(('basic_auth', BasicAuth(name=n, username='u', password='#x')) for n in names))
+        found = {o['name']: o['password'] for o in export(snapshot, TYPES)['security']}
+        self.assertEqual(len(set(found.values())), len(names))
+        self.assertEqual(found['plain'], '${ZATOTX_PLAIN_PASSWORD}')
+        for placeholder in found.values():
+            self.assertRegex(placeholder, r'\A\$\{[A-Z][A-Z0-9_]*\}\Z')
+
+    def test_a_cluster_without_objects_is_an_empty_document(self) -> None:
+        """That imports, too."""
+        self.assertEqual(export(stored(ECHO), TYPES), {})
+
+
+class SubstituteTests(SynchronousTestCase):
+    def test_placeholders_are_read_from_the_environment(self) -> None:
+        """Anywhere in a value, at any depth; keys and all else stay."""
+        item = {'name': '${A}', 'n': 1, 'l': ['x${A}y${B}', {'${A}': '${B}'}]}
+        document = {'s': [item, 7], 't': None, 'u': '${A}'}
+        found, missing = substitute(document, {'A': 'a', 'B': '${A}'})
+        self.assertEqual(missing, [])
+        self.assertEqual(
+            found, {'s': [{'name': 'a', 'n': 1, 'l': ['xay${A}', {'${A}': '${A}'}]}, 7], 't': None, 'u': '${A}'}
+        )
+
+    def test_missing_variables_are_mistakes_with_their_place(self) -> None:
+        """All at once, each once a field."""
+        document: dict[str, Any] = {'security': [{'name': 'a', 'password': '${P}${P}'}, {'password': '${Q}'}]}
+        _, missing = substitute(document, {})
+        self.assertEqual(
+            [str(m) for m in missing],
+            [
+                "security 'a': password: the environment has no variable 'P'",
+                "security #2: password: the environment has no variable 'Q'",
+            ],
+        )
+        self.assertIsInstance(missing[0], Mistake)
+
+    def test_a_doubled_dollar_is_the_text_itself(self) -> None:
+        """And a dollar alone is a dollar."""
+        found, missing = substitute({'s': [{'a': '$${X} $5 $X {X} ${'}]}, {})
+        self.assertEqual((found, missing), ({'s': [{'a': '${X} $5 $X {X} ${'}]}, []))
+
+    def test_what_is_no_document_is_left_for_the_plan(self) -> None:
+        """It names it."""
+        self.assertEqual(substitute([1], {}), ([1], []))
+
+
+class DiffTests(SynchronousTestCase):
+    def test_new_gone_and_changed(self) -> None:
+        """A line each, secrets masked."""
+        old, new = CHANNEL[1], RestChannel(name='c', url_path='/d', service='echo')
+        self.assertEqual(
+            diff(CHANNEL_REST, old, new),
+            ["~ channel_rest 'c': url_path: '/c' → '/d'", "~ channel_rest 'c': security: 'api' → None"],
+        )
+        self.assertEqual(diff(CHANNEL_REST, None, new)[0], "+ channel_rest 'c'")
+        self.assertEqual(diff(CHANNEL_REST, old, None), ["- channel_rest 'c'"])
+        self.assertEqual(diff(CHANNEL_REST, old, old), [])
+        self.assertNotIn('#sesame', str(diff(BASIC_AUTH, None, API[1])))

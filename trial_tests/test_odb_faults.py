@@ -1,0 +1,292 @@
+"""The ODB when things go wrong: locked, away, replaced, full of others, killed in the middle."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+from twisted.internet import reactor as global_reactor
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+
+from trial_tests.support.odb import CLUSTER, KEY, ME, TYPES, OdbCase, channel, service, user
+from trial_tests.support.odb_process import MANY
+from zatotx.model.faults import ServiceUnavailable, Timeout
+from zatotx.odb import lanes
+from zatotx.odb.context import Cluster, begin
+from zatotx.odb.lanes import Call, GivenUp, Lane
+from zatotx.odb.setup import NewCluster, apply, create, schema_state, snapshot
+from zatotx.odb.store import open_store
+from zatotx.odb.writing import write
+
+reactor: Any = global_reactor  # its interfaces are more than its type says
+SOON = 30.0  # seconds a process may take to say that it is ready
+
+
+class ProcessCase(OdbCase):
+    def begin(self, command: str, argument: str, url: str | None = None) -> subprocess.Popen[str]:
+        """Run that command of trial_tests.support.odb_process."""
+        environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)}
+        process = subprocess.Popen(
+            [sys.executable, '-m', 'trial_tests.support.odb_process', command, url or self.url, KEY, argument],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        self.addCleanup(self.end, process)
+        return process
+
+    def end(self, process: subprocess.Popen[str]) -> None:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+    async def kill_when_ready(self, process: subprocess.Popen[str]) -> None:
+        """kill -9 at the place it says it has come to."""
+        assert process.stdout is not None
+        late = reactor.callLater(SOON, process.kill)
+        word = await deferToThread(process.stdout.readline)
+        late.cancel()
+        self.assertEqual(word, 'ready\n')
+        os.kill(process.pid, signal.SIGKILL)
+        await deferToThread(process.wait)
+
+
+class KillTests(ProcessCase):
+    async def test_killed_in_the_middle_of_a_big_write(self) -> None:
+        """Nothing of it is there, wherever it was, and the ODB works on at once."""
+        await self.store.write([service('echo')], ME)
+        before = await self.store.revision()
+        for step in ('2', '15', '30', '45'):
+            await self.kill_when_ready(self.begin('write_many', step))
+            self.assertEqual((await self.store.revision(), len((await self.store.changes(0)).changed)), (before, 1))
+        self.assertEqual(await self.store.write([channel('c1')], ME), before + 1)
+
+    async def test_killed_right_after_a_big_write(self) -> None:
+        """All of it is there: what was acknowledged is never lost to a kill."""
+        await self.store.write([service('echo')], ME)
+        await self.kill_when_ready(self.begin('write_many', 'end'))
+        self.assertEqual(len((await self.store.changes(0)).changed), MANY + 1)
+
+    async def test_killed_in_the_middle_of_a_migration(self) -> None:
+        """No table of it is there, and the same command makes the ODB then."""
+        for table in ('config_object', 'version_verdict'):
+            url = self.make_url()
+            await self.kill_when_ready(self.begin('make', table, url))
+            self.assertEqual(schema_state(url), 'empty')
+            create(url, KEY, NewCluster(name=CLUSTER), types=TYPES)
+            self.assertEqual(schema_state(url), 'current')
+
+
+class TwoProcessesTests(ProcessCase):
+    async def test_two_processes_write_at_once(self) -> None:
+        """Every write of both is there, each with a revision of its own; a node beside them writes too."""
+        before = await self.store.revision()
+        processes = [self.begin('write_one_by_one', '60') for _ in range(2)]
+        for number in range(20):
+            await self.store.write([user(f'own.{number}', '')], ME)
+        codes = [await deferToThread(process.wait) for process in processes]
+        self.assertEqual(codes, [0, 0])
+        changes = await self.store.changes(before)
+        self.assertEqual((len(changes.changed), changes.revision), (140, before + 140))
+
+
+class LockedTests(OdbCase):
+    def lock(self) -> sqlite3.Connection:
+        """Hold the write lock, as a frozen process does."""
+        path = self.url.removeprefix('sqlite:///')
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        connection.execute('BEGIN IMMEDIATE')
+        self.addCleanup(connection.close)
+        return connection
+
+    async def test_a_locked_odb_is_503_and_works_again(self) -> None:
+        """Within the contract's 5 s, though other calls wait before it; reading goes on meanwhile; nothing of what was
+        refused is written later."""
+        node = await self.store.register_node('server1', '127.0.0.1', 17010, 1)
+        holder = self.lock()
+        started = time.monotonic()
+        beating = self.store.beat(node.id, 1, {})
+        writing = self.store.write([user('refused', '')], ME)
+        self.assertEqual((await self.store.changes(0)).changed, ())
+        self.assertLess(time.monotonic() - started, 2)
+        error = await self.assertFailure(beating, ServiceUnavailable, Timeout)
+        other = await self.assertFailure(writing, ServiceUnavailable, Timeout)
+        self.assertLess(time.monotonic() - started, 5)
+        for each in (error, other):
+            self.assertIn(self.url, str(each))
+        holder.execute('ROLLBACK')
+        await self.store.write([user('accepted', '')], ME)
+        self.assertEqual([o.name for o in (await self.store.changes(0)).changed], ['accepted'])
+
+
+class AwayTests(OdbCase):
+    async def test_a_file_that_is_moved_away_is_503_and_works_again(self) -> None:
+        """Not an empty new file, and not a write into one that has no name any more."""
+        path = Path(self.url.removeprefix('sqlite:///'))
+        await self.store.write([user('a', '')], ME)
+        elsewhere = path.with_name('elsewhere')
+        elsewhere.mkdir()
+        for file in list(path.parent.glob('zatotx.db*')):
+            file.rename(elsewhere / file.name)
+        await self.assertFailure(self.store.write([user('b', '')], ME), ServiceUnavailable)
+        error = await self.assertFailure(self.store.revision(), ServiceUnavailable)
+        self.assertIn('unable to open database file', str(error))
+        self.assertFalse(path.exists())
+        for file in list(elsewhere.iterdir()):
+            file.rename(path.parent / file.name)
+        await self.store.write([user('c', '')], ME)
+        self.assertEqual({o.name for o in (await self.store.changes(0)).changed}, {'a', 'c'})
+
+    async def test_a_file_that_is_replaced_is_noticed(self) -> None:
+        """A restored backup is what is read next."""
+        path = Path(self.url.removeprefix('sqlite:///'))
+        await self.store.write([user('a', '')], ME)
+        other = self.make_url()
+        create(other, KEY, NewCluster(name=CLUSTER, operations=(user('restored', ''),)), types=TYPES)
+        for file in path.parent.glob('zatotx.db-*'):
+            file.unlink()
+        Path(other.removeprefix('sqlite:///')).rename(path)
+        self.assertEqual([o.name for o in (await self.store.changes(0)).changed], ['restored'])
+
+    async def test_a_file_that_is_none_of_sqlite_is_503(self) -> None:
+        """With a sentence naming it."""
+        path = Path(self.make_url().removeprefix('sqlite:///'))
+        path.write_bytes(b'not a database at all, by any means' * 100)
+        store = open_store(f'sqlite:///{path}', KEY, reactor=reactor, cluster=CLUSTER, types=TYPES)
+        self.addCleanup(store.close)
+        error = await self.assertFailure(store.revision(), ServiceUnavailable)
+        self.assertIn('file is not a database', str(error))
+
+    async def test_a_node_of_an_unknown_cluster_is_told_so(self) -> None:
+        """And which."""
+        store = open_store(self.url, KEY, reactor=reactor, cluster='other', types=TYPES)
+        self.addCleanup(store.close)
+        error = await self.assertFailure(store.revision(), ServiceUnavailable)
+        self.assertIn("no cluster called 'other'", str(error))
+
+    async def test_an_odb_that_comes_later_is_found(self) -> None:
+        """A node may be up before it."""
+        url = self.make_url()
+        store = open_store(url, KEY, reactor=reactor, cluster=CLUSTER, types=TYPES)
+        self.addCleanup(store.close)
+        await self.assertFailure(store.revision(), ServiceUnavailable)
+        create(url, KEY, NewCluster(name=CLUSTER), types=TYPES)
+        self.assertEqual(await store.revision(), 1)
+
+
+class GivenUpTests(OdbCase):
+    def test_a_write_nobody_waits_for_is_rolled_back(self) -> None:
+        """Who was told "no" was told right."""
+        database = self.database()
+        call = Call()
+
+        def late(connection: Connection, found: Cluster) -> None:
+            write(begin(connection, found, ME, call.moved), [user('late', '')])
+            self.assertTrue(call.give_up())
+
+        self.assertRaises(GivenUp, database.write, call, late)
+        self.assertEqual(len(snapshot(database)), 0)
+        self.assertEqual(apply(database, [user('next', '')], ME), 2)
+
+
+class LaneTests(TestCase):
+    """Deadlines, with short ones."""
+
+    def setUp(self) -> None:
+        self.patch(lanes, 'DEADLINE', 1.0)
+        self.lane = Lane(reactor, threads=1, name='test', what='the test')
+        self.release = threading.Event()
+        self.addCleanup(self.lane.close)
+        self.addCleanup(self.release.set)
+
+    async def test_what_makes_no_progress_is_given_up(self) -> None:
+        """So is what waits behind it; once the thread is free, calls are served again."""
+        told: list[str] = []
+
+        def stuck(call: Call) -> bool:
+            freed = self.release.wait(10)
+            try:
+                call.committing()
+            except GivenUp:
+                told.append('given up')
+                raise
+            return freed
+
+        def second_runs(call: Call) -> str:
+            told.append('second ran')
+            return 'second'
+
+        first = self.lane.run(stuck)
+        second = self.lane.run(second_runs)
+        error = await self.assertFailure(first, Timeout)
+        self.assertIn('the test', str(error))
+        await self.assertFailure(second, Timeout)
+        self.release.set()
+        self.assertEqual(await self.lane.run(lambda call: 'served'), 'served')
+        self.assertEqual(told, ['given up'])
+
+    async def test_what_moves_on_may_take_its_time(self) -> None:
+        """The deadline counts from the last progress."""
+
+        def slow(call: Call) -> str:
+            for _ in range(8):
+                self.release.wait(0.2)
+                call.moved()
+            return 'done'
+
+        self.assertEqual(await self.lane.run(slow), 'done')
+
+    async def test_a_commit_under_way_is_not_called_off(self) -> None:
+        """Its outcome is unknown, and that is what the caller is told."""
+
+        def committing(call: Call) -> bool:
+            call.committing()
+            return self.release.wait(10)
+
+        running = self.lane.run(committing)
+        error = await self.assertFailure(running, Timeout)
+        self.assertIn('look whether it was made', str(error))
+
+    async def test_a_cancelled_call_writes_nothing(self) -> None:
+        """Nor does it disturb the next."""
+        begun: Deferred[None] = Deferred()
+        outcome: Deferred[str] = Deferred()
+
+        def work(call: Call) -> None:
+            reactor.callFromThread(begun.callback, None)
+            self.release.wait(10)
+            try:
+                call.committing()
+            except GivenUp:
+                reactor.callFromThread(outcome.callback, 'rolled back')
+                raise
+
+        running = self.lane.run(work)
+        await begun
+        running.cancel()
+        await self.assertFailure(running, CancelledError)
+        self.release.set()
+        self.assertEqual(await outcome, 'rolled back')
+        self.assertEqual(await self.lane.run(lambda call: 'served'), 'served')
+
+    async def test_closing_leaves_a_stuck_thread_behind(self) -> None:
+        """A frozen database does not keep a node from stopping."""
+        stuck = self.lane.run(lambda call: self.release.wait(10))
+        closing = Deferred.fromCoroutine(self.lane.close())
+        await self.assertFailure(stuck, Timeout)
+        await closing
+
+    async def test_what_a_function_raises_comes_back(self) -> None:
+        """As it was."""
+        await self.assertFailure(self.lane.run(lambda call: 1 // 0), ZeroDivisionError)

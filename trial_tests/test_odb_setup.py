@@ -1,0 +1,222 @@
+"""Making and keeping an ODB without a server; migrations; files closed to others."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from twisted.trial.unittest import SynchronousTestCase
+
+from trial_tests.support.odb import CLUSTER, KEY, ME, TYPES, OdbCase, service, user
+from zatotx.model.faults import Conflict, NotFound, ServiceUnavailable
+from zatotx.odb import urls
+from zatotx.odb.engine import make_engine, make_file
+from zatotx.odb.nodes import Address, nodes
+from zatotx.odb.secrets import verify
+from zatotx.odb.setup import NewCluster, apply, create, open_database, schema_state, set_password, snapshot, upgrade
+from zatotx.odb.tables import SCHEMA, metadata
+
+
+def run_sql(url: str, statement: str) -> None:
+    """As somebody else's program does."""
+    connection = sqlite3.connect(url.removeprefix('sqlite:///'))
+    with connection:
+        connection.execute(statement)
+    connection.close()
+
+
+class CreateTests(OdbCase):
+    def test_a_new_odb_has_cluster_nodes_and_first_objects(self) -> None:
+        """All that quickstart knows."""
+        url = self.make_url()
+        new = NewCluster(
+            name='mine',
+            nodes=(Address(name='server1', host='127.0.0.1', port=17010), Address(name='server2')),
+            operations=(user('admin.invoke', 'sesame'), service('echo')),
+        )
+        create(url, KEY, new, types=TYPES)
+        database = open_database(url, KEY, cluster='mine', types=TYPES)
+        self.addCleanup(database.close)
+        self.assertEqual({o.name for o in snapshot(database)}, {'admin.invoke', 'echo'})
+        found = [(n.name, n.bind_port, n.up_status) for n in database.read(nodes)]
+        self.assertEqual(found, [('server1', 17010, ''), ('server2', 0, '')])
+
+    def test_it_is_made_once(self) -> None:
+        """A second cluster of another name may live beside; ids never meet."""
+        error = self.assertRaises(Conflict, create, self.url, KEY, NewCluster(name=CLUSTER), types=TYPES)
+        self.assertIn('already', str(error))
+        create(self.url, KEY, NewCluster(name='second', operations=(user('api', ''),)), types=TYPES)
+        second = open_database(self.url, KEY, cluster='second', types=TYPES)
+        self.addCleanup(second.close)
+        first = self.database()
+        apply(first, [user('api', '')], ME)
+        self.assertEqual(len({o.id for database in (first, second) for o in snapshot(database)}), 2)
+
+    def test_what_cannot_be_made_leaves_nothing(self) -> None:
+        """Neither file nor half of one."""
+        url = self.make_url()
+        twice = NewCluster(name='x', operations=(user('a', ''), user('a', '')))
+        self.assertRaises(Conflict, create, url, KEY, twice, types=TYPES)
+        directory = Path(url.removeprefix('sqlite:///')).parent
+        self.assertEqual(list(directory.iterdir()), [])
+
+    def test_a_directory_that_is_not_there_is_named(self) -> None:
+        """In a sentence."""
+        error = self.assertRaises(
+            ServiceUnavailable, create, 'sqlite:////no/such/place/x.db', KEY, NewCluster(name='x'), types=TYPES
+        )
+        self.assertIn('/no/such/place/x.db) cannot be made: No such file or directory', str(error))
+
+    def test_files_are_closed_to_others_whatever_the_umask(self) -> None:
+        """The database, and what SQLite puts beside it; one that was opened to others is closed again."""
+        before = os.umask(0)
+        self.addCleanup(os.umask, before)
+        url = self.make_url()
+        create(url, KEY, NewCluster(name=CLUSTER), types=TYPES)
+        path = Path(url.removeprefix('sqlite:///'))
+        path.chmod(0o644)
+        database = open_database(url, KEY, cluster=CLUSTER, types=TYPES)
+        apply(database, [user('a', '')], ME)
+        files = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+        database.close()
+        self.assertEqual(files, {'zatotx.db': 0o600, 'zatotx.db-wal': 0o600, 'zatotx.db-shm': 0o600})
+
+
+class PasswordTests(OdbCase):
+    def test_a_password_is_set(self) -> None:
+        """Without a server."""
+        database = self.database()
+        apply(database, [user('pubapi', ''), service('echo')], ME)
+        set_password(database, 'pubapi', 'open-sesame', ME)
+        found = snapshot(database).named('basic_auth', 'pubapi')
+        assert found is not None
+        self.assertTrue(verify(found.value.password, 'open-sesame'))
+
+    def test_nobody_of_that_name_is_not_found(self) -> None:
+        """Nor is an object that has no password."""
+        database = self.database()
+        apply(database, [service('echo')], ME)
+        for name in ('nobody', 'echo'):
+            error = self.assertRaises(NotFound, set_password, database, name, 'x', ME)
+            self.assertIn(repr(name), str(error))
+
+
+class SchemaTests(OdbCase):
+    def test_an_odb_of_another_version_is_refused_with_what_to_do(self) -> None:
+        """Older, newer, empty: by nodes and commands alike."""
+        database = self.database()
+        for version, state, advice in (('0000', 'older', 'zatotx odb upgrade'), ('9999', 'newer', 'upgrade zatotx')):
+            run_sql(self.url, f"UPDATE alembic_version SET version_num = '{version}'")
+            self.assertEqual(schema_state(self.url), state)
+            self.assertIn(advice, str(self.assertRaises(ServiceUnavailable, snapshot, database)))
+        self.assertIn('newer version', str(self.assertRaises(ServiceUnavailable, upgrade, self.url)))
+        run_sql(self.url, 'DELETE FROM alembic_version')
+        self.assertEqual(schema_state(self.url), 'empty')
+        self.assertIn('quickstart create', str(self.assertRaises(ServiceUnavailable, snapshot, database)))
+
+    def test_a_current_odb_needs_no_upgrade(self) -> None:
+        """Nothing is done."""
+        self.assertFalse(upgrade(self.url))
+        self.assertEqual(schema_state(self.url), 'current')
+
+    def test_no_odb_is_said_to_be_none(self) -> None:
+        """Asking makes no file."""
+        url = self.make_url()
+        self.assertRaises(ServiceUnavailable, schema_state, url)
+        self.assertRaises(ServiceUnavailable, upgrade, url)
+        self.assertFalse(Path(url.removeprefix('sqlite:///')).exists())
+
+
+class MigrationTests(OdbCase):
+    def scripts(self) -> ScriptDirectory:
+        config = Config()
+        config.set_main_option('script_location', 'zatotx.odb:migrations')
+        return ScriptDirectory.from_config(config)
+
+    def test_the_code_and_the_newest_script_agree(self) -> None:
+        """SCHEMA is what a node compares with, without alembic."""
+        self.assertEqual(self.scripts().get_current_head(), SCHEMA)
+
+    def test_numbers_tell_older_from_newer(self) -> None:
+        """Four digits, each script one more than the one before."""
+        found = sorted(script.revision for script in self.scripts().walk_revisions())
+        self.assertEqual(found, [f'{number:04}' for number in range(1, len(found) + 1)])
+
+    def test_migrations_make_the_tables_of_the_code(self) -> None:
+        """No difference that alembic can see."""
+        engine = make_engine(self.url)
+        self.addCleanup(engine.dispose)
+        with engine.connect() as connection:
+            self.assertEqual(compare_metadata(MigrationContext.configure(connection), metadata), [])
+
+    def test_a_script_undoes_what_it_did(self) -> None:
+        """Down to nothing, and up again."""
+        from alembic import command
+
+        engine = make_engine(self.url)
+        self.addCleanup(engine.dispose)
+        config = Config()
+        config.set_main_option('script_location', 'zatotx.odb:migrations')
+        with engine.begin() as connection:
+            config.attributes['connection'] = connection
+            command.downgrade(config, 'base')
+        self.assertEqual(schema_state(self.url), 'empty')
+        create(self.url, KEY, NewCluster(name=CLUSTER), types=TYPES)
+
+
+class UrlTests(SynchronousTestCase):
+    def test_a_relative_path_is_made_absolute(self) -> None:
+        """From the server's directory."""
+        self.assertEqual(urls.resolve('sqlite:///../odb/x.db', '/env/server1'), 'sqlite:////env/odb/x.db')
+        self.assertEqual(urls.resolve('sqlite:////abs/x.db', '/env/server1'), 'sqlite:////abs/x.db')
+
+    def test_what_cannot_be_used_is_refused_with_a_sentence(self) -> None:
+        """No URL, a database of another kind, no file; no password is shown."""
+        for url, part in (
+            ('nonsense', 'not of the form'),
+            ('postgresql+psycopg://me:sEcReT@host/db', 'postgresql'),
+            ('sqlite://', 'names no file'),
+            ('sqlite:///:memory:', 'names no file'),
+        ):
+            error = str(self.assertRaises(ValueError, urls.parsed, url))
+            self.assertIn(part, error)
+            self.assertNotIn('sEcReT', error)
+
+    def test_a_shown_url_has_no_password(self) -> None:
+        """Whatever it is."""
+        self.assertEqual(urls.masked('postgresql://me:sEcReT@host/db'), 'postgresql://me:***@host/db')
+        self.assertNotIn('sEcReT', urls.masked('me:sEcReT@host'))
+
+
+class EngineTests(SynchronousTestCase):
+    def test_a_path_with_odd_characters_is_a_path(self) -> None:
+        """Question marks, percent signs, spaces and Unicode are no part of an URI's syntax here."""
+        directory = Path(self.mktemp()).absolute() / 'a b%20?c#d é'
+        directory.mkdir(parents=True)
+        url = f'sqlite:///{str(directory).replace("%", "%25").replace("?", "%3F")}/zatotx.db'
+        path = urls.parsed(url).database
+        assert path is not None
+        make_file(url)
+        self.assertTrue(Path(path).exists(), path)
+        engine = make_engine(url)
+        self.addCleanup(engine.dispose)
+        with engine.connect() as connection:
+            self.assertEqual(connection.exec_driver_sql('PRAGMA journal_mode').scalar(), 'wal')
+            self.assertEqual(connection.exec_driver_sql('PRAGMA foreign_keys').scalar(), 1)
+
+
+class ImportTests(SynchronousTestCase):
+    def test_a_node_starts_without_alembic(self) -> None:
+        """It takes its time, and only commands need it."""
+        script = 'import sys, zatotx.odb.store, zatotx.odb.setup; sys.exit("alembic" in sys.modules)'
+        environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)}
+        done = subprocess.run([sys.executable, '-c', script], timeout=60, check=False, env=environment)
+        self.assertEqual(done.returncode, 0)

@@ -1,0 +1,357 @@
+"""The ODB behind IConfigStore, on a real SQLite file."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+from twisted.internet import reactor
+from twisted.internet.defer import gatherResults
+from zope.interface.verify import verifyObject
+
+from trial_tests.support.odb import CLUSTER, KEY, ME, TYPES, OdbCase, channel, delete, edit, service, user
+from zatotx.interfaces.config import IConfigStore
+from zatotx.model.faults import BadInput, Conflict, NotFound, ServiceUnavailable
+from zatotx.odb.secrets import hash_secret, is_hash, new_key, verify
+from zatotx.odb.store import open_store
+from zatotx.schema.masking import Configured
+from zatotx.schema.meta import ObjectType, field
+from zatotx.schema.snapshot import Changes, Operation, Snapshot, Stored
+from zatotx.schema.types import ObjectTypes
+
+MANY = 10_000
+
+
+class StoreCase(OdbCase):
+    async def snapshot(self) -> Snapshot:
+        return Snapshot().evolve(await self.store.changes(0))
+
+    async def named(self, type_: str, name: str) -> Stored:
+        found = (await self.snapshot()).named(type_, name)
+        assert found is not None, name
+        return found
+
+
+class WriteTests(StoreCase):
+    async def test_the_store_is_what_it_promises(self) -> None:
+        """Every method of IConfigStore."""
+        self.assertTrue(verifyObject(IConfigStore, self.store))
+
+    async def test_every_write_raises_the_revision(self) -> None:
+        """By one, and gives it."""
+        before = await self.store.revision()
+        self.assertEqual(await self.store.write([service('echo'), user('api')], ME), before + 1)
+        self.assertEqual(await self.store.revision(), before + 1)
+        self.assertEqual(await self.store.write([channel('a', security='api')], ME), before + 2)
+
+    async def test_objects_come_back_as_their_structs(self) -> None:
+        """References as names, defaults filled in."""
+        await self.store.write([service('echo'), user('api'), channel('a', security='api', timeout=5.0)], ME)
+        found = await self.named('channel_rest', 'a')
+        self.assertEqual((found.value.service, found.value.security), ('echo', 'api'))
+        self.assertEqual((found.value.timeout, found.value.method, found.revision), (5.0, None, 2))
+
+    async def test_one_write_may_refer_to_what_it_makes(self) -> None:
+        """In any order."""
+        await self.store.write([channel('a', security='api'), user('api'), service('echo')], ME)
+        self.assertEqual((await self.named('channel_rest', 'a')).value.security, 'api')
+
+    async def test_an_edit_changes_what_it_names(self) -> None:
+        """And nothing else; an edit by name needs no id."""
+        await self.store.write([service('echo'), channel('a', timeout=5.0)], ME)
+        found = await self.named('channel_rest', 'a')
+        await self.store.write([edit('channel_rest', found.id, method='GET')], ME)
+        await self.store.write(
+            [Operation(action='edit', type='channel_rest', name='a', fields={'url_path': '/moved'})], ME
+        )
+        after = await self.named('channel_rest', 'a')
+        self.assertEqual((after.value.method, after.value.url_path, after.value.timeout), ('GET', '/moved', 5.0))
+        self.assertEqual(after.id, found.id)
+
+    async def test_renaming_is_followed_by_itself(self) -> None:
+        """Who refers to the object refers to it by its new name, and is told as changed."""
+        await self.store.write([service('echo'), user('api'), channel('a', security='api'), channel('b')], ME)
+        before = await self.store.revision()
+        await self.store.write([edit('basic_auth', (await self.named('basic_auth', 'api')).id, name='API')], ME)
+        changes = await self.store.changes(before)
+        self.assertEqual({o.name for o in changes.changed}, {'API', 'a'})
+        self.assertEqual((await self.named('channel_rest', 'a')).value.security, 'API')
+
+    async def test_names_and_paths_can_be_swapped(self) -> None:
+        """In one write, as an import may do."""
+        await self.store.write([service('echo'), channel('a'), channel('b')], ME)
+        a, b = await self.named('channel_rest', 'a'), await self.named('channel_rest', 'b')
+        await self.store.write(
+            [
+                edit('channel_rest', a.id, name='b', url_path='/b'),
+                edit('channel_rest', b.id, name='a', url_path='/a'),
+            ],
+            ME,
+        )
+        self.assertEqual((await self.named('channel_rest', 'a')).id, b.id)
+        self.assertEqual((await self.named('channel_rest', 'b')).id, a.id)
+
+    async def test_a_deleted_name_is_free_in_the_same_write(self) -> None:
+        """And the new object is another one: ids are never used twice."""
+        await self.store.write([user('api')], ME)
+        old = await self.named('basic_auth', 'api')
+        await self.store.write([user('api'), delete('basic_auth', old.id)], ME)
+        self.assertGreater((await self.named('basic_auth', 'api')).id, old.id)
+
+    async def test_all_of_it_or_nothing(self) -> None:
+        """One bad step takes the good ones with it, the revision too."""
+        before = await self.store.revision()
+        await self.assertFailure(self.store.write([user('a'), user('b'), delete('basic_auth', 99)], ME), NotFound)
+        self.assertEqual((await self.store.revision(), len(await self.snapshot())), (before, 0))
+
+    async def test_names_are_told_apart_exactly(self) -> None:
+        """Case, accents, composition, emoji, spaces at the ends."""
+        names = ['straße', 'STRASSE', 'strasse', 'é', 'e\u0301', 'E', 'e', '🐢', '🐢\ufe0f', ' e', 'e ', '\u017f', 's']
+        await self.store.write([user(name, '') for name in names], ME)
+        self.assertEqual({o.name for o in await self.snapshot()}, set(names))
+        await self.assertFailure(self.store.write([user('🐢', '')], ME), Conflict)
+
+    async def test_ids_of_deleted_objects_are_told(self) -> None:
+        """To those who knew them."""
+        await self.store.write([user('a', ''), user('b', '')], ME)
+        before = await self.store.revision()
+        found = await self.named('basic_auth', 'a')
+        await self.store.write([delete('basic_auth', found.id)], ME)
+        self.assertEqual(await self.store.changes(before), Changes(before + 1, (), (found.id,)))
+        self.assertEqual(await self.store.changes(before + 1), Changes(before + 1))
+        self.assertEqual((await self.store.changes(0)).deleted, ())
+
+
+class RefusalTests(StoreCase):
+    async def refused(self, fault: type[Exception], *operations: Operation) -> str:
+        error = await self.assertFailure(self.store.write(operations, ME), fault)
+        return str(error)
+
+    async def test_a_taken_name_is_named(self) -> None:
+        """409, whether it was there or is made twice in one write."""
+        await self.store.write([user('api', '')], ME)
+        self.assertIn("'api' exists already", await self.refused(Conflict, user('api', '')))
+        self.assertIn("'new' exists already", await self.refused(Conflict, user('new', ''), user('new', '')))
+        other = await self.refused(Conflict, user('b', ''), edit('basic_auth', 1, name='b'))
+        self.assertIn("'b' exists already", other)
+
+    async def test_many_taken_names_are_one_readable_sentence(self) -> None:
+        """Twenty, and how many more."""
+        await self.store.write([user(f'u{n}', '') for n in range(30)], ME)
+        text = await self.refused(Conflict, *(user(f'u{n}', '') for n in range(30)))
+        self.assertIn('and 10 more', text)
+
+    async def test_a_path_taken_with_its_method_is_named(self) -> None:
+        """What a parameter is called does not tell two paths apart; a method does."""
+        await self.store.write([service('echo'), channel('a', url_path='/x/{y}')], ME)
+        text = await self.refused(Conflict, channel('b', url_path='/x/{z}'))
+        self.assertIn("REST channel 'b' cannot have the method and url_path 'any /x/{}': 'a' has it", text)
+        await self.store.write([channel('b', url_path='/x/{z}', method='GET')], ME)
+
+    async def test_what_is_referred_to_stays(self) -> None:
+        """409 naming who refers; it goes together with them."""
+        await self.store.write([service('echo'), user('api', ''), channel('a', security='api')], ME)
+        api, a = await self.named('basic_auth', 'api'), await self.named('channel_rest', 'a')
+        text = await self.refused(Conflict, delete('basic_auth', api.id))
+        self.assertEqual(text, "HTTP Basic Auth definition 'api' cannot be deleted: it is used by channel_rest 'a'")
+        await self.store.write([delete('basic_auth', api.id), delete('channel_rest', a.id)], ME)
+
+    async def test_many_users_are_named_in_short(self) -> None:
+        """Ten, and others."""
+        await self.store.write([service('echo'), *(channel(f'c{n}') for n in range(12))], ME)
+        echo = await self.named('service', 'echo')
+        self.assertTrue((await self.refused(Conflict, delete('service', echo.id))).endswith('and others'))
+
+    async def test_a_reference_to_nothing_is_bad_input(self) -> None:
+        """Field by field; to what the same write deletes, too."""
+        self.assertEqual(
+            await self.refused(BadInput, channel('a', security='api')),
+            "service: there is no service called 'echo'; security: there is no security called 'api'",
+        )
+        await self.store.write([service('echo'), user('api', '')], ME)
+        api = await self.named('basic_auth', 'api')
+        text = await self.refused(BadInput, channel('a', security='api'), delete('basic_auth', api.id))
+        self.assertIn("there is no security called 'api'", text)
+
+    async def test_unknown_objects_are_not_found(self) -> None:
+        """By id, by name, and by the id of an object of another type."""
+        await self.store.write([user('api', '')], ME)
+        api = await self.named('basic_auth', 'api')
+        self.assertIn('with the id 99', await self.refused(NotFound, delete('basic_auth', 99)))
+        self.assertIn('with the id', await self.refused(NotFound, delete('channel_rest', api.id)))
+        gone = Operation(action='delete', type='basic_auth', name='nobody')
+        self.assertIn("called 'nobody'", await self.refused(NotFound, gone))
+
+    async def test_what_does_not_fit_its_struct_is_bad_input(self) -> None:
+        """The last line of defence: callers validate before."""
+        await self.refused(BadInput, Operation(action='create', type='basic_auth', name='x', fields={'name': 'x'}))
+
+
+class SecretTests(StoreCase):
+    def on_disk(self) -> bytes:
+        path = self.url.removeprefix('sqlite:///')
+        return b''.join(Path(path + end).read_bytes() for end in ('', '-wal') if Path(path + end).exists())
+
+    async def test_passwords_are_hashed_and_nowhere_in_clear(self) -> None:
+        """argon2id with the house's parameters; not in the file, not in the history."""
+        await self.store.write([user('api', 'open-sesame')], ME)
+        found = await self.named('basic_auth', 'api')
+        self.assertTrue(found.value.password.startswith('$argon2id$v=19$m=19456,t=2,p=1$'))
+        self.assertTrue(verify(found.value.password, 'open-sesame'))
+        self.assertFalse(verify(found.value.password, 'open-sesamo'))
+        self.assertFalse(verify('', 'open-sesame'))
+        self.assertNotIn(b'open-sesame', self.on_disk())
+        history = repr(await self.store.history())
+        self.assertNotIn('open-sesame', history)
+        self.assertNotIn('argon2', history)
+        self.assertIn('******', history)
+
+    async def test_a_hash_is_kept_as_it_is(self) -> None:
+        """So that an export with secrets imports; what only looks like one, or is too dear to verify, is hashed."""
+        hashed = hash_secret('sesame')
+        await self.store.write([user('a', hashed), user('b', '$argon2id$nonsense')], ME)
+        self.assertEqual((await self.named('basic_auth', 'a')).value.password, hashed)
+        self.assertTrue(verify((await self.named('basic_auth', 'b')).value.password, '$argon2id$nonsense'))
+        self.assertFalse(is_hash(hashed.replace('m=19456', 'm=4194304')))
+
+    async def test_no_password_stays_none(self) -> None:
+        """Nobody is admitted until there is one."""
+        await self.store.write([user('a', '')], ME)
+        self.assertEqual((await self.named('basic_auth', 'a')).value.password, '')
+
+    async def test_an_edit_of_something_else_keeps_the_password(self) -> None:
+        """And an edit of the password changes it."""
+        await self.store.write([user('a', 'first')], ME)
+        before = await self.named('basic_auth', 'a')
+        await self.store.write([edit('basic_auth', before.id, realm='R')], ME)
+        self.assertEqual((await self.named('basic_auth', 'a')).value.password, before.value.password)
+        await self.store.write([edit('basic_auth', before.id, password='second')], ME)
+        self.assertTrue(verify((await self.named('basic_auth', 'a')).value.password, 'second'))
+
+    async def test_another_key_is_refused_with_a_sentence(self) -> None:
+        """Before anything is done with it; text that is no key at all, at once."""
+        other = open_store(self.url, new_key(), reactor=reactor, cluster=CLUSTER, types=TYPES)
+        self.addCleanup(other.close)
+        error = await self.assertFailure(other.revision(), ServiceUnavailable)
+        self.assertIn('same config/secret.key', str(error))
+        refusal = self.assertRaises(
+            ValueError, open_store, self.url, 'no key', reactor=None, cluster=CLUSTER, types=TYPES
+        )
+        self.assertIn('generate-key', str(refusal))
+
+
+class HistoryTests(StoreCase):
+    async def test_who_changed_what_when(self) -> None:
+        """Newest first; of an edit only what changed; references by name."""
+        started = time.time()
+        await self.store.write([service('echo'), user('api', ''), channel('a', security='api')], ME)
+        a = await self.named('channel_rest', 'a')
+        await self.store.write([edit('channel_rest', a.id, method='GET', timeout=60.0, security=None)], ME)
+        await self.store.write([delete('channel_rest', a.id)], ME)
+        deleted, edited, created = (await self.store.history(limit=3))[:3]
+        self.assertEqual((deleted.action, deleted.name, deleted.new), ('delete', 'a', {}))
+        self.assertEqual(deleted.old['service'], 'echo')
+        self.assertEqual(edited.old, {'method': None, 'security': 'api'})
+        self.assertEqual(edited.new, {'method': 'GET', 'security': None})
+        self.assertEqual((created.action, created.old, created.new['security']), ('create', {}, 'api'))
+        self.assertEqual((edited.who, edited.source, edited.type), ('me', '127.0.0.1', 'channel_rest'))
+        self.assertTrue(started <= edited.at <= time.time())
+        self.assertEqual(deleted.revision, edited.revision + 1)
+
+
+class Probe(Configured, frozen=True, kw_only=True):
+    """A type that nothing in the house knows."""
+
+    name: Annotated[str, field('Its name')]
+    token: Annotated[str, field('Secret that is read back', secret='encrypted')] = ''
+    target: Annotated[str | None, field('Another probe', ref='probes')] = None
+
+
+PROBE = ObjectType(key='probe', struct=Probe, section='probes', title='Probe')
+
+
+class ThrowAwayTypeTests(StoreCase):
+    """A type is storage for free: encryption, references, history, without a line of its own."""
+
+    types = ObjectTypes((*TYPES, PROBE))
+
+    def probe(self, name: str, **fields: object) -> Operation:
+        return Operation(action='create', type='probe', name=name, fields={'name': name, **fields})
+
+    async def test_it_is_stored_and_found(self) -> None:
+        """Its secret encrypted at rest, readable in use; one that looks encrypted already is taken for what it is."""
+        await self.store.write(
+            [self.probe('a', token='open-sesame', target='b'), self.probe('b', token='enc:no token'), self.probe('c')],
+            ME,
+        )
+        self.assertEqual((await self.named('probe', 'a')).value, Probe(name='a', token='open-sesame', target='b'))
+        self.assertEqual((await self.named('probe', 'b')).value.token, 'enc:no token')
+        self.assertEqual((await self.named('probe', 'c')).value.token, '')
+        path = Path(self.url.removeprefix('sqlite:///'))
+        for file in path.parent.iterdir():
+            self.assertNotIn(b'open-sesame', file.read_bytes())
+        self.assertNotIn('open-sesame', repr(await self.store.history()) + repr(await self.snapshot()))
+
+    async def test_its_references_hold(self) -> None:
+        """As everybody's."""
+        await self.store.write([self.probe('a', target='b'), self.probe('b')], ME)
+        b = await self.named('probe', 'b')
+        error = await self.assertFailure(self.store.write([delete('probe', b.id)], ME), Conflict)
+        self.assertIn("Probe 'b' cannot be deleted: it is used by probe 'a'", str(error))
+
+    async def test_those_who_do_not_know_it_leave_it_alone(self) -> None:
+        """A node without the kind sees all else, and what it writes does not harm the others' objects."""
+        await self.store.write([self.probe('a', target='b'), self.probe('b')], ME)
+        self.types = TYPES
+        plain = self.open()
+        self.assertEqual((await plain.changes(0)).changed, ())
+        await plain.write([user('api', '')], ME)
+        self.assertEqual((await self.named('probe', 'a')).value.target, 'b')
+
+
+class SizeTests(StoreCase):
+    async def test_ten_thousand_channels(self) -> None:
+        """Written, read whole, changed one by one: in seconds, milliseconds, at once. (The figures are printed.)"""
+        await self.store.write([service('echo'), user('api', '')], ME)
+        started = time.perf_counter()
+        revision = await self.store.write([channel(f'c{n}', security='api') for n in range(MANY)], ME)
+        written = time.perf_counter()
+        everything = await self.store.changes(0)
+        read = time.perf_counter()
+        await self.store.write([edit('channel_rest', everything.changed[-1].id, timeout=1.0)], ME)
+        changes = await self.store.changes(revision)
+        changed = time.perf_counter()
+        print(f'\n{MANY} channels: written in {written - started:.2f} s, read in {read - written:.2f} s, '
+              f'one changed and seen in {(changed - read) * 1000:.1f} ms')  # fmt: skip
+        self.assertEqual((len(everything.changed), len(changes.changed)), (MANY + 2, 1))
+        self.assertLess(changed - started, 60)
+
+    async def test_readers_do_not_wait_for_a_writer(self) -> None:
+        """Nor see half of what it writes."""
+        await self.store.write([service('echo')], ME)
+        writing = self.store.write([channel(f'c{n}') for n in range(2000)], ME)
+        seen = {len((await self.store.changes(0)).changed) for _ in range(20)}
+        await writing
+        seen.add(len((await self.store.changes(0)).changed))
+        self.assertEqual(seen - {1, 2001}, set())
+
+    async def test_many_calls_at_once(self) -> None:
+        """Each gets its answer."""
+        revisions = await gatherResults([self.store.write([user(f'u{n}', '')], ME) for n in range(40)])
+        self.assertEqual(len(set(revisions)), 40)
+        self.assertEqual(len(await gatherResults([self.store.changes(0) for _ in range(40)])), 40)
+
+
+class ClosedTests(OdbCase):
+    async def test_closing_lets_what_is_under_way_end(self) -> None:
+        """Then nothing more is taken; closing twice does no harm."""
+        store = open_store(self.url, KEY, reactor=reactor, cluster=CLUSTER, types=TYPES)
+        writing = store.write([user('a')], ME)
+        revision = store.revision()
+        await revision
+        await writing
+        await store.close()
+        await store.close()
+        await self.assertFailure(store.revision(), ServiceUnavailable)
+        self.assertEqual(len((await self.store.changes(0)).changed), 1)

@@ -1,0 +1,203 @@
+"""Deployed files and the servers that run them, as the ODB keeps both."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from twisted.internet.defer import Deferred
+
+from trial_tests.support.odb import ME, OdbCase, channel, edit, service
+from zatotx.interfaces.config import FileVersion
+from zatotx.model.faults import Conflict, NotFound
+from zatotx.odb import versions
+from zatotx.schema.snapshot import Snapshot
+
+
+class VersionCase(OdbCase):
+    def deploy(self, file: str, content: bytes, *services: str) -> Deferred[FileVersion]:
+        deployed: Deferred[FileVersion] = self.store.add_version(file, 'module', content, services, ME)
+        return deployed
+
+    async def files(self) -> dict[str, str]:
+        """Service -> the file its row names."""
+        snapshot = Snapshot().evolve(await self.store.changes(0))
+        return {o.name: o.value.file for o in snapshot.of('service')}
+
+    async def kept(self, file: str) -> Sequence[tuple[int, bool]]:
+        return [(v.number, v.active) for v in await self.store.versions(file)]
+
+
+class AddTests(VersionCase):
+    async def test_a_new_version_is_the_active_one(self) -> None:
+        """With what it is, who brought it, when, and at which revision."""
+        before, started = await self.store.revision(), time.time()
+        version = await self.deploy('crm.py', b'code', 'crm.b', 'crm.a')
+        self.assertEqual((version.file, version.number, version.form, version.active), ('crm.py', 1, 'module', True))
+        self.assertEqual((version.services, version.by, version.revision), (('crm.a', 'crm.b'), 'me', before + 1))
+        self.assertTrue(started <= version.created <= time.time())
+        self.assertEqual(await self.store.revision(), before + 1)
+        self.assertEqual(await self.store.version_content(version.id), b'code')
+        self.assertEqual(await self.store.versions(), [version])
+        self.assertEqual(await self.kept('crm.py'), [(1, True)])
+        await self.deploy('crm.py', b'better code', 'crm.a')
+        self.assertEqual(await self.kept('crm.py'), [(1, False), (2, True)])
+
+    async def test_the_same_content_adds_nothing(self) -> None:
+        """The active version is given back, the revision stays."""
+        first = await self.deploy('crm.py', b'code', 'crm.a')
+        before = await self.store.revision()
+        self.assertEqual(await self.deploy('crm.py', b'code', 'crm.a'), first)
+        self.assertEqual(await self.store.revision(), before)
+        await self.deploy('crm.py', b'other', 'crm.a')
+        again = await self.deploy('crm.py', b'code', 'crm.a')
+        self.assertEqual((again.number, again.sha256), (3, first.sha256))
+
+    async def test_any_bytes_come_back(self) -> None:
+        """A package is a zip."""
+        content = bytes(range(256)) * 5000
+        version = await self.store.add_version('pkg', 'package', content, ['pkg.a'], ME)
+        self.assertEqual((await self.store.version_content(version.id), version.form), (content, 'package'))
+        await self.assertFailure(self.store.version_content(version.id + 1), NotFound)
+
+    async def test_twenty_versions_are_kept(self) -> None:
+        """The oldest go, with the verdicts on them; never the active one; other files keep theirs."""
+        node = await self.store.register_node('server1', '', 0, 1)
+        await self.deploy('other.py', b'0', 'other')
+        first = await self.deploy('crm.py', b'0', 'crm.a')
+        await self.store.beat(node.id, 1, {first.id: 'refused'})
+        for number in range(1, 20):
+            await self.deploy('crm.py', b'%d' % number, 'crm.a')
+        self.assertEqual(len(await self.store.versions('crm.py')), versions.KEPT)
+        await self.deploy('crm.py', b'20', 'crm.a')
+        self.assertEqual([n for n, _ in await self.kept('crm.py')], list(range(2, 22)))
+        await self.assertFailure(self.store.version_content(first.id), NotFound)
+        self.assertEqual(await self.store.version_verdicts(first.id), {})
+        self.assertEqual(len(await self.store.versions('other.py')), 1)
+        await self.store.activate_version('crm.py', 2, ME)
+        await self.deploy('crm.py', b'21', 'crm.a')
+        self.assertEqual([n for n, _ in await self.kept('crm.py')], list(range(3, 23)))
+
+    async def test_history_tells_of_it(self) -> None:
+        """From which version to which."""
+        await self.deploy('crm.py', b'1', 'crm.a')
+        await self.deploy('crm.py', b'2', 'crm.a')
+        row = (await self.store.history(limit=1))[0]
+        self.assertEqual((row.action, row.type, row.name), ('deploy', 'file', 'crm.py'))
+        self.assertEqual((row.old['number'], row.new['number']), (1, 2))
+
+
+class RollbackTests(VersionCase):
+    async def test_to_the_one_before_and_to_any(self) -> None:
+        """As often as one likes; what is active already is no change."""
+        for content in (b'1', b'2', b'3'):
+            await self.deploy('crm.py', content, 'crm.a')
+        before = await self.store.revision()
+        back = await self.store.activate_version('crm.py', None, ME)
+        self.assertEqual((back.number, back.active, back.revision), (2, True, before + 1))
+        self.assertEqual((await self.store.activate_version('crm.py', None, ME)).number, 1)
+        self.assertEqual((await self.store.activate_version('crm.py', 3, ME)).number, 3)
+        self.assertEqual(await self.kept('crm.py'), [(1, False), (2, False), (3, True)])
+        revision = await self.store.revision()
+        await self.store.activate_version('crm.py', 3, ME)
+        self.assertEqual(await self.store.revision(), revision)
+
+    async def test_what_there_is_not_is_told_with_what_there_is(self) -> None:
+        """An unknown file, an unknown number, nothing before the first."""
+        await self.deploy('crm.py', b'1', 'crm.a')
+        wrong = (('no.py', None, 'never deployed'), ('crm.py', 7, 'kept: 1'), ('crm.py', None, 'kept: 1'))
+        for file, number, part in wrong:
+            error = await self.assertFailure(self.store.activate_version(file, number, ME), NotFound)
+            self.assertIn(part, str(error))
+
+    async def test_services_follow(self) -> None:
+        """Those of the version that is active now."""
+        await self.deploy('crm.py', b'1', 'crm.a', 'crm.old')
+        await self.deploy('crm.py', b'2', 'crm.a', 'crm.new')
+        self.assertEqual(await self.files(), {'crm.a': 'crm.py', 'crm.new': 'crm.py', 'crm.old': ''})
+        await self.store.activate_version('crm.py', 1, ME)
+        self.assertEqual(await self.files(), {'crm.a': 'crm.py', 'crm.new': '', 'crm.old': 'crm.py'})
+
+
+class OwnershipTests(VersionCase):
+    async def test_a_service_belongs_to_one_file(self) -> None:
+        """Another file that has it is refused, and nothing of it is stored."""
+        await self.deploy('crm.py', b'1', 'crm.a', 'crm.b')
+        before = await self.store.revision()
+        error = await self.assertFailure(self.deploy('other.py', b'1', 'other', 'crm.a', 'crm.b'), Conflict)
+        self.assertIn("service 'crm.a' belongs to the deployed file 'crm.py'", str(error))
+        self.assertIn("'crm.b'", str(error))
+        self.assertEqual((await self.store.revision(), await self.store.versions('other.py')), (before, []))
+
+    async def test_a_service_that_its_file_gave_up_is_free(self) -> None:
+        """Its row, and what refers to it, goes on; and the first file does not get it back by rolling back."""
+        await self.deploy('crm.py', b'1', 'crm.a', 'echo')
+        await self.store.write([channel('c')], ME)
+        await self.deploy('crm.py', b'2', 'crm.a')
+        await self.deploy('other.py', b'1', 'echo')
+        self.assertEqual((await self.files())['echo'], 'other.py')
+        error = await self.assertFailure(self.store.activate_version('crm.py', 1, ME), Conflict)
+        self.assertIn("service 'echo' belongs to the deployed file 'other.py'", str(error))
+
+    async def test_a_row_alone_owns_nothing(self) -> None:
+        """What names a file that does not have it, or none, is taken over; its settings stay."""
+        await self.store.write([service('a', file='gone.py', slow_threshold=5), service('b')], ME)
+        await self.deploy('crm.py', b'1', 'a', 'b')
+        self.assertEqual(await self.files(), {'a': 'crm.py', 'b': 'crm.py'})
+        row = Snapshot().evolve(await self.store.changes(0)).named('service', 'a')
+        assert row is not None
+        self.assertEqual(row.value.slow_threshold, 5)
+
+    async def test_the_brokers_own_are_never_taken(self) -> None:
+        """zato.* services are no file's."""
+        await self.store.write([service('zato.ping', is_internal=True)], ME)
+        error = await self.assertFailure(self.deploy('crm.py', b'1', 'zato.ping'), Conflict)
+        self.assertIn("one of the broker's own", str(error))
+
+    async def test_a_switched_off_service_stays_so(self) -> None:
+        """A deployment is no edit of its settings."""
+        await self.deploy('crm.py', b'1', 'crm.a')
+        row = Snapshot().evolve(await self.store.changes(0)).named('service', 'crm.a')
+        assert row is not None
+        await self.store.write([edit('service', row.id, is_active=False)], ME)
+        await self.deploy('crm.py', b'2', 'crm.a')
+        row = Snapshot().evolve(await self.store.changes(0)).named('service', 'crm.a')
+        assert row is not None
+        self.assertFalse(row.value.is_active)
+
+
+class NodeTests(VersionCase):
+    async def test_a_server_registers_and_beats(self) -> None:
+        """One row a name, its address and process anew each time; a beat raises no revision and tells it."""
+        before = await self.store.revision()
+        first = await self.store.register_node('server1', '127.0.0.1', 17010, 100)
+        again = await self.store.register_node('server1', '127.0.0.1', 17011, 101)
+        other = await self.store.register_node('server2', '::1', 17012, 102)
+        self.assertEqual((first.id, again.bind_port, again.pid), (again.id, 17011, 101))
+        started = time.time()
+        self.assertEqual(await self.store.beat(first.id, 7, {}), before)
+        found = await self.store.nodes()
+        self.assertEqual([(n.name, n.up_status, n.applied_revision) for n in found],
+                         [('server1', 'running', 7), ('server2', 'running', 0)])  # fmt: skip
+        self.assertGreaterEqual(found[0].seen_at, started)
+        await self.store.node_down(other.id)
+        self.assertEqual((await self.store.nodes())[1].up_status, 'clean-down')
+
+    async def test_a_beat_of_nobody_is_not_found(self) -> None:
+        """Its row was deleted."""
+        await self.assertFailure(self.store.beat(99, 1, {}), NotFound)
+
+    async def test_verdicts_are_told_by_server(self) -> None:
+        """The last one of each; on a version that is not kept any more they are dropped."""
+        one = await self.store.register_node('server1', '', 0, 1)
+        two = await self.store.register_node('server2', '', 0, 2)
+        version = await self.deploy('crm.py', b'1', 'crm.a')
+        await self.store.beat(one.id, 1, {version.id: '', 999: 'nobody cares'})
+        await self.store.beat(two.id, 1, {version.id: 'crm.py:1: no module called x'})
+        self.assertEqual(
+            await self.store.version_verdicts(version.id),
+            {'server1': '', 'server2': 'crm.py:1: no module called x'},
+        )
+        await self.store.beat(two.id, 1, {version.id: ''})
+        await self.store.beat(two.id, 1, {version.id: ''})
+        self.assertEqual(await self.store.version_verdicts(version.id), {'server1': '', 'server2': ''})
