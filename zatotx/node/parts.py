@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
-from twisted.python.threadpool import ThreadPool
 
 from zatotx.exchange.guard import Guard
 from zatotx.exchange.pipeline import Pipeline
@@ -25,7 +24,7 @@ class Parts:
     settings: Settings
     lock: DirectoryLock
     logs: Logbook
-    pools: Sequence[ThreadPool]
+    pools: Sequence[Any]  # with start, stop and started
     channels: Mapping[str, IChannel]  # by kind
     odb: Any  # IConfigStore
     redis: Sequence[Any]  # client and bus: startService(), stopService()

@@ -27,7 +27,7 @@ def _daemon(*args: Any, **kwargs: Any) -> Thread:
     return Thread(*args, **{**kwargs, 'daemon': True})
 
 
-async def stop_pools(reactor: Any, pools: Sequence[ThreadPool]) -> None:
+async def stop_pools(reactor: Any, pools: Sequence[Any]) -> None:
     """Stop the pools; one whose threads do not end in time is left to the end of the process."""
     stopped: Deferred[None] = Deferred()
 

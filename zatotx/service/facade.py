@@ -148,9 +148,9 @@ def _here(invoker: Invoker, child: Run, hop: Hop | None) -> Outcome:
     try:
         outcome = invoker.in_thread(prepare(child), child, hop)
     except Exception as error:
-        invoker.reactor.callFromThread(count, child, perf_counter() - began, error)
+        invoker.threads.to_reactor(count, child, perf_counter() - began, error)
         raise
-    invoker.reactor.callFromThread(count, child, perf_counter() - began, None)
+    invoker.threads.to_reactor(count, child, perf_counter() - began, None)
     return outcome
 
 

@@ -73,8 +73,8 @@ class Run:
 class Invoker:
     """Runs one service a call. Made in the reactor's thread.
 
-    `reactor` gives time and threads (IReactorTime, IReactorFromThreads); `pool` is the started thread pool of `def`
-    services; `node` is what internal services get as `self.server`.
+    `reactor` gives time and threads (IReactorTime, IReactorFromThreads); `pool` runs `def` services (ServiceThreads, or
+    anything with callInThread), started by its owner; `node` is what internal services get as `self.server`.
     """
 
     _log = Logger()

@@ -7,6 +7,7 @@ call services never wait for each other's threads, however small the pool.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Coroutine
 from queue import Empty, SimpleQueue
 from threading import Lock
@@ -24,11 +25,13 @@ SLACK = 10.0  # seconds a thread waits beyond the deadline for a reactor that sh
 class Hop:
     """One call in a thread."""
 
-    __slots__ = ('_function', '_label', '_reactor', 'cancelled', 'deferred', 'waits_for')
+    __slots__ = ('_function', '_label', '_to_reactor', 'cancelled', 'deferred', 'waits_for')
     _log = Logger()
 
-    def __init__(self, reactor: Any, function: Callable[[Hop], Any], label: Callable[[], str]) -> None:
-        self._reactor = reactor
+    def __init__(
+        self, to_reactor: Callable[..., None], function: Callable[[Hop], Any], label: Callable[[], str]
+    ) -> None:
+        self._to_reactor = to_reactor
         self._function = function
         self._label = label
         self.cancelled = False
@@ -43,7 +46,7 @@ class Hop:
             result = self._function(self)
         except BaseException:
             result = Failure()
-        self._reactor.callFromThread(self._finish, result)
+        self._to_reactor(self._finish, result)
 
     def _finish(self, result: Any) -> None:
         if self.cancelled:
@@ -99,15 +102,35 @@ class Lender:
 class Threads:
     """The service threads and the reactor they serve."""
 
-    __slots__ = ('_pool', '_reactor')
+    __slots__ = ('_calls', '_pool', '_reactor', '_woken')
+    _log = Logger()
 
     def __init__(self, reactor: Any, pool: Any) -> None:
         self._reactor = reactor  # IReactorTime, IReactorFromThreads
-        self._pool = pool  # twisted.python.threadpool.ThreadPool, started and stopped by its owner
+        self._pool = pool  # has callInThread; started and stopped by its owner
+        self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
+        self._woken = False  # the reactor was told that calls are there
+
+    def to_reactor(self, function: Callable[..., Any], *args: Any) -> None:
+        """In a thread: have the reactor call `function`. Many calls wake it once: each waking is a system call, and a
+        fight over the interpreter's lock."""
+        self._calls.append((function, args))
+        if not self._woken:
+            self._woken = True
+            self._reactor.callFromThread(self._called)
+
+    def _called(self) -> None:
+        self._woken = False  # before the look: what is added from here on wakes the reactor again
+        for _ in range(len(self._calls)):
+            function, args = self._calls.popleft()
+            try:
+                function(*args)
+            except Exception:
+                self._log.failure('A call from a service thread failed')
 
     def hop(self, function: Callable[[Hop], Any], label: Callable[[], str], lender: Lender | None) -> Deferred[Any]:
         """On the reactor: run `function` in a thread (the lender's, where it waits). Cancelling drops its result."""
-        hop = Hop(self._reactor, function, label)
+        hop = Hop(self.to_reactor, function, label)
         if lender is None or not lender.take(hop.run):
             self._pool.callInThread(hop.run)
         return hop.deferred
@@ -118,7 +141,7 @@ class Threads:
         """In a thread: run a coroutine on the reactor and wait for what it gives, until `deadline` (seconds on the
         reactor's clock). Raises Timeout, CancelledError where the request is over, and what the coroutine raises."""
         lender = Lender()
-        self._reactor.callFromThread(self._begin, begin, lender, hop, deadline)
+        self.to_reactor(self._begin, begin, lender, hop, deadline)
         return lender.attend(max(0.0, deadline - self._reactor.seconds()) + SLACK)
 
     def _begin(

@@ -47,6 +47,7 @@ from zatotx.service.deploy import Deployer, VersionKeeper
 from zatotx.service.internal import internal_entries
 from zatotx.service.invocation import Invoker
 from zatotx.service.pickup import Pickup
+from zatotx.service.pool import ServiceThreads
 from zatotx.service.store import ServiceStore
 from zatotx.service.user_config import load_user_config
 from zatotx.tap.clear import in_clear
@@ -81,7 +82,7 @@ class _Assembly:
         settings, reactor = self.settings, self.reactor
         logs = Logbook(self.home / 'logs', reactor, settings.log.level)
         workers = daemon_pool('worker', settings.threads.workers)
-        service_threads = daemon_pool('service', settings.threads.services)
+        service_threads = ServiceThreads('service', settings.threads.services)
         offload = partial(deferToThreadPool, reactor, workers)
         types = ObjectTypes([*BUILTIN_TYPES, *object_types(self.kinds)])
         odb = self._odb(types)

@@ -1,0 +1,119 @@
+"""The threads of def services."""
+
+from __future__ import annotations
+
+from threading import Barrier, Event, current_thread
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.service.pool import ServiceThreads
+from zatotx.service.threads import Threads
+
+
+class PoolTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.pool = ServiceThreads('service', 3)
+        self.addCleanup(self.pool.stop)
+
+    def test_threads_are_made_when_needed(self) -> None:
+        """None for nothing; as many as work at once; never more than its size."""
+        self.pool.start()
+        self.assertEqual(self.pool.threads, [])
+        release, together = Event(), Barrier(4)
+
+        def busy() -> None:
+            together.wait(10)
+            release.wait(10)
+
+        for _ in range(3):
+            self.pool.callInThread(busy)
+        together.wait(10)
+        done: list[str] = []
+        for _ in range(5):
+            self.pool.callInThread(lambda: done.append(current_thread().name))
+        self.assertEqual((len(self.pool.threads), done), (3, []))
+        release.set()
+        self.pool.stop()
+        self.assertEqual(len(done), 5)
+        self.assertTrue(all(name.startswith('service-') for name in done))
+
+    def test_work_given_before_the_start(self) -> None:
+        """It is run once the pool starts."""
+        done = Event()
+        self.pool.callInThread(done.set)
+        self.assertEqual(self.pool.threads, [])
+        self.pool.start()
+        self.assertTrue(done.wait(10))
+
+    def test_a_job_that_fails_costs_no_thread(self) -> None:
+        """It is logged; the next one is run."""
+        self.pool.start()
+        done = Event()
+        for job in (lambda: 1 / 0, done.set):
+            self.pool.callInThread(job)
+        self.assertTrue(done.wait(10))
+        self.pool.stop()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_threads_do_not_hold_the_process(self) -> None:
+        """They are daemons: a service that never returns does not keep the server from ending."""
+        self.pool.start()
+        seen: list[bool] = []
+        self.pool.callInThread(lambda: seen.append(current_thread().daemon))
+        self.pool.stop()
+        self.assertEqual(seen, [True])
+
+    def test_stopping_twice(self) -> None:
+        """There is nothing left to stop."""
+        self.pool.start()
+        self.pool.stop()
+        self.pool.stop()
+        self.assertFalse(self.pool.started)
+
+
+class WakingReactor:
+    """Notes how often it is woken."""
+
+    def __init__(self) -> None:
+        self.woken: list[Any] = []
+
+    def callFromThread(self, function: Any, *args: Any) -> None:
+        self.woken.append((function, args))
+
+    def turn(self) -> None:
+        """One turn of the reactor."""
+        woken, self.woken = self.woken, []
+        for function, args in woken:
+            function(*args)
+
+
+class WakingTests(SynchronousTestCase):
+    def test_many_calls_wake_the_reactor_once(self) -> None:
+        """Until it looked; what comes while it looks wakes it again."""
+        reactor = WakingReactor()
+        threads = Threads(reactor, None)
+        seen: list[int] = []
+
+        def first() -> None:
+            seen.append(1)
+            threads.to_reactor(seen.append, 3)
+
+        threads.to_reactor(first)
+        threads.to_reactor(seen.append, 2)
+        self.assertEqual(len(reactor.woken), 1)
+        reactor.turn()
+        self.assertEqual((seen, len(reactor.woken)), ([1, 2], 1))
+        reactor.turn()
+        self.assertEqual(seen, [1, 2, 3])
+
+    def test_a_call_that_fails_harms_no_other(self) -> None:
+        """It is logged."""
+        reactor = WakingReactor()
+        threads = Threads(reactor, None)
+        seen: list[int] = []
+        threads.to_reactor(lambda: 1 / 0)
+        threads.to_reactor(seen.append, 1)
+        reactor.turn()
+        self.assertEqual(seen, [1])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
