@@ -1,0 +1,293 @@
+"""The service that twistd runs: pid file, one sentence where it cannot start, exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.error import ReactorNotRunning
+from twisted.internet.task import Clock
+from twisted.plugin import IPlugin, getPlugins
+from twisted.python import usage
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from zatotx.model.faults import StartError
+from zatotx.node.settings import Kvdb, Main, Odb, Settings
+from zatotx.odb.secrets import Secrets, new_key
+from zatotx.tap import exits, root, server
+from zatotx.tap.clear import in_clear
+
+TWISTD = str(Path(sys.executable).with_name('twistd'))
+FAILS_LATER = """
+import sys
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.application.service import Service
+from zatotx.model.faults import StartError
+from zatotx.tap.root import Root
+from pathlib import Path
+
+class Part(Service):
+    def startService(self):
+        return deferLater(reactor, 0.01).addCallback(self.fail)
+
+    def fail(self, _):
+        raise {error}
+
+    def stopService(self):
+        print('stopped in order', flush=True)
+
+root = Root(Part(), Path(sys.argv[1]), reactor)
+reactor.addSystemEventTrigger('before', 'shutdown', root.stopService)
+root.privilegedStartService()
+root.startService()
+reactor.run()
+print('never said')
+"""
+
+
+class Reactor(Clock):
+    """A clock that remembers what is asked of a reactor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stops = 0
+        self.stopped = False
+        self.when_running: list[tuple[Any, ...]] = []
+        self.triggers: list[tuple[Any, ...]] = []
+
+    def callWhenRunning(self, *call: Any) -> None:
+        self.when_running.append(call)
+
+    def addSystemEventTrigger(self, *trigger: Any) -> None:
+        self.triggers.append(trigger)
+
+    def callFromThread(self, function: Any, *args: Any) -> None:
+        function(*args)
+
+    def stop(self) -> None:
+        self.stops += 1
+        if self.stopped:
+            raise ReactorNotRunning
+        self.stopped = True
+
+
+class Part(Service):
+    """A part whose two steps of a start give what it is told."""
+
+    def __init__(self, privileged: object = None, start: object = None) -> None:
+        self.results = {'privileged': privileged, 'start': start}
+        self.stopping: Deferred[None] = Deferred()
+
+    def result(self, step: str) -> Any:
+        result = self.results[step]
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def privilegedStartService(self) -> Any:
+        return self.result('privileged')
+
+    def startService(self) -> Any:
+        return self.result('start')
+
+    def stopService(self) -> Deferred[None]:
+        return self.stopping
+
+
+class RootTests(SynchronousTestCase):
+    """One part from start to end."""
+
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir()
+        self.pid_file = self.directory / 'server.pid'
+        self.reactor = Reactor()
+        self.said: list[str] = []
+        self.patch(root, 'say', self.said.append)
+        self.patch(exits, 'say', self.said.append)
+
+    def root(self, part: Part) -> root.Root:
+        return root.Root(part, self.pid_file, self.reactor)
+
+    def test_pid_file(self) -> None:
+        """It is there while the part runs, goes when the part has stopped, and is nobody else's to lose."""
+        part = Part()
+        service = self.root(part)
+        service.privilegedStartService()
+        service.startService()
+        self.assertEqual(self.pid_file.read_text(), f'{os.getpid()}\n')
+        stopped = service.stopService()
+        self.assertNoResult(stopped)
+        self.assertTrue(self.pid_file.exists())
+        part.stopping.callback(None)
+        self.successResultOf(stopped)
+        self.assertEqual(list(self.directory.iterdir()), [])
+
+    def test_pid_file_of_somebody_else(self) -> None:
+        """What another process wrote there meanwhile stays; that it is gone is no failure."""
+        for change in (lambda: self.pid_file.write_text('1\n'), self.pid_file.unlink):
+            part = Part()
+            service = self.root(part)
+            service.startService()
+            change()
+            part.stopping.callback(None)
+            self.successResultOf(service.stopService())
+        self.assertFalse(self.pid_file.exists())
+
+    def test_failing_at_once(self) -> None:
+        """In either step: the sentence, then the end of the process with 1, and no pid file."""
+        for part in (Part(privileged=StartError('the port is taken')), Part(start=StartError('the port is taken'))):
+            service = self.root(part)
+
+            def start(service: root.Root = service) -> None:
+                service.privilegedStartService()
+                service.startService()
+
+            self.assertEqual(self.assertRaises(SystemExit, start).code, 1)
+            self.assertFalse(self.pid_file.exists())
+        self.assertEqual(self.said, ['the port is taken'] * 2)
+
+    def test_failing_later(self) -> None:
+        """The sentence, then the reactor is stopped, and the process will end with 1."""
+        for part in (Part(privileged=fail(StartError('no database'))), Part(start=fail(StartError('no database')))):
+            self.reactor, self.said[:] = Reactor(), []
+            service = self.root(part)
+            service.privilegedStartService()
+            service.startService()
+            self.assertEqual(self.said, ['no database'])
+            self.assertEqual(self.reactor.triggers, [('after', 'shutdown', exits._leave, 1)])
+            function, *args = self.reactor.when_running[0]
+            function(*args)
+            self.assertEqual(self.reactor.stops, 1)
+
+    def test_failing_unexpectedly(self) -> None:
+        """A sentence that names the part, and the traceback in the log."""
+        self.root(Part(start=fail(ZeroDivisionError('by zero')))).startService()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(self.said, [f'{self.directory.name} cannot start: by zero'])
+
+    def test_a_start_that_is_cut_short(self) -> None:
+        """A stop while the part starts is no failure to start."""
+        starting: Deferred[None] = Deferred()
+        service = self.root(Part(start=starting))
+        service.startService()
+        service.stopService()
+        starting.errback(StartError('stopped'))
+        self.assertEqual((self.said, self.reactor.triggers), ([], []))
+
+    def test_a_pid_file_that_cannot_be_written(self) -> None:
+        """The operating system's reason, with the path."""
+        self.directory.rmdir()
+        self.assertRaises(SystemExit, self.root(Part()).startService)
+        self.assertIn(f'No such file or directory: {self.directory}', self.said[0])
+
+
+class OptionsTests(SynchronousTestCase):
+    """--dir, and what twistd makes of it."""
+
+    def test_no_directory(self) -> None:
+        """Wrong usage."""
+        self.assertRaises(usage.UsageError, server.Options().parseOptions, [])
+
+    def test_a_directory_that_is_none_of_ours(self) -> None:
+        """One sentence, exit code 1, also where it does not exist."""
+        for directory in (self.mktemp(), '/'):
+            command = [TWISTD, '-n', 'zato-server', '--dir', directory]
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+            self.assertEqual((done.returncode, len(done.stderr.splitlines())), (1, 1), done)
+            self.assertIn('is no part of an environment', done.stderr)
+
+    def test_twistds_own_pid_file(self) -> None:
+        """It would lie in the current directory, where two parts are in each other's way; one asked for is kept."""
+        for given, expected in (('twistd.pid', ''), ('/run/mine.pid', '/run/mine.pid')):
+            parent = {'pidfile': given}
+            options = server.Options()
+            options.parent = parent  # type: ignore[assignment]
+            options.parseOptions(['--dir', '/x'])
+            self.assertEqual(parent['pidfile'], expected)
+
+    def test_the_plugins_are_found(self) -> None:
+        """By twistd's own way of looking."""
+        found = {plugin.tapname for plugin in getPlugins(IPlugin) if hasattr(plugin, 'tapname')}
+        self.assertTrue({'zato-server', 'zato-redis'} <= found, found)
+
+    def test_a_part_is_wrapped(self) -> None:
+        """What building raises ends the process; what it gives is run by Root."""
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        (directory / '.zato-info').write_text('{}')
+        said: list[str] = []
+        self.patch(root, 'say', said.append)
+        options = server.Options()
+        options.parseOptions(['--dir', str(directory)])
+
+        def broken(_directory: str, _reactor: Any) -> Any:
+            raise StartError('broken by design')
+
+        self.assertRaises(SystemExit, root.make_root, options, broken, 'x.pid')
+        self.assertEqual(said, ['broken by design'])
+        made = root.make_root(options, lambda given, _: Part(), 'x.pid')
+        self.assertTrue(verifyObject(IService, made))
+
+
+class ExitTests(SynchronousTestCase):
+    """The end of a process."""
+
+    def test_a_start_that_fails_later(self) -> None:
+        """The services stop in their order, the sentence is the last line of stderr, the exit code is 1."""
+        for error, sentence in (('StartError("no\\n luck")', 'no luck'), ('KeyError("x")', "cannot start: 'x'")):
+            program = FAILS_LATER.format(error=error)
+            path = Path(self.mktemp()).absolute()
+            path.mkdir()
+            done = subprocess.run([sys.executable, '-c', program, str(path / 'x.pid')], capture_output=True, text=True,
+                                  check=False, timeout=60)
+            self.assertEqual((done.returncode, done.stdout), (1, 'stopped in order\n'), done)
+            self.assertTrue(done.stderr.splitlines()[-1].endswith(sentence), done.stderr)
+            self.assertEqual(list(path.iterdir()), [])
+
+    def test_sigterm_stops_the_reactor(self) -> None:
+        """Once, however often it comes."""
+        self.addCleanup(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+        reactor = Reactor()
+        exits.end_well_on_sigterm(reactor)
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+        self.assertEqual((reactor.stopped, reactor.stops), (True, 2))
+
+    def test_sentences(self) -> None:
+        """An operating system's error is told by its words and its file."""
+        self.assertEqual(exits.sentence_of(PermissionError(13, 'Permission denied', '/x')), 'Permission denied: /x')
+        self.assertEqual(exits.sentence_of(OSError(5, 'I/O error')), 'I/O error')
+        self.assertEqual(exits.sentence_of(ValueError()), 'ValueError')
+
+
+class ClearTests(SynchronousTestCase):
+    """Settings that quickstart encrypted."""
+
+    def settings(self, url: str) -> Settings:
+        return Settings(main=Main(name='a', cluster='b'), odb=Odb(url='sqlite:///x'), kvdb=Kvdb(url=url, timeout=3))
+
+    def test_urls(self) -> None:
+        """They are used in clear; everything else is as it was."""
+        key = new_key()
+        stored = self.settings(Secrets(key).encrypt('redis://:p@h:1'))
+        self.assertEqual(in_clear(stored, key), self.settings('redis://:p@h:1'))
+        plain = self.settings('redis://h:1')
+        self.assertEqual(in_clear(plain, 'no key'), plain)
+
+    def test_another_key(self) -> None:
+        """The sentence names the setting and how to encrypt it anew."""
+        stored = self.settings(Secrets(new_key()).encrypt('redis://:p@h:1'))
+        for key in (new_key(), 'no key'):
+            error = self.assertRaises(StartError, in_clear, stored, key)
+            self.assertIn('kvdb.url', str(error))
+            self.assertIn('zatotx encrypt', str(error))
