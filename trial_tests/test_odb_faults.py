@@ -18,7 +18,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from trial_tests.support.odb import CLUSTER, KEY, ME, TYPES, OdbCase, channel, service, user
+from trial_tests.support.odb import CLUSTER, KEY, ME, TYPES, OdbCase, channel, one_more_migration, service, user
 from trial_tests.support.odb_process import MANY
 from zatotx.model.faults import ServiceUnavailable, Timeout
 from zatotx.odb import lanes
@@ -86,6 +86,18 @@ class KillTests(ProcessCase):
             self.assertEqual(schema_state(url), 'empty')
             create(url, KEY, NewCluster(name=CLUSTER), types=TYPES)
             self.assertEqual(schema_state(url), 'current')
+
+
+    async def test_killed_in_the_middle_of_an_upgrade(self) -> None:
+        """The ODB is what it was, and works with the version it worked with."""
+        scripts = Path(self.mktemp()).absolute()
+        number = one_more_migration(scripts)
+        await self.kill_when_ready(self.begin('bring_up', f'{scripts}|{number}|yet_more'))
+        self.assertEqual(schema_state(self.url), 'current')
+        await self.store.write([user('a', '')], ME)
+        tables = sqlite3.connect(self.url.removeprefix('sqlite:///'))
+        self.addCleanup(tables.close)
+        self.assertEqual(tables.execute("SELECT name FROM sqlite_master WHERE name LIKE '%more%'").fetchall(), [])
 
 
 class TwoProcessesTests(ProcessCase):

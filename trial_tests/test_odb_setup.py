@@ -15,14 +15,19 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from twisted.trial.unittest import SynchronousTestCase
 
-from trial_tests.support.odb import CLUSTER, KEY, ME, TYPES, OdbCase, service, user
+from trial_tests.support.odb import CLUSTER, KEY, ME, TYPES, OdbCase, one_more_migration, service, user
 from zatotx.model.faults import Conflict, NotFound, ServiceUnavailable
-from zatotx.odb import urls
+from zatotx.odb import schema_state as schema_state_module
+from zatotx.odb import setup, urls
 from zatotx.odb.engine import make_engine, make_file
 from zatotx.odb.nodes import Address, nodes
 from zatotx.odb.secrets import verify
 from zatotx.odb.setup import NewCluster, apply, create, open_database, schema_state, set_password, snapshot, upgrade
 from zatotx.odb.tables import SCHEMA, metadata
+from zatotx.schema.meta import ObjectType
+from zatotx.schema.security import BasicAuth
+from zatotx.schema.snapshot import Operation
+from zatotx.schema.types import ObjectTypes
 
 
 def run_sql(url: str, statement: str) -> None:
@@ -100,6 +105,20 @@ class PasswordTests(OdbCase):
         assert found is not None
         self.assertTrue(verify(found.value.password, 'open-sesame'))
 
+    def test_a_name_that_several_have_is_refused(self) -> None:
+        """Whose password is meant cannot be told."""
+
+        class Mailbox(BasicAuth, frozen=True, kw_only=True):
+            pass
+
+        mailbox = ObjectType(key='mailbox', struct=Mailbox, section='mailbox')
+        database = open_database(self.url, KEY, cluster=CLUSTER, types=ObjectTypes((*TYPES, mailbox)))
+        self.addCleanup(database.close)
+        same = Operation(action='create', type='mailbox', name='a', fields={'name': 'a', 'username': 'a'})
+        apply(database, [user('a', ''), same], ME)
+        error = self.assertRaises(Conflict, set_password, database, 'a', 'x', ME)
+        self.assertIn('basic_auth, mailbox', str(error))
+
     def test_nobody_of_that_name_is_not_found(self) -> None:
         """Nor is an object that has no password."""
         database = self.database()
@@ -121,6 +140,19 @@ class SchemaTests(OdbCase):
         run_sql(self.url, 'DELETE FROM alembic_version')
         self.assertEqual(schema_state(self.url), 'empty')
         self.assertIn('quickstart create', str(self.assertRaises(ServiceUnavailable, snapshot, database)))
+
+    def test_an_older_odb_is_brought_up_with_all_it_holds(self) -> None:
+        """Once; then there is nothing to do."""
+        database = self.database()
+        apply(database, [user('api', '')], ME)
+        database.close()
+        scripts = Path(self.mktemp()).absolute()
+        self.patch(schema_state_module, 'SCHEMA', one_more_migration(scripts))
+        self.patch(setup, 'SCRIPTS', str(scripts))
+        self.assertEqual(schema_state(self.url), 'older')
+        self.assertTrue(upgrade(self.url))
+        self.assertFalse(upgrade(self.url))
+        self.assertEqual([o.name for o in snapshot(self.database())], ['api'])
 
     def test_a_current_odb_needs_no_upgrade(self) -> None:
         """Nothing is done."""

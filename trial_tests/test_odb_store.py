@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +14,7 @@ from zope.interface.verify import verifyObject
 from trial_tests.support.odb import CLUSTER, KEY, ME, TYPES, OdbCase, channel, delete, edit, service, user
 from zatotx.interfaces.config import IConfigStore
 from zatotx.model.faults import BadInput, Conflict, NotFound, ServiceUnavailable
-from zatotx.odb.secrets import hash_secret, is_hash, new_key, verify
+from zatotx.odb.secrets import Secrets, hash_secret, is_hash, new_key, verify
 from zatotx.odb.store import open_store
 from zatotx.schema.masking import Configured
 from zatotx.schema.meta import ObjectType, field
@@ -229,6 +230,14 @@ class SecretTests(StoreCase):
         await self.store.write([edit('basic_auth', before.id, password='second')], ME)
         self.assertTrue(verify((await self.named('basic_auth', 'a')).value.password, 'second'))
 
+    async def test_what_is_encrypted_is_not_encrypted_again(self) -> None:
+        """By this key; what another key encrypted is text like any other."""
+        secrets, others = Secrets(KEY), Secrets(new_key())
+        stored = secrets.encrypt('sesame')
+        self.assertEqual(secrets.encrypt(stored), stored)
+        self.assertEqual(secrets.decrypt(stored), 'sesame')
+        self.assertEqual(others.decrypt(others.encrypt(stored)), stored)
+
     async def test_another_key_is_refused_with_a_sentence(self) -> None:
         """Before anything is done with it; text that is no key at all, at once."""
         other = open_store(self.url, new_key(), reactor=reactor, cluster=CLUSTER, types=TYPES)
@@ -308,6 +317,19 @@ class ThrowAwayTypeTests(StoreCase):
         self.assertEqual((await plain.changes(0)).changed, ())
         await plain.write([user('api', '')], ME)
         self.assertEqual((await self.named('probe', 'a')).value.target, 'b')
+
+
+class ForeignTests(StoreCase):
+    async def test_an_object_this_version_cannot_read_is_named(self) -> None:
+        """Not a traceback."""
+        await self.store.write([user('api', '')], ME)
+        connection = sqlite3.connect(self.url.removeprefix('sqlite:///'))
+        with connection:
+            change = "UPDATE config_object SET document = replace(document, ?, ?)"
+            connection.execute(change, ('"realm":"zatotx"', '"realm":7'))
+        connection.close()
+        error = await self.assertFailure(self.store.changes(0), ServiceUnavailable)
+        self.assertIn("basic_auth 'api' of the ODB does not fit this version", str(error))
 
 
 class SizeTests(StoreCase):

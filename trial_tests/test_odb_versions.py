@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from twisted.internet.defer import Deferred
 
@@ -186,6 +187,19 @@ class NodeTests(VersionCase):
     async def test_a_beat_of_nobody_is_not_found(self) -> None:
         """Its row was deleted."""
         await self.assertFailure(self.store.beat(99, 1, {}), NotFound)
+
+    async def test_a_server_that_is_gone_can_be_forgotten(self) -> None:
+        """With what it said of versions; not one that is up, nor one that there is not."""
+        node = await self.store.register_node('server1', '', 0, 1)
+        version = await self.deploy('crm.py', b'1', 'crm.a')
+        await self.store.beat(node.id, 1, {version.id: ''})
+        removing: Deferred[Any] = self.store.remove_node(node.id)
+        error = await self.assertFailure(removing, Conflict)
+        self.assertIn("'server1' is running", str(error))
+        await self.store.node_down(node.id)
+        await self.store.remove_node(node.id)
+        self.assertEqual((await self.store.nodes(), await self.store.version_verdicts(version.id)), ([], {}))
+        await self.assertFailure(self.store.remove_node(node.id), NotFound)
 
     async def test_verdicts_are_told_by_server(self) -> None:
         """The last one of each; on a version that is not kept any more they are dropped."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
 from zatotx.interfaces.config import IConfigStore
+from zatotx.odb import migrations
 from zatotx.odb.access import Database
 from zatotx.odb.nodes import Address
 from zatotx.odb.secrets import new_key
 from zatotx.odb.setup import NewCluster, create, open_database
 from zatotx.odb.store import open_store
+from zatotx.odb.tables import SCHEMA
 from zatotx.plugins.http.schema import OBJECT_TYPES
 from zatotx.schema.builtin import BUILTIN_TYPES
 from zatotx.schema.snapshot import Actor, Operation
@@ -47,6 +50,31 @@ def edit(type_: str, object_id: int, **fields: object) -> Operation:
 
 def delete(type_: str, object_id: int) -> Operation:
     return Operation(action='delete', type=type_, name='', id=object_id)
+
+
+MORE_TABLES = '''
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = '%s'
+down_revision = '%s'
+
+
+def upgrade() -> None:
+    op.add_column('server', sa.Column('more', sa.Integer, nullable=True))
+    op.create_table('more', sa.Column('id', sa.Integer, primary_key=True))
+    op.create_table('yet_more', sa.Column('id', sa.Integer, primary_key=True))
+'''
+
+
+def one_more_migration(directory: Path) -> str:
+    """Make a copy of the migrations in that directory, with one more step; gives its number."""
+    shutil.copytree(Path(migrations.__file__).parent, directory)
+    number = f'{int(SCHEMA) + 1:04}'
+    (directory / 'versions' / f'v{number}_more.py').write_text(MORE_TABLES % (number, SCHEMA), 'utf-8')
+    return number
 
 
 class OdbCase(TestCase):

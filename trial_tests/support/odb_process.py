@@ -13,6 +13,7 @@ from collections.abc import Callable
 from sqlalchemy import Engine, event
 
 from trial_tests.support.odb import CLUSTER, ME, TYPES, channel, user
+from zatotx.odb import schema_state, setup
 from zatotx.odb.context import begin
 from zatotx.odb.lanes import Call
 from zatotx.odb.setup import NewCluster, apply, create, open_database
@@ -49,14 +50,25 @@ def write_many(url: str, key: str, at: str) -> None:
 
 def make(url: str, key: str, table: str) -> None:
     """Make an ODB; stop before the migration makes that table."""
+    stay_before(table)
+    create(url, key, NewCluster(name=CLUSTER), types=TYPES)
 
+
+def bring_up(url: str, key: str, argument: str) -> None:
+    """Upgrade an ODB by the scripts of a directory; stop before the migration makes that table."""
+    scripts, number, table = argument.split('|')
+    setup.SCRIPTS = scripts
+    setattr(schema_state, 'SCHEMA', number)  # noqa: B010 - it is imported there
+    stay_before(table)
+    setup.upgrade(url)
+
+
+def stay_before(table: str) -> None:
     def before(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
         if f'CREATE TABLE {table}' in statement:
             stay()
 
     event.listen(Engine, 'before_cursor_execute', before)
-    create(url, key, NewCluster(name=CLUSTER), types=TYPES)
-    stay('done')
 
 
 def write_one_by_one(url: str, key: str, count: str) -> None:
@@ -67,4 +79,5 @@ def write_one_by_one(url: str, key: str, count: str) -> None:
 
 
 if __name__ == '__main__':
-    {'write_many': write_many, 'make': make, 'write_one_by_one': write_one_by_one}[sys.argv[1]](*sys.argv[2:])
+    commands = {f.__name__: f for f in (write_many, make, bring_up, write_one_by_one)}
+    commands[sys.argv[1]](*sys.argv[2:])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DatabaseError, DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from zatotx.model.faults import ServiceUnavailable
@@ -25,8 +25,7 @@ def reason(error: Exception) -> str:
 
 
 def _is_broken(error: Exception) -> bool:
-    """A plain DatabaseError is what SQLite says of a file that is malformed or none of its own; an SQLAlchemyError
-    that is no statement's, of a connection that was lost."""
+    """A plain DatabaseError is what SQLite says of a file that is malformed or none of its own."""
     if isinstance(error, DBAPIError):
-        return error.connection_invalidated or type(error).__name__ == 'DatabaseError'
-    return isinstance(error, SQLAlchemyError) and 'another one now' in str(error)
+        return error.connection_invalidated or type(error) is DatabaseError
+    return isinstance(error, DisconnectionError)

@@ -30,6 +30,8 @@ from zatotx.schema.fields import secrets_of
 from zatotx.schema.snapshot import Actor, Operation, Snapshot
 from zatotx.schema.types import ObjectTypes
 
+SCRIPTS = 'zatotx.odb:migrations'  # found in an installed wheel too
+
 
 @frozen(kw_only=True)
 class NewCluster:
@@ -162,6 +164,6 @@ def _migrate(connection: Connection) -> None:
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option('script_location', 'zatotx.odb:migrations')
+    config.set_main_option('script_location', SCRIPTS)
     config.attributes['connection'] = connection
     command.upgrade(config, 'head')
