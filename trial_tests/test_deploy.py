@@ -180,6 +180,28 @@ class E(Service):
         self.assertEqual((report.version.number, report.refused), (2, {}))
         self.assertEqual(await self.answers(), ['new'] * 2)
 
+    async def test_service_of_a_file_that_stayed_behind(self) -> None:
+        """Where a node kept the old version of one file, another file's version that has a service of it is refused
+        there too, and runs once the first one does."""
+        await self.one.deployer.deploy('a.py', service('a', 'moving'), ME)
+        await self.one.deployer.deploy('a.py', self.picky('a').replace(b'crm.get', b'staying'), ME)
+        report = await self.one.deployer.deploy('b.py', service('b', 'moving'), ME)
+        self.assertEqual(report.refused, {'two': "b.py: service 'moving' belongs to a.py here"})
+        self.assertEqual(await self.answers('moving'), ['b', 'a'])
+        (self.place / 'missing').unlink()
+        await self.two.code.retry()
+        self.assertEqual(await self.answers('moving'), ['b', 'b'])
+        self.assertEqual([v for v in self.two.code.verdicts.values() if v], [])
+
+    async def test_nothing_of_a_file_runs(self) -> None:
+        """A node on which no version of a file is good runs the others, and its verdict says why."""
+        await self.one.deployer.deploy('a.py', service('a', 'a.get'), ME)
+        report = await self.one.deployer.deploy('crm.py', self.picky('new'), ME)
+        self.assertEqual(report.refused, {'two': 'crm.py:2: ImportError: not on two'})
+        self.assertEqual([(await self.two.reply(n)).status for n in ('crm.get', 'a.get')], [404, 200])
+        self.assertIn('a.get', self.two.services.current)
+        self.assertNotIn('crm.get', self.two.services.current)
+
     async def test_a_node_that_is_down_is_not_waited_for(self) -> None:
         """A node that stopped cleanly gives no verdict and holds up nothing; when it starts it runs the newest."""
         three = NodeInMemory(self.reactor, 'three', self.place, self.url, types=TYPES, bus=MemoryBus())
@@ -503,4 +525,3 @@ class RestartTests(NodesTestCase):
         took = self.reactor.seconds() - began
         self.assertEqual((await three.reply('many.99')).body, b'99')
         self.assertLess(took, 5.0)
-        print(f'\n100 files loaded in {took:.2f} s', end=' ')

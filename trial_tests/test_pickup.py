@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from twisted.internet import inotify
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
@@ -32,11 +33,16 @@ class Deployments:
         self.deployed: list[tuple[str, bytes]] = []
         self.kept: list[FileVersion] = []
         self.away = 0  # how many calls yet find the ODB away
+        self.away_at_start = 0  # the same for those that ask for the versions
+        self.broken: Exception | None = None  # raised once
 
     def deploy(self, file: str, content: bytes, actor: Actor) -> Deferred[DeployReport]:
         if self.away:
             self.away -= 1
             return fail(ServiceUnavailable('The ODB is away'))
+        if self.broken is not None:
+            error, self.broken = self.broken, None
+            return fail(error)
         if b'bad' in content:
             return fail(BadRequest(f'{file}:1: NameError: bad'))
         self.deployed.append((file, content))
@@ -62,6 +68,9 @@ class Deployments:
         return self.kept[-1]
 
     def versions(self, file: str | None = None) -> Deferred[list[FileVersion]]:
+        if self.away_at_start:
+            self.away_at_start -= 1
+            return fail(ServiceUnavailable('The ODB is away'))
         return succeed(list(self.kept))
 
 
@@ -85,8 +94,8 @@ class LooksTests(SynchronousTestCase):
         self.assertEqual(self.settled(looks, self.one, self.one, self.one), [[], [], ['a.py']])
 
 
-class PickupTests(TestCase):
-    """With inotify."""
+class PickupCase(TestCase):
+    """A watcher of a directory of its own."""
 
     notify = True
 
@@ -133,6 +142,10 @@ class PickupTests(TestCase):
     @property
     def names(self) -> list[str]:
         return [name for name, _ in self.deployments.deployed]
+
+
+class PickupTests(PickupCase):
+    """With inotify."""
 
     async def test_dropped_file(self) -> None:
         """A file that is written, and one that is moved in, are deployed once each; a change deploys again."""
@@ -258,6 +271,29 @@ class PickupTests(TestCase):
         told = [text for text in self.said() if 'away' in text]
         self.assertEqual(told, ['a.py waits in the pickup directory: The ODB is away'])
 
+    async def test_odb_away_at_the_start(self) -> None:
+        """A node that starts without the ODB judges what lies there when the ODB is back, as a start."""
+        self.deployments.keep('known.py', b'1')
+        for name in ('known.py', 'new.py'):
+            (self.place / name).write_text('0')
+        self.deployments.away_at_start = 2
+        await self.pickup.start()
+        await self.until(lambda: self.names)
+        await self.looks(4)
+        self.assertEqual(self.names, ['new.py'])
+        self.assertEqual(len([text for text in self.said() if 'wait for the ODB: The ODB is away' in text]), 1)
+
+    async def test_mistake_of_ours(self) -> None:
+        """An unforeseen error while one file is deployed is logged with its traceback, and the next file is taken."""
+        await self.pickup.start()
+        self.deployments.broken = ZeroDivisionError('ours')
+        (self.place / 'a.py').write_text('1')
+        await self.until(self.said)
+        self.assertEqual(self.said(), ['a.py was not deployed'])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        (self.place / 'b.py').write_text('2')
+        await self.until(lambda: self.names)
+
     async def test_directory_comes_back(self) -> None:
         """A directory that is removed and made again is watched again; its absence is one sentence."""
         await self.pickup.start()
@@ -277,6 +313,20 @@ class PickupTests(TestCase):
         (self.place / 'a.py').write_text('1')
         await self.looks(4)
         self.assertEqual(self.names, [])
+
+
+class NoInotifyLeftTests(PickupCase):
+    async def test_looks_instead(self) -> None:
+        """Where the system has no inotify instance left, the log says so and looking serves."""
+
+        def exhausted(reactor: object) -> None:
+            raise inotify.INotifyError('too many instances')
+
+        self.patch(inotify, 'INotify', exhausted)
+        await self.pickup.start()
+        self.assertIn('there is no inotify: too many instances', self.said()[0])
+        (self.place / 'a.py').write_text('1')
+        await self.until(lambda: self.names)
 
 
 class PollingTests(PickupTests):

@@ -30,7 +30,8 @@ from zatotx.interfaces.node import DeployReport, IDeployer
 from zatotx.model.faults import BadRequest, NotFound, ServiceUnavailable, Timeout
 from zatotx.schema.snapshot import Actor, Snapshot
 from zatotx.service.checking import Checked, announce_added, check
-from zatotx.service.importing import DEADLINE, in_own_thread, load
+from zatotx.service.importing import load
+from zatotx.service.own_thread import DEADLINE, in_own_thread
 from zatotx.service.packaging import Source, accept, restore
 from zatotx.service.store import ServiceStore, settle
 

@@ -6,34 +6,29 @@ version, also the ones inside functions that run later: a version's modules have
 `__import__` knows the version. Relative imports need no help. `importlib.import_module` by an absolute name does not
 know who asks: a package uses a relative name there.
 
-User code runs here, so all of this happens in a thread of its own, never in the reactor's; what it raises, whatever
-that is, becomes one sentence with the user's file and line. One that does not end is given up after a deadline.
+User code runs here, so all of this happens in a thread of its own (own_thread.py), never in the reactor's; what it
+raises, whatever that is, becomes one sentence with the user's file and line.
 """
 
 from __future__ import annotations
 
 import builtins
-import ctypes
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
 from itertools import count
 from pathlib import Path, PurePosixPath
-from types import FrameType, ModuleType, TracebackType
+from types import ModuleType, TracebackType
 from typing import Any
-
-from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 
 from zatotx.model.faults import BadRequest
 from zatotx.service import compat
 from zatotx.service.packaging import MODULE, Source
 
 PREFIX = 'zatotx_deployed'
-DEADLINE = 30.0  # seconds an import may take
 _SKIPPED = frozenset({'test', 'tests', '__main__', 'conftest', 'setup'})
 _numbers = count(1)
 _spaces: dict[str, Space] = {}  # by the name of its package, read by the finder
@@ -210,56 +205,3 @@ def _said(error: object) -> str:
     except Exception:
         return ''
     return text if len(text) <= 500 else text[:500] + '…'
-
-
-class _GivenUp(SystemExit):
-    """Raised in the thread of an import that was given up: pure Python code ends by it."""
-
-
-def in_own_thread(
-    reactor: Any, function: Callable[[], Any], what: Source, *, doing: str, deadline: float = DEADLINE
-) -> Deferred[Any]:
-    """Run `function` in a daemon thread named for what it does with the file. Fails with BadRequest naming file and
-    line where it has not ended after `deadline` seconds: then the thread is told to end, and what it yet brings is
-    dropped."""
-    result: Deferred[Any] = Deferred(lambda _: late.cancel())
-
-    def finish(outcome: Any) -> None:
-        if not result.called:
-            late.cancel()
-            result.callback(outcome)
-
-    def run() -> None:
-        try:
-            outcome = function()
-        except BaseException:
-            outcome = Failure()
-        reactor.callFromThread(finish, outcome)
-
-    def give_up() -> None:
-        place = _where(thread, what)
-        if thread.is_alive():
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(_GivenUp))
-        result.errback(BadRequest(f'{place}: {doing} did not end within {deadline:g} s'))
-
-    thread = threading.Thread(target=run, name=f'{doing} of {what.file}', daemon=True)
-    late = reactor.callLater(deadline, give_up)
-    thread.start()
-    return result
-
-
-def _where(thread: threading.Thread, source: Source) -> str:
-    """Where in the user's files that thread is now."""
-    frame = sys._current_frames().get(thread.ident or 0)
-    for inner in _outwards(frame):
-        path = Path(inner.f_code.co_filename)
-        for root in path.parents:
-            if root.name == source.sha256:
-                return f'{_shown(path, root)}:{inner.f_lineno}'
-    return source.file
-
-
-def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
