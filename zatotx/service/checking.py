@@ -42,6 +42,10 @@ class Checked:
     def source(self) -> Source:
         return self.loaded.source
 
+    def place(self, name: str) -> str:
+        """`crm.py:12`, where the service of that name begins."""
+        return place_of(self.loaded, self.services[name].cls)
+
     @cached_property
     def wants_announcement(self) -> bool:
         """Does any of its services want to hear that it was added?"""
@@ -118,20 +122,21 @@ class _Check:
         wrong += _name_mistakes(cls, name)
         if name in self.entries:
             other = self.entries[name].cls
-            wrong.append(f'the name of {cls.__name__} is taken by {other.__name__} at {self._place(other)}')
+            wrong.append(f'the name of {cls.__name__} is taken by {other.__name__} at {place_of(self.loaded, other)}')
         if wrong:
-            place = self._place(cls)
+            place = place_of(self.loaded, cls)
             self.mistakes += [f'{place}: service {name!r}: {what}' for what in wrong]
         elif cls.before_add_to_store(logging.getLogger(name)):
             cls._zatotx_name = name  # so that self.invoke(ThatClass) finds it
             file = self.loaded.source.file
             self.entries[name] = ServiceEntry(name=name, cls=cls, traits=traits, file=file)
 
-    def _place(self, cls: type) -> str:
-        """`crm.py:12`, where the class begins."""
-        file = Path(getattr(sys.modules[cls.__module__], '__file__', '') or '')
-        path = file.relative_to(self.loaded.space.root).as_posix()
-        return f'{path}:{line_of(self.loaded.source.files[path], cls.__qualname__)}'
+
+def place_of(loaded: Loaded, cls: type) -> str:
+    """`crm.py:12`, where a class of that version begins."""
+    file = Path(getattr(sys.modules[cls.__module__], '__file__', '') or '')
+    path = file.relative_to(loaded.space.root).as_posix()
+    return f'{path}:{line_of(loaded.source.files[path], cls.__qualname__)}'
 
 
 def _has_handle(cls: type[Service]) -> bool:

@@ -27,7 +27,7 @@ from zope.interface import implementer
 
 from zatotx.interfaces.config import FileVersion, IConfig, IConfigStore
 from zatotx.interfaces.node import DeployReport, IDeployer
-from zatotx.model.faults import BadRequest, NotFound, ServiceUnavailable, Timeout
+from zatotx.model.faults import BadRequest, Conflict, NotFound, ServiceUnavailable, Timeout
 from zatotx.schema.snapshot import Actor, Snapshot
 from zatotx.service.checking import Checked, announce_added, check
 from zatotx.service.importing import load
@@ -205,7 +205,11 @@ class Deployer:
         checked = await self.keeper.prepare(source)
         try:
             names = sorted(checked.services)
-            version = await self.odb.add_version(source.file, source.form, source.content, names, actor)
+            try:
+                version = await self.odb.add_version(source.file, source.form, source.content, names, actor)
+            except Conflict as e:
+                places = ', '.join(checked.place(name) for name in names if repr(name) in e.msg)
+                raise Conflict(None, f'{places or source.file}: {e.msg}') from e
             if self.keeper.verdicts.get(version.id):  # the same code again, and this time it is good here
                 await self.keeper.retry()
             return await self._everywhere(version)
