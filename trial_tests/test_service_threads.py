@@ -87,7 +87,7 @@ class Recording(Service):
         self.note('validate_output')
         self.environ['asked'] = await self.invoke('on-reactor')
 
-    def after_handle(self) -> None:
+    async def after_handle(self) -> None:
         self.note('after_handle')
         raise ValueError('passed over')
 
@@ -153,7 +153,7 @@ class ThreadTests(TestCase):
         with self.assertLogs(Recording.get_name(), 'ERROR'):
             found = await self.answer(Recording, OnReactor)
         self.assertEqual(found['steps'], [
-            ('before_handle', False), ('handle', False), ('validate_output', True), ('after_handle', False),
+            ('before_handle', False), ('handle', False), ('validate_output', True), ('after_handle', True),
             ('finalize_handle', False),
         ])  # fmt: skip
         self.assertEqual(found['asked'], self.io_thread)

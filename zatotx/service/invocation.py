@@ -82,7 +82,6 @@ class Invoker:
     def __init__(self, reactor: Any, pool: Any, *, node: Any = None, user_config: Bunch | None = None) -> None:
         self.reactor = reactor
         self.threads = Threads(reactor, pool)
-        self.pool = pool
         self.node = node
         self.user_config = Bunch() if user_config is None else user_config
         self.io_thread = get_ident()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from types import CodeType, FunctionType
 from typing import Any
 
 from attrs import frozen
@@ -62,6 +61,8 @@ def describe(cls: type) -> ServiceTraits:
                 verbs[name[7:]] = handler
     if handle is None and not verbs and not mistakes:
         mistakes.append(f'{cls.__name__} has no handle(self)')
+    if not _takes_self_alone(cls.__init__):  # type: ignore[misc]  # of this very class, whatever it is
+        mistakes.append(f'{cls.__name__}.__init__ must work without arguments: each call makes an instance')
     io = IO()
     try:
         io = describe_io(cls)
@@ -108,12 +109,3 @@ def runs_on_reactor(function: Any) -> bool:
     returns = getattr(function, '__annotations__', {}).get('return', '')
     text = returns if isinstance(returns, str) else repr(returns)
     return any(word in text for word in ('Deferred', 'Awaitable', 'Coroutine'))
-
-
-def source_line(cls: type) -> tuple[str, int]:
-    """File and line of a service's first function, for messages; ('', 0) where there is none."""
-    for value in vars(cls).values():
-        code: CodeType | None = value.__code__ if isinstance(value, FunctionType) else None
-        if code is not None:
-            return code.co_filename, code.co_firstlineno
-    return '', 0
