@@ -9,7 +9,7 @@ TESTS       ?= trial_tests zatotx.plugins
 JOBS        ?= 2
 
 BIN    := $(VENV)/bin
-PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP     = PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPAT := --config-settings editable_mode=compat
 
 # What `make test` needs beside Python: names of Debian packages that the tests' real peers come in. Valkey is in a
