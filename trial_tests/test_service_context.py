@@ -238,6 +238,27 @@ class ResponseTests(SynchronousTestCase):
         self.successResultOf(_started(collect()))
         self.assertEqual((found, outcome.content_type), ([b'a', 'ż'.encode()], 'text/plain'))
 
+    def test_a_stream_that_nobody_reads_on_is_closed(self) -> None:
+        """The generator's `finally` runs, so that what it holds is let go."""
+        over: list[str] = []
+
+        async def chunks() -> Any:
+            try:
+                yield b'a'
+                yield b'b'
+            finally:
+                over.append('closed')
+
+        outcome = self.outcome(lambda r: r.stream(chunks()))
+
+        async def give_up() -> None:
+            await anext(outcome.stream)
+            self.assertEqual(over, [])
+            await outcome.stream.aclose()
+
+        self.successResultOf(_started(give_up()))
+        self.assertEqual(over, ['closed'])
+
     def test_deleted(self) -> None:
         """A payload that is taken back was never set."""
 

@@ -331,6 +331,28 @@ class ThreadTests(TestCase):
         self.assertEqual([chunk async for chunk in outcome.stream], [b'False', b'False'])
         self.assertEqual(outcome.content_type, 'text/csv')
 
+    async def test_a_plain_iterator_that_nobody_reads_on_is_closed(self) -> None:
+        """Its `finally` runs, in a thread."""
+        closed: list[int] = []
+
+        def chunks() -> Any:
+            try:
+                yield b'a'
+                yield b'b'
+            finally:
+                closed.append(get_ident())
+
+        class Streaming(Service):
+            def handle(self) -> None:
+                self.response.stream(chunks())
+
+        calls = self.calls(Streaming)
+        stream: Any = (await calls.start(calls.http(), self.io_thread)).stream
+        self.assertEqual(await anext(stream), b'a')
+        await stream.aclose()
+        self.assertEqual(len(closed), 1)
+        self.assertNotEqual(closed, [self.io_thread])
+
 
 class LenderTests(TestCase):
     def test_a_lender_that_is_done_takes_no_job(self) -> None:

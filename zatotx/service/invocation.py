@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
 from http import HTTPStatus
-from threading import get_ident
+from threading import Lock, get_ident
 from time import time
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -237,18 +238,33 @@ def _status(response: Response) -> int:
 
 
 async def stream(run: Run, chunks: Any) -> AsyncIterator[bytes]:
-    """The chunks of a streamed answer as bytes. A plain iterator is read in the service threads."""
-    if isinstance(chunks, AsyncIterable):
-        async for chunk in chunks:
+    """The chunks of a streamed answer as bytes. A plain iterator is read in the service threads. Whoever stops reading
+    (aclose) closes the service's own generator too, so that its `finally` runs and what it holds is let go."""
+    source = aiter(chunks) if isinstance(chunks, AsyncIterable) else _read_in_threads(run, iter(chunks))
+    try:
+        async for chunk in source:
             yield _bytes(chunk)
-        return
-    iterator = iter(chunks)
-    end = object()
-    while True:
-        chunk = await run.invoker.threads.hop(lambda hop: next(iterator, end), lambda: label(run), None)
-        if chunk is end:
-            return
-        yield _bytes(chunk)
+    finally:
+        if (close := getattr(source, 'aclose', None)) is not None:
+            await close()
+
+
+async def _read_in_threads(run: Run, iterator: Iterator[Any]) -> AsyncIterator[Any]:
+    end, turn = object(), Lock()
+
+    def step(function: Callable[[], Any]) -> Deferred[Any]:
+        def one_at_a_time(hop: object) -> Any:
+            with turn:  # a step whose reader has gone may still run when the iterator is to be closed
+                return function()
+
+        return run.invoker.threads.hop(one_at_a_time, lambda: label(run), None)
+
+    try:
+        while (chunk := await step(lambda: next(iterator, end))) is not end:
+            yield chunk
+    finally:
+        if (close := getattr(iterator, 'close', None)) is not None:
+            await step(close)
 
 
 def _bytes(chunk: Any) -> bytes:
