@@ -1,0 +1,283 @@
+"""Doubles of the HTTP kind's surroundings: an exchange that answers when told, a transport that shows what it got."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from twisted.internet.defer import Deferred, execute
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from zatotx.interfaces.exchange import IExchange, IRun
+from zatotx.interfaces.kind import ILineSink, KindContext
+from zatotx.model.message import Inbound, Reply
+from zatotx.plugins.http.connection import Connection
+from zatotx.plugins.http.counters import Counters
+from zatotx.plugins.http.deadlines import INTERVAL, Sweep
+from zatotx.plugins.http.reception import Reception
+from zatotx.plugins.http.schema import RestChannel
+from zatotx.plugins.http.settings import read_settings
+from zatotx.plugins.http.site import Site
+from zatotx.plugins.http.table import build_table
+from zatotx.schema.snapshot import Stored
+
+JSON = b'application/json'
+
+
+def channel(number: int = 1, **fields: Any) -> Stored:
+    """A stored REST channel."""
+    given = {'name': 'echo', 'url_path': '/echo', 'service': 'test.echo', 'data_format': 'json', **fields}
+    return Stored(number, 'channel_rest', RestChannel(**given), number)
+
+
+def echo(inbound: Inbound) -> Reply:
+    """The body back, read on the spot where it was spooled."""
+    body = inbound.body
+    return Reply(200, body if isinstance(body, bytes) else body.read(), JSON)
+
+
+@implementer(IRun)
+class Delivery:
+    """One message that an exchange was given."""
+
+    def __init__(self, inbound: Inbound, answered: Callable[[Any], None]) -> None:
+        self.inbound = inbound
+        self._answered = answered
+        self.cancelled = False
+
+    def answer(self, body: bytes = b'{}', status: int = 200, **more: Any) -> None:
+        self._answered(Reply(status, body, JSON, **more))
+
+    def reply(self, reply: Reply | None) -> None:
+        self._answered(reply)
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+@implementer(IExchange)
+class ScriptedExchange:
+    """Answers at once with `at_once(inbound)`, or keeps the delivery where that is None. Admits by `admits`."""
+
+    def __init__(self, at_once: Callable[[Inbound], Reply | None] | None = echo) -> None:
+        self.at_once = at_once
+        self.delivered: list[Delivery] = []
+        self.asked: list[Delivery] = []
+        self.admits: Reply | str | None = None  # 'later' = when told
+
+    def deliver(self, inbound: Inbound, answered: Callable[[Reply], None]) -> IRun:
+        delivery = Delivery(inbound, answered)
+        self.delivered.append(delivery)
+        reply = self.at_once(inbound) if self.at_once is not None else None
+        if reply is not None:
+            answered(reply)
+        return delivery
+
+    def admit(self, inbound: Inbound, admitted: Callable[[Reply | None], None]) -> IRun:
+        asking = Delivery(inbound, admitted)
+        self.asked.append(asking)
+        if not isinstance(self.admits, str):
+            admitted(self.admits)
+        return asking
+
+
+@implementer(ILineSink)
+class Lines(list[str]):
+    """A log file as a list."""
+
+    def line(self, text: str) -> None:
+        self.append(text)
+
+
+class Socket:
+    """The part of a socket that is asked whether a reset came."""
+
+    error = 0
+
+    def getsockopt(self, level: int, option: int) -> int:
+        return self.error
+
+
+class Wire(StringTransport):
+    """The server's end of a connection in memory, which ends as TCP connections do."""
+
+    protocol: Connection
+    aborted = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.socket = Socket()
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        self.no_delay = enabled
+
+    def getHandle(self) -> Socket:
+        return self.socket
+
+    def loseConnection(self) -> None:
+        if not self.disconnecting:
+            super().loseConnection()
+            self.protocol.connectionLost(Failure(ConnectionDone()))
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+        if not self.disconnecting:
+            self.disconnecting = True
+            self.protocol.connectionLost(Failure(ConnectionLost()))
+
+    @property
+    def closed(self) -> bool:
+        return self.disconnecting
+
+
+class Answer:
+    """One answer as a client reads it."""
+
+    def __init__(self, status: int, headers: dict[bytes, bytes], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+
+def answers_in(data: bytes, *, heads: bool = False) -> list[Answer]:
+    """All answers in what a server sent. `heads` = they answer HEAD requests."""
+    return list(_answers(data, heads))
+
+
+def _answers(data: bytes, heads: bool) -> Iterator[Answer]:
+    while data:
+        head, end, data = data.partition(b'\r\n\r\n')
+        assert end, f'no whole head in {head!r}'
+        first, *lines = head.split(b'\r\n')
+        status = int(first.split(b' ')[1])
+        headers = {name.lower(): value for name, value in (line.split(b': ', 1) for line in lines)}
+        body = b''
+        if b'transfer-encoding' in headers and not heads:
+            body, data = _chunks(data)
+        elif b'content-length' in headers and not heads:
+            length = int(headers[b'content-length'])
+            assert len(data) >= length, f'{len(data)} bytes of a body of {length}'
+            body, data = data[:length], data[length:]
+        yield Answer(status, headers, body)
+
+
+def _chunks(data: bytes) -> tuple[bytes, bytes]:
+    pieces = []
+    while True:
+        size, _, data = data.partition(b'\r\n')
+        length = int(size, 16)
+        piece, data = data[:length], data[length:]
+        assert data.startswith(b'\r\n'), 'a chunk does not end as it should'
+        data = data[2:]
+        if not length:
+            return b''.join(pieces), data
+        pieces.append(piece)
+
+
+def run_now(function: Callable[..., Any], *args: Any) -> Deferred[Any]:
+    """An offload that is done at once, in the same thread."""
+    return execute(function, *args)
+
+
+class Offloads:
+    """An offload whose work is done when told."""
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[Deferred[Any], Callable[..., Any], tuple[Any, ...]]] = []
+
+    def __call__(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        done: Deferred[Any] = Deferred()
+        self.waiting.append((done, function, args))
+        return done
+
+    def work(self) -> None:
+        """Do the first thing that waits."""
+        done, function, args = self.waiting.pop(0)
+        execute(function, *args).chainDeferred(done)
+
+
+class Server:
+    """An HTTP side in memory, with a clock that stands until it is moved."""
+
+    def __init__(
+        self, exchange: ScriptedExchange, *, offload: Callable[..., Deferred[Any]] = run_now, work_dir: str = '.',
+        channels: list[Stored] | None = None, **settings: Any
+    ) -> None:
+        self.clock = Clock()
+        self.clock.advance(1000)
+        self.lines = Lines()
+        self.exchange = exchange
+        context = KindContext(
+            reactor=self.clock, settings=settings, lines=lambda name: self.lines, work_dir=work_dir, offload=offload
+        )
+        read = read_settings(settings)
+        table, _ = build_table([channel()] if channels is None else channels)
+        self.site = Site(context, read, exchange, Reception(table, read.max_body), Counters())
+        self.sweep = Sweep(self.site)
+        self.sweep.start()
+
+    def connect(self) -> Client:
+        return Client(self)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, a sweep at a time."""
+        left = seconds
+        while left > 0:
+            step = min(INTERVAL, left)
+            self.clock.advance(step)
+            left -= step
+
+
+class Client:
+    """A client of a Server."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.wire = Wire()
+        self.connection = Connection(server.site)
+        self.wire.protocol = self.connection
+        self.connection.makeConnection(self.wire)
+
+    def send(self, data: bytes) -> None:
+        self.connection.dataReceived(data)
+
+    def received(self) -> bytes:
+        """What has come since the last look."""
+        data = self.wire.value()
+        self.wire.clear()
+        return data
+
+    def answers(self, *, heads: bool = False) -> list[Answer]:
+        return answers_in(self.received(), heads=heads)
+
+    def ask(self, data: bytes) -> Answer:
+        """Send and get the one answer."""
+        self.send(data)
+        (answer,) = self.answers()
+        return answer
+
+    def half_close(self) -> None:
+        self.connection.readConnectionLost()
+
+    @property
+    def closed(self) -> bool:
+        return self.wire.closed
+
+
+def post(path: str = '/echo', body: bytes = b'{}', *headers: str) -> bytes:
+    """A POST with a body."""
+    lines = [f'POST {path} HTTP/1.1', 'Host: test', f'Content-Length: {len(body)}', *headers]
+    return '\r\n'.join(lines).encode('latin-1') + b'\r\n\r\n' + body
+
+
+def get(path: str = '/echo', *headers: str, method: str = 'GET', version: str = '1.1') -> bytes:
+    """A request without a body."""
+    return '\r\n'.join([f'{method} {path} HTTP/{version}', 'Host: test', *headers]).encode('latin-1') + b'\r\n\r\n'
+
+
+__all__ = ['Answer', 'Client', 'Delivery', 'Lines', 'Offloads', 'ScriptedExchange', 'Server', 'Wire', 'answers_in',
+           'channel', 'echo', 'get', 'post', 'run_now']  # fmt: skip

@@ -1,0 +1,118 @@
+"""The access log: one line a request, which no client can forge."""
+
+from __future__ import annotations
+
+import re
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.plugins.http.access_log import masked, plain
+from zatotx.plugins.http.stamps import Stamps
+from zatotx.plugins.http.test.support import ScriptedExchange, Server, channel, get, post
+
+LINE = re.compile(
+    r'(?P<peer>\S+) (?P<cid>\S+)/(?P<seconds>\d+\.\d{4}) "(?P<channel>(?:[^"\\]|\\.)*)" '
+    r'\[(?P<at>\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d \+0000)\] "(?P<request>(?:[^"\\]|\\.)*)" '
+    r'(?P<status>\d{3}) (?P<size>\d+) "-" "(?P<agent>(?:[^"\\]|\\.)*)"\Z'
+)
+
+
+class AccessLogTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.exchange = ScriptedExchange()
+        self.server = Server(self.exchange)
+        self.client = self.server.connect()
+
+    def logged(self) -> dict[str, str]:
+        """The fields of the one line."""
+        (line,) = self.server.lines
+        self.server.lines.clear()
+        found = LINE.match(line)
+        assert found is not None, line
+        return found.groupdict()
+
+    def test_the_form(self) -> None:
+        """Zato's fields in Zato's order."""
+        answer = self.client.ask(post('/echo?a=1', b'{"a":1}', 'User-Agent: curl/8'))
+        fields = self.logged()
+        self.assertEqual(fields['cid'], answer.headers[b'x-zato-cid'].decode())
+        self.assertEqual(fields['peer'], '192.168.1.1')
+        self.assertEqual((fields['channel'], fields['request']), ('echo', 'POST /echo?a=1 HTTP/1.1'))
+        self.assertEqual((fields['status'], fields['size'], fields['agent']), ('200', '7', 'curl/8'))
+
+    def test_the_time_it_took(self) -> None:
+        """Seconds from the head of the request to its answer."""
+        self.exchange.at_once = None
+        self.client.send(get())
+        self.server.clock.advance(1.25)
+        self.exchange.delivered[0].answer()
+        self.assertEqual(self.logged()['seconds'], '1.2500')
+
+    def test_nothing_can_be_forged(self) -> None:
+        """Quotes, backslashes and octets that are not printable stay inside their field."""
+        self.client.ask(get('/echo?"x\\y', 'User-Agent: a" 200 1 "-" "\xff\t\\'))
+        fields = self.logged()
+        self.assertEqual(fields['request'], r'GET /echo?\x22x\x5cy HTTP/1.1')
+        self.assertEqual(fields['agent'], r'a\x22 200 1 \x22-\x22 \x22\xff\x09\x5c')
+
+    def test_channel_names_cannot_forge_either(self) -> None:
+        """A channel may be called anything."""
+        server = Server(self.exchange, channels=[channel(name='a"\n\u2028é')])
+        server.connect().ask(post())
+        self.server = server
+        self.assertEqual(self.logged()['channel'], r'a\x22\x0a\u2028é')
+
+    def test_keys_are_masked(self) -> None:
+        """The value of a query parameter that is a key is not written, however its name is spelled."""
+        self.client.ask(get('/echo?a=1&api_key=s3cret&API%5Fkey=s3cret&token=s3cret'))
+        self.assertEqual(self.logged()['request'], 'GET /echo?a=1&api_key=***&API%5Fkey=***&token=*** HTTP/1.1')
+
+    def test_refused_messages_have_a_line(self) -> None:
+        """A message that was no request is logged with what there was of it, keys masked."""
+        self.client.send(b'GET /echo?api_key=s3cret HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n')
+        fields = self.logged()
+        self.assertEqual((fields['status'], fields['channel']), ('400', '-'))
+        self.assertNotIn('s3cret', fields['request'])
+        self.server.connect().send(b'\x16\x03\x01\r\n\r\n')
+        self.assertEqual(self.logged()['status'], '400')
+
+    def test_unknown_paths_have_a_line(self) -> None:
+        """404 is logged like any other answer."""
+        self.client.ask(get('/nowhere'))
+        fields = self.logged()
+        self.assertEqual((fields['status'], fields['channel'], fields['request']),
+                         ('404', '-', 'GET /nowhere HTTP/1.1'))  # fmt: skip
+
+    def test_clients_that_left_have_a_line(self) -> None:
+        """499, as nginx has it, for a request whose client went away."""
+        self.exchange.at_once = None
+        self.client.send(get())
+        self.client.wire.abortConnection()
+        self.assertEqual(self.logged()['status'], '499')
+
+
+class PlainTests(SynchronousTestCase):
+    def test_plain_text_is_left_alone(self) -> None:
+        """Only what could break a line or a field is escaped."""
+        self.assertEqual(plain('Zażółć gęślą'), 'Zażółć gęślą')
+        self.assertEqual(plain('\U0001f600\x85\ud800'), '\U0001f600\\x85\\ud800')
+
+    def test_masking_leaves_the_rest(self) -> None:
+        """Path, other parameters, empty values and order stay."""
+        self.assertEqual(masked(b'/a?x=1&key=2&key=&y'), b'/a?x=1&key=***&key=&y')
+        self.assertEqual(masked(b'/token=1'), b'/token=1')
+
+
+class StampsTests(SynchronousTestCase):
+    def test_texts_follow_the_wall_clock(self) -> None:
+        """Made anew when the second changes, and only then."""
+        wall = [1795509000.9]
+        stamps = Stamps(lambda: wall[0])
+        stamps.refresh(10.0)
+        self.assertEqual(stamps.logged, '24/Nov/2026:08:30:00 +0000')
+        self.assertIn(b'Date: Tue, 24 Nov 2026 08:30:00 GMT\r\n', stamps.answer.keep)
+        wall[0] += 1
+        stamps.refresh(10.9)
+        self.assertEqual(stamps.logged, '24/Nov/2026:08:30:00 +0000')
+        stamps.refresh(11.0)
+        self.assertEqual(stamps.logged, '24/Nov/2026:08:30:01 +0000')

@@ -1,0 +1,200 @@
+"""Clients that take too long: each wait has its deadline, its status and its end."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.plugins.http.test.support import Client, ScriptedExchange, Server, get, post
+
+SWEEP = 0.5
+
+
+class DeadlineTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.exchange = ScriptedExchange()
+        self.server = Server(self.exchange)
+        self.client = self.server.connect()
+
+    def late(self, client: Client) -> None:
+        (answer,) = client.answers()
+        self.assertEqual((answer.status, answer.headers[b'connection']), (408, b'close'))
+        self.server.wait(6)
+        self.assertTrue(client.closed)
+
+    def test_a_client_that_says_nothing(self) -> None:
+        """No byte in 10 s after connecting: a silent close."""
+        self.server.wait(9.5)
+        self.assertFalse(self.client.closed)
+        self.server.wait(1)
+        self.assertEqual((self.client.closed, self.client.received()), (True, b''))
+
+    def test_a_head_that_drips(self) -> None:
+        """A byte a second is cut 10 s after the first one, with 408, however long it might go on."""
+        for byte in get('/echo')[:9]:
+            self.client.send(bytes((byte,)))
+            self.server.wait(1)
+        self.assertEqual(self.client.received(), b'')
+        self.server.wait(1.5)
+        self.late(self.client)
+
+    def test_a_second_head_that_drips(self) -> None:
+        """Its ten seconds begin with its first byte, after whatever time of idleness."""
+        self.client.ask(post())
+        self.server.wait(50)
+        self.client.send(b'GE')
+        self.server.wait(9.5)
+        self.assertFalse(self.client.closed)
+        self.server.wait(1)
+        self.late(self.client)
+
+    def test_idle_connections(self) -> None:
+        """Between requests a connection may rest for 60 s, then it is closed without a word."""
+        self.client.ask(post())
+        self.server.wait(59.5)
+        self.assertFalse(self.client.closed)
+        self.server.wait(1)
+        self.assertEqual((self.client.closed, self.client.received()), (True, b''))
+
+    def test_a_body_that_stops(self) -> None:
+        """30 s without progress: 408. Progress starts them again."""
+        self.client.send(post(body=b'x' * 200_000)[:100_000])
+        self.server.wait(29)
+        self.client.send(b'x')
+        self.server.wait(29)
+        self.assertEqual(self.client.received(), b'')
+        self.server.wait(2)
+        self.late(self.client)
+
+    def test_a_body_that_drips(self) -> None:
+        """Progress alone is not enough: a body must keep up 1 KiB/s beside its 30 s."""
+        self.client.send(post(body=b'x' * 200_000)[:100])
+        for _ in range(29):
+            self.server.wait(1)
+            self.client.send(b'x')
+        self.assertEqual(self.client.received(), b'')
+        self.server.wait(1.5)
+        self.late(self.client)
+
+    def test_a_slow_body_may_come(self) -> None:
+        """2 KiB/s is slow, and served; the service has its whole time from then on."""
+        body = b'"' + b'x' * 200_000 + b'"'
+        request = post(body=body)
+        for start in range(0, len(request), 2048):
+            self.client.send(request[start:start + 2048])
+            self.server.wait(1)
+        (answer,) = self.client.answers()
+        self.assertEqual(answer.body, body)
+        inbound = self.exchange.delivered[0].inbound
+        self.assertAlmostEqual(inbound.deadline, self.server.clock.seconds() - 1 + 60, 3)
+
+    def test_nobody_waits_for_a_client_while_its_service_runs(self) -> None:
+        """The service's time is the service's: the connection stays, however long."""
+        self.exchange.at_once = None
+        self.client.send(post())
+        self.server.wait(300)
+        self.assertFalse(self.client.closed)
+        self.exchange.delivered[0].answer()
+        self.assertEqual(self.client.answers()[0].status, 200)
+
+    def test_an_answer_that_is_not_read(self) -> None:
+        """60 s without progress and the connection is cut; what runs for it is cancelled."""
+        self.exchange.at_once = None
+        self.client.send(get() * 2)
+        self.client.connection._outlet.pauseProducing()
+        self.exchange.delivered[0].answer(b'x' * 1000)
+        self.server.wait(59)
+        self.client.connection._outlet.resumeProducing()
+        self.client.connection._outlet.pauseProducing()
+        self.server.wait(59)
+        self.assertFalse(self.client.closed)
+        self.server.wait(2)
+        self.assertTrue(self.client.wire.aborted)
+        self.assertTrue(self.exchange.delivered[1].cancelled)
+
+    def test_a_late_head_after_a_running_request(self) -> None:
+        """408 takes its place behind the answer that is still due."""
+        self.exchange.at_once = None
+        self.client.send(get() + b'GET /echo')
+        self.server.wait(11)
+        self.assertEqual(self.client.received(), b'')
+        self.exchange.delivered[0].answer()
+        self.assertEqual([answer.status for answer in self.client.answers()], [200, 408])
+
+    def test_no_timer_is_made_for_a_request(self) -> None:
+        """The sweep's is the only one there is, whatever goes on."""
+        before = len(self.server.clock.getDelayedCalls())
+        self.client.send(post() * 3 + b'GET /ec')
+        self.assertEqual(len(self.server.clock.getDelayedCalls()), before)
+
+
+class HalfClosedTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.exchange = ScriptedExchange(None)
+        self.server = Server(self.exchange)
+        self.client = self.server.connect()
+
+    def test_requests_before_the_fin_are_answered(self) -> None:
+        """`printf … | nc -N`: what is whole is answered, then the connection closes."""
+        self.exchange.at_once = ScriptedExchange().at_once
+        self.client.send(post() * 2)
+        self.client.half_close()
+        self.assertEqual(len(self.client.answers()), 2)
+        self.assertTrue(self.client.closed)
+
+    def test_an_answer_under_way_still_gets_out(self) -> None:
+        """Half-closed while a service runs that answers soon: the answer, nothing before it, and the end."""
+        self.client.send(post())
+        self.client.half_close()
+        self.exchange.delivered[0].answer(b'[1]')
+        (answer,) = self.client.answers()
+        self.assertEqual(answer.body, b'[1]')
+        self.assertTrue(self.client.closed)
+
+    def test_a_client_that_is_gone_cancels_its_service(self) -> None:
+        """The client is probed, and where a reset comes back its service is cancelled: within two seconds."""
+        self.client.send(post())
+        self.client.half_close()
+        self.client.wire.socket.error = 32
+        self.server.wait(2)
+        self.assertTrue(self.exchange.delivered[0].cancelled)
+        self.assertTrue(self.client.closed)
+
+    def test_a_client_that_only_sends_no_more_is_waited_for(self) -> None:
+        """No reset: the service runs on, and one interim answer comes before the real one."""
+        self.client.send(post())
+        self.client.half_close()
+        self.server.wait(20)
+        self.assertFalse(self.exchange.delivered[0].cancelled)
+        self.exchange.delivered[0].answer(b'[1]')
+        interim, _, rest = self.client.received().partition(b'\r\n\r\n')
+        self.assertEqual(interim, b'HTTP/1.1 100 Continue')
+        self.assertTrue(rest.startswith(b'HTTP/1.1 200 OK\r\n'))
+        self.assertTrue(self.client.closed)
+
+    def test_http_1_0_cannot_be_probed(self) -> None:
+        """There are no interim answers in HTTP/1.0: its client is taken for gone."""
+        self.client.send(get(version='1.0'))
+        self.client.half_close()
+        self.server.wait(1)
+        self.assertTrue(self.exchange.delivered[0].cancelled)
+        self.assertEqual(self.client.received(), b'')
+
+    def test_a_request_cut_short(self) -> None:
+        """A FIN inside a request: 400, for whoever still reads."""
+        self.client.send(post(body=b'x' * 10)[:-5])
+        self.client.half_close()
+        self.assertEqual([answer.status for answer in self.client.answers()], [400])
+        self.assertTrue(self.client.closed)
+
+    def test_a_fin_between_requests(self) -> None:
+        """The ordinary end of a connection."""
+        self.client.half_close()
+        self.assertTrue(self.client.closed)
+
+    def test_a_lost_connection_cancels_all_of_its_services(self) -> None:
+        """A reset, or a close noticed in any other way."""
+        self.client.send(get() * 3)
+        self.client.wire.abortConnection()
+        self.assertEqual([delivery.cancelled for delivery in self.exchange.delivered], [True] * 3)
+        self.assertEqual(self.server.site.counters.gone, 3)
+        self.assertEqual(self.server.site.counters.open, 0)

@@ -1,0 +1,151 @@
+"""Requests of one connection: keep-alive, order, back-pressure, HTTP/1.0, HEAD."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.plugins.http.requests import MOST_TURNS
+from zatotx.plugins.http.test.support import ScriptedExchange, Server, get, post
+
+
+class KeepAliveTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.exchange = ScriptedExchange()
+        self.client = Server(self.exchange).connect()
+
+    def test_a_request_is_answered_and_the_connection_stays(self) -> None:
+        """Status, length and cid are there, and the next request is served too."""
+        for body in (b'{"a":1}', b'[]'):
+            answer = self.client.ask(post(body=body))
+            self.assertEqual((answer.status, answer.body), (200, body))
+            self.assertEqual(answer.headers[b'content-type'], b'application/json')
+            self.assertEqual(len(answer.headers[b'x-zato-cid']), 24)
+            self.assertNotIn(b'connection', answer.headers)
+        self.assertFalse(self.client.closed)
+
+    def test_connection_close_is_kept(self) -> None:
+        """`Connection: close` is answered in kind, the connection closes, and nothing after it is answered."""
+        self.client.send(post(body=b'1').replace(b'\r\n\r\n', b'\r\nConnection: close\r\n\r\n') + post(body=b'2'))
+        (answer,) = self.client.answers()
+        self.assertEqual((answer.body, answer.headers[b'connection']), (b'1', b'close'))
+        self.assertTrue(self.client.closed)
+        self.assertEqual(len(self.exchange.delivered), 1)
+
+    def test_http_1_0_closes(self) -> None:
+        """A client of HTTP/1.0 gets its answer and the end of the connection."""
+        answer = self.client.ask(get('/zato/ping', version='1.0'))
+        self.assertEqual((answer.status, answer.headers[b'connection']), (200, b'close'))
+        self.assertTrue(self.client.closed)
+
+    def test_http_1_0_keeps_alive_when_asked(self) -> None:
+        """With `Connection: keep-alive` it stays, and is told so."""
+        answer = self.client.ask(get('/zato/ping', 'Connection: keep-alive', version='1.0'))
+        self.assertEqual(answer.headers[b'connection'], b'keep-alive')
+        self.assertFalse(self.client.closed)
+
+    def test_head_has_the_length_and_no_body(self) -> None:
+        """HEAD: the fields of GET, no body, and the connection goes on in step."""
+        self.exchange.at_once = None
+        self.client.send(get(method='HEAD') + get('/zato/ping'))
+        self.exchange.delivered[0].answer(b'12345')
+        (answer,) = self.client.answers(heads=True)
+        self.assertEqual(answer.headers[b'content-length'], b'5')
+        self.exchange.delivered[1].answer(b'1')
+        self.assertEqual(self.client.answers()[0].body, b'1')
+
+    def test_an_answer_without_content_has_none(self) -> None:
+        """204 has neither a body nor a length, whatever the service gave."""
+        self.exchange.at_once = None
+        self.client.send(get())
+        self.exchange.delivered[0].answer(b'ignored', 204)
+        head, end, rest = self.client.received().partition(b'\r\n\r\n')
+        self.assertEqual((end, rest), (b'\r\n\r\n', b''))
+        self.assertNotIn(b'Content-Length', head)
+
+    def test_upgrades_are_ignored(self) -> None:
+        """A request that asks for another protocol is an ordinary one."""
+        answer = self.client.ask(get('/zato/ping', 'Connection: Upgrade', 'Upgrade: websocket'))
+        self.assertEqual(answer.status, 200)
+        self.assertNotIn(b'upgrade', answer.headers)
+        self.assertEqual(self.client.ask(get('/zato/ping')).status, 200)
+
+    def test_chunks_and_trailers_are_taken(self) -> None:
+        """A chunked body reaches the service whole; its trailers are accepted."""
+        head = b'POST /echo HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n'
+        answer = self.client.ask(head + b'3\r\n[1,\r\n2\r\n2]\r\n0\r\nX-Sum: 3\r\n\r\n')
+        self.assertEqual(answer.body, b'[1,2]')
+
+    def test_bytes_one_by_one_are_a_request_too(self) -> None:
+        """How a request is cut into packets does not matter."""
+        for byte in post(body=b'{"a":1}') + get('/zato/ping'):
+            self.client.send(bytes((byte,)))
+        self.assertEqual([answer.status for answer in self.client.answers()], [200, 200])
+
+
+class OrderTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.exchange = ScriptedExchange(None)
+        self.server = Server(self.exchange)
+        self.client = self.server.connect()
+
+    def test_answers_go_out_in_the_order_of_requests(self) -> None:
+        """A service that ends first waits for those asked before it."""
+        self.client.send(get() * 3)
+        first, second, third = self.exchange.delivered
+        third.answer(b'3')
+        second.answer(b'2')
+        self.assertEqual(self.client.received(), b'')
+        first.answer(b'1')
+        self.assertEqual([answer.body for answer in self.client.answers()], [b'1', b'2', b'3'])
+
+    def test_requests_of_one_read_are_answered_in_one_write(self) -> None:
+        """What is answered at once goes out together."""
+        writes: list[bytes] = []
+        self.exchange.at_once = ScriptedExchange().at_once
+        self.client.wire.write = writes.append  # type: ignore[method-assign]
+        self.client.send(post() * 5)
+        self.assertEqual(len(writes), 1)
+
+    def test_unsafe_requests_run_one_after_the_other(self) -> None:
+        """A pipelined POST begins when all before it are answered, and nothing begins beside it (RFC 9112 9.3.2)."""
+        self.client.send(get() + post(body=b'1') + get())
+        self.assertEqual(len(self.exchange.delivered), 1)
+        self.exchange.delivered[0].answer()
+        self.assertEqual([d.inbound.body for d in self.exchange.delivered], [b'', b'1'])
+        self.exchange.delivered[1].answer()
+        self.assertEqual(len(self.exchange.delivered), 3)
+        self.exchange.delivered[2].answer()
+        self.assertEqual(len(self.client.answers()), 3)
+
+    def test_only_so_many_run_at_once(self) -> None:
+        """Of a long pipeline no more than the bound is under way; the rest follows as answers go out."""
+        self.client.send(get() * (MOST_TURNS + 5))
+        self.assertEqual(len(self.exchange.delivered), MOST_TURNS)
+        self.exchange.delivered[0].answer()
+        self.assertEqual(len(self.exchange.delivered), MOST_TURNS + 1)
+        for delivery in self.exchange.delivered[1:]:
+            delivery.answer()
+        for delivery in self.exchange.delivered[MOST_TURNS + 1:]:
+            delivery.answer()
+        self.assertEqual(len(self.client.answers()), MOST_TURNS + 5)
+
+    def test_reading_stops_when_answers_pile_up(self) -> None:
+        """What cannot be begun is not read without bound: the transport is paused, and resumed later."""
+        self.client.send(get() * MOST_TURNS)
+        filler = get('/echo', 'X-Filler: ' + 'x' * 8000)
+        for _ in range(9):
+            self.client.send(filler)
+        self.assertEqual(self.client.wire.producerState, 'paused')
+        for delivery in self.exchange.delivered[:MOST_TURNS]:
+            delivery.answer()
+        self.assertEqual(self.client.wire.producerState, 'producing')
+        self.assertEqual(len(self.exchange.delivered), MOST_TURNS + 9)
+
+    def test_a_client_that_does_not_read_is_not_served_on(self) -> None:
+        """While the transport is full no further request begins; when it has drained the next one does."""
+        self.exchange.at_once = ScriptedExchange().at_once
+        self.client.connection._outlet.pauseProducing()
+        self.client.send(post() * 3)
+        self.assertEqual(self.exchange.delivered, [])
+        self.client.connection._outlet.resumeProducing()
+        self.assertEqual(len(self.client.answers()), 3)
