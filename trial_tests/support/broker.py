@@ -102,9 +102,9 @@ class Broker:
         file = self.write('import.yaml', document)
         return self.run('enmasse', str(self.path), '--import', '--input', str(file), *options)
 
-    def configure(self, document: str) -> None:
+    def configure(self, document: str, *options: str) -> None:
         """Import that YAML, which must be taken."""
-        said = self.imported(document)
+        said = self.imported(document, *options)
         if said.code:
             raise AssertionError(f'The import was refused: {said.text}')
 
@@ -219,40 +219,52 @@ def create(*, servers: int = 1) -> Broker:
     """A fresh environment, not started. `remove` ends it."""
     offset = free_offset()
     broker = Broker(Path(tempfile.mkdtemp(prefix='zatotx-test-')) / 'qs', offset)
+    _shared.made.append(broker)
     broker.must('quickstart', 'create', str(broker.path), '--servers', str(servers), '--port-offset', str(offset))
     return broker
 
 
 def remove(broker: Broker) -> None:
     """Stop what runs, kill what does not stop, delete the directory."""
-    broker.run('stop', str(broker.path))
-    for entry in broker.path.iterdir():
-        broker.kill(entry.name)
+    _shared.made.remove(broker)
+    if broker.path.exists():
+        broker.run('stop', str(broker.path))
+        for entry in broker.path.iterdir():
+            broker.kill(entry.name)
     shutil.rmtree(broker.path.parent, ignore_errors=True)
 
 
 class _Shared:
     key = ''
+    made: list[Broker] = []  # all that `create` made and nobody removed
     broker: Broker | None = None
+    failure: Exception | None = None  # why the environment of this key could not be built
 
 
 _shared = _Shared()
 
 
 def shared(key: str, build: Callable[[], Broker]) -> Broker:
-    """The running environment of that key, made by `build` where another one ran until now."""
-    if _shared.broker is None or _shared.key != key:
+    """The running environment of that key, made by `build` where another one ran until now. One that could not be
+    built is not tried again by the next test."""
+    if _shared.key != key:
         end_shared()
-        _shared.broker = build()
         _shared.key = key
+        try:
+            _shared.broker = build()
+        except Exception as why:
+            _shared.failure = why
+    if _shared.broker is None:
+        raise AssertionError(f'The environment {key!r} could not be built') from _shared.failure
     return _shared.broker
 
 
 def end_shared() -> None:
-    """Stop the shared environment; the next test that asks gets a fresh one."""
-    if _shared.broker is not None:
-        broker, _shared.broker = _shared.broker, None
+    """Stop the shared environment, and what is left of one that could not be built; the next test that asks gets a
+    fresh one."""
+    for broker in tuple(_shared.made):
         remove(broker)
+    _shared.key, _shared.broker, _shared.failure = '', None, None
 
 
 atexit.register(end_shared)

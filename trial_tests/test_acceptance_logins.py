@@ -1,0 +1,53 @@
+"""Who guesses passwords: learns nothing, is slowed down, and slows nobody else."""
+
+from __future__ import annotations
+
+import time
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from trial_tests.support.broker import Broker
+from trial_tests.support.rawhttp import Answer, basic, connected, request_bytes
+from trial_tests.support.served import PASSWORD, USER, one_server
+
+
+class LoginTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.broker: Broker = one_server()
+
+    def login(self, fields: dict[str, str], source: str) -> tuple[Answer, float]:
+        """The answer to a request with these fields from that address, and the seconds it took."""
+        with connected(self.broker.port(), source=source) as connection:
+            began = time.monotonic()
+            connection.send(request_bytes('POST', '/acc/secure', fields, b'{}'))
+            return connection.answer(), time.monotonic() - began
+
+    def test_guessing_from_one_address_slows_down_for_that_address(self) -> None:
+        """Twenty failures a minute are answered at once, what comes after waits; others do not notice, nor does who
+        was let in before."""
+        right = basic(USER, PASSWORD)
+        self.assertEqual(self.login(right, '127.0.0.1')[0].status, 200)
+        for number in range(21):
+            self.assertEqual(self.login(basic(USER, f'guess {number}'), '127.0.0.66')[0].status, 401)
+        answer, took = self.login(basic(USER, 'one more guess'), '127.0.0.66')
+        self.assertEqual(answer.status, 401)
+        self.assertGreater(took, 0.4)
+        for fields, source in ((right, '127.0.0.1'), (right, '127.0.0.66'), (basic(USER, 'other'), '127.0.0.67')):
+            self.assertLess(self.login(fields, source)[1], 0.4, source)
+
+    def test_an_unknown_user_costs_what_a_wrong_password_costs(self) -> None:
+        """Time tells nobody which names exist: the quickest of several tries each, within a factor of two."""
+        def quickest(username: str, address: str) -> float:
+            return min(self.login(basic(username, f'guess {n}'), address)[1] for n in range(8))
+
+        known, unknown = quickest(USER, '127.0.0.71'), quickest('nobody at all', '127.0.0.72')
+        self.assertLess(max(known, unknown) / min(known, unknown), 2)
+
+    def test_odd_credentials_are_401(self) -> None:
+        """Nothing that can be written into Authorization is a fault, or lets anybody in."""
+        odd = ('Basic', 'Basic ', 'Basic !!!', 'Basic Og==', 'Basic OnB3', 'Basic /////w==', 'Basic ' + 'QQ' * 3000,
+               'Bearer x', 'basic', 'Basic YXBpLnVzZXI=', 'Basic AAAA', 'Basic YXBpLnVzZXI6AA==')
+        for value in odd:
+            answer, _ = self.login({'Authorization': value}, '127.0.0.73')
+            self.assertEqual(answer.status, 401, value)
+            self.assertTrue(answer.field('www-authenticate'))
