@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 from threading import Timer
 
@@ -18,6 +19,7 @@ from trial_tests.support.waiting import until
 
 JSON = {'Content-Type': 'application/json'}
 _MANY = 1500
+SHARES = (0.35, 0.6, 0.8, 0.95)  # of the time that the whole takes: when the server is killed
 
 
 def fragile() -> Broker:
@@ -52,6 +54,12 @@ class KillTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.broker: Broker = fragile()
 
+    def undisturbed(self, *command: str) -> float:
+        """How many seconds a command takes that nobody disturbs."""
+        began = time.monotonic()
+        self.broker.must(*command)
+        return time.monotonic() - began
+
     def killed_after(self, delay: float, *command: str) -> Said:
         """How a command ends whose server is killed -9 so many seconds after it began. The server is started again."""
         timer = Timer(delay, self.broker.kill)
@@ -74,11 +82,14 @@ class KillTests(SynchronousTestCase):
     def test_an_import_that_is_killed_is_all_or_nothing(self) -> None:
         """Whenever it happens: after the restart the file's objects are all there or none is, and exit code 0 was
         said only where all are."""
+        file = self.broker.write('kill.yaml', many_channels(0))
+        command = ('enmasse', str(self.broker.path), '--import', '--input', str(file), '--replace')
+        whole = self.undisturbed(*command)
         before = self.generations()
-        for generation, delay in enumerate((0.3, 0.6, 0.9, 1.3, 1.8)):
-            file = self.broker.write('kill.yaml', many_channels(generation))
-            said = self.killed_after(delay, 'enmasse', str(self.broker.path), '--import', '--input', str(file),
-                                     '--replace')
+        for generation, share in enumerate(SHARES, start=1):
+            delay = whole * share
+            self.broker.write('kill.yaml', many_channels(generation))
+            said = self.killed_after(delay, *command)
             after = self.generations()
             self.assertIn(after, (before, {str(generation)}), f'after {delay} s: {said.text}')
             if said.code == 0:
@@ -88,11 +99,13 @@ class KillTests(SynchronousTestCase):
 
     def test_a_deployment_that_is_killed_is_all_or_nothing(self) -> None:
         """The old version or the new one serves after the restart; the new one for sure where exit code 0 was said."""
-        self.broker.serve('slow.py', slow_module(0))
+        file = self.broker.write('slow.py', slow_module(0))
+        command = ('hot-deploy', str(self.broker.path), str(file))
+        whole = self.undisturbed(*command)
         serving = '0'
-        for version, delay in enumerate((0.3, 0.6, 0.9, 1.2), start=1):
-            file = self.broker.write('slow.py', slow_module(version))
-            said = self.killed_after(delay, 'hot-deploy', str(self.broker.path), str(file))
+        for version, share in enumerate(SHARES, start=1):
+            self.broker.write('slow.py', slow_module(version))
+            said = self.killed_after(whole * share, *command)
             now = self.broker.invoke('kill.slow').body.decode()
             self.assertIn(now, (serving, str(version)), said.text)
             if said.code == 0:
