@@ -79,8 +79,9 @@ def wait_for_port(port: int, seconds: float = 15.0) -> None:
 
 @contextmanager
 def running(command: list[str], *, grace: float = 10.0, stop: signal.Signals = signal.SIGTERM) -> Iterator[int]:
-    """The process of `command`, by its id, until the block ends; killed where it outlives its grace period."""
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    """The process of `command`, by its id, until the block ends; killed where it outlives its grace period. What it
+    prints is not shown."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
         yield process.pid
     finally:
