@@ -62,6 +62,13 @@ def _masked_pair(pair: bytes) -> bytes:
     return name + b'=***'
 
 
+def _described(method: str, target: bytes, minor: int) -> str:
+    return f'{method} {plain_bytes(masked(target))} HTTP/1.{minor}'
+
+
+_known = lru_cache(maxsize=1024)(_described)  # most requests are for a few targets
+
+
 class AccessLog:
     """Writes the lines."""
 
@@ -81,8 +88,8 @@ class AccessLog:
             request = plain_bytes(b' '.join(masked(part) for part in turn.request_line.split(b' '))) or '-'
             agent = '-'
         else:
-            target = masked(head.target) if head.query else head.target
-            request = f'{head.method} {plain_bytes(target)} HTTP/1.{head.version[1]}'
+            described = _described if head.query else _known  # a query may carry keys: it is not kept
+            request = described(head.method, head.target, head.version[1])
             sent = head.headers.get(b'user-agent')
             agent = _agent(sent) if sent else '-'
         self._line(f'{peer} {turn.cid}/{now - turn.began:.4f} "{turn.channel}" [{stamps.logged}] "{request}" {status}'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, execute
@@ -145,37 +145,35 @@ class Answer:
 
 def answers_in(data: bytes, *, heads: bool = False) -> list[Answer]:
     """All answers in what a server sent. `heads` = they answer HEAD requests."""
-    return list(_answers(data, heads))
-
-
-def _answers(data: bytes, heads: bool) -> Iterator[Answer]:
-    while data:
-        head, end, data = data.partition(b'\r\n\r\n')
-        assert end, f'no whole head in {head!r}'
-        first, *lines = head.split(b'\r\n')
-        status = int(first.split(b' ')[1])
+    answers = []
+    position = 0
+    while position < len(data):
+        end = data.index(b'\r\n\r\n', position)
+        first, *lines = data[position:end].split(b'\r\n')
         headers = {name.lower(): value for name, value in (line.split(b': ', 1) for line in lines)}
+        position = end + 4
         body = b''
         if b'transfer-encoding' in headers and not heads:
-            body, data = _chunks(data)
+            body, position = _chunks(data, position)
         elif b'content-length' in headers and not heads:
-            length = int(headers[b'content-length'])
-            assert len(data) >= length, f'{len(data)} bytes of a body of {length}'
-            body, data = data[:length], data[length:]
-        yield Answer(status, headers, body)
+            body = data[position:position + int(headers[b'content-length'])]
+            assert len(body) == int(headers[b'content-length']), 'the body ends too early'
+            position += len(body)
+        answers.append(Answer(int(first.split(b' ')[1]), headers, body))
+    return answers
 
 
-def _chunks(data: bytes) -> tuple[bytes, bytes]:
-    pieces = []
+def _chunks(data: bytes, position: int) -> tuple[bytes, int]:
+    pieces: list[bytes] = []
     while True:
-        size, _, data = data.partition(b'\r\n')
-        length = int(size, 16)
-        piece, data = data[:length], data[length:]
-        assert data.startswith(b'\r\n'), 'a chunk does not end as it should'
-        data = data[2:]
+        end = data.index(b'\r\n', position)
+        length = int(data[position:end], 16)
+        position = end + 2 + length
+        assert data[position:position + 2] == b'\r\n', 'a chunk does not end as it should'
+        pieces.append(data[end + 2:position])
+        position += 2
         if not length:
-            return b''.join(pieces), data
-        pieces.append(piece)
+            return b''.join(pieces), position
 
 
 def run_now(function: Callable[..., Any], *args: Any) -> Deferred[Any]:
@@ -247,7 +245,7 @@ class Client:
 
     def received(self) -> bytes:
         """What has come since the last look."""
-        data = self.wire.value()
+        data: bytes = self.wire.value()
         self.wire.clear()
         return data
 

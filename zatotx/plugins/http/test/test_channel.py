@@ -1,0 +1,149 @@
+"""The channel: listening, taking over a configuration, draining, stopping."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
+
+from zatotx.model.faults import StartError
+from zatotx.plugins.http.test.sockets import Served, everything, exchange, pause
+from zatotx.plugins.http.test.support import channel, get, post
+from zatotx.schema.snapshot import Snapshot
+
+CLOSE = 'Connection: close'
+
+
+class ListenTests(Served):
+    async def test_an_occupied_port(self) -> None:
+        """StartError names the address and what to do, and nothing is left listening."""
+        await self.serve()
+        other = self.made(listen=['tcp:port=0:interface=127.0.0.1', f'tcp:port={self.port}:interface=127.0.0.1'])
+        with self.assertRaises(StartError) as caught:
+            await other.start(self.exchange)
+        self.assertIn(f'tcp:port={self.port}', str(caught.exception))
+        self.assertIn('server.toml', str(caught.exception))
+        self.assertEqual(other.addresses, [])
+
+    async def test_an_address_that_is_none(self) -> None:
+        """A description Twisted cannot read, and a certificate that is not there, are StartErrors too."""
+        for bad in ('nonsense:port=1', 'tcp:port=x', 'ssl:port=0:privateKey=/nowhere/key.pem'):
+            with self.assertRaises(StartError) as caught:
+                await self.made(listen=[bad]).start(self.exchange)
+            self.assertIn(bad, str(caught.exception))
+
+    async def test_a_connection_is_counted(self) -> None:
+        """While it is there, and that it was."""
+        await self.serve()
+        answers = await self.client(exchange, post('/echo', b'{}', CLOSE))
+        self.assertEqual([answer.status for answer in answers], [200])
+        counters = self.channel.counters
+        await self.until(lambda: counters.open == 0)
+        self.assertEqual((counters.accepted, counters.requests, counters.answers[2]), (1, 1, 1))
+
+
+class ApplyTests(Served):
+    async def status(self, path: str) -> int:
+        (answer,) = await self.client(exchange, post(path, b'{}', CLOSE))
+        status: int = answer.status
+        return status
+
+    async def test_a_new_configuration(self) -> None:
+        """In force when the Deferred fires: what is new is served, what is gone is not."""
+        await self.serve()
+        await self.channel.apply(Snapshot(2, [channel(url_path='/other')]))
+        self.assertEqual([await self.status('/other'), await self.status('/echo')], [200, 404])
+
+    async def test_many_channels(self) -> None:
+        """A large table is built in a thread, and the configurations follow in their order."""
+        await self.serve()
+        many = [channel(n, name=f'c{n}', url_path=f'/c/{n}') for n in range(1000)]
+        first = self.channel.apply(Snapshot(2, many))
+        second = self.channel.apply(Snapshot(3, [channel(url_path='/last')]))
+        self.assertNoResult(first)
+        await first
+        await second
+        self.assertEqual([await self.status('/last'), await self.status('/c/999')], [200, 404])
+
+    async def test_nothing_changed(self) -> None:
+        """The same channels in a newer snapshot cost nothing: the table stays."""
+        await self.serve()
+        stored = [channel(n, name=f'c{n}', url_path=f'/c/{n}') for n in range(1000)]
+        await self.channel.apply(Snapshot(2, stored))
+        before = self.channel._reception.routes
+        self.successResultOf(self.channel.apply(Snapshot(3, stored)))
+        self.assertIs(self.channel._reception.routes, before)
+
+    async def test_a_channel_that_cannot_be_served(self) -> None:
+        """It is named in the log; the others are in force."""
+        await self.serve()
+        with capturedLogs() as events:
+            await self.channel.apply(Snapshot(2, [channel(), channel(2, name='bad', url_path='/{a}{b}')]))
+        self.assertIn("'bad' is left out", '\n'.join(str(formatEvent(event)) for event in events))
+        self.assertEqual(await self.status('/echo'), 200)
+
+
+class StopTests(Served):
+    async def test_idle_connections_close_at_once(self) -> None:
+        """At drain, with no request under way; and nobody is let in any more."""
+        await self.serve()
+
+        def idle(connection: socket.socket) -> bytes:
+            connection.sendall(post())
+            connection.recv(65536)
+            return everything(connection)
+
+        ended: Deferred[Any] = Deferred.fromCoroutine(self.client(idle))
+        await self.until(lambda: self.channel.counters.answers[2])
+        await pause(0.1)
+        self.channel.drain()
+        self.assertEqual(await ended, b'')
+        await pause(0.1)
+        with self.assertRaises(ConnectionRefusedError):
+            await self.client(everything)
+
+    async def test_what_runs_is_answered(self) -> None:
+        """It gets its answer with `Connection: close`, and stop waits for it."""
+        self.exchange.at_once = None
+        await self.serve()
+        answered = Deferred.fromCoroutine(self.client(exchange, get()))
+        await self.until(lambda: self.exchange.delivered)
+        self.channel.drain()
+        stopped = self.channel.stop()
+        await pause(0.1)
+        self.assertNoResult(stopped)
+        self.exchange.delivered[0].answer(b'[1]')
+        (answer,) = await answered
+        self.assertEqual((answer.body, answer.headers[b'connection']), (b'[1]', b'close'))
+        await stopped
+
+    async def test_grace_has_an_end(self) -> None:
+        """What does not end in time is cut, and its service cancelled."""
+        self.exchange.at_once = None
+        await self.serve()
+        cut = Deferred.fromCoroutine(self.client(exchange, get()))
+        await self.until(lambda: self.exchange.delivered)
+        await self.channel.stop()
+        self.assertTrue(self.exchange.delivered[0].cancelled)
+        await self.assertFailure(cut, ConnectionResetError)
+
+    async def test_stop_is_idempotent(self) -> None:
+        """Twice, and without a start."""
+        await self.serve()
+        await self.channel.stop()
+        await self.channel.stop()
+        await self.made().stop()
+
+    async def test_a_pipeline_that_is_drained(self) -> None:
+        """All that was begun is answered; only the last answer says close."""
+        self.exchange.at_once = None
+        await self.serve()
+        answered = Deferred.fromCoroutine(self.client(exchange, get() * 3))
+        await self.until(lambda: len(self.exchange.delivered) == 3)
+        self.channel.drain()
+        for delivery in self.exchange.delivered:
+            delivery.answer()
+        answers = await answered
+        self.assertEqual([b'connection' in answer.headers for answer in answers], [False, False, True])

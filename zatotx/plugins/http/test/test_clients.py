@@ -1,0 +1,304 @@
+"""Real clients, good and bad, over the loopback."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import ssl
+import tracemalloc
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from functools import partial
+from time import monotonic, sleep
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.threads import deferToThread
+
+from zatotx.model.message import Inbound, Reply
+from zatotx.plugins.http.test.sockets import Served, certificate, connected, everything, exchange, pause
+from zatotx.plugins.http.test.support import JSON, answers_in, get, post
+
+MIB = 1024 * 1024
+CLOSE = 'Connection: close'
+
+
+class Flood:
+    """A hundred mebibytes, 64 KiB at a time."""
+
+    def __init__(self) -> None:
+        self.given = 0
+        self.closed = False
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        piece = bytes(65536)
+        try:
+            for _ in range(1600):
+                self.given += len(piece)
+                yield piece
+        finally:
+            self.closed = True
+
+    def reply(self, inbound: Inbound) -> Reply:
+        return Reply(200, b'', JSON, stream=self.stream())
+
+
+class PatientClientTests(Served):
+    async def test_a_stream_is_read_whole(self) -> None:
+        """100 MiB in chunks."""
+        flood = Flood()
+        self.exchange.at_once = flood.reply
+        await self.serve()
+        (answer,) = await self.client(exchange, get('/echo', CLOSE))
+        self.assertEqual(len(answer.body), 100 * MIB)
+        await self.until(lambda: flood.closed)
+
+    async def test_a_large_answer_is_read_slowly(self) -> None:
+        """What the socket does not take at once follows in order, whatever the pace."""
+        body = b''.join(n.to_bytes(4, 'big') for n in range(2 * MIB))
+        self.exchange.at_once = lambda inbound: Reply(200, body, JSON)
+        await self.serve()
+
+        def slowly(connection: socket.socket) -> bytes:
+            connection.sendall(get('/echo', CLOSE))
+            sleep(0.3)
+            return everything(connection)
+
+        (answer,) = answers_in(await self.client(slowly))
+        self.assertTrue(answer.body == body)
+
+    async def test_a_long_pipeline(self) -> None:
+        """A thousand requests in one go, a thousand answers in order."""
+        await self.serve()
+        requests = b''.join(post(body=b'%d' % n) for n in range(1000)) + get('/echo', CLOSE)
+        answers = await self.client(exchange, requests)
+        self.assertEqual([answer.body for answer in answers], [b'%d' % n for n in range(1000)] + [b''])
+
+    async def test_a_large_body_over_the_network(self) -> None:
+        """Spooled through real threads, and the next request behind it."""
+        await self.serve()
+        body = bytes(range(256)) * (12 * 4096)
+        answers = await self.client(exchange, post(body=body) + get('/echo', CLOSE))
+        self.assertTrue(answers[0].body == body)
+        self.assertEqual(answers[1].status, 200)
+
+
+class BadClientTests(Served):
+    async def test_a_body_that_is_too_large_is_refused_readably(self) -> None:
+        """A client that announces and sends 100 MiB, and only then reads, finds its 413."""
+        await self.serve()
+
+        def send_all(connection: socket.socket) -> bytes:
+            connection.sendall(f'POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {100 * MIB}\r\n\r\n'.encode())
+            piece = bytes(MIB)
+            for _ in range(100):
+                connection.sendall(piece)
+            connection.shutdown(socket.SHUT_WR)
+            return everything(connection)
+
+        (answer,) = answers_in(await self.client(send_all))
+        self.assertEqual(answer.status, 413)
+
+    async def test_a_deaf_client_costs_little_and_ends(self) -> None:
+        """It asks for 100 MiB and never reads: few of them are made, and after the deadline it is cut."""
+        flood = Flood()
+        self.exchange.at_once = flood.reply
+        await self.serve(write_timeout=1)
+        with connected(self.port, receive_buffer=4096) as deaf:
+            deaf.sendall(get())
+            await self.until(lambda: flood.closed, 5)
+            self.assertLess(flood.given, 8 * MIB)  # the kernel's buffers
+            self.assertEqual(self.channel.counters.gone, 1)
+        await self.until(lambda: not self.channel.counters.open)
+
+    async def test_a_dripping_client_is_cut(self) -> None:
+        """It reads its 408, and its connection ends."""
+        await self.serve(head_timeout=1)
+
+        def drip(connection: socket.socket) -> tuple[bytes, float]:
+            began = monotonic()
+            connection.settimeout(0.1)
+            for byte in b'GET /echo HTTP/1.1\r\nX-Drip: ' + b'x' * 200:
+                connection.sendall(bytes((byte,)))
+                try:
+                    return connection.recv(65536), monotonic() - began
+                except TimeoutError:
+                    continue
+            return b'', 0.0
+
+        data, seconds = await self.client(drip)
+        self.assertEqual([answer.status for answer in answers_in(data)], [408])
+        self.assertLess(seconds, 3)
+
+    async def test_a_client_that_closes_cancels_its_service(self) -> None:
+        """An ordinary close() while the service runs: cancelled within two seconds."""
+        self.exchange.at_once = None
+        await self.serve()
+        with connected(self.port) as connection:
+            connection.sendall(get())
+            await self.until(lambda: self.exchange.delivered)
+        await self.until(lambda: self.exchange.delivered[0].cancelled, 2)
+        self.assertEqual(self.channel.counters.gone, 1)
+
+    async def test_a_client_that_resets_cancels_its_service(self) -> None:
+        """At once."""
+        self.exchange.at_once = None
+        await self.serve()
+        with connected(self.port) as connection:
+            connection.sendall(get())
+            await self.until(lambda: self.exchange.delivered)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b'\1\0\0\0\0\0\0\0')
+        await self.until(lambda: self.exchange.delivered[0].cancelled, 1)
+
+    async def test_a_client_that_half_closes_is_answered(self) -> None:
+        """`printf … | nc -N`, and a service that takes its time: the answer comes, and nothing is cancelled."""
+        self.exchange.at_once = None
+        await self.serve()
+
+        def half_closed(connection: socket.socket) -> bytes:
+            connection.sendall(get())
+            connection.shutdown(socket.SHUT_WR)
+            return everything(connection)
+
+        answered = Deferred.fromCoroutine(self.client(half_closed))
+        await self.until(lambda: self.exchange.delivered)
+        await pause(2)
+        self.assertFalse(self.exchange.delivered[0].cancelled)
+        self.exchange.delivered[0].answer(b'[1]')
+        data = await answered
+        self.assertEqual([answer.status for answer in answers_in(data)], [100, 200])
+
+    async def test_a_crowd_that_leaves_leaves_nothing(self) -> None:
+        """Clients that go away at every byte of a request: no connection stays, and the next client is served."""
+        await self.serve()
+        request = post(body=b'{"a":1}')
+
+        def leave() -> None:
+            for end in range(len(request)):
+                with connected(self.port) as connection:
+                    connection.sendall(request[:end])
+
+        await deferToThread(leave)
+        await self.until(lambda: not self.channel.counters.open)
+        (answer,) = await self.client(exchange, post('/echo', b'{}', CLOSE))
+        self.assertEqual(answer.status, 200)
+
+
+class MemoryTests(Served):
+    async def test_an_idle_connection_is_small(self) -> None:
+        """After its first request a connection takes no more than 8 KiB of Python's memory, Twisted's part included."""
+        await self.serve()
+        count = 300
+        with ExitStack() as stack:
+            await self.talk(stack, 20)  # what is made once is there
+            gc.collect()
+            tracemalloc.start()
+            try:
+                before = tracemalloc.get_traced_memory()[0]
+                await self.talk(stack, count)
+                gc.collect()
+                taken = tracemalloc.get_traced_memory()[0] - before
+            finally:
+                tracemalloc.stop()
+        self.assertLess(taken / count, 8192)
+
+    async def talk(self, stack: ExitStack, count: int) -> None:
+        """That many connections with one request each."""
+        goal = self.channel.counters.answers[2] + count
+        for _ in range(count):
+            connection = socket.create_connection(('127.0.0.1', self.port))
+            stack.callback(connection.close)
+            connection.sendall(post('/echo', b'{"a":1}', 'User-Agent: test', 'Content-Type: application/json'))
+        await self.until(lambda: self.channel.counters.answers[2] == goal)
+
+
+class TLSTests(Served):
+    async def serve_tls(self, **settings: Any) -> None:
+        key, signed, self.trusting = certificate(self.mktemp())
+        await self.serve(f'ssl:port=0:interface=127.0.0.1:privateKey={key}:certKey={signed}', **settings)
+
+    async def secure(self, function: Any, *args: Any) -> Any:
+        """The result of a client behind a handshake."""
+
+        def shaken(connection: socket.socket) -> Any:
+            with self.trusting.wrap_socket(connection, server_hostname='localhost') as secured:
+                return function(secured, *args)
+
+        return await self.client(shaken)
+
+    async def test_requests(self) -> None:
+        """Keep-alive, a pipeline and a large answer, as without TLS."""
+        await self.serve_tls()
+        body = b'"' + b'x' * 3 * MIB + b'"'
+        requests = post(body=b'1') + post(body=body) + post('/echo', b'[]', CLOSE)
+        answers = await self.secure(exchange, requests)
+        self.assertEqual([answer.body == sent for answer, sent in zip(answers, (b'1', body, b'[]'), strict=True)],
+                         [True] * 3)  # fmt: skip
+
+    async def test_a_stream(self) -> None:
+        """Whole, and at the client's pace."""
+        flood = Flood()
+        self.exchange.at_once = flood.reply
+        await self.serve_tls()
+        (answer,) = await self.secure(exchange, get('/echo', CLOSE))
+        self.assertEqual(len(answer.body), 100 * MIB)
+
+    async def test_refusals_can_be_read(self) -> None:
+        """A client that is still sending when it is refused finds its answer."""
+        await self.serve_tls()
+
+        def send_much(connection: ssl.SSLSocket) -> bytes:
+            connection.sendall(f'POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {100 * MIB}\r\n\r\n'.encode())
+            for _ in range(20):
+                connection.sendall(bytes(MIB))
+            return connection.recv(65536)
+
+        (answer,) = answers_in(await self.secure(send_much))
+        self.assertEqual(answer.status, 413)
+
+    async def test_a_deaf_client_costs_little_and_ends(self) -> None:
+        """As without TLS."""
+        flood = Flood()
+        self.exchange.at_once = flood.reply
+        await self.serve_tls(write_timeout=1)
+
+        def deaf(connection: ssl.SSLSocket) -> None:
+            connection.sendall(get())
+            end = monotonic() + 10
+            while not flood.closed and monotonic() < end:
+                sleep(0.05)
+
+        await self.secure(deaf)
+        self.assertTrue(flood.closed)
+        self.assertLess(flood.given, 16 * MIB)
+
+    async def test_a_client_that_closes_cancels_its_service(self) -> None:
+        """Within two seconds."""
+        self.exchange.at_once = None
+        await self.serve_tls()
+
+        def leave(connection: ssl.SSLSocket) -> None:
+            connection.sendall(get())
+            end = monotonic() + 10
+            while not self.exchange.delivered and monotonic() < end:
+                sleep(0.02)
+
+        await self.secure(leave)
+        await self.until(lambda: self.exchange.delivered[0].cancelled, 2)
+
+    async def test_plain_http_on_a_tls_port(self) -> None:
+        """No answer in clear; the connection ends and nothing is delivered."""
+        await self.serve_tls()
+        data = await self.client(lambda connection: (connection.sendall(get()), everything(connection))[1])
+        self.assertNotIn(b'HTTP', data)
+        self.assertEqual(self.exchange.delivered, [])
+
+    async def test_many_at_once(self) -> None:
+        """Clients side by side get what each asked for."""
+        await self.serve_tls()
+        asked = [
+            Deferred.fromCoroutine(self.secure(partial(exchange, data=post('/echo', b'%d' % n, CLOSE))))
+            for n in range(20)
+        ]
+        results = await DeferredList(asked, fireOnOneErrback=True)
+        self.assertEqual([answers[0].body for _, answers in results], [b'%d' % n for n in range(20)])

@@ -1,0 +1,195 @@
+"""Answers that a service makes piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.plugins.http.test.support import ScriptedExchange, Server, get
+
+
+class Pieces:
+    """An async generator to look into: gives `pieces`; a Deferred among them is waited for."""
+
+    def __init__(self, pieces: Iterable[Any]) -> None:
+        self.pieces = pieces
+        self.given = 0
+        self.closed = False
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        try:
+            for piece in self.pieces:
+                if isinstance(piece, Deferred):
+                    await piece
+                elif isinstance(piece, Exception):
+                    raise piece
+                else:
+                    self.given += 1
+                    yield piece
+        finally:
+            self.closed = True
+
+
+class StreamTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.exchange = ScriptedExchange(None)
+        self.server = Server(self.exchange)
+        self.client = self.server.connect()
+
+    def begin(self, *pieces: Any, request: bytes = get(), status: int = 200) -> Pieces:
+        """Ask, and answer with a stream of these pieces."""
+        source = Pieces(pieces)
+        self.client.send(request)
+        self.exchange.delivered[-1].answer(status=status, stream=source.stream())
+        return source
+
+    def turn(self) -> None:
+        """One turn of the reactor: what was to be called now, but not what that asks to be called."""
+        now = self.server.clock.seconds()
+        calls: Any = self.server.clock.getDelayedCalls()
+        for call, function, args in [(call, call.func, call.args) for call in calls if call.getTime() <= now]:
+            call.cancel()
+            function(*args)
+
+    def test_pieces_are_chunks(self) -> None:
+        """Each goes out when it is there; empty ones do not end the body; the connection stays."""
+        gate: Deferred[None] = Deferred()
+        source = self.begin(b'one', b'', gate, b'two')
+        self.assertTrue(self.client.wire.value().endswith(b'3\r\none\r\n'))
+        gate.callback(None)
+        (answer,) = self.client.answers()
+        self.assertEqual((answer.body, answer.headers[b'transfer-encoding']), (b'onetwo', b'chunked'))
+        self.assertNotIn(b'content-length', answer.headers)
+        self.assertTrue(source.closed)
+        self.assertFalse(self.client.closed)
+        self.assertIn(' 200 6 ', self.server.lines[0])
+
+    def test_order_with_streams(self) -> None:
+        """An answer that is ready follows the last chunk of the stream before it."""
+        gate: Deferred[None] = Deferred()
+        self.client.send(get() * 2)
+        first, second = self.exchange.delivered
+        first.answer(stream=Pieces([b'one', gate]).stream())
+        second.answer(b'2')
+        self.assertNotIn(b'0\r\n\r\n', self.client.wire.value())
+        gate.callback(None)
+        self.assertEqual([answer.body for answer in self.client.answers()], [b'one', b'2'])
+
+    def test_http_1_0_is_closed_at_the_end(self) -> None:
+        """No chunks for HTTP/1.0: the end of the connection is the end of the body."""
+        self.begin(b'one', b'two', request=get('/echo', 'Connection: keep-alive', version='1.0'))
+        head, _, body = self.client.received().partition(b'\r\n\r\n')
+        self.assertEqual(body, b'onetwo')
+        self.assertIn(b'Connection: close', head)
+        self.assertNotIn(b'Transfer-Encoding', head)
+        self.assertTrue(self.client.closed)
+
+    def test_head_asks_for_no_stream(self) -> None:
+        """The service's generator is closed without a piece of it being made."""
+        source = self.begin(b'one', request=get(method='HEAD'))
+        (answer,) = self.client.answers(heads=True)
+        self.assertEqual((answer.body, source.given), (b'', 0))
+
+    def test_a_full_transport_stops_the_service(self) -> None:
+        """No piece is made while the client does not take the last one; then it goes on."""
+        pause: Deferred[None] = Deferred()
+        source = self.begin(b'one', pause, *[b'x' * 1000] * 50)
+        self.client.connection._outlet.pauseProducing()
+        pause.callback(None)
+        self.assertEqual(source.given, 2)
+        self.client.connection._outlet.resumeProducing()
+        self.assertEqual(self.client.answers()[0].body, b'one' + b'x' * 50_000)
+
+    def test_a_long_stream_lets_others_have_their_turn(self) -> None:
+        """Much that comes without waiting goes out over several turns of the reactor."""
+        source = self.begin(*[b'x' * 60_000] * 100)
+        self.assertLess(source.given, 10)
+        while source.given < 100:
+            before = source.given
+            self.turn()
+            self.assertLess(source.given - before, 10)
+        self.turn()
+        self.assertEqual(len(self.client.answers()[0].body), 6_000_000)
+
+    def test_an_error_is_no_clean_end(self) -> None:
+        """The connection is cut, so that no client takes the half for the whole; the log has the cid."""
+        source = self.begin(b'one', RuntimeError('broken'))
+        self.assertTrue(self.client.wire.aborted)
+        self.assertFalse(self.client.received().endswith(b'0\r\n\r\n'))
+        self.assertTrue(source.closed)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_a_client_that_leaves_ends_the_service(self) -> None:
+        """The generator is closed, whether it waits for something or has a piece ready; the log says 499."""
+        for waiting in (True, False):
+            self.client = self.server.connect()
+            gate: Deferred[None] = Deferred()
+            source = self.begin(b'one', gate, b'two')
+            if not waiting:
+                self.client.connection._outlet.pauseProducing()
+                gate.callback(None)
+            self.client.wire.abortConnection()
+            self.assertTrue(source.closed)
+            self.assertIn(' 499 ', self.server.lines[-1])
+
+    def test_a_service_that_does_not_go_on(self) -> None:
+        """It has its whole time for each piece; after that the connection is cut and the generator closed."""
+        source = self.begin(b'one', Deferred())
+        self.server.wait(59)
+        self.assertFalse(self.client.closed)
+        self.server.wait(2)
+        self.assertTrue(self.client.wire.aborted)
+        self.assertTrue(source.closed)
+
+    def test_a_client_that_does_not_go_on(self) -> None:
+        """60 s without reading: cut, and the generator closed."""
+        pause: Deferred[None] = Deferred()
+        source = self.begin(b'one', pause, *[b'x'] * 10)
+        self.client.connection._outlet.pauseProducing()
+        pause.callback(None)
+        self.server.wait(61)
+        self.assertTrue(self.client.wire.aborted)
+        self.assertTrue(source.closed)
+
+
+class UnsendableTests(SynchronousTestCase):
+    """What a service asks for and HTTP cannot say."""
+
+    def setUp(self) -> None:
+        self.exchange = ScriptedExchange(None)
+        self.client = Server(self.exchange).connect()
+
+    def answered(self, **reply: Any) -> tuple[int, dict[bytes, bytes]]:
+        self.client.send(get())
+        self.exchange.delivered[-1].answer(**reply)
+        (answer,) = self.client.answers()
+        return answer.status, answer.headers
+
+    def test_headers_that_would_split_the_answer(self) -> None:
+        """500, and nothing of the header on the wire; a stream behind it is closed."""
+        bad = [(b'X-A', b'1\r\nSet-Cookie: a=b')]
+        self.assertEqual(self.answered(headers=bad)[0], 500)
+        source = Pieces([b'one'])
+        status, headers = self.answered(headers=bad, stream=source.stream())
+        self.assertEqual((status, source.given), (500, 0))
+        self.assertNotIn(b'set-cookie', headers)
+        self.assertFalse(self.client.closed)
+
+    def test_statuses_that_are_none(self) -> None:
+        """A final answer is 200 to 599: an interim one would put all that follow out of step."""
+        for status in (100, 101, 0, 600):
+            self.assertEqual(self.answered(status=status)[0], 500)
+
+    def test_headers_of_the_connection(self) -> None:
+        """What frames the answer is not the service's to say; its Content-Type is."""
+        status, headers = self.answered(body=b'abc', headers=[
+            (b'Content-Length', b'1'), (b'Transfer-Encoding', b'chunked'), (b'Connection', b'close'),
+            (b'Content-Type', b'text/csv'), (b'X-Mine', b'1'),
+        ])  # fmt: skip
+        self.assertEqual((status, headers[b'content-length'], headers[b'content-type']), (200, b'3', b'text/csv'))
+        self.assertEqual(headers[b'x-mine'], b'1')
+        self.assertNotIn(b'transfer-encoding', headers)
+        self.assertNotIn(b'connection', headers)
