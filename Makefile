@@ -36,9 +36,9 @@ stop:  ## ends what `make run` started in DIR; requests under way finish
 
 test: $(VENV)/.tested peers  ## all tests with real peers and the coverage of zatotx/ (TESTS=trial_tests.test_x for some)
 	@rm -f .coverage .coverage.*
-	$(BIN)/python -m coverage run -m twisted.trial --jobs=$(JOBS) $(TESTS)
-	@$(BIN)/python -m coverage combine --quiet
-	$(BIN)/python -m coverage report --fail-under=$(FLOOR)
+	@$(BIN)/python -m coverage run -m twisted.trial --jobs=$(JOBS) $(TESTS); failed=$$?; \
+	$(BIN)/python -m coverage combine --quiet; \
+	$(BIN)/python -m coverage report --fail-under=$(FLOOR) || failed=1; exit $$failed
 
 lint: $(VENV)/.tested docs-check news  ## ruff, mypy, import-linter, news fragments, generated pages
 	$(BIN)/ruff check .

@@ -13,8 +13,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.command import zatotx
 from zatotx.cli.addresses import Address
 from zatotx.cli.client import element, reason
+from zatotx.cli.deployments import print_report
+from zatotx.cli.failure import Failure
 from zatotx.cli.http import Answer, CutOffError, Request, UnreachableError, ask, basic
 from zatotx.cli.layout import Credentials
+from zatotx.cli.probe import reasons
 
 GET = Request('GET', '/x', {'X-A': 'b'})
 OK = b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-CID: c\r\n\r\nok'
@@ -130,6 +133,22 @@ class ReasonTests(SynchronousTestCase):
         for body, expected in ((b'{"zato_env": {}, "x_response": [1]}', [1]), (b'{"zato_env": {}}', None), (b'', None),
                                (b'[2]', [2])):
             self.assertEqual(element(Answer(200, {}, body)), expected)
+
+
+    def test_why_a_server_is_not_ready(self) -> None:
+        """Its own reasons; of another body the status."""
+        self.assertEqual(reasons(Answer(503, {}, b'{"status": "not ready", "reasons": ["a", "b"]}')), 'a; b')
+        for body in (b'', b'[]', b'{}', b'{"reasons": []}'):
+            self.assertEqual(reasons(Answer(503, {}, body)), '/zato/ready answers 503')
+
+    def test_deployments(self) -> None:
+        """Nodes that refused it, each with its reason, and nodes that said nothing, in one sentence."""
+        report = {'file': 'a.py', 'number': 2, 'refused': {'server2': 'a.py:1: no'}, 'missing': ['server3']}
+        error = self.assertRaises(Failure, print_report, report)
+        self.assertEqual(
+            error.format_message(),
+            'server2 refused a.py version 2: a.py:1: no; server3 did not say in time whether it runs a.py version 2.',
+        )
 
 
 class WaitTests(SynchronousTestCase):

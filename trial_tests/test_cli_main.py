@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.command import zatotx
 from zatotx import __version__
+from zatotx.cli import process
 from zatotx.cli.main import COMMANDS, cli
 
 LEFT_ALONE = """
@@ -31,6 +33,13 @@ print('twisted.internet.reactor' in sys.modules)
 def python(program: str) -> str:
     done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, timeout=60, check=True)
     return done.stdout
+
+
+def raising(error: BaseException) -> Callable[[str], object]:
+    def find(_path: str) -> object:
+        raise error
+
+    return find
 
 
 def every_command() -> list[tuple[list[str], click.Command]]:
@@ -145,6 +154,16 @@ class FailureTests(SynchronousTestCase):
         error = self.fails('start', Path(self.mktemp()).parent)
         self.assertIn('credentials.toml', error)
         self.assertIn('.zato-info', error)
+
+    def test_what_the_operating_system_refuses(self) -> None:
+        """Its words and the file; an interruption by its name."""
+        for error, expected in (
+            (PermissionError(13, 'Permission denied', '/x'), 'Error: Permission denied: /x\n'),
+            (KeyboardInterrupt(), '\nError: Interrupted.\n'),
+        ):
+            self.patch(process, 'find', raising(error))
+            said = zatotx('status', '/x')
+            self.assertEqual((said.code, said.out, said.err), (1, '', expected))
 
     def test_every_command_of_the_table_is_there(self) -> None:
         """The table's places hold the commands it promises."""

@@ -15,6 +15,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.broker import Broker, create, remove
+from trial_tests.support.certificate import write_certificate
 from trial_tests.support.command import zatotx
 from trial_tests.support.waiting import until
 
@@ -212,3 +213,19 @@ class ProcessTests(SynchronousTestCase):
         self.assertIn('runs already', self.fails('start', '--fg', self.path / 'redis'))
         process.send_signal(signal.SIGTERM)
         self.assertEqual(process.wait(20), 0)
+
+    def test_over_tls(self) -> None:
+        """A server that listens with TLS is started, asked and stopped like any other: the command trusts the very
+        certificate that the server's settings name, and no other."""
+        server = self.path / 'server1'
+        write_certificate(server / 'tls.pem')
+        address = f'ssl:port={self.broker.port()}:interface=127.0.0.1:privateKey=tls.pem:certKey=tls.pem'
+        settings = server / 'config' / 'server.toml'
+        text = settings.read_text()
+        settings.write_text(text.replace(f'tcp:port={self.broker.port()}:interface=127.0.0.1', address))
+        said = zatotx('start', server)
+        self.assertEqual(said.code, 0, said)
+        self.assertIn(f'https://127.0.0.1:{self.broker.port()}', said.out)
+        self.assertIn('pong', zatotx('service', 'invoke', self.path, 'zato.ping').out)
+        write_certificate(server / 'tls.pem', 'somebody else')
+        self.assertIn('No server of', self.fails('service', 'invoke', self.path, 'zato.ping'))

@@ -79,9 +79,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return complain(error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         return complain('Interrupted.', 1)
-    except BrokenPipeError:  # the reader of our output has seen enough
-        sys.stderr.close()
-        return 1
     except OSError as error:
         return complain(sentence_of(error), 1)
     return result if isinstance(result, int) else 0

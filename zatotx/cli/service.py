@@ -37,6 +37,7 @@ def invoke(path: str, name: str, payload: str, headers: tuple[str, ...], timeout
     sys.stdout.buffer.write(answer.body)
     if answer.body and not answer.body.endswith(b'\n'):
         sys.stdout.buffer.write(b'\n')
+    sys.stdout.flush()
 
 
 def header(given: str) -> tuple[str, str]:
