@@ -6,7 +6,7 @@ from base64 import b64encode
 from typing import Any
 
 from argon2 import PasswordHasher
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -117,6 +117,22 @@ class GuardTests(SynchronousTestCase):
         self.assertIsInstance(self.guard.check(login()), Principal)
         self.clock.advance(10)
         self.failureResultOf(waiting, Unauthorized)
+
+    def test_many_connections_of_one_client_pay_for_one_hash(self) -> None:
+        """The same credentials on many connections at once are verified once, and a client that leaves meanwhile
+        takes nobody with it."""
+        held: list[Deferred[Any]] = []
+
+        def holding(function: Any, *args: Any) -> Deferred[Any]:
+            held.append(Deferred())
+            return held[-1]
+        self.verifier.offload = holding
+        waiting = [Deferred.fromCoroutine(self.wait_for(login())) for _ in range(5)]
+        waiting[0].addErrback(lambda failure: failure.trap(CancelledError))
+        waiting[0].cancel()
+        self.assertEqual(len(held), 1)
+        held[0].callback(True)
+        self.assertEqual([self.successResultOf(d).username for d in waiting[1:]], ['user'] * 4)
 
     async def wait_for(self, inbound: Inbound) -> Any:
         checked: Any = self.guard.check(inbound)

@@ -73,7 +73,7 @@ class Verifier:
 class BasicAuthCheck:
     """The check of one Basic auth definition."""
 
-    __slots__ = ('_challenge', '_hashed', '_known', '_principal', '_username', '_verifier')
+    __slots__ = ('_challenge', '_hashed', '_known', '_principal', '_username', '_verifier', '_waiting')
 
     def __init__(self, verifier: Verifier, stored: Stored) -> None:
         definition = stored.value
@@ -84,6 +84,7 @@ class BasicAuthCheck:
         self._challenge = f'Basic realm="{realm}"'
         self._principal = Principal(stored.name, definition.username, 'basic_auth')
         self._known: dict[bytes, None] = {}
+        self._waiting: dict[bytes, list[Deferred[bool]]] = {}  # for one verification under way
 
     def check(self, inbound: Inbound) -> Principal | Awaitable[Principal]:
         """The principal at once for credentials seen before, else after the hash was verified in a thread. Raises
@@ -102,15 +103,32 @@ class BasicAuthCheck:
         except Malformed:
             raise self._refused(inbound) from None
         address = inbound.http.peer if inbound.http is not None else ''
+        waiting: Deferred[bool] = Deferred()
+        crowd = self._waiting.setdefault(digest, [])
+        crowd.append(waiting)
+        if len(crowd) == 1:  # a client that opens many connections at once pays for one hash
+            verifying = Deferred.fromCoroutine(self._verify(username, password, address))
+            verifying.addBoth(self._settle, digest)
+        if not await waiting:
+            raise self._refused(inbound)
+        return self._principal
+
+    async def _verify(self, username: str, password: str, address: str) -> bool:
         # The hash is verified for an unknown user too: it must cost what a wrong password costs.
         right = await self._verifier.verified(self._hashed, password, address)
-        if not hmac.compare_digest(username.encode('utf-8'), self._username) or not right or not self._hashed:
-            self._verifier.failed(address)
-            raise self._refused(inbound)
-        if len(self._known) >= REMEMBERED:
-            self._known.clear()
-        self._known[digest] = None
-        return self._principal
+        if hmac.compare_digest(username.encode('utf-8'), self._username) and right and self._hashed:
+            return True
+        self._verifier.failed(address)
+        return False
+
+    def _settle(self, result: Any, digest: bytes) -> None:
+        if result is True:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            self._known[digest] = None
+        for waiting in self._waiting.pop(digest):
+            if not waiting.called:  # else its request was cancelled
+                waiting.callback(result)
 
     def _refused(self, inbound: Inbound) -> Unauthorized:
         return Unauthorized(inbound.cid, None, self._challenge)

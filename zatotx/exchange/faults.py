@@ -19,7 +19,12 @@ class FaultReplies:
 
     def reply(self, error: BaseException, inbound: Inbound, codec: ICodec) -> Reply:
         """The answer that tells the caller of `error`. Never raises."""
-        fault = error if isinstance(error, Fault) else self._unexpected(error, inbound)
+        if isinstance(error, Fault):
+            fault = error
+            if fault.status == InternalServerError.status:  # said by a service or about it: the log needs it too
+                self._log.error('{cid}: service {service!r}: {why}', why=fault.details, **_names(inbound))
+        else:
+            fault = self._unexpected(error, inbound)
         body = codec.fault(inbound.cid, fault.status, fault.details)
         return Reply(fault.status, body, codec.content_type, fault.headers, error=error)
 

@@ -40,9 +40,10 @@ class Pipeline:
         entry: IServiceEntry | None = None
         began = perf_counter()
         try:
-            await self.authorize(inbound)
+            if self.closed or inbound.principal is None:
+                await self.authorize(inbound)
             services = self.store.current
-            entry = self._find(services, inbound)
+            entry = self.found(services, inbound)
             body = inbound.body
             if not isinstance(body, bytes):  # spooled: read back off the reactor
                 inbound.body = await self.offload(body.read)
@@ -70,7 +71,8 @@ class Pipeline:
         """The answer to a message that is not served because of `error`."""
         return self.faults.reply(error, inbound, self.codecs.of(inbound))
 
-    def _find(self, services: IServices, inbound: Inbound) -> IServiceEntry:
+    def found(self, services: IServices, inbound: Inbound) -> IServiceEntry:
+        """The service a message is for. Raises NotFound, Inactive."""
         entry = services.get(inbound.service)
         if entry is None or (inbound.channel.internal_only and not entry.is_internal):
             raise NotFound(inbound.cid, f'No such service `{inbound.service}`')

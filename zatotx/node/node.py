@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
 from zatotx.model.faults import Conflict, StartError
+from zatotx.node import memory
 from zatotx.node.address import first_tcp
 from zatotx.node.config import LiveConfig
 from zatotx.node.parts import Parts
@@ -65,6 +66,7 @@ class Node(Service):
         await parts.code.apply(self.config.snapshot)
         self.config.start()
         await self.config.sync()
+        memory.settle()
         parts.watchdog.start()
         self._enter(READY)
         await parts.pickup.start()
