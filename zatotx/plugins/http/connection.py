@@ -12,11 +12,10 @@ from zope.interface import implementer
 
 from zatotx.plugins.http import refusals
 from zatotx.plugins.http.answers import Answers
-from zatotx.plugins.http.hangup import is_gone, may_probe
+from zatotx.plugins.http.hangup import ASKED, GONE, look
 from zatotx.plugins.http.outlet import outlet_to
 from zatotx.plugins.http.requests import DEAF, HEAD, Requests
 from zatotx.plugins.http.site import Site
-from zatotx.wire.http1_write import CONTINUE
 
 BACKLOG = 64 * 1024  # bytes that may wait for their turn before the client is made to wait
 LINGER = 5.0  # seconds in which a client that still sends can take in that it was refused
@@ -126,8 +125,12 @@ class Connection:
             self.due = now + self._site.settings.idle_timeout
             return
         if self._waits >= HALF_CLOSED:
-            if not held_up:
-                self._settle_half_closed(now)
+            if held_up:
+                return
+            if not requests.ended:
+                requests.break_off(400, refusals.CUT_SHORT, now)
+            elif not self._answers.turns:
+                self._lose()
             return
         if held_up and requests.parser.pending > BACKLOG:
             if not self._paused:
@@ -148,13 +151,6 @@ class Connection:
         elif self._waits != IN_HEAD:
             self._waits = IN_HEAD
             self.due = now + self._site.settings.head_timeout
-
-    def _settle_half_closed(self, now: float) -> None:
-        requests = self._requests
-        if not requests.ended:
-            requests.break_off(400, refusals.CUT_SHORT, now)
-        elif not self._answers.turns:
-            self._lose()
 
     # Ending.
 
@@ -187,39 +183,32 @@ class Connection:
 
     # The sweep's side.
 
-    def overdue(self, now: float) -> None:
-        """`due` has passed."""
+    def check(self, now: float) -> None:
+        """See to what is overdue: a client that does not read, a stream whose service does not go on, `due`."""
+        outlet, stream = self._outlet, self._answers.stream
+        if (outlet.behind and now - outlet.moved >= self._site.settings.write_timeout) or (
+            stream is not None and stream.due <= now
+        ):
+            self.transport.abortConnection()
+        elif self.due <= now:
+            self._overdue(now)
+
+    def _overdue(self, now: float) -> None:
         waits, requests = self._waits, self._requests
         if waits == IN_HEAD:
             requests.break_off(408, refusals.HEAD_LATE, now)
         elif waits == IN_BODY:
             requests.break_off(408, refusals.BODY_LATE, now)
         elif waits in (HALF_CLOSED, PROBED):
-            self._probe(now)
-        elif self._outlet.behind:  # it is still reading: `is_stalled` says when that is over
+            self.due = now + PATIENCE
+            found = look(self.transport, self._answers, self._outlet, probed=waits == PROBED)
+            if found == GONE:
+                self.transport.abortConnection()
+            elif found == ASKED:
+                self._waits = PROBED
+        elif self._outlet.behind:  # it is still reading: `check` sees when it stops
             self.due = now + LINGER
         elif waits == CLOSING:
             self.transport.abortConnection()
         else:
             self._lose()
-
-    def check(self, now: float) -> None:
-        """Give up a client that does not read, and a stream whose service does not go on."""
-        outlet, stream = self._outlet, self._answers.stream
-        if (outlet.behind and now - outlet.moved >= self._site.settings.write_timeout) or (
-            stream is not None and stream.due <= now
-        ):
-            self.transport.abortConnection()
-
-    def _probe(self, now: float) -> None:
-        """Find out whether a half-closed client is still there."""
-        self.due = now + PATIENCE
-        answers = self._answers
-        if is_gone(self.transport):
-            self.transport.abortConnection()
-        elif self._waits == HALF_CLOSED and answers.turns and answers.stream is None and not self._outlet.behind:
-            if may_probe(answers.turns[0]):
-                self._waits = PROBED
-                answers.write(CONTINUE)
-            else:
-                self.transport.abortConnection()

@@ -36,8 +36,6 @@ class Sweep:
         now = self._site.seconds()
         for connection in list(self._site.connections):
             try:
-                if connection.due <= now:
-                    connection.overdue(now)
                 connection.check(now)
             except Exception:  # one broken connection must not end the sweep of the others
                 self._log.failure('The deadlines of a connection cannot be kept')

@@ -12,15 +12,22 @@ from __future__ import annotations
 from socket import SO_ERROR, SOL_SOCKET
 from typing import Any
 
-from zatotx.plugins.http.turn import Turn
+from zatotx.plugins.http.answers import Answers
+from zatotx.plugins.http.outlet import Outlet
+from zatotx.wire.http1_write import CONTINUE
+
+GONE, ASKED, UNKNOWN = 'gone', 'asked', 'unknown'
 
 
-def may_probe(turn: Turn) -> bool:
-    """Whether an interim answer may be sent before the answer of this turn."""
-    return turn.head is not None and turn.head.version == (1, 1)
-
-
-def is_gone(transport: Any) -> bool:
-    """Whether the client's system has said that nobody is there any more."""
-    handle = transport.getHandle()
-    return bool(handle.getsockopt(SOL_SOCKET, SO_ERROR))
+def look(transport: Any, answers: Answers, outlet: Outlet, *, probed: bool) -> str:
+    """What is known now of a client that has half-closed. Asks it, once, where an interim answer may be sent: before
+    the answer that is due next, and not into the middle of one."""
+    if transport.getHandle().getsockopt(SOL_SOCKET, SO_ERROR):
+        return GONE
+    if probed or not answers.turns or answers.stream is not None or outlet.behind:
+        return UNKNOWN
+    head = answers.turns[0].head
+    if head is None or head.version != (1, 1):
+        return GONE
+    answers.write(CONTINUE)
+    return ASKED

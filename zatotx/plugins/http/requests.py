@@ -178,7 +178,10 @@ class Requests:
             if self._piece is None and len(piece) <= self._spool_above:
                 self._piece = piece
                 return True
-            intake = self._intake = self._new_intake()
+            site = self._site
+            intake = self._intake = Intake(
+                site.offload, work_dir=site.work_dir, spool_above=site.settings.spool_above, ready=self._stored
+            )
             if self._piece is not None:
                 intake.add(self._piece)
                 self._piece = None
@@ -204,15 +207,12 @@ class Requests:
             if intake.busy:
                 self._wait(now)
             else:
-                self._complete(intake, now)
+                self._deliver(intake.body(), now)
         return not self.held_up
-
-    def _complete(self, intake: Intake, now: float) -> None:
-        self._intake = None
-        self._deliver(intake.body(), now)
 
     def _deliver(self, body: bytes | SpooledBody, now: float) -> None:
         turn, self._turn = self._turn, None
+        self._intake = None
         assert turn is not None and turn.inbound is not None
         self.phase = DEAF if self.parser.over else HEAD
         inbound = turn.inbound
@@ -224,10 +224,6 @@ class Requests:
 
     # Waiting that is not the client's fault.
 
-    def _new_intake(self) -> Intake:
-        site = self._site
-        return Intake(site.offload, work_dir=site.work_dir, spool_above=site.settings.spool_above, ready=self._stored)
-
     def _stored(self) -> None:
         intake = self._intake
         assert intake is not None
@@ -237,7 +233,7 @@ class Requests:
                               directory=self._site.work_dir)
             self.break_off(503, refusals.NO_ROOM, now)
         elif intake.ended:
-            self._complete(intake, now)
+            self._deliver(intake.body(), now)
         self._resumed()
 
     def _wait(self, now: float) -> None:
