@@ -18,6 +18,7 @@ from zatotx.wire.http1_head import LINE_BESIDE_TARGET, RequestHead, RequestLine,
 
 __all__ = ['END', 'End', 'Limits', 'Refused', 'RequestHead', 'RequestParser']
 
+_REMEMBERED = 1024  # bytes of the longest head that is remembered
 _MOST_EMPTY_LINES = 4  # before a request line (RFC 9112 §2.2)
 _HEAD, _COUNTED, _CHUNKED, _END, _OVER = range(5)
 
@@ -26,8 +27,8 @@ class RequestParser:
     """The requests of one connection, one after the other."""
 
     __slots__ = (
-        '_at', '_buffer', '_chunks', '_empty_lines', '_keep_alive', '_left', '_limits', '_line', '_position',
-        '_refused', '_seen',
+        '_at', '_buffer', '_chunks', '_empty_lines', '_head', '_head_bytes', '_keep_alive', '_left', '_limits',
+        '_line', '_position', '_refused', '_seen',
     )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
@@ -38,6 +39,8 @@ class RequestParser:
         self._seen = 0  # how far beyond that the end of a head was looked for already
         self._line: RequestLine | None = None  # of the head under way
         self._empty_lines = 0
+        self._head_bytes = b''  # the last head as it came: a client that repeats itself is read once
+        self._head: RequestHead | None = None
         self._left = 0  # bytes missing of a counted body
         self._chunks: ChunkedDecoder | None = None
         self._keep_alive = True
@@ -106,6 +109,8 @@ class RequestParser:
         raise self._refused
 
     def _next_head(self) -> RequestHead | None:
+        if self._head is not None and self._line is None and self._buffer.startswith(self._head_bytes, self._position):
+            return self._enter(self._head, self._position + len(self._head_bytes))
         if self._line is None:
             self._line = self._next_line()
             if self._line is None:
@@ -115,8 +120,15 @@ class RequestParser:
         if end < 4 or end - start > self._limits.head:
             self._look_at_unfinished_head()
             return None
-        head = request_head(self._line, bytes(self._buffer[start:end]), self._limits)
+        written = bytes(self._buffer[start:end])
+        head = request_head(self._line, written, self._limits)
         self._line = None
+        if len(written) <= _REMEMBERED and head.keep_alive:
+            self._head, self._head_bytes = head, written
+        return self._enter(head, end)
+
+    def _enter(self, head: RequestHead, end: int) -> RequestHead:
+        """The head is read up to `end`: its body follows."""
         self._position = end
         self._seen = self._empty_lines = 0
         self._keep_alive = head.keep_alive
@@ -199,3 +211,4 @@ class RequestParser:
         self._buffer = b''
         self._position = 0
         self._chunks = None
+        self._head = None

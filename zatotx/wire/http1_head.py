@@ -36,8 +36,8 @@ _LlhttpParser = httptools.HttpRequestParser
 LINE_BESIDE_TARGET = max(map(len, METHODS)) + 2 + len(b'HTTP/1.1')
 
 
-class RequestHead(msgspec.Struct, gc=False):
-    """A request without its body. Made once a request; whoever gets it owns it."""
+class RequestHead(msgspec.Struct, gc=False, frozen=True):
+    """A request without its body. Requests with the same head may share one: read it, change nothing in it."""
 
     method: str
     target: bytes  # as sent
