@@ -54,8 +54,9 @@ docs-check: $(VENV)/.installed
 news: $(VENV)/.tested
 	$(BIN)/towncrier build --draft --version next > /dev/null
 
-bench: $(VENV)/.benched  ## figures beside peers, in one run, into bench/results/
-	$(BIN)/python -m bench
+bench: $(VENV)/.benched  ## figures beside peers, in one run, into bench/results/ (PROFILE=1: where the time goes; ONLY=echo)
+	@sh .ci/need wrk
+	$(BIN)/python -m bench.run $(if $(PROFILE),--profile) $(if $(ONLY),--only $(ONLY))
 
 clean:  ## everything made here, save environments
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis _trial_temp* .coverage*
