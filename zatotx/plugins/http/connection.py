@@ -32,12 +32,13 @@ class Connection:
     `due` is looked at by `deadlines.Sweep`, in seconds of the reactor's clock.
     """
 
-    __slots__ = ('_answers', '_outlet', '_paused', '_requests', '_site', '_waits', 'due', 'transport')
+    __slots__ = ('_answers', '_idle_timeout', '_outlet', '_paused', '_requests', '_site', '_waits', 'due', 'transport')
 
     def __init__(self, site: Site) -> None:
         self._site = site
         self._paused = False
         self._waits = FRESH
+        self._idle_timeout = site.settings.idle_timeout
         self.due = inf
 
     # Twisted's side.
@@ -104,8 +105,11 @@ class Connection:
             self._requests.pull(now)
         finally:
             answers.uncork()
+        requests = self._requests
         if answers.closed:
             self._finish()
+        elif self._waits == IDLE and not answers.turns and requests.phase == HEAD and requests.parser.idle:
+            self.due = now + self._idle_timeout  # as after most requests
         else:
             self._settle(now)
 
@@ -120,10 +124,6 @@ class Connection:
         """Set what is waited for now."""
         requests = self._requests
         held_up = requests.held_up
-        idle = not held_up and requests.phase == HEAD and requests.parser.idle
-        if idle and self._waits == IDLE and not self._answers.turns:  # as after most requests
-            self.due = now + self._site.settings.idle_timeout
-            return
         if self._waits >= HALF_CLOSED:
             if held_up:
                 return
@@ -147,7 +147,7 @@ class Connection:
             self.due = inf
         elif requests.parser.idle:
             self._waits = IDLE
-            self.due = now + self._site.settings.idle_timeout
+            self.due = now + self._idle_timeout
         elif self._waits != IN_HEAD:
             self._waits = IN_HEAD
             self.due = now + self._site.settings.head_timeout

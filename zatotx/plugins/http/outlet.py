@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from socket import socket
 from typing import Any
 
 from twisted.internet.interfaces import IPushProducer
@@ -127,7 +128,7 @@ class DirectOutlet(Outlet):
     transport's buffer has run empty.
     """
 
-    __slots__ = ('_aside', '_burst', '_joining', '_size')
+    __slots__ = ('_aside', '_burst', '_joining', '_size', '_socket')
 
     def __init__(self, transport: Any, drained: Callable[[], None], seconds: Callable[[], float], burst: Burst) -> None:
         self._burst = burst
@@ -168,6 +169,7 @@ class DirectOutlet(Outlet):
 
     def _attach(self) -> None:
         self._joining = False
+        self._socket: socket = self._transport.getHandle()
 
     def _leave(self) -> None:
         self._transport.loseConnection()
@@ -176,10 +178,12 @@ class DirectOutlet(Outlet):
         self._transport.loseWriteConnection()
 
     def _send(self, data: bytes | memoryview) -> int:
-        transport = self._transport
-        sent: int | Exception = transport.writeSomeData(data)
-        if not isinstance(sent, int):  # the socket is dead: connectionLost follows
-            transport.abortConnection()
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:  # the socket is dead: connectionLost follows
+            self._transport.abortConnection()
             return len(data)
         if sent == len(data):
             return sent

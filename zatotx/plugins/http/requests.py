@@ -200,8 +200,8 @@ class Requests:
         if self.phase == SKIP:
             self.phase = DEAF if self.parser.over else HEAD
         elif intake is None:
-            piece, self._piece = self._piece, None
-            self._deliver(piece or b'', now)
+            piece, self._piece = self._piece or b'', None
+            self._deliver(piece, now)
         else:
             intake.end()
             if intake.busy:
