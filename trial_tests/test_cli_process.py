@@ -214,6 +214,14 @@ class ProcessTests(SynchronousTestCase):
         process.send_signal(signal.SIGTERM)
         self.assertEqual(process.wait(20), 0)
 
+    def test_a_redis_without_its_supervisor(self) -> None:
+        """kill -9 of the supervisor leaves Redis itself; `stop` ends it all the same."""
+        zatotx('start', self.path / 'redis')
+        os.kill(self.states()['redis']['pid'], signal.SIGKILL)
+        until(lambda: len(self.broker.pids('redis')) == 1, 'Redis alone')
+        self.assertEqual(zatotx('stop', self.path).code, 0)
+        until(lambda: not self.broker.pids('redis'), 'the end of Redis')
+
     def test_over_tls(self) -> None:
         """A server that listens with TLS is started, asked and stopped like any other: the command trusts the very
         certificate that the server's settings name, and no other."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from zatotx.cli.layout import SERVER, Part, setting, settings
-from zatotx.cli.pids import Process, running
+from zatotx.cli.pids import STEP, Process, running
+from zatotx.cli.probe import redis_command, redis_trouble
 
 GRACE = 10.0  # seconds, the default of shutdown.grace in server.toml
 MARGIN = 20.0  # seconds beyond the grace period until a process counts as hung
@@ -21,7 +23,21 @@ def stop_parts(parts: Sequence[Part]) -> list[str]:
     faults = stop_together(servers)
     for part in others:
         faults.extend(stop_together([part]))
+        faults.extend(stop_orphan(part))
     return faults
+
+
+def stop_orphan(part: Part) -> list[str]:
+    """A Redis whose supervisor was killed goes on alone: ask it to save and end."""
+    socket = part.path / 'redis.sock'
+    end = time.monotonic() + KILL_WAIT
+    while not redis_trouble(part.path):
+        if time.monotonic() > end:
+            return [f'{part.name} does not end: see {part.path}/server.pid for its process']
+        with suppress(OSError):  # it hangs up instead of answering
+            redis_command(socket, b'SHUTDOWN')
+        time.sleep(STEP)
+    return []
 
 
 def stop_together(parts: Sequence[Part]) -> list[str]:
