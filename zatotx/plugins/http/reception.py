@@ -1,11 +1,18 @@
-"""What becomes of a request by its head alone: an Inbound for the exchange, or a refusal. Decides, does no I/O."""
+"""What becomes of a request by its head alone: an Inbound for the exchange, or a refusal. Decides, does no I/O.
+
+A client that keeps its connection mostly repeats its head to the byte, and the parser then gives the same RequestHead
+again. So what follows from head and routes alone is a `Place`, decided once; what differs from request to request (cid,
+deadline, span) is made for each.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from zatotx.model.cid import accepted_cid, new_cid
-from zatotx.model.message import HTTPView, Inbound, Reply
+from zatotx.model.message import ChannelSpec, HTTPView, Inbound, Reply
 from zatotx.plugins.http import refusals
 from zatotx.plugins.http.refusals import refusal
 from zatotx.plugins.http.table import Target
@@ -16,7 +23,29 @@ from zatotx.wire.target import Malformed, decode_path
 from zatotx.wire.trace import continued
 
 _NOWHERE: Mapping[str, str] = {}
+_NO_CHANNEL = ChannelSpec(name='', kind='http-soap', service='')
 _LONGEST_DEADLINE = 24 * 60 * 60 * 1000  # milliseconds, eight digits
+
+
+class Refusing(msgspec.Struct, frozen=True):
+    """An answer that needs no exchange, before it has its cid."""
+
+    status: int
+    details: str
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where requests with a certain head lead, under certain routes, and for which client."""
+
+    head: RequestHead
+    routes: RouteTable
+    label: str  # the channel's name for the log
+    refusing: Refusing | None = None  # set = all that follows is nothing
+    spec: ChannelSpec = _NO_CHANNEL
+    service: str = ''
+    view: HTTPView | None = None
+    allowed: float = 0.0  # seconds
 
 
 class Reception:
@@ -28,60 +57,78 @@ class Reception:
         self.routes = routes
         self._max_body = max_body
 
-    def receive(self, turn: Turn, head: RequestHead, peer: str) -> Reply | None:
-        """Give the turn its cid and its Inbound. Where there is nothing to do for the exchange: the answer."""
-        headers = head.headers
-        sent = headers.get(b'x-zato-cid')
-        cid = turn.cid = (accepted_cid(sent.decode('latin-1')) if sent else None) or new_cid()
-        raw = head.path
-        try:
-            match = self.routes.find(head.method, raw)
-            path = decode_path(raw) if b'%' in raw else raw.decode('ascii')
-        except Malformed as error:
-            return refusal(400, cid, f'The URL cannot be read: {error}')
-        if match is None:
-            return refusal(404, cid, refusals.NOT_FOUND)
-        if isinstance(match, MethodMissing):
-            allow = ', '.join(match.allow).encode('ascii')
-            return refusal(405, cid, refusals.NOT_SO.format(method=head.method), ((b'Allow', allow),))
-        target: Target = match.target
-        turn.channel = target.label
-        wrong = self._wrong(target, head, cid)
+    def place(self, head: RequestHead, peer: str, last: Place | None) -> Place:
+        """Where this head leads: `last`, the connection's last one, where nothing has changed."""
+        if last is not None and last.head is head and last.routes is self.routes:
+            return last
+        found = self._target(head)
+        if isinstance(found, Refusing):
+            return self._refusing(head, '-', found)
+        target, params, path = found
+        spec = target.spec
+        wrong = self._wrong(target, head)
         if wrong is not None:
-            return wrong
-        spec, params = target.spec, match.params
+            return self._refusing(head, target.label, wrong)
+        allowed = self._allowed(spec.timeout, head)
+        if isinstance(allowed, Refusing):
+            return self._refusing(head, target.label, allowed)
         service = spec.service
         if not service:  # a door: its path names the service, which is no parameter of that service
             service, params = params['service'], _NOWHERE
-        allowed = spec.timeout
-        if b'x-zato-deadline-ms' in headers:
-            milliseconds = _milliseconds(headers[b'x-zato-deadline-ms'])
-            if milliseconds is None:
-                return refusal(400, cid, refusals.BAD_DEADLINE)
-            allowed = min(allowed, milliseconds / 1000)
+        view = HTTPView(head.method, head.target, path, head.query, head.headers, params, peer, head.version)
+        return Place(head, self.routes, target.label, None, spec, service, view, allowed)
+
+    def receive(self, turn: Turn, place: Place) -> Reply | None:
+        """Give the turn its cid and its Inbound. Where there is nothing to do for the exchange: the answer."""
+        headers = place.head.headers
+        sent = headers.get(b'x-zato-cid')
+        cid = turn.cid = (accepted_cid(sent.decode('latin-1')) if sent else None) or new_cid()
+        turn.channel = place.label
+        refusing = place.refusing
+        if refusing is not None:
+            return refusal(refusing.status, cid, refusing.details, refusing.headers)
         parent = headers.get(b'traceparent')
-        view = HTTPView(head.method, head.target, path, head.query, headers, params, peer, head.version)
-        turn.inbound = Inbound(cid, spec, service, headers, b'', turn.began + allowed, view,
-                               continued(parent) if parent is not None else '')  # fmt: skip
+        turn.inbound = Inbound(
+            cid, place.spec, place.service, headers, b'', turn.began + place.allowed, place.view,
+            continued(parent) if parent is not None else '',
+        )  # fmt: skip
         return None
 
-    def _wrong(self, target: Target, head: RequestHead, cid: str) -> Reply | None:
+    def _refusing(self, head: RequestHead, label: str, refusing: Refusing) -> Place:
+        return Place(head, self.routes, label, refusing)
+
+    def _target(self, head: RequestHead) -> tuple[Target, Mapping[str, str], str] | Refusing:
+        """The channel, what its pattern captured, and the path as text."""
+        try:
+            match = self.routes.find(head.method, head.path)
+            path = decode_path(head.path)
+        except Malformed as error:
+            return Refusing(400, f'The URL cannot be read: {error}')
+        if match is None:
+            return Refusing(404, refusals.NOT_FOUND)
+        if isinstance(match, MethodMissing):
+            allow = ', '.join(match.allow).encode('ascii')
+            return Refusing(405, refusals.NOT_SO.format(method=head.method), ((b'Allow', allow),))
+        return match.target, match.params, path
+
+    def _wrong(self, target: Target, head: RequestHead) -> Refusing | None:
         """What this channel cannot do for a request with such a head."""
         if not target.is_active:
-            return refusal(404, cid, refusals.INACTIVE)
+            return Refusing(404, refusals.INACTIVE)
         if head.expects and head.expects != b'100-continue':
-            return refusal(417, cid, refusals.NO_SUCH_EXPECTATION)
+            return Refusing(417, refusals.NO_SUCH_EXPECTATION)
         coding = head.headers.get(b'content-encoding')
         if coding is not None and coding.lower() != b'identity':
-            return refusal(415, cid, refusals.NO_CODING, ((b'Accept-Encoding', b'identity'),))
+            return Refusing(415, refusals.NO_CODING, ((b'Accept-Encoding', b'identity'),))
         if head.length is not None and head.length > self._max_body:
-            return refusal(413, cid, refusals.TOO_MUCH.format(limit=self._max_body))
+            return Refusing(413, refusals.TOO_MUCH.format(limit=self._max_body))
         return None
 
-
-def _milliseconds(text: bytes) -> int | None:
-    """The value of X-Zato-Deadline-Ms: a whole number from 1 to a day's worth, else None."""
-    if not text.isdigit() or len(text) > 8:
-        return None
-    number = int(text)
-    return number if 0 < number <= _LONGEST_DEADLINE else None
+    def _allowed(self, timeout: float, head: RequestHead) -> float | Refusing:
+        """Seconds from its head until a request is given up: the channel's, or less where the caller asks for less."""
+        asked = head.headers.get(b'x-zato-deadline-ms')
+        if asked is None:
+            return timeout
+        if not asked.isdigit() or len(asked) > 8 or not 0 < int(asked) <= _LONGEST_DEADLINE:
+            return Refusing(400, refusals.BAD_DEADLINE)
+        return min(timeout, int(asked) / 1000)

@@ -14,6 +14,7 @@ from zatotx.plugins.http import refusals
 from zatotx.plugins.http.answers import Answers
 from zatotx.plugins.http.body import Intake, SpooledBody
 from zatotx.plugins.http.outlet import Outlet
+from zatotx.plugins.http.reception import Place
 from zatotx.plugins.http.refusals import refusal
 from zatotx.plugins.http.site import Site
 from zatotx.plugins.http.turn import SAFE, Turn
@@ -33,8 +34,8 @@ class Requests:
     of a request that is answered already; DEAF = no request follows. `resumed` is called when pulling may go on.
     """
 
-    __slots__ = ('_answers', '_began', '_held', '_intake', '_outlet', '_paused', '_peer', '_piece', '_resumed', '_site',
-                 '_spool_above', '_turn', 'cut', 'parser', 'phase', 'waiting')  # fmt: skip
+    __slots__ = ('_answers', '_began', '_held', '_intake', '_outlet', '_paused', '_peer', '_piece', '_place',
+                 '_resumed', '_site', '_spool_above', '_turn', 'cut', 'parser', 'phase', 'waiting')  # fmt: skip
 
     _log = Logger()
 
@@ -47,6 +48,7 @@ class Requests:
         self._resumed = resumed
         self.parser = RequestParser(site.limits)
         self.phase = HEAD
+        self._place: Place | None = None  # of the last request
         self._held: RequestHead | None = None  # may not run beside the requests before it
         self._turn: Turn | None = None  # whose body is coming in
         self._piece: bytes | None = None  # the body while it is one piece
@@ -136,7 +138,8 @@ class Requests:
         turn = Turn(head, now, self._answers.ready)
         turns.append(turn)
         self._began = now
-        refused = site.reception.receive(turn, head, self._peer)
+        place = self._place = site.reception.place(head, self._peer, self._place)
+        refused = site.reception.receive(turn, place)
         if refused is not None:
             return self._refuse(turn, head, refused)
         self._turn = turn
