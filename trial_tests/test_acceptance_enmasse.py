@@ -38,9 +38,9 @@ class ImportTests(EnmasseTests):
         """Created, moved, and closed by security: the next request on each server sees it."""
         self.broker.configure(channel('en.live'))
         self.assertEqual(self.statuses('/en.live'), [200, 200])
-        self.broker.configure(channel('en.live', url_path='/en.moved'), '--replace')
+        self.broker.configure(channel('en.live', url_path='/en.moved'))
         self.assertEqual(self.statuses('/en.live') + self.statuses('/en.moved'), [404, 404, 200, 200])
-        self.broker.configure(channel('en.live', url_path='/en.moved', security=USER), '--replace')
+        self.broker.configure(channel('en.live', url_path='/en.moved', security=USER))
         self.assertEqual(self.statuses('/en.moved'), [401, 401])
         self.assertEqual(self.statuses('/en.moved', basic(USER, PASSWORD)), [200, 200])
 
@@ -61,7 +61,7 @@ class ImportTests(EnmasseTests):
         '''
         self.broker.configure(document.format('first'))
         self.assertEqual(self.statuses('/en.pass', basic('en.user', 'first')), [200, 200])
-        self.broker.configure(document.format('second'), '--replace')
+        self.broker.configure(document.format('second'))
         self.assertEqual(self.statuses('/en.pass', basic('en.user', 'first')), [401, 401])
         self.assertEqual(self.statuses('/en.pass', basic('en.user', 'second')), [200, 200])
 
@@ -185,16 +185,13 @@ class ExportTests(EnmasseTests):
         self.assertEqual(file.stat().st_mode & 0o077, 0)
         self.assertIn('channel_rest', yaml.safe_load(file.read_text('utf-8')))
 
-    def test_what_is_there_and_differs_is_changed_only_with_replace(self) -> None:
-        """As Zato's enmasse: without it, the difference is a mistake that is named; with it, the file wins, and what
-        the file does not name stays."""
+    def test_an_import_changes_what_it_says_and_replace_the_whole_object(self) -> None:
+        """Fields that the file leaves out keep their values, with --replace they go back to their defaults; objects
+        that the file does not name stay in either case."""
         self.broker.configure(channel('en.other'))
-        self.broker.configure(channel('en.differs'))
-        said = self.broker.imported(channel('en.differs', url_path='/en.changed'))
-        self.assertEqual(said.code, 1, said.text)
-        for part in ('en.differs', 'url_path', '--replace'):
-            self.assertIn(part, said.text)
-        self.assertEqual(self.statuses('/en.differs') + self.statuses('/en.changed'), [200, 200, 404, 404])
+        self.broker.configure(channel('en.differs', method='GET'))
+        self.broker.configure('channel_rest: [{name: en.differs, url_path: /en.changed}]')
+        self.assertEqual(self.statuses('/en.differs') + self.statuses('/en.changed'), [404, 404, 405, 405])
         self.broker.configure(channel('en.differs', url_path='/en.changed'), '--replace')
-        self.assertEqual(self.statuses('/en.differs') + self.statuses('/en.changed'), [404, 404, 200, 200])
+        self.assertEqual(self.statuses('/en.changed'), [200, 200])
         self.assertEqual(self.statuses('/en.other'), [200, 200])

@@ -85,18 +85,15 @@ class ImportTests(SynchronousTestCase):
             self.assertEqual((found.operations, found.mistakes, found.unchanged), ((), (), 1))
             self.assertEqual(found.lines, ())
 
-    def test_what_differs_is_refused_without_replace(self) -> None:
-        """As Zato does; the difference is shown all the same."""
-        found = plan('channel_rest: [{name: c, url_path: /moved, service: echo, security: api}]')
-        self.assertEqual(found.operations, ())
-        self.assertEqual(
-            [str(m) for m in found.mistakes],
-            ["channel_rest 'c': it exists already with another url_path (--replace changes it)"],
-        )
+    def test_what_differs_is_changed(self) -> None:
+        """And what the document leaves out stays as it is."""
+        found = plan('channel_rest: [{name: c, url_path: /moved}]')
+        self.assertEqual(found.mistakes, ())
+        self.assertEqual([step.fields for step in found.operations], [{'url_path': '/moved'}])
         self.assertEqual(found.lines, ("~ channel_rest 'c': url_path: '/c' → '/moved'",))
 
-    def test_what_differs_is_changed_with_replace(self) -> None:
-        """Only what differs; what the document leaves out is as by default."""
+    def test_replace_makes_an_object_just_what_the_document_says(self) -> None:
+        """What it leaves out is as by default."""
         found = plan('channel_rest: [{name: c, url_path: /moved, service: echo}]', replace=True)
         self.assertEqual(
             found.operations,
@@ -107,8 +104,7 @@ class ImportTests(SynchronousTestCase):
     def test_another_password_is_a_change(self) -> None:
         """And is never shown; the right one beside another change is none."""
         document = 'security: [{name: api, type: basic_auth, username: api, password: other}]'
-        self.assertIn('another password', str(plan(document).mistakes[0]))
-        found = plan(document, replace=True)
+        found = plan(document)
         self.assertEqual(found.operations[0].fields, {'password': 'other'})
         self.assertEqual(found.lines, ("~ security 'api': password: '******' → '******'",))
         same = plan('security: [{name: api, type: basic_auth, username: a, password: sesame}]', replace=True)

@@ -29,7 +29,7 @@ TIMEOUT = 300.0  # seconds for ten thousands of objects
 @click.option('--export', 'do_export', is_flag=True, help='Write what the cluster has, as YAML.')
 @click.option('--input', type=click.Path(), help='The YAML file; - reads a pipe.')
 @click.option('--output', type=click.Path(), help='Where to write to; default: print it.')
-@click.option('--replace', is_flag=True, help='Delete what the file does not have, in the sections it has.')
+@click.option('--replace', is_flag=True, help='Fields that the file leaves out go back to their defaults.')
 @click.option('--dry-run', is_flag=True, help='Print what would change; write nothing.')
 @click.option('--include-secrets', is_flag=True, help='Export secrets in clear where they can be read.')
 def enmasse(path: str, do_import: bool, do_export: bool, **options: Any) -> None:

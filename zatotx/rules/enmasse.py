@@ -1,9 +1,8 @@
 """enmasse: a YAML document against the cluster's configuration. Pure: documents and snapshots in, a plan out.
 
-What the flags mean (Zato 2.0's `--import` and `--replace-odb-objects`): an import creates what there is not. An object
-that is there already and as the document says is no change; one that differs is a mistake, unless `replace` is given:
-then it becomes as the document says. Objects the document does not name are never touched. A secret the document does
-not give stays as it is.
+An import creates objects that are not there and changes those that differ. What the document does not say of an object
+stays as it is; with `replace` an object becomes just what the document says, defaults for all the rest. Objects the
+document does not name are never touched (as with Zato's `--replace-odb-objects`), secrets it does not give stay.
 """
 
 from __future__ import annotations
@@ -69,12 +68,12 @@ def plan_import(
 ) -> ImportPlan:
     """The plan, or every mistake of the document at once. `verify(hash, clear)`: whether a hashed secret is this one;
     it may take its time, so plan in a thread."""
-    reader = _Reader(types=types, snapshot=snapshot, named=frozenset(_names(document)))
+    reader = _Reader(types=types, snapshot=snapshot, replace=replace, named=frozenset(_names(document)))
     entries = list(reader.read(document))
     mistakes = [*reader.mistakes, *_not_unique(entries, snapshot)]
     if mistakes:
         return ImportPlan(mistakes=tuple(mistakes))
-    return _compared(entries, replace=replace, verify=verify)
+    return _compared(entries, verify=verify)
 
 
 @define(kw_only=True)
@@ -83,6 +82,7 @@ class _Reader:
 
     types: ObjectTypes
     snapshot: Snapshot
+    replace: bool
     named: frozenset[tuple[str, str]]  # (section, name) of all the document's objects, whether valid or not
     mistakes: list[Mistake] = Factory(list)
     _seen: set[tuple[str, str]] = Factory(set)
@@ -116,7 +116,7 @@ class _Reader:
             self._wrong(section, label, 'type', f'it exists already as {self.types[existing.type].tag}')
             return None
         fields = _fields(object_type, item)
-        value, found = validate(object_type, {**_kept_secrets(object_type, existing), **fields})
+        value, found = validate(object_type, {**_kept(object_type, existing, whole=not self.replace), **fields})
         for field, text in [*found, *self._dangling(object_type, fields)]:
             self._wrong(section, label, field, text)
         return None if found else Entry(object_type=object_type, value=value, existing=existing)
@@ -170,11 +170,12 @@ def _fields(object_type: ObjectType, item: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _kept_secrets(object_type: ObjectType, existing: Stored | None) -> dict[str, Any]:
-    """What a document that does not give them leaves as they are."""
+def _kept(object_type: ObjectType, existing: Stored | None, *, whole: bool) -> dict[str, Any]:
+    """What a document that does not say it leaves as it is: the whole object, or its secrets alone."""
     if existing is None:
         return {}
-    return {name: getattr(existing.value, name) for name in secrets_of(object_type)}
+    names = [field.name for field in fields_of(object_type)] if whole else secrets_of(object_type)
+    return {name: getattr(existing.value, name) for name in names}
 
 
 def _names(document: object) -> Iterator[tuple[str, str]]:
@@ -203,9 +204,8 @@ def _not_unique(entries: list[Entry], snapshot: Snapshot) -> Iterator[Mistake]:
             yield Mistake(entry.object_type.section, entry.label, what, f'{text!r} is taken by {holder!r}')
 
 
-def _compared(entries: Iterable[Entry], *, replace: bool, verify: Callable[[str, str], bool]) -> ImportPlan:
+def _compared(entries: Iterable[Entry], *, verify: Callable[[str, str], bool]) -> ImportPlan:
     operations: list[Operation] = []
-    mistakes: list[Mistake] = []
     lines: list[str] = []
     unchanged = 0
     for entry in entries:
@@ -214,14 +214,8 @@ def _compared(entries: Iterable[Entry], *, replace: bool, verify: Callable[[str,
         if old == new:
             unchanged += 1
             continue
-        step = _step(entry, new)
-        operations.append(step)
+        operations.append(_step(entry, new))
         lines.extend(diff(entry.object_type, old, new))
-        if old is not None and not replace:
-            text = f'it exists already with another {", ".join(step.fields)} (--replace changes it)'
-            mistakes.append(Mistake(entry.object_type.section, entry.label, '', text))
-    if mistakes:
-        return ImportPlan(mistakes=tuple(mistakes), lines=tuple(lines))
     return ImportPlan(operations=tuple(operations), lines=tuple(lines), unchanged=unchanged)
 
 
