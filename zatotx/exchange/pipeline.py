@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from time import perf_counter
 from typing import Any
@@ -40,8 +40,9 @@ class Pipeline:
         entry: IServiceEntry | None = None
         began = perf_counter()
         try:
-            if self.closed or inbound.principal is None:
-                await self.authorize(inbound)
+            if inbound.principal is None or self.closed:
+                checked = self.checked(inbound)
+                inbound.principal = checked if type(checked) is Principal else await _principal(checked)
             services = self.store.current
             entry = self.found(services, inbound)
             body = inbound.body
@@ -51,21 +52,24 @@ class Pipeline:
             outcome = await self.invoker.invoke(entry, services, inbound, payload)
             reply = reply_to(outcome, inbound, codec)
         except CancelledError as error:
-            _count(entry, began, error)
+            _count_failed(entry, began, error)
             raise
         except (Exception, SystemExit) as error:  # a service's sys.exit() ends the request, not the server
-            _count(entry, began, error)
+            _count_failed(entry, began, error)
             return self.faults.reply(error, inbound, codec)
-        _count(entry, began, None)
+        entry.stats.observe(perf_counter() - began)
         return reply
 
     async def authorize(self, inbound: Inbound) -> None:
-        """Set `inbound.principal`, unless the head alone was admitted before. Raises what the guard raises."""
+        """Set `inbound.principal` by the head alone. Raises what the guard raises."""
+        inbound.principal = await _principal(self.checked(inbound))
+
+    def checked(self, inbound: Inbound) -> Principal | Awaitable[Principal]:
+        """The principal of a message that may be served now, at once where nothing must be waited for. Raises what
+        the guard raises, ServiceUnavailable while the pipeline is closed."""
         if self.closed and not inbound.channel.always_open:
             raise ServiceUnavailable(inbound.cid, self.closed)
-        if inbound.principal is None:
-            checked = self.guard.check(inbound)
-            inbound.principal = checked if type(checked) is Principal else await _principal(checked)
+        return inbound.principal or self.guard.check(inbound)
 
     def refusal(self, error: BaseException, inbound: Inbound) -> Reply:
         """The answer to a message that is not served because of `error`."""
@@ -81,18 +85,14 @@ class Pipeline:
         return entry
 
 
-async def _principal(checked: Any) -> Principal:
-    if isawaitable(checked):
-        checked = await checked
-    principal: Principal = checked
-    return principal
+async def _principal(checked: Principal | Awaitable[Principal]) -> Principal:
+    return await checked if isawaitable(checked) else checked
 
 
-def _count(entry: IServiceEntry | None, began: float, error: BaseException | None) -> None:
+def _count_failed(entry: IServiceEntry | None, began: float, error: BaseException) -> None:
     if entry is not None:
         entry.stats.observe(perf_counter() - began)
-        if error is not None:
-            entry.stats.failed(type(error).__name__)
+        entry.stats.failed(type(error).__name__)
 
 
 __all__ = ['ICodec', 'Pipeline']

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
 
 from zope.interface import Attribute, Interface
@@ -36,5 +37,5 @@ class IServiceStore(Interface):
 class IInvoker(Interface):
     """Runs one service."""
 
-    async def invoke(entry: IServiceEntry, services: IServices, inbound: Inbound, payload: Any) -> Outcome:
+    def invoke(entry: IServiceEntry, services: IServices, inbound: Inbound, payload: Any) -> Awaitable[Outcome]:
         """Input, hooks and handle. Raises what handle raised, BadInput for bad input."""

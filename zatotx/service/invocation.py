@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from http import HTTPStatus
 from threading import Lock, get_ident
 from time import time
@@ -88,10 +88,12 @@ class Invoker:
         self.io_thread = get_ident()
         self._warned: set[str] = set()
 
-    async def invoke(self, entry: IServiceEntry, services: IServices, inbound: Inbound, payload: Any) -> Outcome:
+    def invoke(
+        self, entry: IServiceEntry, services: IServices, inbound: Inbound, payload: Any
+    ) -> Coroutine[Any, Any, Outcome]:
         """Input, hooks and handle. Raises what handle raised, BadInput for bad input, BadOutput for output that is
         not as declared, Inactive, MethodNotAllowed."""
-        return await self.perform(Run(self, entry, services, inbound, payload))
+        return self.perform(Run(self, entry, services, inbound, payload))
 
     async def perform(self, run: Run) -> Outcome:
         """The same for a run that is already set up."""
@@ -100,10 +102,7 @@ class Invoker:
         hooks = entry.traits.hooks
         try:
             if not handler.on_reactor:
-                outcome: Outcome = await self.threads.hop(
-                    lambda hop: self.in_thread(service, run, hop), lambda: label(run), run.lender
-                )
-                return outcome
+                return await self._hop(service, run)
             if hooks:
                 returned = await walk(lifecycle(service, handler, hooks, run.job_type))
             else:
@@ -113,6 +112,9 @@ class Invoker:
         if returned is not None:
             self._ignored(run, returned)
         return finish(service, run)
+
+    def _hop(self, service: Any, run: Run) -> Deferred[Outcome]:
+        return self.threads.hop(lambda hop: self.in_thread(service, run, hop), lambda: label(run), run.lender)
 
     def in_thread(self, service: Any, run: Run, hop: Hop | None) -> Outcome:
         """In a thread: hooks, handle and output of a `def` service that was prepared."""
