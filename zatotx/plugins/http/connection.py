@@ -32,12 +32,14 @@ class Connection:
     `due` is looked at by `deadlines.Sweep`, in seconds of the reactor's clock.
     """
 
-    __slots__ = ('_answers', '_idle_timeout', '_outlet', '_paused', '_requests', '_site', '_waits', 'due', 'transport')
+    __slots__ = ('_answers', '_behind', '_idle_timeout', '_outlet', '_paused', '_requests', '_site', '_waits', 'due',
+                 'transport')  # fmt: skip
 
     def __init__(self, site: Site) -> None:
         self._site = site
         self._paused = False
         self._waits = FRESH
+        self._behind = 0  # requests before the head under way
         self._idle_timeout = site.settings.idle_timeout
         self.due = inf
 
@@ -148,7 +150,8 @@ class Connection:
         elif requests.parser.idle:
             self._waits = IDLE
             self.due = now + self._idle_timeout
-        elif self._waits != IN_HEAD:
+        elif self._waits != IN_HEAD or self._behind != requests.count:
+            self._behind = requests.count
             self._waits = IN_HEAD
             self.due = now + self._site.settings.head_timeout
 

@@ -35,7 +35,8 @@ class Requests:
     """
 
     __slots__ = ('_answers', '_began', '_held', '_intake', '_outlet', '_paused', '_peer', '_piece', '_place',
-                 '_resumed', '_site', '_spool_above', '_turn', 'cut', 'parser', 'phase', 'waiting')  # fmt: skip
+                 '_resumed', '_site', '_spool_above', '_turn', 'count', 'cut', 'parser', 'phase',
+                 'waiting')  # fmt: skip
 
     _log = Logger()
 
@@ -48,6 +49,7 @@ class Requests:
         self._resumed = resumed
         self.parser = RequestParser(site.limits)
         self.phase = HEAD
+        self.count = 0  # requests that were begun
         self._place: Place | None = None  # of the last request
         self._held: RequestHead | None = None  # may not run beside the requests before it
         self._turn: Turn | None = None  # whose body is coming in
@@ -135,6 +137,7 @@ class Requests:
             return False
         site = self._site
         site.counters.requests += 1
+        self.count += 1
         turn = Turn(head, now, self._answers.ready)
         turns.append(turn)
         self._began = now

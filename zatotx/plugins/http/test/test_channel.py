@@ -6,6 +6,7 @@ import socket
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
 from twisted.logger import capturedLogs, formatEvent
 
 from zatotx.model.faults import StartError
@@ -33,6 +34,23 @@ class ListenTests(Served):
             with self.assertRaises(StartError) as caught:
                 await self.made(listen=[bad]).start(self.exchange)
             self.assertIn(bad, str(caught.exception))
+
+    async def test_unix_sockets(self) -> None:
+        """Any endpoint of Twisted's will do; a client without an address is `unix` in the log."""
+        path = self.mktemp()[-90:]
+        self.channel = self.made(listen=[f'unix:{path}'], grace=1)
+        self.addCleanup(self.channel.stop)
+        await self.channel.start(self.exchange)
+
+        def ask() -> bytes:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(5)
+                connection.connect(path)
+                connection.sendall(get('/zato/ping', CLOSE))
+                return everything(connection)
+
+        self.assertIn(b' 200 OK', await deferToThread(ask))
+        self.assertTrue(self.lines[0].startswith('unix '))
 
     async def test_a_connection_is_counted(self) -> None:
         """While it is there, and that it was."""

@@ -47,6 +47,17 @@ class DeadlineTests(SynchronousTestCase):
         self.server.wait(1)
         self.late(self.client)
 
+    def test_a_pipeline_that_never_ends_with_a_request(self) -> None:
+        """Each head has its own ten seconds, also where every read ends inside one."""
+        request = get()
+        self.client.send(request[:10])
+        for _ in range(6):
+            self.server.wait(4)
+            self.client.send(request[10:] + request[:10])
+        self.assertEqual([answer.status for answer in self.client.answers()], [200] * 6)
+        self.server.wait(11)
+        self.late(self.client)
+
     def test_idle_connections(self) -> None:
         """Between requests a connection may rest for 60 s, then it is closed without a word."""
         self.client.ask(post())
@@ -119,6 +130,38 @@ class DeadlineTests(SynchronousTestCase):
         self.assertEqual(self.client.received(), b'')
         self.exchange.delivered[0].answer()
         self.assertEqual([answer.status for answer in self.client.answers()], [200, 408])
+
+    def test_a_close_that_does_not_end(self) -> None:
+        """A transport that cannot finish closing (TLS without the client's consent) is cut after the write deadline."""
+        self.client.wire.loseConnection = lambda: None  # type: ignore[method-assign]
+        self.client.send(get('/zato/ping', 'Connection: close'))
+        self.server.wait(59)
+        self.assertFalse(self.client.closed)
+        self.server.wait(2)
+        self.assertTrue(self.client.wire.aborted)
+
+    def test_a_refused_client_that_reads_slowly(self) -> None:
+        """Lingering lasts while the client takes its answer in; then it ends."""
+        self.client.send(b'nonsense\r\n\r\n')
+        self.client.connection._outlet.pauseProducing()
+        self.server.wait(20)
+        self.assertFalse(self.client.closed)
+        self.client.connection._outlet.resumeProducing()
+        self.server.wait(11)
+        self.assertTrue(self.client.closed)
+        self.assertEqual([answer.status for answer in self.client.answers()], [400])
+
+    def test_one_broken_connection_harms_no_other(self) -> None:
+        """An error of ours on one of them ends that one, is logged, and the sweep goes on."""
+        other = self.server.connect()
+        self.client.wire.getHandle = lambda: 1 / 0  # type: ignore[method-assign,assignment]
+        self.exchange.at_once = None
+        self.client.send(get())
+        self.client.half_close()
+        self.server.wait(11)
+        self.assertTrue(self.client.wire.aborted)
+        self.assertTrue(other.closed)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_no_timer_is_made_for_a_request(self) -> None:
         """The sweep's is the only one there is, whatever goes on."""
