@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.plugins.http.test.support import Client, ScriptedExchange, Server, get, post
+from zatotx.plugins.http.test.support import Client, ScriptedExchange, Server, Socket, get, post
 
 SWEEP = 0.5
+
+
+class BrokenSocket(Socket):
+    """Fails where nobody expects it."""
+
+    def getsockopt(self, level: int, option: int) -> int:
+        raise ZeroDivisionError
 
 
 class DeadlineTests(SynchronousTestCase):
@@ -154,7 +161,7 @@ class DeadlineTests(SynchronousTestCase):
     def test_one_broken_connection_harms_no_other(self) -> None:
         """An error of ours on one of them ends that one, is logged, and the sweep goes on."""
         other = self.server.connect()
-        self.client.wire.getHandle = lambda: 1 / 0  # type: ignore[method-assign,assignment]
+        self.client.wire.socket = BrokenSocket()
         self.exchange.at_once = None
         self.client.send(get())
         self.client.half_close()
