@@ -50,12 +50,15 @@ class Verifier:
     clock: IReactorTime
     offload: Callable[..., Deferred[Any]]
     throttle: Throttle = field(factory=Throttle)
-    key: bytes = field(factory=partial(urandom, 32), repr=False)
+    _keyed: Any = field(factory=lambda: blake2b(key=urandom(32), digest_size=16), repr=False)
     _turn: DeferredSemaphore = field(factory=partial(DeferredSemaphore, AT_ONCE))
 
     def digest(self, header: bytes) -> bytes:
         """What stands for credentials in the caches."""
-        return blake2b(header, key=self.key, digest_size=16).digest()
+        keyed = self._keyed.copy()  # half the price of taking up the key each time
+        keyed.update(header)
+        digest: bytes = keyed.digest()
+        return digest
 
     async def verified(self, hashed: str, password: str, address: str) -> bool:
         """Whether the password is right, after the wait that earlier failures of this address have earned."""

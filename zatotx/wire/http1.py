@@ -96,6 +96,26 @@ class RequestParser:
             raise
         return self._finish(END) if self._at == _END else None
 
+    def take_whole(self) -> bytes | None:
+        """To be asked right after a RequestHead: the whole of its body, where it is counted and all here already, and
+        the request is over; else None, and `next` gives it in pieces."""
+        if self._at == _COUNTED:
+            end = self._position + self._left
+            if len(self._buffer) < end:
+                return None
+            body = bytes(self._buffer[self._position : end])
+            self._position = end
+        elif self._at == _END:
+            body = b''
+        else:
+            return None
+        self._finish(END)
+        return body
+
+    def forget(self) -> None:
+        """Keep the last head no longer."""
+        self._head, self._head_bytes = None, b''
+
     def eof(self) -> None:
         """The peer will send no more. Call when `next` has returned None. Raises Refused (400) inside a message, and
         again what was refused before."""

@@ -8,12 +8,12 @@ Values of query parameters that carry keys are masked.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from urllib.parse import unquote_plus
 
 from zatotx.interfaces.kind import ILineSink
 from zatotx.plugins.http.stamps import Stamps
 from zatotx.plugins.http.turn import Turn
+from zatotx.wire.http1 import RequestHead
 
 CLIENT_GONE = 499  # logged, never sent: the client went away before its answer was out (nginx's number)
 
@@ -39,9 +39,6 @@ def plain_bytes(raw: bytes) -> str:
     return ''.join(plain(c) if c.isascii() else _escaped(c) for c in text)
 
 
-_agent = lru_cache(maxsize=256)(plain_bytes)  # a few programs send most requests
-
-
 def _escaped(character: str) -> str:
     code = ord(character)
     return f'\\x{code:02x}' if code < 0x100 else f'\\u{code:04x}' if code < 0x10000 else f'\\U{code:08x}'
@@ -62,11 +59,11 @@ def _masked_pair(pair: bytes) -> bytes:
     return name + b'=***'
 
 
-def _described(method: str, target: bytes, minor: int) -> str:
-    return f'{method} {plain_bytes(masked(target))} HTTP/1.{minor}'
-
-
-_known = lru_cache(maxsize=1024)(_described)  # most requests are for a few targets
+def described(head: RequestHead) -> tuple[str, str]:
+    """What a line says of a head: its request line and the client's program."""
+    agent = head.headers.get(b'user-agent')
+    target = plain_bytes(masked(head.target))
+    return f'{head.method} {target} HTTP/1.{head.version[1]}', plain_bytes(agent) if agent else '-'
 
 
 class AccessLog:
@@ -83,14 +80,11 @@ class AccessLog:
         stamps = self._stamps
         if int(now) != stamps.second:
             stamps.refresh(now)
-        head = turn.head
-        if head is None:
+        place = turn.place
+        if place is not None:
+            label, request, agent = place.label, place.request, place.agent
+        else:  # refused before its head was whole, or left by the client before it was looked at
+            label, agent = '-', '-'
             request = plain_bytes(b' '.join(masked(part) for part in turn.request_line.split(b' '))) or '-'
-            agent = '-'
-        else:
-            described = _described if head.query else _known  # a query may carry keys: it is not kept
-            request = described(head.method, head.target, head.version[1])
-            sent = head.headers.get(b'user-agent')
-            agent = _agent(sent) if sent else '-'
-        self._line(f'{peer} {turn.cid}/{now - turn.began:.4f} "{turn.channel}" [{stamps.logged}] "{request}" {status}'
+        self._line(f'{peer} {turn.cid}/{now - turn.began:.4f} "{label}" [{stamps.logged}] "{request}" {status}'
                    f' {size} "-" "{agent}"')  # fmt: skip

@@ -19,6 +19,7 @@ from zatotx.plugins.http.site import Site
 
 BACKLOG = 64 * 1024  # bytes that may wait for their turn before the client is made to wait
 LINGER = 5.0  # seconds in which a client that still sends can take in that it was refused
+FORGETFUL = 5.0  # seconds of idleness after which the last head is not kept any more
 PATIENCE = 0.2  # seconds a half-closed connection waits for its answers before the client is probed
 
 # What `due` is the deadline of.

@@ -14,6 +14,7 @@ import msgspec
 from zatotx.model.cid import accepted_cid, new_cid
 from zatotx.model.message import ChannelSpec, HTTPView, Inbound, Reply
 from zatotx.plugins.http import refusals
+from zatotx.plugins.http.access_log import described
 from zatotx.plugins.http.refusals import refusal
 from zatotx.plugins.http.table import Target
 from zatotx.plugins.http.turn import Turn
@@ -41,6 +42,8 @@ class Place(msgspec.Struct, frozen=True):
     head: RequestHead
     routes: RouteTable
     label: str  # the channel's name for the log
+    request: str  # the request line for the log
+    agent: str  # the client's program for the log
     refusing: Refusing | None = None  # set = all that follows is nothing
     spec: ChannelSpec = _NO_CHANNEL
     service: str = ''
@@ -76,14 +79,14 @@ class Reception:
         if not service:  # a door: its path names the service, which is no parameter of that service
             service, params = params['service'], _NOWHERE
         view = HTTPView(head.method, head.target, path, head.query, head.headers, params, peer, head.version)
-        return Place(head, self.routes, target.label, None, spec, service, view, allowed)
+        return Place(head, self.routes, target.label, *described(head), None, spec, service, view, allowed)
 
     def receive(self, turn: Turn, place: Place) -> Reply | None:
         """Give the turn its cid and its Inbound. Where there is nothing to do for the exchange: the answer."""
         headers = place.head.headers
         sent = headers.get(b'x-zato-cid')
         cid = turn.cid = (accepted_cid(sent.decode('latin-1')) if sent else None) or new_cid()
-        turn.channel = place.label
+        turn.place = place
         refusing = place.refusing
         if refusing is not None:
             return refusal(refusing.status, cid, refusing.details, refusing.headers)
@@ -95,7 +98,7 @@ class Reception:
         return None
 
     def _refusing(self, head: RequestHead, label: str, refusing: Refusing) -> Place:
-        return Place(head, self.routes, label, refusing)
+        return Place(head, self.routes, label, *described(head), refusing)
 
     def _target(self, head: RequestHead) -> tuple[Target, Mapping[str, str], str] | Refusing:
         """The channel, what its pattern captured, and the path as text."""

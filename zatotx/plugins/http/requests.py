@@ -77,7 +77,8 @@ class Requests:
         if self._held is not None and not self._answers.turns:
             head, self._held = self._held, None
             self._begin(head, now)
-        following = self.parser.next
+        parser = self.parser
+        following = parser.next
         going = not self.held_up
         try:
             while going:
@@ -86,10 +87,13 @@ class Requests:
                     return
                 if type(event) is RequestHead:
                     going = self._begin(event, now)
+                    if going and self.phase == BODY and (body := parser.take_whole()) is not None:
+                        self._deliver(body, now)
+                        going = not parser.idle and not self.held_up
                 elif type(event) is bytes:
                     going = self._take(event, now)
                 else:
-                    going = self._end(now) and not self.parser.idle
+                    going = self._end(now) and not parser.idle
         except Refused as refused:
             self.break_off(refused.status, refused.reason, now, refused.request_line)
 
@@ -117,6 +121,11 @@ class Requests:
         self.phase = DEAF
         self._held = self._turn = None
         self._drop_body()
+
+    def forget(self) -> None:
+        """Keep nothing of the last request."""
+        self._place = None
+        self.parser.forget()
 
     def body_due(self, now: float) -> float:
         """By when the body under way must have made progress; inf where it is not the client we wait for."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from zatotx.interfaces.exchange import IRun
 from zatotx.model.message import Inbound, Reply
 from zatotx.plugins.http.body import SpooledBody
 from zatotx.wire.http1 import RequestHead
+
+if TYPE_CHECKING:
+    from zatotx.plugins.http.reception import Place
 
 # RFC 9110 9.2.1. Only these may run beside others of their connection (RFC 9112 9.3.2).
 SAFE = frozenset({'GET', 'HEAD', 'OPTIONS', 'TRACE', 'QUERY', 'PROPFIND', 'REPORT', 'SEARCH'})
@@ -16,7 +20,7 @@ SAFE = frozenset({'GET', 'HEAD', 'OPTIONS', 'TRACE', 'QUERY', 'PROPFIND', 'REPOR
 class Turn:
     """Keeps a request's place in the order of answers. `answered` is what the exchange calls."""
 
-    __slots__ = ('_ready', 'began', 'body', 'channel', 'cid', 'head', 'inbound', 'interim', 'persist', 'reply',
+    __slots__ = ('_ready', 'began', 'body', 'cid', 'head', 'inbound', 'interim', 'persist', 'place', 'reply',
                  'request_line', 'run')  # fmt: skip
 
     def __init__(self, head: RequestHead | None, began: float, ready: Callable[[Turn], None]) -> None:
@@ -25,13 +29,18 @@ class Turn:
         self._ready = ready
         self.persist = head is not None and head.keep_alive
         self.cid = ''
-        self.channel = '-'
+        self.place: Place | None = None  # where the head leads
         self.request_line = b''  # as sent, where there is no head
         self.inbound: Inbound | None = None
         self.run: IRun | None = None
         self.body: SpooledBody | None = None
         self.interim = False  # 100 (Continue) is to be sent as soon as this is the first in line
         self.reply: Reply | None = None
+
+    @property
+    def channel(self) -> str:
+        """The channel's name, for the log."""
+        return self.place.label if self.place is not None else '-'
 
     @property
     def safe(self) -> bool:
