@@ -14,7 +14,7 @@ from zatotx.exchange.codecs import Codecs
 from zatotx.exchange.faults import FaultReplies
 from zatotx.exchange.replies import reply_to
 from zatotx.interfaces.exchange import ICodec, IGuard
-from zatotx.interfaces.services import IInvoker, IServiceEntry, IServices, IServiceStore
+from zatotx.interfaces.services import IInvoker, IServiceEntry, IServiceStore
 from zatotx.model.faults import Inactive, NotFound, ServiceUnavailable
 from zatotx.model.message import Inbound, Principal, Reply
 
@@ -44,7 +44,9 @@ class Pipeline:
                 checked = self.checked(inbound)
                 inbound.principal = checked if type(checked) is Principal else await _principal(checked)
             services = self.store.current
-            entry = self.found(services, inbound)
+            entry = services.get(inbound.service)
+            if entry is None or not entry.is_active or inbound.channel.internal_only:
+                entry = self.found(entry, inbound)
             body = inbound.body
             if not isinstance(body, bytes):  # spooled: read back off the reactor
                 inbound.body = await self.offload(body.read)
@@ -75,9 +77,8 @@ class Pipeline:
         """The answer to a message that is not served because of `error`."""
         return self.faults.reply(error, inbound, self.codecs.of(inbound))
 
-    def found(self, services: IServices, inbound: Inbound) -> IServiceEntry:
-        """The service a message is for. Raises NotFound, Inactive."""
-        entry = services.get(inbound.service)
+    def found(self, entry: IServiceEntry | None, inbound: Inbound) -> IServiceEntry:
+        """The service, where it may be served on this channel. Raises NotFound, Inactive."""
         if entry is None or (inbound.channel.internal_only and not entry.is_internal):
             raise NotFound(inbound.cid, f'No such service `{inbound.service}`')
         if not entry.is_active:

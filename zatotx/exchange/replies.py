@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from zatotx.interfaces.exchange import ICodec
 from zatotx.model.message import Inbound, Outcome, Reply
 
 _ZATO_OK = 'ZATO_OK'
+_BYTES = b'application/octet-stream'
 
 
 def reply_to(outcome: Outcome, inbound: Inbound, codec: ICodec) -> Reply:
@@ -15,17 +17,18 @@ def reply_to(outcome: Outcome, inbound: Inbound, codec: ICodec) -> Reply:
 
     Raises TypeError where the value has no form in the channel's format, ValueError for an illegal header.
     """
+    headers = _headers(outcome.headers) if outcome.headers else ()
+    content_type = outcome.content_type.encode('latin-1')
     if outcome.stream is not None:
-        return Reply(outcome.status, b'', _content_type(outcome, b'application/octet-stream'), _headers(outcome),
-                     stream=outcome.stream)
+        return Reply(outcome.status, b'', content_type or _BYTES, headers, stream=outcome.stream)
     value = outcome.value
     if not outcome.element and type(value) in (bytes, str):
         body = value if type(value) is bytes else value.encode('utf-8')
-        written = codec.content_type if type(value) is str else b'application/octet-stream'
+        written = codec.content_type if type(value) is str else _BYTES
     else:
         body = codec.encode(enveloped(outcome, inbound.cid) if outcome.element else value)
         written = codec.content_type
-    return Reply(outcome.status, body, _content_type(outcome, written), _headers(outcome))
+    return Reply(outcome.status, body, content_type or written, headers)
 
 
 def enveloped(outcome: Outcome, cid: str) -> dict[str, Any]:
@@ -35,11 +38,5 @@ def enveloped(outcome: Outcome, cid: str) -> dict[str, Any]:
     return {'zato_env': {'result': _ZATO_OK, 'cid': cid, 'details': ''}, outcome.element: outcome.value}
 
 
-def _content_type(outcome: Outcome, written: bytes) -> bytes:
-    return outcome.content_type.encode('latin-1') if outcome.content_type else written
-
-
-def _headers(outcome: Outcome) -> list[tuple[bytes, bytes]] | tuple[tuple[bytes, bytes], ...]:
-    if not outcome.headers:
-        return ()
-    return [(name.encode('ascii'), str(value).encode('utf-8')) for name, value in outcome.headers.items()]
+def _headers(fields: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode('ascii'), str(value).encode('utf-8')) for name, value in fields.items()]

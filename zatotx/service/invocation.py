@@ -19,6 +19,7 @@ from zatotx.service.bunch import Bunch
 from zatotx.service.entry import ServiceEntry
 from zatotx.service.io import BadOutput
 from zatotx.service.lifecycle import lifecycle, walk, walk_blocking
+from zatotx.service.request import Request
 from zatotx.service.response import Payload, Response, taken
 from zatotx.service.sources import gather
 from zatotx.service.threads import Hop, Lender, Threads
@@ -164,7 +165,10 @@ def prepare(run: Run) -> Any:
     run.handler = entry.traits.only or choose(run)
     service: Any = entry.cls()
     service._zatotx = run
-    if entry.traits.io.input is not None:
+    io = entry.traits.io
+    service.request = Request(run.inbound, run.payload, run.raw)
+    service.response = Response(io.output)
+    if io.input is not None:
         read_input(service, run)
     return service
 
@@ -202,9 +206,9 @@ def finish(service: Any, run: Run) -> Outcome:
     """What the exchange gets of what the service set. Raises BadOutput."""
     entry = run.entry
     io = entry.traits.io
-    response: Response | None = service.__dict__.get('response')
-    value = '' if response is None else response._payload
-    if response is not None and response.chunks is not None:
+    response: Response = service.response
+    value = response._payload
+    if response.chunks is not None:
         outcome = Outcome('', status=_status(response), internal=entry.is_internal)
         outcome.stream = stream(run, response.chunks)
         return _dressed(outcome, response)
@@ -216,10 +220,13 @@ def finish(service: Any, run: Run) -> Outcome:
         outcome = Outcome(value, element=io.output.element, internal=entry.is_internal)
     else:
         outcome = Outcome(value, element=io.element if entry.is_internal else '', internal=entry.is_internal)
-    if response is not None:
-        outcome.status = _status(response)
-        _dressed(outcome, response)
-    return outcome
+    if response.__dict__.keys() <= _BARE:  # as mostly: nothing but a payload was set
+        return outcome
+    outcome.status = _status(response)
+    return _dressed(outcome, response)
+
+
+_BARE = frozenset(('_output', '_payload'))
 
 
 def _dressed(outcome: Outcome, response: Response) -> Outcome:

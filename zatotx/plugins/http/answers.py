@@ -17,7 +17,7 @@ from zatotx.plugins.http.refusals import refusal
 from zatotx.plugins.http.site import Site
 from zatotx.plugins.http.streaming import Stream, close
 from zatotx.plugins.http.turn import Turn
-from zatotx.wire.http1_write import CHUNKED, CONTINUE
+from zatotx.wire.http1_write import CHUNKED, CONTINUE, response_head
 
 _ERROR = 'An error has occurred'
 
@@ -108,7 +108,11 @@ class Answers:
         closing = not turn.persist or (site.draining and len(self.turns) == 1)
         now = site.seconds()
         try:
-            written = head_of(reply, turn.cid, len(body), self._ending(turn, closing, now))
+            ending = self._ending(turn, closing, now)
+            if status == 200 and not reply.headers:  # as mostly
+                written = response_head(200, reply.content_type, len(body), turn.cid, ending)
+            else:
+                written = head_of(reply, turn.cid, len(body), ending)
         except ValueError as error:
             self._send(turn, self._instead(turn, error))
             return

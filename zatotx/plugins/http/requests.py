@@ -89,11 +89,11 @@ class Requests:
                     going = self._begin(event, now)
                     if going and self.phase == BODY and (body := parser.take_whole()) is not None:
                         self._deliver(body, now)
-                        going = not parser.idle and not self.held_up
+                        going = parser.pending > 0 and not self.held_up
                 elif type(event) is bytes:
                     going = self._take(event, now)
                 else:
-                    going = self._end(now) and not parser.idle
+                    going = self._end(now) and parser.pending > 0
         except Refused as refused:
             self.break_off(refused.status, refused.reason, now, refused.request_line)
 
