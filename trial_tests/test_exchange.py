@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.exchange.codecs import Codecs
+from zatotx.exchange.deadlines import INTERVAL
 from zatotx.exchange.faults import FaultReplies
 from zatotx.exchange.pipeline import Pipeline
 from zatotx.exchange.run import Exchange
@@ -210,11 +211,12 @@ class WaitingServiceTests(ExchangeCase):
         return something
 
     def test_answers_when_done(self) -> None:
-        """A service that waits is answered when it is done, and its timer goes away."""
+        """A service that waits is answered when it is done, and nobody looks after it any more."""
         something = self.waiting()
         self.assertEqual(self.replies, [])
         something.callback(7)
         self.assertEqual(json.loads(self.reply().body), {'got': 7})
+        self.clock.advance(INTERVAL)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_deadline_answers_504_and_cancels(self) -> None:
@@ -249,6 +251,7 @@ class WaitingServiceTests(ExchangeCase):
         self.run_.cancel()
         self.run_.cancel()
         self.assertEqual((self.replies, self.cancelled), ([], [True]))
+        self.clock.advance(INTERVAL)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_foreign_cancellation_is_an_error(self) -> None:
@@ -262,6 +265,20 @@ class WaitingServiceTests(ExchangeCase):
         something = self.waiting()
         something.errback(BadRequest('c', 'not so'))
         self.assertEqual((self.reply().status, self.details()), (400, 'not so'))
+
+    def test_what_cannot_be_awaited_is_said(self) -> None:
+        """Awaiting what is neither a Deferred nor a coroutine is an error of the service, raised where it awaits."""
+        class Foreign:
+            def __await__(self) -> Any:
+                yield self
+        async def astray(inbound: Inbound, payload: Any) -> Outcome:
+            try:
+                await Foreign()
+            except TypeError as error:
+                return Outcome(str(error))
+            return Outcome('awaited')
+        self.serve(astray)
+        self.assertEqual(self.reply().body, b'Services await Deferreds and coroutines, not Foreign')
 
     def test_values_and_errors_cross_many_awaits(self) -> None:
         """A service may await, catch and await again; each step gets its own result."""

@@ -77,6 +77,10 @@ class Pipeline:
         """The answer to a message that is not served because of `error`."""
         return self.faults.reply(error, inbound, self.codecs.of(inbound))
 
+    def expired(self, inbound: Inbound) -> Reply:
+        """The answer to a message whose deadline passed while it was served."""
+        return self.faults.expired(inbound, self.codecs.of(inbound))
+
     def found(self, entry: IServiceEntry | None, inbound: Inbound) -> IServiceEntry:
         """The service, where it may be served on this channel. Raises NotFound, Inactive."""
         if entry is None or (inbound.channel.internal_only and not entry.is_internal):

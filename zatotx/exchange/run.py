@@ -1,19 +1,20 @@
-"""The exchange as the kinds see it: starts the pipeline's coroutine for a message, and ends it in time.
+"""The exchange as the kinds see it: drives the pipeline's coroutine for a message, and ends it in time.
 
-A coroutine that never has to wait costs no Deferred and no timer: it is started by hand, and only what is still
-waiting after its first step is handed to Twisted, with a timer for its deadline.
+A coroutine that never has to wait costs neither a Deferred nor a timer. One that waits is driven from callback to
+callback by hand, which costs a tenth of what Deferred.fromCoroutine and a timer of its own would.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from zatotx.exchange.deadlines import Deadlines
 from zatotx.exchange.pipeline import Pipeline
 from zatotx.interfaces.exchange import IExchange, IRun
 from zatotx.model.message import Inbound, Reply
@@ -34,35 +35,70 @@ _OVER = _Over()
 
 @implementer(IRun)
 class Run:
-    """An exchange that waits for something. Ends in exactly one of: an answer, an answer that its deadline passed,
+    """An exchange that waits for something. Ends in exactly one of: an answer, the answer that its deadline passed,
     silence because it was cancelled."""
 
-    __slots__ = ('_answered', '_rest', '_timer')
+    __slots__ = ('_answered', '_coroutine', '_exchange', '_inbound', '_waiting')
 
-    def __init__(self, rest: Deferred[Any], answered: Callable[[Any], None]) -> None:
-        self._rest = rest
+    def __init__(
+        self, exchange: Exchange, inbound: Inbound, coroutine: Coroutine[Any, Any, Any], answered: Callable[[Any], None]
+    ) -> None:
+        self._exchange = exchange
+        self._inbound = inbound
+        self._coroutine = coroutine
         self._answered: Callable[[Any], None] | None = answered
-        self._timer: IDelayedCall | None = None
+        self._waiting: Deferred[Any] | None = None
 
-    def watch(self, clock: IReactorTime, deadline: float, failed: Callable[[BaseException], Any],
-              expired: Callable[[], Any]) -> None:
-        """Answer when the rest is done, or at the deadline (seconds on the clock)."""
-        self._timer = clock.callLater(max(0.0, deadline - clock.seconds()), self._expire, expired)
-        self._rest.addCallbacks(self._answer, lambda failure: self._answer_failure(failure, failed))
+    @property
+    def deadline(self) -> float:
+        """Seconds on the reactor's clock."""
+        return self._inbound.deadline
+
+    def wait(self, waiting: object) -> None:
+        """The coroutine has to wait for this."""
+        while not isinstance(waiting, Deferred):
+            wrong = TypeError(f'Services await Deferreds and coroutines, not {type(waiting).__name__}')
+            try:
+                waiting = self._coroutine.throw(wrong)
+            except StopIteration as finished:
+                self._answer(finished.value)
+                return
+            except BaseException as error:
+                self._fail(error)
+                return
+        self._waiting = waiting
+        waiting.addBoth(self._go_on)
 
     def cancel(self) -> None:
-        if self._close() is not None:
-            self._rest.cancel()
+        """The client is gone."""
+        if self._close() is not None and self._waiting is not None:
+            self._waiting.cancel()
 
-    def _expire(self, expired: Callable[[], Any]) -> None:
-        self._timer = None
-        self._answer(expired())
-        self._rest.cancel()
+    def expire(self) -> None:
+        """The deadline has passed: the caller has its answer now, whatever the service makes of its cancellation."""
+        self._answer(self._exchange.expired(self._inbound))
+        if self._waiting is not None:
+            self._waiting.cancel()
 
-    def _answer_failure(self, failure: Failure, failed: Callable[[BaseException], Any]) -> None:
-        if self._answered is not None:  # else it was cancelled: CancelledError is what we asked for
-            error = failure.value
-            self._answer(failed(error if error is not None else RuntimeError('failure without a value')))
+    def _go_on(self, result: Any) -> None:
+        self._waiting = None
+        try:
+            if isinstance(result, Failure):
+                waiting: object = result.throwExceptionIntoGenerator(self._coroutine)
+            else:
+                waiting = self._coroutine.send(result)
+        except StopIteration as finished:
+            self._answer(finished.value)
+        except BaseException as error:
+            self._fail(error)
+        else:
+            self.wait(waiting)
+
+    def _fail(self, error: BaseException) -> None:
+        if isinstance(error, KeyboardInterrupt | GeneratorExit):
+            raise error
+        if self._answered is not None:  # else it was cancelled: CancelledError is what was asked for
+            self._answer(self._exchange.refusal(error, self._inbound))
 
     def _answer(self, answer: Any) -> None:
         answered = self._close()
@@ -71,9 +107,7 @@ class Run:
 
     def _close(self) -> Callable[[Any], None] | None:
         answered, self._answered = self._answered, None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._exchange.deadlines.forget(self)
         return answered
 
 
@@ -83,13 +117,21 @@ class Exchange:
 
     def __init__(self, pipeline: Pipeline, clock: IReactorTime) -> None:
         self._pipeline = pipeline
-        self._clock = clock
+        self.deadlines = Deadlines(clock)
 
     def deliver(self, inbound: Inbound, answered: Callable[[Reply], None]) -> IRun:
         return self._start(self._pipeline.serve(inbound), inbound, answered)
 
     def admit(self, inbound: Inbound, admitted: Callable[[Reply | None], None]) -> IRun:
         return self._start(self._pipeline.authorize(inbound), inbound, admitted)
+
+    def refusal(self, error: BaseException, inbound: Inbound) -> Reply:
+        """The answer to a message whose exchange ended in `error`."""
+        return self._pipeline.refusal(error, inbound)
+
+    def expired(self, inbound: Inbound) -> Reply:
+        """The answer to a message whose deadline passed."""
+        return self._pipeline.expired(inbound)
 
     def _start(self, coroutine: Coroutine[Any, Any, Any], inbound: Inbound, answered: Callable[[Any], None]) -> IRun:
         try:
@@ -101,40 +143,12 @@ class Exchange:
                 raise
             answer = self._pipeline.refusal(error, inbound)
         else:
-            return self._wait(coroutine, waiting, inbound, answered)
+            run = Run(self, inbound, coroutine, answered)
+            self.deadlines.watch(run)
+            run.wait(waiting)
+            return run
         answered(answer)
         return _OVER
-
-    def _wait(self, coroutine: Coroutine[Any, Any, Any], waiting: Any, inbound: Inbound,
-              answered: Callable[[Any], None]) -> Run:
-        pipeline = self._pipeline
-        run = Run(Deferred.fromCoroutine(_resumed(coroutine, waiting)), answered)
-        run.watch(
-            self._clock,
-            inbound.deadline,
-            lambda error: pipeline.refusal(error, inbound),
-            lambda: pipeline.faults.expired(inbound, pipeline.codecs.of(inbound)),
-        )
-        return run
-
-
-def _resumed(coroutine: Coroutine[Any, Any, Any], waiting: Any) -> Generator[Any, Any, Any]:
-    """The rest of a coroutine whose first step gave `waiting`, in a form Deferred.fromCoroutine takes."""
-    while True:
-        try:
-            result = yield waiting
-        except GeneratorExit:
-            coroutine.close()
-            raise
-        except BaseException as error:
-            step: Callable[[Any], Any] = coroutine.throw
-            value: Any = error
-        else:
-            step, value = coroutine.send, result
-        try:
-            waiting = step(value)
-        except StopIteration as finished:
-            return finished.value
 
 
 __all__ = ['CancelledError', 'Exchange', 'Run']
