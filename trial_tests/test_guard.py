@@ -29,7 +29,8 @@ def definition(revision: int = 1, **fields: Any) -> Stored:
 
 
 def login(username: str = 'user', password: str = 'p:ž') -> Inbound:
-    return message(channel=SECURED, headers={b'authorization': b'Basic ' + b64encode(f'{username}:{password}'.encode())})
+    credentials = b64encode(f'{username}:{password}'.encode())
+    return message(channel=SECURED, headers={b'authorization': b'Basic ' + credentials})
 
 
 class GuardTests(SynchronousTestCase):
@@ -157,8 +158,9 @@ class GuardTests(SynchronousTestCase):
     def test_memory_of_verified_credentials_is_bounded(self) -> None:
         """What is remembered never outgrows its bound, and holds no password."""
         check = BasicAuthCheck(self.verifier, definition())
-        check._known = dict.fromkeys((str(n).encode() for n in range(REMEMBERED)))
-        self.successResultOf(Deferred.fromCoroutine(check._first_time(login(), login().headers[b'authorization'], b'd')))
+        check._known = dict.fromkeys(str(n).encode() for n in range(REMEMBERED))
+        header = login().headers[b'authorization']
+        self.successResultOf(Deferred.fromCoroutine(check._first_time(login(), header, b'd')))
         self.assertEqual(list(check._known), [b'd'])
         self.assertNotIn('p:ž', repr(check._known) + repr(self.verifier))
 

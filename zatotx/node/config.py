@@ -6,7 +6,7 @@ revision every two seconds and tells the others what this node runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from time import time
 from typing import Any
 
@@ -67,7 +67,7 @@ class LiveConfig:
     def start(self) -> None:
         """Follow from now on."""
         self.bus.subscribe(TOPIC, self._heard)
-        loop = self._loop = LoopingCall(self._beat)
+        loop = self._loop = LoopingCall(lambda: self._following(self._look()))
         loop.clock = self.clock
         loop.start(BEAT, now=False)
 
@@ -114,18 +114,15 @@ class LiveConfig:
 
     def _heard(self, message: str) -> None:
         if not message.isdigit() or int(message) > self.snapshot.revision:
-            self._follow()
+            self._following(self.sync())
 
-    def _follow(self) -> Deferred[None]:
-        return ensureDeferred(self.sync()).addCallbacks(self._reached, self._unreachable)
+    def _following(self, attempt: Coroutine[Any, Any, None]) -> Deferred[None]:
+        return ensureDeferred(attempt).addCallbacks(self._reached, self._unreachable)
 
     async def _look(self) -> None:
         revision = await self.store.beat(self.node_id, self.snapshot.revision, dict(self.verdicts()))
         if revision != self.snapshot.revision and not self._lock.locked:
             self._follow()  # not waited for: code may take long to import, and a node that gives no beat counts as gone
-
-    def _beat(self) -> Deferred[None]:
-        return ensureDeferred(self._look()).addCallbacks(self._reached, self._unreachable)
 
     def _reached(self, _: object) -> None:
         if self.away:

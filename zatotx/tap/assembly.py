@@ -100,7 +100,9 @@ class _Assembly:
         view = NodeView(
             name=settings.main.name, cluster=settings.main.cluster, config=config, odb=odb, services=services,
             deployer=deployer, types=types, state=state, kinds=self.kinds, offloader=offload,
-            render=partial(render, self._sources(services, channels, watchdog, logs, config, client)),
+            render=partial(render, self._sources(
+                services=services, channels=channels, watchdog=watchdog, logs=logs, config=config, client=client
+            )),
         )
         invoker = Invoker(reactor, service_threads, node=view, user_config=self._user_config())
         pipeline = Pipeline(guard=guard, store=services, invoker=invoker, codecs=Codecs(), faults=FaultReplies(),
@@ -150,7 +152,7 @@ class _Assembly:
         return Watchdog(self.reactor, files_below(self.home / 'work' / 'deployed'),
                         lambda sentence: log.warn('{sentence}', sentence=sentence))
 
-    def _sources(self, services: ServiceStore, channels: Mapping[str, Any], watchdog: Watchdog, logs: Logbook,
+    def _sources(self, *, services: ServiceStore, channels: Mapping[str, Any], watchdog: Watchdog, logs: Logbook,
                  config: LiveConfig, client: Any) -> Sources:
         main = self.settings.main
         return Sources(
