@@ -122,7 +122,8 @@ class LiveConfig:
     async def _look(self) -> None:
         revision = await self.store.beat(self.node_id, self.snapshot.revision, dict(self.verdicts()))
         if revision != self.snapshot.revision and not self._lock.locked:
-            self._follow()  # not waited for: code may take long to import, and a node that gives no beat counts as gone
+            # Not waited for: code may take long to import, and a node that gives no beat counts as gone.
+            self._following(self.sync())
 
     def _reached(self, _: object) -> None:
         if self.away:
