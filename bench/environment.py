@@ -21,7 +21,7 @@ from bench.machine import SERVER_CORE, is_free, memory, pinned
 ZATOTX = str(Path(sys.executable).with_name('zatotx'))
 TWISTD = str(Path(sys.executable).with_name('twistd'))
 _PORTS = (17010, 17021, 11223, 20151, 8183)  # of a server, its FTP, the balancer and its agent, the admin
-_offsets = iter(range(12000, 40000, 100))  # no two environments of one run share one
+_offsets = iter(range(1000, 12000, 100))  # no two environments of one run share one
 
 
 class CommandError(Exception):

@@ -207,14 +207,15 @@ class WaitingServiceTests(ExchangeCase):
 
         async def patient(inbound: Inbound, payload: Any) -> Outcome:
             return Outcome({'got': await something})
-        self.serve(patient, message(deadline=deadline))
+        self.entry = self.serve(patient, message(deadline=deadline))
         return something
 
     def test_answers_when_done(self) -> None:
         """A service that waits is answered when it is done, and nobody looks after it any more."""
         something = self.waiting()
-        self.assertEqual(self.replies, [])
+        self.assertEqual((self.replies, self.entry.stats.in_flight), ([], 1))
         something.callback(7)
+        self.assertEqual(self.entry.stats.in_flight, 0)
         self.assertEqual(json.loads(self.reply().body), {'got': 7})
         self.clock.advance(INTERVAL)
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -250,7 +251,7 @@ class WaitingServiceTests(ExchangeCase):
         self.waiting()
         self.run_.cancel()
         self.run_.cancel()
-        self.assertEqual((self.replies, self.cancelled), ([], [True]))
+        self.assertEqual((self.replies, self.cancelled, self.entry.stats.in_flight), ([], [True], 0))
         self.clock.advance(INTERVAL)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 

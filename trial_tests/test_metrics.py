@@ -65,7 +65,6 @@ class RenderTests(SynchronousTestCase):
         service = frozenset({('service', name)})
         self.assertEqual(got['zatotx_service_calls_total', service], 2)
         self.assertEqual(got['zatotx_service_errors_total', service], 1)
-        self.assertEqual(got['zatotx_service_faults_total', service | {('kind', 'Timeout')}], 1)
         self.assertEqual(got['zatotx_service_in_flight', service], 3)
         self.assertEqual(got['zatotx_service_duration_seconds_bucket', service | {('le', '0.005')}], 1)
         self.assertEqual(got['zatotx_service_duration_seconds_bucket', service | {('le', '0.0025')}], 0)

@@ -205,11 +205,15 @@ def _is_free(port: int) -> bool:
     return True
 
 
+_OFFSETS = 11_000  # 20151, the highest default port, stays below 32768
+
+
 def free_offset() -> int:
-    """A port offset at which every default port is free now."""
-    start = os.getpid() * 20 % 30000
-    for step in range(0, 30000, 20):
-        offset = 1000 + (start + step) % 30000
+    """A port offset at which every default port is free now, below the ports that the kernel gives to clients: one of
+    those may be free now and somebody's when the server comes to it."""
+    start = os.getpid() * 20 % _OFFSETS
+    for step in range(0, _OFFSETS, 20):
+        offset = 1000 + (start + step) % _OFFSETS
         if all(_is_free(port + offset) for port in _PORTS):
             return offset
     raise AssertionError('No port offset is free')

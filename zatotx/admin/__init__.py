@@ -1,1 +1,1 @@
-"""."""
+"""The web admin. Nothing of it is needed before its own issue."""

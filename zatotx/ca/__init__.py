@@ -1,1 +1,1 @@
-"""."""
+"""The development CA. Nothing of it is needed before its own issue."""

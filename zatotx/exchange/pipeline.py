@@ -44,9 +44,11 @@ class Pipeline:
                 checked = self.checked(inbound)
                 inbound.principal = checked if type(checked) is Principal else await _principal(checked)
             services = self.store.current
-            entry = services.get(inbound.service)
-            if entry is None or not entry.is_active or inbound.channel.internal_only:
-                entry = self.found(entry, inbound)
+            known = services.get(inbound.service)
+            if known is None or not known.is_active or inbound.channel.internal_only:
+                known = self.found(known, inbound)
+            entry = known
+            entry.stats.in_flight += 1
             body = inbound.body
             if not isinstance(body, bytes):  # spooled: read back off the reactor
                 inbound.body = await self.offload(body.read)
@@ -59,6 +61,7 @@ class Pipeline:
         except (Exception, SystemExit) as error:  # a service's sys.exit() ends the request, not the server
             _count_failed(entry, began, error)
             return self.faults.reply(error, inbound, codec)
+        entry.stats.in_flight -= 1
         entry.stats.observe(perf_counter() - began)
         return reply
 
@@ -96,6 +99,7 @@ async def _principal(checked: Principal | Awaitable[Principal]) -> Principal:
 
 def _count_failed(entry: IServiceEntry | None, began: float, error: BaseException) -> None:
     if entry is not None:
+        entry.stats.in_flight -= 1
         entry.stats.observe(perf_counter() - began)
         entry.stats.failed(type(error).__name__)
 

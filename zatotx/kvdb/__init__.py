@@ -1,1 +1,1 @@
-"""."""
+"""Redis: the client, the bus, and the server that an environment brings along."""

@@ -75,7 +75,6 @@ def _service_families(services: list[tuple[str, ServiceSlots]]) -> Iterator[Any]
     one = ('service',)
     calls = _counter('zatotx_service_calls', 'Calls of a service that ended, errors included', None, one)
     errors = _counter('zatotx_service_errors', 'Calls of a service that ended in an error', None, one)
-    faults = _counter('zatotx_service_faults', 'The same by the kind of error', None, ('service', 'kind'))
     flying = _gauge('zatotx_service_in_flight', 'Calls of a service under way', None, one)
     durations = _histogram('zatotx_service_duration_seconds', 'How long calls of a service took', one)
     for name, slots in services:
@@ -84,9 +83,7 @@ def _service_families(services: list[tuple[str, ServiceSlots]]) -> Iterator[Any]
         errors.add_metric(label, slots.errors)
         flying.add_metric(label, slots.in_flight)
         _add(durations, label, slots)
-        for kind, count in sorted(slots.kinds.copy().items()):
-            faults.add_metric((name, kind), count)
-    yield from (calls, errors, faults, flying, durations)
+    yield from (calls, errors, flying, durations)
 
 
 def _http_families(http: HttpCounters) -> Iterator[Any]:

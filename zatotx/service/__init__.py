@@ -1,1 +1,1 @@
-"""."""
+"""What users subclass, what runs it, and how it is deployed."""

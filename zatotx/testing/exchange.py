@@ -19,6 +19,7 @@ class CountingStats:
     """Counts what the exchange reports of a service."""
 
     def __init__(self) -> None:
+        self.in_flight = 0
         self.times: list[float] = []
         self.errors: Counter[str] = Counter()
 

@@ -14,7 +14,7 @@ from zatotx.plugins.http import refusals
 from zatotx.plugins.http.answers import Answers
 from zatotx.plugins.http.hangup import ASKED, GONE, look
 from zatotx.plugins.http.outlet import outlet_to
-from zatotx.plugins.http.requests import DEAF, HEAD, Requests
+from zatotx.plugins.http.requests import DEAF, HEAD, Requests, body_due
 from zatotx.plugins.http.site import Site
 
 BACKLOG = 64 * 1024  # bytes that may wait for their turn before the client is made to wait
@@ -144,7 +144,7 @@ class Connection:
             self.transport.resumeProducing()
         if requests.phase != HEAD:
             self._waits = IN_BODY
-            self.due = inf if requests.phase == DEAF else requests.body_due(now)
+            self.due = inf if requests.phase == DEAF else body_due(requests, now)
         elif held_up or (requests.parser.idle and self._answers.turns):
             self._waits = NOTHING
             self.due = inf

@@ -127,14 +127,6 @@ class Requests:
         self._place = None
         self.parser.forget()
 
-    def body_due(self, now: float) -> float:
-        """By when the body under way must have made progress; inf where it is not the client we wait for."""
-        if self.waiting:
-            return inf
-        settings = self._site.settings
-        size = self._intake.size if self._intake is not None else 0
-        return min(now, self._began + size / _SLOWEST) + settings.body_timeout
-
     # One request.
 
     # Each step says whether the next one may follow.
@@ -266,3 +258,12 @@ class Requests:
         intake, self._intake = self._intake, None
         if intake is not None:
             intake.drop()
+
+
+def body_due(requests: Requests, now: float) -> float:
+    """By when the body under way must have made progress; inf where it is not the client we wait for."""
+    if requests.waiting:
+        return inf
+    settings, intake = requests._site.settings, requests._intake
+    size = intake.size if intake is not None else 0
+    return min(now, requests._began + size / _SLOWEST) + settings.body_timeout
