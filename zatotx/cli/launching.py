@@ -15,6 +15,7 @@ from zatotx.cli.ports import holder, is_free
 from zatotx.cli.probe import health
 
 START_TIMEOUT = 30.0  # seconds until each part must answer
+GOING = 2.0  # seconds that the kernel may take with the sockets of a killed process
 STEP = 0.05
 STDERR_KEPT = 1024 * 1024  # bytes after which stderr.log begins anew, the old one kept beside it
 
@@ -67,11 +68,22 @@ def taken_port(part: Part) -> str:
     if part.kind != SERVER:
         return ''
     for where in addresses(part):
-        if not is_free(where.host, where.port):
+        if not free_soon(where.host, where.port):
             pid = holder(where.port)
             by = f'process {pid}' if pid else 'another program'
             return f'port {where.port} is taken by {by}: change http.listen in {part.path}/config/server.toml'
     return ''
+
+
+def free_soon(host: str, port: int) -> bool:
+    """Whether the port is free, now or when the process that had it is taken down: for a moment after kill -9 it is
+    taken, and by nobody."""
+    end = time.monotonic() + GOING
+    while not is_free(host, port):
+        if holder(port) is not None or time.monotonic() > end:
+            return False
+        time.sleep(STEP)
+    return True
 
 
 def start_parts(parts: Sequence[Part], timeout: float = START_TIMEOUT) -> list[str]:
