@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zatotx.cli.failure import Failure
-from zatotx.cli.files import is_private
 from zatotx.cli.layout import SERVER, Part, Place, parts_of
+from zatotx.model.faults import StartError
+from zatotx.node.key import VARIABLE, read_key
 
 if TYPE_CHECKING:
     from zatotx.odb.secrets import Secrets
-
-VARIABLE = 'ZATOTX_SECRET_KEY'
 
 
 def key_file(part: Part) -> Path:
@@ -33,12 +32,15 @@ def key_of(part: Part) -> str:
     from zatotx.odb.secrets import Secrets
 
     given = os.environ.get(VARIABLE)
-    text = given if given is not None else read_key(key_file(part))
+    try:
+        text = read_key(key_file(part), os.environ)
+    except StartError as error:
+        raise Failure(f'{error}.') from None
     try:
         Secrets(text)
     except ValueError as error:
-        raise Failure(f'{key_file(part) if given is None else VARIABLE}: {error}.') from None
-    return text.strip()
+        raise Failure(f'{VARIABLE if given else key_file(part)}: {error}.') from None
+    return text
 
 
 def secrets_of(part: Part) -> Secrets:
@@ -46,15 +48,3 @@ def secrets_of(part: Part) -> Secrets:
     from zatotx.odb.secrets import Secrets
 
     return Secrets(key_of(part))
-
-
-def read_key(path: Path) -> str:
-    """The key in a file that is ours alone."""
-    try:
-        if not is_private(path):
-            raise Failure(f"{path} can be read by others: 'chmod 600 {path}'.")
-        return path.read_text()
-    except OSError as error:
-        raise Failure(f'{path} cannot be read ({error.strerror}): restore it, or set {VARIABLE}.') from None
-    except UnicodeDecodeError:
-        raise Failure(f'{path} holds no key: restore it, or set {VARIABLE}.') from None

@@ -101,9 +101,12 @@ class LiveConfig:
         await self._lock.run(lambda: ensureDeferred(self._sync()))
 
     async def _sync(self) -> None:
-        changes = await self.store.changes(self.snapshot.revision)
+        before = self.snapshot
+        changes = await self.store.changes(before.revision)
+        if changes.revision < before.revision:  # the ODB was restored from a backup: nothing known here is sure
+            before, changes = Snapshot(), await self.store.changes(0)
         if changes.revision != self.snapshot.revision:
-            snapshot = self.snapshot.evolve(changes)
+            snapshot = before.evolve(changes)
             for apply in self.appliers:
                 await apply(snapshot)
             self.snapshot = snapshot
