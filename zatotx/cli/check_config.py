@@ -52,7 +52,9 @@ def check_config(path: str, form: str) -> None:
         for finding in findings:
             click.echo(f'{"WRONG" if finding.wrong else "ok":5}  {finding.where}: {finding.what}')
     if wrong:
-        raise Failure('; '.join(f'{finding.where}: {finding.wrong.rstrip(".")}' for finding in wrong) + '.')
+        # One cause may be met by several checks: it is said once.
+        said = dict.fromkeys(f'{finding.where}: {finding.wrong.rstrip(".")}' for finding in wrong)
+        raise Failure('; '.join(said) + '.')
 
 
 def check(place: Place) -> Iterator[Finding]:

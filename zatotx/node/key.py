@@ -20,5 +20,5 @@ def read_key(path: Path, environ: Mapping[str, str]) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise StartError(f'The secret key {path} cannot be read ({error}): restore it, or set {VARIABLE}') from None
     if mode:
-        raise StartError(f'The secret key {path} can be read by others: run chmod 600 {path}')
+        raise StartError(f"The secret key {path} can be read by others: 'chmod 600 {path}'")
     return key
