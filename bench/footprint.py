@@ -27,6 +27,8 @@ def measure_idle(environment: Environment) -> Row:
 def measure_connections(environment: Environment) -> Row:
     """So many connections that each asked once and are kept alive."""
     allow_files(IDLE_CONNECTIONS + 200)
+    environment.stop()  # memory that earlier load left free would make connections look cheap
+    environment.start()
     load.run(environment.port, subjects.echo(), seconds=1)  # what the first requests allocate is no connection's
     pid = environment.server_pid()
     time.sleep(1)

@@ -7,6 +7,7 @@ for, or the test run ends: starting one costs seconds, and two at once cost memo
 from __future__ import annotations
 
 import atexit
+import fcntl
 import json
 import os
 import shutil
@@ -205,18 +206,31 @@ def _is_free(port: int) -> bool:
     return True
 
 
-_OFFSETS = 11_000  # 20151, the highest default port, stays below 32768
+_OFFSETS = range(1000, 12_000, 20)  # 20151, the highest default port, stays below 32768
+_claimed: dict[int, int] = {}  # offset -> descriptor of the lock that keeps other test processes from it
 
 
 def free_offset() -> int:
-    """A port offset at which every default port is free now, below the ports that the kernel gives to clients: one of
-    those may be free now and somebody's when the server comes to it."""
-    start = os.getpid() * 20 % _OFFSETS
-    for step in range(0, _OFFSETS, 20):
-        offset = 1000 + (start + step) % _OFFSETS
-        if all(_is_free(port + offset) for port in _PORTS):
+    """A port offset at which every default port is free now, and that no other test process takes. Below the ports that
+    the kernel gives to clients: one of those may be free now and somebody's when the server comes to it."""
+    candidates: list[int] = [*_claimed, *_OFFSETS]
+    for offset in candidates:
+        if _claim(offset) and all(_is_free(port + offset) for port in _PORTS):
             return offset
     raise AssertionError('No port offset is free')
+
+
+def _claim(offset: int) -> bool:
+    if offset not in _claimed:
+        path = Path(tempfile.gettempdir(), f'zatotx-test-ports-{offset}')
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        _claimed[offset] = descriptor
+    return True
 
 
 def create(*, servers: int = 1) -> Broker:
