@@ -76,12 +76,13 @@ class Verifier:
 class BasicAuthCheck:
     """The check of one Basic auth definition."""
 
-    __slots__ = ('_challenge', '_hashed', '_known', '_principal', '_username', '_verifier', '_waiting')
+    __slots__ = ('_challenge', '_digest', '_hashed', '_known', '_principal', '_username', '_verifier', '_waiting')
 
     def __init__(self, verifier: Verifier, stored: Stored) -> None:
         definition = stored.value
         realm = definition.realm.replace('\\', '\\\\').replace('"', '\\"')
         self._verifier = verifier
+        self._digest = verifier.digest
         self._username = definition.username.encode('utf-8')
         self._hashed = definition.password or ''
         self._challenge = f'Basic realm="{realm}"'
@@ -95,7 +96,7 @@ class BasicAuthCheck:
         header = inbound.headers.get(b'authorization')
         if header is None:
             raise self._refused(inbound)
-        digest = self._verifier.digest(header)
+        digest = self._digest(header)
         if digest in self._known:
             return self._principal
         return self._first_time(inbound, header, digest)

@@ -11,6 +11,7 @@ from zatotx.wire import form, json
 
 _BODY_METHODS = frozenset({'POST', 'PUT', 'PATCH'})
 _FORM = b'application/x-www-form-urlencoded'
+_JSON = b'application/json'
 
 
 @implementer(ICodec)
@@ -72,8 +73,10 @@ class Codecs:
     def of(self, inbound: Inbound) -> ICodec:
         """By the channel's data format; a form is a form on a JSON channel too, as browsers and curl send it."""
         codec = self._by_format.get(inbound.channel.data_format, self._raw)
-        if codec is self._json and inbound.headers.get(b'content-type', b'').startswith(_FORM):
-            return self._form
+        if codec is self._json:
+            content_type = inbound.headers.get(b'content-type')
+            if content_type is not None and content_type != _JSON and content_type.startswith(_FORM):
+                return self._form
         return codec
 
 

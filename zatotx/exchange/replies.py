@@ -18,7 +18,7 @@ def reply_to(outcome: Outcome, inbound: Inbound, codec: ICodec) -> Reply:
     Raises TypeError where the value has no form in the channel's format, ValueError for an illegal header.
     """
     headers = _headers(outcome.headers) if outcome.headers else ()
-    content_type = outcome.content_type.encode('latin-1')
+    content_type = outcome.content_type.encode('latin-1') if outcome.content_type else b''
     if outcome.stream is not None:
         return Reply(outcome.status, b'', content_type or _BYTES, headers, stream=outcome.stream)
     value = outcome.value

@@ -59,12 +59,12 @@ def response_head(status: int, content_type: bytes, length: int | None, cid: str
     if not cid.isalnum() and not is_value(cid.encode('ascii')):
         raise ValueError(f'The cid {cid!r} has control characters')
     if length is None or status in _BODILESS:
-        framing = ''
+        fields = f'X-Zato-CID: {cid}\r\n'
     elif length >= 0:
-        framing = f'Content-Length: {length}\r\n'
+        fields = f'Content-Length: {length}\r\nX-Zato-CID: {cid}\r\n'
     else:
-        framing = 'Transfer-Encoding: chunked\r\n'
-    return b''.join((start, f'{framing}X-Zato-CID: {cid}\r\n'.encode('ascii'), ending))
+        fields = f'Transfer-Encoding: chunked\r\nX-Zato-CID: {cid}\r\n'
+    return start + fields.encode('ascii') + ending
 
 
 def field_lines(fields: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -155,7 +155,9 @@ class DirectOutlet(Outlet):
             data = aside[0] if len(aside) == 1 else b''.join(aside)
             aside.clear()
             self._size = 0
-            super().write(data)
+            sent = self._send(data)  # nothing waits: what is written while something does is not put aside
+            if sent < len(data):
+                self._waiting = deque((memoryview(data)[sent:],))
 
     def lose(self) -> None:
         """Close the connection in good order when all is out."""

@@ -44,6 +44,8 @@ class Place(msgspec.Struct, frozen=True):
     label: str  # the channel's name for the log
     request: str  # the request line for the log
     agent: str  # the client's program for the log
+    cid: str | None  # the caller's own
+    parent: bytes | None  # the caller's traceparent
     refusing: Refusing | None = None  # set = all that follows is nothing
     spec: ChannelSpec = _NO_CHANNEL
     service: str = ''
@@ -79,26 +81,24 @@ class Reception:
         if not service:  # a door: its path names the service, which is no parameter of that service
             service, params = params['service'], _NOWHERE
         view = HTTPView(head.method, head.target, path, head.query, head.headers, params, peer, head.version)
-        return Place(head, self.routes, target.label, *described(head), None, spec, service, view, allowed)
+        return Place(head, self.routes, target.label, *_said(head), None, spec, service, view, allowed)
 
     def receive(self, turn: Turn, place: Place) -> Reply | None:
         """Give the turn its cid and its Inbound. Where there is nothing to do for the exchange: the answer."""
-        headers = place.head.headers
-        sent = headers.get(b'x-zato-cid')
-        cid = turn.cid = (accepted_cid(sent.decode('latin-1')) if sent else None) or new_cid()
+        cid = turn.cid = place.cid or new_cid()
         turn.place = place
         refusing = place.refusing
         if refusing is not None:
             return refusal(refusing.status, cid, refusing.details, refusing.headers)
-        parent = headers.get(b'traceparent')
+        parent = place.parent
         turn.inbound = Inbound(
-            cid, place.spec, place.service, headers, b'', turn.began + place.allowed, place.view,
+            cid, place.spec, place.service, place.head.headers, b'', turn.began + place.allowed, place.view,
             continued(parent) if parent is not None else '',
         )  # fmt: skip
         return None
 
     def _refusing(self, head: RequestHead, label: str, refusing: Refusing) -> Place:
-        return Place(head, self.routes, label, *described(head), refusing)
+        return Place(head, self.routes, label, *_said(head), refusing)
 
     def _target(self, head: RequestHead) -> tuple[Target, Mapping[str, str], str] | Refusing:
         """The channel, what its pattern captured, and the path as text."""
@@ -135,3 +135,10 @@ class Reception:
         if not asked.isdigit() or len(asked) > 8 or not 0 < int(asked) <= _LONGEST_DEADLINE:
             return Refusing(400, refusals.BAD_DEADLINE)
         return min(timeout, int(asked) / 1000)
+
+
+def _said(head: RequestHead) -> tuple[str, str, str | None, bytes | None]:
+    """What the log and the exchange take from a head: request line, program, the caller's cid and traceparent."""
+    headers = head.headers
+    sent = headers.get(b'x-zato-cid')
+    return *described(head), accepted_cid(sent.decode('latin-1')) if sent else None, headers.get(b'traceparent')
