@@ -1,5 +1,7 @@
 """The demo that `make run` deploys: an echo and a greeting."""
 
+from json import dumps
+
 from zatotx import Service
 
 
@@ -9,7 +11,9 @@ class Echo(Service):
     name = 'demo.echo'
 
     async def handle(self):
-        self.response.payload = self.request.payload
+        payload = self.request.payload
+        # Text is answered as it stands; to be JSON again it needs its quotes.
+        self.response.payload = dumps(payload) if isinstance(payload, str) else payload
 
 
 class Hello(Service):
