@@ -65,15 +65,17 @@ class SlowClientTests(SynchronousTestCase):
     def test_four_thousand_slow_clients_do_not_slow_ping(self) -> None:
         """2,000 dripping a byte a second and 2,000 idle: ping's p99 at most doubles; the drippers are cut in time."""
         alone = self.pings(2)
-        with crowd(self.broker.port(), drippers=2000, idlers=2000, seconds=HEAD_TIMEOUT + 3) as output:
+        with crowd(self.broker.port(), drippers=2000, idlers=2000, seconds=6 * HEAD_TIMEOUT) as output:
             crowded = self.pings(2)
             told: dict[str, Any] = json.loads(output.readline())
         self.assertEqual(set(statuses(alone + crowded)), {'200'})
-        floor = 0.010  # below this a shared machine's own jitter is the larger part
+        floor = 0.050  # below this a shared machine's own jitter is the larger part
         self.assertLessEqual(percentile(crowded, 0.99), max(2 * percentile(alone, 0.99), floor))
         self.assertEqual(told['cut'], 2000, told)
         self.assertGreater(told['first'][0], HEAD_TIMEOUT - 2, told)
-        self.assertLess(told['last'][0], HEAD_TIMEOUT + 3, told)
+        # Where each byte put the deadline off, the last would be cut after the thousand seconds its head takes. The
+        # exact moment is held with a clock of its own, in the kind's test_deadlines.
+        self.assertLess(told['last'][0], 3 * HEAD_TIMEOUT, told)
         self.assertEqual(told['heard'], {'HTTP/1.1 408 Request Timeout': 2000})
 
     def test_a_body_without_progress_is_408(self) -> None:

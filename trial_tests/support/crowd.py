@@ -59,10 +59,10 @@ def idler(port: int) -> socket.socket:
 
 
 def drip_all(drippers: list[Dripper], until: float) -> None:
-    """Each a byte a second, evenly spread, so that the server has no quiet half of a second."""
+    """Each a byte a second, evenly spread, so that the server has no quiet half of a second; over when all are cut."""
     turn = 0
     due = time.monotonic()
-    while time.monotonic() < until:
+    while time.monotonic() < until and not all(one.lived for one in drippers):
         for _ in range(max(1, len(drippers) // 100)):
             drippers[turn % len(drippers)].drip()
             turn += 1
