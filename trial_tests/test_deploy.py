@@ -18,8 +18,8 @@ from zatotx.node import config
 from zatotx.schema.builtin import BUILTIN_TYPES
 from zatotx.schema.snapshot import Actor, Operation
 from zatotx.schema.types import ObjectTypes
-from zatotx.service.deploy import which
-from zatotx.service.packaging import pack
+from zatotx.service.deployment.deploy import which
+from zatotx.service.deployment.packaging import pack
 from zatotx.testing.node import MemoryBus, NodeInMemory, make_odb
 
 TYPES = ObjectTypes(BUILTIN_TYPES)

@@ -13,9 +13,9 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from zatotx.model.faults import BadRequest
-from zatotx.service.importing import PREFIX, Loaded, load, module_names, plain_name
-from zatotx.service.own_thread import in_own_thread
-from zatotx.service.packaging import Source, accept, pack
+from zatotx.service.deployment.importing import PREFIX, Loaded, load, module_names, plain_name
+from zatotx.service.deployment.own_thread import in_own_thread
+from zatotx.service.deployment.packaging import Source, accept, pack
 
 
 def module(text: str, name: str = 'crm.py') -> Source:

@@ -10,8 +10,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.model.faults import BadRequest
-from zatotx.service import packaging
-from zatotx.service.packaging import MODULE, PACKAGE, accept, pack, pack_directory, restore
+from zatotx.service.deployment import packaging
+from zatotx.service.deployment.packaging import MODULE, PACKAGE, accept, pack, pack_directory, restore
 
 
 def zipped(*members: tuple[str | zipfile.ZipInfo, bytes]) -> bytes:

@@ -19,9 +19,9 @@ from zatotx.interfaces.config import FileVersion
 from zatotx.interfaces.node import DeployReport
 from zatotx.model.faults import BadRequest, ServiceUnavailable
 from zatotx.schema.snapshot import Actor
-from zatotx.service.packaging import accept
-from zatotx.service.pickup import Pickup
-from zatotx.service.pickup_looks import Looks, Mark
+from zatotx.service.deployment.packaging import accept
+from zatotx.service.deployment.pickup import Pickup
+from zatotx.service.deployment.pickup_looks import Looks, Mark
 
 INTERVAL = 0.1  # seconds; half a second in production
 

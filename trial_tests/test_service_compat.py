@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 import zatotx
 from trial_tests.support.invoking import Calls
 from zatotx.model import faults
-from zatotx.service import compat
+from zatotx.service.deployment import compat
 from zatotx.service.entry import ServiceEntry
 from zatotx.service.naming import service_name
 

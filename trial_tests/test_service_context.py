@@ -15,7 +15,7 @@ import zatotx
 from trial_tests.support.invoking import CID, Calls, call, outcome_of
 from zatotx import Bunch, Secret, Service
 from zatotx.model.message import Body
-from zatotx.service.bunch import bunchify, unbunchify
+from zatotx.service.deployment.bunch import bunchify, unbunchify
 from zatotx.service.response import Payload
 from zatotx.service.timeutil import TimeUtil
 from zatotx.service.user_config import load_user_config

@@ -12,7 +12,7 @@ from trial_tests.support.invoking import CID, Calls, outcome_of
 from zatotx import Inactive, Int, InternalServerError, NotFound, Service, Timeout
 from zatotx.metrics.slots import ServiceSlots
 from zatotx.model.faults import BadInput
-from zatotx.service.bunch import Bunch
+from zatotx.service.deployment.bunch import Bunch
 from zatotx.service.entry import ServiceEntry
 
 

@@ -13,8 +13,8 @@ from trial_tests.support.invoking import Calls, call, outcome_of
 from zatotx import Bunch, Date, DictList, Float, Int, List, Service, Text
 from zatotx.model.faults import BadInput
 from zatotx.model.message import Outcome
-from zatotx.service.declared import describe_io
-from zatotx.service.io import BadOutput
+from zatotx.service.io.declared import describe_io
+from zatotx.service.io.description import BadOutput
 
 Row = namedtuple('Row', 'a b')
 

@@ -11,12 +11,12 @@ __version__ = '0.1.0'
 _PLACES = {
     'zatotx.service.service': ('Service',),
     'zatotx.service.model': ('Model',),
-    'zatotx.service.bunch': ('Bunch',),
-    'zatotx.service.elements': (
+    'zatotx.service.deployment.bunch': ('Bunch',),
+    'zatotx.service.io.elements': (
         'AsIs', 'Bool', 'Boolean', 'CSV', 'Date', 'DateTime', 'Decimal', 'Float', 'Int', 'Integer', 'List', 'Opaque',
         'Secret', 'Text', 'UTC', 'UUID', 'Unicode',
     ),
-    'zatotx.service.records': ('Dict', 'DictList', 'ListOfDicts', 'Nested'),
+    'zatotx.service.io.records': ('Dict', 'DictList', 'ListOfDicts', 'Nested'),
     'zatotx.model.faults': (
         'BadRequest', 'Conflict', 'Forbidden', 'HTTPException', 'Inactive', 'InternalServerError', 'MethodNotAllowed',
         'NotFound', 'ServiceUnavailable', 'Timeout', 'TooManyRequests', 'Unauthorized', 'ZatoException',

@@ -15,8 +15,8 @@ from zatotx.model.faults import (
     Unauthorized,
     ZatoException,
 )
-from zatotx.service.bunch import Bunch
-from zatotx.service.elements import (
+from zatotx.service.deployment.bunch import Bunch
+from zatotx.service.io.elements import (
     CSV,
     UTC,
     UUID,
@@ -35,8 +35,8 @@ from zatotx.service.elements import (
     Text,
     Unicode,
 )
+from zatotx.service.io.records import Dict, DictList, ListOfDicts, Nested
 from zatotx.service.model import Model
-from zatotx.service.records import Dict, DictList, ListOfDicts, Nested
 from zatotx.service.service import Service
 
 __all__ = [

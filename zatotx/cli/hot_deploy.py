@@ -39,7 +39,7 @@ def hot_deploy(path: str, files: tuple[str, ...]) -> None:
 def pack(path: Path) -> tuple[str, bytes]:
     """What is sent, and under which name."""
     from zatotx.model.faults import BadRequest
-    from zatotx.service.packaging import pack_directory
+    from zatotx.service.deployment.packaging import pack_directory
 
     try:
         if path.is_dir():

@@ -32,6 +32,6 @@ class Parts:
     pipeline: Pipeline
     exchange: Exchange
     services: Any  # zatotx.service.store.ServiceStore
-    code: Any  # zatotx.service.deploy.VersionKeeper
-    pickup: Any  # zatotx.service.pickup.Pickup
+    code: Any  # zatotx.service.deployment.deploy.VersionKeeper
+    pickup: Any  # zatotx.service.deployment.pickup.Pickup
     watchdog: Any  # zatotx.metrics.watchdog.Watchdog

@@ -11,9 +11,9 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from zatotx.model.faults import InternalServerError, NotFound, Timeout
 from zatotx.model.message import ChannelSpec, Inbound, Outcome
-from zatotx.service.bunch import bunchify
-from zatotx.service.elements import as_mapping
+from zatotx.service.deployment.bunch import bunchify
 from zatotx.service.invocation import Invoker, Run, choose, prepare
+from zatotx.service.io.elements import as_mapping
 from zatotx.service.threads import Hop, Lender
 
 DEPTH = 32  # calls below the first

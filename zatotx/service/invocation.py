@@ -15,16 +15,16 @@ from zope.interface import implementer
 from zatotx.interfaces.services import IInvoker, IServiceEntry, IServices
 from zatotx.model.faults import BadInput, Inactive, MethodNotAllowed
 from zatotx.model.message import Inbound, Outcome
-from zatotx.service.bunch import Bunch
+from zatotx.service.deployment.bunch import Bunch
 from zatotx.service.entry import ServiceEntry
-from zatotx.service.io import BadOutput
+from zatotx.service.io.description import BadOutput
+from zatotx.service.io.sources import gather
+from zatotx.service.io.wrong import Wrong
 from zatotx.service.lifecycle import lifecycle, walk, walk_blocking
 from zatotx.service.request import Request
 from zatotx.service.response import Payload, Response, taken
-from zatotx.service.sources import gather
 from zatotx.service.threads import Hop, Lender, Threads
 from zatotx.service.traits import Handler
-from zatotx.service.wrong import Wrong
 
 SCHEDULER = 'scheduler'
 JOB_TYPE = b'x-zato-job-type'  # header of a scheduler's message: one_time, interval_based, cron_style

@@ -8,9 +8,9 @@ from typing import Any, Self
 import msgspec
 
 from zatotx.model.faults import BadInput
-from zatotx.service.bunch import bunchify
-from zatotx.service.io_typed import convert, fill_defaults
-from zatotx.service.wrong import Wrong
+from zatotx.service.deployment.bunch import bunchify
+from zatotx.service.io.typed import convert, fill_defaults
+from zatotx.service.io.wrong import Wrong
 
 
 class Model:

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from zatotx.model.message import HTTPView, Inbound
-from zatotx.service.bunch import Bunch, bunchify
+from zatotx.service.deployment.bunch import Bunch, bunchify
+from zatotx.service.io.sources import form_params, gather, parse_params
 from zatotx.service.lazy import lazy
-from zatotx.service.sources import form_params, gather, parse_params
 
 _NO_HTTP = HTTPView('', b'', '', b'', {}, {}, '')
 

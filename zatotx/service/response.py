@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
 from typing import Any
 
-from zatotx.service.elements import as_mapping
+from zatotx.service.io.elements import as_mapping
 
 _set = object.__setattr__
 

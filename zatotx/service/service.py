@@ -8,15 +8,15 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from zatotx.model.message import ANONYMOUS, Principal
-from zatotx.service.bunch import Bunch
 from zatotx.service.context import Channel, Deadline, wsgi_environ
+from zatotx.service.deployment.bunch import Bunch
 from zatotx.service.hooks import Hooks, JobHooks
+from zatotx.service.io.show import shown
 from zatotx.service.lazy import lazy
 from zatotx.service.logger import ServiceLogger
 from zatotx.service.naming import service_name
 from zatotx.service.request import Request
 from zatotx.service.response import Response
-from zatotx.service.show import shown
 from zatotx.service.timeutil import TimeUtil
 
 

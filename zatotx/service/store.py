@@ -10,7 +10,7 @@ from attrs import define, field
 from zope.interface import implementer
 
 from zatotx.interfaces.services import IServices, IServiceStore
-from zatotx.service.checking import Checked
+from zatotx.service.deployment.checking import Checked
 from zatotx.service.entry import ServiceEntry
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from attrs import frozen
 
-from zatotx.service.declared import describe_io
 from zatotx.service.hooks import overridden
-from zatotx.service.io import IO
+from zatotx.service.io.declared import describe_io
+from zatotx.service.io.description import IO
 from zatotx.service.service import Service
 
 VERBS = ('GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS')

@@ -43,10 +43,10 @@ from zatotx.odb.store import open_store
 from zatotx.odb.urls import resolve
 from zatotx.schema.builtin import BUILTIN_TYPES
 from zatotx.schema.types import ObjectTypes
-from zatotx.service.deploy import Deployer, VersionKeeper
+from zatotx.service.deployment.deploy import Deployer, VersionKeeper
+from zatotx.service.deployment.pickup import Pickup
 from zatotx.service.internal import internal_entries
 from zatotx.service.invocation import Invoker
-from zatotx.service.pickup import Pickup
 from zatotx.service.pool import ServiceThreads
 from zatotx.service.store import ServiceStore
 from zatotx.service.user_config import load_user_config

@@ -25,7 +25,7 @@ from zatotx.odb.setup import NewCluster, create
 from zatotx.odb.store import open_store
 from zatotx.schema.snapshot import Operation
 from zatotx.schema.types import ObjectTypes
-from zatotx.service.deploy import Deployer, VersionKeeper
+from zatotx.service.deployment.deploy import Deployer, VersionKeeper
 from zatotx.service.entry import ServiceEntry
 from zatotx.service.invocation import Invoker
 from zatotx.service.store import ServiceStore

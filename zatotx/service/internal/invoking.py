@@ -7,9 +7,9 @@ from binascii import Error as Base64Error
 from typing import Any
 
 from zatotx.model.faults import BadInput, BadRequest, Conflict
-from zatotx.service.elements import AsIs, Bool
 from zatotx.service.internal.base import bad
 from zatotx.service.internal.services import OnServices
+from zatotx.service.io.elements import AsIs, Bool
 from zatotx.wire import json
 
 

@@ -13,8 +13,8 @@ from zatotx.model.faults import BadRequest, ServiceUnavailable
 from zatotx.rules.enmasse import ImportPlan, export, plan_import
 from zatotx.schema.snapshot import Snapshot
 from zatotx.schema.types import ObjectTypes
-from zatotx.service.elements import AsIs, Bool
 from zatotx.service.internal.base import AdminService, bad
+from zatotx.service.io.elements import AsIs, Bool
 
 LIVE_WITHIN = 60.0  # seconds all nodes have to apply an import
 

@@ -9,7 +9,7 @@ from zatotx.schema.fields import refs_of
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.snapshot import Operation, Stored
-from zatotx.service.importing import plain_name
+from zatotx.service.deployment.importing import plain_name
 from zatotx.service.internal.base import AdminService
 from zatotx.service.internal.rows import row, union
 

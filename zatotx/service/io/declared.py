@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from zatotx.service import io_typed
-from zatotx.service.elements import Element
-from zatotx.service.io import IO, Elements, ElementsOut, Input, Output, Typed, TypedOut, as_names
-from zatotx.service.records import Field
+from zatotx.service.io import typed
+from zatotx.service.io.description import IO, Elements, ElementsOut, Input, Output, Typed, TypedOut, as_names
+from zatotx.service.io.elements import Element
+from zatotx.service.io.records import Field
 
 
 def describe_io(cls: type) -> IO:
@@ -50,11 +50,11 @@ def _side(label: str, read: Any, value: Any) -> Any:
 
 
 def _short_input(value: Any) -> Input:
-    return Typed(value) if io_typed.is_model(value) else Elements(_distinct(tuple(Field(o) for o in as_names(value))))
+    return Typed(value) if typed.is_model(value) else Elements(_distinct(tuple(Field(o) for o in as_names(value))))
 
 
 def _short_output(value: Any) -> Output:
-    if io_typed.is_model(value):
+    if typed.is_model(value):
         return TypedOut(value)
     return ElementsOut(fields=_distinct(tuple(Field(one) for one in as_names(value))))
 
@@ -102,14 +102,14 @@ class _SimpleIO:
 
     def input(self) -> Input | None:
         declared = self.options.get('input')
-        if declared is not None and io_typed.is_model(declared):
+        if declared is not None and typed.is_model(declared):
             return Typed(declared)
         fields = self.fields('input')
         return None if fields is None else Elements(fields, bool(self.options.get('use_channel_params_only')))
 
     def output(self) -> Output | None:
         declared = self.options.get('output')
-        if declared is not None and io_typed.is_model(declared):
+        if declared is not None and typed.is_model(declared):
             return TypedOut(declared)
         fields = self.fields('output')
         if fields is None:

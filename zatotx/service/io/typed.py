@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from zatotx.service.wrong import NOT_GIVEN, Wrong
+from zatotx.service.io.wrong import NOT_GIVEN, Wrong
 
 _LISTS = (list, set, frozenset, Sequence)
 _UNIONS = (typing.Union, types.UnionType)

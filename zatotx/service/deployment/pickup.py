@@ -23,8 +23,8 @@ from zatotx.interfaces.config import FileVersion, IConfigStore
 from zatotx.interfaces.node import IDeployer
 from zatotx.model.faults import BadRequest, Fault, ServiceUnavailable, Timeout
 from zatotx.schema.snapshot import Actor
-from zatotx.service.packaging import accept
-from zatotx.service.pickup_looks import Looks, Mark, Taken, look, take
+from zatotx.service.deployment.packaging import accept
+from zatotx.service.deployment.pickup_looks import Looks, Mark, Taken, look, take
 
 INTERVAL = 0.5  # seconds between two looks
 HAS_INOTIFY = sys.platform.startswith('linux')

@@ -9,7 +9,7 @@ import msgspec
 
 from zatotx.model.faults import BadInput
 from zatotx.model.message import Inbound
-from zatotx.service.elements import as_mapping
+from zatotx.service.io.elements import as_mapping
 from zatotx.wire import form
 
 BODY_FIRST = 'msg-over-channel-params'

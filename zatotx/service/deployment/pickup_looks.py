@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from zatotx.model.faults import BadRequest
-from zatotx.service.packaging import MAX_CONTENT, MAX_MEMBERS, is_junk, pack_directory
+from zatotx.service.deployment.packaging import MAX_CONTENT, MAX_MEMBERS, is_junk, pack_directory
 
 RESTING = 3  # looks in a row that find an entry unchanged before it is taken
 _SUFFIXES = ('.py', '.pyw', '.zip', '.tar', '.tgz', '.gz', '.bz2', '.xz')  # the last ones to be refused aloud

@@ -1,7 +1,7 @@
 """Input and output of a service: one description, whichever of the three ways declared it.
 
 `IO.input` turns the sources of a call into `request.input`, `IO.output` what the service set into the value that goes
-out. `zatotx.service.declared` reads it off a class.
+out. `zatotx.service.io.declared` reads it off a class.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import msgspec
 from attrs import field, frozen
 
 from zatotx.model.faults import BadInput, InternalServerError
-from zatotx.service import io_typed
-from zatotx.service.bunch import Bunch
-from zatotx.service.elements import Element, as_mapping
-from zatotx.service.records import Field, each, give_record
-from zatotx.service.sources import Sources
-from zatotx.service.wrong import Wrong, kind_of
+from zatotx.service.deployment.bunch import Bunch
+from zatotx.service.io import typed
+from zatotx.service.io.elements import Element, as_mapping
+from zatotx.service.io.records import Field, each, give_record
+from zatotx.service.io.sources import Sources
+from zatotx.service.io.wrong import Wrong, kind_of
 
 
 class BadOutput(InternalServerError):  # noqa: N818 - a fault, as its parent
@@ -75,13 +75,13 @@ class Typed:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.fields = io_typed.model_fields(io_typed.bare_type(model)) or ()
-        self.fill = io_typed.has_dataclasses(model)
+        self.fields = typed.model_fields(typed.bare_type(model)) or ()
+        self.fill = typed.has_dataclasses(model)
         _check_convertible(model)
 
     def read(self, sources: Sources) -> Any:
         """The model's instance. Raises BadInput with every mistake."""
-        if io_typed.matches(sources.whole, self.model):
+        if typed.matches(sources.whole, self.model):
             return sources.whole
         value = self._value(sources)
         mistakes: list[tuple[str, str]] = []
@@ -89,13 +89,13 @@ class Typed:
         if sources.text and self.fields:
             value, texts = self._with_text(dict(value), sources, mistakes)
         try:
-            instance = io_typed.convert(value, self.model)
+            instance = typed.convert(value, self.model)
         except Wrong as wrong:
             mistakes += [self._placed(path, what, sources) for path, what in wrong.mistakes if path[1:] not in texts]
         if mistakes:
             raise BadInput(mistakes)
         if self.fill:
-            io_typed.fill_defaults(instance)
+            typed.fill_defaults(instance)
         return instance
 
     def _value(self, sources: Sources) -> Any:
@@ -114,10 +114,10 @@ class Typed:
             if found is None or not found[1]:
                 continue
             text = found[0]
-            if io_typed.is_list_type(one.type) and not isinstance(text, list):
+            if typed.is_list_type(one.type) and not isinstance(text, list):
                 text = [text]
             try:
-                value[one.key] = io_typed.convert(text, one.type, text=True)
+                value[one.key] = typed.convert(text, one.type, text=True)
             except Wrong as wrong:
                 mistakes += [(one.key + path, what) for path, what in wrong.mistakes]
                 value.pop(one.key, None)
@@ -171,21 +171,21 @@ class TypedOut:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.fields = io_typed.model_fields(io_typed.bare_type(model)) or ()
-        self.fill = io_typed.has_dataclasses(model)
-        self.repeated = io_typed.is_list_type(model)
+        self.fields = typed.model_fields(typed.bare_type(model)) or ()
+        self.fill = typed.has_dataclasses(model)
+        self.repeated = typed.is_list_type(model)
         _check_convertible(model)
 
     def write(self, payload: Any) -> Any:
         """The model's instance. Raises Wrong with every mistake."""
-        if io_typed.matches(payload, self.model):
-            missing = io_typed.fill_defaults(payload) if self.fill else []
+        if typed.matches(payload, self.model):
+            missing = typed.fill_defaults(payload) if self.fill else []
             if missing:
                 raise Wrong(missing)
             return payload
-        instance = io_typed.convert(self._plain(payload), self.model)
+        instance = typed.convert(self._plain(payload), self.model)
         if self.fill:
-            io_typed.fill_defaults(instance)
+            typed.fill_defaults(instance)
         return instance
 
     def _plain(self, payload: Any) -> Any:
@@ -194,7 +194,7 @@ class TypedOut:
         return _as_given(payload, self.fields)
 
 
-def _as_given(value: Any, fields: Sequence[io_typed.ModelField]) -> Any:
+def _as_given(value: Any, fields: Sequence[typed.ModelField]) -> Any:
     """A mapping of any object with attributes, such as a database row, by the model's names."""
     mapping = as_mapping(value)
     if mapping is not None or not fields or isinstance(value, (str, bytes, list, int, float)) or value is None:
@@ -210,7 +210,7 @@ def _is_object(whole: Any) -> bool:
 def _check_convertible(model: Any) -> None:
     """Raises TypeError or NameError where msgspec cannot work with the type; makes what it caches."""
     msgspec.json.Decoder(model)
-    for one in io_typed.model_fields(io_typed.bare_type(model)) or ():
+    for one in typed.model_fields(typed.bare_type(model)) or ():
         msgspec.json.Decoder(one.type)
 
 

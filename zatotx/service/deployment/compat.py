@@ -15,15 +15,15 @@ from types import ModuleType
 
 _SERVICE = 'zatotx.service.service'
 _MODEL = 'zatotx.service.model'
-_NAMES = 'zatotx.service.zato_names'
+_NAMES = 'zatotx.service.deployment.zato_names'
 _FAULTS = 'zatotx.model.faults'
 
 _ELEMENTS = {
-    'zatotx.service.elements': (
+    'zatotx.service.io.elements': (
         'AsIs', 'Bool', 'Boolean', 'CSV', 'Date', 'DateTime', 'Decimal', 'Float', 'Int', 'Integer', 'List', 'Opaque',
         'Secret', 'Text', 'UTC', 'UUID', 'Unicode',
     ),
-    'zatotx.service.records': ('Dict', 'DictList', 'ListOfDicts', 'Nested'),
+    'zatotx.service.io.records': ('Dict', 'DictList', 'ListOfDicts', 'Nested'),
 }  # fmt: skip
 _EXCEPTIONS = {
     _FAULTS: (
@@ -53,7 +53,7 @@ Names = Mapping[str, Sequence[str]]  # our module -> what of it is visible
 # Each module that can be imported, with what it offers.
 MODULES: dict[str, Names] = {
     'anyjson': _JSON,
-    'bunch': {'zatotx.service.bunch': ('Bunch', 'bunchify', 'unbunchify')},
+    'bunch': {'zatotx.service.deployment.bunch': ('Bunch', 'bunchify', 'unbunchify')},
     'zato': {},
     'zato.common': {**_CONSTANTS, **_EXCEPTIONS},
     'zato.common.api': _CONSTANTS,

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from zatotx.service.elements import Secret, as_mapping
+from zatotx.service.io.elements import Secret, as_mapping
 from zatotx.service.response import Payload, taken
 
 MASK = '******'

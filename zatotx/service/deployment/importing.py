@@ -25,8 +25,8 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from zatotx.model.faults import BadRequest
-from zatotx.service import compat
-from zatotx.service.packaging import MODULE, Source
+from zatotx.service.deployment import compat
+from zatotx.service.deployment.packaging import MODULE, Source
 
 PREFIX = 'zatotx_deployed'
 _SKIPPED = frozenset({'test', 'tests', '__main__', 'conftest', 'setup'})

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from zatotx.model.cid import new_cid as new_cid
-from zatotx.service.elements import FALSE, TRUE
+from zatotx.service.io.elements import FALSE, TRUE
 
 ZATO_OK = 'ZATO_OK'
 ZATO_ERROR = 'ZATO_ERROR'

@@ -29,10 +29,10 @@ from zatotx.interfaces.config import FileVersion, IConfig, IConfigStore
 from zatotx.interfaces.node import DeployReport, IDeployer
 from zatotx.model.faults import BadRequest, Conflict, NotFound, ServiceUnavailable, Timeout
 from zatotx.schema.snapshot import Actor, Snapshot
-from zatotx.service.checking import Checked, announce_added, check
-from zatotx.service.importing import load
-from zatotx.service.own_thread import DEADLINE, in_own_thread
-from zatotx.service.packaging import Source, accept, restore
+from zatotx.service.deployment.checking import Checked, announce_added, check
+from zatotx.service.deployment.importing import load
+from zatotx.service.deployment.own_thread import DEADLINE, in_own_thread
+from zatotx.service.deployment.packaging import Source, accept, restore
 from zatotx.service.store import ServiceStore, settle
 
 VERDICT_WAIT = DEADLINE + 10  # seconds the other nodes have to import a version too

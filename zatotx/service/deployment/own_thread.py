@@ -21,7 +21,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from zatotx.model.faults import BadRequest
-from zatotx.service.packaging import Source
+from zatotx.service.deployment.packaging import Source
 
 DEADLINE = 30.0  # seconds
 _WINDOW = 1.0  # seconds before the deadline (or half of it), over which it is seen whether the thread computes
