@@ -42,6 +42,12 @@ class BasicsTests(InternalTestCase):
             (503, {'status': 'not ready', 'reasons': ['The server is draining']}),
         )
 
+    async def test_findings(self) -> None:
+        """zato.health.findings says which server was asked and what it finds wrong with itself."""
+        self.assertEqual(await self.call('zato.health.findings'), {'server': 'one', 'findings': []})
+        self.one.found = ['the ODB is away: start it']
+        self.assertEqual((await self.call('zato.health.findings'))['findings'], ['the ODB is away: start it'])
+
     async def test_metrics(self) -> None:
         """zato.metrics.get is Prometheus text."""
         reply = await self.one.reply('zato.metrics.get')

@@ -48,6 +48,10 @@ class INode(Interface):
     def not_ready() -> list[str]:
         """Why the node does not take requests now, a sentence each; [] when it does."""
 
+    def findings() -> list[str]:
+        """What is not as it should be on this node now, a sentence each with what to do about it; [] = all is well.
+        Cheap: called on the reactor."""
+
     def info() -> Mapping[str, Any]:
         """Facts for zato.info.*: name, cluster, version, kinds, python, pid, started, revision …"""
 

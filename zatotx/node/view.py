@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import time
 from typing import Any
 
@@ -35,10 +35,14 @@ class NodeView:
     kinds: Sequence[FoundKind]
     render: Callable[[], bytes]
     offloader: Callable[..., Deferred[Any]]
+    finders: Sequence[Callable[[], Iterable[str]]] = ()  # each gives sentences on what is not as it should be
     started: float = field(factory=time)
 
     def not_ready(self) -> list[str]:
         return [self.state.why] if self.state.why else []
+
+    def findings(self) -> list[str]:
+        return [sentence for finder in self.finders for sentence in finder()]
 
     def info(self) -> Mapping[str, Any]:
         return {

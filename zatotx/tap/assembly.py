@@ -29,6 +29,7 @@ from zatotx.metrics.places import files_below
 from zatotx.metrics.slots import ServiceSlots
 from zatotx.metrics.watchdog import Watchdog
 from zatotx.model.faults import StartError
+from zatotx.node import findings
 from zatotx.node.config import LiveConfig
 from zatotx.node.key import read_key
 from zatotx.node.lock import DirectoryLock
@@ -100,6 +101,8 @@ class _Assembly:
         view = NodeView(
             name=settings.main.name, cluster=settings.main.cluster, config=config, odb=odb, services=services,
             deployer=deployer, types=types, state=state, kinds=self.kinds, offloader=offload,
+            finders=[partial(findings.odb_away, config), partial(findings.redis_away, client),
+                     partial(findings.refused_code, keeper)],
             render=partial(render, self._sources(
                 services=services, channels=channels, watchdog=watchdog, logs=logs, config=config, client=client
             )),

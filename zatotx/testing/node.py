@@ -95,6 +95,7 @@ class NodeInMemory:
             offload=self.offload,
         )
         self.reasons: list[str] = []
+        self.found: list[str] = []
         self.config: Any = None
         self.deployer: Any = None
 
@@ -126,6 +127,9 @@ class NodeInMemory:
 
     def not_ready(self) -> list[str]:
         return self.reasons
+
+    def findings(self) -> list[str]:
+        return self.found
 
     def info(self) -> Mapping[str, Any]:
         return {'name': self.name, 'cluster': self.cluster, 'revision': self.config.snapshot.revision, 'kinds': {}}

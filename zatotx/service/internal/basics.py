@@ -72,6 +72,15 @@ class Ready(AdminService):
             self.response.payload = {'status': 'ready'}
 
 
+class Findings(AdminService):
+    """What this server finds not to be as it should be in itself: stuck threads, stalls, a part that is away."""
+
+    name = 'zato.health.findings'
+
+    async def handle(self) -> None:
+        self.response.payload = {'server': self.server.name, 'findings': self.server.findings()}
+
+
 class Metrics(AdminService):
     """The metrics of this server, in Prometheus' text form."""
 
@@ -98,4 +107,4 @@ class GetServerInfo(GetInfo):
     name = 'zato.info.get-server-info'
 
 
-SERVICES = (Ping, Ping2, Echo, InputLogger, Live, Ready, Metrics, GetInfo, GetServerInfo)
+SERVICES = (Ping, Ping2, Echo, InputLogger, Live, Ready, Findings, Metrics, GetInfo, GetServerInfo)

@@ -1,0 +1,48 @@
+"""What a node finds wrong with itself."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.kinds import find_kinds
+from zatotx.node import findings
+from zatotx.node.state import NodeState
+from zatotx.node.view import NodeView
+from zatotx.schema.snapshot import Snapshot
+from zatotx.schema.types import ObjectTypes
+
+
+class FinderTests(SynchronousTestCase):
+    def test_all_is_well(self) -> None:
+        """Parts that are well give no sentence."""
+        self.assertEqual(list(findings.odb_away(SimpleNamespace(away='', snapshot=Snapshot()))), [])
+        self.assertEqual(list(findings.redis_away(SimpleNamespace(problem=''))), [])
+        self.assertEqual(list(findings.refused_code(SimpleNamespace(verdicts={1: '', 2: ''}))), [])
+
+    def test_parts_that_are_not(self) -> None:
+        """Each names the part, its reason and what to do."""
+        (odb,) = findings.odb_away(SimpleNamespace(away='no answer within 5 s', snapshot=Snapshot()))
+        (redis,) = findings.redis_away(SimpleNamespace(problem='connection refused'))
+        (code,) = findings.refused_code(SimpleNamespace(verdicts={1: '', 2: 'crm.py, line 3: no module named x'}))
+        for sentence, part, why, fix in (
+            (odb, 'ODB', 'no answer within 5 s', 'see that the database runs'),
+            (redis, 'Redis', 'connection refused', 'see that it runs'),
+            (code, 'code', 'crm.py, line 3', 'roll back'),
+        ):
+            for words in (part, why, fix):
+                self.assertIn(words, sentence)
+
+
+class NodeViewTests(SynchronousTestCase):
+    def test_in_the_order_of_its_finders(self) -> None:
+        """A node's findings are those of all its finders, asked anew each time."""
+        now = ['a']
+        parts: dict[str, Any] = dict.fromkeys(('config', 'odb', 'services', 'deployer', 'render', 'offloader'))
+        view = NodeView(name='one', cluster='c', types=ObjectTypes([]), state=NodeState(), kinds=find_kinds(),
+                        finders=(lambda: now, lambda: iter(['z'])), **parts)  # fmt: skip
+        self.assertEqual(view.findings(), ['a', 'z'])
+        now.append('b')
+        self.assertEqual(view.findings(), ['a', 'b', 'z'])

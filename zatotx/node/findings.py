@@ -1,0 +1,28 @@
+"""What a node finds not to be as it should be in its own parts: a sentence each, for zato.health.findings and
+`zatotx doctor`. Cheap, no I/O: they read what is known anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+
+def odb_away(config: Any) -> Iterator[str]:
+    """`config`: LiveConfig."""
+    if config.away:
+        yield (f'the ODB could not be asked last time, the configuration of revision {config.snapshot.revision} stays '
+               f'in force ({config.away}): see that the database runs and can be reached')  # fmt: skip
+
+
+def redis_away(client: Any) -> Iterator[str]:
+    """`client`: zatotx.kvdb.client.RedisClient."""
+    if client.problem:
+        yield f'Redis is away ({client.problem}): see that it runs, and that [kvdb] url leads to it'
+
+
+def refused_code(keeper: Any) -> Iterator[str]:
+    """`keeper`: VersionKeeper. One sentence for each active version that does not run here."""
+    for why in keeper.verdicts.values():
+        if why:
+            yield f'deployed code is refused here ({why}): deploy a version that can be imported, or roll back'
