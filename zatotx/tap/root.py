@@ -17,6 +17,7 @@ from twisted.python import usage
 from twisted.python.failure import Failure
 
 from zatotx.model.faults import StartError
+from zatotx.tap import reactor
 from zatotx.tap.exits import end_well_on_sigterm, fail_start, say, sentence_of
 
 Build = Callable[[str, Any], IService]
@@ -29,6 +30,7 @@ class DirectoryOptions(usage.Options):
 
     def postOptions(self) -> None:
         """Raises UsageError where there is no directory to run in."""
+        reactor.install()  # here, before twistd starts whichever there is
         # twistd's own pid file would be in the current directory, where two parts are in each other's way.
         if self.parent is not None and self.parent['pidfile'] == 'twistd.pid':
             self.parent['pidfile'] = ''
@@ -38,16 +40,16 @@ class DirectoryOptions(usage.Options):
 
 def make_root(options: DirectoryOptions, build: Build, pid_file: str) -> IService:
     """Build the part and wrap it. A part that cannot be built ends the process: SystemExit, code 1."""
-    from twisted.internet import reactor
+    from twisted.internet import reactor as running
 
     directory = Path(options['dir']).absolute()
     if not (directory / '.zato-info').is_file():
         raise refused(StartError(f"{directory} is no part of an environment: 'zatotx quickstart create' makes them."))
     try:
-        part = build(str(directory), reactor)
+        part = build(str(directory), running)
     except (StartError, OSError) as error:
         raise refused(error) from None
-    return Root(part, directory / pid_file, reactor)
+    return Root(part, directory / pid_file, running)
 
 
 def refused(error: Exception) -> SystemExit:
