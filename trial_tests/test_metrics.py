@@ -1,16 +1,27 @@
-"""Counters and the Prometheus text made of them."""
+"""Counters, samples of them, their sums, and the Prometheus text made of them."""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from collections.abc import Callable
+from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from zatotx.metrics.collector import Sources, render
+from zatotx.metrics import areas
+from zatotx.metrics.collector import render
+from zatotx.metrics.families import COUNTER, FAMILIES, GAUGE, HISTOGRAM
+from zatotx.metrics.sample import Sample, Source, add, sample
+from zatotx.metrics.scrapes import Scrapes
 from zatotx.metrics.slots import Histogram, ServiceSlots
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+NONE: frozenset[tuple[str, str]] = frozenset()
 
 
 class HttpCounts:
@@ -22,9 +33,13 @@ class HttpCounts:
     answers = [0, 0, 30, 0, 9, 1]
 
 
-def samples(sources: Sources) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    found = text_string_to_metric_families(render(sources).decode())
+def parsed(text: bytes) -> Samples:
+    found = text_string_to_metric_families(text.decode())
     return {(s.name, frozenset(s.labels.items())): s.value for family in found for s in family.samples}
+
+
+def samples(*sources: Source) -> Samples:
+    return parsed(render(sample(sources)))
 
 
 class SlotsTests(SynchronousTestCase):
@@ -46,6 +61,14 @@ class SlotsTests(SynchronousTestCase):
                 slots.failed(kind)
         self.assertEqual((slots.calls, slots.errors, slots.kinds), (4, 3, {'Timeout': 2, 'BadInput': 1}))
 
+    def test_kinds_are_few(self) -> None:
+        """However services name what they raise, the kinds of errors are those of zatotx and one for the rest."""
+        slots = ServiceSlots()
+        for number in range(1000):
+            slots.failed(f'Error{number}')
+        slots.failed('NotFound')
+        self.assertEqual(slots.kinds, {'Exception': 1000, 'NotFound': 1})
+
     def test_no_other_attributes(self) -> None:
         """A misspelt counter is an error, not a new one."""
         with self.assertRaises(AttributeError):
@@ -54,17 +77,18 @@ class SlotsTests(SynchronousTestCase):
 
 class RenderTests(SynchronousTestCase):
     def test_services(self) -> None:
-        """Each service has its calls, its errors (0 too) and its durations, by its name."""
+        """Each service has its calls, its errors (0 too), those by kind, and its durations, by its name."""
         busy, idle = ServiceSlots(), ServiceSlots()
         busy.observe(0.004)
         busy.observe(40.0)
         busy.failed('Timeout')
         busy.in_flight = 3
         name = 'crm."odd"\n\\name'
-        got = samples(Sources(services=lambda: [(name, busy), ('idle', idle)]))
+        got = samples(areas.services(lambda: [(name, busy), ('idle', idle)]))
         service = frozenset({('service', name)})
         self.assertEqual(got['zatotx_service_calls_total', service], 2)
         self.assertEqual(got['zatotx_service_errors_total', service], 1)
+        self.assertEqual(got['zatotx_service_errors_by_kind_total', service | {('kind', 'Timeout')}], 1)
         self.assertEqual(got['zatotx_service_in_flight', service], 3)
         self.assertEqual(got['zatotx_service_duration_seconds_bucket', service | {('le', '0.005')}], 1)
         self.assertEqual(got['zatotx_service_duration_seconds_bucket', service | {('le', '0.0025')}], 0)
@@ -75,35 +99,177 @@ class RenderTests(SynchronousTestCase):
 
     def test_everything_else(self) -> None:
         """HTTP, stalls, lost lines, revision, Redis, the build and the process are there where they are given."""
-        stalls = Histogram((0.1,))
+        stalls = Histogram(FAMILIES['zatotx_reactor_stall_seconds'].bounds)
         stalls.observe(0.3)
+        facts = {'version': '0.1', 'python': '3.13.0', 'node': 'server1', 'cluster': 'qs'}
         got = samples(
-            Sources(
-                services=list,
-                build={'version': '0.1', 'node': 'server1'},
-                http=HttpCounts(),
-                stalls=stalls,
-                lines_lost=lambda: 4,
-                revision=lambda: 17,
-                redis_up=lambda: False,
-            )
+            areas.http(HttpCounts()),
+            areas.figure('zatotx_reactor_stall_seconds', lambda: stalls),
+            areas.figure('zatotx_log_lines_lost', lambda: 4),
+            areas.figure('zatotx_config_revision', lambda: 17),
+            areas.figure('zatotx_redis_up', lambda: 0),
+            areas.build(facts),
+            areas.process(),
         )
-        none: frozenset[tuple[str, str]] = frozenset()
-        self.assertEqual(got['zatotx_http_requests_total', none], 40)
-        self.assertEqual(got['zatotx_http_connections_open', none], 2)
+        self.assertEqual(got['zatotx_http_requests_total', NONE], 40)
+        self.assertEqual(got['zatotx_http_connections_open', NONE], 2)
         self.assertEqual(got['zatotx_http_answers_total', frozenset({('status', '4xx')})], 9)
-        self.assertEqual(got['zatotx_reactor_stall_seconds_bucket', frozenset({('le', '0.1')})], 0)
-        self.assertEqual(got['zatotx_reactor_stall_seconds_count', none], 1)
-        self.assertEqual(got['zatotx_log_lines_lost_total', none], 4)
-        self.assertEqual(got['zatotx_config_revision', none], 17)
-        self.assertEqual(got['zatotx_redis_up', none], 0)
-        self.assertEqual(got['zatotx_build_info', frozenset({('version', '0.1'), ('node', 'server1')})], 1)
-        self.assertGreater(got['process_resident_memory_bytes', none], 0)
+        self.assertEqual(got['zatotx_reactor_stall_seconds_bucket', frozenset({('le', '0.25')})], 0)
+        self.assertEqual(got['zatotx_reactor_stall_seconds_bucket', frozenset({('le', '0.5')})], 1)
+        self.assertEqual(got['zatotx_reactor_stall_seconds_count', NONE], 1)
+        self.assertEqual(got['zatotx_log_lines_lost_total', NONE], 4)
+        self.assertEqual(got['zatotx_config_revision', NONE], 17)
+        self.assertEqual(got['zatotx_redis_up', NONE], 0)
+        self.assertEqual(got['zatotx_build_info', frozenset(facts.items())], 1)
+        self.assertGreater(got['process_resident_memory_bytes', NONE], 0)
+
+    def test_names(self) -> None:
+        """Names keep to Prometheus' conventions: a prefix, base units at the end, no _total of their own, and every
+        family says what it counts."""
+        for name, family in FAMILIES.items():
+            self.assertRegex(name, r'^(zatotx|process)_[a-z_]*[a-z]$')
+            self.assertFalse(name.endswith(('_total', '_count', '_sum', '_bucket', '_ms', '_milliseconds')), name)
+            self.assertEqual(family.shown.endswith('_total'), family.kind == COUNTER, name)
+            if family.kind == HISTOGRAM:
+                self.assertTrue(name.endswith('_seconds') and family.bounds == tuple(sorted(family.bounds)), name)
+            self.assertTrue(family.text[0].isupper() and not family.text.endswith('.'), name)
+
+
+class SumTests(SynchronousTestCase):
+    def one(self, calls: int, revision: int) -> Sample:
+        slots = ServiceSlots()
+        for _ in range(calls):
+            slots.observe(0.002)
+        slots.in_flight = calls
+        found: Sample = json.loads(json.dumps(sample([
+            areas.services(lambda: [('crm', slots)]),
+            areas.figure('zatotx_config_revision', lambda: revision),
+            areas.figure('zatotx_redis_up', lambda: int(revision > 5)),
+            areas.build({'version': '1', 'python': '3', 'node': 'n', 'cluster': 'c'}),
+        ])))  # fmt: skip
+        return found
+
+    def test_sums(self) -> None:
+        """Two workers together: counters, histograms and what is under way add up; the revision in force is the lower
+        one, Redis is up where both have it, what runs is said once. All that after a way as JSON."""
+        got = parsed(render(add(self.one(2, 7), self.one(3, 5))))
+        crm = frozenset({('service', 'crm')})
+        self.assertEqual(got['zatotx_service_calls_total', crm], 5)
+        self.assertEqual(got['zatotx_service_in_flight', crm], 5)
+        self.assertEqual(got['zatotx_service_duration_seconds_bucket', crm | {('le', '0.0025')}], 5)
+        self.assertAlmostEqual(got['zatotx_service_duration_seconds_sum', crm], 0.01)
+        self.assertEqual(got['zatotx_config_revision', NONE], 5)
+        self.assertEqual(got['zatotx_redis_up', NONE], 0)
+        self.assertEqual(got['zatotx_workers', NONE], 2)
+        self.assertEqual([value for (name, _), value in got.items() if name == 'zatotx_build_info'], [1])
+
+    def test_what_one_has(self) -> None:
+        """What only one of two workers knows stands for itself."""
+        calls, up = 'zatotx_service_calls', 'zatotx_redis_up'
+        got = add({calls: [[['a'], 1]]}, {calls: [[['b'], 2]], up: [[[], 1]]})
+        self.assertEqual(got, {calls: [[['a'], 1], [['b'], 2]], up: [[[], 1]]})
+
+    def test_another_version(self) -> None:
+        """A worker of another version, while they are replaced, spoils nothing: its unknown families, histograms cut
+        otherwise and rows with other labels are left out."""
+        name = 'zatotx_service_duration_seconds'
+        ours = sample([areas.services(lambda: [('crm', ServiceSlots())])])
+        theirs = {'zatotx_of_tomorrow': [[[], 1]], name: [[['crm'], [1.0, [1, 2]]]], 'zatotx_service_calls': [[[], 9]]}
+        self.assertEqual(add(ours, theirs), ours)
+
+    def test_rules(self) -> None:
+        """Whatever two workers say of a family, the sum can be said too."""
+        for name, family in FAMILIES.items():
+            figure: Any = [0.5, [1] * (len(family.bounds) + 1)] if family.kind == HISTOGRAM else 1
+            one = {name: [[['x'] * len(family.labels), figure]]}
+            render(add(one, one))
+            if family.kind == GAUGE:
+                self.assertIn(add(one, one)[name][0][1], (1, 2), name)
+
+
+class Later:
+    """An offload whose results come when the test wants them."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Deferred[Any], Callable[..., Any], tuple[Any, ...]]] = []
+
+    def __call__(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        deferred: Deferred[Any] = Deferred()
+        self.calls.append((deferred, function, args))
+        return deferred
+
+    def run(self) -> None:
+        """Finish what is under way now."""
+        calls, self.calls = self.calls, []
+        for deferred, function, args in calls:
+            try:
+                deferred.callback(function(*args))
+            except Exception:
+                deferred.errback()
+
+
+class ScrapesTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.asked = 0
+        self.broken = False
+        self.offload = Later()
+        self.scrapes = Scrapes([areas.figure('zatotx_log_lines_lost', self.look)], self.offload)
+
+    def look(self) -> int:
+        if self.broken:
+            raise ZeroDivisionError
+        self.asked += 1
+        return self.asked
+
+    def test_fifty_at_once(self) -> None:
+        """Fifty who ask at once cost two texts: the first one's, and one for all who came while it was made. Never are
+        two made at a time, and nobody gets figures older than his question."""
+        texts = [self.scrapes.text() for _ in range(50)]
+        for _ in range(4):
+            self.assertLessEqual(len(self.offload.calls), 1)
+            self.offload.run()
+        got = [parsed(self.successResultOf(text))['zatotx_log_lines_lost_total', NONE] for text in texts]
+        self.assertEqual(got, [1, *[2] * 49])
+        self.assertEqual(self.asked, 2)
+
+    def test_failure(self) -> None:
+        """A figure that cannot be read fails who asked then, and nobody who asks later."""
+        first = self.scrapes.text()
+        self.broken = True
+        self.offload.run()
+        self.failureResultOf(first, ZeroDivisionError)
+        self.broken = False
+        second = self.scrapes.text()
+        self.offload.run()
+        self.offload.run()
+        self.assertIn(b'zatotx_log_lines_lost_total 1.0', self.successResultOf(second))
+
+    def test_gone(self) -> None:
+        """Who hangs up meanwhile gets nothing, and the others all the same."""
+        first, second, third = self.scrapes.text(), self.scrapes.text(), self.scrapes.text()
+        for text in (first, second):
+            text.addErrback(lambda failure: None)
+            text.cancel()
+        for _ in range(4):
+            self.offload.run()
+        self.assertIn(b'zatotx_log_lines_lost_total 2.0', self.successResultOf(third))
+
+    def test_workers(self) -> None:
+        """The figures of the node's other workers are added."""
+        others: list[Sample] = [{'zatotx_log_lines_lost': [[[], lost]]} for lost in (10, 5)]
+        self.scrapes.others = lambda: succeed(others)
+        text = self.scrapes.text()
+        self.offload.run()
+        self.offload.run()
+        self.assertEqual(parsed(self.successResultOf(text))['zatotx_log_lines_lost_total', NONE], 16)
 
 
 class ImportTests(TestCase):
     async def test_lazy(self) -> None:
         """Importing the collector does not load prometheus_client: a node starts without."""
-        code = "import sys, zatotx.metrics.collector; print('prometheus_client' in sys.modules)"
+        code = (
+            'import sys, zatotx.metrics.collector, zatotx.metrics.scrapes, zatotx.metrics.areas;'
+            "print('prometheus_client' in sys.modules)"
+        )
         out, err, _ = await getProcessOutputAndValue(sys.executable, ['-c', code], env=dict(os.environ))
         self.assertEqual(out, b'False\n', err)

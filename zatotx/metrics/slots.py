@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
+from zatotx.model import faults
+
 LATENCY = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+STALLS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+PAUSES = (0.0001, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+
+
+# What an error may be called. Services raise what they like: each name would be a series of its own.
+KINDS = frozenset({'BadOutput', 'CancelledError'} | {
+    name for name, value in vars(faults).items() if isinstance(value, type) and issubclass(value, faults.Fault)
+})  # fmt: skip
+ANY_KIND = 'Exception'
 
 
 class Histogram:
@@ -36,7 +47,7 @@ class Histogram:
 class ServiceSlots(Histogram):
     """The counters of one service, kept across its versions: the durations of its calls, and
 
-    - `errors`: the calls that ended in an error; `kinds` has them by kind, a short stable word ('BadInput', 'Timeout');
+    - `errors`: the calls that ended in an error; `kinds` has them by the name of the fault, ANY_KIND for what is none;
     - `in_flight`: the calls under way.
     """
 
@@ -56,4 +67,5 @@ class ServiceSlots(Histogram):
     def failed(self, kind: str) -> None:
         """One of the observed calls ended in an error."""
         self.errors += 1
+        kind = kind if kind in KINDS else ANY_KIND
         self.kinds[kind] = self.kinds.get(kind, 0) + 1

@@ -16,9 +16,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from zatotx.metrics.places import Place, place_of
-from zatotx.metrics.slots import Histogram
-
-STALLS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)  # seconds
+from zatotx.metrics.slots import STALLS, Histogram
 
 _BEAT = 0.05  # seconds, as all below
 _LOOK = 0.05

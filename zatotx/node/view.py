@@ -33,7 +33,7 @@ class NodeView:
     types: Any
     state: NodeState
     kinds: Sequence[FoundKind]
-    render: Callable[[], bytes]
+    scrapes: Any  # zatotx.metrics.scrapes.Scrapes
     offloader: Callable[..., Deferred[Any]]
     finders: Sequence[Callable[[], Iterable[str]]] = ()  # each gives sentences on what is not as it should be
     started: float = field(factory=time)
@@ -59,7 +59,8 @@ class NodeView:
         }
 
     def metrics(self) -> Deferred[bytes]:
-        return self.offloader(self.render)
+        text: Deferred[bytes] = self.scrapes.text()
+        return text
 
     def offload(self, function: Any, *args: Any) -> Deferred[Any]:
         return self.offloader(function, *args)

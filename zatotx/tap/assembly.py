@@ -13,7 +13,6 @@ from twisted.application.service import IService
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
-from zatotx import __version__
 from zatotx.exchange.basic_auth import BasicAuthCheck, Verifier
 from zatotx.exchange.codecs import Codecs
 from zatotx.exchange.faults import FaultReplies
@@ -24,8 +23,8 @@ from zatotx.interfaces.kind import SERVER, IChannel, KindContext
 from zatotx.kinds import FoundKind, find_kinds, object_types
 from zatotx.kvdb.bus import RedisBus
 from zatotx.kvdb.client import make_client
-from zatotx.metrics.collector import Sources, render
 from zatotx.metrics.places import files_below
+from zatotx.metrics.scrapes import Scrapes
 from zatotx.metrics.slots import ServiceSlots
 from zatotx.metrics.watchdog import Watchdog
 from zatotx.model.faults import StartError
@@ -40,6 +39,7 @@ from zatotx.node.settings import Settings, load
 from zatotx.node.state import NodeState
 from zatotx.node.threads import daemon_pool
 from zatotx.node.view import NodeView
+from zatotx.odb.secrets import Secrets
 from zatotx.odb.store import open_store
 from zatotx.odb.urls import resolve
 from zatotx.schema.builtin import BUILTIN_TYPES
@@ -52,6 +52,7 @@ from zatotx.service.pool import ServiceThreads
 from zatotx.service.store import ServiceStore
 from zatotx.service.user_config import load_user_config
 from zatotx.tap.clear import in_clear
+from zatotx.tap.observing import sources
 
 
 def make_server(directory: str, reactor: Any) -> IService:
@@ -98,14 +99,17 @@ class _Assembly:
         deployer = Deployer(odb=odb, config=config, keeper=keeper, bring=config.bring)
         watchdog = self._watchdog(logs)
         state = NodeState()
+        scrapes = Scrapes(
+            sources(names={'node': settings.main.name, 'cluster': settings.main.cluster}, services=services,
+                    channels=channels, watchdog=watchdog, logs=logs, config=config, client=client),
+            offload,
+        )
         view = NodeView(
             name=settings.main.name, cluster=settings.main.cluster, config=config, odb=odb, services=services,
             deployer=deployer, types=types, state=state, kinds=self.kinds, offloader=offload,
             finders=[partial(findings.odb_away, config), partial(findings.redis_away, client),
                      partial(findings.refused_code, keeper)],
-            render=partial(render, self._sources(
-                services=services, channels=channels, watchdog=watchdog, logs=logs, config=config, client=client
-            )),
+            scrapes=scrapes,
         )
         invoker = Invoker(reactor, service_threads, node=view, user_config=self._user_config())
         pipeline = Pipeline(guard=guard, store=services, invoker=invoker, codecs=Codecs(), faults=FaultReplies(),
@@ -120,10 +124,11 @@ class _Assembly:
         return Node(parts, config, state)
 
     def _odb(self, types: ObjectTypes) -> Any:
-        key = read_key(self.home / 'config' / 'secret.key', os.environ)
+        read = partial(read_key, self.home / 'config' / 'secret.key', dict(os.environ))
         try:
             url = resolve(self.settings.odb.url, str(self.home))
-            return open_store(url, key, reactor=self.reactor, cluster=self.settings.main.cluster, types=types)
+            secrets = Secrets(read(), read)  # the file is read again where a rotation may have changed it
+            return open_store(url, secrets, reactor=self.reactor, cluster=self.settings.main.cluster, types=types)
         except ValueError as error:
             raise StartError(str(error)) from None
 
@@ -154,19 +159,6 @@ class _Assembly:
         log = Logger('zatotx.watchdog')
         return Watchdog(self.reactor, files_below(self.home / 'work' / 'deployed'),
                         lambda sentence: log.warn('{sentence}', sentence=sentence))
-
-    def _sources(self, *, services: ServiceStore, channels: Mapping[str, Any], watchdog: Watchdog, logs: Logbook,
-                 config: LiveConfig, client: Any) -> Sources:
-        main = self.settings.main
-        return Sources(
-            services=lambda: [(entry.name, entry.stats) for entry in services.current],
-            build={'version': __version__, 'node': main.name, 'cluster': main.cluster},
-            http=next((channel.counters for channel in channels.values() if hasattr(channel, 'counters')), None),
-            stalls=watchdog.stalls,
-            lines_lost=logs.lost,
-            revision=lambda: config.snapshot.revision,
-            redis_up=lambda: not client.problem,
-        )
 
     def _user_config(self) -> Any:
         files = {name: self.home / path for name, path in self.settings.user_config.items()}

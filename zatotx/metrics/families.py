@@ -1,0 +1,76 @@
+"""Every metric there is: its name, what it says, its labels, and how the figures of several workers become one.
+
+Declared once. The Prometheus text, the sums over the workers of a node, and the reference page are derived from it.
+Names follow https://prometheus.io/docs/practices/naming/: base units, `_total` for counters (added by the text form).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import frozen
+
+from zatotx.metrics.slots import LATENCY, PAUSES, STALLS
+
+COUNTER, GAUGE, HISTOGRAM, INFO = 'counter', 'gauge', 'histogram', 'info'
+
+OTHERS = '(others)'  # the label of all that came when a family had its most labels
+
+
+@frozen
+class Family:
+    """One metric. `merge` makes one figure of two workers'; of histograms, sums and buckets are added up."""
+
+    name: str  # as in samples; a counter's has no _total there
+    kind: str
+    text: str
+    labels: tuple[str, ...] = ()
+    merge: Callable[[float, float], float] = lambda one, other: one + other
+    bounds: tuple[float, ...] = ()  # of a histogram, in seconds
+
+    @property
+    def shown(self) -> str:
+        """The name that a query uses; a histogram's is followed by _bucket, _sum and _count."""
+        return f'{self.name}_total' if self.kind == COUNTER else self.name
+
+
+_SERVICE = ('service',)
+_CHANNEL = ('kind', 'channel')
+
+_ALL = (
+    Family('zatotx_service_calls', COUNTER, 'Calls of a service that ended, errors included', _SERVICE),
+    Family('zatotx_service_errors', COUNTER, 'Calls of a service that ended in an error', _SERVICE),
+    Family('zatotx_service_errors_by_kind', COUNTER,
+           'The same by the fault: BadRequest, Timeout … or Exception for whatever is no fault of zatotx',
+           (*_SERVICE, 'kind')),
+    Family('zatotx_service_in_flight', GAUGE, 'Calls of a service under way', _SERVICE),
+    Family('zatotx_service_duration_seconds', HISTOGRAM, 'How long calls of a service took', _SERVICE, bounds=LATENCY),
+    Family('zatotx_channel_requests', COUNTER, 'Requests or messages that a channel took', _CHANNEL),
+    Family('zatotx_channel_answers', COUNTER, 'Answers of a channel by class of status: 2xx, 4xx … or gone, where the'
+           ' client left first', (*_CHANNEL, 'status')),
+    Family('zatotx_channel_in_flight', GAUGE, 'Requests of a channel that are not answered yet', _CHANNEL),
+    Family('zatotx_channel_duration_seconds', HISTOGRAM,
+           'From the head of a request until its answer was written', _CHANNEL, bounds=LATENCY),
+    Family('zatotx_http_connections', COUNTER, 'Connections that were accepted'),
+    Family('zatotx_http_connections_open', GAUGE, 'Connections that are open'),
+    Family('zatotx_http_requests', COUNTER, 'Requests that were read'),
+    Family('zatotx_http_refused', COUNTER, 'Messages that broke the protocol or a limit'),
+    Family('zatotx_http_gone', COUNTER, 'Clients that left before their answer was out'),
+    Family('zatotx_http_answers', COUNTER, 'Answers by class of status', ('status',)),
+    Family('zatotx_reactor_stall_seconds', HISTOGRAM, 'How late the reactor came to its timers', bounds=STALLS),
+    Family('zatotx_gc_pause_seconds', HISTOGRAM, 'How long the garbage collector held everything', bounds=PAUSES),
+    Family('zatotx_log_lines_lost', COUNTER, 'Log lines that the disk did not take'),
+    Family('zatotx_config_revision', GAUGE, 'The revision of the configuration in force', merge=min),
+    Family('zatotx_redis_up', GAUGE, 'Whether Redis answers: 1 or 0', merge=min),
+    Family('zatotx_build_info', INFO, 'What runs here', ('version', 'python', 'node', 'cluster')),
+    Family('zatotx_workers', GAUGE, 'Worker processes whose figures are in this text'),
+    # Those of the process, as prometheus_client's collector calls them.
+    Family('process_virtual_memory_bytes', GAUGE, 'Virtual memory size in bytes'),
+    Family('process_resident_memory_bytes', GAUGE, 'Resident memory size in bytes'),
+    Family('process_start_time_seconds', GAUGE, 'Start time since unix epoch in seconds', merge=min),
+    Family('process_cpu_seconds', COUNTER, 'Total user and system CPU time spent in seconds'),
+    Family('process_open_fds', GAUGE, 'Number of open file descriptors'),
+    Family('process_max_fds', GAUGE, 'Maximum number of open file descriptors', merge=min),
+)
+
+FAMILIES = {family.name: family for family in _ALL}
