@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from argon2 import PasswordHasher, extract_parameters
 from argon2.exceptions import Argon2Error, InvalidHashError
 from cryptography.fernet import Fernet, InvalidToken
 
-from zatotx.model.faults import ServiceUnavailable
+from zatotx.model.faults import ServiceUnavailable, StartError
 
 HASHED = '$argon2id$'
 ENCRYPTED = 'enc:'
@@ -46,41 +48,85 @@ def verify(hashed: str, clear: str) -> bool:
         return False
 
 
+def keys_in(text: str) -> list[str]:
+    """The keys of a key file or of ZATOTX_SECRET_KEY: one a line, or with commas between them; the first encrypts."""
+    return text.replace(',', ' ').split()
+
+
+def _fernets(text: str) -> tuple[Fernet, ...]:
+    try:
+        found = tuple(Fernet(key) for key in keys_in(text))
+    except ValueError:
+        found = ()
+    if not found:
+        raise ValueError(
+            'The secret key is not 32 url-safe base64-encoded bytes; `zatotx crypto generate-key` makes one'
+        )
+    return found
+
+
 class Secrets:
-    """Encryption with the key all servers of a cluster share. Raises ValueError for text that is no such key."""
+    """Encryption with the key all servers of a cluster share; during a rotation there are two, the new one first.
 
-    __slots__ = ('_fernet',)
+    `look` reads the keys again: a process that runs takes up keys that have changed before it stores a secret, and
+    where it meets one that it cannot decrypt. Not for the reactor's thread. Raises ValueError for text that is no key.
+    """
 
-    def __init__(self, key: str) -> None:
+    __slots__ = ('_fernets', '_look', '_text')
+
+    def __init__(self, keys: str, look: Callable[[], str] | None = None) -> None:
+        self._text, self._fernets, self._look = keys, _fernets(keys), look
+
+    @classmethod
+    def of(cls, keys: str | Secrets) -> Secrets:
+        """For those who may have either. Raises ValueError as Secrets itself."""
+        return keys if isinstance(keys, Secrets) else cls(keys)
+
+    def refresh(self) -> bool:
+        """Take up the keys as they are now; whether they have changed. Keys that cannot be read now change nothing."""
         try:
-            self._fernet = Fernet(key.strip())
-        except ValueError as error:
-            raise ValueError(
-                'The secret key is not 32 url-safe base64-encoded bytes; `zatotx crypto generate-key` makes one'
-            ) from error
+            text = self._text if self._look is None else self._look()
+            if text == self._text:
+                return False
+            self._fernets = _fernets(text)
+        except (StartError, ValueError):
+            return False
+        self._text = text
+        return True
 
     def encrypt(self, clear: str) -> str:
-        """`enc:…`; text that is this already, by this key, is kept."""
-        if clear.startswith(ENCRYPTED) and self._ours(clear):
-            return clear
-        return ENCRYPTED + self._fernet.encrypt(clear.encode('utf-8')).decode('ascii')
+        """`enc:…`, by the first key; text that is this already, by a key of ours, is kept."""
+        return clear if clear.startswith(ENCRYPTED) and self.is_ours(clear) else self._sealed(clear)
 
     def decrypt(self, stored: str) -> str:
         """What was encrypted. Raises ServiceUnavailable where it was so with another key."""
-        try:
-            return self._fernet.decrypt(stored.removeprefix(ENCRYPTED)).decode('utf-8')
-        except InvalidToken:
+        found = self._decrypted(stored)
+        if found is None and self.refresh():
+            found = self._decrypted(stored)
+        if found is None:
             raise ServiceUnavailable(
+                None,
                 'The secret key of this server is not the one the ODB was written with: all servers of a cluster '
                 'need the same config/secret.key or ZATOTX_SECRET_KEY'
-            ) from None
+            )
+        return found
 
-    def _ours(self, stored: str) -> bool:
-        try:
-            self.decrypt(stored)
-        except ServiceUnavailable:
-            return False
-        return True
+    def renewed(self, stored: str) -> str:
+        """What is encrypted with another key than the first, encrypted with that; all else is kept."""
+        if not stored.startswith(ENCRYPTED) or _opened(self._fernets[0], stored) is not None:
+            return stored
+        clear = self._decrypted(stored)
+        return stored if clear is None else self._sealed(clear)
+
+    def is_ours(self, stored: str) -> bool:
+        """Whether it was encrypted with a key of ours."""
+        return self._decrypted(stored) is not None
+
+    def _sealed(self, clear: str) -> str:
+        return ENCRYPTED + self._fernets[0].encrypt(clear.encode('utf-8')).decode('ascii')
+
+    def _decrypted(self, stored: str) -> str | None:
+        return next((clear for fernet in self._fernets if (clear := _opened(fernet, stored)) is not None), None)
 
     def at_rest(self, kind: str, clear: str) -> str:
         """The stored form. `kind`: 'encrypted' or 'hashed'. Empty text stays empty."""
@@ -99,3 +145,10 @@ class Secrets:
     def check(self, stored: str) -> None:
         """Raises ServiceUnavailable where `stored` is of another key."""
         self.decrypt(stored)
+
+
+def _opened(fernet: Fernet, stored: str) -> str | None:
+    try:
+        return fernet.decrypt(stored.removeprefix(ENCRYPTED)).decode('utf-8')
+    except InvalidToken:
+        return None
