@@ -44,6 +44,7 @@ class INode(Interface):
     services = Attribute('IServiceStore')
     deployer = Attribute('IDeployer')
     types = Attribute('zatotx.schema.types.ObjectTypes')
+    outgoing = Attribute('zatotx.interfaces.outgoing.IOutgoing')
 
     def not_ready() -> list[str]:
         """Why the node does not take requests now, a sentence each; [] when it does."""

@@ -17,6 +17,7 @@ from zatotx import __version__
 from zatotx.interfaces.node import INode
 from zatotx.kinds import FoundKind, described
 from zatotx.node.state import NodeState
+from zatotx.service.outgoing import Outgoings
 
 
 @implementer(INode)
@@ -36,6 +37,7 @@ class NodeView:
     scrapes: Any  # zatotx.metrics.scrapes.Scrapes
     offloader: Callable[..., Deferred[Any]]
     finders: Sequence[Callable[[], Iterable[str]]] = ()  # each gives sentences on what is not as it should be
+    outgoing: Any = field(factory=Outgoings)
     started: float = field(factory=time)
 
     def not_ready(self) -> list[str]:

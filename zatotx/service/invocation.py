@@ -51,7 +51,7 @@ class Run:
         self.lender: Lender | None = None  # a waiting thread further up the chain
         self.handler: Handler = None  # type: ignore[assignment]  # chosen by prepare
         self.environ: dict[str, Any] | None = None
-        self.started_at = time()
+        self.started_at = invoker.now()
         self.returned_at = 0.0
 
     @property
@@ -87,6 +87,7 @@ class Invoker:
         self.node = node
         self.user_config = Bunch() if user_config is None else user_config
         self.io_thread = get_ident()
+        self.now: Callable[[], float] = time  # seconds since 1970, for what services see of the time
         self._warned: set[str] = set()
 
     def invoke(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
-from time import time
 from typing import Any
 
 from twisted.internet.defer import CancelledError
@@ -23,7 +22,8 @@ def lifecycle(service: Any, handler: Any, hooks: frozenset[str], job_type: str |
     for name in hook_order.before(hooks, job_type):
         yield from _quiet(service, name)
     returned = yield handler.function(service)
-    service._zatotx.returned_at = time()
+    run = service._zatotx
+    run.returned_at = run.invoker.now()
     if 'validate_output' in hooks:
         yield service.validate_output()
     for name in hook_order.after(hooks, job_type):

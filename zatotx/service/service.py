@@ -15,6 +15,7 @@ from zatotx.service.io.show import shown
 from zatotx.service.lazy import lazy
 from zatotx.service.logger import ServiceLogger
 from zatotx.service.naming import service_name
+from zatotx.service.outgoing import Outgoing
 from zatotx.service.request import Request
 from zatotx.service.response import Response
 from zatotx.service.timeutil import TimeUtil
@@ -26,9 +27,7 @@ def _request(service: Service) -> Request:
 
 
 def _time(service: Service) -> TimeUtil:
-    import time
-
-    return TimeUtil(time.time)
+    return TimeUtil(service._zatotx.invoker.now)
 
 
 class Service(Hooks, JobHooks):
@@ -80,6 +79,10 @@ class Service(Hooks, JobHooks):
         lambda self: self._zatotx.invoker.user_config, "The users' own INI files: user_config.<file>.<section>.<key>."
     )
     time: lazy[TimeUtil] = lazy(_time, 'Dates as text.')
+    out: lazy[Outgoing] = lazy(
+        lambda self: Outgoing(self._zatotx), 'The outgoing connections: out.<kind>[<name>].<method>(…).'
+    )
+    outgoing: lazy[Outgoing] = lazy(lambda self: self.out, "Zato's first name for `out`.")
     usage: lazy[int] = lazy(
         lambda self: getattr(self._zatotx.entry.stats, 'calls', 0), 'How many calls of this service ended on this node.'
     )

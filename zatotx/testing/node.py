@@ -28,6 +28,7 @@ from zatotx.schema.types import ObjectTypes
 from zatotx.service.deployment.deploy import Deployer, VersionKeeper
 from zatotx.service.entry import ServiceEntry
 from zatotx.service.invocation import Invoker
+from zatotx.service.outgoing import Outgoings
 from zatotx.service.store import ServiceStore
 from zatotx.testing.exchange import CountingStats, OpenGuard
 
@@ -96,6 +97,7 @@ class NodeInMemory:
         )
         self.reasons: list[str] = []
         self.found: list[str] = []
+        self.outgoing = Outgoings()
         self.config: Any = None
         self.deployer: Any = None
 

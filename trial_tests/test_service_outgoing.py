@@ -1,0 +1,82 @@
+"""`self.out`: connections by kind and name, for services on the reactor and in threads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from trial_tests.support.invoking import CID, Calls, outcome_of
+from zatotx import NotFound, Service
+from zatotx.interfaces.outgoing import ICall, IOutgoing
+from zatotx.service.outgoing import Outgoings, ServiceCall
+
+
+class Node:
+    """A node with some connections."""
+
+    def __init__(self, **kinds: Any) -> None:
+        self.outgoing = Outgoings(kinds)
+
+
+class Greeter:
+    """A connection of the kind these tests have."""
+
+    def __init__(self, call: ICall) -> None:
+        self.call = call
+
+    def __getitem__(self, name: str) -> Greeter:
+        return self
+
+    async def _greet(self) -> str:
+        return f'{self.call.service} {self.call.cid} {self.call.deadline:g}'
+
+    def greet(self) -> Any:
+        return self.call.result(self._greet)
+
+
+class Greets(Service):
+    name = 'out.greets'
+
+    async def handle(self) -> None:
+        self.response.payload = [await self.out.hello['A'].greet(), self.out is self.outgoing]
+
+
+class Asks(Service):
+    name = 'out.asks'
+
+    async def handle(self) -> None:
+        self.out.rest['CRM']
+
+
+class AsksZatosWay(Service):
+    name = 'out.asks.zato'
+
+    async def handle(self) -> None:
+        self.outgoing.amqp.send('message', 'Audit', 'exchange', 'key')
+
+
+class OutgoingTests(SynchronousTestCase):
+    def call(self, service: type, node: object) -> Any:
+        calls = Calls(service, node=node)
+        return outcome_of(calls.start(calls.inbound())).value
+
+    def test_a_kind_gives_its_connections(self) -> None:
+        """A connection knows whose call it serves, and out and outgoing are one."""
+        self.assertEqual(self.call(Greets, Node(hello=Greeter)), [f'out.greets {CID} 60', True])
+
+    def test_no_such_connection(self) -> None:
+        """NotFound names kind and name, in the new and in Zato's forms, on a node with other kinds or without any."""
+        for node in (Node(), Node(hello=Greeter), None):
+            refused = self.assertRaises(NotFound, self.call, Asks, node)
+            self.assertEqual((refused.cid, refused.msg), (CID, "There is no outgoing connection 'CRM' of kind rest"))
+            refused = self.assertRaises(NotFound, self.call, AsksZatosWay, node)
+            self.assertEqual(refused.msg, "There is no outgoing connection 'Audit' of kind amqp")
+
+    def test_interfaces(self) -> None:
+        """What the kinds will see is what the interfaces say."""
+        calls = Calls(Greets)
+        run: Any = type('Run', (), {'inbound': calls.inbound(), 'entry': calls.entries[0], 'invoker': calls.invoker})
+        self.assertTrue(verifyObject(ICall, ServiceCall(run)))
+        self.assertTrue(verifyObject(IOutgoing, Outgoings()))

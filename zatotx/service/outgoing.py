@@ -1,0 +1,104 @@
+"""`self.out`, alias `self.outgoing`: the outgoing connections, by kind and name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from threading import get_ident
+from typing import Any, NoReturn
+
+from attrs import define, field
+from zope.interface import implementer
+
+from zatotx.interfaces.outgoing import ICall, IOutgoing
+from zatotx.model.faults import NotFound
+from zatotx.service.threads import Lender
+
+
+@implementer(ICall)
+class ServiceCall:
+    """ICall of a run."""
+
+    __slots__ = ('_run',)
+
+    def __init__(self, run: Any) -> None:
+        self._run = run
+
+    @property
+    def cid(self) -> str:
+        cid: str = self._run.inbound.cid
+        return cid
+
+    @property
+    def service(self) -> str:
+        name: str = self._run.entry.name
+        return name
+
+    @property
+    def deadline(self) -> float:
+        at: float = self._run.inbound.deadline
+        return at
+
+    def result(self, begin: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        run = self._run
+        if get_ident() == run.invoker.io_thread:
+            return begin()
+
+        async def settle(lender: Lender) -> Any:
+            return await begin()
+
+        return run.invoker.threads.wait(settle, run.hop, run.inbound.deadline)
+
+
+class Outgoing:
+    """The outgoing connections as one call sees them: `self.out.rest['CRM']`, `self.outgoing.sql.get('CRM')`.
+
+    A connection that is not there raises NotFound naming kind and name.
+    """
+
+    def __init__(self, run: Any) -> None:
+        self._run = run
+
+    def __getattr__(self, kind: str) -> Any:
+        if kind.startswith('_'):
+            raise AttributeError(kind)
+        call = ServiceCall(self._run)
+        outgoing = getattr(self._run.invoker.node, 'outgoing', None)
+        found = None if outgoing is None else outgoing.kind(kind, call)
+        if found is None:
+            found = NoConnections(kind, call.cid)
+        self.__dict__[kind] = found
+        return found
+
+
+class NoConnections:
+    """A kind that has no connections."""
+
+    def __init__(self, kind: str, cid: str) -> None:
+        self._kind = kind
+        self._cid = cid
+
+    def __getitem__(self, name: str) -> NoReturn:
+        raise not_found(self._kind, name, self._cid)
+
+    get = __getitem__
+
+    def send(self, message: object, name: str, *args: object, **options: object) -> NoReturn:
+        """Zato's form: the name follows the message."""
+        raise not_found(self._kind, name, self._cid)
+
+
+def not_found(kind: str, name: str, cid: str) -> NotFound:
+    """What asking for a connection raises that is not there."""
+    return NotFound(cid, f'There is no outgoing connection {name!r} of kind {kind}')
+
+
+@implementer(IOutgoing)
+@define(eq=False)
+class Outgoings:
+    """The connections of a node: kind -> what gives its connections for one call."""
+
+    kinds: Mapping[str, Callable[[ICall], Any]] = field(factory=dict)
+
+    def kind(self, name: str, call: ICall) -> Any:
+        make = self.kinds.get(name)
+        return None if make is None else make(call)
