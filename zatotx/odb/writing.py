@@ -18,6 +18,7 @@ from zatotx.odb.context import Transaction, chunks, raise_revision
 from zatotx.odb.documents import decode, encode, named, names_of, targets, to_document, to_struct
 from zatotx.odb.history import Entry, record
 from zatotx.odb.tables import config_object, counter, key_of, reference, tombstone
+from zatotx.schema.fields import secrets_of
 from zatotx.schema.masking import masked
 from zatotx.schema.snapshot import Operation
 from zatotx.schema.types import space_of
@@ -41,11 +42,27 @@ def write(t: Transaction, operations: Sequence[Operation]) -> int:
     ids = resolve(t, written)
     for target in written:
         target.document = to_document(target.object_type, target.value, ids)
+    _by_the_first_key(t, written)
     _insert(t, [target for target in written if target.action == 'create'])
     _update(t, [target for target in written if target.action == 'edit'])
     _refer(t, written)
     record(t, map(_entry, changed))
     return t.revision
+
+
+def _by_the_first_key(t: Transaction, written: Sequence[Target]) -> None:
+    """Secrets were encrypted before this transaction: a rotation may have brought a new key since, and from then on
+    nothing may be stored with the old one."""
+    encrypted = [
+        (target, name)
+        for target in written
+        for name, kind in secrets_of(target.object_type).items()
+        if kind == 'encrypted' and target.document.get(name)
+    ]
+    if encrypted:
+        t.cluster.secrets.refresh()
+    for target, name in encrypted:
+        target.document[name] = t.cluster.secrets.renewed(target.document[name])
 
 
 def _created(t: Transaction, operations: Sequence[Operation]) -> list[Target]:
