@@ -193,7 +193,7 @@ class MigrationTests(OdbCase):
         """Down to nothing, and up again."""
         from alembic import command
 
-        engine = make_engine(self.url)
+        engine = make_engine(self.url, migrating=True)
         self.addCleanup(engine.dispose)
         config = Config()
         config.set_main_option('script_location', 'zatotx.odb:migrations')

@@ -215,3 +215,47 @@ class NodeTests(VersionCase):
         await self.store.beat(two.id, 1, {version.id: ''})
         await self.store.beat(two.id, 1, {version.id: ''})
         self.assertEqual(await self.store.version_verdicts(version.id), {'server1': '', 'server2': ''})
+
+
+class WorkerTests(OdbCase):
+    async def test_workers_of_a_server_have_a_row_each(self) -> None:
+        """Under one name; a restart takes the same rows again; forgetting the server forgets all of them."""
+        first, second, again = [
+            await self.store.register_node('server1', '127.0.0.1', 17010, pid, worker)
+            for pid, worker in ((1, 0), (2, 1), (3, 1))
+        ]
+        self.assertNotEqual(first.id, second.id)
+        self.assertEqual((again.id, again.pid, again.worker), (second.id, 3, 1))
+        self.assertEqual([(n.name, n.worker) for n in await self.store.nodes()], [('server1', 0), ('server1', 1)])
+        await self.store.node_down(first.id)
+        await self.assertFailure(self.store.remove_node(first.id), Conflict)
+        await self.store.node_down(second.id)
+        await self.store.remove_node(first.id)
+        self.assertEqual(await self.store.nodes(), [])
+
+    async def test_a_server_has_said_when_all_its_workers_have(self) -> None:
+        """One refusal is the server's; a worker that is down has no say."""
+        workers = [await self.store.register_node('server1', '', 0, 10 + n, n) for n in range(2)]
+        version = await self.store.add_version('crm.py', 'module', b'1', ['crm.a'], ME)
+        await self.store.beat(workers[0].id, 1, {version.id: ''})
+        self.assertEqual(await self.store.version_verdicts(version.id), {})
+        await self.store.beat(workers[1].id, 1, {version.id: 'crm.py:1: no'})
+        self.assertEqual(await self.store.version_verdicts(version.id), {'server1': 'crm.py:1: no'})
+        await self.store.beat(workers[1].id, 1, {version.id: ''})
+        self.assertEqual(await self.store.version_verdicts(version.id), {'server1': ''})
+        late = await self.store.register_node('server1', '', 0, 12, 2)
+        self.assertEqual(await self.store.version_verdicts(version.id), {})
+        await self.store.node_down(late.id)
+        self.assertEqual(await self.store.version_verdicts(version.id), {'server1': ''})
+
+
+class EpochTests(OdbCase):
+    async def test_epochs_only_grow(self) -> None:
+        """Each is given once, whoever asks at the same time; names are told apart exactly."""
+        other = self.open()
+        asked = [store.next_epoch('scheduler') for _ in range(10) for store in (self.store, other)]
+        given = [await each for each in asked]
+        self.assertEqual(sorted(given), list(range(1, 21)))
+        self.assertEqual(given[::2], sorted(given[::2]))
+        self.assertEqual(await self.store.next_epoch('Scheduler'), 1)
+        self.assertEqual(await self.open().next_epoch('scheduler'), 21)

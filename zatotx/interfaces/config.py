@@ -12,7 +12,7 @@ from zatotx.schema.snapshot import Actor, Changes, Operation, Snapshot
 
 
 class NodeRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A server of the cluster, as its ODB row says."""
+    """A server of the cluster, or one of its workers, as its ODB row says."""
 
     id: int
     name: str
@@ -24,6 +24,7 @@ class NodeRow(msgspec.Struct, frozen=True, kw_only=True):
     applied_revision: int = 0
     pid: int = 0
     last_join_status: str = 'accepted'
+    worker: int = 0  # which of the server's processes: each has a row
 
 
 class FileVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,8 +87,8 @@ class IConfigStore(Interface):
     def version_content(version_id: int) -> Deferred[bytes]:
         """What was stored. Raises NotFound."""
 
-    def register_node(name: str, host: str, port: int, pid: int) -> Deferred[NodeRow]:
-        """This node is up now."""
+    def register_node(name: str, host: str, port: int, pid: int, worker: int = 0) -> Deferred[NodeRow]:
+        """This node is up now. `worker`: which process of its server it is; each has a row and a beat of its own."""
 
     def beat(node_id: int, applied_revision: int, verdicts: dict[int, str]) -> Deferred[int]:
         """A sign of life with what the node runs; `verdicts` = version id -> '' (runs) or why it was refused.
@@ -100,10 +101,15 @@ class IConfigStore(Interface):
         """Forget a server. Raises Conflict where it is up, NotFound for an unknown id."""
 
     def nodes() -> Deferred[list[NodeRow]]:
-        """All servers of the cluster, by name."""
+        """All servers of the cluster, a row a worker, by name and worker."""
 
     def version_verdicts(version_id: int) -> Deferred[dict[str, str]]:
-        """Node name -> its verdict on that version."""
+        """Server name -> its verdict on that version: '' where all its workers run it, else why the first refused.
+        A server of which a worker that is up has said nothing yet is not among them."""
+
+    def next_epoch(name: str) -> Deferred[int]:
+        """The next number of that sequence: 1, 2, 3 …, each given once in the cluster, greater than all before, whatever
+        becomes of Redis. One transaction."""
 
     def close() -> Deferred[None]:
         """Finish what is under way, close connections and threads."""

@@ -26,13 +26,15 @@ READERS = 3
 WRITE = 'zatotx_write'  # execution option of a connection whose transactions write
 
 
-def make_engine(url: str) -> Engine:
-    """An engine over an existing file: it makes none. Raises ValueError for a URL that cannot be used."""
+def make_engine(url: str, *, migrating: bool = False) -> Engine:
+    """An engine over an existing file: it makes none. `migrating`: foreign keys are not looked after, since a
+    table that is written anew would take the rows that refer to it with it. Raises ValueError for a URL that cannot be
+    used."""
     path = parsed(url).database
     assert path is not None
     engine = create_engine(
         'sqlite+pysqlite://',
-        creator=lambda: _connect(path),
+        creator=lambda: _connect(path, foreign_keys=not migrating),
         poolclass=QueuePool,
         pool_size=READERS + 1,
         max_overflow=0,
@@ -54,7 +56,7 @@ def make_file(url: str) -> None:
     connection.close()
 
 
-def _connect(path: str) -> sqlite3.Connection:
+def _connect(path: str, *, foreign_keys: bool = True) -> sqlite3.Connection:
     _close_to_others(path)
     connection = sqlite3.connect(
         f'file:{quote(path)}?mode=rw',  # never makes a file
@@ -63,7 +65,7 @@ def _connect(path: str) -> sqlite3.Connection:
         isolation_level=None,  # transactions are begun by _begin, so that they hold DDL too
         check_same_thread=False,
     )
-    connection.execute('PRAGMA foreign_keys=ON')
+    connection.execute(f'PRAGMA foreign_keys={"ON" if foreign_keys else "OFF"}')
     connection.execute('PRAGMA synchronous=NORMAL')
     return connection
 

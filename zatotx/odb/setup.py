@@ -80,7 +80,7 @@ def schema_state(url: str) -> State:
 def upgrade(url: str) -> bool:
     """Bring the tables to this version, in one transaction. Whether there was anything to do. Raises ServiceUnavailable
     for an ODB that is empty or of a newer version."""
-    with faults(url), _engine(url) as engine, _transaction(engine) as connection:
+    with faults(url), _engine(url, migrating=True) as engine, _transaction(engine) as connection:
         if state_of(connection) == 'older':
             _migrate(connection)
             return True
@@ -114,8 +114,8 @@ def set_password(database: Database, name: str, password: str, actor: Actor) -> 
 
 
 @contextmanager
-def _engine(url: str) -> Iterator[Engine]:
-    engine = make_engine(url)
+def _engine(url: str, *, migrating: bool = False) -> Iterator[Engine]:
+    engine = make_engine(url, migrating=migrating)
     try:
         yield engine
     finally:

@@ -14,6 +14,7 @@ from zatotx.odb import history, nodes, versions
 from zatotx.odb.access import Access, Database
 from zatotx.odb.context import revision_of
 from zatotx.odb.engine import READERS
+from zatotx.odb.epochs import next_epoch
 from zatotx.odb.lanes import Lane
 from zatotx.odb.reading import changes
 from zatotx.odb.secrets import Secrets
@@ -22,12 +23,12 @@ from zatotx.schema.snapshot import Actor, Changes, Operation
 from zatotx.schema.types import ObjectTypes
 
 
-def open_store(url: str, key: str, *, reactor: Any, cluster: str, types: ObjectTypes) -> ConfigStore:
+def open_store(url: str, key: str | Secrets, *, reactor: Any, cluster: str, types: ObjectTypes) -> ConfigStore:
     """The ODB at that URL (absolute: urls.resolve). Nothing is connected to before the first call. Raises ValueError
     for a URL or key that cannot be used."""
     shown = masked(url)
     access = Access(
-        database=Database(url=url, cluster=cluster, types=types, secrets=Secrets(key)),
+        database=Database(url=url, cluster=cluster, types=types, secrets=Secrets.of(key)),
         reading=Lane(reactor, threads=READERS, name='odb-read', what=shown),
         writing=Lane(reactor, threads=1, name='odb-write', what=shown),
     )
@@ -68,8 +69,8 @@ class ConfigStore:
     def version_content(self, version_id: int) -> Deferred[bytes]:
         return self._odb.read(lambda connection, cluster: versions.content(connection, cluster, version_id))
 
-    def register_node(self, name: str, host: str, port: int, pid: int) -> Deferred[NodeRow]:
-        address = nodes.Address(name=name, host=host, port=port, pid=pid)
+    def register_node(self, name: str, host: str, port: int, pid: int, worker: int = 0) -> Deferred[NodeRow]:
+        address = nodes.Address(name=name, host=host, port=port, pid=pid, worker=worker)
         return self._odb.write(lambda connection, cluster: nodes.register(connection, cluster, address))
 
     def beat(self, node_id: int, applied_revision: int, verdicts: dict[int, str]) -> Deferred[int]:
@@ -88,6 +89,9 @@ class ConfigStore:
 
     def version_verdicts(self, version_id: int) -> Deferred[dict[str, str]]:
         return self._odb.read(lambda connection, cluster: nodes.verdicts_of(connection, cluster, version_id))
+
+    def next_epoch(self, name: str) -> Deferred[int]:
+        return self._odb.write(lambda connection, cluster: next_epoch(connection, cluster, name))
 
     def close(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._odb.close())

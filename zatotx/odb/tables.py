@@ -19,7 +19,6 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    LargeBinary,
     MetaData,
     String,
     Table,
@@ -27,10 +26,9 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA = '0001'  # the migration this code works with; a test holds it equal to the newest script
+from zatotx.odb.columns import BLOB, LONG, TABLE
 
-_LONG = Text(2**24 - 1)  # MySQL makes a MEDIUMTEXT of it; others do not look at the length
-_BLOB = LargeBinary(2**32 - 1)
+SCHEMA = '0002'  # the migration this code works with; a test holds it equal to the newest script
 
 metadata = MetaData(
     naming_convention={
@@ -55,7 +53,7 @@ def _cluster() -> Column[int]:
     return Column('cluster_id', Integer, ForeignKey('cluster.id'), nullable=False)
 
 
-def _text(name: str, type_: Text | String = _LONG, default: str = '') -> Column[str]:
+def _text(name: str, type_: Text | String = LONG, default: str = '') -> Column[str]:
     return Column(name, type_, nullable=False, default=default)
 
 
@@ -68,6 +66,8 @@ cluster = Table(
     Column('revision', BigInteger, nullable=False),
     Column('created', Float(53), nullable=False),
     _text('key_check'),  # a known text, encrypted: tells a server that has another key
+    Column('kept_since', BigInteger, nullable=False, server_default='0'),  # from it on object_version has every state
+    **TABLE,
 )
 
 counter = Table(
@@ -75,6 +75,7 @@ counter = Table(
     metadata,
     Column('name', String(64), primary_key=True),
     Column('value', BigInteger, nullable=False),
+    **TABLE,
 )
 
 config_object = Table(
@@ -92,6 +93,7 @@ config_object = Table(
     UniqueConstraint('cluster_id', 'space', 'name_key'),
     UniqueConstraint('cluster_id', 'type', 'unique_key'),
     Index('ix_config_object_cluster_id_revision', 'cluster_id', 'revision'),
+    **TABLE,
 )
 
 reference = Table(
@@ -100,6 +102,7 @@ reference = Table(
     Column('source_id', BigInteger, ForeignKey('config_object.id'), primary_key=True, autoincrement=False),
     Column('field', String(64), primary_key=True),
     Column('target_id', BigInteger, ForeignKey('config_object.id'), nullable=False, index=True),
+    **TABLE,
 )
 
 tombstone = Table(
@@ -109,6 +112,22 @@ tombstone = Table(
     _cluster(),
     Column('revision', BigInteger, nullable=False),
     Index('ix_tombstone_cluster_id_revision', 'cluster_id', 'revision'),
+    **TABLE,
+)
+
+# Every state an object ever had: the configuration at any revision since `cluster.kept_since` is made of them.
+object_version = Table(
+    'object_version',
+    metadata,
+    Column('object_id', BigInteger, primary_key=True, autoincrement=False),
+    Column('revision', BigInteger, primary_key=True, autoincrement=False),
+    _cluster(),
+    Column('type', String(64), nullable=False),
+    _text('name'),
+    _text('document'),  # as config_object's: secrets encrypted or hashed
+    Column('deleted', Boolean, nullable=False),
+    Index('ix_object_version_cluster_id_revision', 'cluster_id', 'revision'),
+    **TABLE,
 )
 
 history = Table(
@@ -119,14 +138,17 @@ history = Table(
     Column('revision', BigInteger, nullable=False),
     Column('at', Float(53), nullable=False),
     _text('who'),
-    _text('source'),
+    _text('source'),  # the door: a channel's name, a command
     _text('cid', String(64)),
     Column('action', String(32), nullable=False),
     Column('type', String(64), nullable=False),
     _text('name'),
     _text('old', default='{}'),  # JSON, secrets masked
     _text('new', default='{}'),
+    Column('object_id', BigInteger, nullable=False, server_default='0'),  # 0: not of an object, as deployments
+    Column('address', String(255), nullable=False, server_default=''),  # of the caller
     Index('ix_history_cluster_id_revision', 'cluster_id', 'revision'),
+    **TABLE,
 )
 
 server = Table(
@@ -144,7 +166,9 @@ server = Table(
     Column('applied_revision', BigInteger, nullable=False, default=0),
     Column('pid', Integer, nullable=False, default=0),
     _text('last_join_status', String(32), default='accepted'),
-    UniqueConstraint('cluster_id', 'name_key'),
+    Column('worker', Integer, nullable=False, server_default='0'),  # 0: the first, or the only one
+    UniqueConstraint('cluster_id', 'name_key', 'worker'),
+    **TABLE,
 )
 
 file_version = Table(
@@ -157,7 +181,7 @@ file_version = Table(
     Column('number', Integer, nullable=False),
     Column('form', String(16), nullable=False),
     Column('sha256', String(64), nullable=False),
-    Column('content', _BLOB, nullable=False),
+    Column('content', BLOB, nullable=False),
     Column('created', Float(53), nullable=False),
     _text('by'),
     Column('active', Boolean, nullable=False),
@@ -165,6 +189,7 @@ file_version = Table(
     Column('revision', BigInteger, nullable=False),
     UniqueConstraint('cluster_id', 'file_key', 'number'),
     sqlite_autoincrement=True,
+    **TABLE,
 )
 
 version_verdict = Table(
@@ -174,4 +199,5 @@ version_verdict = Table(
     Column('server_id', Integer, ForeignKey('server.id'), primary_key=True, autoincrement=False),
     _text('verdict'),
     Column('at', Float(53), nullable=False),
+    **TABLE,
 )

@@ -143,7 +143,7 @@ class GetDeploymentInfoList(OnServices):
                 continue
             verdicts = await self.server.odb.version_verdicts(version.id)
             for node in await self.server.odb.nodes():
-                if node.name in verdicts:
+                if node.worker == 0 and node.name in verdicts:
                     rows.append(_deployed(node.id, node.name, version, verdicts[node.name]))
         self.response.payload = rows
 

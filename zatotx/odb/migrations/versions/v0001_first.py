@@ -5,13 +5,12 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from zatotx.odb.migrations.steps import BLOB, LONG, create_index, create_table
+
 revision = '0001'
 down_revision = None
 branch_labels = None
 depends_on = None
-
-LONG = sa.Text(2**24 - 1)  # MySQL makes a MEDIUMTEXT of it; others do not look at the length
-BLOB = sa.LargeBinary(2**32 - 1)
 
 
 def upgrade() -> None:
@@ -42,7 +41,7 @@ def downgrade() -> None:
 
 
 def _cluster() -> None:
-    op.create_table(
+    create_table(
         'cluster',
         sa.Column('id', sa.Integer(), autoincrement=True, nullable=False),
         sa.Column('name', LONG, nullable=False),
@@ -56,7 +55,7 @@ def _cluster() -> None:
 
 
 def _counter() -> None:
-    op.create_table(
+    create_table(
         'counter',
         sa.Column('name', sa.String(64), nullable=False),
         sa.Column('value', sa.BigInteger(), nullable=False),
@@ -65,7 +64,7 @@ def _counter() -> None:
 
 
 def _config_object() -> None:
-    op.create_table(
+    create_table(
         'config_object',
         sa.Column('id', sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column('cluster_id', sa.Integer(), nullable=False),
@@ -81,11 +80,11 @@ def _config_object() -> None:
         sa.UniqueConstraint('cluster_id', 'space', 'name_key', name='uq_config_object_cluster_id_space_name_key'),
         sa.UniqueConstraint('cluster_id', 'type', 'unique_key', name='uq_config_object_cluster_id_type_unique_key'),
     )
-    op.create_index('ix_config_object_cluster_id_revision', 'config_object', ['cluster_id', 'revision'])
+    create_index('ix_config_object_cluster_id_revision', 'config_object', ['cluster_id', 'revision'])
 
 
 def _file_version() -> None:
-    op.create_table(
+    create_table(
         'file_version',
         sa.Column('id', sa.Integer(), autoincrement=True, nullable=False),
         sa.Column('cluster_id', sa.Integer(), nullable=False),
@@ -108,7 +107,7 @@ def _file_version() -> None:
 
 
 def _history() -> None:
-    op.create_table(
+    create_table(
         'history',
         sa.Column('id', sa.Integer(), autoincrement=True, nullable=False),
         sa.Column('cluster_id', sa.Integer(), nullable=False),
@@ -125,11 +124,11 @@ def _history() -> None:
         sa.ForeignKeyConstraint(['cluster_id'], ['cluster.id'], name='fk_history_cluster_id'),
         sa.PrimaryKeyConstraint('id', name='pk_history'),
     )
-    op.create_index('ix_history_cluster_id_revision', 'history', ['cluster_id', 'revision'])
+    create_index('ix_history_cluster_id_revision', 'history', ['cluster_id', 'revision'])
 
 
 def _server() -> None:
-    op.create_table(
+    create_table(
         'server',
         sa.Column('id', sa.Integer(), autoincrement=True, nullable=False),
         sa.Column('cluster_id', sa.Integer(), nullable=False),
@@ -150,7 +149,7 @@ def _server() -> None:
 
 
 def _tombstone() -> None:
-    op.create_table(
+    create_table(
         'tombstone',
         sa.Column('object_id', sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column('cluster_id', sa.Integer(), nullable=False),
@@ -158,11 +157,11 @@ def _tombstone() -> None:
         sa.ForeignKeyConstraint(['cluster_id'], ['cluster.id'], name='fk_tombstone_cluster_id'),
         sa.PrimaryKeyConstraint('object_id', name='pk_tombstone'),
     )
-    op.create_index('ix_tombstone_cluster_id_revision', 'tombstone', ['cluster_id', 'revision'])
+    create_index('ix_tombstone_cluster_id_revision', 'tombstone', ['cluster_id', 'revision'])
 
 
 def _reference() -> None:
-    op.create_table(
+    create_table(
         'reference',
         sa.Column('source_id', sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column('field', sa.String(64), nullable=False),
@@ -171,11 +170,11 @@ def _reference() -> None:
         sa.ForeignKeyConstraint(['target_id'], ['config_object.id'], name='fk_reference_target_id'),
         sa.PrimaryKeyConstraint('source_id', 'field', name='pk_reference'),
     )
-    op.create_index('ix_reference_target_id', 'reference', ['target_id'])
+    create_index('ix_reference_target_id', 'reference', ['target_id'])
 
 
 def _version_verdict() -> None:
-    op.create_table(
+    create_table(
         'version_verdict',
         sa.Column('version_id', sa.Integer(), autoincrement=False, nullable=False),
         sa.Column('server_id', sa.Integer(), autoincrement=False, nullable=False),

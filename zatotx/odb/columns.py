@@ -1,0 +1,20 @@
+"""Types of columns and options of tables that mean the same on every database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import LargeBinary, Text
+from sqlalchemy.dialects.mysql import LONGBLOB, LONGTEXT
+
+_MYSQL = ('mysql', 'mariadb')
+
+LONG = Text().with_variant(LONGTEXT(), *_MYSQL)  # a plain TEXT of MySQL ends at 64 KiB
+BLOB = LargeBinary().with_variant(LONGBLOB(), *_MYSQL)
+
+# All of Unicode, compared by code points, transactions and foreign keys: whatever the defaults of the database are.
+TABLE: dict[str, Any] = {
+    'mysql_engine': 'InnoDB',
+    'mysql_charset': 'utf8mb4',
+    'mysql_collate': 'utf8mb4_bin',
+}

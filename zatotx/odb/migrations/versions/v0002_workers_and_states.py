@@ -1,0 +1,70 @@
+"""A row a worker, every state an object ever had, and from which address it was changed.
+
+The states of objects begin with those they have now: `cluster.kept_since` says from which revision on all are known.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+from zatotx.odb.migrations.steps import LONG, add_column, create_index, create_table, drop_unique, unique
+
+revision = '0002'
+down_revision = '0001'
+branch_labels = None
+depends_on = None
+
+NAMED = 'uq_server_cluster_id_name_key'
+NAMED_WITH_WORKER = 'uq_server_cluster_id_name_key_worker'
+
+
+def upgrade() -> None:
+    add_column('server', sa.Column('worker', sa.Integer(), nullable=False, server_default='0'))
+    unique('server', NAMED_WITH_WORKER, ['cluster_id', 'name_key', 'worker'])  # before the other goes: MySQL needs one
+    drop_unique('server', NAMED)
+    add_column('history', sa.Column('object_id', sa.BigInteger(), nullable=False, server_default='0'))
+    add_column('history', sa.Column('address', sa.String(255), nullable=False, server_default=''))
+    add_column('cluster', sa.Column('kept_since', sa.BigInteger(), nullable=False, server_default='0'))
+    _object_version()
+    _states_of_now()
+
+
+def downgrade() -> None:
+    """Of the rows of workers those of the first stay."""
+    op.drop_table('object_version')
+    op.drop_column('cluster', 'kept_since')
+    op.drop_column('history', 'address')
+    op.drop_column('history', 'object_id')
+    op.execute('DELETE FROM version_verdict WHERE server_id IN (SELECT id FROM server WHERE worker > 0)')
+    op.execute('DELETE FROM server WHERE worker > 0')
+    unique('server', NAMED, ['cluster_id', 'name_key'])
+    drop_unique('server', NAMED_WITH_WORKER)
+    op.drop_column('server', 'worker')
+
+
+def _object_version() -> None:
+    create_table(
+        'object_version',
+        sa.Column('object_id', sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column('revision', sa.BigInteger(), nullable=False),
+        sa.Column('cluster_id', sa.Integer(), nullable=False),
+        sa.Column('type', sa.String(64), nullable=False),
+        sa.Column('name', LONG, nullable=False),
+        sa.Column('document', LONG, nullable=False),
+        sa.Column('deleted', sa.Boolean(), nullable=False),
+        sa.ForeignKeyConstraint(['cluster_id'], ['cluster.id'], name='fk_object_version_cluster_id'),
+        sa.PrimaryKeyConstraint('object_id', 'revision', name='pk_object_version'),
+    )
+    create_index('ix_object_version_cluster_id_revision', 'object_version', ['cluster_id', 'revision'])
+
+
+def _states_of_now() -> None:
+    """Data last: on MySQL too these statements become true together, and with the number of the migration."""
+    op.execute('DELETE FROM object_version')
+    same = ('revision', 'cluster_id', 'type', 'name', 'document')
+    objects = sa.table('config_object', sa.column('id'), *map(sa.column, same))
+    states = sa.table('object_version', sa.column('object_id'), sa.column('deleted'), *map(sa.column, same))
+    now = sa.select(objects.c.id, sa.false(), *(objects.c[name] for name in same))
+    op.execute(sa.insert(states).from_select(['object_id', 'deleted', *same], now))
+    op.execute('UPDATE cluster SET kept_since = revision')
