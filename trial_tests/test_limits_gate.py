@@ -1,0 +1,89 @@
+"""A gate: how many are inside at once, by the reactor, by threads and by other workers."""
+
+from __future__ import annotations
+
+from threading import Thread
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.rules.limits import Gate
+
+
+class GateTests(SynchronousTestCase):
+    def test_lets_in_up_to_its_limit(self) -> None:
+        """One more is turned away and counted, until somebody leaves."""
+        gate = Gate(2)
+        self.assertEqual([gate.enter() for _ in range(3)], [True, True, False])
+        self.assertEqual((gate.inside, gate.refused, gate.full), (2, 1, True))
+        gate.leave()
+        self.assertFalse(gate.full)
+        self.assertTrue(gate.enter())
+
+    def test_a_new_limit_holds_for_those_who_come(self) -> None:
+        """A lower one cuts nobody off; a higher one lets in at once."""
+        gate = Gate(2)
+        gate.enter()
+        gate.enter()
+        gate.limit = 1
+        gate.leave()
+        self.assertFalse(gate.enter())
+        gate.limit = 2
+        self.assertTrue(gate.enter())
+        self.assertEqual(gate.inside, 2)
+
+    def test_threads_and_the_reactor_share_the_places(self) -> None:
+        """What a thread holds the reactor does not get, and the other way round."""
+        gate = Gate(2)
+        self.assertTrue(gate.enter_from_thread())
+        self.assertEqual([gate.enter(), gate.enter()], [True, False])
+        self.assertFalse(gate.enter_from_thread())
+        gate.leave_from_thread()
+        self.assertTrue(gate.enter())
+        self.assertEqual(gate.inside, 2)
+
+    def test_many_threads_lose_no_count(self) -> None:
+        """Threads that come and go while the reactor does: in the end nobody is inside."""
+        gate = Gate(1_000)
+
+        def come_and_go() -> None:
+            for _ in range(2_000):
+                if gate.enter_from_thread():
+                    gate.leave_from_thread()
+
+        threads = [Thread(target=come_and_go) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for _ in range(20_000):
+            if gate.enter():
+                gate.leave()
+        for thread in threads:
+            thread.join()
+        self.assertEqual((gate.inside, gate.refused), (0, 0))
+        self.assertEqual([gate.enter() for _ in range(1_001)].count(True), 1_000)
+
+    def test_what_is_inside_elsewhere_counts(self) -> None:
+        """Two workers of one node: together they hold the limit, and each hears of the other by what it published."""
+        board = {'a': 0, 'b': 0}
+        a = Gate(3, others=lambda: board['b'], publish=lambda inside: board.update(a=inside))
+        b = Gate(3, others=lambda: board['a'], publish=lambda inside: board.update(b=inside))
+        self.assertEqual([a.enter(), b.enter(), a.enter()], [True, True, True])
+        self.assertEqual((b.enter(), a.enter_from_thread()), (False, False))
+        self.assertEqual(board, {'a': 2, 'b': 1})
+        a.leave()
+        self.assertEqual(board, {'a': 1, 'b': 1})
+        self.assertTrue(b.enter_from_thread())
+        b.leave_from_thread()
+        self.assertEqual((board, b.full), ({'a': 1, 'b': 1}, False))
+
+    def test_the_last_place_is_never_given_twice(self) -> None:
+        """An entry is published before the others are asked: who looks at the same moment sees it."""
+        board = {'a': 0}
+        seen: list[int] = []
+
+        def others() -> int:
+            seen.append(board['a'])
+            return 1
+
+        gate = Gate(1, others=others, publish=lambda inside: board.update(a=inside))
+        self.assertFalse(gate.enter())
+        self.assertEqual((seen, board), ([1], {'a': 0}))

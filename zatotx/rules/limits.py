@@ -1,0 +1,126 @@
+"""How much may be under way at once, and how much one message may hold. Pure: plain numbers, no I/O.
+
+A `Gate` counts what is inside of something that takes only so much: a service, a channel, a node. It is asked on the
+path of every request, so that letting somebody in costs a comparison and an addition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Lock
+
+import msgspec
+
+SERVICE, MOST_OF_SERVICE = 1_000, 4_000  # requests of one service at once: by default, and at most (contract §4)
+NODE = 10_000  # requests of a node at once, by default
+_CLOSELY = -1  # a room that is always passed, so that every entry is looked at closely
+
+
+class Gate:
+    """Lets at most `limit` in at once, and counts those it turns away (`refused`).
+
+    The reactor's thread uses `enter` and `leave`; other threads `enter_from_thread` and `leave_from_thread`. Each entry
+    that was let in leaves exactly once. The reactor takes no lock: where a thread comes at the same instant for the last
+    place, both may get it.
+
+    With several workers in one node, `others` gives how many are inside in the other workers, and `publish` tells them
+    how many are inside here. An entry is published before the others are asked: two workers at the last place may both
+    be refused it, they never both get it.
+    """
+
+    __slots__ = ('_in_threads', '_limit', '_lock', '_others', '_publish', '_room', 'held', 'refused')
+
+    def __init__(
+        self,
+        limit: int = SERVICE,
+        *,
+        others: Callable[[], int] | None = None,
+        publish: Callable[[int], None] | None = None,
+    ) -> None:
+        self.held = 0  # let in by the reactor's thread
+        self.refused = 0
+        self._in_threads = 0  # let in by other threads
+        self._lock = Lock()
+        self._others = others
+        self._publish = publish
+        self.limit = limit
+
+    @property
+    def limit(self) -> int:
+        """How many may be inside. A lower one cuts nobody off: it holds for those who come."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        with self._lock:
+            self._limit = limit
+            self._make_room()
+
+    @property
+    def inside(self) -> int:
+        """How many are inside here."""
+        return self.held + self._in_threads
+
+    @property
+    def full(self) -> bool:
+        """Whether the next one would be turned away."""
+        return self._count() >= self._limit
+
+    def enter(self) -> bool:
+        """Whether there is room; the place is taken then."""
+        held = self.held
+        if held < self._room:
+            self.held = held + 1
+            return True
+        return self._enter_closely(in_thread=False)
+
+    def leave(self) -> None:
+        """Give the place back."""
+        if self._publish is None:
+            self.held -= 1
+        else:
+            with self._lock:
+                self.held -= 1
+                self._publish(self.inside)
+
+    def enter_from_thread(self) -> bool:
+        """As `enter`, in any thread."""
+        return self._enter_closely(in_thread=True)
+
+    def leave_from_thread(self) -> None:
+        """As `leave`, of an entry that was made in any thread."""
+        with self._lock:
+            self._take(-1, in_thread=True)
+
+    def _enter_closely(self, *, in_thread: bool) -> bool:
+        with self._lock:
+            self._take(1, in_thread=in_thread)
+            if self._count() <= self._limit:
+                return True
+            self._take(-1, in_thread=in_thread)
+            self.refused += 1
+            return False
+
+    def _take(self, places: int, *, in_thread: bool) -> None:
+        if in_thread:  # `held` is the reactor's own, which takes no lock for it
+            self._in_threads += places
+            self._make_room()
+        else:
+            self.held += places
+        if self._publish is not None:
+            self._publish(self.inside)
+
+    def _count(self) -> int:
+        return self.inside + (self._others() if self._others is not None else 0)
+
+    def _make_room(self) -> None:
+        shared = self._others is not None or self._publish is not None
+        self._room = _CLOSELY if shared else self._limit - self._in_threads
+
+
+class Budget(msgspec.Struct, frozen=True, kw_only=True):
+    """What one message may hold. A body's size is its protocol's to bound."""
+
+    json_depth: int = 100  # of objects and lists within each other
+    json_keys: int = 100_000  # keys and elements of all of them
+    form_fields: int = 1_000
