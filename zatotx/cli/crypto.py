@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import click
 
@@ -10,6 +11,13 @@ from zatotx.cli.failure import Failure
 from zatotx.cli.keys import any_server, secrets_of
 from zatotx.cli.layout import find
 from zatotx.cli.output import path_argument
+from zatotx.cli.rotate_key import rotate_key
+
+
+def secret_option(what: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """--secret, which everybody on the machine can read in the list of processes: nobody needs it."""
+    where = 'Best left out: it is asked for, or read from a pipe, and does not stand in the list of processes then.'
+    return click.option('--secret', default=None, help=f'{what}. {where}')
 
 
 @click.command('generate-key', epilog='\b\nExamples:\n  zatotx crypto generate-key > secret.key')
@@ -21,19 +29,21 @@ def generate_key() -> None:
 
 
 @click.command(
-    epilog='\b\nExamples:\n  zatotx encrypt ~/env/qs-1 < password.txt\n  zatotx encrypt ~/env/qs-1 --secret s3cret'
+    epilog='\b\nExamples:\n  zatotx encrypt ~/env/qs-1\n  zatotx encrypt ~/env/qs-1 < password.txt',
 )
 @path_argument()
-@click.option('--secret', default=None, help='The value; asked for, or read from a pipe, where it is not given.')
+@secret_option('The value')
 def encrypt(path: str, secret: str | None) -> None:
     """Encrypt a value with the key of PATH: prints what may stand in server.toml, enc:…"""
     box = secrets_of(any_server(find(path)))
     click.echo(box.encrypt(value(secret)))
 
 
-@click.command(epilog='\b\nExamples:\n  zatotx decrypt ~/env/qs-1 --secret enc:gAAAA…')
+@click.command(
+    epilog='\b\nExamples:\n  zatotx decrypt ~/env/qs-1 --secret enc:gAAAA…\n  zatotx decrypt ~/env/qs-1 < url.enc',
+)
 @path_argument()
-@click.option('--secret', default=None, help='enc:…; asked for, or read from a pipe, where it is not given.')
+@secret_option('enc:…')
 def decrypt(path: str, secret: str | None) -> None:
     """Print in clear what was encrypted with the key of PATH."""
     from zatotx.model.faults import ServiceUnavailable
@@ -45,7 +55,7 @@ def decrypt(path: str, secret: str | None) -> None:
         raise Failure('This was not encrypted with the key of PATH, or is not whole.') from None
 
 
-@click.group(commands={'generate-key': generate_key, 'encrypt': encrypt, 'decrypt': decrypt})
+@click.group(commands={each.name or '': each for each in (generate_key, rotate_key, encrypt, decrypt)})
 def crypto() -> None:
     """Secret keys, and what is encrypted with them."""
 

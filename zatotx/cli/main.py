@@ -27,7 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'check-config': ('zatotx.cli.check_config:check_config', 'Check files, modes, keys, ports and the database.'),
     'update': ('zatotx.cli.update:update', 'Change what an environment has: password.'),
     'wait': ('zatotx.cli.wait:wait', 'Wait until an address answers.'),
-    'crypto': ('zatotx.cli.crypto:crypto', 'Secret keys: generate-key, encrypt, decrypt.'),
+    'crypto': ('zatotx.cli.crypto:crypto', 'Secret keys: generate-key, rotate-key, encrypt, decrypt.'),
     'encrypt': ('zatotx.cli.crypto:encrypt', "Encrypt a value with an environment's key."),
     'decrypt': ('zatotx.cli.crypto:decrypt', "Decrypt a value with an environment's key."),
     'odb': ('zatotx.cli.odb:odb', 'The schema of the database: current, check, upgrade.'),
