@@ -45,8 +45,10 @@ lint: $(VENV)/.tested docs-check news  ## ruff, mypy, import-linter, news fragme
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-docs: $(VENV)/.installed  ## writes docs/reference/ anew from the schema and the command line
+docs: $(VENV)/.tested  ## docs/reference/ anew from the code, and the site in build/docs/, every warning an error
 	$(BIN)/python docs/reference.py
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+	@echo "The site is in build/docs/index.html"
 
 docs-check: $(VENV)/.installed
 	$(BIN)/python docs/reference.py --check
