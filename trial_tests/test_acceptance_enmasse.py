@@ -119,6 +119,18 @@ class MistakeTests(EnmasseTests):
              'cuneiform', 'en.missing')
         self.assertEqual(self.statuses('/en.good'), [404, 404])
 
+    def test_a_thousand_mistakes_are_all_named(self) -> None:
+        """One in each of a thousand channels, of four kinds: each is said with its object, and nothing is written."""
+        wrong: list[dict[str, object]] = [{'service': 'no.such'}, {'timeout': 'soon'}, {'metod': 'GET'},
+                                          {'url_path': 'no-slash'}]
+        made = {'service': 'acc.echo', 'security': None, 'data_format': 'json'}
+        channels = [{'name': f'en.wrong.{n}', 'url_path': f'/en.wrong/{n}', **made, **wrong[n % 4]}
+                    for n in range(1000)]
+        said = self.broker.imported(yaml.safe_dump({'channel_rest': channels}))
+        self.assertEqual(said.code, 1)
+        self.assertEqual([n for n in range(1000) if f'en.wrong.{n}' not in said.err], [])
+        self.assertNotIn('en.wrong', self.export())
+
     def test_an_unknown_service_is_a_dangling_name(self) -> None:
         """A channel that leads nowhere is refused."""
         self.refused(channel('en.nowhere', service='no.such.service'), 'en.nowhere', 'no.such.service')
