@@ -31,7 +31,7 @@ class AddressTests(SynchronousTestCase):
     def test_wrong(self) -> None:
         """What names no Redis is refused in a sentence that has the right form and no password."""
         for url in (
-            'rediss://u:hunter2@host/0',
+            'http://u:hunter2@host/0',
             'localhost:6379',
             'redis://u:hunter2@host:port/0',
             'redis://u:hunter2@host:99999/0',

@@ -103,7 +103,7 @@ class BusTests(TestCase):
         self.server.thaw()
         await bus.up()
         waiting = ear.next()
-        self.server.command('PUBLISH', 'zatotx:c1:config', 'again')
+        self.server.command('PUBLISH', 'zatotx:c1:topic:config', 'again')
         self.assertEqual(await waiting, 'again')
 
     async def test_garbage(self) -> None:
@@ -122,10 +122,10 @@ class BusTests(TestCase):
         binary.startService()
         self.addCleanup(binary.stopService)
         await binary.up()
-        await binary.execute('PUBLISH', 'zatotx:c1:config', b'\xff\xfe\x00')
-        await binary.execute('PUBLISH', 'zatotx:c1:config', 'x' * (LONGEST_MESSAGE + 1))
+        await binary.execute('PUBLISH', 'zatotx:c1:topic:config', b'\xff\xfe\x00')
+        await binary.execute('PUBLISH', 'zatotx:c1:topic:config', 'x' * (LONGEST_MESSAGE + 1))
         waiting = ear.next()
-        await binary.execute('PUBLISH', 'zatotx:c1:config', 'good')
+        await binary.execute('PUBLISH', 'zatotx:c1:topic:config', 'good')
         await waiting
         self.assertEqual(ear.messages, ['good'])
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)

@@ -8,19 +8,23 @@ from twisted.internet.defer import Deferred
 
 from zatotx.kvdb.address import RedisAddress
 from zatotx.kvdb.dialing import dial
-from zatotx.kvdb.protocol import command_protocol, translated
+from zatotx.kvdb.errors import cause
+from zatotx.kvdb.greeting import log_in
+from zatotx.kvdb.protocol import new_protocol
+from zatotx.model.faults import ServiceUnavailable
 
 
 async def ask(reactor: Any, address: RedisAddress, *words: str, timeout: float = 2.0) -> object:
-    """The answer. Raises ResponseError where Redis refuses, ServiceUnavailable where it hangs up, Twisted's
-    TimeoutError where it is silent for `timeout` seconds, and what connecting raises."""
-    protocol = command_protocol(reactor)
+    """The answer, after saying who we are. Raises ResponseError where Redis refuses, RedisUnable where it cannot now,
+    what ended the connection where it hangs up, Timeout where it is silent for `timeout` seconds, and what connecting
+    raises."""
+    protocol = new_protocol(reactor, str(address), timeout)
     await dial(reactor, address, protocol, timeout)
     try:
-        answer: Deferred[object] = protocol.execute_command(*words)
-        return await answer.addTimeout(timeout, reactor)
-    except Exception as error:
-        raise translated(error, str(address)) from None
+        await log_in(protocol, address)
+        return await protocol.ask(*words)
+    except ServiceUnavailable as error:
+        raise cause(error, protocol) from None
     finally:
         gone: Deferred[object] = protocol.whenDisconnected()
         if protocol.connected:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred, fail
-from twisted.python.failure import Failure
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import LoopingCall
 from zope.interface import implementer
 
-from zatotx.interfaces.bus import IKeyValue, ResponseError
+from zatotx.interfaces.bus import IBatch, IKeyValue, ResponseError
 from zatotx.kvdb.address import RedisAddress, parse_address
-from zatotx.kvdb.link import Link, State
-from zatotx.kvdb.protocol import command_protocol, translated
-from zatotx.model.faults import Timeout
+from zatotx.kvdb.errors import UnfitError
+from zatotx.kvdb.facts import Facts, facts_of, unfit, warnings
+from zatotx.kvdb.link import Link, Linked
+from zatotx.kvdb.voice import Voice
 
 # Commands that would change or hold up the one connection that everybody shares.
 _SESSION = {'AUTH', 'HELLO', 'MONITOR', 'PSYNC', 'QUIT', 'RESET', 'SELECT', 'SYNC'}
@@ -23,100 +24,111 @@ _TRANSACTION = {'DISCARD', 'EXEC', 'MULTI', 'UNWATCH', 'WATCH'}
 _BLOCKING = {'BLMOVE', 'BLMPOP', 'BLPOP', 'BRPOP', 'BRPOPLPUSH', 'BZMPOP', 'BZPOPMAX', 'BZPOPMIN', 'WAIT', 'WAITAOF'}
 _NOT_SHARED = frozenset(_SESSION | _LISTENING | _TRANSACTION | _BLOCKING)
 _MAY_BLOCK = frozenset({'XREAD', 'XREADGROUP'})
+_OF_CLIENT = frozenset({'CACHING', 'NO-EVICT', 'NO-TOUCH', 'REPLY', 'SETNAME', 'TRACKING'})
+
+_LOOK_EVERY = 10.0  # seconds between questions of how Redis is
 
 
-@implementer(IKeyValue)
-class RedisClient(Service):
+@implementer(IKeyValue, IBatch)
+class RedisClient(Linked):
     """One connection for all commands of a node.
 
     While Redis is away commands fail at once, they are never queued. A command without an answer within `timeout`
-    seconds fails, and the connection is made anew: the answers to come could not be told apart any more.
+    seconds fails, and the connection is made anew: the answers to come could not be told apart any more. Every ten
+    seconds Redis is asked how it is, so a connection that fell silent is found without a command too.
     """
 
-    def __init__(self, reactor: Any, address: RedisAddress, *, timeout: float = 5.0) -> None:
-        """`reactor`: IReactorTime, IReactorTCP, IReactorUNIX."""
-        self._reactor = reactor
-        self._timeout = timeout
-        self._link = Link(reactor, address, make=lambda: command_protocol(reactor), prepare=_as_is, timeout=timeout)
-
-    @property
-    def address(self) -> RedisAddress:
-        return self._link.address
-
-    @property
-    def state(self) -> State:
-        """Where the connection stands."""
-        return self._link.state
-
-    @property
-    def problem(self) -> str:
-        """Why there is no connection now, for people; '' when there is."""
-        return self._link.problem
+    def __init__(
+        self, reactor: Any, address: RedisAddress, *, timeout: float = 5.0, name: str = '', voice: Voice | None = None
+    ) -> None:
+        """`reactor`: IReactorTime, IReactorTCP, IReactorUNIX. `name`: what Redis shows the connection as."""
+        self._voice = voice or Voice(str(address))
+        link = Link(reactor, address, timeout=timeout, name=name, voice=self._voice, prepare=self._learn)
+        super().__init__(link)
+        self.known: Facts | None = None  # what Redis said of itself last; None before, and where it may not be asked
+        self._looks = LoopingCall(self._look)
+        self._looks.clock = reactor
 
     def startService(self) -> None:
-        super().startService()  # type: ignore[no-untyped-call]
-        self._link.start()
+        super().startService()
+        self._looks.start(_LOOK_EVERY, now=False)
 
     def stopService(self) -> Deferred[None]:
-        super().stopService()  # type: ignore[no-untyped-call]
-        return self._link.stop()
-
-    def up(self) -> Deferred[None]:
-        """Fires when Redis answers. Fails with ServiceUnavailable where the client is stopped first."""
-        return self._link.up()
+        if self._looks.running:
+            self._looks.stop()
+        return super().stopService()
 
     def execute(self, command: str, *args: object) -> Deferred[object]:
         """One command, e.g. `execute('HSET', key, 'field', 'value')`; a command of two words may be one string.
 
         Texts come back as `str` (`bytes` where they are not UTF-8), integers as `int`, nothing as None. Fails with
-        Timeout or ServiceUnavailable naming Redis, and with ResponseError where Redis refuses.
+        Timeout, ServiceUnavailable or RedisUnable naming Redis, with ResponseError where Redis refuses, with TypeError
+        for an argument that is no str, bytes, int or float.
         """
         protocol = self._link.live
         if protocol is None:
             return fail(self._link.away())
-        name = command.upper()
-        if name in _NOT_SHARED or (name in _MAY_BLOCK and any(_is_block(arg) for arg in args)):
-            return fail(ResponseError(f'{name} needs a connection of its own'))
-        try:
-            replying: Deferred[object] = protocol.execute_command(*name.split(' '), *args)
-        except Exception as error:
-            return fail(translated(error, str(self.address)))
-        return self._within_deadline(replying, name, protocol)
-
-    def _within_deadline(self, replying: Deferred[object], name: str, protocol: Any) -> Deferred[object]:
-        # The deadline belongs to the command, not to the caller: a caller that gives up must not keep a frozen
-        # connection from being noticed.
-        answer: Deferred[object] = Deferred()
-        deadline = self._reactor.callLater(self._timeout, self._expired, answer, name, protocol)
-
-        def settle(result: object) -> None:
-            if deadline.active():
-                deadline.cancel()
-            if answer.called:
-                return
-            if isinstance(result, Failure) and result.value is not None:
-                answer.errback(translated(result.value, str(self.address)))
-            else:
-                answer.callback(result)
-
-        replying.addBoth(settle)
+        words = (*command.upper().split(' '), *args)
+        if _not_shared(words):
+            return fail(ResponseError(f'{words[0]} needs a connection of its own'))
+        answer: Deferred[object] = protocol.ask(*words)
         return answer
 
-    def _expired(self, answer: Deferred[object], name: str, protocol: Any) -> None:
-        late = f'gave no answer to {name} within {self._timeout:g} s'
-        self._link.drop(protocol, f'it {late}')
-        if not answer.called:
-            answer.errback(Timeout(None, f'{self.address} {late}'))
+    def batch(self, commands: Sequence[Sequence[object]]) -> Deferred[list[object]]:
+        """See IBatch. Each command is a sequence of its words, e.g. `('HSET', key, 'field', 'value')`."""
+        protocol = self._link.live
+        if protocol is None:
+            return fail(self._link.away())
+        if not commands:
+            return succeed([])
+        for words in commands:
+            if _not_shared(words):
+                return fail(ResponseError(f'{words[0]} needs a connection of its own'))
+        answers: Deferred[list[object]] = protocol.ask_all(commands)
+        return answers
+
+    def facts(self) -> Deferred[Facts]:
+        """How Redis is now. Fails as `execute` does."""
+        return self.execute('INFO').addCallback(self._learned)
+
+    async def _learn(self, protocol: Any) -> None:
+        try:
+            info = await protocol.ask('INFO')
+        except ResponseError as error:
+            self._voice.warn(f'{self.address} does not answer INFO, so its settings are not checked: {error}')
+            return
+        facts = self._learned(info)
+        if problem := unfit(facts):
+            raise UnfitError(problem)
+        for sentence in warnings(facts, str(self.address)):
+            self._voice.warn(sentence)
+
+    def _learned(self, info: object) -> Facts:
+        self.known = facts = facts_of(str(info))
+        return facts
+
+    def _look(self) -> None:
+        if self._link.live is not None:
+            # What goes wrong is noted where it is to be: by the connection.
+            self.facts().addErrback(lambda _: None)
 
 
-def make_client(reactor: Any, url: str, directory: Path, timeout: float = 5.0) -> RedisClient:
+def make_client(
+    reactor: Any, url: str, directory: Path, timeout: float = 5.0, *, name: str = '', voice: Voice | None = None
+) -> RedisClient:
     """The client for a URL whose relative paths start at `directory`. Raises StartError."""
-    return RedisClient(reactor, parse_address(url, directory), timeout=timeout)
+    return RedisClient(reactor, parse_address(url, directory), timeout=timeout, name=name, voice=voice)
 
 
-async def _as_is(protocol: object) -> None:
-    """A connection for commands needs nothing more."""
+def _not_shared(words: Sequence[object]) -> bool:
+    """Whether a command would change or hold up the connection for everybody."""
+    name = str(words[0]).upper()
+    if name in _MAY_BLOCK:
+        return any(_word(word) == 'BLOCK' for word in words)
+    if name == 'CLIENT':
+        return len(words) > 1 and _word(words[1]) in _OF_CLIENT
+    return name in _NOT_SHARED
 
 
-def _is_block(arg: object) -> bool:
-    return isinstance(arg, str | bytes) and arg.upper() in ('BLOCK', b'BLOCK')
+def _word(word: object) -> str:
+    return word.upper() if isinstance(word, str) else word.upper().decode('latin-1') if isinstance(word, bytes) else ''

@@ -1,4 +1,4 @@
-"""Connecting to an address, over a Unix socket's path of any length too."""
+"""Connecting to an address: TCP, TLS, or a Unix socket whose path may be of any length."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
+from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import Factory
 
 from zatotx.kvdb.address import RedisAddress
+from zatotx.kvdb.tls import client_options
 
 _LONGEST = 100  # bytes; the kernel's sun_path holds 108 with its NUL, some systems' fewer
 
@@ -27,9 +28,13 @@ class _Once(Factory):
 
 async def dial(reactor: Any, address: RedisAddress, protocol: Any, timeout: float) -> None:
     """Connect `protocol` (an IProtocol) to the address within `timeout` seconds. Raises what Twisted's endpoints
-    raise, and OSError where the socket's directory is not there."""
+    raise, OSError where the socket's directory is not there, UnfitError for files of TLS that will not do. Whom TLS
+    does not trust is found by the first command: the connection ends then, and the protocol is told why."""
     if not address.path:
-        await HostnameEndpoint(reactor, address.host, address.port, timeout=timeout).connect(_Once(protocol))
+        endpoint: Any = HostnameEndpoint(reactor, address.host, address.port, timeout=timeout)
+        if address.tls is not None:
+            endpoint = wrapClientTLS(client_options(address.host, address.tls), endpoint)
+        await endpoint.connect(_Once(protocol))
         return
     path = Path(address.path)
     if len(os.fsencode(path)) <= _LONGEST:

@@ -7,19 +7,26 @@ from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError, succeed
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from zatotx.interfaces.bus import ResponseError
 from zatotx.kvdb.address import RedisAddress
 from zatotx.kvdb.dialing import dial
-from zatotx.kvdb.protocol import translated
+from zatotx.kvdb.errors import cause, clause
+from zatotx.kvdb.greeting import greet
+from zatotx.kvdb.protocol import Heard, new_protocol
+from zatotx.kvdb.sentinel import Finder
+from zatotx.kvdb.voice import Voice
 from zatotx.model.faults import ServiceUnavailable
 from zatotx.rules.backoff import next_delay
 
 _LONGEST_DELAY = 2.0  # seconds between tries
 _STABLE = 5.0  # seconds; a connection lost sooner counts as a failed try, so that nobody spins on a broken server
+_FOLLOW = 2.0  # seconds between questions to the sentinels: has the master moved?
+
+Prepare = Callable[[Any], Awaitable[None]]
 
 
 class State(Enum):
@@ -30,31 +37,30 @@ class State(Enum):
 
 
 class Link:
-    """Keeps a protocol of txredisapi connected: dials, says who we are, prepares, and starts over with growing delays
-    when that fails or ends. A server counts as there only when it answered: a frozen one accepts connections too."""
+    """Keeps a protocol connected: dials, says who we are, prepares, and starts over with growing delays when that fails
+    or ends. Behind sentinels it asks them for the master before each try and while it is connected."""
 
     _log = Logger()
 
     def __init__(
-        self,
-        reactor: Any,
-        address: RedisAddress,
-        *,
-        make: Callable[[], Any],
-        prepare: Callable[[Any], Awaitable[None]],
-        timeout: float,
+        self, reactor: Any, address: RedisAddress, *, timeout: float, name: str = '', voice: Voice | None = None,
+        prepare: Prepare | None = None, heard: Heard | None = None,
     ) -> None:
-        """`make` builds a fresh protocol, `prepare` readies a connected one. `timeout`: seconds for each step."""
+        """`timeout`: seconds for each step and each command. `name`: what Redis calls the connection. `voice`: shared
+        by links to one Redis. `prepare` readies a connected protocol. `heard`: see new_protocol."""
         self.address = address
         self.state = State.STOPPED
         self.problem = 'it was not started'  # why there is no connection now, for people
         self.live: Any = None  # the protocol that may be used now
+        self.made = 0  # connections so far that could be used
+        self._voice = voice or Voice(str(address))
         self._reactor = reactor
-        self._make = make
-        self._prepare = prepare
         self._timeout = timeout
+        self._name = name
+        self._prepare = prepare
+        self._heard = heard
+        self._finder = Finder(reactor, address, timeout) if address.sentinels is not None else None
         self._open: Any = None  # the protocol that is connected, usable or not
-        self._told = ''
         self._run: object = None  # the token of the loop that is meant to run
         self._task: Deferred[None] | None = None
         self._waiting: list[Deferred[None]] = []
@@ -94,7 +100,8 @@ class Link:
         """This connection cannot be trusted any more: close it and make another."""
         if self.live is protocol:
             self.live = None
-        self._note(why)
+        if self._open is protocol and self._run is not None:
+            self._note(why)
         protocol.transport.abortConnection()
 
     def away(self) -> ServiceUnavailable:
@@ -117,47 +124,70 @@ class Link:
     async def _one_connection(self) -> str:
         """From dialing to the end of the connection; why there is none now."""
         try:
-            protocol = await self._connect()
+            place = self.address if self._finder is None else await self._finder.find()
+            protocol = await self._connect(place)
         except CancelledError:
             raise
         except Exception as error:
-            return self._sentence(error)
+            return clause(error, self._timeout)
         self._came_up(protocol)
+        following = self._follow(protocol, place)
         await protocol.whenDisconnected()
+        following.cancel()
         if self.live is protocol:
             self.live = None
-            return 'the connection was lost'
+            return clause(protocol.why.value, self._timeout)
         return self.problem  # it was dropped, and that said why
 
-    async def _connect(self) -> Any:
-        protocol = self._make()
-        await dial(self._reactor, self.address, protocol, self._timeout)
+    async def _connect(self, place: RedisAddress) -> Any:
+        protocol = new_protocol(self._reactor, str(self.address), self._timeout, self._heard)
+        protocol.hung = protocol.stale = lambda why: self.drop(protocol, why)
+        await dial(self._reactor, place, protocol, self._timeout)
         self._open = protocol
         protocol.whenDisconnected().addCallback(self._closed)
-        greeting = Deferred.fromCoroutine(self._greet(protocol))
+        greeting = Deferred.fromCoroutine(self._greet(protocol, place))
         greeting.addTimeout(self._timeout, self._reactor)
         try:
             await greeting
+        except ServiceUnavailable as error:
+            protocol.transport.abortConnection()
+            raise cause(error, protocol) from None
         except BaseException:
             protocol.transport.abortConnection()
             raise
         return protocol
 
-    async def _greet(self, protocol: Any) -> None:
-        address = self.address
-        if address.password:
-            who = (address.username,) if address.username else ()
-            await protocol.execute_command('AUTH', *who, address.password)
-        if address.db:
-            await protocol.execute_command('SELECT', address.db)
-        await protocol.execute_command('PING')
-        await self._prepare(protocol)
+    async def _greet(self, protocol: Any, place: RedisAddress) -> None:
+        await greet(protocol, place, self._name, master=self._finder is not None)
+        if self._prepare is not None:
+            await self._prepare(protocol)
+
+    def _follow(self, protocol: Any, place: RedisAddress) -> Deferred[None]:
+        """While this connection is there: see whether its server is the master still, by the sentinels' word."""
+        following = Deferred.fromCoroutine(self._until_it_moved(protocol, place))
+        return following.addErrback(lambda failure: failure.trap(CancelledError) and None)
+
+    async def _until_it_moved(self, protocol: Any, place: RedisAddress) -> None:
+        while self._finder is not None:
+            await deferLater(self._reactor, _FOLLOW)
+            try:
+                found = await self._finder.find()
+            except CancelledError:
+                raise
+            except Exception as error:
+                # The sentinels may be away as long as the master is there.
+                self._log.debug('{address}: {why}', address=self.address, why=clause(error, self._timeout))
+                continue
+            if (found.host, found.port) != (place.host, place.port):
+                self.drop(protocol, 'its master moved')
+                return
 
     def _came_up(self, protocol: Any) -> None:
         self.live = protocol
+        self.made += 1
         self.state = State.CONNECTED
-        self.problem = self._told = ''
-        self._log.info('{address} answers', address=self.address)
+        self.problem = ''
+        self._voice.answers()
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
             waiter.callback(None)
@@ -168,18 +198,41 @@ class Link:
 
     def _note(self, problem: str) -> None:
         self.problem = problem
-        if problem != self._told:
-            self._told = problem
-            self._log.warn('{address} is away: {problem}', address=self.address, problem=problem)
-
-    def _sentence(self, error: Exception) -> str:
-        error_here = translated(error, str(self.address))
-        if isinstance(error_here, ResponseError):
-            return f'it refused the connection: {error_here}'
-        if isinstance(error, TimeoutError):
-            return f'it gave no answer within {self._timeout:g} s'
-        return str(error_here).rstrip('.') or type(error).__name__
+        self._voice.away(problem)
 
     def _ended(self, failure: Any) -> None:
         if not failure.check(CancelledError):
             self._log.failure('{address}: the connection is given up', failure, address=self.address)
+
+
+class Linked(Service):
+    """A service that is a link, with something to say over it."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    @property
+    def address(self) -> RedisAddress:
+        return self._link.address
+
+    @property
+    def state(self) -> State:
+        """Where the connection stands."""
+        return self._link.state
+
+    @property
+    def problem(self) -> str:
+        """Why there is no connection now, for people; '' when there is."""
+        return self._link.problem
+
+    def startService(self) -> None:
+        super().startService()  # type: ignore[no-untyped-call]
+        self._link.start()
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()  # type: ignore[no-untyped-call]
+        return self._link.stop()
+
+    def up(self) -> Deferred[None]:
+        """Fires when Redis answers. Fails with ServiceUnavailable where the service is stopped first."""
+        return self._link.up()

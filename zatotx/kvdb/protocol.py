@@ -1,56 +1,111 @@
 """txredisapi behind one small door.
 
 It installs the global reactor when it is imported, so it is imported when the first connection is made, not before.
-Only its wire protocol is used: its factories reconnect and queue without bounds, and its deadline is ours to keep.
+Only its reading of Redis's protocol is used, by hiredis: its factories reconnect and queue without bounds, its deadline
+needs a timer a command, and its own way to send formats each word in Python.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-from zatotx.interfaces.bus import ResponseError
-from zatotx.model.faults import ServiceUnavailable
+from twisted.internet.defer import Deferred, fail
+from twisted.python.failure import Failure
+
+from zatotx.interfaces.bus import RedisUnable
+from zatotx.kvdb.errors import lost, refusal
+from zatotx.kvdb.pending import Pending
+from zatotx.model.faults import ServiceUnavailable, Timeout
+
+Heard = Callable[[object, object], None]
 
 
-def command_protocol(reactor: Any) -> Any:
-    """A fresh protocol for commands; texts come back as `str`, as bytes where they are not UTF-8."""
-    return _ready(_classes()[0], reactor)
+def new_protocol(reactor: Any, where: str, timeout: float, heard: Heard | None = None) -> Any:
+    """A fresh protocol, to be connected. Texts come back as `str`, as bytes where they are not UTF-8.
 
+    `where` names Redis in errors, `timeout`: seconds for each command, `heard(channel, message)` gets what is published
+    to the channels it subscribes to. It has, beside Twisted's methods:
 
-def subscriber_protocol(reactor: Any, heard: Callable[[object, object], None]) -> Any:
-    """A fresh protocol for subscriptions; `heard(channel, message)` gets each message."""
-    protocol = _ready(_classes()[1], reactor)
-    protocol.heard = heard
-    return protocol
+    `ask(*words, patience=0)`, one command; `ask_all(commands)`, several in one write, whose answers come as one list
+    with errors in their places. Their Deferreds fail with Timeout, ServiceUnavailable, RedisUnable or ResponseError,
+    TypeError or ValueError for a word that has no form in Redis.
 
-
-def translated(error: BaseException, where: str) -> BaseException:
-    """An error of txredisapi as everybody else knows it."""
-    import txredisapi
-
-    if isinstance(error, txredisapi.ConnectionError):
-        return ServiceUnavailable(None, f'{where} was lost before it answered: the command may have been carried out')
-    if isinstance(error, txredisapi.ResponseError):
-        return ResponseError(str(error))
-    return error
-
-
-def _ready(cls: Any, reactor: Any) -> Any:
-    protocol = cls(charset='utf-8', errors='strict', convertNumbers=False)
-    protocol.callLater = reactor.callLater  # the class has the global reactor's
-    return protocol
+    `why`: the Failure that ended it. `hung`: called with a clause when Redis went silent or its answers make no sense;
+    whoever keeps the connection ends it. `stale`: called when Redis turned out to be a replica.
+    """
+    return _class()(reactor, where, timeout, heard)
 
 
 @cache
-def _classes() -> tuple[Any, Any]:
+def _class() -> Any:
+    import hiredis
     import txredisapi
 
-    class Subscriber(txredisapi.SubscriberProtocol):  # type: ignore[misc]
-        heard: Callable[[object, object], None]
+    pack: Callable[[tuple[object, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]  # it checks itself
 
-        def messageReceived(self, pattern: object, channel: object, message: object) -> None:
-            self.heard(channel, message)
+    class Conversation(txredisapi.RedisProtocol):  # type: ignore[misc]
+        def __init__(self, reactor: Any, where: str, timeout: float, heard: Heard | None) -> None:
+            super().__init__(charset='utf-8', errors='strict', convertNumbers=False)
+            self.where = where
+            self.why: Failure | None = None
+            self.hung: Callable[[str], None] = lambda _: self.transport.abortConnection()
+            self.stale: Callable[[str], None] = lambda _: None
+            self._timeout = timeout
+            self._heard = heard
+            self._pending = Pending(reactor, timeout, self._expired)
 
-    return txredisapi.RedisProtocol, Subscriber
+        def ask(self, *words: object, patience: float = 0.0) -> Deferred[Any]:
+            try:
+                data = pack(words)
+            except (TypeError, ValueError) as error:
+                return fail(error)
+            if self._pending.full(len(data)):
+                return fail(self._too_much())
+            self.transport.write(data)
+            return self._pending.expect(str(words[0]).upper(), len(data), patience=patience)
+
+        def ask_all(self, commands: Sequence[Sequence[object]]) -> Deferred[Any]:
+            try:
+                data = b''.join([pack(tuple(words)) for words in commands])
+            except (TypeError, ValueError) as error:
+                return fail(error)
+            if self._pending.full(len(data)):
+                return fail(self._too_much())
+            self.transport.write(data)
+            return self._pending.expect(f'a batch of {len(commands)}', len(data), count=len(commands))
+
+        def dataReceived(self, data: bytes, unpause: bool = False) -> None:
+            try:
+                super().dataReceived(data, unpause)
+            except txredisapi.InvalidData:
+                self.hung("what it says is not Redis's protocol")
+
+        def replyReceived(self, reply: object) -> None:
+            if isinstance(reply, txredisapi.ResponseError):
+                reply = refusal(str(reply), self.where)
+                if isinstance(reply, RedisUnable) and reply.code == 'READONLY':
+                    self.stale('it is a replica now')
+            elif self._heard is not None and type(reply) is list and reply and reply[0] == 'message':
+                self._heard(reply[1], reply[2])
+                return
+            if not self._pending.answer(reply):
+                self.hung(f'it said what nobody asked for: {str(reply)[:80]}')
+
+        def connectionLost(self, why: Failure) -> None:
+            self.why = why
+            super().connectionLost(why)  # whoever keeps the connection knows first: a failed caller may try again
+            self._pending.fail(lambda: lost(self.where))
+
+        def _expired(self, name: str) -> None:
+            late = f'gave no answer to {name} within {self._timeout:g} s'
+            self.hung(f'it {late}')
+            self._pending.expire(Timeout(None, f'{self.where} {late}'))
+
+        def _too_much(self) -> ServiceUnavailable:
+            return ServiceUnavailable(
+                None, f'{self.where} does not keep up: {len(self._pending)} commands wait for their answers'
+            )
+
+    return Conversation

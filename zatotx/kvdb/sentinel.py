@@ -1,0 +1,48 @@
+"""Sentinels: who is the master now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import CancelledError
+
+from zatotx.kvdb.address import RedisAddress, hosted
+from zatotx.kvdb.ask import ask
+from zatotx.kvdb.errors import UnfitError, clause
+
+
+class Finder:
+    """Asks the sentinels in turn, the one that knew last time first."""
+
+    def __init__(self, reactor: Any, address: RedisAddress, timeout: float) -> None:
+        """`address`: one with sentinels. `timeout`: seconds for each of them."""
+        assert address.sentinels is not None
+        self._reactor = reactor
+        self._address = address
+        self._master = address.sentinels.master
+        self._hosts = list(address.sentinels.hosts)
+        # One that is frozen must not use up the time of those that know.
+        self._timeout = timeout / min(2, len(self._hosts))
+
+    async def find(self) -> RedisAddress:
+        """Where the master is. Raises UnfitError with what each sentinel said, where none knows."""
+        said = []
+        for host, port in tuple(self._hosts):
+            try:
+                found = await self._ask(host, port)
+            except CancelledError:
+                raise
+            except Exception as error:
+                said.append(f'{hosted(host, port)}: {clause(error, self._timeout)}')
+            else:
+                self._hosts.remove((host, port))
+                self._hosts.insert(0, (host, port))
+                return found
+        raise UnfitError(f'no sentinel names the master {self._master!r}: {"; ".join(said)}')
+
+    async def _ask(self, host: str, port: int) -> RedisAddress:
+        words = ('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', self._master)
+        answer = await ask(self._reactor, self._address.sentinel(host, port), *words, timeout=self._timeout)
+        if not (isinstance(answer, list) and len(answer) == 2):
+            raise UnfitError('it knows no master of that name')
+        return self._address.at(str(answer[0]), int(answer[1]))
