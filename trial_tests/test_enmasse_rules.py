@@ -324,6 +324,29 @@ class SubstituteTests(SynchronousTestCase):
         """It names it."""
         self.assertEqual(substitute([1], {}), ([1], []))
 
+    def test_files_are_read(self) -> None:
+        """Whole values that begin with `file:`, at any depth; a path may have variables in it; what a file holds is no
+        reference again; all that cannot be read is said with its place."""
+        def read(path: str) -> str:
+            if path == 'gone':
+                raise ValueError('the file gone cannot be read')
+            return f'[{path} ${{X}} file:x]'
+
+        item = {'name': 'a', 'p': 'file:k/${A}', 'l': ['file:/abs', 'x file:y', '$file:z', '$$file:z']}
+        found, missing = substitute({'s': [item]}, {'A': 'b'}, read)
+        self.assertEqual(missing, [])
+        self.assertEqual(found['s'][0], {
+            'name': 'a', 'p': '[k/b ${X} file:x]',
+            'l': ['[/abs ${X} file:x]', 'x file:y', 'file:z', '$file:z'],
+        })
+        wrong = {'s': [{'name': 'a', 'p': 'file:gone', 'q': 'file:${B}', 'r': '${B}'}]}
+        self.assertEqual([str(m) for m in substitute(wrong, {}, read)[1]], [
+            "s 'a': p: the file gone cannot be read",
+            "s 'a': q: the environment has no variable 'B'",
+            "s 'a': r: the environment has no variable 'B'",
+        ])
+        self.assertEqual(substitute({'s': [{'a': 'file:x'}]}, {}), ({'s': [{'a': 'file:x'}]}, []))
+
 
 class DiffTests(SynchronousTestCase):
     def test_new_gone_and_changed(self) -> None:

@@ -35,8 +35,11 @@ TIMEOUT = 300.0  # seconds for ten thousands of objects
 def enmasse(path: str, do_import: bool, do_export: bool, **options: Any) -> None:
     """Import and export configuration, on a running cluster.
 
-    An import is all or nothing, reports all mistakes at once, and is live on every node when this returns 0. ${NAME}
-    in the file reads the environment of this command.
+    An import is all or nothing, reports all mistakes at once, and is live on every node when this returns 0.
+
+    ${NAME} in a value reads the environment of this command; a value file:PATH is what that file holds, which must be
+    of its owner alone (0600); a relative PATH is relative to the YAML file. $${NAME} and $file:PATH are those texts
+    themselves.
     """
     if do_import == do_export:
         raise click.UsageError('choose one of --import and --export')
@@ -54,11 +57,13 @@ UNFIT = {True: ('include_secrets', 'output'), False: ('dry_run', 'replace', 'inp
 
 
 def import_file(cluster: Cluster, source: str | None, *, replace: bool, dry_run: bool) -> None:
+    from zatotx.node.references import reader
     from zatotx.rules.enmasse_text import substitute
 
     if source is None:
         raise click.UsageError('--import needs --input FILE.yaml')
-    document, missing = substitute(read(source), os.environ)
+    beside = Path.cwd() if source == '-' else Path(source).absolute().parent
+    document, missing = substitute(read(source), os.environ, reader(beside))
     payload = {'document': document, 'replace': replace, 'dry_run': dry_run or bool(missing)}
     with progress(f'Importing {sum(len(value) for value in document.values() if isinstance(value, list))} objects'):
         try:
@@ -71,7 +76,7 @@ def import_file(cluster: Cluster, source: str | None, *, replace: bool, dry_run:
 
 
 def all_of(missing: Sequence[object], error: Failure | None = None) -> Failure:
-    """The variables that are missing, and what the cluster found wrong with the rest, at once."""
+    """The references that lead nowhere, and what the cluster found wrong with the rest, at once."""
     said = [error.format_message()] if error else []
     return Failure('; '.join([*map(str, missing), *said]))
 

@@ -1,9 +1,12 @@
-"""A node's settings: config/server.toml, read whole, every mistake named at once."""
+"""A node's settings: config/server.toml, read whole, every mistake named at once.
+
+A text may refer to the environment (`${NAME}`) or to a file (`file:PATH`): zatotx/rules/references.py."""
 
 from __future__ import annotations
 
+import os
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,18 +14,24 @@ import msgspec
 from msgspec import Meta
 
 from zatotx.model.faults import StartError
+from zatotx.node.references import reader
+from zatotx.rules.references import Sources, refers
+from zatotx.schema.masking import shown
 
 _Seconds = Annotated[float, Meta(gt=0, le=86400)]
 _Count = Annotated[int, Meta(ge=1)]
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    pass
+    def __repr__(self) -> str:
+        fields = ', '.join(f'{name}={shown(name, value)!r}' for name, value in msgspec.structs.asdict(self).items())
+        return f'{type(self).__name__}({fields})'
 
 
 class Main(_Section, frozen=True, kw_only=True):
     name: Annotated[str, Meta(min_length=1)]
     cluster: Annotated[str, Meta(min_length=1)]
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1  # processes that share the listening sockets
 
 
 class Odb(_Section, frozen=True, kw_only=True):
@@ -31,7 +40,10 @@ class Odb(_Section, frozen=True, kw_only=True):
 
 class Kvdb(_Section, frozen=True, kw_only=True):
     url: Annotated[str, Meta(min_length=1)]
-    timeout: _Seconds = 5
+    timeout: _Seconds = 5  # of one command
+    ca: str = ''  # files for rediss://, relative to the server's directory; '' = the system's CAs
+    cert: str = ''  # of a client certificate
+    key: str = ''  # of its key, where that is not in the same file
 
 
 class Threads(_Section, frozen=True, kw_only=True):
@@ -44,7 +56,11 @@ class HotDeploy(_Section, frozen=True, kw_only=True):
 
 
 class Log(_Section, frozen=True, kw_only=True):
-    level: str = 'info'
+    level: str = 'info'  # of all areas and loggers that have none of their own
+    levels: dict[str, str] = {}  # by area (kvdb, admin) or logger (crm, twisted.web)
+    form: str = 'text'  # or 'json'
+    max_size: Annotated[int, Meta(ge=10_000)] = 20_000_000  # bytes after which a file becomes .1
+    keep: Annotated[int, Meta(ge=1, le=10_000)] = 10  # rotated files
 
 
 class Shutdown(_Section, frozen=True, kw_only=True):
@@ -62,6 +78,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     user_config: dict[str, str] = {}  # name -> INI file, as self.user_config.<name>
     kinds: dict[str, dict[str, Any]] = {}  # each kind's own section; the kind checks it
 
+    def __repr__(self) -> str:
+        fields = ', '.join(f'{name}={shown(name, value)!r}' for name, value in msgspec.structs.asdict(self).items())
+        return f'Settings({fields})'
+
 
 def load(path: Path, kinds: Collection[str]) -> Settings:
     """Read the settings file; `kinds` may have a section each. Raises StartError with one sentence that names every
@@ -72,10 +92,46 @@ def load(path: Path, kinds: Collection[str]) -> Settings:
         raise StartError(f'{path} is missing: is {path.parent.parent} a server that quickstart made?') from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise StartError(f'{path} cannot be read: {error}') from None
+    document, astray = resolved(document, path.parent)
     settings, mistakes = parse(document, kinds)
+    if astray:  # what else is wrong with those values comes of it
+        mistakes = [*(f'{place}: {text}' for place, text in astray),
+                    *(said for said in mistakes if said.partition(': ')[0] not in dict(astray))]
+        settings = None
     if settings is None:
         raise StartError(f'{path}: {"; ".join(mistakes)}')
     return settings
+
+
+class Referred(str):
+    """Text that a reference gave: as with all that comes from an environment, it may be meant as a number."""
+
+
+def resolved(document: dict[str, Any], directory: Path) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """The document with its references replaced, and each that leads nowhere as (section.key, what is wrong)."""
+    sources = Sources(environ=os.environ, read=reader(directory))
+    astray: list[tuple[str, str]] = []
+    found: dict[str, Any] = {}
+    for place, section, key, value in _values(document):
+        wrong: list[str] = []
+        new = sources.resolve(value, wrong) if refers(value) else value
+        new = Referred(new) if isinstance(new, str) and new != value else new
+        astray.extend((place, text) for text in wrong)
+        if section:
+            found.setdefault(section, {})[key] = new
+        else:
+            found[key] = new
+    return found, astray
+
+
+def _values(document: dict[str, Any]) -> Iterator[tuple[str, str, str, Any]]:
+    """(section.key, section, key, value); of what is no section, or an empty one, ('name', '', name, value)."""
+    for name, section in document.items():
+        if isinstance(section, dict) and section:
+            for key, value in section.items():
+                yield f'{name}.{key}', name, key, value
+        else:
+            yield name, '', name, section
 
 
 def parse(document: dict[str, Any], kinds: Collection[str] = ()) -> tuple[Settings | None, list[str]]:
@@ -117,7 +173,8 @@ def _section(name: str, type_: Any, values: Any, mistakes: list[str]) -> Any:
 
 def _converted(path: str, type_: Any, value: Any, mistakes: list[str]) -> Any:
     try:
-        return msgspec.convert(value, type_)
+        return msgspec.convert(str(value), type_, strict=False) if isinstance(value, Referred) \
+            else msgspec.convert(value, type_)
     except msgspec.ValidationError as error:
         mistakes.append(f'{path}: {error}')
         return None

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from zatotx.rules.config_diff import given
-from zatotx.rules.enmasse_text import escaped
+from zatotx.rules.references import escaped
 from zatotx.schema.fields import secrets_of
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.snapshot import Snapshot, Stored

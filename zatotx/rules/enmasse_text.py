@@ -1,17 +1,13 @@
-"""`${NAME}` in an enmasse document: read from the environment on the way in, put for secrets on the way out.
-
-`$${NAME}` stands for the text `${NAME}` itself.
-"""
+"""References in an enmasse document, and how its mistakes are named."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-_PLACEHOLDER = re.compile(r'\$(\$)?\{([^{}]*)\}')
+from zatotx.rules.references import Read, Sources
 
 
 class Mistake(msgspec.Struct, frozen=True):
@@ -33,15 +29,18 @@ def label_of(item: object, number: int) -> str:
     return repr(name) if isinstance(name, str) and name else f'#{number}'
 
 
-def substitute(document: Any, environ: Mapping[str, str]) -> tuple[Any, list[Mistake]]:
-    """The document with every `${NAME}` replaced, and a mistake for each variable the environment does not have.
-    Keys are left as they are."""
+def substitute(
+    document: Any, environ: Mapping[str, str], read: Read | None = None
+) -> tuple[Any, list[Mistake]]:
+    """The document with every reference replaced (rules/references.py), and a mistake for each that leads nowhere.
+    `read` gives the text of a file; without it `file:` is text like any other."""
     if not isinstance(document, dict):
         return document, []
     mistakes: list[Mistake] = []
+    sources = Sources(environ=environ, read=read)
     replaced = {
         section: [
-            _in_object(item, environ, mistakes, (str(section), label_of(item, number)))
+            _in_object(item, sources, mistakes, (str(section), label_of(item, number)))
             for number, item in enumerate(items, 1)
         ]
         if isinstance(items, list)
@@ -51,47 +50,12 @@ def substitute(document: Any, environ: Mapping[str, str]) -> tuple[Any, list[Mis
     return replaced, mistakes
 
 
-def _in_object(item: Any, environ: Mapping[str, str], mistakes: list[Mistake], place: tuple[str, str]) -> Any:
+def _in_object(item: Any, sources: Sources, mistakes: list[Mistake], place: tuple[str, str]) -> Any:
     if not isinstance(item, dict):
         return item
     found: dict[Any, Any] = {}
     for field, value in item.items():
-        missing: list[str] = []
-        found[field] = _in_value(value, environ, missing)
-        mistakes.extend(
-            Mistake(*place, str(field), f'the environment has no variable {name!r}') for name in dict.fromkeys(missing)
-        )
+        wrong: list[str] = []
+        found[field] = sources.resolve(value, wrong)
+        mistakes.extend(Mistake(*place, str(field), text) for text in wrong)
     return found
-
-
-def _in_value(value: Any, environ: Mapping[str, str], missing: list[str]) -> Any:
-    if isinstance(value, str):
-        return _in_text(value, environ, missing)
-    if isinstance(value, list):
-        return [_in_value(each, environ, missing) for each in value]
-    if isinstance(value, dict):
-        return {key: _in_value(each, environ, missing) for key, each in value.items()}
-    return value
-
-
-def _in_text(text: str, environ: Mapping[str, str], missing: list[str]) -> str:
-    def replacement(found: re.Match[str]) -> str:
-        name = found[2]
-        if found[1]:
-            return f'${{{name}}}'
-        if name not in environ:
-            missing.append(name)
-        return environ.get(name, '')
-
-    return _PLACEHOLDER.sub(replacement, text)
-
-
-def escaped(value: Any) -> Any:
-    """The value in a form that `substitute` gives back as it is."""
-    if isinstance(value, str):
-        return _PLACEHOLDER.sub(lambda found: f'${found[0]}', value)
-    if isinstance(value, list):
-        return [escaped(each) for each in value]
-    if isinstance(value, dict):
-        return {key: escaped(each) for key, each in value.items()}
-    return value

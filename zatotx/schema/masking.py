@@ -1,7 +1,11 @@
-"""What of an object people may see: its secrets are `******`, in every repr, history row, diff and answer."""
+"""What of an object people may see: its secrets are `******`, in every repr, history row, diff and answer.
+
+Where there is no schema that says what is secret (settings, URLs), names and forms tell.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +14,11 @@ import msgspec
 from zatotx.schema.fields import secrets_of_struct
 
 MASK = '******'
+
+_IN_AUTHORITY = re.compile(r'(://[^/?#\s@:]*:)[^/?#\s]*(?=@)')  # scheme://user:PASSWORD@
+_IN_QUERY = re.compile(r'([?&;](?:\w*(?:password|passwd|secret|token|api_?key))=)[^&;#\s]*', re.IGNORECASE)
+_ENCRYPTED = re.compile(r'enc:gAAAA[\w=-]*')
+_SECRET_NAME = re.compile(r'password|passwd|secret|token|api_?key|private_?key\Z', re.IGNORECASE)
 
 
 def masked(struct: type[Any], document: Mapping[str, Any]) -> dict[str, Any]:
@@ -24,3 +33,19 @@ class Configured(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         fields = masked(type(self), msgspec.structs.asdict(self))
         return f'{type(self).__name__}({", ".join(f"{name}={value!r}" for name, value in fields.items())})'
+
+
+def masked_url(text: str) -> str:
+    """Text with the passwords of all URLs in it masked."""
+    return _ENCRYPTED.sub(f'enc:{MASK}', _IN_QUERY.sub(rf'\1{MASK}', _IN_AUTHORITY.sub(rf'\1{MASK}', text)))
+
+
+def shown(name: str, value: Any) -> Any:
+    """A setting of that name as it may be shown: a mask where the name says that it is a secret, and in URLs."""
+    if isinstance(value, str):
+        return MASK if value and _SECRET_NAME.search(name) else masked_url(value)
+    if isinstance(value, Mapping):
+        return {key: shown(str(key), each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [shown(name, each) for each in value]
+    return value
