@@ -83,12 +83,14 @@ class Secrets:
         return keys if isinstance(keys, Secrets) else cls(keys)
 
     def refresh(self) -> bool:
-        """Take up the keys as they are now; whether they have changed. Keys that cannot be read now change nothing."""
+        """Take up the keys as they are now; whether they have changed. Keys that cannot be read now change nothing.
+
+        Keys there were before still decrypt: what is on its way to the ODB may have been encrypted with them."""
         try:
             text = self._text if self._look is None else self._look()
             if text == self._text:
                 return False
-            self._fernets = _fernets(text)
+            self._fernets = (*_fernets(text), *self._fernets)
         except (StartError, ValueError):
             return False
         self._text = text
