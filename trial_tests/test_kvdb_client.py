@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
@@ -12,9 +13,15 @@ from zope.interface.verify import verifyObject
 
 from trial_tests.support.valkey import Valkey
 from zatotx.interfaces.bus import IKeyValue, ResponseError
-from zatotx.kvdb.client import RedisClient, make_client
+from zatotx.kvdb.address import parse_address
+from zatotx.kvdb.client import RedisClient
 from zatotx.kvdb.link import State
 from zatotx.model.faults import ServiceUnavailable, Timeout
+
+
+def made(url: str, directory: Path) -> RedisClient:
+    """A client by URL."""
+    return RedisClient(reactor, parse_address(url, directory))
 
 
 class RedisClientTests(TestCase):
@@ -150,12 +157,12 @@ class RedisLoginTests(TestCase):
         server = Valkey('--requirepass', 'right one')
         self.addCleanup(server.close)
         server.start()
-        right = make_client(reactor, f'{server.url}?password=right%20one&db=3', server.directory)
+        right = made(f'{server.url}?password=right%20one&db=3', server.directory)
         right.startService()
         self.addCleanup(right.stopService)
         await right.up()
         self.assertIn('db=3', str(await right.execute('CLIENT INFO')))
-        wrong = make_client(reactor, f'{server.url}?password=wr0ng', server.directory)
+        wrong = made(f'{server.url}?password=wr0ng', server.directory)
         wrong.startService()
         self.addCleanup(wrong.stopService)
         await deferLater(reactor, 0.1)
@@ -172,7 +179,7 @@ class RedisLoginTests(TestCase):
         self.addCleanup(server.close)
         server.start()
         self.assertGreater(len(str(server.path)), 108)
-        client = make_client(reactor, f'unix://{"d" * 60}/{"e" * 60}/redis.sock', base.directory)
+        client = made(f'unix://{"d" * 60}/{"e" * 60}/redis.sock', base.directory)
         client.startService()
         self.addCleanup(client.stopService)
         await client.up()

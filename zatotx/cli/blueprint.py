@@ -40,6 +40,8 @@ url = {odb}
 [kvdb]
 url = {redis}
 timeout = 5              # seconds for one command
+# ca = "config/redis-ca.pem"     who signed the certificate of a rediss:// server; default: the system's CAs
+# cert, key                      files of a client certificate, where that server wants one
 
 [threads]
 services = 20            # `def` services at the same time

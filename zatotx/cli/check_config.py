@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,12 +12,13 @@ import click
 from zatotx.cli.addresses import addresses
 from zatotx.cli.failure import Failure, sentence_of
 from zatotx.cli.files import is_private
-from zatotx.cli.keys import key_of, secrets_of
+from zatotx.cli.keys import key_of
 from zatotx.cli.layout import CREDENTIALS, SERVER, Part, Place, credentials, find, setting, settings
 from zatotx.cli.offline import database, odb_url, sentences
 from zatotx.cli.output import format_option, path_argument, print_json, progress
 from zatotx.cli.pids import running
 from zatotx.cli.ports import holder, holds, is_free
+from zatotx.cli.redis import redis_trouble
 
 CONNECT_TIMEOUT = 3.0
 
@@ -150,24 +150,8 @@ def check_database(part: Part, place: Place) -> str:
 
 
 def check_redis_url(part: Part) -> str:
-    """The URL can be read; one of somebody else's Redis is reachable (ours is a part of its own)."""
-    from zatotx.kvdb.address import parse_address
-    from zatotx.model.faults import StartError
-    from zatotx.odb.secrets import ENCRYPTED
-
-    url = setting(settings(part), 'kvdb', 'url', '')
-    if url.startswith(ENCRYPTED):
-        url = secrets_of(part).decrypt(url)
-    try:
-        address = parse_address(url, part.path)
-    except StartError as error:
-        return str(error)
-    if address.host:
-        try:
-            socket.create_connection((address.host, address.port), CONNECT_TIMEOUT).close()
-        except OSError as error:
-            return f'{address} cannot be reached: {error.strerror or error}'
-    return ''
+    """The URL can be read; somebody else's Redis answers, and can be used."""
+    return redis_trouble(part, CONNECT_TIMEOUT)
 
 
 def check_redis_program() -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -11,7 +10,7 @@ from twisted.internet.task import LoopingCall
 from zope.interface import implementer
 
 from zatotx.interfaces.bus import IBatch, IKeyValue, ResponseError
-from zatotx.kvdb.address import RedisAddress, parse_address
+from zatotx.kvdb.address import RedisAddress
 from zatotx.kvdb.errors import UnfitError
 from zatotx.kvdb.facts import Facts, facts_of, unfit, warnings
 from zatotx.kvdb.link import Link, Linked
@@ -111,13 +110,6 @@ class RedisClient(Linked):
         if self._link.live is not None:
             # What goes wrong is noted where it is to be: by the connection.
             self.facts().addErrback(lambda _: None)
-
-
-def make_client(
-    reactor: Any, url: str, directory: Path, timeout: float = 5.0, *, name: str = '', voice: Voice | None = None
-) -> RedisClient:
-    """The client for a URL whose relative paths start at `directory`. Raises StartError."""
-    return RedisClient(reactor, parse_address(url, directory), timeout=timeout, name=name, voice=voice)
 
 
 def _not_shared(words: Sequence[object]) -> bool:

@@ -27,3 +27,7 @@ class Keys:
     def topic(self, topic: str) -> str:
         """The pub/sub channel of a topic of the bus."""
         return f'{self.prefix}topic:{topic}'
+
+    def name(self, node: str) -> str:
+        """What Redis shows a connection of that node as (CLIENT LIST), which takes no space or control character."""
+        return self.prefix + quote(node, safe='')

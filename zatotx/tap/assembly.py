@@ -21,8 +21,6 @@ from zatotx.exchange.pipeline import Pipeline
 from zatotx.exchange.run import Exchange
 from zatotx.interfaces.kind import SERVER, IChannel, KindContext
 from zatotx.kinds import FoundKind, find_kinds, object_types
-from zatotx.kvdb.bus import RedisBus
-from zatotx.kvdb.client import make_client
 from zatotx.metrics.places import files_below
 from zatotx.metrics.scrapes import Scrapes
 from zatotx.metrics.slots import ServiceSlots
@@ -52,6 +50,7 @@ from zatotx.service.pool import ServiceThreads
 from zatotx.service.store import ServiceStore
 from zatotx.service.user_config import load_user_config
 from zatotx.tap.clear import in_clear
+from zatotx.tap.keyvalue import client_and_bus
 from zatotx.tap.observing import sources
 
 
@@ -88,7 +87,7 @@ class _Assembly:
         offload = partial(deferToThreadPool, reactor, workers)
         types = ObjectTypes([*BUILTIN_TYPES, *object_types(self.kinds)])
         odb = self._odb(types)
-        client, bus = self._redis()
+        client, bus = client_and_bus(settings, self.home, reactor)
         services = ServiceStore(internal_entries(types), lambda name: ServiceSlots())
         keeper = VersionKeeper(odb=odb, store=services, directory=self.home / 'work' / 'deployed', reactor=reactor,
                                offload=offload)
@@ -131,12 +130,6 @@ class _Assembly:
             return open_store(url, secrets, reactor=self.reactor, cluster=self.settings.main.cluster, types=types)
         except ValueError as error:
             raise StartError(str(error)) from None
-
-    def _redis(self) -> tuple[Any, Any]:
-        kvdb = self.settings.kvdb
-        client = make_client(self.reactor, kvdb.url, self.home, kvdb.timeout)
-        bus = RedisBus(self.reactor, client.address, client, cluster=self.settings.main.cluster, timeout=kvdb.timeout)
-        return client, bus
 
     def _guard(self, offload: Callable[..., Any]) -> Guard:
         verifier = Verifier(self.reactor, offload)
