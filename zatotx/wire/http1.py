@@ -27,8 +27,8 @@ class RequestParser:
     """The requests of one connection, one after the other."""
 
     __slots__ = (
-        '_at', '_buffer', '_chunks', '_empty_lines', '_head', '_head_bytes', '_keep_alive', '_left', '_limits',
-        '_line', '_position', '_refused', '_seen',
+        '_at', '_buffer', '_chunks', '_empty_lines', '_head', '_head_bytes', '_keep_alive', '_last_line', '_left',
+        '_limits', '_line', '_position', '_refused', '_seen',
     )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
@@ -38,6 +38,7 @@ class RequestParser:
         self._position = 0  # what of it was read
         self._seen = 0  # how far beyond that the end of a head was looked for already
         self._line: RequestLine | None = None  # of the head under way
+        self._last_line: RequestLine | None = None  # of the head before: many differ only in their fields
         self._empty_lines = 0
         self._head_bytes = b''  # the last head as it came: a client that repeats itself is read once
         self._head: RequestHead | None = None
@@ -115,6 +116,7 @@ class RequestParser:
     def forget(self) -> None:
         """Keep the last head no longer."""
         self._head, self._head_bytes = None, b''
+        self._last_line = None
 
     def eof(self) -> None:
         """The peer will send no more. Call when `next` has returned None. Raises Refused (400) inside a message, and
@@ -174,12 +176,18 @@ class RequestParser:
                 raise Refused(400, 'A line feed without a carriage return stands before or in the request line')
             if end - start > 1:
                 self._seen = end - 1 - start  # the end of the head may begin with this line's
-                return request_line(bytes(buffer[start : end - 1]), self._limits)
+                return self._read_line(bytes(buffer[start : end - 1]))
             self._skip_empty_line()
         self._seen = len(buffer) - start
         if self._seen >= longest:
             raise Refused(414, f'The request target is longer than {self._limits.target} bytes')
         return None
+
+    def _read_line(self, text: bytes) -> RequestLine:
+        line = self._last_line
+        if line is None or line.text != text:
+            line = self._last_line = request_line(text, self._limits)
+        return line
 
     def _skip_empty_line(self) -> None:
         self._empty_lines += 1
@@ -231,4 +239,4 @@ class RequestParser:
         self._buffer = b''
         self._position = 0
         self._chunks = None
-        self._head = None
+        self._head = self._last_line = None

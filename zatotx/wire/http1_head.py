@@ -58,10 +58,16 @@ class RequestLine(msgspec.Struct, gc=False, frozen=True):
     method: str
     target: bytes
     version: tuple[int, int]
+    path: bytes  # these three as `split_target` gives them
+    query: bytes
+    authority: bytes
 
 
 def request_line(line: bytes, limits: Limits) -> RequestLine:
-    """Read a request line without its end. Raises Refused: 400, or 414 where the target is too long."""
+    """Read a request line without its end. Raises Refused: 400, or 414 where the target is too long.
+
+    That the octets of the target are visible ASCII is llhttp's to see, when the head is whole.
+    """
     parts = line.split(b' ')
     if len(parts) != 3:
         raise Refused(400, 'The request line is not a method, a target and a version with one space between each')
@@ -73,7 +79,7 @@ def request_line(line: bytes, limits: Limits) -> RequestLine:
         raise Refused(400, 'The request line does not end in HTTP/1.1 or HTTP/1.0')
     if len(parts[1]) > limits.target:
         raise Refused(414, f'The request target is longer than {limits.target} bytes')
-    return RequestLine(line, method, parts[1], version)
+    return RequestLine(line, method, parts[1], version, *split_target(method, parts[1]))
 
 
 def request_head(line: RequestLine, head: bytes, limits: Limits) -> RequestHead:
@@ -82,7 +88,6 @@ def request_head(line: RequestLine, head: bytes, limits: Limits) -> RequestHead:
     Raises Refused: 400, 413 by Content-Length, 431 for too many or too long fields.
     """
     raw = _raw_fields(head)
-    path, query, authority = split_target(line.method, line.target)
     if len(head) > limits.field:
         _check_lengths(head, limits.field)
     if len(raw) > limits.fields:
@@ -100,13 +105,13 @@ def request_head(line: RequestLine, head: bytes, limits: Limits) -> RequestHead:
             raise Refused(400, 'A request of HTTP/1.1 must have the field Host')
     elif not is_authority(host):
         raise Refused(400, 'The field Host is not a host with an optional port')
-    if authority:
-        headers[b'host'] = authority
+    if line.authority:
+        headers[b'host'] = line.authority
     expects = get(b'expect', b'').lower() if version == (1, 1) else b''
     keep_alive = keeps_alive(version, get(b'connection'))
     length = _body_length(version, get(b'content-length'), get(b'transfer-encoding'), limits.body)
     return RequestHead(
-        line.method, line.target, path, query, version, headers, raw, length, keep_alive, expects
+        line.method, line.target, line.path, line.query, version, headers, raw, length, keep_alive, expects
     )
 
 

@@ -13,7 +13,7 @@ def split_target(method: str, target: bytes) -> tuple[bytes, bytes, bytes]:
 
     The path and the query are raw, without '?'; a fragment, which no client should send, is cut off. The authority is
     b'' in origin-form; in absolute-form it is the target's host and port without user information, to be used instead
-    of Host (RFC 9112 §3.2.2). llhttp has seen to it that all octets are visible ASCII. Refused with 400: a form that is
+    of Host (RFC 9112 §3.2.2). llhttp sees to it that all octets are visible ASCII. Refused with 400: a form that is
     not this method's, '%' without two hex digits, an encoded NUL in the path.
     """
     if b'%' in target:
