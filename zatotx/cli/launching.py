@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +15,7 @@ from zatotx.cli.addresses import addresses
 from zatotx.cli.layout import SERVER, Part
 from zatotx.cli.ports import holder, is_free
 from zatotx.cli.probe import health
+from zatotx.node.key import VARIABLE
 
 START_TIMEOUT = 30.0  # seconds until each part must answer
 GOING = 2.0  # seconds that the kernel may take with the sockets of a killed process
@@ -40,18 +43,29 @@ def command(part: Part) -> list[str]:
 def launch(part: Part) -> Launch:
     """Start it in a session of its own, so that it outlives us and our terminal."""
     log = fresh_log(part.stderr_log)
+    key = os.environ.get(VARIABLE, '') if part.kind == SERVER else ''
     with log.open('ab') as stderr:
         said_before = stderr.tell()
         process = subprocess.Popen(
-            command(part),
+            [*command(part), *(['--secret-key', '-'] if key else [])],
             cwd=part.path,
-            stdin=subprocess.DEVNULL,
+            env={name: value for name, value in os.environ.items() if name != VARIABLE},
+            stdin=subprocess.PIPE if key else subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,  # what it logs is in its own files
             stderr=stderr,
             start_new_session=True,
             umask=0o077,
         )
+    if key:
+        hand_over(process, key)
     return Launch(part, process, said_before)
+
+
+def hand_over(process: subprocess.Popen[bytes], key: str) -> None:
+    """The secret key by a pipe: the environment of a process can be read for as long as it runs."""
+    assert process.stdin is not None
+    with suppress(BrokenPipeError), process.stdin as pipe:  # one that ended already has said why
+        pipe.write(key.encode('utf-8') + b'\n')
 
 
 def fresh_log(path: Path) -> Path:

@@ -15,17 +15,24 @@ from zatotx.cli.layout import SERVER, Part, Place, find
 from zatotx.cli.output import format_option, path_argument, print_json, print_table, progress
 from zatotx.cli.probe import Health, health
 from zatotx.cli.stopping import stop_parts
+from zatotx.node.key import VARIABLE, key_from_stdin
 
 
-@click.command(epilog='\b\nExamples:\n  zatotx start ~/env/qs-1\n  zatotx start ~/env/qs-1/server1 --fg')
+@click.command(
+    epilog='\b\nExamples:\n  zatotx start ~/env/qs-1\n  zatotx start ~/env/qs-1/server1 --fg\n'
+    '  pass show zatotx/key | zatotx start ~/env/qs-1 --secret-key -'
+)
 @path_argument()
 @click.option('--fg', is_flag=True, help='Stay in the foreground, stop with Ctrl-C or SIGTERM.')
-def start(path: str, fg: bool) -> None:
+@click.option('--secret-key', metavar='-', help="'-': the servers' secret key is the first line of stdin.")
+def start(path: str, fg: bool, secret_key: str | None) -> None:
     """Start what does not run of an environment, or one part of it.
 
     Returns 0 once every part answers; otherwise says which does not and why.
     """
     place = find(path)
+    if secret_key is not None:
+        take_key(secret_key)
     if fg:
         foreground(place)
         return
@@ -46,7 +53,30 @@ def foreground(place: Place) -> None:
     os.chdir(part.path)
     os.umask(0o077)
     words = command(part)
+    key = os.environ.pop(VARIABLE, '') if part.kind == SERVER else ''
+    if key:
+        words += ['--secret-key', '-']
+        stand_on_stdin(key)
     os.execv(words[0], words)  # noqa: S606 - our own twistd
+
+
+def stand_on_stdin(key: str) -> None:
+    """A pipe with the key becomes our stdin: of what we become, the kernel would show the environment."""
+    reading, writing = os.pipe()
+    os.write(writing, key.encode('utf-8') + b'\n')  # far less than a pipe takes at once
+    os.close(writing)
+    os.dup2(reading, 0)
+    os.close(reading)
+
+
+def take_key(given: str) -> None:
+    """The key on stdin becomes that of all servers we start. Raises UsageError for one on the command line."""
+    if given != '-':
+        raise click.UsageError('a secret key on the command line can be read by everybody: write --secret-key -')
+    key = key_from_stdin()
+    if not key:
+        raise Failure('stdin gives no secret key: its first line must be one.')
+    os.environ[VARIABLE] = key
 
 
 @click.command(epilog='\b\nExamples:\n  zatotx stop ~/env/qs-1\n  zatotx stop ~/env/qs-1/server2')
