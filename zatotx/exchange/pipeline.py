@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from inspect import isawaitable
+from inspect import isawaitable, iscoroutine
 from time import perf_counter
 from typing import Any
 
-from attrs import define
+from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 
+from zatotx.exchange.admission import Admission, Entrance, service_full
 from zatotx.exchange.codecs import Codecs
 from zatotx.exchange.faults import FaultReplies
 from zatotx.exchange.replies import reply_to
 from zatotx.interfaces.exchange import ICodec, IGuard
 from zatotx.interfaces.services import IInvoker, IServiceEntry, IServiceStore
 from zatotx.model.faults import Inactive, NotFound, ServiceUnavailable
-from zatotx.model.message import Inbound, Principal, Reply
+from zatotx.model.message import ChannelSpec, Inbound, Principal, Reply
+from zatotx.rules.limits import Gate
 
 
 @define
 class Pipeline:
-    """guard -> decode -> invoke -> encode.
+    """limits -> guard -> decode -> invoke -> encode.
 
     `closed` says why nothing is served now ('' = served): a node that is still starting answers 503 with it.
     """
@@ -33,20 +35,35 @@ class Pipeline:
     faults: FaultReplies
     offload: Callable[..., Deferred[Any]]
     closed: str = ''
+    admission: Admission = field(factory=Admission)
 
     async def serve(self, inbound: Inbound) -> Reply:
         """The reply to a message, whatever happens on the way. Raises nothing but CancelledError."""
         codec = self.codecs.of(inbound)
+        channel, admission = inbound.channel, self.admission
+        node: Gate | None = None  # what was entered, and is left at the end
+        gate: Gate | None = None
+        entrance: Entrance | None = None
         entry: IServiceEntry | None = None
         began = perf_counter()
         try:
+            if not channel.always_open:
+                if not admission.node.enter():
+                    raise admission.node_full()
+                node = admission.node
             if inbound.principal is None or self.closed:
                 checked = self.checked(inbound)
-                inbound.principal = checked if type(checked) is Principal else await _principal(checked)
+                inbound.principal = checked if type(checked) is Principal else await self._waited(checked, inbound)
             services = self.store.current
             known = services.get(inbound.service)
-            if known is None or not known.is_active or inbound.channel.internal_only:
+            if known is None or not known.is_active or channel.internal_only:
                 known = self.found(known, inbound)
+            if node is not None:
+                if channel.max_in_flight:
+                    entrance = await self._entered(channel)
+                if not known.gate.enter():
+                    raise service_full(known)
+                gate = known.gate
             entry = known
             entry.stats.in_flight += 1
             body = inbound.body
@@ -61,12 +78,42 @@ class Pipeline:
         except (Exception, SystemExit) as error:  # a service's sys.exit() ends the request, not the server
             _count_failed(entry, began, error)
             return self.faults.reply(error, inbound, codec)
+        finally:
+            if gate is not None:
+                gate.leave()
+            if node is not None:
+                node.leave()
+                if entrance is not None:
+                    admission.leave(entrance)
         entry.stats.in_flight -= 1
         entry.stats.observe(perf_counter() - began)
         return reply
 
+    async def _waited(self, checked: Principal | Awaitable[Principal], inbound: Inbound) -> Principal:
+        """The principal, where its password must be hashed first: not for a request that would be turned away."""
+        try:
+            self.admission.check(inbound.channel, self.store.current.get(inbound.service))
+        except ServiceUnavailable:
+            if iscoroutine(checked):
+                checked.close()
+            raise
+        return await _principal(checked)
+
+    async def _entered(self, channel: ChannelSpec) -> Entrance:
+        """The channel's entrance, with a place taken, which may have to be waited for."""
+        entrance = self.admission.entrance(channel)
+        waiting = self.admission.enter(channel, entrance)
+        if waiting is not None:
+            await waiting
+        return entrance
+
     async def authorize(self, inbound: Inbound) -> None:
-        """Set `inbound.principal` by the head alone. Raises what the guard raises."""
+        """Set `inbound.principal` by the head alone. Raises what the guard raises, ServiceUnavailable where a limit
+        would turn the request away."""
+        if not inbound.channel.always_open and self.admission.node.full:
+            self.admission.node.refused += 1
+            raise self.admission.node_full()
+        self.admission.check(inbound.channel, self.store.current.get(inbound.service))
         inbound.principal = await _principal(self.checked(inbound))
 
     def checked(self, inbound: Inbound) -> Principal | Awaitable[Principal]:

@@ -8,6 +8,7 @@ from typing import Any
 from zope.interface import Attribute, Interface
 
 from zatotx.model.message import Inbound, Outcome
+from zatotx.rules.limits import Gate
 
 
 class IServiceEntry(Interface):
@@ -17,6 +18,7 @@ class IServiceEntry(Interface):
     cls: type = Attribute('The Service subclass')
     is_internal: bool = Attribute('One of zato.*')
     is_active: bool = Attribute('Switched on')
+    gate: Gate = Attribute('Lets in so many calls at once; one a name, kept across versions')
     stats: Any = Attribute('zatotx.metrics.slots.ServiceSlots: plain counters of this service, kept across versions')
 
 

@@ -35,6 +35,9 @@ class ChannelSpec(msgspec.Struct, frozen=True, kw_only=True):
     internal_only: bool = False  # a door that leads to zato.* services only
     door: bool = False  # one of the broker's own doors: takes any method, with or without a body
     always_open: bool = False  # served while the node starts or drains, not counted as in flight
+    max_in_flight: int = 0  # requests at once; 0 = no limit but its service's and the node's
+    queue: int = 0  # requests over that which may wait for their turn
+    queue_timeout: float = 10.0  # seconds they wait
     params_pri: str = 'channel-params-over-msg'
     merge_url_params: bool = True
 

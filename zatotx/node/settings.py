@@ -15,8 +15,10 @@ from msgspec import Meta
 
 from zatotx.model.faults import StartError
 from zatotx.node.references import reader
+from zatotx.rules.limits import NODE, SERVICE
 from zatotx.rules.references import Sources, refers
 from zatotx.schema.masking import shown
+from zatotx.schema.service import MOST_IN_FLIGHT
 
 _Seconds = Annotated[float, Meta(gt=0, le=86400)]
 _Count = Annotated[int, Meta(ge=1)]
@@ -51,6 +53,14 @@ class Threads(_Section, frozen=True, kw_only=True):
     workers: _Count = 4  # hashing, imports, spooling
 
 
+class Limits(_Section, frozen=True, kw_only=True):
+    in_flight: Annotated[int, Meta(ge=1, le=1_000_000)] = NODE  # requests of this node at once
+    service_in_flight: Annotated[int, Meta(ge=1, le=MOST_IN_FLIGHT)] = SERVICE  # of a service that says nothing else
+    json_depth: Annotated[int, Meta(ge=1, le=500)] = 100  # objects and lists within each other, in one body
+    json_keys: _Count = 100_000  # keys and elements of one body
+    form_fields: _Count = 1_000  # of one body
+
+
 class HotDeploy(_Section, frozen=True, kw_only=True):
     pickup_dir: str = 'pickup/incoming/services'
 
@@ -72,6 +82,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     odb: Odb
     kvdb: Kvdb
     threads: Threads = Threads()
+    limits: Limits = Limits()
     hot_deploy: HotDeploy = HotDeploy()
     log: Log = Log()
     shutdown: Shutdown = Shutdown()

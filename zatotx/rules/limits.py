@@ -11,8 +11,7 @@ from threading import Lock
 
 import msgspec
 
-SERVICE, MOST_OF_SERVICE = 1_000, 4_000  # requests of one service at once: by default, and at most (contract §4)
-NODE = 10_000  # requests of a node at once, by default
+SERVICE, NODE = 1_000, 10_000  # requests of one service, and of a node, at once where nobody says otherwise
 _CLOSELY = -1  # a room that is always passed, so that every entry is looked at closely
 
 
@@ -20,8 +19,8 @@ class Gate:
     """Lets at most `limit` in at once, and counts those it turns away (`refused`).
 
     The reactor's thread uses `enter` and `leave`; other threads `enter_from_thread` and `leave_from_thread`. Each entry
-    that was let in leaves exactly once. The reactor takes no lock: where a thread comes at the same instant for the last
-    place, both may get it.
+    that was let in leaves exactly once. The reactor takes no lock: where a thread comes at the same instant for the
+    last place, both may get it.
 
     With several workers in one node, `others` gives how many are inside in the other workers, and `publish` tells them
     how many are inside here. An entry is published before the others are asked: two workers at the last place may both

@@ -7,6 +7,8 @@ from typing import Annotated
 from zatotx.schema.masking import Configured
 from zatotx.schema.meta import ObjectType, field
 
+MOST_IN_FLIGHT = 4_000  # contract §4
+
 
 class ServiceRow(Configured, frozen=True, kw_only=True):
     """What the cluster keeps of a service beside its code."""
@@ -16,6 +18,12 @@ class ServiceRow(Configured, frozen=True, kw_only=True):
     impl_name: Annotated[str, field('Module and class that implement it')] = ''
     is_internal: Annotated[bool, field('Whether it is one of zato.*')] = False
     slow_threshold: Annotated[int, field('Milliseconds from which on a response counts as slow', ge=0)] = 99999
+    max_in_flight: Annotated[
+        int | None,
+        field(
+            'Calls at once on a node, over it callers get 503; none = what server.toml says', ge=1, le=MOST_IN_FLIGHT
+        ),
+    ] = None
     file: Annotated[str, field('The deployed file whose active version has it; empty where none has')] = ''
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 from zope.interface import implementer
 
 from zatotx.interfaces.services import IServiceEntry
+from zatotx.rules.limits import Gate
 from zatotx.service.naming import service_name
 from zatotx.service.traits import ServiceTraits, describe
 
@@ -25,6 +26,7 @@ class ServiceEntry:
     file: str = ''  # 'crm.py', 'crm' for a package, '' for zatotx's own
     version: int = 0
     stats: Any = None
+    gate: Gate = field(factory=Gate)
 
     def __attrs_post_init__(self) -> None:
         if self.cls.__dict__.get('_zatotx_name') != self.name:  # so that self.invoke(Class) finds it

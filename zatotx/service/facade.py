@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 
-from zatotx.model.faults import InternalServerError, NotFound, Timeout
+from zatotx.model.faults import InternalServerError, NotFound, ServiceUnavailable, Timeout
 from zatotx.model.message import ChannelSpec, Inbound, Outcome
 from zatotx.service.deployment.bunch import bunchify
 from zatotx.service.invocation import Invoker, Run, choose, prepare
@@ -42,7 +42,8 @@ class Call(msgspec.Struct, kw_only=True):
 
 
 def call_service(run: Run, call: Call) -> Any:
-    """Invoke from where we are. Raises NotFound and Inactive naming the service, InternalServerError too deep down."""
+    """Invoke from where we are. Raises NotFound and Inactive naming the service, ServiceUnavailable where it has as
+    many calls under way as it takes, InternalServerError too deep down."""
     if get_ident() == run.invoker.io_thread:
         return _awaited(run, call, run.lender)
     return _blocking(run, call)
@@ -86,8 +87,18 @@ def _chain(run: Run, name: str) -> str:
     return ' -> '.join(names if len(names) <= 8 else [*names[:4], '…', *names[-4:]])
 
 
+def _full(child: Run) -> ServiceUnavailable:
+    """What a caller gets whose call is one too many."""
+    entry = child.entry
+    why = f'Service {entry.name} has {entry.gate.limit} calls under way, its limit: try again later'
+    return ServiceUnavailable(child.inbound.cid, why)
+
+
 async def _awaited(run: Run, call: Call, lender: Lender | None) -> Any:
     child = child_run(run, call)
+    gate = child.entry.gate
+    if not gate.enter():
+        raise _full(child)
     began = perf_counter()
     try:
         if call.timeout is None:
@@ -99,6 +110,8 @@ async def _awaited(run: Run, call: Call, lender: Lender | None) -> Any:
     except Exception as error:
         count(child, perf_counter() - began, error)
         raise
+    finally:
+        gate.leave()
     count(child, perf_counter() - began, None)
     return result(outcome, call)
 
@@ -144,12 +157,17 @@ def _here(invoker: Invoker, child: Run, hop: Hop | None) -> Outcome:
         raise CancelledError('The request is over')
     if invoker.reactor.seconds() >= child.inbound.deadline:
         raise Timeout(child.inbound.cid, f'No time is left to invoke service {child.entry.name}')
+    gate = child.entry.gate
+    if not gate.enter_from_thread():
+        raise _full(child)
     began = perf_counter()
     try:
         outcome = invoker.in_thread(prepare(child), child, hop)
     except Exception as error:
         invoker.threads.to_reactor(count, child, perf_counter() - began, error)
         raise
+    finally:
+        gate.leave_from_thread()
     invoker.threads.to_reactor(count, child, perf_counter() - began, None)
     return outcome
 

@@ -10,6 +10,7 @@ from attrs import define, field
 from zope.interface import implementer
 
 from zatotx.interfaces.services import IServices, IServiceStore
+from zatotx.rules.limits import Gate
 from zatotx.service.deployment.checking import Checked
 from zatotx.service.entry import ServiceEntry
 
@@ -44,10 +45,13 @@ class ServiceStore:
 
     internal: Sequence[ServiceEntry]
     make_stats: Callable[[str], Any]  # the counters of a service that had none yet, by its name
+    make_gate: Callable[[str], Gate] = lambda name: Gate()  # likewise the gate; its limit is that of a service without
     current: Services = field(init=False)
     _files: Mapping[str, Checked] = field(factory=dict, init=False)
     _inactive: frozenset[str] = field(default=frozenset(), init=False)
     _stats: dict[str, Any] = field(factory=dict, init=False)
+    _gates: dict[str, tuple[Gate, int]] = field(factory=dict, init=False)  # with the limit it was made with
+    _limits: Mapping[str, int] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._build()
@@ -69,6 +73,16 @@ class ServiceStore:
             self._inactive = inactive
             self._build()
 
+    def limit(self, limits: Mapping[str, int]) -> None:
+        """So many calls at once, by service; all others as many as their gates were made for."""
+        self._limits = limits
+        for name in self._gates:
+            self._limited(name)
+
+    def gates(self) -> list[tuple[str, Gate]]:
+        """The gates of all services there are or were."""
+        return [(name, gate) for name, (gate, _) in self._gates.items()]
+
     def _build(self) -> None:
         entries = {entry.name: self._ready(entry, 0) for entry in self.internal}
         for checked in self._files.values():
@@ -77,11 +91,23 @@ class ServiceStore:
         self.current = Services(entries, [checked.loaded for checked in self._files.values()])
 
     def _ready(self, entry: ServiceEntry, version: int) -> ServiceEntry:
-        """The entry with its counters, which are one set a name whatever the version, and its switch."""
+        """The entry with its counters and its gate, which are one a name whatever the version, and its switch."""
         stats = self._stats.get(entry.name)
         if stats is None:
             stats = self._stats[entry.name] = self.make_stats(entry.name)
-        return attrs.evolve(entry, stats=stats, version=version, is_active=entry.name not in self._inactive)
+        active = entry.name not in self._inactive
+        return attrs.evolve(entry, stats=stats, gate=self._limited(entry.name), version=version, is_active=active)
+
+    def _limited(self, name: str) -> Gate:
+        """The gate of that name, with the limit it has now."""
+        known = self._gates.get(name)
+        if known is None:
+            gate = self.make_gate(name)
+            known = self._gates[name] = gate, gate.limit
+        gate, usual = known
+        gate.limit = self._limits.get(name, usual)
+        return gate
+
 
 
 def settle(

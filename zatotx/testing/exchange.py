@@ -11,6 +11,7 @@ from zope.interface import implementer
 from zatotx.interfaces.exchange import IGuard
 from zatotx.interfaces.services import IInvoker, IServiceEntry, IServices, IServiceStore
 from zatotx.model.message import ANONYMOUS, ChannelSpec, HTTPView, Inbound, Outcome, Principal
+from zatotx.rules.limits import Gate
 
 OPEN = ChannelSpec(name='test', kind='http-soap', service='test.service', data_format='json')
 
@@ -42,6 +43,7 @@ class FunctionEntry:
         self.is_internal = internal
         self.is_active = active
         self.stats = CountingStats()
+        self.gate = Gate()
 
 
 @implementer(IServices)

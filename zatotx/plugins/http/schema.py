@@ -37,6 +37,12 @@ class RestChannel(Configured, frozen=True, kw_only=True):
         field('How bodies are read and written', choices=('', 'json', 'form'), aliases={'post': 'form'}),
     ] = ''
     timeout: Annotated[float, field('Seconds until a request is answered with 504', gt=0, le=86400)] = 60.0
+    max_in_flight: Annotated[
+        int | None,
+        field('Requests at once on a node, over it clients get 503; none = no limit of its own', ge=1, le=100_000),
+    ] = None
+    queue: Annotated[int, field('Requests over max_in_flight that may wait for their turn', ge=0, le=100_000)] = 0
+    queue_timeout: Annotated[float, field('Seconds they wait before they get 503', gt=0, le=3600)] = 10.0
     match_slash: Annotated[bool, field('Whether {name} matches slashes too')] = False
     merge_url_params_req: Annotated[bool, field('Whether parameters of path and query join request.input')] = True
     url_params_pri: Annotated[
@@ -50,6 +56,12 @@ class RestChannel(Configured, frozen=True, kw_only=True):
             choices=('channel-params-over-msg', 'msg-over-channel-params'),
         ),
     ] = 'channel-params-over-msg'
+
+
+def _mistakes(value: RestChannel) -> list[tuple[str, str]]:
+    if value.queue and value.max_in_flight is None:
+        return [('queue', 'needs max_in_flight: nobody has to wait where there is no limit')]
+    return []
 
 
 def _unique(value: RestChannel) -> str:
@@ -75,6 +87,7 @@ CHANNEL_REST = ObjectType(
         names={'security': 'security_id'},
         extra_out=('host', 'soap_action', 'soap_version'),
     ),
+    check=_mistakes,
     unique=_unique,
     unique_says='method and url_path',
 )

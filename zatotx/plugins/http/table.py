@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -23,10 +23,12 @@ class Target(msgspec.Struct, frozen=True):
     is_active: bool = True
 
 
-def build_table(channels: Sequence[Stored]) -> tuple[RouteTable, list[str]]:
+def build_table(
+    channels: Sequence[Stored], doors: Mapping[str, ChannelSpec] = DOORS
+) -> tuple[RouteTable, list[str]]:
     """The table of these channels and the doors, and a sentence about each channel that had to be left out: one that
     cannot be reached must not keep the others from being served. Takes its time with many: for threads."""
-    routes = [Route(path, ANY, Target(spec, plain(spec.name))) for path, spec in DOORS.items()]
+    routes = [Route(path, ANY, Target(spec, plain(spec.name))) for path, spec in doors.items()]
     routes += [_route(stored.value) for stored in channels]
     try:
         return RouteTable.build(routes), []
@@ -44,6 +46,9 @@ def _route(channel: Any) -> Route:
         data_format=channel.data_format,
         security=channel.security,
         timeout=channel.timeout,
+        max_in_flight=channel.max_in_flight or 0,
+        queue=channel.queue,
+        queue_timeout=channel.queue_timeout,
         params_pri=channel.params_pri,
         merge_url_params=channel.merge_url_params_req,
     )

@@ -63,11 +63,13 @@ class VersionKeeper:
         await self._level()
 
     def apply(self, snapshot: Snapshot) -> Deferred[None]:
-        """Be level with a new snapshot: services switched on and off, versions activated."""
+        """Be level with a new snapshot: services switched on and off and limited, versions activated."""
         return Deferred.fromCoroutine(self._apply(snapshot))
 
     async def _apply(self, snapshot: Snapshot) -> None:
-        self.store.switch(frozenset(row.name for row in snapshot.of('service') if not row.value.is_active))
+        rows = snapshot.of('service')
+        self.store.switch(frozenset(row.name for row in rows if not row.value.is_active))
+        self.store.limit({row.name: row.value.max_in_flight for row in rows if row.value.max_in_flight})
         await self._level()
 
     async def retry(self) -> None:

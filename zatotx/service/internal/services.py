@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from zatotx.model.faults import Conflict, NotFound
+from zatotx.model.faults import BadInput, Conflict, NotFound
 from zatotx.schema.fields import refs_of
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.snapshot import Operation, Stored
 from zatotx.service.deployment.importing import plain_name
 from zatotx.service.internal.base import AdminService
-from zatotx.service.internal.rows import row, union
+from zatotx.service.internal.rows import read_changes, row, union
 
 KEY = 'service'  # of the type whose objects are the rows, and the space that channels refer to
 
@@ -47,6 +47,7 @@ class OnServices(AdminService):
             'may_be_deleted': not stored.value.is_internal and not stored.value.file,
             'usage': 0 if entry is None else getattr(entry.stats, 'calls', 0),
             'slow_threshold': stored.value.slow_threshold,
+            'max_in_flight': stored.value.max_in_flight or '',
             'file': stored.value.file,
             'version': 0 if entry is None else entry.version,
         }
@@ -87,23 +88,25 @@ class GetByName(OnServices):
 
 
 class Edit(OnServices):
-    """Switch a service on or off, say when it is slow."""
+    """Switch a service on or off, say when it is slow and how many calls it takes at once ('' = as in server.toml)."""
 
     name = 'zato.service.edit'
 
     class SimpleIO:
         input_required = ('id',)
-        input_optional = ('is_active', 'slow_threshold')
+        input_optional = ('is_active', 'slow_threshold', 'max_in_flight')
         default_value = None
 
     async def handle(self) -> None:
-        asked = self.request.input
+        asked, types = self.request.input, self.server.types
         stored = self.by_id(asked.id)
         if stored.value.is_internal and asked.is_active is False:
             raise Conflict(self.cid, f'{stored.name} is one of the broker\'s own: it cannot be switched off')
-        threshold = int(asked.slow_threshold) if asked.slow_threshold not in ('', None) else None
-        fields = {'is_active': asked.is_active, 'slow_threshold': threshold}
-        changes = {name: value for name, value in fields.items() if value not in ('', None)}
+        given = {name: asked[name] for name in self.SimpleIO.input_optional if asked[name] is not None}
+        references = SnapshotReferences(self.server.config.snapshot, types)
+        changes, mistakes = read_changes(types[KEY], stored.value, given, references)
+        if mistakes:
+            raise BadInput(mistakes)
         if changes:
             step = Operation(action='edit', type=KEY, name=stored.name, id=stored.id, fields=changes)
             await self.server.config.change([step], self.actor)

@@ -1,0 +1,340 @@
+"""The limits on the path of a message: who is let in, who waits, who is turned away, and that all is given back."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.exchange.admission import LOOK, Admission
+from zatotx.exchange.codecs import Codecs
+from zatotx.exchange.faults import FaultReplies
+from zatotx.exchange.pipeline import Pipeline
+from zatotx.exchange.run import Exchange
+from zatotx.interfaces.exchange import IRun
+from zatotx.model.faults import BadRequest, Unauthorized
+from zatotx.model.message import ChannelSpec, Inbound, Outcome, Principal, Reply
+from zatotx.rules.limits import Gate
+from zatotx.testing.exchange import OPEN, FunctionEntry, FunctionInvoker, FunctionStore, OpenGuard, message
+
+
+class HashingGuard:
+    """A guard that needs time for everybody; counts whom it was asked about and for whom it began to hash."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.hashing: list[Deferred[Principal]] = []
+
+    def check(self, inbound: Inbound) -> Any:
+        self.asked += 1
+        return self._hash()
+
+    async def _hash(self) -> Principal:
+        waiting: Deferred[Principal] = Deferred()
+        self.hashing.append(waiting)
+        return await waiting
+
+
+class AdmissionCase(SynchronousTestCase):
+    """An exchange whose service holds each request until it is told to go on."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.holding: list[Deferred[None]] = []
+        self.served: list[str] = []
+        self.replies: list[Reply] = []
+        self.entry = FunctionEntry('test.service', self.hold)
+        self.admission = Admission(self.clock, node=Gate(100))
+        self.make(OpenGuard())
+
+    def make(self, guard: Any) -> None:
+        self.pipeline = Pipeline(guard=guard, store=FunctionStore(self.entry), invoker=FunctionInvoker(),
+                                 codecs=Codecs(), faults=FaultReplies(), offload=maybeDeferred,
+                                 admission=self.admission)  # fmt: skip
+        self.exchange = Exchange(self.pipeline, self.clock)
+
+    async def hold(self, inbound: Inbound, payload: Any) -> Outcome:
+        self.served.append(inbound.cid)
+        waiting: Deferred[None] = Deferred()
+        self.holding.append(waiting)
+        await waiting
+        return Outcome(payload)
+
+    def send(self, cid: str = 'x', channel: ChannelSpec = OPEN, **more: Any) -> IRun:
+        inbound = message(channel=channel, **more)
+        inbound.cid = cid
+        inbound.deadline += self.clock.seconds()
+        return self.exchange.deliver(inbound, self.replies.append)
+
+    def end_one(self) -> None:
+        """Let the oldest request under way end."""
+        self.holding.pop(0).callback(None)
+        self.clock.advance(0)
+
+    def refused(self) -> Reply:
+        """The last answer, which turned somebody away in the way that clients can go by."""
+        reply = self.replies.pop()
+        self.assertEqual(reply.status, 503)
+        ((name, value),) = reply.headers
+        self.assertEqual((name, value.isdigit() and int(value) >= 1), (b'Retry-After', True))
+        return reply
+
+    def details(self, reply: Reply) -> str:
+        return str(json.loads(reply.body)['zato_env']['details'])
+
+
+class ServiceLimitTests(AdmissionCase):
+    def test_over_the_limit_of_a_service_is_503_at_once(self) -> None:
+        """With Retry-After, naming the service; the next one is served when one has ended."""
+        self.entry.gate.limit = 2
+        for cid in 'abc':
+            self.send(cid)
+        self.assertIn('Service test.service has 2 requests under way', self.details(self.refused()))
+        self.assertEqual((self.served, self.entry.gate.refused), (['a', 'b'], 1))
+        self.end_one()
+        self.assertEqual(self.replies.pop().status, 200)
+        self.send('d')
+        self.assertEqual(self.served, ['a', 'b', 'd'])
+
+    def test_places_are_given_back_however_a_request_ends(self) -> None:
+        """Well, in an error, in bad input, in its deadline, because the client left, refused by the guard."""
+        async def raising(inbound: Inbound, payload: Any) -> Outcome:
+            raise ValueError('inside')
+
+        async def refusing(inbound: Inbound, payload: Any) -> Outcome:
+            raise BadRequest(inbound.cid, 'no')
+
+        channel = msgspec.structs.replace(OPEN, max_in_flight=5)
+        self.send(channel=channel)
+        self.end_one()
+        for function in (raising, refusing):
+            self.entry.function = function
+            self.send(channel=channel)
+        self.entry.function = self.hold
+        self.send(channel=channel, body=b'{')
+        self.send(channel=channel, deadline=1.0)
+        self.send(channel=channel).cancel()
+        self.clock.advance(2)
+
+        class Refusing:
+            def check(self, inbound: Inbound) -> Principal:
+                raise Unauthorized(inbound.cid)
+
+        self.make(Refusing())
+        self.send(channel=channel)
+        self.assertEqual([reply.status for reply in self.replies], [200, 500, 400, 400, 504, 401])
+        entrance = self.admission.entrance(channel)
+        inside = [gate.inside for gate in (self.entry.gate, entrance.gate, self.admission.node)]
+        self.assertEqual((inside, self.entry.stats.in_flight), ([0, 0, 0], 0))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_a_service_that_ignores_its_cancellation_keeps_its_place(self) -> None:
+        """Its caller has the 504, but it still runs: the place is free when it has ended."""
+        stubborn: Deferred[None] = Deferred(lambda deferred: None)
+
+        async def ignoring(inbound: Inbound, payload: Any) -> Outcome:
+            waiting: Deferred[None] = Deferred()
+            try:
+                await waiting
+            finally:
+                await stubborn
+            return Outcome('')
+
+        self.entry.function = ignoring
+        self.send(deadline=1.0)
+        self.clock.advance(2)
+        self.assertEqual((self.replies.pop().status, self.entry.gate.inside), (504, 1))
+        stubborn.callback(None)
+        self.assertEqual(self.entry.gate.inside, 0)
+
+    def test_what_is_turned_away_is_not_decoded(self) -> None:
+        """A malformed body is 503 like any other: nobody has looked at it."""
+        self.entry.gate.limit = 1
+        self.send()
+        self.send(body=b'{"a": ')
+        self.refused()
+
+    def test_no_password_is_hashed_for_what_would_be_turned_away(self) -> None:
+        """Whoever needs a hash finds out before it."""
+        self.entry.gate.limit = 1
+        self.send()
+        guard = HashingGuard()
+        self.make(guard)
+        self.send()
+        self.refused()
+        self.assertEqual((guard.asked, guard.hashing), (1, []))
+
+    def test_a_place_lost_while_a_password_was_hashed(self) -> None:
+        """The limit holds for those who were let through to the guard together."""
+        guard = HashingGuard()
+        self.make(guard)
+        self.entry.gate.limit = 1
+        self.send('a')
+        self.send('b')
+        for waiting in guard.hashing:
+            waiting.callback(Principal('somebody'))
+        self.assertEqual(self.served, ['a'])
+        self.refused()
+
+    def test_the_head_alone_is_turned_away(self) -> None:
+        """Before a large body is asked for: by service, channel and node."""
+        answers: list[Reply | None] = []
+        channel = msgspec.structs.replace(OPEN, max_in_flight=1)
+        self.exchange.admit(message(), answers.append)
+        self.assertEqual(answers, [None])
+        for gate in (self.entry.gate, self.admission.node, self.admission.entrance(channel).gate):
+            limit, gate.limit = gate.limit, 1
+            gate.enter()
+            self.exchange.admit(message(channel=channel), answers.append)
+            reply = answers.pop()
+            assert reply is not None
+            self.assertEqual(reply.status, 503)
+            gate.leave()
+            gate.limit = limit
+        self.assertEqual((self.entry.gate.inside, self.admission.node.inside), (0, 0))
+
+
+class NodeLimitTests(AdmissionCase):
+    def test_over_the_limit_of_a_node_is_503_at_once(self) -> None:
+        """Whatever the service; the guard is not even asked."""
+        self.admission.node.limit = 1
+        guard = HashingGuard()
+        self.make(guard)
+        self.send()
+        self.send()
+        self.assertIn('The server has 1 requests under way', self.details(self.refused()))
+        self.assertEqual(guard.asked, 1)
+
+    def test_health_is_never_refused_and_never_counted(self) -> None:
+        """ping, live, ready and metrics answer on a node that is full, and take no place of it."""
+        health = ChannelSpec(name='ping', kind='http-soap', service='test.service', always_open=True)
+        self.admission.node.limit = self.entry.gate.limit = 1
+        self.send('a')
+        self.send('b', channel=health)
+        self.send('c', channel=health)
+        self.assertEqual(self.served, ['a', 'b', 'c'])
+        self.assertEqual((self.admission.node.inside, self.entry.gate.inside), (1, 1))
+
+
+class ChannelLimitTests(AdmissionCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.channel = msgspec.structs.replace(OPEN, name='narrow', max_in_flight=1)
+        self.queueing = msgspec.structs.replace(self.channel, queue=3, queue_timeout=5.0)
+
+    def test_over_the_limit_of_a_channel_is_503_at_once(self) -> None:
+        """Others that lead to the same service are none the worse."""
+        self.send('a', self.channel)
+        self.send('b', self.channel)
+        self.assertIn('Channel narrow takes 1 requests at once', self.details(self.refused()))
+        self.send('c')
+        self.assertEqual(self.served, ['a', 'c'])
+
+    def test_a_queue_is_first_come_first_served(self) -> None:
+        """And who comes when a place has just come free does not overtake those who wait."""
+        for cid in 'abc':
+            self.send(cid, self.queueing)
+        self.assertEqual((self.served, self.replies), (['a'], []))
+        self.holding.pop(0).callback(None)  # the place is free, and the turn of the reactor not over
+        self.send('d', self.queueing)
+        self.clock.advance(0)
+        self.assertEqual(self.served, ['a', 'b'])
+        for _ in range(3):
+            self.end_one()
+        self.assertEqual((self.served, [r.status for r in self.replies]), (['a', 'b', 'c', 'd'], [200] * 4))
+
+    def test_a_full_queue_is_503_at_once(self) -> None:
+        """It is bounded: a place, three that wait, and no more."""
+        for cid in 'abcde':
+            self.send(cid, self.queueing)
+        self.assertIn('3 may wait', self.details(self.refused()))
+        self.assertEqual(self.admission.entrance(self.queueing).waiting, 3)
+
+    def test_waiting_too_long_is_503(self) -> None:
+        """After queue_timeout, with the next ones still waiting for theirs."""
+        self.send('a', self.queueing)
+        self.send('b', self.queueing)
+        self.clock.pump([1.0] * 3)
+        self.send('c', self.queueing)
+        self.clock.pump([LOOK] * 45)
+        self.refused()
+        entrance = self.admission.entrance(self.queueing)
+        self.assertEqual((self.replies, entrance.waiting, entrance.late), ([], 1, 1))
+        self.end_one()
+        self.assertEqual(self.served, ['a', 'c'])
+
+    def test_a_client_that_leaves_leaves_the_queue(self) -> None:
+        """Its place in it is free, its turn goes to the next, nobody answers it."""
+        self.send('a', self.queueing)
+        gone = self.send('b', self.queueing)
+        self.send('c', self.queueing)
+        gone.cancel()
+        self.assertEqual(self.admission.entrance(self.queueing).waiting, 1)
+        self.end_one()
+        self.assertEqual((self.served, len(self.replies)), (['a', 'c'], 1))
+
+    def test_the_deadline_of_a_request_holds_in_the_queue(self) -> None:
+        """504, and it waits no more."""
+        self.send('a', self.queueing)
+        self.send('b', self.queueing, deadline=1.0)
+        self.clock.pump([0.1] * 12)
+        self.assertEqual(self.replies.pop().status, 504)
+        self.assertEqual(self.admission.entrance(self.queueing).waiting, 0)
+
+    def test_a_higher_limit_lets_in_those_who_wait(self) -> None:
+        """A change of the channel holds at once."""
+        for cid in 'abc':
+            self.send(cid, self.queueing)
+        self.admission.entrance(msgspec.structs.replace(self.queueing, max_in_flight=3))
+        self.clock.advance(LOOK)
+        self.assertEqual(self.served, ['a', 'b', 'c'])
+
+    def test_a_place_that_comes_free_in_another_worker(self) -> None:
+        """Nobody tells us: it is found by looking."""
+        elsewhere = [1]
+        self.admission = Admission(self.clock, make_gate=lambda name, limit: Gate(limit, others=lambda: elsewhere[0]))
+        self.make(OpenGuard())
+        self.send('a', self.queueing)
+        self.assertEqual(self.served, [])
+        elsewhere[0] = 0
+        self.clock.advance(LOOK)
+        self.assertEqual(self.served, ['a'])
+
+    def test_services_that_end_at_once_are_no_recursion(self) -> None:
+        """A queue of thousands whose requests need no time: each ends before the next one begins."""
+        async def at_once(inbound: Inbound, payload: Any) -> Outcome:
+            return Outcome('')
+
+        crowded = msgspec.structs.replace(self.queueing, queue=5_000)
+        self.admission.node.limit = 10_000
+        self.send(channel=crowded)
+        self.entry.function = at_once
+        for _ in range(5_000):
+            self.send(channel=crowded)
+        self.end_one()
+        self.clock.pump([LOOK] * 110)
+        self.assertEqual((len(self.replies), {reply.status for reply in self.replies}), (5_001, {200}))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_without_a_clock_nobody_waits(self) -> None:
+        """An exchange in a test need not have one."""
+        self.admission = Admission()
+        self.make(OpenGuard())
+        self.send('a', self.queueing)
+        self.send('b', self.queueing)
+        self.refused()
+
+    def test_nothing_is_left_of_those_who_failed_to_wait(self) -> None:
+        """A guard that fails after the queue was full takes no place."""
+        class Failing:
+            def check(self, inbound: Inbound) -> Any:
+                return fail(Unauthorized(inbound.cid))
+
+        self.make(Failing())
+        self.send('a', self.queueing)
+        self.assertEqual(self.replies.pop().status, 401)
+        self.assertEqual(self.admission.entrance(self.queueing).gate.inside, 0)
