@@ -29,6 +29,8 @@ def _door(
     )
 
 
+OPEN, BASIC, OFF = 'open', 'basic', 'off'  # who may read the OpenAPI document
+
 # Path -> what is behind it. A door without a service of its own leads to the one its path names.
 DOORS: dict[str, ChannelSpec] = {
     '/zato/ping': _door('zato.ping', 'zato.ping', always_open=True),
@@ -39,3 +41,16 @@ DOORS: dict[str, ChannelSpec] = {
     '/zato/json/{service}': _door('zato.json', security=PUBAPI, internal_only=True),
     '/zato/admin/invoke': _door('admin.invoke.json', 'zato.service.invoke', ADMIN),
 }
+
+
+def doors(openapi: str = BASIC, *, docs: bool = True) -> dict[str, ChannelSpec]:
+    """DOORS, and those that settings open: the OpenAPI document and the page that shows it. The page holds nothing of
+    the cluster, so it is open; it asks for the credentials of the document itself, in a form: a browser that had them
+    by its own prompt would send them with requests that other sites make it send."""
+    out = dict(DOORS)
+    if openapi != OFF:
+        out['/zato/openapi.json'] = _door('zato.openapi', 'zato.openapi.get', ADMIN if openapi == BASIC else None)
+        if docs:
+            out['/zato/docs'] = _door('zato.docs', 'zato.docs.get')
+            out['/zato/docs/{file}'] = _door('zato.docs.file', 'zato.docs.get')
+    return out

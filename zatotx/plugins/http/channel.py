@@ -17,6 +17,7 @@ from zope.interface import implementer
 from zatotx.interfaces.exchange import IExchange
 from zatotx.interfaces.kind import IChannel, KindContext
 from zatotx.model.faults import StartError
+from zatotx.plugins.http.builtin import doors
 from zatotx.plugins.http.connection import Connection
 from zatotx.plugins.http.counters import Counters
 from zatotx.plugins.http.deadlines import Sweep
@@ -56,7 +57,8 @@ class HTTPChannel:
         self._context = context
         self._settings = read_settings(context.settings)
         self._applied: list[Stored] = []
-        self._reception = Reception(build_table(())[0], self._settings.max_body)
+        self._doors = doors(self._settings.openapi, docs=self._settings.docs)
+        self._reception = Reception(build_table((), self._doors)[0], self._settings.max_body)
         self._turn = DeferredLock()  # one configuration after the other
         self._ports: list[IListeningPort] = []
         self._closing: list[Deferred[Any]] = []  # listeners that are being closed
@@ -116,9 +118,9 @@ class HTTPChannel:
         if channels == self._applied:
             return
         if len(channels) <= AT_ONCE:
-            table, mistakes = build_table(channels)
+            table, mistakes = build_table(channels, self._doors)
         else:
-            table, mistakes = await self._context.offload(build_table, channels)
+            table, mistakes = await self._context.offload(build_table, channels, self._doors)
         self._reception.routes = table
         self._applied = channels
         for mistake in mistakes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -27,6 +27,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_target: int = 8_192
     max_body: int = 20 * 1024 * 1024
     spool_above: int = 1024 * 1024  # a larger body waits in a file, not in memory
+    openapi: Literal['open', 'basic', 'off'] = 'basic'  # who may read /zato/openapi.json
+    docs: bool = True  # whether /zato/docs is there
     grace: float = 10.0  # what runs at stop may take this long to end
 
     @property
@@ -42,6 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+_MAY_BE_ZERO = ('grace', 'docs')
 _KNOWN = {field.name: field for field in msgspec.structs.fields(Settings)}
 
 
@@ -59,7 +62,7 @@ def read_settings(section: Mapping[str, Any]) -> Settings:
         except msgspec.ValidationError as error:
             mistakes.append(f'[http] {name}: {error}')
             continue
-        if name != 'grace' and name != 'listen' and values[name] <= 0:
+        if isinstance(values[name], (int, float)) and name not in _MAY_BE_ZERO and values[name] <= 0:
             mistakes.append(f'[http] {name}: must be above 0, not {value}')
     if mistakes:
         raise StartError('; '.join(mistakes))

@@ -1,0 +1,73 @@
+"""What an OpenAPI document is made of: channels and what their services take and give, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from zatotx.rules.json_example import Schema
+
+
+class Shape(msgspec.Struct, frozen=True):
+    """A JSON Schema and, by name, the ones its references lead to."""
+
+    schema: Schema
+    components: Mapping[str, Schema] = {}
+
+
+class FieldShape(msgspec.Struct, frozen=True):
+    """One field of an input."""
+
+    name: str  # on the wire
+    schema: Schema
+    required: bool
+
+
+class Tried(msgspec.Struct, frozen=True):
+    """An input as it would reach a service."""
+
+    body: Any  # None = there is none
+    text: Mapping[str, Any]  # of path, query and form: text, or a list of texts
+    json: bool  # a channel with the data format JSON
+
+
+class InputShape(msgspec.Struct, frozen=True, kw_only=True):
+    """What a service takes: an object of `fields`, or `whole` where it is no object (a list, a union)."""
+
+    whole: Shape
+    fields: tuple[FieldShape, ...] = ()
+    params_only: bool = False  # of path and query only, whatever the method
+    accepts: Callable[[Tried], bool]  # whether the service's own reader takes this
+
+
+class ServiceShape(msgspec.Struct, frozen=True, kw_only=True):
+    """A service as a document tells of it."""
+
+    name: str
+    doc: str = ''
+    verbs: tuple[str, ...] = ()  # its handle_VERBs
+    input: InputShape | None = None  # None = not declared
+    output: Shape | None = None  # the whole answer, its element included; None = not declared
+
+
+class Guarded(msgspec.Struct, frozen=True):
+    """The security definition of a channel."""
+
+    name: str
+    type: str  # 'basic_auth' …
+    realm: str = ''
+
+
+class Channel(msgspec.Struct, frozen=True, kw_only=True):
+    """An active channel with a URL, and its service."""
+
+    name: str
+    path: str  # a pattern of rules.route_pattern
+    service: ServiceShape
+    method: str = ''  # '' = any
+    match_slash: bool = False
+    data_format: str = ''  # 'json', 'form', '' = raw
+    merged: bool = True  # path and query join the input
+    security: Guarded | None = None

@@ -1,0 +1,85 @@
+"""zato.openapi.get: the OpenAPI document of the channels that this server serves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar
+
+import msgspec
+
+from zatotx.rules.openapi import About, document
+from zatotx.rules.openapi_shapes import Channel, Guarded
+from zatotx.schema.meta import ObjectType
+from zatotx.schema.references import SnapshotReferences
+from zatotx.schema.snapshot import Snapshot
+from zatotx.schema.types import ObjectTypes
+from zatotx.service.entry import ServiceEntry
+from zatotx.service.internal.base import AdminService
+from zatotx.service.io.shapes import service_shape
+
+_REST = {'connection': 'channel', 'transport': 'plain_http'}  # Zato's words for channels that are told of
+_SECURITY = 'security'
+_SAYS = """Made by zatotx from the channels of cluster {cluster} and what their services declare.
+
+Every answer carries X-Zato-CID, the id by which the log of the server knows the request; a caller may send its own in \
+the same header (8 to 64 letters, digits, `.`, `_` and `-`)."""
+
+
+class GetOpenAPI(AdminService):
+    """The OpenAPI 3.1 document of all active channels whose services run here, as JSON."""
+
+    name = 'zato.openapi.get'
+    plain = True
+    _latest: ClassVar[tuple[Any, bytes]] = (None, b'')  # what it was made of, and the document
+
+    async def handle(self) -> None:
+        server = self.server
+        snapshot, services = server.config.snapshot, tuple(server.services.current)
+        # What a document follows from: code can change without a revision, where a refused version is judged anew.
+        made_of = server.cluster, snapshot.revision, tuple((one.file, one.version, one.is_active) for one in services)
+        known, body = GetOpenAPI._latest
+        if known != made_of:
+            about = About(title=server.cluster, version=str(snapshot.revision),
+                          description=_SAYS.format(cluster=server.cluster))
+            body = await server.offload(_written, about, snapshot, server.types, services)
+            GetOpenAPI._latest = made_of, body
+        self.response.payload = body
+        self.response.content_type = 'application/json'
+
+
+def channels_of(snapshot: Snapshot, types: ObjectTypes, services: Iterable[ServiceEntry]) -> Iterator[Channel]:
+    """The active REST channels whose services are there and active."""
+    entries = {entry.name: entry for entry in services if entry.is_active}
+    references = SnapshotReferences(snapshot, types)
+    for object_type in filter(_is_rest, types):
+        for stored in snapshot.of(object_type.key):
+            value = stored.value
+            entry = entries.get(value.service)
+            if value.is_active and entry is not None:
+                yield Channel(
+                    name=value.name, path=value.url_path, service=service_shape(entry), method=value.method or '',
+                    match_slash=value.match_slash, data_format=value.data_format,
+                    merged=getattr(value, 'merge_url_params_req', True),
+                    security=_guarded(value.security, snapshot, references),
+                )  # fmt: skip
+
+
+def _is_rest(object_type: ObjectType) -> bool:
+    return object_type.zato is not None and _REST.items() <= object_type.zato.fixed.items()
+
+
+def _guarded(name: str | None, snapshot: Snapshot, references: SnapshotReferences) -> Guarded | None:
+    """The security definition of that name."""
+    found = None if name is None else references.id_of(_SECURITY, name)
+    stored = None if found is None else snapshot.get(found)
+    if name is None or stored is None:
+        return None
+    return Guarded(name, stored.type, getattr(stored.value, 'realm', '') or '')
+
+
+def _written(about: About, snapshot: Snapshot, types: ObjectTypes, services: Iterable[ServiceEntry]) -> bytes:
+    """In a thread: it describes every service."""
+    return msgspec.json.encode(document(about, channels_of(snapshot, types, services)))
+
+
+SERVICES = (GetOpenAPI,)

@@ -1,0 +1,120 @@
+// «Try it»: sends one request to this very server and shows the answer. Credentials are kept in this variable alone.
+
+import { element, pretty, resolve, typeOf } from './render.js';
+import { basic } from './viewer.js';
+
+const credentials = new Map(); // security scheme -> [username, password]
+const BODILESS = new Set(['get', 'head']);
+const LONGEST = 100_000; // characters of an answer that are shown
+let number = 0;
+
+/** The form of one operation. */
+export function consoleOf(api, operation) {
+  const id = `try-${(number += 1)}`;
+  const schemes = (operation.security ?? []).flatMap((one) => Object.keys(one));
+  const params = (operation.parameters ?? []).map((param, position) => ({ param, input: paramInput(api, param, `${id}-${position}`) }));
+  const [type, media] = Object.entries(operation.requestBody?.content ?? {})[0] ?? ['', null];
+  const offersBody = media && !BODILESS.has(operation.method);
+  const body = offersBody ? element('textarea', { id: `${id}-body`, rows: '6', spellcheck: 'false' }) : null;
+  if (body && media.example !== undefined) body.value = pretty(media.example);
+  const logins = schemes.map((scheme, position) => loginInputs(scheme, `${id}-login${position}`));
+  const answer = element('div', { class: 'result', 'aria-live': 'polite' });
+  const form = element('form', { class: 'try' },
+    params.map((one) => one.input.row),
+    body ? element('label', { for: body.id, class: 'wide' }, `Body (${type})`, body) : null,
+    logins.map((one) => one.row),
+    element('button', { type: 'submit' }, 'Send'));
+  form.addEventListener('submit', (event) => {
+    event.preventDefault();
+    for (const one of logins) one.remember();
+    send(requestOf(api, operation, { params, body, type, schemes }), answer, form);
+  });
+  return element('details', { class: 'console' }, element('summary', {}, 'Try it'), form, answer);
+}
+
+function paramInput(api, param, id) {
+  const [schema] = resolve(api, param.schema);
+  const input = element('input', { id, required: param.required, spellcheck: 'false', autocomplete: 'off' });
+  if (param.example !== undefined) input.value = asText(param.example);
+  const row = element('label', { for: id }, `${param.name} (${param.in}, ${typeOf(api, param.schema)})`, input);
+  return { row, input, isList: schema.type === 'array' };
+}
+
+/** A value as it is typed in: lists separated by commas. */
+function asText(value) {
+  if (Array.isArray(value)) return value.map(asText).join(',');
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+function loginInputs(scheme, id) {
+  const [username, password] = credentials.get(scheme) ?? ['', ''];
+  const user = element('input', { id: `${id}-user`, autocomplete: 'off', spellcheck: 'false', value: username });
+  const secret = element('input', { id: `${id}-secret`, type: 'password', autocomplete: 'off' });
+  secret.value = password;
+  const row = element('fieldset', {}, element('legend', {}, `Credentials: ${scheme}`),
+    element('label', { for: user.id }, 'Username', user), element('label', { for: secret.id }, 'Password', secret));
+  return { row, remember: () => credentials.set(scheme, [user.value, secret.value]) };
+}
+
+/** What is sent: URL and options of fetch. */
+function requestOf(api, operation, { params, body, type, schemes }) {
+  const query = new URLSearchParams();
+  let path = operation.path;
+  for (const { param, input } of params) {
+    const text = input.input.value;
+    if (param.in === 'path') path = path.replaceAll(`{${param.name}}`, encodeURIComponent(text));
+    else if (text !== '' || param.required) (input.isList ? text.split(',') : [text]).forEach((one) => query.append(param.name, one));
+  }
+  const root = new URL(api.servers?.[0]?.url ?? '/', location.href).href.replace(/\/$/, '');
+  const headers = {};
+  const known = schemes.map((scheme) => credentials.get(scheme)).find((one) => one && one[0]);
+  if (known) headers.Authorization = basic(...known);
+  const options = { method: operation.method.toUpperCase(), headers, credentials: 'omit', cache: 'no-store', redirect: 'manual' };
+  if (body && body.value.trim()) {
+    headers['Content-Type'] = type;
+    options.body = type === 'application/x-www-form-urlencoded' ? formOf(body.value) : body.value;
+  }
+  return [`${root}${path}${query.size ? `?${query}` : ''}`, options];
+}
+
+/** A JSON object as a form; lists repeat their name. */
+function formOf(text) {
+  let fields;
+  try {
+    fields = Object.entries(JSON.parse(text));
+  } catch {
+    return text; // a form as it is
+  }
+  return new URLSearchParams(fields.flatMap(([name, value]) => [value].flat().map((one) => [name, asText(one)])));
+}
+
+async function send([url, options], answer, form) {
+  const button = form.querySelector('button');
+  button.disabled = true;
+  answer.replaceChildren(element('p', {}, 'Waiting …'));
+  const began = performance.now();
+  try {
+    const got = await fetch(url, options);
+    const text = await got.text();
+    const took = Math.round(performance.now() - began);
+    answer.replaceChildren(
+      element('p', {}, element('span', { class: `code c${String(got.status)[0]}` }, got.status),
+        `${took} ms · cid `, element('code', {}, got.headers.get('X-Zato-CID') ?? '–')),
+      element('p', { class: 'url' }, element('code', {}, `${options.method} ${url}`)),
+      element('pre', { tabindex: '0' }, shown(text)));
+  } catch (error) {
+    answer.replaceChildren(element('p', { class: 'wrong' }, `No answer: ${error.message}.`));
+  } finally {
+    button.disabled = false;
+  }
+}
+
+function shown(text) {
+  let whole = text;
+  try {
+    whole = pretty(JSON.parse(text));
+  } catch {
+    // no JSON: shown as it came
+  }
+  return whole.length > LONGEST ? `${whole.slice(0, LONGEST)} … (${whole.length} characters)` : whole || '(nothing)';
+}
