@@ -51,6 +51,7 @@ class ServiceTests(InternalTestCase):
         expected = {
             'name': 'crm.get-balance', 'is_active': True, 'impl_name': 'crm.GetBalance', 'is_internal': False,
             'slow_threshold': 99999, 'file': 'crm.py', 'version': 1, 'usage': 0, 'may_be_deleted': False,
+            'max_in_flight': '',
         }  # fmt: skip
         self.assertEqual({**row, 'id': None}, {**expected, 'id': None})
         self.assertIn("'nix'", await self.refusal('zato.service.get-by-name', {'name': 'nix'}, 404))
@@ -68,6 +69,36 @@ class ServiceTests(InternalTestCase):
         ping = await self.call('zato.service.get-by-name', {'name': 'zato.ping'})
         told = await self.refusal('zato.service.edit', {**ping, 'is_active': False}, 409)
         self.assertIn('cannot be switched off', told)
+
+    async def test_limit(self) -> None:
+        """How many calls a service takes at once is live on every node, kept by later versions of it, and '' leaves it
+        to server.toml again. Every mistake is named."""
+        row = await self.crm()
+
+        def limits() -> list[int]:
+            return [node.services.current.get('crm.get-balance').gate.limit for node in (self.one, self.two)]
+
+        edit = {'id': row['id'], 'max_in_flight': '7'}
+        self.assertEqual(await self.call('zato.service.edit', edit), {**row, 'max_in_flight': 7})
+        self.assertEqual(limits(), [7, 7])
+        await self.one.deployer.deploy('crm.py', CRM + b'# newer', Actor('tester'))
+        self.assertEqual(limits(), [7, 7])
+        for wrong in ('0', '4001', 'many', -1):
+            told = await self.refusal('zato.service.edit', {**edit, 'max_in_flight': wrong, 'slow_threshold': 'x'}, 400)
+            self.assertIn('max_in_flight', told)
+            self.assertIn('slow_threshold', told)
+        await self.call('zato.service.edit', {**edit, 'max_in_flight': ''})
+        self.assertEqual(limits(), [1000, 1000])
+
+    async def test_limit_of_a_channel(self) -> None:
+        """Channels have theirs, and a queue only beside one; forms bring them as text."""
+        await self.with_crm()
+        fields = {'max_in_flight': '5', 'queue': '10', 'queue_timeout': '2.5'}
+        await self.call('zato.http-soap.create', {**CHANNEL, **fields})
+        (found,) = await self.call('zato.http-soap.get-list', {'connection': 'channel', 'transport': 'plain_http'})
+        self.assertEqual([found[name] for name in fields], [5, 10, 2.5])
+        told = await self.refusal('zato.http-soap.edit', {**found, 'max_in_flight': ''}, 400)
+        self.assertIn('queue: needs max_in_flight', told)
 
     async def test_delete(self) -> None:
         """Only a service whose code is gone can be deleted; the others say why not."""

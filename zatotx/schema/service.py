@@ -18,12 +18,13 @@ class ServiceRow(Configured, frozen=True, kw_only=True):
     impl_name: Annotated[str, field('Module and class that implement it')] = ''
     is_internal: Annotated[bool, field('Whether it is one of zato.*')] = False
     slow_threshold: Annotated[int, field('Milliseconds from which on a response counts as slow', ge=0)] = 99999
-    max_in_flight: Annotated[
-        int | None,
-        field(
-            'Calls at once on a node, over it callers get 503; none = what server.toml says', ge=1, le=MOST_IN_FLIGHT
-        ),
-    ] = None
+    max_in_flight: (
+        Annotated[
+            int,
+            field('Calls at once on a node, over it callers get 503; none = as server.toml says', ge=1,
+                  le=MOST_IN_FLIGHT),
+        ] | None
+    ) = None
     file: Annotated[str, field('The deployed file whose active version has it; empty where none has')] = ''
 
 

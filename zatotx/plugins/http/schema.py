@@ -37,10 +37,12 @@ class RestChannel(Configured, frozen=True, kw_only=True):
         field('How bodies are read and written', choices=('', 'json', 'form'), aliases={'post': 'form'}),
     ] = ''
     timeout: Annotated[float, field('Seconds until a request is answered with 504', gt=0, le=86400)] = 60.0
-    max_in_flight: Annotated[
-        int | None,
-        field('Requests at once on a node, over it clients get 503; none = no limit of its own', ge=1, le=100_000),
-    ] = None
+    max_in_flight: (
+        Annotated[
+            int,
+            field('Requests at once on a node, over it clients get 503; none = no limit of its own', ge=1, le=100_000),
+        ] | None
+    ) = None
     queue: Annotated[int, field('Requests over max_in_flight that may wait for their turn', ge=0, le=100_000)] = 0
     queue_timeout: Annotated[float, field('Seconds they wait before they get 503', gt=0, le=3600)] = 10.0
     match_slash: Annotated[bool, field('Whether {name} matches slashes too')] = False
