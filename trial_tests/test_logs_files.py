@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
+import shutil
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet.defer import gatherResults
+from twisted.internet.utils import getProcessOutputAndValue
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from zatotx.logs.files import LOCK, LogFile
+
+# Writes its lines in bursts of changing size, with its name and a number on each.
+WRITER = '''
+import sys
+from pathlib import Path
 from zatotx.logs.files import LogFile
+name, path, count, max_bytes = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+file = LogFile(path, max_bytes=max_bytes, keep=500)
+number = 0
+while number < count:
+    burst = range(number, min(count, number + 1 + number % 7))
+    file.append([f'{name} {n} ' + 'x' * (n % 50) + ' end' for n in burst])
+    number = burst[-1] + 1
+print(file.lost)
+'''
 
 
 class LogFileTests(SynchronousTestCase):
@@ -54,7 +74,7 @@ class LogFileTests(SynchronousTestCase):
         file = self.file(max_bytes=10, keep=3)
         for number in range(6):
             file.append([f'line-{number}'])
-        names = {path.name: path.read_text() for path in self.directory.iterdir()}
+        names = {path.name: path.read_text() for path in self.directory.iterdir() if path.name != LOCK}
         self.assertEqual(
             names,
             {
@@ -155,3 +175,113 @@ class LogFileTests(SynchronousTestCase):
         file.close()
         file.append(['late'])
         self.assertEqual(file.lost, 1)
+
+    def test_moved_by_another(self) -> None:
+        """Whoever moves the file away (another worker, logrotate) needs to tell nobody: the next line is in the new
+        file."""
+        ours, theirs = self.file(), self.file()
+        ours.append(['old'])
+        self.path.rename(self.directory / 'moved')
+        theirs.append(['new'])
+        ours.append(['newer'])
+        self.assertEqual((self.path.read_text(), (self.directory / 'moved').read_text()), ('new\nnewer\n', 'old\n'))
+
+    def test_size_of_all(self) -> None:
+        """A file is full by what all its writers wrote."""
+        ours, theirs = self.file(max_bytes=20), self.file(max_bytes=20)
+        for number in range(3):
+            theirs.append([f'their-{number}'])
+        ours.append(['ours'])
+        self.assertEqual(self.path.read_text(), 'their-2\nours\n')
+        theirs.append(['their-3'])
+        self.assertEqual(self.path.read_text(), 'their-3\n')
+
+    def test_another_rotates(self) -> None:
+        """While another process rotates, even one that froze in the middle, nobody waits: lines go on in the file there
+        is."""
+        file = self.file(max_bytes=10)
+        file.append(['line-0'])
+        with (self.directory / LOCK).open('w') as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            file.append(['line-1'])
+            self.assertEqual(self.path.read_text(), 'line-0\nline-1\n')
+        file.append(['line-2'])
+        self.assertEqual(self.path.read_text(), 'line-2\n')
+
+    def test_deleted(self) -> None:
+        """A file that was deleted is there again with the next line, also where its directory went with it."""
+        file = self.file()
+        file.append(['one'])
+        self.path.unlink()
+        file.append(['two'])
+        self.assertEqual(self.path.read_text(), 'two\n')
+        shutil.rmtree(self.directory)
+        file.append(['three'])
+        self.assertEqual((self.path.read_text(), file.lost), ('three\n', 0))
+
+    def test_no_way_back(self) -> None:
+        """While no file can be made in place of the deleted one, lines are counted as lost; after that the log says how
+        many are missing."""
+        file = self.file()
+        shutil.rmtree(self.directory)
+        self.directory.touch()
+        file.append(['lost'])
+        file.append(['lost too'])
+        self.assertEqual(file.lost, 2)
+        self.directory.unlink()
+        self.now += 1.1
+        file.append(['back'])
+        self.assertEqual(self.path.read_text(), 'Lines of this log missing here: 2 (Not a directory)\nback\n')
+
+    def test_moved_and_no_way_back(self) -> None:
+        """Where the file was moved and no new one can be made, lines go where it is now: they are to be found."""
+        file = self.file()
+        self.directory.rename(moved := self.directory.with_suffix('.moved'))
+        self.directory.touch()
+        file.append(['on'])
+        self.assertEqual(((moved / 'server.log').read_text(), file.lost), ('on\n', 0))
+
+    def test_emptied(self) -> None:
+        """A file that logrotate's copytruncate emptied is written on from its beginning."""
+        file = self.file(max_bytes=10)
+        file.append(['line-0'])
+        os.truncate(self.path, 0)
+        file.append(['line-1'])
+        self.assertEqual(self.path.read_text(), 'line-1\n')
+
+    def test_new_limits(self) -> None:
+        """Limits may be changed while the file is written."""
+        file = self.file()
+        file.append(['x' * 30])
+        file.limit(10, 1)
+        file.append(['new'])
+        self.assertEqual(self.path.read_text(), 'new\n')
+
+
+class ProcessesTests(TestCase):
+    async def test_two_processes(self) -> None:
+        """Two processes write thousands of lines into one file that is rotated hundreds of times meanwhile: none is
+        lost, none torn, none is written twice."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        path, count = directory.absolute() / 'server.log', 15_000
+        results = await gatherResults([
+            getProcessOutputAndValue(sys.executable, ['-c', WRITER, name, str(path), str(count), '20000'],
+                                     env=dict(os.environ))
+            for name in ('a', 'b')
+        ])  # fmt: skip
+        self.assertEqual([result[:3] for result in results], [(b'0\n', b'', 0)] * 2)
+        files = sorted((file for file in directory.iterdir() if file.name != LOCK), key=_age, reverse=True)
+        self.assertGreater(len(files), 30)
+        found: dict[str, list[int]] = {'a': [], 'b': []}
+        for file in files:
+            for line in file.read_text().splitlines():
+                name, number, filling, end = line.split(' ')
+                self.assertEqual((filling, end), ('x' * (int(number) % 50), 'end'))
+                found[name].append(int(number))
+        for numbers in found.values():
+            self.assertEqual(sorted(numbers), list(range(count)))
+
+
+def _age(path: Path) -> int:
+    return int(path.suffix[1:]) if path.suffix != '.log' else 0

@@ -61,14 +61,14 @@ class LineWriterTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_reopen(self) -> None:
-        """What was said before the file was moved goes with it."""
+        """After the file was moved, what waits to be written goes to the new one."""
         self.writer.line('old')
         moved = self.path.with_suffix('.moved')
         self.path.rename(moved)
         self.writer.reopen()
         self.writer.line('new')
         self.clock.advance(0)
-        self.assertEqual((moved.read_text(), self.path.read_text()), ('old\n', 'new\n'))
+        self.assertEqual((moved.read_text(), self.path.read_text()), ('', 'old\nnew\n'))
 
     def test_lost(self) -> None:
         """Lines the disk did not take are counted."""
@@ -159,12 +159,12 @@ class SharedLineWriterTests(TestCase):
         self.assertEqual(self.path.read_text(), 'last\n')
 
     async def test_reopen(self) -> None:
-        """What was said before the file was moved goes with it."""
+        """After the file was moved, what waits to be written goes to the new one."""
         self.writer.line('old')
         moved = self.path.with_suffix('.moved')
         self.path.rename(moved)
         self.writer.reopen()
         self.writer.line('new')
         self.writer.flush()
-        self.assertEqual((moved.read_text(), self.path.read_text()), ('old\n', 'new\n'))
+        self.assertEqual((moved.read_text(), self.path.read_text()), ('', 'old\nnew\n'))
         self.assertEqual(self.writer.lost, 0)

@@ -36,6 +36,8 @@ class IChannel(Interface):
 class ILineSink(Interface):
     """Takes whole lines from the hot path; writes them later, in one write a reactor turn. Never raises."""
 
+    json: bool = Attribute('Whether lines are to be JSON objects from now on; may change at any time')
+
     def line(text: str) -> None:
         """Add one line, without its end."""
 

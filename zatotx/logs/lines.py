@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from threading import Lock
 from typing import Any
 
@@ -33,6 +34,7 @@ class LineWriter:
         self._file = file
         self._lines: list[str] = []
         self._turn: Any = None  # the IDelayedCall that writes
+        self.json = False
 
     @property
     def lost(self) -> int:
@@ -52,6 +54,14 @@ class LineWriter:
         """Go on in a new file of the same name, after the old one was moved away."""
         self._drain()
         self._file.reopen()
+
+    def limit(self, max_bytes: int, keep: int) -> None:
+        """See LogFile."""
+        self._file.limit(max_bytes, keep)
+
+    def missing(self, notice: Callable[[int, str], str]) -> None:
+        """What to write where lines are missing: `notice` is told how many and why."""
+        self._file.notice = notice
 
     def close(self) -> None:
         """Write what there is and close the file; idempotent."""
@@ -84,6 +94,7 @@ class SharedLineWriter:
         self._entries: deque[str] = deque()
         self._writing = Lock()
         self._turn: Any = None
+        self.json = False  # entries have their form when they come
 
     @property
     def lost(self) -> int:
@@ -111,6 +122,14 @@ class SharedLineWriter:
         self._drain()
         with self._writing:
             self._file.reopen()
+
+    def limit(self, max_bytes: int, keep: int) -> None:
+        """See LogFile."""
+        self._file.limit(max_bytes, keep)
+
+    def missing(self, notice: Callable[[int, str], str]) -> None:
+        """What to write where entries are missing: `notice` is told how many and why."""
+        self._file.notice = notice
 
     def close(self) -> None:
         """Write what there is and close the file; idempotent. In the reactor's thread."""

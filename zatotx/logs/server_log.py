@@ -1,96 +1,159 @@
-"""The server's log: everything said through twisted.logger and through stdlib logging, in one file and one form.
+"""The logs of a process: everything said through twisted.logger and through stdlib logging, by areas, in one form.
 
     2026-11-24 08:20:20,123 - INFO - crm.get-balance:5f1c… - what happened
 
-The third part is `service:cid` where an entry carries them (extras of a stdlib record, fields of a Twisted event), else
-the logger's name. A traceback stands indented below its line.
+The third part is `service:cid` where an entry carries them (extras of a stdlib record, fields of a Twisted event), or
+where it was said while a service ran; else the logger's name. Or, as JSON, one object a line.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from time import localtime, strftime
 from traceback import format_exception
 from typing import Any
 
 from twisted.logger import ILogObserver, LogPublisher, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
-from zatotx.logs.lines import SharedLineWriter, one_line
+from zatotx.logs.areas import area_of
+from zatotx.logs.files import said_of_missing
+from zatotx.logs.forms import JSON, TEXT, Entry, as_json, as_text, missing_as_json
+from zatotx.logs.levels import LEVELS, Levels
+from zatotx.logs.lines import SharedLineWriter
 
-_LEVELS = {
+_TWISTED = {
     'debug': logging.DEBUG,
     'info': logging.INFO,
-    'warning': logging.WARNING,
+    'warn': logging.WARNING,
     'error': logging.ERROR,
     'critical': logging.CRITICAL,
 }
-_TWISTED = {'warn': logging.WARNING, **_LEVELS}
-LEVELS = tuple(_LEVELS)  # what a setting may say
+_RECORD = frozenset(vars(logging.makeLogRecord({}))) | {'message', 'asctime', 'service', 'cid'}
+# Fields of an event that say what is said elsewhere in the entry, or nothing to people.
+_EVENT = frozenset({'service', 'cid', 'message', 'time', 'system', 'isError', 'format', 'logLevel', 'why', 'failure'})
+_WORDS = (str, int, float, bool, type(None))
+
+Whose = Callable[[], tuple[str, str]]
+
+
+def nobody() -> tuple[str, str]:
+    """Where no services run."""
+    return '', ''
 
 
 @implementer(ILogObserver)
 class ServerLog:
-    """Writes what is at least of `level`; critical entries stand on standard error too, for whoever started the
-    process."""
+    """Writes what is at least of its logger's level; critical entries stand on standard error too, for whoever started
+    the process."""
 
-    def __init__(self, writer: SharedLineWriter, *, level: str = 'info', publisher: LogPublisher | None = None) -> None:
-        """`level`: one of LEVELS, else KeyError. `publisher`: where Twisted's events come from, the global one unless
-        told."""
+    def __init__(
+        self,
+        writer: SharedLineWriter,
+        *,
+        levels: Levels | None = None,
+        areas: Mapping[str, SharedLineWriter] | None = None,
+        whose: Whose = nobody,
+        publisher: LogPublisher | None = None,
+    ) -> None:
+        """`writer`: of whatever has no writer of its own in `areas` (by the area's name). `whose` gives service and
+        cid of the request that the calling code works for, '' each where there is none. `publisher`: where Twisted's
+        events come from, the global one unless told."""
+        self.levels = levels or Levels()
+        self.form = TEXT
         self._writer = writer
-        self._level = _LEVELS[level]
+        self._areas = areas or {}
+        self._whose = whose
         self._publisher = globalLogPublisher if publisher is None else publisher
         self._handler = _Handler(self)
-        self._root_level = logging.WARNING
+        self._before: dict[str, int] = {}  # levels of stdlib loggers before ours
 
     def install(self) -> None:
         """Begin to receive entries."""
-        root = logging.getLogger()
-        self._root_level = root.level
-        root.setLevel(self._level)
-        root.addHandler(self._handler)
+        self.levelled()
+        logging.getLogger().addHandler(self._handler)
         self._publisher.addObserver(self)
 
     def uninstall(self) -> None:
-        """Receive no more, and have what was received on disk. The writer stays open."""
+        """Receive no more, and have what was received on disk. The writers stay open."""
         self._publisher.removeObserver(self)
-        root = logging.getLogger()
-        root.removeHandler(self._handler)
-        root.setLevel(self._root_level)
-        self._writer.flush()
+        logging.getLogger().removeHandler(self._handler)
+        self._restore()
+        for writer in self._writers():
+            writer.flush()
+
+    def levelled(self) -> None:
+        """The levels were changed: tell stdlib's loggers, which spare the work for what is not heard."""
+        self._restore()
+        for name, level in self.levels.stdlib().items():
+            logger = logging.getLogger(name)
+            self._before[name] = logger.level
+            logger.setLevel(level)
+
+    def formed(self, form: str) -> None:
+        """Write in that form from now on: TEXT or JSON."""
+        self.form = form
+        for writer in self._writers():
+            writer.missing(missing_as_json if form == JSON else said_of_missing)
 
     def __call__(self, event: dict[str, Any]) -> None:
         """One event of twisted.logger."""
         level = _TWISTED[getattr(event.get('log_level'), 'name', 'info')]
-        if level < self._level:
+        logger = str(event.get('log_namespace', '-'))
+        if level < self.levels.of(logger):
             return
         failure = event.get('log_failure')
-        below = '' if failure is None else failure.getTraceback()
         message = formatEvent(event) or (failure.getErrorMessage() if failure else '')
-        source = _source(event, str(event.get('log_namespace', '-')))
-        self._write(event.get('log_time', 0.0), level, source, message, below)
+        self._say(
+            event, when=event.get('log_time', 0.0), level=level, logger=logger, message=message,
+            traceback='' if failure is None else failure.getTraceback(),
+            extras=_event_extras(event) if self.form == JSON else {},
+        )  # fmt: skip
 
     def record(self, record: logging.LogRecord) -> None:
         """One record of stdlib logging."""
+        if record.levelno < self.levels.of(record.name):
+            return
         try:
             message = record.getMessage()
         except Exception as error:
             message = f'{record.msg!r} with {record.args!r} cannot be formatted: {error}'
-        below = ''.join(format_exception(*record.exc_info)) if record.exc_info else ''
+        traceback = ''.join(format_exception(*record.exc_info)) if record.exc_info else ''
         if record.stack_info:
-            below += record.stack_info
-        self._write(record.created, record.levelno, _source(record.__dict__, record.name), message, below)
+            traceback += record.stack_info
+        self._say(
+            record.__dict__, when=record.created, level=record.levelno, logger=record.name, message=message,
+            traceback=traceback,
+            extras={k: v for k, v in record.__dict__.items() if k not in _RECORD} if self.form == JSON else {},
+        )  # fmt: skip
 
-    def _write(self, when: float, level: int, source: str, message: str, below: str) -> None:
-        entry = f'{_stamp(when)} - {logging.getLevelName(level)} - {one_line(source)} - {one_line(message)}'
-        if below:
-            entry += ''.join(f'\n    {one_line(line)}' for line in below.rstrip('\n').split('\n'))
-        self._writer.entry(entry)
-        if level >= logging.CRITICAL:
+    def _say(self, fields: Mapping[str, Any], *, logger: str, level: int, **parts: Any) -> None:
+        service, cid, within = str(fields.get('service') or ''), str(fields.get('cid') or ''), False
+        if not service and not cid:
+            service, cid = self._whose()
+            within = bool(service)
+        self._write(Entry(level=level, logger=logger, service=service, cid=cid, within=within, **parts))
+
+    def _write(self, entry: Entry) -> None:
+        text = as_json(entry) if self.form == JSON else as_text(entry)
+        apart = self._areas.get(area_of(entry.logger).name)
+        if apart is not None:
+            apart.entry(text)
+        if apart is None or entry.level >= logging.WARNING:
+            self._writer.entry(text)
+        if entry.level >= logging.CRITICAL:
             with suppress(OSError, ValueError):  # a closed terminal
-                print(entry, file=sys.__stderr__)
+                print(text, file=sys.__stderr__)
+
+    def _writers(self) -> list[SharedLineWriter]:
+        return [self._writer, *self._areas.values()]
+
+    def _restore(self) -> None:
+        before, self._before = self._before, {}
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
 
 
 class _Handler(logging.Handler):
@@ -105,13 +168,13 @@ class _Handler(logging.Handler):
         return True
 
 
-def _source(fields: dict[str, Any], otherwise: str) -> str:
-    service, cid = fields.get('service'), fields.get('cid')
-    if not service and not cid:
-        return otherwise
-    return f'{service or "-"}:{cid or "-"}'
+def _event_extras(event: dict[str, Any]) -> dict[str, Any]:
+    """Fields of an event that are words or numbers. Others are objects of the program, whose text says too much."""
+    return {
+        name: value
+        for name, value in event.items()
+        if not name.startswith('log_') and name not in _EVENT and isinstance(value, _WORDS)
+    }
 
 
-def _stamp(when: float) -> str:
-    """`when`, seconds of unix time, as logging writes it: local time with milliseconds."""
-    return f'{strftime("%Y-%m-%d %H:%M:%S", localtime(when))},{int(when % 1 * 1000):03d}'
+__all__ = ['LEVELS', 'ServerLog']

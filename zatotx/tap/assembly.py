@@ -42,6 +42,7 @@ from zatotx.odb.store import open_store
 from zatotx.odb.urls import resolve
 from zatotx.schema.builtin import BUILTIN_TYPES
 from zatotx.schema.types import ObjectTypes
+from zatotx.service.at_work import at_work
 from zatotx.service.deployment.deploy import Deployer, VersionKeeper
 from zatotx.service.deployment.pickup import Pickup
 from zatotx.service.internal import internal_entries
@@ -81,7 +82,7 @@ class _Assembly:
 
     def node(self) -> Node:
         settings, reactor = self.settings, self.reactor
-        logs = Logbook(self.home / 'logs', reactor, settings.log.level)
+        logs = Logbook(self.home / 'logs', reactor, settings.log, whose=at_work)
         workers = daemon_pool('worker', settings.threads.workers)
         service_threads = ServiceThreads('service', settings.threads.services)
         offload = partial(deferToThreadPool, reactor, workers)

@@ -89,6 +89,8 @@ class ScriptedExchange:
 class Lines(list[str]):
     """A log file as a list."""
 
+    json = False
+
     def line(self, text: str) -> None:
         self.append(text)
 

@@ -1,0 +1,114 @@
+"""The log files of a node: settings, live changes, and whose request a line belongs to."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.logger import Logger
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.model.faults import StartError
+from zatotx.node.logbook import Logbook
+from zatotx.node.settings import Log, parse
+
+
+class LogbookTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp())
+        self.directory.mkdir()
+        self.clock = Clock()
+
+    def book(self, **settings: Any) -> Logbook:
+        book = Logbook(self.directory, self.clock, Log(**settings))
+        book.start()
+        self.addCleanup(book.stop)
+        return book
+
+    def read(self, name: str = 'server.log') -> list[str]:
+        self.clock.advance(0)
+        return (self.directory / name).read_text().splitlines()
+
+    def test_files(self) -> None:
+        """Each area has its file from the start on, in Zato's names."""
+        self.book().lines('http_access.log')
+        names = {path.name for path in self.directory.iterdir()}
+        self.assertEqual(names, {'server.log', 'kvdb.log', 'admin.log', 'http_access.log'})
+
+    def test_reload(self) -> None:
+        """A reload takes over levels, form and sizes, for lines of kinds too, and opens files that were moved."""
+        book = self.book()
+        sink = book.lines('http_access.log')
+        logging.getLogger('crm').debug('quiet')
+        logging.getLogger('crm').info('before')
+        self.clock.advance(0)
+        (self.directory / 'server.log').rename(self.directory / 'moved')
+        book.reload(Log(levels={'crm': 'debug'}, form='json', max_size=10_000, keep=1))
+        self.assertTrue(sink.json)
+        logging.getLogger('crm').debug('heard')
+        (line,) = self.read()
+        self.assertEqual(json.loads(line)['message'], 'heard')
+        for _ in range(3):
+            logging.getLogger('crm').info('x' * 8_000)
+            self.clock.advance(0)
+        names = {path.name for path in self.directory.iterdir()}
+        self.assertIn('server.log.1', names)
+        self.assertNotIn('server.log.2', names)
+
+    def test_wrong_reload(self) -> None:
+        """Settings that are wrong change nothing, and every mistake is named."""
+        book = self.book(levels={'crm': 'debug'})
+        with self.assertRaises(StartError) as caught:
+            book.reload(Log(level='loud', levels={'kvdb': 'x'}, form='xml'))
+        for part in ("[log] level: 'loud'", "[log.levels] kvdb: 'x'", "[log] form: 'xml' is none of text, json"):
+            self.assertIn(part, str(caught.exception))
+        self.assertEqual(book.levels(), {'': 'info', 'crm': 'debug'})
+        logging.getLogger('crm').debug('heard')
+        self.assertEqual(len(self.read()), 1)
+
+    def test_set_level(self) -> None:
+        """A level that is set counts at once, until the next reload."""
+        book = self.book()
+        book.set_level('crm', 'debug')
+        logging.getLogger('crm.x').debug('one')
+        book.set_level('', 'error')
+        Logger('zatotx.x').warn('quiet')
+        logging.getLogger('crm.x').debug('two')
+        self.assertEqual(book.levels(), {'': 'error', 'crm': 'debug'})
+        book.reload(Log())
+        logging.getLogger('crm.x').debug('quiet')
+        Logger('zatotx.x').warn('three')
+        self.assertEqual([line.rsplit(' - ', 1)[1] for line in self.read()], ['one', 'two', 'three'])
+        self.assertEqual(book.levels(), {'': 'info'})
+
+    def test_wrong_settings(self) -> None:
+        """A node with wrong settings, or whose directory cannot be written, does not start."""
+        with self.assertRaises(StartError):
+            Logbook(self.directory, self.clock, Log(level='loud'))
+        with self.assertRaisesRegex(StartError, 'cannot be written'):
+            Logbook(self.directory / 'nowhere', self.clock, Log())
+
+    def test_lost(self) -> None:
+        """Lines that the disk did not take are counted, whatever file they were for."""
+        for name in ('kvdb.log', 'http_access.log'):
+            (self.directory / name).symlink_to('/dev/full')
+        book = self.book()
+        book.lines('http_access.log').line('lost')
+        Logger('zatotx.kvdb').info('lost')
+        logging.getLogger('crm').info('kept')
+        self.clock.advance(0)
+        self.assertEqual((book.lost(), len(self.read())), (2, 1))
+
+    def test_in_the_settings_file(self) -> None:
+        """[log] and [log.levels] of server.toml."""
+        base = {'main': {'name': 's', 'cluster': 'c'}, 'odb': {'url': 'u'}, 'kvdb': {'url': 'u'}}
+        log = {'level': 'warning', 'form': 'json', 'max_size': 50_000, 'keep': 3, 'levels': {'crm.x': 'debug'}}
+        settings, mistakes = parse({**base, 'log': log})
+        assert settings is not None
+        self.assertEqual((settings.log.levels, settings.log.form, mistakes), ({'crm.x': 'debug'}, 'json', []))
+        settings, mistakes = parse({**base, 'log': {'max_size': 1, 'keep': 0, 'levels': {'a': 1}, 'colour': 'red'}})
+        self.assertEqual({mistake.split(':')[0] for mistake in mistakes},
+                         {'log.max_size', 'log.keep', 'log.levels', 'log.colour'})

@@ -1,0 +1,243 @@
+"""Levels by area and by logger, the two forms of an entry, and whose request a line belongs to."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.logger import Logger, LogPublisher
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.logs.areas import ADMIN, ALL, KVDB, SERVER, area_of
+from zatotx.logs.files import LogFile
+from zatotx.logs.forms import JSON, TEXT
+from zatotx.logs.levels import LEVELS, Levels
+from zatotx.logs.lines import SharedLineWriter
+from zatotx.logs.server_log import ServerLog, Whose, nobody
+
+
+class LevelsTests(SynchronousTestCase):
+    def test_precedence(self) -> None:
+        """A logger's own level counts before its parents', those before its area's, that before the level of all."""
+        levels = Levels('error', {'crm': 'info', 'crm.get.balance': 'debug', 'kvdb': 'warning', 'server': 'critical'})
+        numbers = {
+            'crm.get.balance': logging.DEBUG,
+            'crm.get': logging.INFO,
+            'crmx': logging.CRITICAL,
+            'zatotx.kvdb.link': logging.WARNING,
+            'zato.server.edit': logging.ERROR,
+            'twisted': logging.CRITICAL,
+        }
+        self.assertEqual({name: levels.of(name) for name in numbers}, numbers)
+
+    def test_change(self) -> None:
+        """A level may be set, and given back, at any time; what was asked before does not stick."""
+        levels = Levels('info')
+        self.assertEqual(levels.of('crm.x'), logging.INFO)
+        levels.set('crm', 'debug')
+        self.assertEqual((levels.of('crm.x'), levels.of('other')), (logging.DEBUG, logging.INFO))
+        levels.set('crm', '')
+        levels.set('', 'error')
+        self.assertEqual((levels.of('crm.x'), levels.shown()), (logging.ERROR, {'': 'error'}))
+
+    def test_all_mistakes_at_once(self) -> None:
+        """Every level that does not exist is named, with where it stands and what there is."""
+        with self.assertRaises(ValueError) as caught:
+            Levels('loud', {'kvdb': 'debug', 'crm': 'LOUDER'})
+        known = ', '.join(LEVELS)
+        self.assertEqual(
+            str(caught.exception),
+            f"[log] level: 'loud' is none of {known}; [log.levels] crm: 'LOUDER' is none of {known}",
+        )
+        levels = Levels()
+        for name, level in (('crm', 'loud'), ('', '')):
+            with self.assertRaises(ValueError):
+                levels.set(name, level)
+        self.assertEqual(levels.shown(), {'': 'info'})
+
+    def test_memory_is_bounded(self) -> None:
+        """However many names are asked for, what is remembered stays bounded, and right."""
+        levels = Levels('info', {'crm': 'debug'})
+        for number in range(20_000):
+            self.assertEqual(levels.of(f'crm.{number}'), logging.DEBUG)
+        self.assertLessEqual(len(levels._known), 10_000)
+
+    def test_areas(self) -> None:
+        """Loggers belong to areas by their dotted names, not by their first letters; each area has its own file."""
+        self.assertEqual(area_of('zatotx.kvdb.link'), KVDB)
+        self.assertEqual(area_of('zato.ping'), ADMIN)
+        self.assertEqual((area_of('zatotx.node'), area_of('zatox'), area_of('')), (SERVER,) * 3)
+        self.assertEqual(len({area.file for area in ALL}), len(ALL))
+
+
+class Strange:
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+class Chatty(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp())
+        self.directory.mkdir()
+        self.publisher = LogPublisher()
+        self.writers = {name: self.writer(f'{name}.log') for name in ('server', 'kvdb')}
+        self.who = ('', '')
+
+    def writer(self, name: str) -> SharedLineWriter:
+        writer = SharedLineWriter(Clock(), LogFile(self.directory / name))
+        self.addCleanup(writer.close)
+        return writer
+
+    def install(self, form: str = TEXT, whose: Whose = nobody, **levels: Any) -> ServerLog:
+        log = ServerLog(
+            self.writers['server'], levels=Levels(**levels), areas={'kvdb': self.writers['kvdb']}, whose=whose,
+            publisher=self.publisher,
+        )  # fmt: skip
+        log.formed(form)
+        log.install()
+        self.addCleanup(log.uninstall)
+        return log
+
+    def twisted(self, namespace: str) -> Logger:
+        return Logger(namespace, observer=self.publisher)
+
+    def lines(self, name: str = 'server') -> list[str]:
+        self.writers[name].flush()
+        return (self.directory / f'{name}.log').read_text().splitlines()
+
+    def said(self, name: str = 'server') -> list[str]:
+        return [line.rsplit(' - ', 1)[1] for line in self.lines(name)]
+
+    def objects(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.lines()]
+
+
+class RoutingTests(Chatty):
+    def test_by_area(self) -> None:
+        """What an area says is in its file; warnings and errors are in server.log too, which tells all that went
+        wrong."""
+        self.install()
+        self.twisted('zatotx.kvdb.link').info('it answers')
+        self.twisted('zatotx.kvdb.link').warn('it is away')
+        logging.getLogger('crm.x').info('hello')
+        self.assertEqual(self.said('kvdb'), ['it answers', 'it is away'])
+        self.assertEqual(self.said(), ['it is away', 'hello'])
+
+    def test_levels(self) -> None:
+        """Levels work for both kinds of loggers, and stdlib's know theirs, so that what is not heard costs nothing."""
+        self.install(default='warning', table={'crm': 'debug', 'kvdb': 'error', 'some.lib': 'error'})
+        self.twisted('crm').debug('heard 1')
+        logging.getLogger('crm.x').debug('heard 2')
+        logging.getLogger('other').info('quiet')
+        self.twisted('zatotx.kvdb.bus').warn('quiet')
+        logging.getLogger('some.lib.part').warning('quiet')
+        self.assertEqual(self.said(), ['heard 1', 'heard 2'])
+        self.assertTrue(logging.getLogger('crm.x').isEnabledFor(logging.DEBUG))
+        self.assertFalse(logging.getLogger('other').isEnabledFor(logging.INFO))
+        self.assertFalse(logging.getLogger('some.lib.part').isEnabledFor(logging.WARNING))
+
+    def test_changed_while_it_runs(self) -> None:
+        """A level that is changed counts from the next line on, and every logger is as it was afterwards."""
+        log = self.install()
+        crm, root = logging.getLogger('crm'), logging.getLogger()
+        logging.getLogger('crm.x').debug('quiet')
+        log.levels.set('crm', 'debug')
+        log.levelled()
+        logging.getLogger('crm.x').debug('heard')
+        log.levels.set('crm', '')
+        log.levelled()
+        logging.getLogger('crm.x').debug('quiet again')
+        self.assertEqual(self.said(), ['heard'])
+        self.assertEqual((crm.level, root.level), (logging.NOTSET, logging.INFO))
+
+    def test_trace1(self) -> None:
+        """Zato's level below debug is there, under its name."""
+        self.install(default='trace1')
+        logging.getLogger('crm').log(6, 'fine')
+        self.assertIn(' - TRACE1 - crm - fine', self.lines()[0])
+
+
+class WhoseTests(Chatty):
+    def whose(self) -> tuple[str, str]:
+        return self.who
+
+    def test_within_a_request(self) -> None:
+        """What a library says while a service runs carries the service and the cid, and the library's name."""
+        self.install(whose=self.whose)
+        self.who = ('crm.x', 'abc12345')
+        logging.getLogger('urllib3').info('connecting')
+        logging.getLogger('crm.y').info('mine', extra={'service': 'crm.y', 'cid': 'other123'})
+        self.who = ('', '')
+        logging.getLogger('urllib3').info('idle')
+        sources = [line.split(' - ')[2] for line in self.lines()]
+        self.assertEqual(sources, ['crm.x:abc12345 (urllib3)', 'crm.y:other123', 'urllib3'])
+
+
+class JsonTests(Chatty):
+    def test_fields(self) -> None:
+        """Time in UTC, level, logger, service, cid, message, and a service's extras as they are."""
+        self.install(JSON)
+        extra = {'service': 'crm.x', 'cid': 'abc12345', 'amount': 3, 'tags': ['a', 'b'], 'level': 'mine'}
+        logging.getLogger('crm.x').info('Paid %s', 'it', extra=extra)
+        (found,) = self.objects()
+        self.assertRegex(found.pop('ts'), r'^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$')
+        self.assertEqual(found, {
+            'level': 'INFO', 'logger': 'crm.x', 'message': 'Paid it', 'service': 'crm.x', 'cid': 'abc12345',
+            'amount': 3, 'tags': ['a', 'b'], 'level_': 'mine',
+        })  # fmt: skip
+
+    def test_twisted(self) -> None:
+        """An event's fields are there where they are words or numbers; objects of the program are not."""
+        self.install(JSON)
+        self.twisted('zatotx.x').warn('{what} at {port}', what='It', port=7, protocol=object())
+        (found,) = self.objects()
+        del found['ts']
+        said = {'level': 'WARNING', 'logger': 'zatotx.x', 'message': 'It at 7'}
+        self.assertEqual(found, {**said, 'what': 'It', 'port': 7})
+
+    def test_tracebacks(self) -> None:
+        """A traceback is a field of its entry."""
+        self.install(JSON)
+        try:
+            raise ValueError('deep')
+        except ValueError:
+            logging.getLogger('x').exception('It broke')
+            self.twisted('x').failure('So did this', Failure())
+        for found in self.objects():
+            self.assertIn('ValueError: deep', found['traceback'])
+
+    def test_nothing_can_be_forged(self) -> None:
+        """Whatever is in a text, an entry is one line to every viewer, and moves no terminal's cursor."""
+        self.install(JSON)
+        text = 'a\r\n{"level": "INFO"}\u2028b\x85c\x1b[2J\u202e'
+        logging.getLogger('x').info('%s', text, extra={'what': text, 'te\nxt': 1})
+        (line,) = self.lines()
+        self.assertTrue(line.isprintable())
+        self.assertEqual((json.loads(line)['message'], json.loads(line)['what']), (text, text))
+
+    def test_values_that_cannot_be_written(self) -> None:
+        """No value of a service's keeps its line from being written."""
+        self.install(JSON)
+        knot: dict[str, Any] = {}
+        knot['self'] = knot
+        values = {'strange': Strange(), 'half': '\udcff', 'big': 1 << 70, 'knot': knot, 'path': Path('/a'), 'n': 1}
+        logging.getLogger('x').info('all', extra=values)
+        (found,) = self.objects()
+        self.assertEqual((found['message'], found['n'], found['path'], found['half']), ('all', 1, '/a', '\\udcff'))
+        self.assertEqual(found['big'], str(1 << 70))
+        self.assertIn('cannot be written', found['strange'])
+
+    def test_missing_lines(self) -> None:
+        """The line that says how many are missing is an object too, so that no reader stumbles."""
+        file = LogFile(Path('/dev/full'))
+        self.writers['server'] = SharedLineWriter(Clock(), file)
+        log = self.install(JSON)
+        logging.getLogger('x').info('lost')
+        self.writers['server'].flush()
+        self.assertEqual(json.loads(file.notice(3, 'full'))['lost'], 3)
+        log.formed(TEXT)
+        self.assertEqual(file.notice(3, 'full'), 'Lines of this log missing here: 3 (full)')
