@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from zatotx.model.faults import BadInput, Conflict, NotFound
@@ -103,6 +104,9 @@ class Edit(OnServices):
         if stored.value.is_internal and asked.is_active is False:
             raise Conflict(self.cid, f'{stored.name} is one of the broker\'s own: it cannot be switched off')
         given = {name: asked[name] for name in self.SimpleIO.input_optional if asked[name] is not None}
+        sent = self.request.payload
+        if isinstance(sent, Mapping) and sent.get('max_in_flight', 0) in ('', None):  # which input calls not given
+            given['max_in_flight'] = ''
         references = SnapshotReferences(self.server.config.snapshot, types)
         changes, mistakes = read_changes(types[KEY], stored.value, given, references)
         if mistakes:
