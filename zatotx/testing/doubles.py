@@ -1,0 +1,97 @@
+"""Values that stand for what connections give: HTTP responses and rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+HTTP_KINDS = frozenset(('rest', 'soap'))
+
+
+class Response(msgspec.Struct, frozen=True, kw_only=True):
+    """What a call of an HTTP connection gives: names as in `requests`, and `data`, the parsed body."""
+
+    status_code: int = 200
+    data: Any = None
+    text: str = ''
+    headers: Mapping[str, str] = {}
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status says so: below 400."""
+        return self.status_code < 400
+
+    @property
+    def content(self) -> bytes:
+        """The body."""
+        return self.text.encode('utf-8')
+
+    def json(self) -> Any:
+        """The body, read as JSON."""
+        return msgspec.json.decode(self.text)
+
+    @classmethod
+    def of(cls, value: Any, *, status_code: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+        """The response whose body is `value`: text and bytes as they are, anything else as JSON."""
+        if isinstance(value, bytes):
+            text = value.decode('utf-8', 'replace')
+        else:
+            text = value if isinstance(value, str) else msgspec.json.encode(value).decode('utf-8')
+        return cls(status_code=status_code, data=value, text=text, headers=headers or {})
+
+
+class Row:
+    """A row of a database: its columns as attributes, by position and by `_mapping`, as SQLAlchemy's."""
+
+    __slots__ = ('_mapping',)
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._mapping = dict(values)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == '_mapping':  # while it is being copied
+            raise AttributeError(name)
+        try:
+            return self._mapping[name]
+        except KeyError:
+            raise AttributeError(f'The row has no column {name}: it has {", ".join(self._mapping)}') from None
+
+    def __getitem__(self, position: int) -> Any:
+        return tuple(self._mapping.values())[position]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._mapping.values())
+
+    def __len__(self) -> int:
+        return len(self._mapping)
+
+    def __eq__(self, other: object) -> bool:
+        return tuple(self) == (tuple(other) if isinstance(other, Row) else other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return f'Row({self._mapping!r})'
+
+
+def rows(value: Any) -> Any:
+    """Rows of a list of dicts, one row of a dict; anything else is what a statement gives by itself."""
+    if isinstance(value, Mapping):
+        return Row(value)
+    if isinstance(value, list):
+        return [Row(item) if isinstance(item, Mapping) else item for item in value]
+    return value
+
+
+def snapshot(value: Any) -> Any:
+    """The value with its dicts, lists and tuples copied, so that later changes of the original do not show."""
+    if type(value) is dict:
+        return {key: snapshot(item) for key, item in value.items()}
+    if type(value) is list:
+        return [snapshot(item) for item in value]
+    if type(value) is tuple:
+        return tuple(snapshot(item) for item in value)
+    return value

@@ -1,0 +1,56 @@
+"""What happens when a scripted call is made: each play gives a value, raises, or waits on the test's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from attrs import define
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+
+class Play(Protocol):
+    """One way to answer."""
+
+    async def run(self, call: Any, cid: str, clock: IReactorTime) -> Any: ...
+
+
+@define(frozen=True)
+class Returns:
+    """At once: what a function makes of the call."""
+
+    make: Callable[[Any], Any]
+    fault: Callable[[str], Exception] | None = None
+
+    @classmethod
+    def raising(cls, fault: Callable[[str], Exception]) -> Returns:
+        """A fault that names the request it happens in."""
+        return cls(lambda call: None, fault)
+
+    async def run(self, call: Any, cid: str, clock: IReactorTime) -> Any:
+        if self.fault is not None:
+            raise self.fault(cid)
+        return self.make(call)
+
+
+@define(frozen=True)
+class Later:
+    """Another play, after some seconds."""
+
+    seconds: float
+    play: Play
+
+    async def run(self, call: Any, cid: str, clock: IReactorTime) -> Any:
+        if self.seconds > 0:
+            await deferLater(clock, self.seconds)
+        return await self.play.run(call, cid, clock)
+
+
+@define(frozen=True)
+class Never:
+    """Nothing, until the one who waits gives up."""
+
+    async def run(self, call: Any, cid: str, clock: IReactorTime) -> Any:
+        return await Deferred()
