@@ -15,9 +15,9 @@ COMPAT := --config-settings editable_mode=compat
 # Per cent of the lines of zatotx/ that all tests together must reach; some of them alone need reach nothing.
 FLOOR := $(if $(filter command line,$(origin TESTS)),0,90)
 
-# What `make test` needs beside Python: names of Debian packages that the tests' real peers come in. Valkey is in a
-# wheel, so there are none yet.
-PEERS :=
+# What `make test` needs beside Python: names of Debian packages that the tests' real peers come in. Tests run their
+# programs themselves; the services that the packages set up are not used. Valkey is in a wheel.
+PEERS := postgresql mariadb-server
 
 .PHONY: help run stop test coverage lint docs docs-check news bench clean
 .DEFAULT_GOAL := help

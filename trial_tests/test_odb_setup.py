@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import stat
 import subprocess
 import sys
@@ -15,11 +14,22 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from twisted.trial.unittest import SynchronousTestCase
 
-from trial_tests.support.odb import CLUSTER, KEY, ME, TYPES, OdbCase, one_more_migration, service, user
+from trial_tests.support.odb import (
+    CLUSTER,
+    KEY,
+    ME,
+    TYPES,
+    OdbCase,
+    on_every_database,
+    one_more_migration,
+    service,
+    user,
+)
 from zatotx.model.faults import Conflict, NotFound, ServiceUnavailable
+from zatotx.odb import migrating, urls
 from zatotx.odb import schema_state as schema_state_module
-from zatotx.odb import setup, urls
-from zatotx.odb.engine import make_engine, make_file
+from zatotx.odb.engine import make_engine
+from zatotx.odb.engines.sqlite import make_file
 from zatotx.odb.nodes import Address, nodes
 from zatotx.odb.secrets import verify
 from zatotx.odb.setup import NewCluster, apply, create, open_database, schema_state, set_password, snapshot, upgrade
@@ -30,14 +40,7 @@ from zatotx.schema.snapshot import Operation
 from zatotx.schema.types import ObjectTypes
 
 
-def run_sql(url: str, statement: str) -> None:
-    """As somebody else's program does."""
-    connection = sqlite3.connect(url.removeprefix('sqlite:///'))
-    with connection:
-        connection.execute(statement)
-    connection.close()
-
-
+@on_every_database
 class CreateTests(OdbCase):
     def test_a_new_odb_has_cluster_nodes_and_first_objects(self) -> None:
         """All that quickstart knows."""
@@ -66,6 +69,38 @@ class CreateTests(OdbCase):
         self.assertEqual(len({o.id for database in (first, second) for o in snapshot(database)}), 2)
 
     def test_what_cannot_be_made_leaves_nothing(self) -> None:
+        """It can be made right after."""
+        url = self.make_url()
+        twice = NewCluster(name='x', operations=(user('a', ''), user('a', '')))
+        self.assertRaises(Conflict, create, url, KEY, twice, types=TYPES)
+        create(url, KEY, NewCluster(name='y'), types=TYPES, alone=True)
+
+    def test_a_database_may_have_to_be_empty(self) -> None:
+        """For an environment of its own; the cluster that is there is named."""
+        error = self.assertRaises(Conflict, create, self.url, KEY, NewCluster(name='x'), types=TYPES, alone=True)
+        self.assertIn(repr(CLUSTER), str(error))
+
+    def test_a_database_of_another_program_is_left_alone(self) -> None:
+        """With tables of any names, also of ours, or migrated by alembic too."""
+        for statements in (
+            ['CREATE TABLE server (id INTEGER)'],
+            ['CREATE TABLE alembic_version (version_num VARCHAR(32))', 'CREATE TABLE users (id INTEGER)'],
+            ['CREATE TABLE alembic_version (version_num VARCHAR(32))', "INSERT INTO alembic_version VALUES ('ae10')"],
+        ):
+            self.url = self.make_url()
+            if file := urls.file_of(self.url):
+                make_file(file)
+            for statement in statements:
+                self.sql(statement)
+            self.assertEqual(schema_state(self.url), 'foreign')
+            error = self.assertRaises(ServiceUnavailable, create, self.url, KEY, NewCluster(name='x'), types=TYPES)
+            self.assertIn('tables of another program', str(error))
+
+
+class FileTests(OdbCase):
+    """SQLite alone is a file."""
+
+    def test_what_cannot_be_made_leaves_no_file(self) -> None:
         """Neither file nor half of one."""
         url = self.make_url()
         twice = NewCluster(name='x', operations=(user('a', ''), user('a', '')))
@@ -94,7 +129,15 @@ class CreateTests(OdbCase):
         database.close()
         self.assertEqual(files, {'zatotx.db': 0o600, 'zatotx.db-wal': 0o600, 'zatotx.db-shm': 0o600})
 
+    def test_no_odb_is_said_to_be_none(self) -> None:
+        """Asking makes no file."""
+        url = self.make_url()
+        self.assertRaises(ServiceUnavailable, schema_state, url)
+        self.assertRaises(ServiceUnavailable, upgrade, url)
+        self.assertFalse(Path(url.removeprefix('sqlite:///')).exists())
 
+
+@on_every_database
 class PasswordTests(OdbCase):
     def test_a_password_is_set(self) -> None:
         """Without a server."""
@@ -128,16 +171,17 @@ class PasswordTests(OdbCase):
             self.assertIn(repr(name), str(error))
 
 
+@on_every_database
 class SchemaTests(OdbCase):
     def test_an_odb_of_another_version_is_refused_with_what_to_do(self) -> None:
         """Older, newer, empty: by nodes and commands alike."""
         database = self.database()
         for version, state, advice in (('0000', 'older', 'zatotx odb upgrade'), ('9999', 'newer', 'upgrade zatotx')):
-            run_sql(self.url, f"UPDATE alembic_version SET version_num = '{version}'")
+            self.sql(f"UPDATE alembic_version SET version_num = '{version}'")
             self.assertEqual(schema_state(self.url), state)
             self.assertIn(advice, str(self.assertRaises(ServiceUnavailable, snapshot, database)))
         self.assertIn('newer version', str(self.assertRaises(ServiceUnavailable, upgrade, self.url)))
-        run_sql(self.url, 'DELETE FROM alembic_version')
+        self.sql('DELETE FROM alembic_version')
         self.assertEqual(schema_state(self.url), 'empty')
         self.assertIn('quickstart create', str(self.assertRaises(ServiceUnavailable, snapshot, database)))
 
@@ -148,7 +192,7 @@ class SchemaTests(OdbCase):
         database.close()
         scripts = Path(self.mktemp()).absolute()
         self.patch(schema_state_module, 'SCHEMA', one_more_migration(scripts))
-        self.patch(setup, 'SCRIPTS', str(scripts))
+        self.patch(migrating, 'SCRIPTS', str(scripts))
         self.assertEqual(schema_state(self.url), 'older')
         self.assertTrue(upgrade(self.url))
         self.assertFalse(upgrade(self.url))
@@ -159,14 +203,8 @@ class SchemaTests(OdbCase):
         self.assertFalse(upgrade(self.url))
         self.assertEqual(schema_state(self.url), 'current')
 
-    def test_no_odb_is_said_to_be_none(self) -> None:
-        """Asking makes no file."""
-        url = self.make_url()
-        self.assertRaises(ServiceUnavailable, schema_state, url)
-        self.assertRaises(ServiceUnavailable, upgrade, url)
-        self.assertFalse(Path(url.removeprefix('sqlite:///')).exists())
 
-
+@on_every_database
 class MigrationTests(OdbCase):
     def scripts(self) -> ScriptDirectory:
         config = Config()
@@ -193,7 +231,7 @@ class MigrationTests(OdbCase):
         """Down to nothing, and up again."""
         from alembic import command
 
-        engine = make_engine(self.url, migrating=True)
+        engine = make_engine(self.url, 'migrate')
         self.addCleanup(engine.dispose)
         config = Config()
         config.set_main_option('script_location', 'zatotx.odb:migrations')
@@ -214,7 +252,10 @@ class UrlTests(SynchronousTestCase):
         """No URL, a database of another kind, no file; no password is shown."""
         for url, part in (
             ('nonsense', 'not of the form'),
-            ('postgresql+psycopg://me:sEcReT@host/db', 'postgresql'),
+            ('oracle://me:sEcReT@host/db', "'oracle'"),
+            ('postgresql+psycopg2://me:sEcReT@host/db', "'postgresql+psycopg2'"),
+            ('postgresql+psycopg://me:sEcReT@host:1O/db', 'not of the form'),
+            ('postgresql+psycopg://me:sEcReT@host', 'names no database'),
             ('sqlite://', 'names no file'),
             ('sqlite:///:memory:', 'names no file'),
         ):
@@ -226,6 +267,24 @@ class UrlTests(SynchronousTestCase):
         """Whatever it is."""
         self.assertEqual(urls.masked('postgresql://me:sEcReT@host/db'), 'postgresql://me:***@host/db')
         self.assertNotIn('sEcReT', urls.masked('me:sEcReT@host'))
+        self.assertNotIn('sEcReT', urls.masked('mysql+pymysql://host/db?user=me&password=sEcReT&ssl_key_password=sEcReT'))
+
+    def test_one_driver_a_database_whatever_is_written(self) -> None:
+        """The one that is tested."""
+        for written, used in (
+            ('postgresql://h/db', 'postgresql+psycopg'),
+            ('mariadb://h/db', 'mysql+pymysql'),
+            ('mysql://h/db', 'mysql+pymysql'),
+            ('mariadb+pymysql://h/db', 'mysql+pymysql'),
+            ('sqlite+pysqlite:////x', 'sqlite'),
+        ):
+            self.assertEqual(urls.parsed(written).drivername, used)
+
+    def test_a_server_needs_no_directory(self) -> None:
+        """Its URL is absolute as it is, down to the password."""
+        url = 'postgresql+psycopg://me:p%40ss@host:5432/db?sslmode=require'
+        self.assertEqual(urls.resolve(url, '/env/server1'), url)
+        self.assertIsNone(urls.file_of(url))
 
 
 class EngineTests(SynchronousTestCase):
@@ -236,7 +295,7 @@ class EngineTests(SynchronousTestCase):
         url = f'sqlite:///{str(directory).replace("%", "%25").replace("?", "%3F")}/zatotx.db'
         path = urls.parsed(url).database
         assert path is not None
-        make_file(url)
+        make_file(path)
         self.assertTrue(Path(path).exists(), path)
         engine = make_engine(url)
         self.addCleanup(engine.dispose)

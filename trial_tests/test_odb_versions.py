@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from trial_tests.support.odb import ME, OdbCase, channel, edit, service
+from trial_tests.support.odb import ME, OdbCase, channel, edit, on_every_database, service
 from zatotx.interfaces.config import FileVersion
 from zatotx.model.faults import Conflict, NotFound
 from zatotx.odb import versions
@@ -29,6 +29,7 @@ class VersionCase(OdbCase):
         return [(v.number, v.active) for v in await self.store.versions(file)]
 
 
+@on_every_database
 class AddTests(VersionCase):
     async def test_a_new_version_is_the_active_one(self) -> None:
         """With what it is, who brought it, when, and at which revision."""
@@ -88,6 +89,7 @@ class AddTests(VersionCase):
         self.assertEqual((row.old['number'], row.new['number']), (1, 2))
 
 
+@on_every_database
 class RollbackTests(VersionCase):
     async def test_to_the_one_before_and_to_any(self) -> None:
         """As often as one likes; what is active already is no change."""
@@ -120,6 +122,7 @@ class RollbackTests(VersionCase):
         self.assertEqual(await self.files(), {'crm.a': 'crm.py', 'crm.new': '', 'crm.old': 'crm.py'})
 
 
+@on_every_database
 class OwnershipTests(VersionCase):
     async def test_a_service_belongs_to_one_file(self) -> None:
         """Another file that has it is refused, and nothing of it is stored."""
@@ -167,6 +170,7 @@ class OwnershipTests(VersionCase):
         self.assertFalse(row.value.is_active)
 
 
+@on_every_database
 class NodeTests(VersionCase):
     async def test_a_server_registers_and_beats(self) -> None:
         """One row a name, its address and process anew each time; a beat raises no revision and tells it."""
@@ -217,6 +221,7 @@ class NodeTests(VersionCase):
         self.assertEqual(await self.store.version_verdicts(version.id), {'server1': '', 'server2': ''})
 
 
+@on_every_database
 class WorkerTests(OdbCase):
     async def test_workers_of_a_server_have_a_row_each(self) -> None:
         """Under one name; a restart takes the same rows again; forgetting the server forgets all of them."""
@@ -249,6 +254,7 @@ class WorkerTests(OdbCase):
         self.assertEqual(await self.store.version_verdicts(version.id), {'server1': ''})
 
 
+@on_every_database
 class EpochTests(OdbCase):
     async def test_epochs_only_grow(self) -> None:
         """Each is given once, whoever asks at the same time; names are told apart exactly."""

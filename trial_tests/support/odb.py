@@ -1,21 +1,27 @@
-"""A real ODB for a test: a file of its own, the object types that every node has, and REST channels."""
+"""A real ODB for a test, on any database: the object types that every node has, and REST channels."""
 
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
+from typing import Any
 
+from sqlalchemy import text
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
+from trial_tests.support import mariadb, postgresql
 from zatotx.interfaces.config import IConfigStore
 from zatotx.odb import migrations
 from zatotx.odb.access import Database
+from zatotx.odb.engine import make_engine
 from zatotx.odb.nodes import Address
 from zatotx.odb.secrets import new_key
 from zatotx.odb.setup import NewCluster, create, open_database
 from zatotx.odb.store import open_store
-from zatotx.odb.tables import SCHEMA
+from zatotx.odb.tables import SCHEMA, metadata
+from zatotx.odb.urls import file_of
 from zatotx.plugins.http.schema import OBJECT_TYPES
 from zatotx.schema.builtin import BUILTIN_TYPES
 from zatotx.schema.snapshot import Actor, Operation
@@ -78,12 +84,18 @@ def one_more_migration(directory: Path) -> str:
 
 
 class OdbCase(TestCase):
-    """Tests on one ODB. Another database: a subclass with another `make_url`, of an empty database each time."""
+    """Tests on one ODB."""
 
     types = TYPES
     timeout = 120
+    database_kind = 'sqlite'  # or 'postgresql', 'mariadb'
 
     def make_url(self) -> str:
+        """Of an empty database, another one each time; SQLite's file is not there yet."""
+        if self.database_kind == 'postgresql':
+            return postgresql.shared().fresh()
+        if self.database_kind == 'mariadb':
+            return mariadb.shared().fresh()
         directory = Path(self.mktemp()).absolute()
         directory.mkdir(parents=True)
         return f'sqlite:///{directory}/zatotx.db'
@@ -99,8 +111,34 @@ class OdbCase(TestCase):
         self.addCleanup(store.close)
         return store
 
+    def sql(self, statement: str, **values: object) -> list[Any]:
+        """One statement, as somebody else's program runs it; its rows."""
+        engine = make_engine(self.url, 'write')
+        try:
+            with engine.begin() as connection:
+                done = connection.execute(text(statement), values)
+                return list(done.all()) if done.returns_rows else []
+        finally:
+            engine.dispose()
+
+    def stored(self) -> str:
+        """All that the tables hold, and the bytes of the files of SQLite."""
+        path = file_of(self.url)
+        files = () if path is None else [each for each in Path(path).parent.iterdir() if each.is_file()]
+        rows = [self.sql(f'SELECT * FROM {name}') for name in metadata.tables]
+        return repr(rows) + ''.join(each.read_bytes().decode('latin-1') for each in files)
+
     def database(self) -> Database:
         """The ODB without a reactor."""
         database = open_database(self.url, KEY, cluster=CLUSTER, types=self.types)
         self.addCleanup(database.close)
         return database
+
+
+def on_every_database(case: type[OdbCase]) -> type[OdbCase]:
+    """The tests of a class on PostgreSQL and MariaDB too: its module gets a class more for each."""
+    for suffix in ('PostgreSQL', 'MariaDB'):
+        name = f'{case.__name__.removesuffix("Tests")}On{suffix}Tests'
+        members = {'database_kind': suffix.lower(), '__module__': case.__module__, '__doc__': case.__doc__}
+        setattr(sys.modules[case.__module__], name, type(name, (case,), members))
+    return case

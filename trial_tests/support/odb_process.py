@@ -13,7 +13,7 @@ from collections.abc import Callable
 from sqlalchemy import Engine, event
 
 from trial_tests.support.odb import CLUSTER, ME, TYPES, channel, user
-from zatotx.odb import schema_state, setup
+from zatotx.odb import migrating, schema_state, setup
 from zatotx.odb.context import begin
 from zatotx.odb.lanes import Call
 from zatotx.odb.setup import NewCluster, apply, create, open_database
@@ -57,7 +57,7 @@ def make(url: str, key: str, table: str) -> None:
 def bring_up(url: str, key: str, argument: str) -> None:
     """Upgrade an ODB by the scripts of a directory; stop before the migration makes that table."""
     scripts, number, table = argument.split('|')
-    setup.SCRIPTS = scripts
+    migrating.SCRIPTS = scripts
     setattr(schema_state, 'SCHEMA', number)  # noqa: B010 - it is imported there
     stay_before(table)
     setup.upgrade(url)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from random import SystemRandom
 from typing import TypeVar
 
 from attrs import define, field, frozen
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 from twisted.internet.defer import Deferred
 
 from zatotx.odb.context import Cluster, Transaction, begin, find_cluster
 from zatotx.odb.documents import has_secrets, prepared
-from zatotx.odb.engine import WRITE, make_engine
+from zatotx.odb.engine import make_engine, room_of
+from zatotx.odb.engines.room import Room
 from zatotx.odb.failures import as_fault
 from zatotx.odb.lanes import Call, Lane
 from zatotx.odb.schema_state import require_current
@@ -22,7 +26,11 @@ from zatotx.odb.writing import write
 from zatotx.schema.snapshot import Actor, Operation
 from zatotx.schema.types import ObjectTypes
 
+ATTEMPTS = 6  # at one write: a deadlock, a lost race
+PAUSE = 0.02  # seconds at most after the first of them; twice as long after each
+
 _T = TypeVar('_T')
+_random = SystemRandom()
 
 
 @define(kw_only=True)
@@ -34,29 +42,46 @@ class Database:
     cluster: str
     types: ObjectTypes = field(repr=False)
     secrets: Secrets = field(repr=False)
-    _engine: Engine = field(init=False, repr=False)
+    _room: Room = field(init=False, repr=False)
+    _reading: Engine = field(init=False, repr=False)
+    _writing: Engine = field(init=False, repr=False)
     _found: Cluster | None = field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self._engine = make_engine(self.url)
+        self._room = room_of(self.url)
+        self._reading = make_engine(self.url, 'read')
+        self._writing = make_engine(self.url, 'write')
 
     def read(self, function: Callable[[Connection, Cluster], _T]) -> _T:
         """The function in a transaction that sees one moment. Raises faults."""
-        with faults(self.url), self._engine.connect() as connection, connection.begin():
+        with faults(self.url), self._reading.connect() as connection, connection.begin():
             return function(connection, self._cluster(connection))
 
     def write(self, call: Call, function: Callable[[Connection, Cluster], _T]) -> _T:
-        """The function in a transaction that holds the write lock; committed unless the call was given up."""
-        with faults(self.url), self._engine.connect().execution_options(**{WRITE: True}) as connection:
-            with connection.begin():
-                call.moved()
-                result = function(connection, self._cluster(connection))
-                call.committing()
-            return result
+        """The function in a transaction that writes; committed unless the call was given up. Where the database gave it
+        up for the sake of another one, it is begun again, so the function may run more than once."""
+        with faults(self.url):
+            for attempt in range(1, ATTEMPTS):
+                try:
+                    return self._write_once(call, function)
+                except DBAPIError as error:
+                    if error.connection_invalidated or not self._room.once_more(error):
+                        raise
+                call.again()
+                time.sleep(_random.uniform(0, PAUSE * 2**attempt))  # the thread's own: not the reactor's
+            return self._write_once(call, function)
+
+    def _write_once(self, call: Call, function: Callable[[Connection, Cluster], _T]) -> _T:
+        with self._writing.connect() as connection, connection.begin():
+            call.moved()
+            result = function(connection, self._cluster(connection))
+            call.committing()
+        return result
 
     def close(self) -> None:
         """Close what is not in use."""
-        self._engine.dispose()
+        self._reading.dispose()
+        self._writing.dispose()
 
     def _cluster(self, connection: Connection) -> Cluster:
         if self._found is None:

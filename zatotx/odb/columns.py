@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import LargeBinary, Text
-from sqlalchemy.dialects.mysql import LONGBLOB, LONGTEXT
+from sqlalchemy import Float, LargeBinary, Text
+from sqlalchemy.dialects.mysql import DOUBLE, LONGBLOB, LONGTEXT
 
 _MYSQL = ('mysql', 'mariadb')
 
 LONG = Text().with_variant(LONGTEXT(), *_MYSQL)  # a plain TEXT of MySQL ends at 64 KiB
+MOMENT: Float[float] = Float(53).with_variant(DOUBLE(asdecimal=False), *_MYSQL)  # Unix time
 BLOB = LargeBinary().with_variant(LONGBLOB(), *_MYSQL)
 
 # All of Unicode, compared by code points, transactions and foreign keys: whatever the defaults of the database are.

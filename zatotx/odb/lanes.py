@@ -16,7 +16,7 @@ from twisted.python.threadpool import ThreadPool
 
 from zatotx.model.faults import ServiceUnavailable, Timeout
 
-DEADLINE = 4.0  # seconds without progress; below the contract's 5, above engine.BUSY_TIMEOUT
+DEADLINE = 4.0  # seconds without progress; below the contract's 5, above the times of engines/room.py
 
 _T = TypeVar('_T')
 
@@ -52,6 +52,12 @@ class Call:
             if self._given_up:
                 raise GivenUp
             self._committing = True
+
+    def again(self) -> None:
+        """The commit did not come about, and the work begins anew. Raises GivenUp where nobody waits any more."""
+        with self._lock:
+            self._committing = False
+        self.check()
 
     def moves(self) -> int:
         return self._moves

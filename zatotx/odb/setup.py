@@ -18,19 +18,19 @@ from zatotx.odb import reading
 from zatotx.odb.access import Database, faults
 from zatotx.odb.context import begin, find_cluster
 from zatotx.odb.documents import prepared
-from zatotx.odb.engine import WRITE, make_engine, make_file
+from zatotx.odb.engine import make_engine, room_of
+from zatotx.odb.engines.sqlite import make_file
 from zatotx.odb.lanes import Call
+from zatotx.odb.migrating import bring_up
 from zatotx.odb.nodes import Address, add_node
-from zatotx.odb.schema_state import State, require_current, state_of
+from zatotx.odb.schema_state import State, state_of
 from zatotx.odb.secrets import Secrets
 from zatotx.odb.tables import cluster, counter, key_of
-from zatotx.odb.urls import masked, parsed
+from zatotx.odb.urls import file_of, masked
 from zatotx.odb.writing import OBJECT_IDS, write
 from zatotx.schema.fields import secrets_of
 from zatotx.schema.snapshot import Actor, Operation, Snapshot
 from zatotx.schema.types import ObjectTypes
-
-SCRIPTS = 'zatotx.odb:migrations'  # found in an installed wheel too
 
 
 @frozen(kw_only=True)
@@ -48,18 +48,18 @@ def open_database(url: str, key: str, *, cluster: str, types: ObjectTypes) -> Da
     return Database(url=url, cluster=cluster, types=types, secrets=Secrets(key))
 
 
-def create(url: str, key: str, new: NewCluster, *, types: ObjectTypes) -> None:
-    """Make tables, cluster, nodes and first objects, all in one transaction. The database may be there but empty, as
-    after a kill in the middle of this. Raises Conflict where it has a cluster of that name."""
+def create(url: str, key: str, new: NewCluster, *, types: ObjectTypes, alone: bool = False) -> None:
+    """Make tables, cluster, nodes and first objects. The database of a server must be there and empty; or of this
+    version, where it gets a cluster more, unless it is to be `alone` in it. An SQLite file is made. What was killed in
+    the middle of this can be done again. Raises Conflict where there is such a cluster, ServiceUnavailable for a
+    database that cannot be used."""
     secrets = Secrets(key)
     operations = prepared(types, secrets, new.operations, lambda: None)
     made = _make_file(url)
     try:
-        with faults(url), _engine(url) as engine, _transaction(engine) as connection:
-            if state_of(connection) == 'empty':
-                _migrate(connection)
-            require_current(connection, url)
-            _add_cluster(connection, new.name, secrets, url)
+        with _migrating(url) as connection:
+            bring_up(connection, room_of(url), url, new=True)
+            _add_cluster(connection, new.name, secrets, url, alone=alone)
             found = find_cluster(connection, new.name, types, secrets)
             for address in new.nodes:
                 add_node(connection, found, address)
@@ -71,21 +71,18 @@ def create(url: str, key: str, new: NewCluster, *, types: ObjectTypes) -> None:
 
 
 def schema_state(url: str) -> State:
-    """'current', 'older' (upgrade), 'newer' (than this zatotx) or 'empty'. Raises ServiceUnavailable where there is no
-    database."""
+    """'current', 'older' (upgrade), 'newer' (than this zatotx), 'empty' or 'foreign'. Raises ServiceUnavailable where
+    there is no database."""
     with faults(url), _engine(url) as engine, engine.connect() as connection:
         return state_of(connection)
 
 
 def upgrade(url: str) -> bool:
-    """Bring the tables to this version, in one transaction. Whether there was anything to do. Raises ServiceUnavailable
-    for an ODB that is empty or of a newer version."""
-    with faults(url), _engine(url, migrating=True) as engine, _transaction(engine) as connection:
-        if state_of(connection) == 'older':
-            _migrate(connection)
-            return True
-        require_current(connection, url)
-        return False
+    """Bring the tables to this version. Whether there was anything to do. In one transaction where the database has
+    such; elsewhere what was killed in the middle is gone on with by the next upgrade. Raises ServiceUnavailable for an
+    ODB that is empty or of a newer version."""
+    with _migrating(url) as connection:
+        return bring_up(connection, room_of(url), url, new=False)
 
 
 def snapshot(database: Database) -> Snapshot:
@@ -114,8 +111,8 @@ def set_password(database: Database, name: str, password: str, actor: Actor) -> 
 
 
 @contextmanager
-def _engine(url: str, *, migrating: bool = False) -> Iterator[Engine]:
-    engine = make_engine(url, migrating=migrating)
+def _engine(url: str) -> Iterator[Engine]:
+    engine = make_engine(url)
     try:
         yield engine
     finally:
@@ -123,19 +120,23 @@ def _engine(url: str, *, migrating: bool = False) -> Iterator[Engine]:
 
 
 @contextmanager
-def _transaction(engine: Engine) -> Iterator[Connection]:
-    with engine.connect().execution_options(**{WRITE: True}) as connection, connection.begin():
-        yield connection
+def _migrating(url: str) -> Iterator[Connection]:
+    with faults(url):
+        engine = make_engine(url, 'migrate')
+        try:
+            with engine.connect() as connection, connection.begin():
+                yield connection
+        finally:
+            engine.dispose()
 
 
 def _make_file(url: str) -> bool:
     """Whether the file had to be made."""
-    path = parsed(url).database
-    assert path is not None
-    if Path(path).exists():
+    path = file_of(url)
+    if path is None or Path(path).exists():
         return False
     try:
-        make_file(url)
+        make_file(path)
     except OSError as error:
         raise ServiceUnavailable(None, f'The ODB ({masked(url)}) cannot be made: {error.strerror}') from error
     return True
@@ -143,27 +144,22 @@ def _make_file(url: str) -> bool:
 
 def _remove_files(url: str) -> None:
     for suffix in ('', '-wal', '-shm'):
-        Path(f'{parsed(url).database}{suffix}').unlink(missing_ok=True)
+        Path(f'{file_of(url)}{suffix}').unlink(missing_ok=True)
 
 
-def _add_cluster(connection: Connection, name: str, secrets: Secrets, url: str) -> None:
-    if connection.execute(select(cluster.c.id).where(cluster.c.name_key == key_of(name))).first() is not None:
-        raise Conflict(None, f'The ODB ({masked(url)}) has a cluster called {name!r} already')
+def _add_cluster(connection: Connection, name: str, secrets: Secrets, url: str, *, alone: bool) -> None:
+    found = connection.execute(select(cluster.c.name)).scalars().all()
+    if name in found or (alone and found):
+        raise Conflict(None, f'The ODB ({masked(url)}) has a cluster called {(found[0] if alone else name)!r} already')
     if connection.execute(select(counter.c.name).where(counter.c.name == OBJECT_IDS)).first() is None:
         connection.execute(insert(counter).values(name=OBJECT_IDS, value=1))
     connection.execute(
         insert(cluster).values(
-            name=name, name_key=key_of(name), revision=0, created=time.time(), key_check=secrets.key_check()
+            name=name,
+            name_key=key_of(name),
+            revision=0,
+            created=time.time(),
+            key_check=secrets.key_check(),
+            kept_since=0,
         )
     )
-
-
-def _migrate(connection: Connection) -> None:
-    """Alembic is imported here only: a node does not need it, and it takes its time."""
-    from alembic import command
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option('script_location', SCRIPTS)
-    config.attributes['connection'] = connection
-    command.upgrade(config, 'head')

@@ -13,7 +13,7 @@ from zatotx.interfaces.config import FileVersion, HistoryRow, IConfigStore, Node
 from zatotx.odb import history, nodes, versions
 from zatotx.odb.access import Access, Database
 from zatotx.odb.context import revision_of
-from zatotx.odb.engine import READERS
+from zatotx.odb.engines.room import READERS
 from zatotx.odb.epochs import next_epoch
 from zatotx.odb.lanes import Lane
 from zatotx.odb.reading import changes

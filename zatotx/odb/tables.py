@@ -15,7 +15,6 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    Float,
     ForeignKey,
     Index,
     Integer,
@@ -26,7 +25,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from zatotx.odb.columns import BLOB, LONG, TABLE
+from zatotx.odb.columns import BLOB, LONG, MOMENT, TABLE
 
 SCHEMA = '0002'  # the migration this code works with; a test holds it equal to the newest script
 
@@ -64,7 +63,7 @@ cluster = Table(
     _text('name'),
     Column('name_key', String(64), nullable=False, unique=True),
     Column('revision', BigInteger, nullable=False),
-    Column('created', Float(53), nullable=False),
+    Column('created', MOMENT, nullable=False),
     _text('key_check'),  # a known text, encrypted: tells a server that has another key
     Column('kept_since', BigInteger, nullable=False, server_default='0'),  # from it on object_version has every state
     **TABLE,
@@ -136,7 +135,7 @@ history = Table(
     _id(),
     _cluster(),
     Column('revision', BigInteger, nullable=False),
-    Column('at', Float(53), nullable=False),
+    Column('at', MOMENT, nullable=False),
     _text('who'),
     _text('source'),  # the door: a channel's name, a command
     _text('cid', String(64)),
@@ -162,7 +161,7 @@ server = Table(
     _text('bind_host'),
     Column('bind_port', Integer, nullable=False, default=0),
     _text('up_status', String(32)),
-    Column('seen_at', Float(53), nullable=False, default=0.0),
+    Column('seen_at', MOMENT, nullable=False, default=0.0),
     Column('applied_revision', BigInteger, nullable=False, default=0),
     Column('pid', Integer, nullable=False, default=0),
     _text('last_join_status', String(32), default='accepted'),
@@ -182,7 +181,7 @@ file_version = Table(
     Column('form', String(16), nullable=False),
     Column('sha256', String(64), nullable=False),
     Column('content', BLOB, nullable=False),
-    Column('created', Float(53), nullable=False),
+    Column('created', MOMENT, nullable=False),
     _text('by'),
     Column('active', Boolean, nullable=False),
     _text('services', default='[]'),  # JSON
@@ -198,6 +197,6 @@ version_verdict = Table(
     Column('version_id', Integer, ForeignKey('file_version.id'), primary_key=True, autoincrement=False),
     Column('server_id', Integer, ForeignKey('server.id'), primary_key=True, autoincrement=False),
     _text('verdict'),
-    Column('at', Float(53), nullable=False),
+    Column('at', MOMENT, nullable=False),
     **TABLE,
 )

@@ -12,9 +12,9 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from zatotx.odb.columns import BLOB, LONG, TABLE
+from zatotx.odb.columns import BLOB, LONG, MOMENT, TABLE
 
-__all__ = ['BLOB', 'LONG', 'add_column', 'create_index', 'create_table', 'drop_unique', 'has_table', 'unique']
+__all__ = ['BLOB', 'LONG', 'MOMENT', 'add_column', 'create_index', 'create_table', 'drop_unique', 'has_table', 'unique']
 
 
 def has_table(name: str) -> bool:

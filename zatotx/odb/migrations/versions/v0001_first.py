@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from zatotx.odb.migrations.steps import BLOB, LONG, create_index, create_table
+from zatotx.odb.migrations.steps import BLOB, LONG, MOMENT, create_index, create_table
 
 revision = '0001'
 down_revision = None
@@ -47,7 +47,7 @@ def _cluster() -> None:
         sa.Column('name', LONG, nullable=False),
         sa.Column('name_key', sa.String(64), nullable=False),
         sa.Column('revision', sa.BigInteger(), nullable=False),
-        sa.Column('created', sa.Float(53), nullable=False),
+        sa.Column('created', MOMENT, nullable=False),
         sa.Column('key_check', LONG, nullable=False),
         sa.PrimaryKeyConstraint('id', name='pk_cluster'),
         sa.UniqueConstraint('name_key', name='uq_cluster_name_key'),
@@ -94,7 +94,7 @@ def _file_version() -> None:
         sa.Column('form', sa.String(16), nullable=False),
         sa.Column('sha256', sa.String(64), nullable=False),
         sa.Column('content', BLOB, nullable=False),
-        sa.Column('created', sa.Float(53), nullable=False),
+        sa.Column('created', MOMENT, nullable=False),
         sa.Column('by', LONG, nullable=False),
         sa.Column('active', sa.Boolean(), nullable=False),
         sa.Column('services', LONG, nullable=False),
@@ -112,7 +112,7 @@ def _history() -> None:
         sa.Column('id', sa.Integer(), autoincrement=True, nullable=False),
         sa.Column('cluster_id', sa.Integer(), nullable=False),
         sa.Column('revision', sa.BigInteger(), nullable=False),
-        sa.Column('at', sa.Float(53), nullable=False),
+        sa.Column('at', MOMENT, nullable=False),
         sa.Column('who', LONG, nullable=False),
         sa.Column('source', LONG, nullable=False),
         sa.Column('cid', sa.String(64), nullable=False),
@@ -138,7 +138,7 @@ def _server() -> None:
         sa.Column('bind_host', LONG, nullable=False),
         sa.Column('bind_port', sa.Integer(), nullable=False),
         sa.Column('up_status', sa.String(32), nullable=False),
-        sa.Column('seen_at', sa.Float(53), nullable=False),
+        sa.Column('seen_at', MOMENT, nullable=False),
         sa.Column('applied_revision', sa.BigInteger(), nullable=False),
         sa.Column('pid', sa.Integer(), nullable=False),
         sa.Column('last_join_status', sa.String(32), nullable=False),
@@ -179,7 +179,7 @@ def _version_verdict() -> None:
         sa.Column('version_id', sa.Integer(), autoincrement=False, nullable=False),
         sa.Column('server_id', sa.Integer(), autoincrement=False, nullable=False),
         sa.Column('verdict', LONG, nullable=False),
-        sa.Column('at', sa.Float(53), nullable=False),
+        sa.Column('at', MOMENT, nullable=False),
         sa.ForeignKeyConstraint(['server_id'], ['server.id'], name='fk_version_verdict_server_id'),
         sa.ForeignKeyConstraint(['version_id'], ['file_version.id'], name='fk_version_verdict_version_id'),
         sa.PrimaryKeyConstraint('version_id', 'server_id', name='pk_version_verdict'),

@@ -1,0 +1,89 @@
+"""A real MariaDB, to make databases in, to be frozen, killed and started again."""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Sequence
+from itertools import count
+
+import pymysql
+
+from trial_tests.support.daemon import Daemon
+
+PASSWORD = 'mariadb-sEcReT'
+_numbers = count(1)
+
+
+class MariaDB(Daemon):
+    """One server. Nothing runs before `start`."""
+
+    what = 'mariadb'
+    account = 'mysql'
+
+    def __init__(self, *options: str) -> None:
+        """`options`: more of mariadbd's, as '--max-allowed-packet=1M'. What is durable is off unless they say
+        otherwise."""
+        super().__init__()
+        self._options = options
+        self._data = self.directory / 'data'
+        self.once(
+            'mariadb-install-db', '--no-defaults', f'--datadir={self._data}', '--skip-test-db',
+            '--auth-root-authentication-method=normal', '--innodb-flush-method=nosync', '--innodb-log-file-size=8M',
+        )  # fmt: skip
+        first = self.directory / 'first.sql'
+        first.write_text(
+            f"CREATE USER IF NOT EXISTS admin@'%' IDENTIFIED BY '{PASSWORD}';\n"
+            "GRANT ALL ON *.* TO admin@'%' WITH GRANT OPTION;\n"
+        )
+        first.chmod(0o644)
+
+    def command(self) -> list[str]:
+        return [
+            'mariadbd', '--no-defaults', f'--datadir={self._data}', f'--socket={self.directory}/socket',
+            f'--pid-file={self.directory}/pid', '--bind-address=127.0.0.1', f'--port={self.port}',
+            f'--init-file={self.directory}/first.sql', '--innodb-flush-log-at-trx-commit=0', '--sync-binlog=0',
+            '--innodb-flush-method=nosync', '--innodb-buffer-pool-size=32M', '--innodb-log-file-size=8M',
+            '--skip-name-resolve', '--character-set-server=latin1', '--performance-schema=off', *self._options,
+        ]  # fmt: skip
+
+    def answers(self) -> bool:
+        try:
+            self.ask('SELECT 1')
+        except pymysql.OperationalError:
+            return False
+        return True
+
+    def ask(self, statement: str, database: str | None = None) -> Sequence[tuple[object, ...]]:
+        """One statement by the administrator, by itself; its rows."""
+        connection = pymysql.connect(
+            host='127.0.0.1', port=self.port, user='admin', password=PASSWORD, database=database, connect_timeout=5,
+            read_timeout=30, autocommit=True,
+        )  # fmt: skip
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+                return tuple(cursor.fetchall())
+        finally:
+            connection.close()
+
+    def fresh(self) -> str:
+        """The URL of a database that nobody has used. Its defaults are as wrong for us as they may be."""
+        name = f'odb{next(_numbers)}'
+        self.ask(f'CREATE DATABASE {name} CHARACTER SET latin1')
+        return self.url(name)
+
+    def url(self, database: str, user: str = 'admin', password: str = PASSWORD) -> str:
+        return f'mysql+pymysql://{user}:{password}@127.0.0.1:{self.port}/{database}'
+
+
+_shared: list[MariaDB] = []
+
+
+def shared() -> MariaDB:
+    """The one that all tests of this process use; it runs."""
+    if not _shared:
+        server = MariaDB()
+        atexit.register(server.close)
+        server.start()
+        _shared.append(server)
+    return _shared[0]
