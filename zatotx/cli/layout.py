@@ -100,16 +100,44 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise Failure(f'{path} is not valid TOML: {error}.') from None
 
 
+class Astray(str):
+    """A setting with a reference that leads nowhere, as it is written; `why`, a sentence."""
+
+    why: str
+
+
 def settings(part: Part) -> dict[str, Any]:
-    """A server's server.toml."""
-    return read_toml(part.path / 'config' / 'server.toml')
+    """A server's server.toml, references replaced by what they lead to, or by an Astray."""
+    from zatotx.node.settings import resolved
+
+    file = part.path / 'config' / 'server.toml'
+    found, wrong = resolved(read_toml(file), file.parent)
+    for place, text in wrong:
+        section, _, key = place.partition('.')
+        value = Astray(place)
+        value.why = f'{file}: {place}: {text}.'
+        if key:
+            found[section][key] = value
+    return found
 
 
 def setting(values: Mapping[str, Any], section: str, key: str, default: Any) -> Any:
-    """One value of server.toml, or the default where it says nothing usable."""
+    """One value of server.toml, or the default where it says nothing usable. Raises Failure for an Astray."""
     found = values.get(section, {})
     value = found.get(key, default) if isinstance(found, Mapping) else default
+    if isinstance(value, Astray):
+        raise Failure(value.why)
+    if isinstance(value, str) and isinstance(default, int | float):  # what an environment gives is text
+        value = number(value, default)
     return value if isinstance(value, type(default)) else default
+
+
+def number(text: str, default: float) -> float:
+    """As the server reads a number that a reference gave."""
+    try:
+        return type(default)(text)
+    except ValueError:
+        return default
 
 
 def cluster_name(place: Place) -> str:

@@ -125,8 +125,8 @@ def resolved(document: dict[str, Any], directory: Path) -> tuple[dict[str, Any],
     found: dict[str, Any] = {}
     for place, section, key, value in _values(document):
         wrong: list[str] = []
-        new = sources.resolve(value, wrong) if refers(value) else value
-        new = Referred(new) if isinstance(new, str) and new != value else new
+        new = sources.resolve(value, wrong)
+        new = Referred(new) if isinstance(new, str) and refers(value) else new
         astray.extend((place, text) for text in wrong)
         if section:
             found.setdefault(section, {})[key] = new
