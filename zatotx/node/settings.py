@@ -34,6 +34,7 @@ class Main(_Section, frozen=True, kw_only=True):
     name: Annotated[str, Meta(min_length=1)]
     cluster: Annotated[str, Meta(min_length=1)]
     workers: Annotated[int, Meta(ge=1, le=64)] = 1  # processes that share the listening sockets
+    core_dumps: bool = False  # of a process that crashes: they hold keys and passwords
 
 
 class Odb(_Section, frozen=True, kw_only=True):

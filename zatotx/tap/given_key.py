@@ -1,5 +1,5 @@
-"""`--secret-key -`: the secret key comes on stdin, and stands in no file, no list of processes and no environment as the
-kernel shows it.
+"""`--secret-key -`: the secret key comes on stdin, and stands in no file, no list of processes and no environment as
+the kernel shows it.
 
 From there on it is where a key of ZATOTX_SECRET_KEY is, so the workers of a server inherit it.
 """
