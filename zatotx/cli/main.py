@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'service': ('zatotx.cli.service:service', 'Services of a running cluster: invoke, list, rollback.'),
     'hot-deploy': ('zatotx.cli.hot_deploy:hot_deploy', 'Deploy files and packages on every node.'),
     'enmasse': ('zatotx.cli.enmasse:enmasse', 'Import and export the configuration as YAML.'),
+    'openapi': ('zatotx.cli.openapi:openapi', 'The OpenAPI document of what a cluster serves.'),
     'info': ('zatotx.cli.info:info', 'Facts about an environment and its cluster.'),
     'component-version': ('zatotx.cli.info:component_version', 'The version that made a part.'),
     'check-config': ('zatotx.cli.check_config:check_config', 'Check files, modes, keys, ports and the database.'),

@@ -21,7 +21,7 @@ _CATEGORIES = {
     sre.CATEGORY_NOT_SPACE: 'a',
 }
 _LIKED = 'abcABC123 -_.@/'  # what stands for «anything but»
-_MOST = 1000  # repetitions
+_MOST = 10_000  # characters that a repetition may come to
 
 
 class NoExample(ValueError):  # noqa: N818 - what there is
@@ -61,10 +61,10 @@ def _piece(operation: Any, value: Any) -> str:
         return ''.join(_pieces(value[-1]))
     if operation in (sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT):
         least, most, below = value
-        times = max(least, 1 if most else 0)
-        if times > _MOST:
+        times, once = max(least, 1 if most else 0), ''.join(_pieces(below))
+        if times * len(once) > _MOST:
             raise NoExample('it wants too long a text')
-        return ''.join(_pieces(below)) * times
+        return once * times
     raise NoExample(f'{operation} is not understood')
 
 

@@ -7,6 +7,7 @@ such is found by walking the types beside their schemas.
 from __future__ import annotations
 
 import datetime as dt
+import inspect
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,6 +18,7 @@ from zatotx.rules.json_example import REF, Schema
 from zatotx.service.deployment.importing import plain_name
 from zatotx.service.io.typed import is_list_type, model_fields
 
+_ANYTHING = {'description': 'Of a type that no schema tells of'}
 _NAIVE = {dt.datetime: '2026-01-31T12:00:00', dt.time: '12:00:00'}
 _FORMATS = {dt.datetime: 'date-time', dt.time: 'time'}
 
@@ -26,7 +28,7 @@ def model_schema(model: Any) -> tuple[Schema, dict[str, Schema]]:
     that is no model) may be anything."""
     classes = list(dict.fromkeys(_models(model, set())))
     (schema, *refs), components = msgspec.json.schema_components(
-        (model, *classes), schema_hook=lambda _: {}, ref_template=f'{REF}{{name}}'
+        (model, *classes), schema_hook=lambda _: _ANYTHING, ref_template=f'{REF}{{name}}'
     )
     out: dict[str, Schema] = {name: _of_the_author(one) for name, one in components.items()}
     for cls, ref in zip(classes, refs, strict=True):
@@ -98,9 +100,14 @@ def _moment_of(declared: Any) -> bool:
 
 
 def _of_the_author(component: Schema) -> Schema:
-    """Titles without the module of this very version, which msgspec adds where two classes are called the same."""
-    title = component.get('title')
-    return {**component, 'title': plain_name(title)} if isinstance(title, str) and '.' in title else component
+    """Titles without the module of this very version, which msgspec adds where two classes are called the same;
+    docstrings without their indents."""
+    out = dict(component)
+    if '.' in out.get('title', ''):
+        out['title'] = plain_name(out['title'])
+    if 'description' in out:
+        out['description'] = inspect.cleandoc(out['description']).strip()
+    return out
 
 
 __all__ = ['marked', 'model_schema']

@@ -1,0 +1,219 @@
+"""Examples from schemas, texts from patterns, and how an OpenAPI document is put together: the pure parts."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import warnings
+from typing import Annotated, Any
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.rules.json_example import NoExample, example
+from zatotx.rules.openapi import About, document, methods_of, tag_of, template_of
+from zatotx.rules.openapi_components import ERROR, Components, Names, safe
+from zatotx.rules.openapi_request import as_text, request
+from zatotx.rules.openapi_shapes import Channel, FieldShape, Guarded, InputShape, ServiceShape, Shape
+from zatotx.rules.pattern_example import matching
+from zatotx.service.io.model_schema import model_schema
+
+REF = '#/components/schemas/'
+
+
+class Tree(msgspec.Struct):
+    name: str
+    below: list[Tree] = []
+
+
+class Endless(msgspec.Struct):
+    next: Endless
+
+
+class Times(msgspec.Struct):
+    at: dt.datetime
+    naive: Annotated[dt.datetime, msgspec.Meta(tz=False)]
+    aware: Annotated[dt.datetime, msgspec.Meta(tz=True)]
+    of_day: dt.time
+    maybe: dt.datetime | None
+    many: list[dt.datetime]
+    named: dict[str, dt.datetime | None]
+
+
+class Odd:
+    """No model at all."""
+
+
+class WithOdd(msgspec.Struct):
+    odd: Odd
+    text: str = ''
+
+
+class ExampleTests(SynchronousTestCase):
+    def test_bounds(self) -> None:
+        """Numbers, texts and lists are within their bounds, edges included."""
+        for schema in (
+            {'type': 'integer', 'exclusiveMinimum': 5, 'maximum': 6},
+            {'type': 'integer', 'minimum': -9, 'maximum': -7, 'multipleOf': 4},
+            {'type': 'integer', 'exclusiveMaximum': -3},
+            {'type': 'number', 'exclusiveMinimum': 0.1, 'exclusiveMaximum': 0.2},
+            {'type': 'number', 'minimum': 1e6},
+        ):
+            value = example(schema, {})
+            self.assertTrue(schema.get('minimum', value) <= value <= schema.get('maximum', value), (schema, value))
+            self.assertTrue(schema.get('exclusiveMinimum', value - 1) < value, (schema, value))
+            self.assertTrue(schema.get('exclusiveMaximum', value + 1) > value, (schema, value))
+            self.assertEqual(value % schema.get('multipleOf', 1) if schema['type'] == 'integer' else 0, 0)
+        self.assertEqual(len(example({'type': 'string', 'minLength': 30}, {})), 30)
+        self.assertEqual(len(example({'type': 'string', 'maxLength': 2}, {})), 2)
+        self.assertEqual(len(example({'type': 'array', 'items': {'type': 'integer'}, 'minItems': 3}, {})), 3)
+        self.assertEqual(example({'type': 'array', 'maxItems': 0}, {}), [])
+
+    def test_what_is_said_counts(self) -> None:
+        """The author's own example, a default, a constant and the first of an enumeration are taken as they are."""
+        for schema, expected in (
+            ({'type': 'string', 'examples': ['Ann']}, 'Ann'),
+            ({'type': 'integer', 'default': 7}, 7),
+            ({'const': None}, None),
+            ({'enum': ['a', 'b']}, 'a'),
+            ({'anyOf': [{'type': 'null'}, {'type': 'boolean'}]}, True),
+            ({'type': ['integer', 'null']}, 1),
+            ({'type': 'array', 'prefixItems': [{'type': 'integer'}, {'type': 'string'}], 'items': False}, [1, 'text']),
+            ({'type': 'object', 'additionalProperties': {'const': 2}, 'minProperties': 2}, {'key1': 2, 'key2': 2}),
+        ):
+            self.assertEqual(example(schema, {}), expected)
+
+    def test_models_that_hold_themselves(self) -> None:
+        """They end where they may; where they may not, there is no example."""
+        schema, components = model_schema(Tree)
+        self.assertEqual(example(schema, components), {'name': 'text', 'below': []})
+        schema, components = model_schema(Endless)
+        with self.assertRaises(NoExample):
+            example(schema, components)
+
+    def test_there_is_none(self) -> None:
+        """Schemas that contradict themselves have no example, rather than a wrong one."""
+        for schema in (
+            {'type': 'integer', 'exclusiveMinimum': 1, 'exclusiveMaximum': 2},
+            {'type': 'string', 'pattern': '^a$', 'minLength': 2},
+            {'type': 'array', 'items': {'type': 'boolean'}, 'minItems': 3, 'uniqueItems': True},
+            {'type': 'string', 'pattern': '^(?=a)b'},
+            {'type': 'string', 'pattern': '((a{1000}){1000}){1000}'},
+        ):
+            with self.assertRaises(NoExample):
+                example(schema, {})
+
+    def test_dates_of_models(self) -> None:
+        """A date-time has its format wherever it stands, and one without offset an example without."""
+        schema, components = model_schema(Times)
+        value = example(schema, components)
+        msgspec.convert(value, Times)
+        properties = components['Times']['properties']
+        self.assertEqual(properties['many']['items']['format'], 'date-time')
+        self.assertNotIn('format', properties['naive'])
+
+    def test_classes_that_are_no_models(self) -> None:
+        """They may be anything: the rest of the model is told of."""
+        _, components = model_schema(WithOdd)
+        self.assertEqual(components['WithOdd']['properties']['text']['type'], 'string')
+
+
+class PatternTests(SynchronousTestCase):
+    def test_patterns(self) -> None:
+        """A text is found for what people write."""
+        for pattern in ('^[A-Z]{2}-[0-9]{3,5}$', r'\d+|x', '^(foo|bar)?$', '[^a-zA-Z]{4}', r'^\S+@\S+\.\w{2,}$', '^a*$',
+                        r'^[^\d\s]$', '(?i)abc', '^.{3}$', r'\bword\b', 'x{0}', '(?:a(b(c)))'):  # fmt: skip
+            self.assertTrue(re.search(pattern, matching(pattern)), pattern)
+
+    @given(st.from_regex(r'[a-c0-9\[\](){}|*+?^.\\$-]{0,12}', fullmatch=True))
+    def test_any_text_as_a_pattern(self, pattern: str) -> None:
+        """Whatever is written: a text that matches, or NoExample, and nothing else."""
+        with warnings.catch_warnings(action='ignore', category=FutureWarning):  # '[[', which may mean more one day
+            try:
+                found = matching(pattern)
+            except NoExample:
+                return
+            self.assertTrue(re.search(pattern, found))
+
+
+def service(*fields: FieldShape, accepts: bool = True, **more: Any) -> ServiceShape:
+    whole = Shape({'type': 'object', 'properties': {f.name: f.schema for f in fields}})
+    return ServiceShape(name='s', input=InputShape(whole=whole, fields=fields, accepts=lambda tried: accepts), **more)
+
+
+TEXT, OBJECT = {'type': 'string'}, {'type': 'object'}
+
+
+class DocumentTests(SynchronousTestCase):
+    def test_methods(self) -> None:
+        """A channel without a method is told of once, with one that its path has left, or with its service's verbs."""
+        plain = Channel(name='a', path='/a', service=ServiceShape(name='s'), data_format='json')
+        self.assertEqual(methods_of(plain, {}), (['POST'], ''))
+        self.assertEqual(methods_of(plain, {'post': 1}), (['GET'], ''))
+        verbs = msgspec.structs.replace(plain, service=ServiceShape(name='s', verbs=('DELETE', 'GET')))
+        self.assertEqual(methods_of(verbs, {'get': 1}), (['DELETE'], ''))
+        self.assertEqual(methods_of(verbs, {'get': 1, 'delete': 1})[0], [])
+        by_path = Channel(name='a', path='/a/{x}', service=service(FieldShape('x', TEXT, True)))
+        self.assertEqual(methods_of(by_path, {}), (['GET'], ''))
+        full = dict.fromkeys(('get', 'put', 'post', 'delete', 'options', 'head', 'patch', 'trace'))
+        self.assertIn('other channels', methods_of(plain, full)[1])
+
+    def test_words(self) -> None:
+        """Templates, tags and names of components are in the forms OpenAPI has for them."""
+        self.assertEqual(template_of('/ä b/{x:path}.{y}'), '/%C3%A4%20b/{x}.{y}')
+        self.assertEqual([tag_of(name) for name in ('crm.get', 'crm', '.x')], ['crm', 'others', 'others'])
+        self.assertEqual((safe('a b/ü'), safe('')), ('a_b__', '_'))
+        names = Names()
+        self.assertEqual([names.new('a') for _ in range(3)], ['a', 'a_2', 'a_3'])
+
+    def test_components(self) -> None:
+        """What is the same through and through is there once; the same words about other things get a name of their
+        own; ours is never taken."""
+        components = Components()
+        first = components.take(Shape({'$ref': f'{REF}A'}, {'A': {'x': {'$ref': f'{REF}B'}}, 'B': TEXT}))
+        again = components.take(Shape({'$ref': f'{REF}A'}, {'A': {'x': {'$ref': f'{REF}B'}}, 'B': TEXT}))
+        other = components.take(Shape({'$ref': f'{REF}A'}, {'A': {'x': {'$ref': f'{REF}B'}}, 'B': OBJECT}))
+        self.assertEqual([one['$ref'] for one in (first, again, other)], [f'{REF}A', f'{REF}A', f'{REF}A_2'])
+        self.assertEqual(components.schemas['A_2'], {'x': {'$ref': f'{REF}B_2'}})
+        mine = components.take(Shape({'$ref': f'{REF}{ERROR}'}, {ERROR: TEXT}))
+        self.assertEqual(mine, {'$ref': f'{REF}{ERROR}_2'})
+
+    def test_examples_only_where_they_are_taken(self) -> None:
+        """Where the reader refuses what was made up, no example is given; a service that takes parameters only has no
+        body."""
+        fields = (FieldShape('a', TEXT, True), FieldShape('b', OBJECT, False))
+        channel = Channel(name='c', path='/c', service=service(*fields, accepts=False), data_format='json')
+        asked = request(channel, 'POST')
+        assert asked.body is not None
+        self.assertIs(asked.body.example, msgspec.UNSET)
+        taken = request(msgspec.structs.replace(channel, service=service(*fields)), 'POST')
+        assert taken.body is not None
+        self.assertEqual(taken.body.example['a'], 'text')
+        got = request(msgspec.structs.replace(channel, service=service(*fields)), 'GET')
+        self.assertEqual([(p.name, p.place) for p in got.params], [('a', 'query')])
+        assert channel.service.input is not None
+        only = msgspec.structs.replace(channel.service.input, params_only=True)
+        params = request(msgspec.structs.replace(channel, service=ServiceShape(name='s', input=only)), 'POST')
+        self.assertEqual(([p.place for p in params.params], params.body), (['query', 'query'], None))
+
+    def test_text_of_values(self) -> None:
+        """As query and form carry them."""
+        values = 'a', True, 1.5, None, [1, 'b']
+        self.assertEqual([as_text(one) for one in values], ['a', 'true', '1.5', '', ['1', 'b']])
+
+    def test_security_without_words(self) -> None:
+        """A kind of login that the document has no scheme for is told of in the description."""
+        channel = Channel(name='c', path='/c', service=ServiceShape(name='s'), security=Guarded('partner', 'mtls'))
+        made = document(About(title='t', version='1'), [channel])
+        operation = made['paths']['/c']['post']
+        self.assertEqual(operation['security'], [])
+        self.assertIn("Protected by 'partner' (mtls).", operation['description'])
+
+    def test_many(self) -> None:
+        """A document of 500 channels has 500 operations, each id once."""
+        channels = [Channel(name='c', path=f'/c/{n}', service=ServiceShape(name='s')) for n in range(500)]
+        made = document(About(title='t', version='1'), channels)
+        ids = {operation['operationId'] for item in made['paths'].values() for operation in item.values()}
+        self.assertEqual((len(made['paths']), len(ids)), (500, 500))

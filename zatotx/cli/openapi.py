@@ -1,0 +1,65 @@
+"""`zatotx openapi`: the OpenAPI document of what a running cluster serves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zatotx.cli.addresses import address
+from zatotx.cli.client import Cluster, good
+from zatotx.cli.failure import Failure
+from zatotx.cli.keys import any_server
+from zatotx.cli.layout import Place, find
+from zatotx.cli.output import note, path_argument, progress
+
+
+@click.command(epilog='\b\nExamples:\n  zatotx openapi ~/env/qs-1\n'
+                      '  zatotx openapi ~/env/qs-1 --output api.yaml --format yaml')  # fmt: skip
+@path_argument()
+@click.option('--output', type=click.Path(dir_okay=False, writable=True), help='File to write to; stdout by default.')
+@click.option('--format', 'form', type=click.Choice(['json', 'yaml']), help='json, or yaml where the file ends so.')
+def openapi(path: str, output: str | None, form: str | None) -> None:
+    """Write the OpenAPI 3.1 document of the REST channels of a running cluster and what their services declare.
+
+    Its `servers` is the address of the server that PATH names, or of the first one. Channels that OpenAPI has no words
+    for are named on stderr.
+    """
+    place = find(path)
+    with progress('Describing channels and services'):
+        document = fetch(place)
+    for sentence in document.get('x-zatotx-left-out', []):
+        note(f'Left out: {sentence}.')
+    text = written(document, form or by_name(output))
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        Path(output).write_text(text, 'utf-8')
+    except OSError as error:
+        raise Failure(f'{output} cannot be written: {error.strerror}.') from None
+    note(f'Wrote {output}: {len(document["paths"])} paths.')
+
+
+def fetch(place: Place) -> dict[str, Any]:
+    """The document as a server makes it, with its full address. Raises Failure where none runs."""
+    answer = good(Cluster(place).post('zato.openapi.get', b'{}'))
+    document: dict[str, Any] = json.loads(answer.body)
+    return {**document, 'servers': [{'url': address(any_server(place)).url}]}
+
+
+def by_name(output: str | None) -> str:
+    return 'yaml' if output is not None and output.lower().endswith(('.yaml', '.yml')) else 'json'
+
+
+def written(document: dict[str, Any], form: str) -> str:
+    """The document as text."""
+    if form == 'json':
+        return json.dumps(document, indent=2, ensure_ascii=False) + '\n'
+    import yaml
+
+    dumper = getattr(yaml, 'CSafeDumper', yaml.SafeDumper)
+    text: str = yaml.dump(document, Dumper=dumper, allow_unicode=True, sort_keys=False, default_flow_style=False)
+    return text
