@@ -1,8 +1,11 @@
-"""The demo that `make run` shows, on a server."""
+"""The demo that `make run` shows: on a server, and its own tests in memory."""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -33,3 +36,30 @@ class DemoTests(SynchronousTestCase):
         self.assertEqual(json.loads(hello.body), {'greeting': 'Bonjour, Ada!'})
         warm = self.broker.ask('GET', '/demo/to-fahrenheit/30')
         self.assertEqual(json.loads(warm.body), {'response': {'celsius': 30.0, 'fahrenheit': 86.0}})
+
+
+class TestsOfTheDemo(SynchronousTestCase):
+    """The tests that lie beside the examples, as users run theirs."""
+
+    def run_by(self, *words: str) -> str:
+        """What the runner of tests says; it must be content."""
+        done = subprocess.run(
+            [sys.executable, '-m', *words], cwd=EXAMPLES.parent, capture_output=True, text=True, timeout=120,
+            env={**os.environ, 'PYTEST_ADDOPTS': '-p no:cacheprovider'},
+        )  # fmt: skip
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return done.stdout + done.stderr
+
+    def test_pytest(self) -> None:
+        """`pytest examples` finds them and they pass."""
+        self.assertIn('8 passed', self.run_by('pytest', '-q', 'examples'))
+
+    def test_trial(self) -> None:
+        """`trial examples/test_demo.py` likewise."""
+        place = self.mktemp()
+        said = self.run_by('twisted.trial', f'--temp-directory={Path(place).resolve()}', 'examples/test_demo.py')
+        self.assertIn('PASSED (successes=8)', said)
+
+    def test_unittest(self) -> None:
+        """The standard library's runner likewise."""
+        self.assertIn('OK', self.run_by('unittest', 'examples/test_demo.py'))

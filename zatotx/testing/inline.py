@@ -26,18 +26,17 @@ class InlineThreads(Threads):
     __slots__ = ('_clock', '_invoker')
 
     def __init__(self, invoker: Any, clock: KitClock) -> None:
-        super().__init__(clock, None)
+        super().__init__(clock, self)
         self._invoker = invoker
         self._clock = clock
 
+    def callInThread(self, job: Callable[[], object]) -> None:
+        """The pool's part of a hop."""
+        with self._side(_ELSEWHERE):
+            job()
+
     def to_reactor(self, function: Callable[..., None], *args: Any) -> None:
         function(*args)
-
-    def hop(self, function: Callable[[Hop], Any], label: Callable[[], str], lender: Lender | None) -> Deferred[Any]:
-        hop = Hop(self.to_reactor, function, label)
-        with self._side(_ELSEWHERE):
-            hop.run()
-        return hop.deferred
 
     def wait(self, begin: Callable[[Lender], Coroutine[Any, Any, Any]], hop: Hop | None, deadline: float) -> Any:
         """As Threads.wait; meanwhile the clock moves on."""
