@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-from attrs import frozen
+from attrs import Factory, field, frozen
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IListeningPort
 from twisted.plugin import IPlugin
 from zope.interface import Attribute, Interface, implementer
 
@@ -26,6 +29,10 @@ class IChannel(Interface):
     def apply(snapshot: Snapshot) -> Deferred[None]:
         """Take over a new configuration: built beside, swapped whole. Fires when it is in force."""
 
+    def retire() -> Deferred[None]:
+        """Take no new clients, serve those that are here, and let each go with its next answer: another process has
+        taken over. Fires when nobody is left."""
+
     def drain() -> None:
         """Take no new work from now on; what runs goes on."""
 
@@ -42,6 +49,12 @@ class ILineSink(Interface):
         """Add one line, without its end."""
 
 
+def listen_alone(reactor: Any, description: str, factory: Any) -> Deferred[IListeningPort]:
+    """As Twisted does, with a socket of this process's own."""
+    listening: Deferred[IListeningPort] = serverFromString(reactor, description).listen(factory)
+    return listening
+
+
 @frozen(kw_only=True)
 class KindContext:
     """What a node lends to a kind."""
@@ -51,6 +64,10 @@ class KindContext:
     lines: Callable[[str], ILineSink]  # an ILineSink by the name of its file in logs/
     work_dir: str  # a directory of the node's own for temporary files
     offload: Callable[..., Deferred[Any]]  # (function, *args): run in the node's worker threads
+    # (Twisted endpoint description, protocol factory): a listening port. A worker gets the one its parent bound.
+    listen: Callable[[str, Any], Deferred[IListeningPort]] = field(
+        default=Factory(lambda context: partial(listen_alone, context.reactor), takes_self=True)
+    )
 
 
 class IConnectorKind(IPlugin):
@@ -70,6 +87,7 @@ class ConnectorKind:
     runs_in: str  # SERVER or CONNECTOR
     channel: str = ''  # 'package.module:factory', called with (KindContext) -> IChannel
     schema: str = ''  # 'package.module:OBJECT_TYPES', a sequence of ObjectType
+    listens: Sequence[str] = ()  # where it listens, where its section of server.toml has no `listen`
     needs: Sequence[str] = ()  # modules of optional libraries; one missing disables the kind
     install: str = ''  # what to say then, e.g. 'pip install zatotx[ibm-mq]'
 

@@ -18,6 +18,7 @@ from zatotx.model.faults import Conflict, StartError
 from zatotx.node import memory
 from zatotx.node.address import first_tcp
 from zatotx.node.config import LiveConfig
+from zatotx.node.lifeline import ALONE, LINGER, Place
 from zatotx.node.parts import Parts
 from zatotx.node.rows import missing_service_rows
 from zatotx.node.state import DRAINING, READY, STARTING, STOPPED, NodeState
@@ -35,6 +36,7 @@ class Node(Service):
     parts: Parts
     config: LiveConfig
     state: NodeState
+    place: Place = ALONE
     node_id: int = 0
     _starting: Deferred[None] | None = None
 
@@ -51,6 +53,25 @@ class Node(Service):
             self._starting.cancel()
         return Deferred.fromCoroutine(self._stop())
 
+    def retire(self) -> Deferred[None]:
+        """Another process has taken over: take no new clients, and let those that are here go with their next answer.
+        Fires when all have gone, or have had their time to ask once more."""
+        _log.info('{name} of cluster {cluster} hands over', **self._names())
+        over: Deferred[None] = Deferred()
+        late = self.parts.reactor.callLater(LINGER, over.callback, None)
+
+        def empty(_: object) -> None:
+            if late.active():
+                late.cancel()
+                over.callback(None)
+
+        gatherResults([channel.retire() for channel in self.parts.channels.values()]).addCallback(empty)
+        return over
+
+    def reload(self) -> None:
+        """Take over what may change while the node runs."""
+        self.parts.reload()
+
     async def _start(self) -> None:
         parts = self.parts
         self._enter(STARTING)
@@ -61,7 +82,9 @@ class Node(Service):
         for client in parts.redis:
             client.startService()
         await self._join()
-        await self._open()
+        await self._configure()
+        if not self.place.late:
+            await self._listen()
         await parts.code.load()
         await parts.code.apply(self.config.snapshot)
         self.config.start()
@@ -69,6 +92,8 @@ class Node(Service):
         memory.settle()
         parts.watchdog.start()
         self._enter(READY)
+        if self.place.late:
+            await self._listen()
         await parts.pickup.start()
         _log.info('{name} of cluster {cluster} is ready', **self._names())
 
@@ -76,7 +101,7 @@ class Node(Service):
         """Be known to the cluster, and know its configuration."""
         parts, main = self.parts, self.parts.settings.main
         host, port = first_tcp(parts.settings.kinds)
-        row = await parts.odb.register_node(main.name, host, port, os.getpid())
+        row = await parts.odb.register_node(main.name, host, port, os.getpid(), worker=self.place.seat)
         self.node_id = self.config.node_id = row.id
         await self.config.load()
         rows = missing_service_rows(parts.services.current, self.config.snapshot)
@@ -87,11 +112,15 @@ class Node(Service):
                 _log.debug('Another node wrote the rows of the internal services at the same time')
             await self.config.load()
 
-    async def _open(self) -> None:
-        """Listen, with the configuration in force; requests are answered 503 until the services are there."""
+    async def _configure(self) -> None:
         self.parts.guard.apply(self.config.snapshot)
         for channel in self.parts.channels.values():
             await channel.apply(self.config.snapshot)
+
+    async def _listen(self) -> None:
+        """Requests are answered 503 until the services are there. A worker that joins others who serve already comes to
+        this last, so that no client meets a 503 for its sake."""
+        for channel in self.parts.channels.values():
             await channel.start(self.parts.exchange)
 
     async def _stop(self) -> None:

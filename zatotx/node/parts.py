@@ -11,8 +11,9 @@ from zatotx.exchange.guard import Guard
 from zatotx.exchange.pipeline import Pipeline
 from zatotx.exchange.run import Exchange
 from zatotx.interfaces.kind import IChannel
-from zatotx.node.lock import DirectoryLock
 from zatotx.node.logbook import Logbook
+from zatotx.node.reload import Reload
+from zatotx.node.seats import Locks
 from zatotx.node.settings import Settings
 
 
@@ -22,7 +23,7 @@ class Parts:
 
     reactor: Any  # IReactorTime, IReactorFromThreads
     settings: Settings
-    lock: DirectoryLock
+    lock: Locks
     logs: Logbook
     pools: Sequence[Any]  # with start, stop and started
     channels: Mapping[str, IChannel]  # by kind
@@ -33,5 +34,6 @@ class Parts:
     exchange: Exchange
     services: Any  # zatotx.service.store.ServiceStore
     code: Any  # zatotx.service.deployment.deploy.VersionKeeper
-    pickup: Any  # zatotx.service.deployment.pickup.Pickup
+    pickup: Any  # start() and stop(): watches the pickup directory, in one process of the server
     watchdog: Any  # zatotx.metrics.watchdog.Watchdog
+    reload: Reload

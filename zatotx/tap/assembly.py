@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from attrs import define
-from twisted.application.service import IService
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
@@ -29,10 +28,13 @@ from zatotx.model.faults import StartError
 from zatotx.node import findings
 from zatotx.node.config import LiveConfig
 from zatotx.node.key import read_key
-from zatotx.node.lock import DirectoryLock
+from zatotx.node.lifeline import Place
+from zatotx.node.listening import Listeners
 from zatotx.node.logbook import Logbook
 from zatotx.node.node import Node
 from zatotx.node.parts import Parts
+from zatotx.node.reload import Reload
+from zatotx.node.seats import Locks, sit_down
 from zatotx.node.settings import Settings, load
 from zatotx.node.state import NodeState
 from zatotx.node.threads import daemon_pool
@@ -51,20 +53,20 @@ from zatotx.service.pool import ServiceThreads
 from zatotx.service.store import ServiceStore
 from zatotx.service.user_config import load_user_config
 from zatotx.tap.clear import in_clear
+from zatotx.tap.crewing import began, pickup_duty
 from zatotx.tap.keyvalue import client_and_bus
 from zatotx.tap.observing import sources
 
 
-def make_server(directory: str, reactor: Any) -> IService:
-    """The server of that directory, ready to be started. Raises StartError."""
+def make_server(directory: str, reactor: Any, place: Place | None = None) -> Node:
+    """The server of that directory, ready to be started; with a `place`, one of its workers. Raises StartError."""
     home = Path(directory)
     kinds = find_kinds()
     settings = load(home / 'config' / 'server.toml', [found.kind.name for found in kinds])
     settings = in_clear(settings, read_key(home / 'config' / 'secret.key', os.environ))
-    lock = DirectoryLock(home / 'work' / 'lock')
-    lock.take()
+    place, lock = sit_down(home / 'work', place)
     try:
-        return _Assembly(home, reactor, settings, lock, kinds).node()
+        return _Assembly(home, reactor, settings, lock, kinds, place).node()
     except BaseException:
         lock.release()
         raise
@@ -77,8 +79,9 @@ class _Assembly:
     home: Path
     reactor: Any
     settings: Settings
-    lock: DirectoryLock
+    lock: Locks
     kinds: Sequence[FoundKind]
+    place: Place
 
     def node(self) -> Node:
         settings, reactor = self.settings, self.reactor
@@ -90,10 +93,11 @@ class _Assembly:
         odb = self._odb(types)
         client, bus = client_and_bus(settings, self.home, reactor)
         services = ServiceStore(internal_entries(types), lambda name: ServiceSlots())
-        keeper = VersionKeeper(odb=odb, store=services, directory=self.home / 'work' / 'deployed', reactor=reactor,
+        keeper = VersionKeeper(odb=odb, store=services, directory=self._deployed(), reactor=reactor,
                                offload=offload)
         guard = self._guard(offload)
-        channels = self._channels(logs, offload)
+        listeners = Listeners(reactor, self.place.sockets)
+        channels = self._channels(logs, offload, listeners)
         appliers = [keeper.apply, guard.applied, *(channel.apply for channel in channels.values())]
         config = LiveConfig(odb, bus, reactor, appliers, lambda: keeper.verdicts)
         deployer = Deployer(odb=odb, config=config, keeper=keeper, bring=config.bring)
@@ -114,14 +118,26 @@ class _Assembly:
         invoker = Invoker(reactor, service_threads, node=view, user_config=self._user_config())
         pipeline = Pipeline(guard=guard, store=services, invoker=invoker, codecs=Codecs(), faults=FaultReplies(),
                             offload=offload)
-        pickup = Pickup(reactor=reactor, directory=str(self.home / settings.hot_deploy.pickup_dir), deployer=deployer,
-                        odb=odb, offload=offload)
+        pickup = pickup_duty(
+            Pickup(reactor=reactor, directory=str(self.home / settings.hot_deploy.pickup_dir), deployer=deployer,
+                   odb=odb, offload=offload, since=began(self.home / 'work')),
+            self.home / 'work', reactor,
+        )  # fmt: skip
         parts = Parts(
             reactor=reactor, settings=settings, lock=self.lock, logs=logs, pools=(workers, service_threads),
             channels=channels, odb=odb, redis=(client, bus), guard=guard, pipeline=pipeline,
             exchange=Exchange(pipeline, reactor), services=services, code=keeper, pickup=pickup, watchdog=watchdog,
+            reload=Reload(self._settings_of_now, logs, listeners),
         )
-        return Node(parts, config, state)
+        return Node(parts, config, state, self.place)
+
+    def _settings_of_now(self) -> Settings:
+        return load(self.home / 'config' / 'server.toml', [found.kind.name for found in self.kinds])
+
+    def _deployed(self) -> Path:
+        """Where this process unpacks code: its own, as each forgets by itself what is no longer kept."""
+        seat = self.place.seat
+        return self.home / 'work' / (f'deployed-{seat}' if seat else 'deployed')
 
     def _odb(self, types: ObjectTypes) -> Any:
         read = partial(read_key, self.home / 'config' / 'secret.key', dict(os.environ))
@@ -136,7 +152,8 @@ class _Assembly:
         verifier = Verifier(self.reactor, offload)
         return Guard({'basic_auth': partial(BasicAuthCheck, verifier)})
 
-    def _channels(self, logs: Logbook, offload: Callable[..., Any]) -> Mapping[str, IChannel]:
+    def _channels(self, logs: Logbook, offload: Callable[..., Any], listeners: Listeners
+                  ) -> Mapping[str, IChannel]:
         work = self.home / 'work' / 'spool'
         work.mkdir(parents=True, exist_ok=True, mode=0o700)
         channels = {}
@@ -145,13 +162,13 @@ class _Assembly:
                 name = found.kind.name
                 section = {'grace': self.settings.shutdown.grace, **self.settings.kinds.get(name, {})}
                 context = KindContext(reactor=self.reactor, settings=section, lines=logs.lines, work_dir=str(work),
-                                      offload=offload)
+                                      offload=offload, listen=listeners.listen)
                 channels[name] = found.load(found.kind.channel)(context)
         return channels
 
     def _watchdog(self, logs: Logbook) -> Watchdog:
         log = Logger('zatotx.watchdog')
-        return Watchdog(self.reactor, files_below(self.home / 'work' / 'deployed'),
+        return Watchdog(self.reactor, files_below(self._deployed()),
                         lambda sentence: log.warn('{sentence}', sentence=sentence))
 
     def _user_config(self) -> Any:

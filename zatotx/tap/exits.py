@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -30,17 +31,19 @@ def sentence_of(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def fail_start(reactor: Any, sentence: str, failure: Failure | None = None) -> None:
+def fail_start(reactor: Any, sentence: str, failure: Failure | None = None, *,
+               tell: Callable[[str], None] | None = None) -> None:
     """End a process whose part could not start: the sentence on stderr, everything stopped in order, exit code 1.
 
-    `failure` is given where the reason is not one of ours, so that the log has its traceback.
+    `failure` is given where the reason is not one of ours, so that the log has its traceback. `tell`
+    takes the sentence instead of stderr.
     """
     if failure is not None:
         _log.failure('The part could not start', failure=failure)
-    say(sentence)
+    (tell or say)(sentence)
     # twistd has no way to ask for an exit code; after 'shutdown' nothing of ours is left to run.
     reactor.addSystemEventTrigger('after', 'shutdown', _leave, 1)
-    reactor.callWhenRunning(_stop, reactor)
+    reactor.callWhenRunning(stop, reactor)
 
 
 def end_well_on_sigterm(reactor: Any) -> None:
@@ -49,10 +52,16 @@ def end_well_on_sigterm(reactor: Any) -> None:
     twistd on its own would end by the signal once more, which process managers count as a failure. To be called when
     the reactor runs, in the main thread: it replaces the reactor's own way with SIGTERM.
     """
-    signal.signal(signal.SIGTERM, lambda _number, _frame: reactor.callFromThread(_stop, reactor))
+    signal.signal(signal.SIGTERM, lambda _number, _frame: reactor.callFromThread(stop, reactor))
 
 
-def _stop(reactor: Any) -> None:
+def on_signal(reactor: Any, number: signal.Signals, action: Callable[[], object]) -> None:
+    """From now on that signal has `action` called in the reactor's thread. In the main thread."""
+    signal.signal(number, lambda _number, _frame: reactor.callFromThread(action))
+
+
+def stop(reactor: Any) -> None:
+    """Have the reactor stop, whatever it does now."""
     with suppress(ReactorNotRunning):  # it stops already
         reactor.stop()
 

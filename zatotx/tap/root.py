@@ -7,6 +7,7 @@ and exit code 1 where it cannot start, exit code 0 after SIGTERM.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ from twisted.python.failure import Failure
 
 from zatotx.model.faults import StartError
 from zatotx.tap import reactor
-from zatotx.tap.exits import end_well_on_sigterm, fail_start, say, sentence_of
+from zatotx.tap.exits import end_well_on_sigterm, fail_start, on_signal, say, sentence_of
 
 Build = Callable[[str, Any], IService]
+
+SIGNALS = {signal.SIGHUP: 'reload', signal.SIGUSR2: 'replace'}  # what a part does then, if it has it
 
 
 class DirectoryOptions(usage.Options):
@@ -52,9 +55,9 @@ def make_root(options: DirectoryOptions, build: Build, pid_file: str) -> IServic
     return Root(part, directory / pid_file, running)
 
 
-def refused(error: Exception) -> SystemExit:
+def refused(error: Exception, tell: Callable[[str], None] | None = None) -> SystemExit:
     """Say why the part cannot start; the exception to raise."""
-    say(sentence_of(error))
+    (tell or say)(sentence_of(error))
     return SystemExit(1)
 
 
@@ -74,6 +77,9 @@ class Root(Service):
         super().startService()  # type: ignore[no-untyped-call]
         self._begin(self._part.startService)
         self._reactor.callWhenRunning(end_well_on_sigterm, self._reactor)
+        for number, name in SIGNALS.items():
+            if hasattr(self._part, name):
+                self._reactor.callWhenRunning(on_signal, self._reactor, number, getattr(self._part, name))
         self._write_pid()
 
     def stopService(self) -> Deferred[None]:
@@ -87,18 +93,27 @@ class Root(Service):
         try:
             started = start()
         except (StartError, OSError) as error:
-            raise refused(error) from None
+            raise refused(error, self.say) from None
         if isinstance(started, Deferred):
-            started.addErrback(self._failed)
+            started.addCallbacks(self._began, self._failed)
+
+    def say(self, sentence: str) -> None:
+        """Tell whoever started us."""
+        say(sentence)
+
+    def _began(self, result: Any) -> Any:
+        """The part has started."""
+        return result
 
     def _failed(self, failure: Failure) -> None:
         error = failure.value
         if self._stopping or error is None:  # what a stop cuts short is no news
             return
         if isinstance(error, StartError | OSError):
-            fail_start(self._reactor, sentence_of(error))
+            fail_start(self._reactor, sentence_of(error), tell=self.say)
         else:
-            fail_start(self._reactor, f'{self._pid_file.parent.name} cannot start: {sentence_of(error)}', failure)
+            fail_start(self._reactor, f'{self._pid_file.parent.name} cannot start: {sentence_of(error)}', failure,
+                       tell=self.say)
 
     def _stopped(self, result: Any) -> Any:
         """The pid file goes last, and only if it is still ours."""

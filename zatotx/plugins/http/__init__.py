@@ -2,10 +2,13 @@
 
 from zatotx.interfaces.kind import SERVER, ConnectorKind
 
+LISTEN = ('tcp:port=17010:interface=127.0.0.1',)
+
 kind = ConnectorKind(
     name='http',
     title='HTTP and REST',
     runs_in=SERVER,
     channel='zatotx.plugins.http.channel:make_channel',
+    listens=LISTEN,
     schema='zatotx.plugins.http.schema:OBJECT_TYPES',
 )

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredLock, gatherResults, maybeDeferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocol
 from twisted.internet.protocol import Factory
@@ -29,7 +28,6 @@ from zatotx.schema.snapshot import Snapshot, Stored
 
 CHANNEL_TYPE = 'channel_rest'
 AT_ONCE = 200  # channels up to which a table is built on the reactor: it takes a millisecond or two
-BACKLOG = 1024  # connections the kernel may hold until we accept them, where the endpoint does not say
 
 
 class ConnectionFactory(Factory):
@@ -84,17 +82,34 @@ class HTTPChannel:
         """Take over the REST channels of a snapshot: requests whose head comes from then on go by them."""
         return self._turn.run(self._apply, snapshot.of(CHANNEL_TYPE))
 
+    def retire(self) -> Deferred[None]:
+        """Listen no more; each connection is closed with its next answer, and none before: a client that sends a
+        request at the moment its connection is closed cannot know whether it was served. Fires when the last one has
+        gone."""
+        self._close_ports()
+        empty: Deferred[None] = Deferred()
+        site = self._site
+        if site is None or not site.connections:
+            empty.callback(None)
+            return empty
+        site.draining = True
+        site.when_empty = partial(_fire, empty)
+        return empty
+
     def drain(self) -> None:
         """Listen no more; what runs is answered and its connection closed then, connections without a request at
         once."""
-        for port in self._ports:
-            self._closing.append(maybeDeferred(port.stopListening).addErrback(self._not_closed))
-        self._ports = []
+        self._close_ports()
         site = self._site
-        if site is not None and not site.draining:
+        if site is not None:
             site.draining = True
             for connection in list(site.connections):
                 connection.drain()
+
+    def _close_ports(self) -> None:
+        for port in self._ports:
+            self._closing.append(maybeDeferred(port.stopListening).addErrback(self._not_closed))
+        self._ports = []
 
     def stop(self) -> Deferred[None]:
         """Drain; fires when the last connection has ended, or was ended because its time of grace is over."""
@@ -108,8 +123,7 @@ class HTTPChannel:
     async def _listen(self, factory: ConnectionFactory) -> None:
         for description in self._settings.listen:
             try:
-                endpoint = serverFromString(self._context.reactor, _with_backlog(description))
-                self._ports.append(await endpoint.listen(factory))
+                self._ports.append(await self._context.listen(description, factory))
             except Exception as error:  # whatever an endpoint's parser or its files come up with
                 await self.stop()
                 raise StartError(_cannot_listen(description, error)) from None
@@ -156,14 +170,6 @@ def _fire(waiting: Deferred[None]) -> None:
 
 def _passed_on(result: Any, waiting: Deferred[None]) -> None:
     waiting.callback(None)
-
-
-def _with_backlog(description: str) -> str:
-    """The endpoint with a longer queue of connections than Twisted's 50, unless it says how long."""
-    kind = description.partition(':')[0]
-    return description if kind not in ('tcp', 'tcp6', 'ssl') or 'backlog=' in description else (
-        f'{description}:backlog={BACKLOG}'
-    )
 
 
 def _cannot_listen(description: str, error: Exception) -> str:

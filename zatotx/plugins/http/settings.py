@@ -8,9 +8,8 @@ from typing import Any, Literal
 import msgspec
 
 from zatotx.model.faults import StartError
+from zatotx.plugins.http import LISTEN
 from zatotx.wire.http1 import Limits
-
-LISTEN = ('tcp:port=17010:interface=127.0.0.1',)
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,14 +2,16 @@
 
 A file is taken when its writer has closed it or moved it in (inotify); where there is no inotify, when it has come to
 rest: it looked the same for a second. A package, which is a directory and has no moment of closing, is taken when it
-has come to rest in either case. What already lies there when the node starts is history: the ODB knows better, so only
-a file it has no version of at all is deployed then. Refusals are one sentence each in the node's log.
+has come to rest in either case. What already lies there when the server starts is history: the ODB knows better, so
+only a file it has no version of at all is deployed then. What was dropped since, while another process of the server
+watched or when that one had just died, is deployed unless it was. Refusals are one sentence each in the node's log.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from zatotx.interfaces.node import IDeployer
 from zatotx.model.faults import BadRequest, Fault, ServiceUnavailable, Timeout
 from zatotx.schema.snapshot import Actor
 from zatotx.service.deployment.packaging import accept
-from zatotx.service.deployment.pickup_looks import Looks, Mark, Taken, look, take
+from zatotx.service.deployment.pickup_looks import Looks, Mark, Taken, changed_at, look, take
 
 INTERVAL = 0.5  # seconds between two looks
 HAS_INOTIFY = sys.platform.startswith('linux')
@@ -39,6 +41,7 @@ class Pickup:
     deployer: IDeployer
     odb: IConfigStore
     offload: Callable[..., Deferred[Any]]
+    since: float = inf  # unix time: when the server was started, which may be before this process took over
     notify: bool = HAS_INOTIFY
     interval: float = INTERVAL
     _looks: Looks = field(factory=Looks, init=False)
@@ -145,13 +148,15 @@ class Pickup:
     async def _begin(self, marks: dict[str, Mark]) -> None:
         """What lies there at the start: only what the ODB has never seen is deployed."""
         kept: dict[str, FileVersion] = {}
+        stored: dict[tuple[str, str], float] = {}  # when the newest version of that file and hash was
         for version in await self.odb.versions():
             if version.active or version.file not in kept:
                 kept[version.file] = version
+            stored[version.file, version.sha256] = version.created
         for name, mark in marks.items():
-            file, sha256 = await self.offload(_identity, self.directory, name)
+            file, sha256, changed = await self.offload(_identity, self.directory, name)
             known = kept.get(file)
-            if known is None:
+            if known is None or (changed > self.since and changed > stored.get((file, sha256), 0.0)):
                 self._later.add(name)
                 continue
             self._looks.took(name, mark)
@@ -227,11 +232,12 @@ def _is_linked(place: Path) -> bool:
     return place.is_symlink() or seen.st_nlink > 1
 
 
-def _identity(directory: str, name: str) -> tuple[str, str]:
-    """The file that an entry would be a version of, and its hash."""
+def _identity(directory: str, name: str) -> tuple[str, str, float]:
+    """The file that an entry would be a version of, its hash, and when it was put there."""
+    changed = changed_at(directory, name)
     taken = take(directory, name)
     try:
         source = accept(taken.name, taken.content)
     except BadRequest:
-        return taken.name, ''
-    return source.file, source.sha256
+        return taken.name, '', changed
+    return source.file, source.sha256, changed

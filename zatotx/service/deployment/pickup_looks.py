@@ -67,6 +67,15 @@ def _prints(directory: Path, root: Path) -> Iterator[tuple[str, int, int, int]]:
             yield entry.relative_to(root).as_posix(), seen.st_ino, seen.st_size, seen.st_mtime_ns
 
 
+def changed_at(directory: str, name: str) -> float:
+    """When an entry, or anything in it, was last written or moved there, in unix time; 0 where it is gone."""
+    entry = Path(directory, name)
+    try:
+        return max(seen.stat().st_ctime for seen in (entry, *entry.rglob('*')))
+    except OSError:
+        return 0.0
+
+
 def take(directory: str, name: str) -> Taken:
     """Read an entry. What is in the way of that is its `trouble`, never raised."""
     entry = Path(directory, name)

@@ -44,7 +44,7 @@ class Served(TestCase):
         )
         return HTTPChannel(context)
 
-    async def serve(self, listen: str = 'tcp:port=0:interface=127.0.0.1', **settings: Any) -> None:
+    async def serve(self, listen: str = 'tcp:port=0:interface=127.0.0.1:backlog=1024', **settings: Any) -> None:
         """Listen with the channel of POST and GET /echo. `self.port` is where."""
         self.channel = self.made(listen=[listen], grace=1, **settings)
         self.addCleanup(self.channel.stop)

@@ -1,0 +1,173 @@
+"""The workers of one server together: as many as are wanted, one that dies replaced, all of them ended."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.logger import Logger
+
+from zatotx.model.faults import StartError
+from zatotx.node.workers import READY, STARTING, Worker
+from zatotx.rules.deaths import MOST, WITHIN, Deaths
+
+
+class Hire(Protocol):
+    """Starts a worker process. Raises OSError where none can be had."""
+
+    def __call__(self, seat: int, *, late: bool, descriptors: Mapping[str, int]) -> Worker: ...
+
+
+@define(eq=False, kw_only=True)
+class Crew:
+    """`changed` is called whenever somebody comes, is ready or goes. `gave_up` is called with one sentence when the
+    workers die too often, or none can start at all; nobody is started any more then."""
+
+    reactor: Any  # IReactorTime
+    hire: Hire
+    seat: Callable[[set[int]], int]  # a free one besides those
+    descriptors: Callable[[], Mapping[str, int]]
+    changed: Callable[[], None]
+    gave_up: Callable[[str], None]
+    random: Callable[[], float] = random.random
+    wanted: int = 0
+    members: list[Worker] = field(factory=list, init=False)  # all that have a process
+    complete: Deferred[None] = field(factory=Deferred, init=False)  # fires once, when all that are wanted are ready
+    closing: bool = field(default=False, init=False)
+    _deaths: Deaths = field(factory=Deaths, init=False)
+    _pause: Any = field(default=None, init=False)  # the IDelayedCall of the next start
+
+    _log = Logger()
+
+    @property
+    def ready(self) -> list[Worker]:
+        """Those that serve."""
+        return [worker for worker in self.members if worker.phase == READY]
+
+    @property
+    def active(self) -> list[Worker]:
+        """Those that serve or will."""
+        return [worker for worker in self.members if worker.phase in (STARTING, READY)]
+
+    def fill(self) -> None:
+        """Have as many as are wanted."""
+        self._pause = None
+        while not self.closing and len(self.active) < self.wanted:
+            try:
+                self.add()
+            except (OSError, StartError) as error:
+                self._deaths = self._deaths.refusal()
+                self._later(f'No worker process can be started: {error}')
+                return
+
+    def add(self, *, late: bool = False) -> Worker:
+        """One more. `late`: it listens only when it is ready; so does each that comes while another serves. Raises
+        OSError, or StartError where there is no seat left."""
+        seat = self.seat({worker.seat for worker in self.members})
+        worker = self.hire(seat, late=late or bool(self.ready), descriptors=self.descriptors())
+        self.members.append(worker)
+        worker.ready.addCallback(self._came, worker)
+        worker.gone.addCallback(self._went, worker)
+        self.changed()
+        return worker
+
+    def stop(self, patience: float) -> Deferred[None]:
+        """Have all of them drain and end; what is left after `patience` seconds is killed. Fires when all are gone."""
+        self.closing = True
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+        leaving = list(self.members)
+        gone = gatherResults([_after(worker.gone) for worker in leaving])
+        for worker in leaving:
+            worker.stop()
+        late = self.reactor.callLater(patience, self._kill, leaving)
+        self.changed()
+
+        def over(_: object) -> None:
+            if late.active():
+                late.cancel()
+
+        return gone.addCallback(over)
+
+    def retire(self, worker: Worker, patience: float) -> Deferred[None]:
+        """Let a worker go whose place another one has taken, and kill it if it stays longer than `patience` seconds.
+        Fires when it is gone."""
+        gone = _after(worker.gone)
+        worker.retire()
+        late = self.reactor.callLater(patience, self._kill, [worker])
+
+        def over(_: object) -> None:
+            if late.active():
+                late.cancel()
+
+        self.changed()
+        return gone.addBoth(over)
+
+    def _kill(self, workers: Sequence[Worker]) -> None:
+        for worker in workers:
+            if worker in self.members:
+                self._log.error('Worker {seat} (process {pid}) does not end: it is killed', seat=worker.seat,
+                                pid=worker.pid)
+                worker.kill()
+
+    def _came(self, _: None, worker: Worker) -> None:
+        self._deaths = self._deaths.started()
+        self._log.info('Worker {seat} (process {pid}) is ready', seat=worker.seat, pid=worker.pid)
+        self.changed()
+        if not self.complete.called and len(self.ready) >= self.wanted:
+            self.complete.callback(None)
+
+    def _went(self, why: str, worker: Worker) -> str:
+        self.members.remove(worker)
+        self.changed()
+        if worker.asked_to_go or self.closing:
+            self._log.info('Worker {seat} (process {pid}) has ended', seat=worker.seat, pid=worker.pid)
+        else:
+            self._died(worker, why)
+        return why
+
+    def _died(self, worker: Worker, why: str) -> None:
+        what = f'Worker {worker.seat} (process {worker.pid}): {why}'
+        if worker.refusal:
+            if not self.complete.called or not self.ready:
+                self._give_up(worker.refusal)
+                return
+            self._deaths = self._deaths.refusal()
+        else:
+            self._deaths = self._deaths.another(self.reactor.seconds())
+            if self._deaths.hopeless:
+                self._give_up(f'{MOST} workers died within {WITHIN:g} s, the last one: {why}; the server is stopped: '
+                              'see its logs for why')  # fmt: skip
+                return
+        self._later(what)
+
+    def _later(self, what: str) -> None:
+        delay = self._deaths.delay(self.random)
+        self._log.error('{what}; another one is started in {delay:.1f} s', what=what, delay=delay)
+        if self._pause is None:
+            self._pause = self.reactor.callLater(delay, self.fill)
+
+    def _give_up(self, sentence: str) -> None:
+        self.closing = True
+        self._log.critical('{sentence}', sentence=sentence)
+        if not self.complete.called:
+            self.complete.errback(StartError(sentence))
+        else:
+            self.gave_up(sentence)
+
+
+def _after(source: Deferred[str]) -> Deferred[None]:
+    """Fires after `source`, and leaves its result alone."""
+    after: Deferred[None] = Deferred()
+
+    def pass_on(result: str) -> str:
+        if not after.called:  # else whoever waited was cancelled
+            after.callback(None)
+        return result
+
+    source.addCallback(pass_on)
+    return after

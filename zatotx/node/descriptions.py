@@ -1,0 +1,77 @@
+"""What an endpoint description asks for, found out by Twisted's own parsers: they are given a reactor that only notes
+what it is asked to listen on."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.endpoints import serverFromString
+
+BACKLOG = 1024  # connections the kernel may hold until we accept them, where the description does not say
+_INET_KINDS = ('tcp', 'tcp6', 'ssl')
+
+
+@frozen(kw_only=True)
+class Wanted:
+    """What a description asks a reactor for."""
+
+    factory: Any
+    address: int | str = 0  # a port, or the path of a Unix socket
+    interface: str = ''
+    backlog: int = BACKLOG
+    mode: int = 0o666  # of a Unix socket's file, as Twisted's endpoint has it
+    lock: bool = False  # whether a lock file goes with a Unix socket
+    context: Any = None  # of TLS
+    inherited: int = -1  # the descriptor that a process manager bound (systemd:)
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        """AF_UNIX, AF_INET6 or AF_INET."""
+        if isinstance(self.address, str):
+            return socket.AF_UNIX
+        return socket.AF_INET6 if ':' in self.interface else socket.AF_INET
+
+
+class _Notes:
+    """A reactor that notes what it is asked for. Its names are IReactorTCP's, IReactorSSL's …"""
+
+    def __init__(self) -> None:
+        self.wanted: Wanted | None = None
+
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = '') -> None:
+        self.wanted = Wanted(address=port, factory=factory, backlog=backlog, interface=interface)
+
+    def listenSSL(self, port: int, factory: Any, contextFactory: Any, backlog: int = 50, interface: str = '') -> None:
+        self.wanted = Wanted(address=port, factory=factory, backlog=backlog, interface=interface,
+                             context=contextFactory)
+
+    def listenUNIX(self, address: str, factory: Any, backlog: int = 50, mode: int = 0o666, wantPID: bool = False
+                   ) -> None:
+        self.wanted = Wanted(address=address, factory=factory, backlog=backlog, mode=mode, lock=wantPID)
+
+    def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: Any) -> None:
+        self.wanted = Wanted(factory=factory, inherited=fileDescriptor)
+
+
+def read_description(description: str, factory: Any) -> Wanted | None:
+    """What a description asks for; None where it is of a kind that asks for something else. Raises what Twisted's
+    parsers, and the files of a certificate, come up with."""
+    notes: Any = _Notes()
+    failed: list[Exception] = []
+    endpoint = serverFromString(notes, with_backlog(description))
+    try:
+        endpoint.listen(factory).addErrback(lambda failure: failed.append(failure.value))
+    except AttributeError:  # it asks for what the notes do not have
+        return None
+    if failed and not isinstance(failed[0], AttributeError):
+        raise failed[0]
+    wanted: Wanted | None = notes.wanted
+    return wanted
+
+
+def with_backlog(description: str) -> str:
+    """The description with a longer queue of connections than Twisted's 50, unless it says how long."""
+    kind = description.partition(':')[0]
+    return description if kind not in _INET_KINDS or 'backlog=' in description else f'{description}:backlog={BACKLOG}'

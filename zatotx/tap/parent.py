@@ -1,0 +1,72 @@
+"""Builds the parent process of a server with workers."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from zatotx.interfaces.kind import SERVER
+from zatotx.kinds import FoundKind, find_kinds
+from zatotx.node.crew import Crew
+from zatotx.node.lock import DirectoryLock
+from zatotx.node.logbook import Logbook
+from zatotx.node.parent import Parent, Plan
+from zatotx.node.reload import Reload
+from zatotx.node.seats import free_seat
+from zatotx.node.settings import Settings, load
+from zatotx.node.sockets import Sockets
+from zatotx.node.workers import Spawner
+from zatotx.tap.dumps import forbid_core_dumps
+from zatotx.tap.exits import fail_start
+
+RUN_TWISTD = 'from twisted.scripts.twistd import run; run()'
+
+
+def make_parent(directory: str, reactor: Any, workers: int | None) -> Parent:
+    """The parent of the directory's workers, ready to be started. `workers`: as many, whatever server.toml says. Raises
+    StartError."""
+    home = Path(directory)
+    work = home / 'work'
+    kinds = find_kinds()
+    read = partial(load, home / 'config' / 'server.toml', [found.kind.name for found in kinds])
+    settings = read()
+    if not settings.main.core_dumps:
+        forbid_core_dumps()
+    lock = DirectoryLock(work / 'lock')
+    lock.take()
+    try:
+        logs = Logbook(home / 'logs', reactor, settings.log)
+    except BaseException:
+        lock.release()
+        raise
+    sockets = Sockets()
+    crew = Crew(
+        reactor=reactor, hire=Spawner(reactor, partial(command, home)), seat=partial(free_seat, work),
+        descriptors=sockets.descriptors, changed=lambda: parent.list_workers(),
+        gave_up=lambda sentence: fail_start(reactor, sentence),
+    )  # fmt: skip
+    parent = Parent(
+        reactor=reactor, work=work, plan=lambda: plan_of(read(), kinds, workers), crew=crew, sockets=sockets, lock=lock,
+        logs=logs, follow_files=Reload(read, logs),
+    )  # fmt: skip
+    return parent
+
+
+def plan_of(settings: Settings, kinds: list[FoundKind], workers: int | None) -> Plan:
+    """What the settings ask a parent for."""
+    listen: list[str] = []
+    for found in kinds:
+        if found.enabled and found.kind.runs_in == SERVER:
+            section = settings.kinds.get(found.kind.name, {})
+            listen.extend(section.get('listen', found.kind.listens))
+    return Plan(workers=workers or settings.main.workers, listen=listen, grace=settings.shutdown.grace)
+
+
+def command(home: Path, seat: int) -> list[str]:
+    """The command line of a worker: this installation's twistd, with the server's directory for people to see."""
+    script = Path(sys.argv[0])
+    twistd = [str(script)] if script.name == 'twistd' and script.is_file() else ['-c', RUN_TWISTD]
+    return [sys.executable, *twistd, '--nodaemon', '--pidfile=', 'zato-server', '--dir', str(home), '--worker',
+            str(seat)]  # fmt: skip

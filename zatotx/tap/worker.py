@@ -1,0 +1,70 @@
+"""`twistd zato-server --worker K`: one of the processes of a server, started by its parent and by nobody else."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import IService
+
+from zatotx.model.faults import StartError
+from zatotx.node.key import VARIABLE
+from zatotx.node.lifeline import READY, REFUSED, RELOAD, RETIRE, Lifeline, read_place
+from zatotx.node.node import Node
+from zatotx.tap.exits import say, sentence_of, stop
+from zatotx.tap.root import DirectoryOptions, Root
+
+
+def make_worker(options: DirectoryOptions) -> IService:
+    """The worker, ready to be started. Where it cannot be built its parent is told: SystemExit, code 1."""
+    from twisted.internet import reactor
+
+    from zatotx.tap.assembly import make_server
+
+    try:
+        place = read_place()
+    except (OSError, ValueError) as error:
+        say(f'--worker is for the parent process of a server with workers, which starts this itself: {error}')
+        raise SystemExit(1) from None
+    if place.key:
+        os.environ[VARIABLE] = place.key
+    lifeline = Lifeline(reactor)
+    try:
+        part = make_server(str(Path(options['dir']).absolute()), reactor, place)
+    except (StartError, OSError) as error:
+        lifeline.tell(REFUSED, sentence_of(error))
+        raise SystemExit(1) from None
+    return WorkerRoot(part, Path(options['dir']), reactor, lifeline)
+
+
+class WorkerRoot(Root):
+    """No pid file, which is the parent's; what there is to say goes to the parent, which decides what people hear."""
+
+    def __init__(self, part: Node, directory: Path, reactor: Any, lifeline: Lifeline) -> None:
+        super().__init__(part, directory / 'server.pid', reactor)
+        self._node = part
+        self._lifeline = lifeline
+
+    def startService(self) -> None:
+        self._lifeline.follow(self._ordered, self._orphaned)
+        super().startService()
+
+    def say(self, sentence: str) -> None:
+        self._lifeline.tell(REFUSED, ' '.join(sentence.split()))
+
+    def _began(self, result: Any) -> Any:
+        self._lifeline.tell(READY)
+        return result
+
+    def _ordered(self, order: str) -> None:
+        if order == RELOAD:
+            self._node.reload()
+        elif order == RETIRE:
+            self._node.retire().addBoth(lambda _: stop(self._reactor))
+
+    def _orphaned(self) -> None:
+        stop(self._reactor)
+
+    def _write_pid(self) -> None:
+        """The parent has written its own."""
