@@ -36,21 +36,35 @@ class Family:
 
 _SERVICE = ('service',)
 _CHANNEL = ('kind', 'channel')
+_POOL = ('pool',)
+
+_OUTGOING = ('kind', 'connection')
+_POOL = ('pool',)
+
+
+def _calls(prefix: str, what: str, labels: tuple[str, ...] = ()) -> tuple[Family, ...]:
+    """The families of what is called, e.g. `what` = 'a service'."""
+    return (
+        Family(f'{prefix}_calls', COUNTER, f'Calls of {what} that ended, errors included', labels),
+        Family(f'{prefix}_errors', COUNTER, f'Calls of {what} that ended in an error', labels),
+        Family(f'{prefix}_errors_by_kind', COUNTER, f'Calls of {what} that ended in an error, by the fault: BadRequest,'
+               ' Timeout … or Exception for whatever is no fault of zatotx', (*labels, 'kind')),
+        Family(f'{prefix}_in_flight', GAUGE, f'Calls of {what} under way', labels),
+        Family(f'{prefix}_duration_seconds', HISTOGRAM, f'How long calls of {what} took', labels, bounds=LATENCY),
+    )
+
 
 _ALL = (
-    Family('zatotx_service_calls', COUNTER, 'Calls of a service that ended, errors included', _SERVICE),
-    Family('zatotx_service_errors', COUNTER, 'Calls of a service that ended in an error', _SERVICE),
-    Family('zatotx_service_errors_by_kind', COUNTER,
-           'The same by the fault: BadRequest, Timeout … or Exception for whatever is no fault of zatotx',
-           (*_SERVICE, 'kind')),
-    Family('zatotx_service_in_flight', GAUGE, 'Calls of a service under way', _SERVICE),
-    Family('zatotx_service_duration_seconds', HISTOGRAM, 'How long calls of a service took', _SERVICE, bounds=LATENCY),
+    *_calls('zatotx_service', 'a service', _SERVICE),
     Family('zatotx_channel_requests', COUNTER, 'Requests or messages that a channel took', _CHANNEL),
     Family('zatotx_channel_answers', COUNTER, 'Answers of a channel by class of status: 2xx, 4xx … or gone, where the'
            ' client left first', (*_CHANNEL, 'status')),
     Family('zatotx_channel_in_flight', GAUGE, 'Requests of a channel that are not answered yet', _CHANNEL),
     Family('zatotx_channel_duration_seconds', HISTOGRAM,
            'From the head of a request until its answer was written', _CHANNEL, bounds=LATENCY),
+    *_calls('zatotx_outgoing', 'an outgoing connection', _OUTGOING),
+    Family('zatotx_outgoing_circuit_open', GAUGE,
+           'Workers in which the circuit breaker of an outgoing connection lets nothing through', _OUTGOING),
     Family('zatotx_http_connections', COUNTER, 'Connections that were accepted'),
     Family('zatotx_http_connections_open', GAUGE, 'Connections that are open'),
     Family('zatotx_http_requests', COUNTER, 'Requests that were read'),
@@ -66,11 +80,28 @@ _ALL = (
     Family('zatotx_node_in_flight', GAUGE, 'Requests of this server under way'),
     Family('zatotx_node_limit', GAUGE, 'Requests of this server that are let in at once', merge=max),
     Family('zatotx_node_refused', COUNTER, 'Requests that were too many at once for this server'),
+    Family('zatotx_pool_threads', GAUGE, 'Threads a pool may have', _POOL),
+    Family('zatotx_pool_busy', GAUGE, 'Threads of a pool that do something', _POOL),
+    Family('zatotx_pool_waiting', GAUGE, 'Jobs that wait for a thread of the pool', _POOL),
+    Family('zatotx_pool_refused', COUNTER, 'Jobs that found the queue of a pool full', _POOL),
+    Family('zatotx_threads_stuck', GAUGE, 'Service threads whose service still runs after its deadline'),
     Family('zatotx_reactor_stall_seconds', HISTOGRAM, 'How late the reactor came to its timers', bounds=STALLS),
     Family('zatotx_gc_pause_seconds', HISTOGRAM, 'How long the garbage collector held everything', bounds=PAUSES),
+    Family('zatotx_pool_threads', GAUGE, 'Threads that a pool has', _POOL),
+    Family('zatotx_pool_limit', GAUGE, 'Threads that a pool may have', _POOL),
+    Family('zatotx_pool_busy', GAUGE, 'Threads of a pool that do something', _POOL),
+    Family('zatotx_pool_queued', GAUGE, 'What waits for a thread of a pool', _POOL),
     Family('zatotx_log_lines_lost', COUNTER, 'Log lines that the disk did not take'),
     Family('zatotx_config_revision', GAUGE, 'The revision of the configuration in force', merge=min),
     Family('zatotx_redis_up', GAUGE, 'Whether Redis answers: 1 or 0', merge=min),
+    Family('zatotx_redis_connections', COUNTER, 'Connections to Redis that were made, the first one included'),
+    *_calls('zatotx_redis', 'Redis'),
+    Family('zatotx_odb_up', GAUGE, 'Whether the ODB answered when it was asked last: 1 or 0', merge=min),
+    Family('zatotx_odb_revision', GAUGE, 'The revision of the ODB when it was asked last',
+           merge=max),
+    *_calls('zatotx_odb', 'the ODB'),
+    Family('zatotx_certificate_expiry_timestamp_seconds', GAUGE,
+           'When the certificate of a TLS listener expires, in seconds since the unix epoch', ('listener',), merge=min),
     Family('zatotx_build_info', INFO, 'What runs here', ('version', 'python', 'node', 'cluster')),
     Family('zatotx_workers', GAUGE, 'Worker processes whose figures are in this text'),
     # Those of the process, as prometheus_client's collector calls them.

@@ -20,6 +20,7 @@ from zatotx.service.entry import ServiceEntry
 from zatotx.service.io.description import BadOutput
 from zatotx.service.io.sources import gather
 from zatotx.service.io.wrong import Wrong
+from zatotx.service.left_behind import LeftBehind
 from zatotx.service.lifecycle import lifecycle, walk, walk_blocking
 from zatotx.service.request import Request
 from zatotx.service.response import Payload, Response, taken
@@ -81,9 +82,10 @@ class Invoker:
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, pool: Any, *, node: Any = None, user_config: Bunch | None = None) -> None:
+    def __init__(self, reactor: Any, pool: Any, *, node: Any = None, user_config: Bunch | None = None,
+                 left_behind: LeftBehind | None = None) -> None:
         self.reactor = reactor
-        self.threads = Threads(reactor, pool)
+        self.threads = Threads(reactor, pool, left_behind)
         self.node = node
         self.user_config = Bunch() if user_config is None else user_config
         self.io_thread = get_ident()
@@ -116,7 +118,10 @@ class Invoker:
         return finish(service, run)
 
     def _hop(self, service: Any, run: Run) -> Deferred[Outcome]:
-        return self.threads.hop(lambda hop: self.in_thread(service, run, hop), lambda: label(run), run.lender)
+        return self.threads.hop(
+            lambda hop: self.in_thread(service, run, hop), lambda: label(run), run.lender,
+            deadline=run.inbound.deadline,
+        )  # fmt: skip
 
     def in_thread(self, service: Any, run: Run, hop: Hop | None) -> Outcome:
         """In a thread: hooks, handle and output of a `def` service that was prepared."""
@@ -267,7 +272,7 @@ async def _read_in_threads(run: Run, iterator: Iterator[Any]) -> AsyncIterator[A
             with turn:  # a step whose reader has gone may still run when the iterator is to be closed
                 return function()
 
-        return run.invoker.threads.hop(one_at_a_time, lambda: label(run), None)
+        return run.invoker.threads.hop(one_at_a_time, lambda: label(run), None, deadline=run.inbound.deadline)
 
     try:
         while (chunk := await step(lambda: next(iterator, end))) is not end:

@@ -10,19 +10,28 @@ from threading import Lock, Thread
 
 from twisted.logger import Logger
 
+from zatotx.model.faults import ServiceUnavailable
+from zatotx.rules.limits import NODE
+
 Job = Callable[[], object]
 
 
 class ServiceThreads:
-    """A pool of threads that cannot keep a process from ending: a service that never returns holds its thread only."""
+    """A pool of threads that cannot keep a process from ending: a service that never returns holds its thread only.
+
+    At most `most_waiting` jobs wait. `refused` counts those that found no place.
+    """
 
     _log = Logger()
 
-    def __init__(self, name: str, size: int) -> None:
+    def __init__(self, name: str, size: int, most_waiting: int = NODE) -> None:
         self.name = name
         self.size = size
+        self.most_waiting = most_waiting
+        self.refused = 0
         self.started = False
         self.threads: list[Thread] = []
+        self._at_work: list[bool] = []  # by thread, each of which writes its own
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._lock = Lock()
 
@@ -41,8 +50,23 @@ class ServiceThreads:
         for thread in threads:
             thread.join()
 
+    @property
+    def busy(self) -> int:
+        """How many threads do something now."""
+        return sum(self._at_work)
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for a thread."""
+        return self._jobs.qsize()
+
     def callInThread(self, job: Job) -> None:
-        """Have one of the threads run `job`. Any thread may call."""
+        """Have one of the threads run `job`. Any thread may call. Raises ServiceUnavailable where too many jobs wait
+        already: none of the threads gets on, so that this one would wait for nothing."""
+        if self._jobs.qsize() >= self.most_waiting:
+            self.refused += 1
+            why = f'All {self.size} {self.name} threads are busy and {self.most_waiting} calls wait: try again later'
+            raise ServiceUnavailable(None, why)
         self._jobs.put(job)
         if len(self.threads) < self.size:
             self._grow()
@@ -51,18 +75,22 @@ class ServiceThreads:
         """Add a thread where work waits. Once all are there, nobody comes here any more."""
         with self._lock:
             if self.started and len(self.threads) < self.size and not self._jobs.empty():
-                thread = Thread(target=self._work, daemon=True, name=f'{self.name}-{len(self.threads)}')
+                number = len(self._at_work)
+                self._at_work.append(False)
+                thread = Thread(target=self._work, args=(number,), daemon=True, name=f'{self.name}-{number}')
                 self.threads.append(thread)
                 thread.start()
 
-    def _work(self) -> None:
-        get = self._jobs.get
+    def _work(self, number: int) -> None:
+        get, at_work = self._jobs.get, self._at_work
         while True:
             job = get()
             if job is None:
                 return
+            at_work[number] = True
             try:
                 job()
             except Exception:
                 self._log.failure('A job of the {name} threads failed', name=self.name)
+            at_work[number] = False
             del job  # while it waits for the next one, the thread holds nothing of the last

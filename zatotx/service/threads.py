@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Coroutine
 from queue import Empty, SimpleQueue
-from threading import Lock
+from threading import Lock, get_ident
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from zatotx.model.faults import Timeout
+from zatotx.service.left_behind import LeftBehind
 
 SLACK = 10.0  # seconds a thread waits beyond the deadline for a reactor that should have spoken
 
@@ -25,37 +26,48 @@ SLACK = 10.0  # seconds a thread waits beyond the deadline for a reactor that sh
 class Hop:
     """One call in a thread."""
 
-    __slots__ = ('_function', '_label', '_to_reactor', 'cancelled', 'deferred', 'waits_for')
+    __slots__ = ('_function', '_threads', 'cancelled', 'deadline', 'deferred', 'label', 'thread', 'waits_for')
     _log = Logger()
 
     def __init__(
-        self, to_reactor: Callable[..., None], function: Callable[[Hop], Any], label: Callable[[], str]
+        self, threads: Threads, function: Callable[[Hop], Any], label: Callable[[], str], deadline: float
     ) -> None:
-        self._to_reactor = to_reactor
-        self._function = function
-        self._label = label
+        self._threads = threads
+        self._function: Callable[[Hop], Any] | None = function
+        self.label = label
+        self.deadline = deadline  # seconds on the reactor's clock
+        self.thread = 0  # that runs it now
         self.cancelled = False
         self.waits_for: set[Deferred[Any]] = set()  # on the reactor, by this call
         self.deferred: Deferred[Any] = Deferred(self._cancel)
 
     def run(self) -> None:
         """In the thread: do it, and take the result to the reactor."""
-        if self.cancelled:
-            return
+        function = self._function
+        self.thread = get_ident()
+        result: Any = None
         try:
-            result = self._function(self)
+            if function is not None and not self.cancelled:
+                result = function(self)
         except BaseException:
             result = Failure()
-        self._to_reactor(self._finish, result)
+        self.thread = 0
+        self._threads.to_reactor(self._finish, result)
 
     def _finish(self, result: Any) -> None:
         if self.cancelled:
-            self._log.warn('{label} ended after its request was over: its result is dropped', label=self._label())
+            self._threads.left_behind.forget(self)
+            if self._function is not None:
+                self._log.warn('{label} ended after its request was over: its result is dropped', label=self.label())
         else:
             self.deferred.callback(result)
 
     def _cancel(self, deferred: Deferred[Any]) -> None:
         self.cancelled = True
+        if self.thread:
+            self._threads.left_behind.add(self)
+        else:
+            self._function = None  # it may stay in a queue that does not move: let go of what it would have worked on
         for waited in tuple(self.waits_for):
             waited.cancel()
 
@@ -102,14 +114,15 @@ class Lender:
 class Threads:
     """The service threads and the reactor they serve."""
 
-    __slots__ = ('_calls', '_pool', '_reactor', '_woken')
+    __slots__ = ('_calls', '_pool', '_reactor', '_woken', 'left_behind')
     _log = Logger()
 
-    def __init__(self, reactor: Any, pool: Any) -> None:
+    def __init__(self, reactor: Any, pool: Any, left_behind: LeftBehind | None = None) -> None:
         self._reactor = reactor  # IReactorTime, IReactorFromThreads
         self._pool = pool  # has callInThread; started and stopped by its owner
         self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._woken = False  # the reactor was told that calls are there
+        self.left_behind = LeftBehind(reactor) if left_behind is None else left_behind
 
     def to_reactor(self, function: Callable[..., Any], *args: Any) -> None:
         """In a thread: have the reactor call `function`. Many calls wake it once: each waking is a system call, and a
@@ -128,9 +141,12 @@ class Threads:
             except Exception:
                 self._log.failure('A call from a service thread failed')
 
-    def hop(self, function: Callable[[Hop], Any], label: Callable[[], str], lender: Lender | None) -> Deferred[Any]:
-        """On the reactor: run `function` in a thread (the lender's, where it waits). Cancelling drops its result."""
-        hop = Hop(self.to_reactor, function, label)
+    def hop(
+        self, function: Callable[[Hop], Any], label: Callable[[], str], lender: Lender | None, *, deadline: float
+    ) -> Deferred[Any]:
+        """On the reactor: run `function` in a thread (the lender's, where it waits). Cancelling drops its result; where
+        it still runs after its deadline, it is told of. Raises ServiceUnavailable where the pool takes no more."""
+        hop = Hop(self, function, label, deadline)
         if lender is None or not lender.take(hop.run):
             self._pool.callInThread(hop.run)
         return hop.deferred

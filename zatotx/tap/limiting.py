@@ -1,16 +1,22 @@
-"""Puts together what keeps a server from taking more than it can do."""
+"""Puts together what keeps a server from taking more than it can do: gates, queues, thread pools, budgets."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from attrs import define, field
+from twisted.python.threadpool import ThreadPool
+
 from zatotx.exchange.admission import Admission
 from zatotx.metrics.sample import Row, Source
 from zatotx.node.settings import Settings
+from zatotx.node.threads import daemon_pool
 from zatotx.rules.limits import Gate
+from zatotx.service.left_behind import LeftBehind
+from zatotx.service.pool import ServiceThreads
 
-MakeGate = Callable[[str, int], Gate]  # (name of what it is the gate of, limit)
+MakeGate = Callable[[str, int], Gate]  # (name of what it is the gate of: 'node', 'service crm.get' …; limit)
 
 
 def own_gate(name: str, limit: int) -> Gate:
@@ -18,33 +24,63 @@ def own_gate(name: str, limit: int) -> Gate:
     return Gate(limit)
 
 
-def admission(settings: Settings, reactor: Any, make_gate: MakeGate = own_gate) -> Admission:
-    """The limits of node and channels."""
-    return Admission(reactor, node=make_gate('node', settings.limits.in_flight), make_gate=make_gate)
+@define
+class Limited:
+    """What of a server is limited, by its settings."""
 
+    settings: Settings
+    reactor: Any
+    make_gate: MakeGate = own_gate
+    workers: ThreadPool = field(init=False)
+    service_threads: ServiceThreads = field(init=False)
+    left_behind: LeftBehind = field(init=False)
+    admission: Admission = field(init=False)
 
-def services(settings: Settings, make_gate: MakeGate = own_gate) -> Callable[[str], Gate]:
-    """What makes the gate of a service."""
-    return lambda name: make_gate(f'service {name}', settings.limits.service_in_flight)
+    def __attrs_post_init__(self) -> None:
+        limits, threads = self.settings.limits, self.settings.threads
+        self.workers = daemon_pool('worker', threads.workers)
+        self.service_threads = ServiceThreads('service', threads.services, limits.in_flight)
+        self.left_behind = LeftBehind(self.reactor)
+        self.admission = Admission(self.reactor, node=self.make_gate('node', limits.in_flight),
+                                   make_gate=self.make_gate)  # fmt: skip
 
+    def gate_of_service(self, name: str) -> Gate:
+        """The gate of a service that has none yet."""
+        return self.make_gate(f'service {name}', self.settings.limits.service_in_flight)
 
-def sources(*, admission: Admission, services: Any) -> list[Source]:
-    """Where the figures of the limits are."""
+    def sources(self, services: Any) -> list[Source]:
+        """Where the figures of all this are. `services`: zatotx.service.store.ServiceStore."""
 
-    def node() -> Iterator[Row]:
-        yield 'zatotx_node_in_flight', (), admission.node.inside
-        yield 'zatotx_node_limit', (), admission.node.limit
-        yield 'zatotx_node_refused', (), admission.node.refused
+        def of_services() -> Iterator[Row]:
+            for entry in services.current:
+                yield 'zatotx_service_limit', (entry.name,), entry.gate.limit
+                yield 'zatotx_service_refused', (entry.name,), entry.gate.refused
 
-    def of_services() -> Iterator[Row]:
-        for entry in services.current:
-            yield 'zatotx_service_limit', (entry.name,), entry.gate.limit
-            yield 'zatotx_service_refused', (entry.name,), entry.gate.refused
+        return [self._of_node, of_services, self._of_channels, self._of_service_threads, self._of_workers]
 
-    def of_channels() -> Iterator[Row]:
-        for name, entrance in admission.entrances():
+    def _of_node(self) -> Iterator[Row]:
+        node = self.admission.node
+        yield 'zatotx_node_in_flight', (), node.inside
+        yield 'zatotx_node_limit', (), node.limit
+        yield 'zatotx_node_refused', (), node.refused
+
+    def _of_channels(self) -> Iterator[Row]:
+        for name, entrance in self.admission.entrances():
             yield 'zatotx_channel_refused', (*name, 'queue_full'), entrance.overflowed
             yield 'zatotx_channel_refused', (*name, 'queue_late'), entrance.late
             yield 'zatotx_channel_queue_length', name, entrance.waiting
 
-    return [node, of_services, of_channels]
+    def _of_service_threads(self) -> Iterator[Row]:
+        pool = self.service_threads
+        yield 'zatotx_pool_threads', (pool.name,), pool.size
+        yield 'zatotx_pool_busy', (pool.name,), pool.busy
+        yield 'zatotx_pool_waiting', (pool.name,), pool.waiting
+        yield 'zatotx_pool_refused', (pool.name,), pool.refused
+        yield 'zatotx_threads_stuck', (), self.left_behind.count()
+
+    def _of_workers(self) -> Iterator[Row]:
+        pool = self.workers
+        name, now = str(pool.name), pool._team.statistics()
+        yield 'zatotx_pool_threads', (name,), pool.max
+        yield 'zatotx_pool_busy', (name,), now.busyWorkerCount
+        yield 'zatotx_pool_waiting', (name,), now.backloggedWorkCount
