@@ -27,7 +27,7 @@ from zatotx.metrics.watchdog import Watchdog
 from zatotx.model.faults import StartError
 from zatotx.node import findings
 from zatotx.node.config import LiveConfig
-from zatotx.node.key import read_key
+from zatotx.node.key import VARIABLE, read_key
 from zatotx.node.lifeline import Place
 from zatotx.node.listening import Listeners
 from zatotx.node.logbook import Logbook
@@ -37,7 +37,6 @@ from zatotx.node.reload import Reload
 from zatotx.node.seats import Locks, sit_down
 from zatotx.node.settings import Settings, load
 from zatotx.node.state import NodeState
-from zatotx.node.threads import daemon_pool
 from zatotx.node.view import NodeView
 from zatotx.odb.secrets import Secrets
 from zatotx.odb.store import open_store
@@ -49,12 +48,13 @@ from zatotx.service.deployment.deploy import Deployer, VersionKeeper
 from zatotx.service.deployment.pickup import Pickup
 from zatotx.service.internal import internal_entries
 from zatotx.service.invocation import Invoker
-from zatotx.service.pool import ServiceThreads
 from zatotx.service.store import ServiceStore
 from zatotx.service.user_config import load_user_config
 from zatotx.tap.clear import in_clear
 from zatotx.tap.crewing import began, pickup_duty
+from zatotx.tap.dumps import forbid_core_dumps
 from zatotx.tap.keyvalue import client_and_bus
+from zatotx.tap.limiting import Limited
 from zatotx.tap.observing import sources
 
 
@@ -63,10 +63,14 @@ def make_server(directory: str, reactor: Any, place: Place | None = None) -> Nod
     home = Path(directory)
     kinds = find_kinds()
     settings = load(home / 'config' / 'server.toml', [found.kind.name for found in kinds])
+    if not settings.main.core_dumps:
+        forbid_core_dumps()
     settings = in_clear(settings, read_key(home / 'config' / 'secret.key', os.environ))
     place, lock = sit_down(home / 'work', place)
     try:
-        return _Assembly(home, reactor, settings, lock, kinds, place).node()
+        node = _Assembly(home, reactor, settings, lock, kinds, place).node()
+        os.environ.pop(VARIABLE, None)  # programs that services start would inherit it
+        return node
     except BaseException:
         lock.release()
         raise
@@ -86,13 +90,12 @@ class _Assembly:
     def node(self) -> Node:
         settings, reactor = self.settings, self.reactor
         logs = Logbook(self.home / 'logs', reactor, settings.log, whose=at_work)
-        workers = daemon_pool('worker', settings.threads.workers)
-        service_threads = ServiceThreads('service', settings.threads.services)
-        offload = partial(deferToThreadPool, reactor, workers)
+        limited = Limited(settings, reactor)
+        offload = partial(deferToThreadPool, reactor, limited.workers)
         types = ObjectTypes([*BUILTIN_TYPES, *object_types(self.kinds)])
         odb = self._odb(types)
         client, bus = client_and_bus(settings, self.home, reactor)
-        services = ServiceStore(internal_entries(types), lambda name: ServiceSlots())
+        services = ServiceStore(internal_entries(types), lambda name: ServiceSlots(), limited.gate_of_service)
         keeper = VersionKeeper(odb=odb, store=services, directory=self._deployed(), reactor=reactor,
                                offload=offload)
         guard = self._guard(offload)
@@ -105,27 +108,30 @@ class _Assembly:
         state = NodeState()
         scrapes = Scrapes(
             sources(names={'node': settings.main.name, 'cluster': settings.main.cluster}, services=services,
-                    channels=channels, watchdog=watchdog, logs=logs, config=config, client=client),
+                    channels=channels, watchdog=watchdog, logs=logs, config=config, client=client)
+            + limited.sources(services),
             offload,
         )
         view = NodeView(
             name=settings.main.name, cluster=settings.main.cluster, config=config, odb=odb, services=services,
             deployer=deployer, types=types, state=state, kinds=self.kinds, offloader=offload,
             finders=[partial(findings.odb_away, config), partial(findings.redis_away, client),
-                     partial(findings.refused_code, keeper)],
+                     partial(findings.refused_code, keeper), limited.left_behind.findings],
             scrapes=scrapes,
         )
-        invoker = Invoker(reactor, service_threads, node=view, user_config=self._user_config())
+        invoker = Invoker(reactor, limited.service_threads, node=view, user_config=self._user_config(),
+                          left_behind=limited.left_behind)
         pipeline = Pipeline(guard=guard, store=services, invoker=invoker, codecs=Codecs(), faults=FaultReplies(),
-                            offload=offload)
+                            offload=offload, admission=limited.admission)
         pickup = pickup_duty(
             Pickup(reactor=reactor, directory=str(self.home / settings.hot_deploy.pickup_dir), deployer=deployer,
                    odb=odb, offload=offload, since=began(self.home / 'work')),
             self.home / 'work', reactor,
         )  # fmt: skip
         parts = Parts(
-            reactor=reactor, settings=settings, lock=self.lock, logs=logs, pools=(workers, service_threads),
-            channels=channels, odb=odb, redis=(client, bus), guard=guard, pipeline=pipeline,
+            reactor=reactor, settings=settings, lock=self.lock, logs=logs,
+            pools=(limited.workers, limited.service_threads), channels=channels, odb=odb, redis=(client, bus),
+            guard=guard, pipeline=pipeline,
             exchange=Exchange(pipeline, reactor), services=services, code=keeper, pickup=pickup, watchdog=watchdog,
             reload=Reload(self._settings_of_now, logs, listeners),
         )
