@@ -274,7 +274,8 @@ class HistoryTests(StoreCase):
         self.assertEqual(edited.old, {'method': None, 'security': 'api'})
         self.assertEqual(edited.new, {'method': 'GET', 'security': None})
         self.assertEqual((created.action, created.old, created.new['security']), ('create', {}, 'api'))
-        self.assertEqual((edited.who, edited.source, edited.type), ('me', '127.0.0.1', 'channel_rest'))
+        self.assertEqual((edited.who, edited.source, edited.type), ('me', 'a test', 'channel_rest'))
+        self.assertEqual((edited.address, edited.cid), ('127.0.0.1', '0123456789abcdef01234567'))
         self.assertTrue(started <= edited.at <= time.time())
         self.assertEqual(deleted.revision, edited.revision + 1)
 

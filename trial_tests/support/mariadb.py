@@ -21,7 +21,7 @@ class MariaDB(Daemon):
     account = 'mysql'
 
     def __init__(self, *options: str) -> None:
-        """`options`: more of mariadbd's, as '--max-allowed-packet=1M'. What is durable is off unless they say
+        """`options`: more of mariadbd's, as '--max-connections=5'. What is durable is off unless they say
         otherwise."""
         super().__init__()
         self._options = options
@@ -43,7 +43,8 @@ class MariaDB(Daemon):
             f'--pid-file={self.directory}/pid', '--bind-address=127.0.0.1', f'--port={self.port}',
             f'--init-file={self.directory}/first.sql', '--innodb-flush-log-at-trx-commit=0', '--sync-binlog=0',
             '--innodb-flush-method=nosync', '--innodb-buffer-pool-size=32M', '--innodb-log-file-size=8M',
-            '--skip-name-resolve', '--character-set-server=latin1', '--performance-schema=off', *self._options,
+            '--skip-name-resolve', '--character-set-server=latin1', '--performance-schema=off',
+            '--max-allowed-packet=64M', *self._options,
         ]  # fmt: skip
 
     def answers(self) -> bool:

@@ -29,7 +29,7 @@ from zatotx.schema.types import ObjectTypes
 
 TYPES = ObjectTypes((*BUILTIN_TYPES, *OBJECT_TYPES))
 CLUSTER = 'test'
-ME = Actor('me', '127.0.0.1', '0123456789abcdef01234567')
+ME = Actor('me', 'a test', '0123456789abcdef01234567', '127.0.0.1')
 KEY = new_key()  # of this run
 
 
@@ -50,12 +50,13 @@ def channel(name: str, **fields: object) -> Operation:
     return Operation(action='create', type='channel_rest', name=name, fields=made)
 
 
-def edit(type_: str, object_id: int, **fields: object) -> Operation:
-    return Operation(action='edit', type=type_, name='', id=object_id, fields=fields)
+def edit(type_: str, object_id: int, *, seen: int | None = None, **fields: object) -> Operation:
+    """`seen`: the revision of the object that its editor saw."""
+    return Operation(action='edit', type=type_, name='', id=object_id, fields=fields, revision=seen)
 
 
-def delete(type_: str, object_id: int) -> Operation:
-    return Operation(action='delete', type=type_, name='', id=object_id)
+def delete(type_: str, object_id: int, *, seen: int | None = None) -> Operation:
+    return Operation(action='delete', type=type_, name='', id=object_id, revision=seen)
 
 
 MORE_TABLES = '''

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -43,15 +44,19 @@ class FileVersion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HistoryRow(msgspec.Struct, frozen=True, kw_only=True):
-    revision: int
-    at: float
+    """One change of one object, or one deployment."""
+
+    revision: int  # of the cluster, that the change made
+    at: float  # unix time
     who: str
-    source: str
-    action: str
-    type: str
+    source: str  # the door: a channel's name, a command
+    action: str  # 'create', 'edit', 'delete', 'deploy', 'activate'
+    type: str  # of the object, or 'file'
     name: str
-    old: dict[str, object]  # secrets masked
+    old: dict[str, object]  # secrets masked; of an edit only what changed
     new: dict[str, object]
+    address: str = ''  # of the caller
+    cid: str = ''
 
 
 class IConfigStore(Interface):
@@ -65,11 +70,14 @@ class IConfigStore(Interface):
         """What changed after that revision; `changes(0)` = everything."""
 
     def write(operations: Sequence[Operation], actor: Actor) -> Deferred[int]:
-        """All of it or nothing; the new revision. Raises Conflict (409) naming a name that is taken or an object
-        that is still referred to, NotFound for an unknown id."""
+        """All of it or nothing; the new revision. Raises Conflict (409) naming a name that is taken, an object that is
+        still referred to, or who changed an object after its editor saw it; NotFound for an unknown id."""
 
-    def history(limit: int = 100) -> Deferred[list[HistoryRow]]:
-        """Newest first."""
+    def history(limit: int = 100, **which: Any) -> Deferred[list[HistoryRow]]:
+        """Newest first. `which`: type, name (what the object is or was called), since (a revision), revision."""
+
+    def state_at(revision: int) -> Deferred[Snapshot]:
+        """All objects as they were after that revision. Raises NotFound naming the revisions that are kept."""
 
     def add_version(
         file: str, form: str, content: bytes, services: Sequence[str], actor: Actor

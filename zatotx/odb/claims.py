@@ -32,7 +32,7 @@ class Target:
     id: int
     value: Any  # the Struct after the change; of a deletion: before it
     old: Document  # as shown: references are names; {} of a creation
-    document: Document = Factory(dict)  # to be stored
+    document: Document = Factory(dict)  # to be stored; of a deletion: the last one
 
     @property
     def name(self) -> str:

@@ -1,17 +1,22 @@
-"""Who changed what, when: written in the transaction of the change itself, secrets masked."""
+"""Who changed what, when and from where: written in the transaction of the change itself, secrets masked."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 from attrs import frozen
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, or_, select
 
 from zatotx.interfaces.config import HistoryRow
-from zatotx.odb.context import Cluster, Transaction
+from zatotx.odb.context import CHUNK, Cluster, Transaction, chunks
 from zatotx.odb.documents import decode, encode
-from zatotx.odb.tables import history
+from zatotx.odb.tables import history, object_version
+
+_ADDRESS = 255  # characters of an address that are kept
+
+_h = history.c
 
 
 @frozen(kw_only=True)
@@ -23,6 +28,18 @@ class Entry:
     name: str
     old: Mapping[str, Any]
     new: Mapping[str, Any]
+    object_id: int = 0
+
+
+@frozen(kw_only=True)
+class Filter:
+    """Which changes are asked for."""
+
+    type: str = ''  # of objects, or 'file'
+    name: str = ''  # what the object is called, or was once
+    since: int = 0  # only what came after that revision
+    revision: int = 0  # only that one
+    limit: int = 100
 
 
 def record(t: Transaction, entries: Iterable[Entry]) -> None:
@@ -34,31 +51,63 @@ def record(t: Transaction, entries: Iterable[Entry]) -> None:
         'who': t.actor.who,
         'source': t.actor.source,
         'cid': t.actor.cid,
+        'address': t.actor.address[:_ADDRESS],
     }
     rows = [
-        {**common, 'action': e.action, 'type': e.type, 'name': e.name, 'old': encode(e.old), 'new': encode(e.new)}
+        {
+            **common,
+            'action': e.action,
+            'type': e.type,
+            'name': e.name,
+            'old': encode(e.old),
+            'new': encode(e.new),
+            'object_id': e.object_id,
+        }
         for e in entries
     ]
-    if rows:
-        t.connection.execute(insert(history), rows)
+    for some in chunks(rows):
+        t.connection.execute(insert(history), list(some))
+        t.moved()
 
 
-def newest(connection: Connection, cluster: Cluster, limit: int) -> list[HistoryRow]:
-    """The last changes, newest first."""
+def newest(connection: Connection, cluster: Cluster, wanted: Filter) -> list[HistoryRow]:
+    """The last changes that are asked for, newest first."""
+    chosen = select(history).where(_h.cluster_id == cluster.id)
+    if wanted.type:
+        chosen = chosen.where(_h.type == wanted.type)
+    if wanted.since:
+        chosen = chosen.where(_h.revision > wanted.since)
+    if wanted.revision:
+        chosen = chosen.where(_h.revision == wanted.revision)
+    chosen = chosen.order_by(_h.id.desc())
+    if not wanted.name:
+        return [_row(row) for row in connection.execute(chosen.limit(wanted.limit))]
+    ids = _called(connection, cluster, wanted.name)
+    rows = connection.execute(chosen.where(or_(_h.name == wanted.name, _h.object_id.in_(ids))))
+    exact = (row for row in rows if row.name == wanted.name or row.object_id in ids)
+    return [_row(row) for row in islice(exact, wanted.limit)]
+
+
+def _called(connection: Connection, cluster: Cluster, name: str) -> set[int]:
+    """Objects that have or once had the name. Compared here once more: MySQL takes no notice of spaces at the end."""
+    v = object_version.c
     rows = connection.execute(
-        select(history).where(history.c.cluster_id == cluster.id).order_by(history.c.id.desc()).limit(limit)
+        select(v.object_id, v.name).where(v.cluster_id == cluster.id, v.name == name).distinct().limit(CHUNK)
     )
-    return [
-        HistoryRow(
-            revision=row.revision,
-            at=row.at,
-            who=row.who,
-            source=row.source,
-            action=row.action,
-            type=row.type,
-            name=row.name,
-            old=decode(row.old),
-            new=decode(row.new),
-        )
-        for row in rows
-    ]
+    return {row.object_id for row in rows if row.name == name}
+
+
+def _row(row: Any) -> HistoryRow:
+    return HistoryRow(
+        revision=row.revision,
+        at=row.at,
+        who=row.who,
+        source=row.source,
+        address=row.address,
+        cid=row.cid,
+        action=row.action,
+        type=row.type,
+        name=row.name,
+        old=decode(row.old),
+        new=decode(row.new),
+    )

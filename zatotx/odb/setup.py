@@ -25,9 +25,11 @@ from zatotx.odb.migrating import bring_up
 from zatotx.odb.nodes import Address, add_node
 from zatotx.odb.schema_state import State, state_of
 from zatotx.odb.secrets import Secrets
+from zatotx.odb.states import state_at
 from zatotx.odb.tables import cluster, counter, key_of
 from zatotx.odb.urls import file_of, masked
 from zatotx.odb.writing import OBJECT_IDS, write
+from zatotx.rules.restore import operations, shown, steps_back
 from zatotx.schema.fields import secrets_of
 from zatotx.schema.snapshot import Actor, Operation, Snapshot
 from zatotx.schema.types import ObjectTypes
@@ -54,7 +56,7 @@ def create(url: str, key: str, new: NewCluster, *, types: ObjectTypes, alone: bo
     the middle of this can be done again. Raises Conflict where there is such a cluster, ServiceUnavailable for a
     database that cannot be used."""
     secrets = Secrets(key)
-    operations = prepared(types, secrets, new.operations, lambda: None)
+    first = prepared(types, secrets, new.operations, lambda: None)
     made = _make_file(url)
     try:
         with _migrating(url) as connection:
@@ -63,7 +65,7 @@ def create(url: str, key: str, new: NewCluster, *, types: ObjectTypes, alone: bo
             found = find_cluster(connection, new.name, types, secrets)
             for address in new.nodes:
                 add_node(connection, found, address)
-            write(begin(connection, found, new.actor, lambda: None), operations)
+            write(begin(connection, found, new.actor, lambda: None), first)
     except BaseException:
         if made:
             _remove_files(url)
@@ -90,12 +92,32 @@ def snapshot(database: Database) -> Snapshot:
     return Snapshot().evolve(database.read(lambda connection, found: reading.changes(connection, found, 0)))
 
 
-def apply(database: Database, operations: Sequence[Operation], actor: Actor) -> int:
-    """Write them, all or nothing; gives the revision. Raises as IConfigStore.write."""
-    ready = prepared(database.types, database.secrets, operations, lambda: None)
+def apply(database: Database, change: Sequence[Operation], actor: Actor) -> int:
+    """Write it, all or nothing; gives the revision. Raises as IConfigStore.write."""
+    ready = prepared(database.types, database.secrets, change, lambda: None)
 
     call = Call()
     return database.write(call, lambda connection, found: write(begin(connection, found, actor, call.moved), ready))
+
+
+@frozen
+class Restored:
+    """What a restore did, or would do."""
+
+    revision: int  # the new one; the present one where nothing was to be done
+    lines: tuple[str, ...]  # the difference, secrets masked
+
+
+def restore(database: Database, revision: int, actor: Actor, *, dry_run: bool = False) -> Restored:
+    """Bring the objects back to what they were at that revision, all or nothing, as a new revision. Raises NotFound for
+    a revision that is not kept, Conflict where somebody changes the same meanwhile."""
+    then = database.read(lambda connection, found: state_at(connection, found, revision))
+    now = snapshot(database)
+    steps = steps_back(now, then, database.types)
+    lines = tuple(line for step in steps for line in shown(step, database.types))
+    if dry_run or not steps:
+        return Restored(now.revision, lines)
+    return Restored(apply(database, operations(steps), actor), lines)
 
 
 def set_password(database: Database, name: str, password: str, actor: Actor) -> int:

@@ -18,8 +18,9 @@ from zatotx.odb.epochs import next_epoch
 from zatotx.odb.lanes import Lane
 from zatotx.odb.reading import changes
 from zatotx.odb.secrets import Secrets
+from zatotx.odb.states import state_at
 from zatotx.odb.urls import masked
-from zatotx.schema.snapshot import Actor, Changes, Operation
+from zatotx.schema.snapshot import Actor, Changes, Operation, Snapshot
 from zatotx.schema.types import ObjectTypes
 
 
@@ -51,8 +52,12 @@ class ConfigStore:
     def write(self, operations: Sequence[Operation], actor: Actor) -> Deferred[int]:
         return Deferred.fromCoroutine(self._odb.change(operations, actor))
 
-    def history(self, limit: int = 100) -> Deferred[list[HistoryRow]]:
-        return self._odb.read(lambda connection, cluster: history.newest(connection, cluster, limit))
+    def history(self, limit: int = 100, **which: Any) -> Deferred[list[HistoryRow]]:
+        wanted = history.Filter(limit=limit, **which)
+        return self._odb.read(lambda connection, cluster: history.newest(connection, cluster, wanted))
+
+    def state_at(self, revision: int) -> Deferred[Snapshot]:
+        return self._odb.read(lambda connection, cluster: state_at(connection, cluster, revision))
 
     def add_version(
         self, file: str, form: str, content: bytes, services: Sequence[str], actor: Actor
@@ -95,3 +100,9 @@ class ConfigStore:
 
     def close(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._odb.close())
+
+
+def counted(store: ConfigStore, meter: Any) -> ConfigStore:
+    """The same store, whose calls are counted by an ICallMeter from now on."""
+    store._odb.reading.meter = store._odb.writing.meter = meter
+    return store

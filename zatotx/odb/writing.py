@@ -12,11 +12,13 @@ from typing import Any
 import msgspec
 from sqlalchemy import bindparam, delete, insert, select, update
 
-from zatotx.model.faults import Conflict, NotFound
+from zatotx.model.faults import BadInput, Conflict, NotFound
 from zatotx.odb.claims import Target, claim, resolve
 from zatotx.odb.context import Transaction, chunks, raise_revision
 from zatotx.odb.documents import decode, encode, named, names_of, targets, to_document, to_struct
 from zatotx.odb.history import Entry, record
+from zatotx.odb.optimism import refuse_if_changed, refuse_if_gone
+from zatotx.odb.states import keep
 from zatotx.odb.tables import config_object, counter, key_of, reference, tombstone
 from zatotx.schema.fields import secrets_of
 from zatotx.schema.masking import masked
@@ -30,12 +32,13 @@ OBJECT_IDS = 'config_object'  # the row of `counter` that gives them
 def write(t: Transaction, operations: Sequence[Operation]) -> int:
     """Do it; gives the transaction's revision.
 
-    Raises Conflict for a name that is taken or an object still referred to, NotFound for an unknown id,
-    BadInput for a reference to nothing."""
+    Raises Conflict for a name that is taken, an object still referred to or changed since its editor saw it, NotFound
+    for an unknown id, BadInput for a reference to nothing."""
     raise_revision(t)
     changed = [*_existing(t, operations), *_created(t, operations)]
     deleted = [target for target in changed if target.action == 'delete']
     written = [target for target in changed if target.action != 'delete']
+    _refuse_unstorable(written)
     _release(t, changed)
     _delete(t, deleted)
     claim(t, written)
@@ -47,6 +50,7 @@ def write(t: Transaction, operations: Sequence[Operation]) -> int:
     _update(t, [target for target in written if target.action == 'edit'])
     _refer(t, written)
     record(t, map(_entry, changed))
+    keep(t, changed)
     return t.revision
 
 
@@ -63,6 +67,14 @@ def _by_the_first_key(t: Transaction, written: Sequence[Target]) -> None:
         t.cluster.secrets.refresh()
     for target, name in encrypted:
         target.document[name] = t.cluster.secrets.renewed(target.document[name])
+
+
+def _refuse_unstorable(written: Sequence[Target]) -> None:
+    """PostgreSQL has no zero characters in text. Documents are JSON, which has another way of writing them."""
+    wrong = [(f'{target.object_type.key} {target.name!r}: name', 'must not have the character U+0000')
+             for target in written if '\0' in target.name]  # fmt: skip
+    if wrong:
+        raise BadInput(wrong)
 
 
 def _created(t: Transaction, operations: Sequence[Operation]) -> list[Target]:
@@ -100,12 +112,15 @@ def _existing(t: Transaction, operations: Sequence[Operation]) -> list[Target]:
         object_type = t.cluster.types[operation.type]
         row = rows.get(object_id)
         if row is None or row.type != operation.type:
+            refuse_if_gone(t, operation, object_id)
             raise NotFound(None, f'there is no {object_type.title or object_type.key} with the id {object_id}')
+        refuse_if_changed(t, operation, row)
         target = found.get(object_id)
         if target is None:
             old = named(object_type, documents[object_id], names)
             value = to_struct(object_type, old)
             target = Target(action='edit', object_type=object_type, id=object_id, value=value, old=old)
+            target.document = documents[object_id]
             found[object_id] = target
         _step(target, operation)
     return list(found.values())
@@ -140,7 +155,9 @@ def _load(t: Transaction, object_ids: Iterable[int]) -> dict[int, Any]:
     rows: dict[int, Any] = {}
     for some in chunks(sorted(object_ids)):
         found = t.connection.execute(
-            select(c.id, c.type, c.document).where(c.cluster_id == t.cluster.id, c.id.in_(some))
+            select(c.id, c.type, c.name, c.revision, c.document).where(
+                c.cluster_id == t.cluster.id, c.id.in_(some)
+            )
         )
         rows.update((row.id, row) for row in found if row.type in t.cluster.types)
         t.moved()
@@ -257,4 +274,5 @@ def _entry(target: Target) -> Entry:
         name=target.name,
         old=masked(struct, old),
         new=masked(struct, new),
+        object_id=target.id,
     )

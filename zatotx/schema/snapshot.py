@@ -78,6 +78,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     id: int | None = None  # of edit and delete
     fields: Mapping[str, Any] = {}  # of create: all of them; of edit: the ones that change
+    revision: int | None = None  # of the object as its editor saw it: Conflict where it is another one by now
 
     def __repr__(self) -> str:  # names the fields only: their values may be secrets
         return f'Operation({self.action} {self.type} {self.name!r}, id={self.id}, fields={sorted(self.fields)})'
@@ -86,6 +87,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 class Actor(msgspec.Struct, frozen=True):
     """Who changes the configuration, and from where: goes into the history."""
 
-    who: str
-    source: str = ''  # address or command
+    who: str  # the principal
+    source: str = ''  # the door: a channel's name, a command
     cid: str = ''
+    address: str = ''  # of the caller, where there is one
