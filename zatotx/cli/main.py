@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'restart': ('zatotx.cli.process:restart', 'Restart one server after the other.'),
     'status': ('zatotx.cli.process:status', 'Say what runs and what is ready.'),
     'service': ('zatotx.cli.service:service', 'Services of a running cluster: invoke, list, rollback.'),
+    'new': ('zatotx.cli.new:new', 'Write the beginnings of something of your own: service.'),
     'hot-deploy': ('zatotx.cli.hot_deploy:hot_deploy', 'Deploy files and packages on every node.'),
     'enmasse': ('zatotx.cli.enmasse:enmasse', 'Import and export the configuration as YAML.'),
     'openapi': ('zatotx.cli.openapi:openapi', 'The OpenAPI document of what a cluster serves.'),
