@@ -84,7 +84,7 @@ class LayoutTests(SynchronousTestCase):
     def test_settings_are_what_was_asked_for(self) -> None:
         """Any text survives as TOML."""
         values = settings(parts_of(self.path)[1])
-        self.assertEqual(values['main'], {'name': 'server1', 'cluster': 'c "1"'})
+        self.assertEqual(values['main'], {'name': 'server1', 'cluster': 'c "1"', 'workers': 1})
         self.assertEqual(values['odb']['url'], 'sqlite:///../odb/zatotx.db')
         self.assertEqual(values['kvdb']['url'], 'unix://../redis/redis.sock')
         self.assertEqual(cluster_name(find(str(self.path))), 'c "1"')

@@ -23,6 +23,7 @@ SERVER_TOML = """\
 [main]
 name = {name}
 cluster = {cluster}
+workers = {workers}              # processes that share the listening sockets; more than cores bring nothing
 
 [http]
 # Twisted endpoint descriptions. With TLS: "ssl:port=8443:interface=0.0.0.0:privateKey=key.pem:certKey=cert.pem"
@@ -71,6 +72,7 @@ class Blueprint(NamedTuple):
     redis_url: str  # '' = the environment's own
     key: str
     users: dict[str, Credentials]  # by section of credentials.toml
+    workers: int = 1  # of each server
 
     def odb_url_from(self, directory: Path) -> str:
         """Where the database is while the environment is made in `directory`."""
@@ -97,6 +99,7 @@ def write_server(environment: Path, plan: Blueprint, number: int) -> None:
     text = SERVER_TOML.format(
         name=toml_string(directory.name),
         cluster=toml_string(plan.cluster),
+        workers=plan.workers,
         port=plan.ports[number - 1],
         odb=toml_string(stored_url(plan, plan.odb_url) or f'sqlite:///../{ODB_FILE}'),
         redis=toml_string(stored_url(plan, plan.redis_url) or 'unix://../redis/redis.sock'),

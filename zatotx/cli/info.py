@@ -28,6 +28,11 @@ def info(path: str, form: str) -> None:
     click.echo(f'Cluster     {facts["cluster"]["name"]}\n')
     rows = [(c['name'], c['state'], c['version'], c['address']) for c in facts['components']]
     print_table(('PART', 'STATE', 'MADE BY', 'ADDRESS'), rows)
+    for component in facts['components']:
+        workers = component.get('workers', ())
+        if workers:
+            said = ', '.join(f"{w['worker']} (pid {w['pid']}, {w['state']})" for w in workers)
+            click.echo(f'Workers of {component["name"]}: {said}')
     click.echo()
     kinds = [(name, 'yes' if kind['enabled'] else 'no', kind.get('why', '')) for name, kind in facts['kinds'].items()]
     print_table(('KIND', 'ENABLED', 'WHY NOT'), kinds)

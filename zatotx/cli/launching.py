@@ -13,12 +13,13 @@ from typing import NamedTuple
 
 from zatotx.cli.addresses import addresses
 from zatotx.cli.layout import SERVER, Part
+from zatotx.cli.pids import runs
 from zatotx.cli.ports import holder, is_free
 from zatotx.cli.probe import health
 from zatotx.node.key import VARIABLE
 
 START_TIMEOUT = 30.0  # seconds until each part must answer
-GOING = 2.0  # seconds that the kernel may take with the sockets of a killed process
+GOING = 5.0  # seconds that the kernel, or its workers, may take with the sockets of a killed process
 STEP = 0.05
 STDERR_KEPT = 1024 * 1024  # bytes after which stderr.log begins anew, the old one kept beside it
 
@@ -82,19 +83,20 @@ def taken_port(part: Part) -> str:
     if part.kind != SERVER:
         return ''
     for where in addresses(part):
-        if not free_soon(where.host, where.port):
+        if not free_soon(where.host, where.port, part):
             pid = holder(where.port)
             by = f'process {pid}' if pid else 'another program'
             return f'port {where.port} is taken by {by}: change http.listen in {part.path}/config/server.toml'
     return ''
 
 
-def free_soon(host: str, port: int) -> bool:
+def free_soon(host: str, port: int, part: Part) -> bool:
     """Whether the port is free, now or when the process that had it is taken down: for a moment after kill -9 it is
-    taken, and by nobody."""
+    taken, and by nobody. The workers of a killed parent notice, and let go of it first of all."""
     end = time.monotonic() + GOING
     while not is_free(host, port):
-        if holder(port) is not None or time.monotonic() > end:
+        pid = holder(port)
+        if (pid is not None and not runs(pid, part)) or time.monotonic() > end:
             return False
         time.sleep(STEP)
     return True

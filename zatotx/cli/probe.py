@@ -13,6 +13,7 @@ from zatotx.cli.http import Answer, CutOffError, Request, UnreachableError, ask
 from zatotx.cli.layout import SERVER, Part
 from zatotx.cli.pids import running
 from zatotx.cli.ports import holds
+from zatotx.cli.workers import shortage
 
 TIMEOUT = 1.0  # seconds for one look
 
@@ -32,7 +33,10 @@ def health(part: Part) -> Health:
     process = running(part)
     if process is None:
         return Health('stopped')
-    why = server_trouble(part, process.pid) if part.kind == SERVER else redis_trouble(part.path)
+    if part.kind == SERVER:
+        why = server_trouble(part, process.pid) or shortage(part, process)
+    else:
+        why = redis_trouble(part.path)
     return Health('starting' if why else 'running', process.pid, why)
 
 

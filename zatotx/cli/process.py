@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 
 import click
+from msgspec import to_builtins
 
 from zatotx.cli.addresses import address
 from zatotx.cli.failure import Failure
@@ -13,8 +14,10 @@ from zatotx.cli.foreground import run_in_foreground
 from zatotx.cli.launching import command, start_parts
 from zatotx.cli.layout import SERVER, Part, Place, find
 from zatotx.cli.output import format_option, path_argument, print_json, print_table, progress
+from zatotx.cli.pids import running
 from zatotx.cli.probe import Health, health
-from zatotx.cli.stopping import stop_parts
+from zatotx.cli.stopping import grace, stop_parts
+from zatotx.cli.workers import replace_workers, roster_of
 from zatotx.node.key import VARIABLE, key_from_stdin
 
 
@@ -98,8 +101,9 @@ def stop(path: str) -> None:
 def restart(path: str) -> None:
     """Restart an environment server by server, or one part of it.
 
-    Each server is ready again before the next one stops. The environment's Redis is started where it does not run and
-    otherwise left alone, so that nobody misses it: 'zatotx restart PATH/redis' restarts it.
+    Each server is ready again before the next one stops. A server with workers keeps its listening sockets and gets a
+    new worker for each, one after another: no request fails. The environment's Redis is started where it does not run
+    and otherwise left alone, so that nobody misses it: 'zatotx restart PATH/redis' restarts it.
     """
     place = find(path)
     kept = [part for part in place.parts if place.whole and part.kind != SERVER]
@@ -108,8 +112,14 @@ def restart(path: str) -> None:
     for part in place.parts:
         if part not in kept:
             with progress(f'Restarting {part.name}'):
-                fail_with(stop_parts([part]) + start_parts([part]))
+                fail_with(restart_part(part))
             click.echo(running_line(part, health(part)))
+
+
+def restart_part(part: Part) -> list[str]:
+    """Worker by worker where it has a parent process, else whole; what went wrong, a sentence each."""
+    faults = replace_workers(part, grace(part))
+    return stop_parts([part]) + start_parts([part]) if faults is None else faults
 
 
 @click.command(epilog='\b\nExamples:\n  zatotx status ~/env/qs-1\n  zatotx status ~/env/qs-1 --format json')
@@ -132,6 +142,8 @@ def status(path: str, form: str) -> None:
 
 def described(part: Part, state: Health) -> dict[str, object]:
     """A part for --format json."""
+    roster = roster_of(part, running(part))
+    workers = {'workers': [to_builtins(worker) for worker in roster.workers]} if roster else {}
     return {
         'name': part.name,
         'component': part.kind,
@@ -140,6 +152,7 @@ def described(part: Part, state: Health) -> dict[str, object]:
         'pid': state.pid,
         'address': where(part),
         'why': state.why,
+        **workers,
     }
 
 

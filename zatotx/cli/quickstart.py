@@ -18,6 +18,7 @@ from zatotx.cli.output import note, progress
 from zatotx.cli.ports import is_free
 from zatotx.cli.staging import staged
 
+MOST_WORKERS = 64
 MOST_SERVERS = 11  # 17010 to 17020; the next default port is another component's
 LETTERS = string.ascii_letters + string.digits
 
@@ -40,11 +41,13 @@ def quickstart() -> None:
 )
 @click.argument('path', type=click.Path())
 @click.option('--servers', default=2, show_default=True, type=click.IntRange(1, MOST_SERVERS), help='How many.')
+@click.option('--workers', default=1, show_default=True, type=click.IntRange(1, MOST_WORKERS),
+              help='Processes of each server that share its listening sockets; more than cores bring nothing.')
 @click.option('--port-offset', default=0, show_default=True, help='Added to every default port (17010, 17011, …).')
 @click.option('--cluster-name', default='', help='By default quickstart- and five random hex digits.')
 @click.option('--odb-url', default='', help='SQLAlchemy URL of an existing, empty database; default: SQLite in PATH.')
 @click.option('--redis-url', default='', help='Your own Redis or Valkey; default: one that PATH brings along.')
-def create_environment(path: str, servers: int, port_offset: int, **urls: str) -> None:
+def create_environment(path: str, servers: int, workers: int, port_offset: int, **urls: str) -> None:
     """Make servers, database, Redis, keys and credentials at PATH, which must be absent or empty.
 
     All of it is there when this command returns 0, and nothing otherwise.
@@ -52,7 +55,7 @@ def create_environment(path: str, servers: int, port_offset: int, **urls: str) -
     target = Path(path).absolute()
     ports = [SERVER_PORT + port_offset + number for number in range(servers)]
     check_ports(ports)
-    plan = blueprint(ports, urls)
+    plan = blueprint(ports, urls)._replace(workers=workers)
     with staged(target, CREDENTIALS) as directory:
         steps = steps_of(plan, directory)
         for number, step in enumerate(steps, 1):

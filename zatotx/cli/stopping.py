@@ -58,8 +58,12 @@ def stop_together(parts: Sequence[Part]) -> list[str]:
 
 def patience(part: Part) -> float:
     """How long a drain may take: the part's own grace period and a margin."""
-    grace = setting(settings(part), 'shutdown', 'grace', GRACE) if part.kind == SERVER else GRACE
-    return grace + MARGIN
+    return grace(part) + MARGIN
+
+
+def grace(part: Part) -> float:
+    """Seconds that requests under way get to finish."""
+    return setting(settings(part), 'shutdown', 'grace', GRACE) if part.kind == SERVER else GRACE
 
 
 def kill(part: Part, process: Process, limit: float) -> str:

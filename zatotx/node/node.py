@@ -149,8 +149,9 @@ class Node(Service):
         self.parts.pipeline.closed = self.state.why if phase == STARTING else ''
 
     def _names(self) -> dict[str, Any]:
-        main = self.parts.settings.main
-        return {'name': main.name, 'cluster': main.cluster}
+        main, place = self.parts.settings.main, self.place
+        name = f'Worker {place.seat} of {main.name}' if place.sockets else main.name
+        return {'name': name, 'cluster': main.cluster}
 
 
 def _done(stopping: Any, what: str) -> Deferred[None]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from time import time
 from typing import Any
 
 from zatotx.interfaces.config import NodeRow
 from zatotx.model.faults import Conflict, NotFound
 from zatotx.service.internal.base import AdminService
+
+ALIVE = 6.0  # seconds without a beat after which a process of a server counts as gone
 
 
 class OnServers(AdminService):
@@ -42,13 +46,25 @@ def _row(node: NodeRow) -> dict[str, Any]:
     }
 
 
+def one_each(nodes: Sequence[NodeRow], now: float) -> list[NodeRow]:
+    """One row a server: that of its worker that is up and was started first, else of the one heard of last. `now` is
+    unix time."""
+    best: dict[str, tuple[tuple[bool, float], NodeRow]] = {}
+    for node in nodes:
+        up = node.up_status == 'running' and now - node.seen_at < ALIVE
+        rank = (up, -node.worker if up else node.seen_at)
+        if node.name not in best or rank > best[node.name][0]:
+            best[node.name] = (rank, node)
+    return [node for _, node in best.values()]
+
+
 class GetList(OnServers):
-    """All servers, by name."""
+    """All servers, by name; of one with workers a single row."""
 
     name = 'zato.server.get-list'
 
     async def handle(self) -> None:
-        self.response.payload = [_row(node) for node in await self.server.odb.nodes()]
+        self.response.payload = [_row(node) for node in one_each(await self.server.odb.nodes(), time())]
 
 
 class GetById(OnServers):
