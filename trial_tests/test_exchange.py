@@ -353,6 +353,7 @@ class CodecTests(ExchangeCase):
         """A body that was spooled to a file is decoded like any other."""
         class Spooled:
             size = 8
+            quick = False
 
             def read(self) -> bytes:
                 return b'{"a": 1}'

@@ -17,7 +17,7 @@ from zatotx.exchange.replies import reply_to
 from zatotx.interfaces.exchange import ICodec, IGuard
 from zatotx.interfaces.services import IInvoker, IServiceEntry, IServiceStore
 from zatotx.model.faults import Inactive, NotFound, ServiceUnavailable
-from zatotx.model.message import ChannelSpec, Inbound, Principal, Reply
+from zatotx.model.message import Body, ChannelSpec, Inbound, Principal, Reply
 from zatotx.rules.limits import Gate
 
 
@@ -67,8 +67,10 @@ class Pipeline:
             entry = known
             entry.stats.in_flight += 1
             body = inbound.body
-            if not isinstance(body, bytes):  # spooled: read back off the reactor
-                inbound.body = await self.offload(body.read)
+            if not isinstance(body, bytes):  # spooled or coded
+                inbound.body = await self._read(body, codec)
+            elif len(body) > codec.weightless:
+                codec.weigh(body)
             payload = codec.decode(inbound)
             outcome = await self.invoker.invoke(entry, services, inbound, payload)
             reply = reply_to(outcome, inbound, codec)
@@ -98,6 +100,16 @@ class Pipeline:
                 checked.close()
             raise
         return await _principal(checked)
+
+    async def _read(self, body: Body, codec: ICodec) -> bytes:
+        """All of a body, off the reactor unless it is small."""
+        if body.quick:
+            data = body.read()
+            if len(data) > codec.weightless:
+                codec.weigh(data)
+            return data
+        read: bytes = await self.offload(_weighed, body, codec)
+        return read
 
     async def _entered(self, channel: ChannelSpec) -> Entrance:
         """The channel's entrance, with a place taken, which may have to be waited for."""
@@ -138,6 +150,14 @@ class Pipeline:
         if not entry.is_active:
             raise Inactive(inbound.service, inbound.cid)
         return entry
+
+
+def _weighed(body: Body, codec: ICodec) -> bytes:
+    """In a thread."""
+    data = body.read()
+    if len(data) > codec.weightless:
+        codec.weigh(data)
+    return data
 
 
 async def _principal(checked: Principal | Awaitable[Principal]) -> Principal:

@@ -41,8 +41,14 @@ class ICodec(Interface):
 
     content_type: bytes = Attribute('What an answer in this format is, e.g. b"application/json"')
 
+    weightless: int = Attribute('Bytes of a body up to which it cannot hold too much')
+
+    def weigh(body: bytes) -> None:
+        """Raises BadRequest where the body holds more than one message may. Takes time with large ones: for threads."""
+
     def decode(inbound: Inbound) -> object:
-        """The payload. Raises BadRequest where the body is not of this format."""
+        """The payload of a message whose body is in memory and was weighed. Raises BadRequest where it is not of this
+        format."""
 
     def encode(value: object) -> bytes:
         """The body of an answer. Raises TypeError where the value has no form in this format."""

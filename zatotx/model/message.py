@@ -43,11 +43,15 @@ class ChannelSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Body(Protocol):
-    """A request body that did not stay in memory: a spooled file, closed when the exchange is over."""
+    """A request body that is not there as it is: a spooled file, or one in a content coding. Closed when the exchange
+    is over."""
 
-    size: int
+    size: int  # bytes, as it came
 
-    def read(self) -> bytes: ...
+    @property
+    def quick(self) -> bool: ...  # `read` takes no time and waits for nothing: on the reactor, else in a thread
+
+    def read(self) -> bytes: ...  # may raise a Fault
     def close(self) -> None: ...
 
 

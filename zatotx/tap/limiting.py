@@ -9,10 +9,11 @@ from attrs import define, field
 from twisted.python.threadpool import ThreadPool
 
 from zatotx.exchange.admission import Admission
+from zatotx.exchange.codecs import Codecs
 from zatotx.metrics.sample import Row, Source
 from zatotx.node.settings import Settings
 from zatotx.node.threads import daemon_pool
-from zatotx.rules.limits import Gate
+from zatotx.rules.limits import Budget, Gate
 from zatotx.service.left_behind import LeftBehind
 from zatotx.service.pool import ServiceThreads
 
@@ -35,6 +36,7 @@ class Limited:
     service_threads: ServiceThreads = field(init=False)
     left_behind: LeftBehind = field(init=False)
     admission: Admission = field(init=False)
+    codecs: Codecs = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         limits, threads = self.settings.limits, self.settings.threads
@@ -43,6 +45,8 @@ class Limited:
         self.left_behind = LeftBehind(self.reactor)
         self.admission = Admission(self.reactor, node=self.make_gate('node', limits.in_flight),
                                    make_gate=self.make_gate)  # fmt: skip
+        self.codecs = Codecs(Budget(json_depth=limits.json_depth, json_keys=limits.json_keys,
+                                    form_fields=limits.form_fields))  # fmt: skip
 
     def gate_of_service(self, name: str) -> Gate:
         """The gate of a service that has none yet."""

@@ -22,6 +22,7 @@ class SpooledBody:
     """A body in a file without a name, as model.message.Body. `read` blocks: for threads."""
 
     __slots__ = ('_file', '_offload', 'size')
+    quick = False
 
     def __init__(self, file: IO[bytes], size: int, offload: Offload) -> None:
         self._file = file

@@ -1,0 +1,170 @@
+"""What one message may hold: JSON's depth and keys, a form's fields."""
+
+from __future__ import annotations
+
+import json
+from random import Random
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.exchange.codecs import Codecs, JsonCodec
+from zatotx.exchange.faults import FaultReplies
+from zatotx.exchange.pipeline import Pipeline
+from zatotx.model.faults import BadRequest, ContentTooLarge
+from zatotx.model.message import Inbound, Outcome, Reply
+from zatotx.rules.limits import Budget
+from zatotx.testing.exchange import OPEN, FunctionEntry, FunctionInvoker, FunctionStore, OpenGuard, message
+from zatotx.wire.json_budget import has_more_keys, is_deeper
+
+
+def held(value: Any) -> int:
+    """Commas and containers of a value, counted the slow way."""
+    if isinstance(value, dict | list):
+        children = list(value.values()) if isinstance(value, dict) else value
+        return 1 + max(0, len(children) - 1) + sum(held(child) for child in children)
+    return 0
+
+
+def depth(value: Any) -> int:
+    if isinstance(value, dict | list):
+        return 1 + max((depth(child) for child in (value.values() if isinstance(value, dict) else value)), default=0)
+    return 0
+
+
+def made_up(random: Random, deep: int) -> Any:
+    """Some JSON value whose texts are full of what JSON itself is made of."""
+    kind = random.randrange(6) if deep else random.randrange(3)
+    if kind == 0:
+        return ''.join(random.choice('[]{},"\\: xé\n') for _ in range(random.randrange(30)))
+    if kind == 1:
+        return random.randrange(1000)
+    if kind == 2:
+        return None
+    if kind == 3:
+        return {f'{random.choice(",[{")}{n}\\"': made_up(random, deep - 1) for n in range(random.randrange(8))}
+    return [made_up(random, deep - 1) for _ in range(random.randrange(8))]
+
+
+class CountingTests(SynchronousTestCase):
+    def test_counts_as_the_slow_way_does(self) -> None:
+        """Keys and depth of values whose texts are full of brackets, commas, quotes and backslashes."""
+        random = Random(5)
+        for _ in range(400):
+            value = made_up(random, random.randrange(1, 7))
+            body = json.dumps(value, ensure_ascii=random.random() < 0.5).encode()
+            keys, deep = held(value), depth(value)
+            self.assertFalse(has_more_keys(body, keys), body)
+            self.assertFalse(is_deeper(body, value, deep), body)
+            if deep:
+                self.assertTrue(has_more_keys(body, keys - 1), body)
+                self.assertTrue(is_deeper(body, value, deep - 1), body)
+
+    def test_texts_longer_than_a_slice(self) -> None:
+        """Whatever stands at the border of two slices, runs of backslashes too: none of it is mistaken."""
+        for run in range(65_520, 65_545):
+            for text in ('\\' * run + '",[', 'x' * run + '\\",{[', 'x' * run + '"' * 5 + ',,,', '\\"' * (run // 2)):
+                body = json.dumps([text, 1, {'a': text}]).encode()
+                self.assertFalse(has_more_keys(body, 4), run)
+                self.assertTrue(has_more_keys(body, 3), run)
+
+    def test_what_is_no_json_is_counted_in_bounded_time(self) -> None:
+        """Every answer is good; no fault, and no time that grows faster than the body."""
+        for body in (b'"' * 2_000_000, b'\\' * 2_000_000, b'",' * 1_000_000, b'[' * 2_000_000, b'\xff,' * 1_000_000):
+            self.assertIn(has_more_keys(body, 1000), (True, False))
+
+
+class CodecTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.codecs = Codecs(Budget(json_depth=5, json_keys=20, form_fields=3))
+        self.offloaded = 0
+
+    def reply(self, inbound: Inbound) -> Reply:
+        async def echo(inbound: Inbound, payload: Any) -> Outcome:
+            return Outcome(payload)
+
+        def offload(function: Any, *args: Any) -> Deferred[Any]:
+            self.offloaded += 1
+            return maybeDeferred(function, *args)
+
+        pipeline = Pipeline(guard=OpenGuard(), store=FunctionStore(FunctionEntry('test.service', echo)),
+                            invoker=FunctionInvoker(), codecs=self.codecs, faults=FaultReplies(), offload=offload)
+        found: list[Reply] = []
+        Deferred.fromCoroutine(pipeline.serve(inbound)).addCallback(found.append)
+        return found[0]
+
+    def said(self, body: Any, **channel: Any) -> tuple[int, str]:
+        reply = self.reply(message(body, **channel))
+        return reply.status, json.loads(reply.body)['zato_env']['details'] if reply.status != 200 else ''
+
+    def test_depth(self) -> None:
+        """As deep as it may be is taken, one more is 400 and says why."""
+        for opening, middle, closing in ((b'[', b'', b']'), (b'{"a":', b'1', b'}')):
+            self.assertEqual(self.said(opening * 5 + middle + closing * 5)[0], 200)
+            status, why = self.said(opening * 6 + middle + closing * 6)
+            self.assertEqual((status, 'nested more than 5 deep' in why), (400, True))
+
+    def test_keys(self) -> None:
+        """As many as there may be are taken, one more is 400 and says why; brackets in texts do not count."""
+        self.assertEqual(self.said(json.dumps(list(range(20))).encode())[0], 200)
+        self.assertEqual(self.said(json.dumps(['[{,' * 100] * 10).encode())[0], 200)
+        for body in (list(range(21)), dict.fromkeys('abcdefghijklmnopqrstuvwxyz'), [[]] * 12):
+            status, why = self.said(json.dumps(body).encode())
+            self.assertEqual((status, 'more than 20 keys and elements' in why), (400, True), body)
+
+    def test_too_many_keys_are_not_decoded(self) -> None:
+        """They are counted in the text: what comes after the limit may be anything."""
+        self.assertIn('keys and elements', self.said(b'[' + b'1,' * 100 + b'!')[1])
+
+    def test_large_bodies_are_counted_off_the_reactor(self) -> None:
+        """Where a body must be read in a thread, it is counted there too; one that is quick is read here."""
+        class Body:
+            size = 1000
+
+            def __init__(self, quick: bool) -> None:
+                self.quick = quick
+
+            def read(self) -> bytes:
+                return b'[' + b'1,' * 100 + b'1]'
+
+            def close(self) -> None:
+                raise AssertionError('the channel closes what it opened')
+
+        for quick, offloaded in ((False, 1), (True, 1)):
+            self.assertIn('more than 20 keys', self.said(Body(quick))[1])
+            self.assertEqual(self.offloaded, offloaded)
+
+    def test_a_fault_of_a_body_is_the_answer(self) -> None:
+        """What cannot be read says by itself what is wrong with it."""
+        class Bomb:
+            size, quick = 10, True
+
+            def read(self) -> bytes:
+                raise ContentTooLarge(None, 'boom')
+
+            def close(self) -> None:
+                raise AssertionError('the channel closes what it opened')
+
+        self.assertEqual(self.said(Bomb()), (413, 'boom'))
+
+    def test_form_fields(self) -> None:
+        """As many as there may be are taken, one more is 400."""
+        headers = {b'content-type': b'application/x-www-form-urlencoded'}
+        self.assertEqual(self.said(b'a=1&b=2&c=3', headers=headers)[0], 200)
+        status, why = self.said(b'a=1&b=2&c=3&d=4', headers=headers)
+        self.assertEqual((status, 'more than 3 pairs' in why), (400, True))
+
+    def test_bodies_without_a_format_are_not_looked_into(self) -> None:
+        """Bytes are bytes."""
+        raw = msgspec.structs.replace(OPEN, data_format='')
+        self.assertEqual(self.reply(message(b'[' * 1000, channel=raw)).status, 200)
+
+    def test_the_usual_budget(self) -> None:
+        """A hundred levels, a hundred thousand keys."""
+        codec = JsonCodec()
+        codec.decode(message(b'[' * 100 + b']' * 100))
+        self.assertRaises(BadRequest, codec.decode, message(b'[' * 101 + b']' * 101))
+        codec.weigh(b'[' + b'1,' * 99_999 + b'1]')
+        self.assertRaises(BadRequest, codec.weigh, b'[' + b'1,' * 100_000 + b'1]')
