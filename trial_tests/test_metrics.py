@@ -5,20 +5,25 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from timeit import repeat
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.task import Clock
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from zatotx.interfaces.meters import measured
 from zatotx.metrics import areas
 from zatotx.metrics.collector import render
 from zatotx.metrics.families import COUNTER, FAMILIES, GAUGE, HISTOGRAM
-from zatotx.metrics.sample import Sample, Source, add, sample
+from zatotx.metrics.meters import Meters, Named
+from zatotx.metrics.sample import Row, Sample, Source, add, sample
 from zatotx.metrics.scrapes import Scrapes
-from zatotx.metrics.slots import Histogram, ServiceSlots
+from zatotx.metrics.slots import CallSlots, ChannelSlots, Histogram, ServiceSlots
+from zatotx.model.faults import Timeout
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 NONE: frozenset[tuple[str, str]] = frozenset()
@@ -135,6 +140,116 @@ class RenderTests(SynchronousTestCase):
             self.assertTrue(family.text[0].isupper() and not family.text.endswith('.'), name)
 
 
+    def test_one_fails(self) -> None:
+        """A source that fails costs its own figures only, and is counted and logged."""
+
+        def broken() -> Iterator[Row]:
+            yield 'zatotx_config_revision', (), 1
+            raise ZeroDivisionError
+
+        got = samples(broken, areas.figure('zatotx_log_lines_lost', lambda: 4))
+        self.assertNotIn(('zatotx_config_revision', NONE), got)
+        self.assertEqual((got['zatotx_log_lines_lost_total', NONE], got['zatotx_metrics_failed', NONE]), (4, 1))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+
+class MetersTests(SynchronousTestCase):
+    def test_channels(self) -> None:
+        """A channel has its requests, answers by class, those under way, and how long they took."""
+        meters = Meters()
+        slots = meters.channels('http-soap').of('crm "1"')
+        for hundreds in (2, 2, 4, 0):
+            slots.requests += 1
+            slots.answered(hundreds, 0.003)
+        slots.requests += 3
+        got = samples(*meters.sources())
+        crm = frozenset({('kind', 'http-soap'), ('channel', 'crm "1"')})
+        self.assertEqual(got['zatotx_channel_requests_total', crm], 7)
+        self.assertEqual(got['zatotx_channel_in_flight', crm], 3)
+        answers = {status: got['zatotx_channel_answers_total', crm | {('status', status)}]
+                   for status in ('2xx', '4xx', '5xx', 'gone')}  # fmt: skip
+        self.assertEqual(answers, {'2xx': 2, '4xx': 1, '5xx': 0, 'gone': 1})
+        self.assertEqual(got['zatotx_channel_duration_seconds_bucket', crm | {('le', '0.005')}], 4)
+
+    def test_outgoing(self) -> None:
+        """An outgoing connection, by whatever kind it is of, has its calls, errors by kind, and its circuit breaker."""
+        meters = Meters()
+        slots = meters.outgoing('rest').of('CRM')
+        slots.in_flight += 1
+        slots.observe(0.2)
+        slots.failed('Timeout')
+        slots.circuit_open = True
+        got = samples(*meters.sources())
+        crm = frozenset({('type', 'rest'), ('connection', 'CRM')})
+        self.assertEqual(got['zatotx_outgoing_calls_total', crm], 1)
+        timeouts = frozenset({('type', 'rest'), ('connection', 'CRM'), ('kind', 'Timeout')})
+        self.assertEqual(got['zatotx_outgoing_errors_by_kind_total', timeouts], 1)
+        self.assertEqual(got['zatotx_outgoing_in_flight', crm], 1)
+        self.assertEqual(got['zatotx_outgoing_circuit_open', crm], 1)
+
+    def test_bounded(self) -> None:
+        """However many names there are, the figures stay few: who comes last shares one set. Names that are gone make room
+        for new ones, and vanish."""
+        named = Named(ChannelSlots, most=3)
+        made = {name: named.of(name) for name in 'abcde'}
+        self.assertIs(made['d'], made['e'])
+        self.assertEqual([name for name, _ in named.items()], ['a', 'b', 'c', '(others)'])
+        named.only('bd')
+        self.assertEqual([name for name, _ in named.items()], ['b'])
+        self.assertIs(named.of('b'), made['b'])
+        self.assertIsNot(named.of('d'), made['d'])
+
+    def test_room_for_the_living(self) -> None:
+        """Services that were deleted make room when it is needed, without a word from anybody."""
+        living = ['a', 'b']
+        named = Named(CallSlots, most=2, alive=lambda: living)
+        first = named.of('a')
+        named.of('b')
+        living[:] = ['b', 'c']
+        self.assertIsNot(named.of('c'), named.others)
+        self.assertIsNot(named.of('b'), first)
+        self.assertIs(named.of('d'), named.others)
+
+    def test_services_that_share(self) -> None:
+        """Services without figures of their own are shown as one."""
+        others = CallSlots()
+        others.observe(0.1)
+        own = CallSlots()
+        got = samples(areas.services(lambda: [('a', own), ('b', others), ('c', others)], others))
+        calls = {dict(labels)['service']: value for (name, labels), value in got.items()
+                 if name == 'zatotx_service_calls_total'}  # fmt: skip
+        self.assertEqual(calls, {'a': 0, '(others)': 1})
+
+    def test_measured(self) -> None:
+        """A call that is waited for is counted, its error by its class; one that was cancelled is no error."""
+        clock, slots = Clock(), CallSlots()
+        good: Deferred[int] = Deferred()
+        bad: Deferred[int] = Deferred()
+        left: Deferred[int] = Deferred()
+        for deferred in (good, bad, left):
+            measured(slots, clock.seconds, deferred)
+        self.assertEqual(slots.in_flight, 3)
+        clock.advance(0.2)
+        good.callback(7)
+        bad.errback(Timeout())
+        left.cancel()
+        self.assertEqual(self.successResultOf(good), 7)
+        self.failureResultOf(bad, Timeout)
+        self.failureResultOf(left, CancelledError)
+        self.assertEqual((slots.in_flight, slots.calls, slots.kinds), (0, 3, {'Timeout': 1}))
+        self.assertAlmostEqual(slots.sum, 0.6)
+
+    def test_cost(self) -> None:
+        """Counting a request costs next to nothing: it is a few additions, not a labelled metric's microseconds."""
+        slots = ChannelSlots()
+
+        def count() -> None:
+            slots.requests += 1
+            slots.answered(2, 0.0007)
+
+        self.assertLess(min(repeat(count, number=2000, repeat=20)) / 2000, 5e-6)
+
+
 class SumTests(SynchronousTestCase):
     def one(self, calls: int, revision: int) -> Sample:
         slots = ServiceSlots()
@@ -211,13 +326,10 @@ class Later:
 class ScrapesTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.asked = 0
-        self.broken = False
         self.offload = Later()
         self.scrapes = Scrapes([areas.figure('zatotx_log_lines_lost', self.look)], self.offload)
 
     def look(self) -> int:
-        if self.broken:
-            raise ZeroDivisionError
         self.asked += 1
         return self.asked
 
@@ -231,18 +343,6 @@ class ScrapesTests(SynchronousTestCase):
         got = [parsed(self.successResultOf(text))['zatotx_log_lines_lost_total', NONE] for text in texts]
         self.assertEqual(got, [1, *[2] * 49])
         self.assertEqual(self.asked, 2)
-
-    def test_failure(self) -> None:
-        """A figure that cannot be read fails who asked then, and nobody who asks later."""
-        first = self.scrapes.text()
-        self.broken = True
-        self.offload.run()
-        self.failureResultOf(first, ZeroDivisionError)
-        self.broken = False
-        second = self.scrapes.text()
-        self.offload.run()
-        self.offload.run()
-        self.assertIn(b'zatotx_log_lines_lost_total 1.0', self.successResultOf(second))
 
     def test_gone(self) -> None:
         """Who hangs up meanwhile gets nothing, and the others all the same."""

@@ -14,6 +14,7 @@ from twisted.plugin import IPlugin
 from zope.interface import Attribute, Interface, implementer
 
 from zatotx.interfaces.exchange import IExchange
+from zatotx.interfaces.meters import IMeters, uncounted
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.snapshot import Snapshot
 
@@ -64,6 +65,9 @@ class KindContext:
     lines: Callable[[str], ILineSink]  # an ILineSink by the name of its file in logs/
     work_dir: str  # a directory of the node's own for temporary files
     offload: Callable[..., Deferred[Any]]  # (function, *args): run in the node's worker threads
+    # The meters of the channels of a kind, in Zato's words ('http-soap'), and of a kind of outgoing connections.
+    channel_meters: Callable[[str], IMeters] = uncounted
+    outgoing_meters: Callable[[str], IMeters] = uncounted
     # (Twisted endpoint description, protocol factory): a listening port. A worker gets the one its parent bound.
     listen: Callable[[str, Any], Deferred[IListeningPort]] = field(
         default=Factory(lambda context: partial(listen_alone, context.reactor), takes_self=True)
@@ -87,6 +91,7 @@ class ConnectorKind:
     runs_in: str  # SERVER or CONNECTOR
     channel: str = ''  # 'package.module:factory', called with (KindContext) -> IChannel
     schema: str = ''  # 'package.module:OBJECT_TYPES', a sequence of ObjectType
+    settings: str = ''  # 'package.module:check', called with its section of server.toml; raises StartError
     listens: Sequence[str] = ()  # where it listens, where its section of server.toml has no `listen`
     needs: Sequence[str] = ()  # modules of optional libraries; one missing disables the kind
     install: str = ''  # what to say then, e.g. 'pip install zatotx[ibm-mq]'

@@ -10,6 +10,7 @@ from twisted.internet.task import LoopingCall
 from zope.interface import implementer
 
 from zatotx.interfaces.bus import IBatch, IKeyValue, ResponseError
+from zatotx.interfaces.meters import Uncounted, measured
 from zatotx.kvdb.address import RedisAddress
 from zatotx.kvdb.errors import UnfitError
 from zatotx.kvdb.facts import Facts, facts_of, unfit, warnings
@@ -45,6 +46,9 @@ class RedisClient(Linked):
         link = Link(reactor, address, timeout=timeout, name=name, voice=self._voice, prepare=self._learn)
         super().__init__(link)
         self.known: Facts | None = None  # what Redis said of itself last; None before, and where it may not be asked
+        self.meter: Any = Uncounted()  # ICallMeter: what commands are counted by; a batch is one
+        self.connections = 0  # made so far
+        self._seconds = reactor.seconds
         self._looks = LoopingCall(self._look)
         self._looks.clock = reactor
 
@@ -64,6 +68,13 @@ class RedisClient(Linked):
         Timeout, ServiceUnavailable or RedisUnable naming Redis, with ResponseError where Redis refuses, with TypeError
         for an argument that is no str, bytes, int or float.
         """
+        return measured(self.meter, self._seconds, self._execute(command, args))
+
+    def batch(self, commands: Sequence[Sequence[object]]) -> Deferred[list[object]]:
+        """See IBatch. Each command is a sequence of its words, e.g. `('HSET', key, 'field', 'value')`."""
+        return measured(self.meter, self._seconds, self._batch(commands))
+
+    def _execute(self, command: str, args: Sequence[object]) -> Deferred[object]:
         protocol = self._link.live
         if protocol is None:
             return fail(self._link.away())
@@ -73,8 +84,7 @@ class RedisClient(Linked):
         answer: Deferred[object] = protocol.ask(*words)
         return answer
 
-    def batch(self, commands: Sequence[Sequence[object]]) -> Deferred[list[object]]:
-        """See IBatch. Each command is a sequence of its words, e.g. `('HSET', key, 'field', 'value')`."""
+    def _batch(self, commands: Sequence[Sequence[object]]) -> Deferred[list[object]]:
         protocol = self._link.live
         if protocol is None:
             return fail(self._link.away())
@@ -91,6 +101,7 @@ class RedisClient(Linked):
         return self.execute('INFO').addCallback(self._learned)
 
     async def _learn(self, protocol: Any) -> None:
+        self.connections += 1
         try:
             info = await protocol.ask('INFO')
         except ResponseError as error:

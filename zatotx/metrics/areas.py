@@ -6,8 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
+from zatotx.metrics.families import OTHERS
+from zatotx.metrics.meters import call_rows
 from zatotx.metrics.sample import Row, Source
-from zatotx.metrics.slots import Histogram, ServiceSlots
+from zatotx.metrics.slots import CallSlots, Histogram
 
 
 class HttpCounters(Protocol):
@@ -21,18 +23,18 @@ class HttpCounters(Protocol):
     answers: list[int]
 
 
-def services(current: Callable[[], Iterable[tuple[str, ServiceSlots]]]) -> Source:
-    """The services there are, by name."""
+def services(current: Callable[[], Iterable[tuple[str, CallSlots]]], others: CallSlots | None = None) -> Source:
+    """The services there are, by name; those that share `others` are shown as one."""
 
     def rows() -> Iterator[Row]:
+        shared = False
         for name, slots in current():
-            label = (name,)
-            yield 'zatotx_service_calls', label, slots.calls
-            yield 'zatotx_service_errors', label, slots.errors
-            for kind, count in slots.kinds.copy().items():
-                yield 'zatotx_service_errors_by_kind', (name, kind), count
-            yield 'zatotx_service_in_flight', label, slots.in_flight
-            yield 'zatotx_service_duration_seconds', label, slots
+            if slots is others:
+                shared = True
+            else:
+                yield from call_rows('zatotx_service', (name,), slots)
+        if shared and others is not None:
+            yield from call_rows('zatotx_service', (OTHERS,), others)
 
     return rows
 

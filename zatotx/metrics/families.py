@@ -36,9 +36,7 @@ class Family:
 
 _SERVICE = ('service',)
 _CHANNEL = ('kind', 'channel')
-_POOL = ('pool',)
-
-_OUTGOING = ('kind', 'connection')
+_OUTGOING = ('type', 'connection')
 _POOL = ('pool',)
 
 
@@ -87,22 +85,18 @@ _ALL = (
     Family('zatotx_threads_stuck', GAUGE, 'Service threads whose service still runs after its deadline'),
     Family('zatotx_reactor_stall_seconds', HISTOGRAM, 'How late the reactor came to its timers', bounds=STALLS),
     Family('zatotx_gc_pause_seconds', HISTOGRAM, 'How long the garbage collector held everything', bounds=PAUSES),
-    Family('zatotx_pool_threads', GAUGE, 'Threads that a pool has', _POOL),
-    Family('zatotx_pool_limit', GAUGE, 'Threads that a pool may have', _POOL),
-    Family('zatotx_pool_busy', GAUGE, 'Threads of a pool that do something', _POOL),
-    Family('zatotx_pool_queued', GAUGE, 'What waits for a thread of a pool', _POOL),
     Family('zatotx_log_lines_lost', COUNTER, 'Log lines that the disk did not take'),
     Family('zatotx_config_revision', GAUGE, 'The revision of the configuration in force', merge=min),
     Family('zatotx_redis_up', GAUGE, 'Whether Redis answers: 1 or 0', merge=min),
     Family('zatotx_redis_connections', COUNTER, 'Connections to Redis that were made, the first one included'),
     *_calls('zatotx_redis', 'Redis'),
     Family('zatotx_odb_up', GAUGE, 'Whether the ODB answered when it was asked last: 1 or 0', merge=min),
-    Family('zatotx_odb_revision', GAUGE, 'The revision of the ODB when it was asked last',
-           merge=max),
+    Family('zatotx_odb_revision', GAUGE, 'The revision of the ODB when it was asked last', merge=max),
     *_calls('zatotx_odb', 'the ODB'),
     Family('zatotx_certificate_expiry_timestamp_seconds', GAUGE,
            'When the certificate of a TLS listener expires, in seconds since the unix epoch', ('listener',), merge=min),
     Family('zatotx_build_info', INFO, 'What runs here', ('version', 'python', 'node', 'cluster')),
+    Family('zatotx_metrics_failed', GAUGE, 'Sources of this text that failed: their figures are missing in it'),
     Family('zatotx_workers', GAUGE, 'Worker processes whose figures are in this text'),
     # Those of the process, as prometheus_client's collector calls them.
     Family('process_virtual_memory_bytes', GAUGE, 'Virtual memory size in bytes'),
@@ -114,3 +108,4 @@ _ALL = (
 )
 
 FAMILIES = {family.name: family for family in _ALL}
+assert len(FAMILIES) == len(_ALL)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from twisted.logger import Logger
+
 from zatotx.metrics.families import COUNTER, FAMILIES, GAUGE, HISTOGRAM
 from zatotx.metrics.slots import Histogram
 
@@ -16,16 +18,27 @@ Row = tuple[str, tuple[str, ...], 'float | Histogram']  # name of a family, labe
 Source = Callable[[], Iterable[Row]]
 Sample = dict[str, list[Any]]
 
+FAILED = 'zatotx_metrics_failed'
+_log = Logger()
+
 
 def sample(sources: Sequence[Source]) -> Sample:
-    """What the sources say now. Takes milliseconds where there are hundreds of services: for a worker thread. Raises
-    KeyError for a row of a family that FAMILIES does not know."""
+    """What the sources say now. Takes milliseconds where there are hundreds of services: for a worker thread. A source
+    that fails costs its own figures, is counted and logged; the others are as good as ever."""
     found: Sample = {}
+    failed = 0
     for source in sources:
-        for name, labels, value in source():
+        try:
+            rows = list(source())
+        except Exception:
+            failed += 1
+            _log.failure('Some metrics cannot be read')
+            continue
+        for name, labels, value in rows:
             assert len(labels) == len(FAMILIES[name].labels), name
             figure = [value.sum, list(value.buckets)] if isinstance(value, Histogram) else value
             found.setdefault(name, []).append([list(labels), figure])
+    found[FAILED] = [[[], failed]]
     return found
 
 

@@ -44,8 +44,8 @@ class Histogram:
         return sum(self.buckets)
 
 
-class ServiceSlots(Histogram):
-    """The counters of one service, kept across its versions: the durations of its calls, and
+class CallSlots(Histogram):
+    """The counters of what is called (a service across its versions, Redis …): the durations of its calls, and
 
     - `errors`: the calls that ended in an error; `kinds` has them by the name of the fault, ANY_KIND for what is none;
     - `in_flight`: the calls under way.
@@ -69,3 +69,37 @@ class ServiceSlots(Histogram):
         self.errors += 1
         kind = kind if kind in KINDS else ANY_KIND
         self.kinds[kind] = self.kinds.get(kind, 0) + 1
+
+
+class OutgoingSlots(CallSlots):
+    """The counters of one outgoing connection. `circuit_open`: its circuit breaker lets nothing through now."""
+
+    __slots__ = ('circuit_open',)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.circuit_open = False
+
+
+class ChannelSlots(Histogram):
+    """The counters of one channel: how long its requests took from their head to their answer, and
+
+    - `requests`: those that were taken;
+    - `answers[n]`: those answered with a status of nxx; `answers[0]`: those whose client left first.
+    """
+
+    __slots__ = ('answers', 'requests')
+
+    def __init__(self) -> None:
+        super().__init__(LATENCY)
+        self.requests = 0
+        self.answers = [0] * 6
+
+    def answered(self, hundreds: int, seconds: float) -> None:
+        """One of the requests is over."""
+        self.answers[hundreds] += 1
+        self.buckets[bisect_left(LATENCY, seconds)] += 1
+        self.sum += seconds
+
+
+ServiceSlots = CallSlots

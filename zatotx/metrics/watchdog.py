@@ -12,9 +12,10 @@ import sys
 import threading
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
-from time import monotonic, sleep
-from typing import Any
+from time import monotonic, sleep, time
+from typing import Any, NamedTuple
 
+from zatotx.metrics.gc_pauses import GcPauses
 from zatotx.metrics.places import Place, place_of
 from zatotx.metrics.slots import STALLS, Histogram
 
@@ -25,6 +26,9 @@ _LIMIT = 0.1  # a stall this long is reported
 _LONG = 1.0  # one this long is reported before it ends: it may never end
 _PACE = 1.0  # between two reports
 _MOST = 16  # places that wait to be reported
+_KEPT = 20  # reports that are remembered
+
+COLLECTOR = Place('', 'the garbage collector')
 
 
 class Watchdog:
@@ -34,9 +38,10 @@ class Watchdog:
         """`reactor`: IReactorTime. `deployed`: what `files_below` gives. `report` takes one sentence, in a thread of
         its own while the reactor is stalled: it must not need the reactor."""
         self.stalls = Histogram(STALLS)
+        self.pauses = GcPauses()
+        self.reports = Reports(report)
         self._reactor = reactor
         self._deployed = deployed
-        self._reports = Reports(report)
         self._running = False
         self._thread = 0  # the reactor's
         self._last = 0.0  # when it beat
@@ -51,12 +56,14 @@ class Watchdog:
         self._thread = threading.get_ident()
         self._running = True
         self._last = self._due = monotonic()
+        self.pauses.start()
         self._beat()
         threading.Thread(target=self._watch, name='watchdog', daemon=True).start()
 
     def stop(self) -> None:
         """Measure no more; idempotent."""
         self._running = False
+        self.pauses.stop()
         if self._call is not None:
             self._call.cancel()
             self._call = None
@@ -78,7 +85,7 @@ class Watchdog:
                 self._finish(*self._ended.popleft())
             if now - last >= _OVERDUE:
                 self._look(now - last, last)
-            self._reports.speak(now)
+            self.reports.speak(now)
 
     def _look(self, held: float, last: float) -> None:
         frame = sys._current_frames().get(self._thread)
@@ -90,13 +97,16 @@ class Watchdog:
         self._seen[1][place] += 1
         if held >= _LONG and self._told != last:
             self._told = last
-            self._reports.add(place, held, lasting=True)
+            self.reports.add(place, held, lasting=True)
 
     def _finish(self, last: float, held: float) -> None:
-        if self._seen[0] == last:
+        collecting = self.pauses.between(last, last + held)
+        if collecting >= held / 2:  # whichever line made the object too many is not to blame
+            self.reports.add(COLLECTOR, collecting, lasting=False)
+        elif self._seen[0] == last:
             for place, share in shares(self._seen[1]):
                 if share * held >= _LIMIT / 2:
-                    self._reports.add(place, share * held, lasting=False)
+                    self.reports.add(place, share * held, lasting=False)
 
 
 def shares(seen: Counter[Place]) -> list[tuple[Place, float]]:
@@ -108,11 +118,23 @@ def shares(seen: Counter[Place]) -> list[tuple[Place, float]]:
     return [(places.most_common(1)[0][0], places.total() / seen.total()) for places in services.values()]
 
 
-class Reports:
-    """What waits to be said, one sentence a second, each place once with its longest stall."""
+class Said(NamedTuple):
+    """A report that was made."""
 
-    def __init__(self, report: Callable[[str], None]) -> None:
+    when: float  # unix time
+    sentence: str
+    service: str  # '' where none was at work
+
+
+class Reports:
+    """What waits to be said, one sentence a second, each place once with its longest stall. The last ones that were
+    said are kept: any thread may read `said`."""
+
+    def __init__(self, report: Callable[[str], None], clock: Callable[[], float] = time) -> None:
+        """`clock` gives unix time."""
+        self.said: deque[Said] = deque(maxlen=_KEPT)
         self._report = report
+        self._clock = clock
         self._waiting: OrderedDict[Place, tuple[int, float, bool]] = OrderedDict()  # -> (times, longest, lasting)
         self._quiet_until = 0.0
 
@@ -129,12 +151,20 @@ class Reports:
         if self._waiting and now >= self._quiet_until:
             self._quiet_until = now + _PACE
             place, (times, longest, lasting) = self._waiting.popitem(last=False)
-            self._report(sentence(place, times, longest, lasting))
+            text = sentence(place, times, longest, lasting)
+            self.said.append(Said(self._clock(), text, place.service))
+            self._report(text)
 
 
 def sentence(place: Place, times: int, longest: float, lasting: bool) -> str:
     """A stall for people."""
+    if place == COLLECTOR:
+        return f'the garbage collector held everything for {longest:.2f} s{_often(times)}'
     who = f'service {place.service!r}' if place.service else 'something other than a service'
     verb = 'has been holding' if lasting else 'held'
-    often = f' ({times} times, this is the longest)' if times > 1 else ''
-    return f'{who} {verb} the reactor for {longest:.2f} s at {place.where}{often}: nothing else was served meanwhile'
+    where = f'{place.where}{_often(times)}'
+    return f'{who} {verb} the reactor for {longest:.2f} s at {where}: nothing else was served meanwhile'
+
+
+def _often(times: int) -> str:
+    return f' ({times} times, this is the longest)' if times > 1 else ''

@@ -59,6 +59,7 @@ class LiveConfig:
     verdicts: Callable[[], Mapping[int, str]]
     node_id: int = 0  # known once the node has joined
     snapshot: Snapshot = field(factory=Snapshot)
+    newest: int = 0  # the ODB's revision when it was asked last
     away: str = ''  # why the ODB could not be asked last time, '' = it could
     _lock: DeferredLock = field(factory=DeferredLock)
     _loop: LoopingCall | None = None
@@ -103,6 +104,7 @@ class LiveConfig:
     async def _sync(self) -> None:
         before = self.snapshot
         changes = await self.store.changes(before.revision)
+        self.newest = changes.revision
         if changes.revision < before.revision:  # the ODB was restored from a backup: nothing known here is sure
             before, changes = Snapshot(), await self.store.changes(0)
         if changes.revision != self.snapshot.revision:
@@ -124,6 +126,7 @@ class LiveConfig:
 
     async def _look(self) -> None:
         revision = await self.store.beat(self.node_id, self.snapshot.revision, dict(self.verdicts()))
+        self.newest = revision
         if revision != self.snapshot.revision and not self._lock.locked:
             # Not waited for: code may take long to import, and a node that gives no beat counts as gone.
             self._following(self.sync())

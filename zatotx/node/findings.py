@@ -4,8 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from time import time
 from typing import Any
+
+RECENT = 3600.0  # seconds that a stall is worth a word
 
 
 def odb_away(config: Any) -> Iterator[str]:
@@ -26,3 +30,13 @@ def refused_code(keeper: Any) -> Iterator[str]:
     for why in keeper.verdicts.values():
         if why:
             yield f'deployed code is refused here ({why}): deploy a version that can be imported, or roll back'
+
+
+def stalls(said: Iterable[Any], now: float | None = None) -> Iterator[str]:
+    """`said`: the watchdog's last reports. Those of the last hour, as what is older may be mended, and only those of
+    deployed services: the rest is no fault that anybody could mend. `now`: unix time."""
+    since = (time() if now is None else now) - RECENT
+    for report in tuple(said):
+        if report.when >= since and report.service and not report.service.startswith('zato.'):
+            at = datetime.fromtimestamp(report.when, UTC).strftime('%H:%M:%S UTC')
+            yield f'{report.sentence} ({at}): what takes long belongs into a plain `def` service, or behind an await'

@@ -10,7 +10,6 @@ from typing import Any
 
 from attrs import define
 from twisted.internet.threads import deferToThreadPool
-from twisted.logger import Logger
 
 from zatotx.exchange.basic_auth import BasicAuthCheck, Verifier
 from zatotx.exchange.codecs import Codecs
@@ -20,10 +19,8 @@ from zatotx.exchange.pipeline import Pipeline
 from zatotx.exchange.run import Exchange
 from zatotx.interfaces.kind import SERVER, IChannel, KindContext
 from zatotx.kinds import FoundKind, find_kinds, object_types
-from zatotx.metrics.places import files_below
+from zatotx.metrics.meters import Meters
 from zatotx.metrics.scrapes import Scrapes
-from zatotx.metrics.slots import ServiceSlots
-from zatotx.metrics.watchdog import Watchdog
 from zatotx.model.faults import StartError
 from zatotx.node import findings
 from zatotx.node.config import LiveConfig
@@ -39,7 +36,7 @@ from zatotx.node.settings import Settings, load
 from zatotx.node.state import NodeState
 from zatotx.node.view import NodeView
 from zatotx.odb.secrets import Secrets
-from zatotx.odb.store import open_store
+from zatotx.odb.store import counted, open_store
 from zatotx.odb.urls import resolve
 from zatotx.schema.builtin import BUILTIN_TYPES
 from zatotx.schema.types import ObjectTypes
@@ -55,7 +52,7 @@ from zatotx.tap.crewing import began, pickup_duty
 from zatotx.tap.dumps import forbid_core_dumps
 from zatotx.tap.keyvalue import client_and_bus
 from zatotx.tap.limiting import Limited
-from zatotx.tap.observing import sources
+from zatotx.tap.observing import Observed, certificates
 
 
 def make_server(directory: str, reactor: Any, place: Place | None = None) -> Node:
@@ -92,31 +89,37 @@ class _Assembly:
         logs = Logbook(self.home / 'logs', reactor, settings.log, whose=at_work)
         limited = Limited(settings, reactor)
         offload = partial(deferToThreadPool, reactor, limited.workers)
+        observed = Observed(reactor, self._deployed())
+        meters = observed.meters
         types = ObjectTypes([*BUILTIN_TYPES, *object_types(self.kinds)])
-        odb = self._odb(types)
+        odb = counted(self._odb(types), meters.odb)
         client, bus = client_and_bus(settings, self.home, reactor)
-        services = ServiceStore(internal_entries(types), lambda name: ServiceSlots(), limited.gate_of_service)
+        services = ServiceStore(internal_entries(types), meters.services.of, limited.gate_of_service)
+        observed.counts(services, client)
         keeper = VersionKeeper(odb=odb, store=services, directory=self._deployed(), reactor=reactor,
                                offload=offload)
         guard = self._guard(offload)
         listeners = Listeners(reactor, self.place.sockets)
-        channels = self._channels(logs, offload, listeners)
+        channels = self._channels(logs, offload, listeners, meters)
         appliers = [keeper.apply, guard.applied, *(channel.apply for channel in channels.values())]
         config = LiveConfig(odb, bus, reactor, appliers, lambda: keeper.verdicts)
         deployer = Deployer(odb=odb, config=config, keeper=keeper, bring=config.bring)
-        watchdog = self._watchdog(logs)
         state = NodeState()
         scrapes = Scrapes(
-            sources(names={'node': settings.main.name, 'cluster': settings.main.cluster}, services=services,
-                    channels=channels, watchdog=watchdog, logs=logs, config=config, client=client)
-            + limited.sources(services),
+            [
+                *observed.sources(names={'node': settings.main.name, 'cluster': settings.main.cluster},
+                                  services=services, channels=channels, logs=logs, config=config, client=client),
+                *limited.sources(services),
+                certificates(listeners),
+            ],
             offload,
         )
         view = NodeView(
             name=settings.main.name, cluster=settings.main.cluster, config=config, odb=odb, services=services,
             deployer=deployer, types=types, state=state, kinds=self.kinds, offloader=offload,
             finders=[partial(findings.odb_away, config), partial(findings.redis_away, client),
-                     partial(findings.refused_code, keeper), limited.left_behind.findings],
+                     partial(findings.refused_code, keeper), limited.left_behind.findings,
+                     observed.findings],
             scrapes=scrapes,
         )
         invoker = Invoker(reactor, limited.service_threads, node=view, user_config=self._user_config(),
@@ -132,8 +135,8 @@ class _Assembly:
             reactor=reactor, settings=settings, lock=self.lock, logs=logs,
             pools=(limited.workers, limited.service_threads), channels=channels, odb=odb, redis=(client, bus),
             guard=guard, pipeline=pipeline,
-            exchange=Exchange(pipeline, reactor), services=services, code=keeper, pickup=pickup, watchdog=watchdog,
-            reload=Reload(self._settings_of_now, logs, listeners),
+            exchange=Exchange(pipeline, reactor), services=services, code=keeper, pickup=pickup,
+            watchdog=observed.watchdog, reload=Reload(self._settings_of_now, logs, listeners),
         )
         return Node(parts, config, state, self.place)
 
@@ -158,7 +161,7 @@ class _Assembly:
         verifier = Verifier(self.reactor, offload)
         return Guard({'basic_auth': partial(BasicAuthCheck, verifier)})
 
-    def _channels(self, logs: Logbook, offload: Callable[..., Any], listeners: Listeners
+    def _channels(self, logs: Logbook, offload: Callable[..., Any], listeners: Listeners, meters: Meters
                   ) -> Mapping[str, IChannel]:
         work = self.home / 'work' / 'spool'
         work.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -168,14 +171,10 @@ class _Assembly:
                 name = found.kind.name
                 section = {'grace': self.settings.shutdown.grace, **self.settings.kinds.get(name, {})}
                 context = KindContext(reactor=self.reactor, settings=section, lines=logs.lines, work_dir=str(work),
-                                      offload=offload, listen=listeners.listen)
+                                      offload=offload, listen=listeners.listen,
+                                      channel_meters=meters.channels, outgoing_meters=meters.outgoing)
                 channels[name] = found.load(found.kind.channel)(context)
         return channels
-
-    def _watchdog(self, logs: Logbook) -> Watchdog:
-        log = Logger('zatotx.watchdog')
-        return Watchdog(self.reactor, files_below(self._deployed()),
-                        lambda sentence: log.warn('{sentence}', sentence=sentence))
 
     def _user_config(self) -> Any:
         files = {name: self.home / path for name, path in self.settings.user_config.items()}

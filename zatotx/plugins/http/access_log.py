@@ -2,13 +2,16 @@
 
     address cid/seconds "channel" [timestamp] "METHOD target HTTP/x.y" status bytes "-" "User-Agent"
 
-Whatever a client sends stays inside its own field: characters that could end it or the line are written escaped.
-Values of query parameters that carry keys are masked.
+Or, where the log is set to that, one JSON object a line. Whatever a client sends stays inside its own field: characters
+that could end it or the line are written escaped. Values of query parameters that carry keys are masked.
 """
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from urllib.parse import unquote_plus
+
+import msgspec
 
 from zatotx.interfaces.kind import ILineSink
 from zatotx.plugins.http.stamps import Stamps
@@ -66,25 +69,59 @@ def described(head: RequestHead) -> tuple[str, str]:
     return f'{head.method} {target} HTTP/1.{head.version[1]}', plain_bytes(agent) if agent else '-'
 
 
+class Line(msgspec.Struct):
+    """A line as JSON. Texts of the client's are as in the other form: printable, all else escaped."""
+
+    ts: str
+    cid: str
+    remote: str
+    method: str
+    path: str  # as sent, keys masked
+    status: int
+    bytes: int
+    seconds: float
+    channel: str = '-'
+    agent: str = '-'
+    principal: str = ''
+
+
 class AccessLog:
     """Writes the lines."""
 
-    __slots__ = ('_line', '_stamps')
+    __slots__ = ('_encode', '_line', '_sink', '_stamps')
 
     def __init__(self, sink: ILineSink, stamps: Stamps) -> None:
+        self._sink = sink
         self._line = sink.line
         self._stamps = stamps
+        self._encode = msgspec.json.Encoder().encode
 
     def record(self, turn: Turn, peer: str, now: float, status: int, size: int) -> None:
         """One line about a turn that is over: `status` and `size` of its answer's body are what was sent."""
-        stamps = self._stamps
-        if int(now) != stamps.second:
-            stamps.refresh(now)
         place = turn.place
         if place is not None:
             label, request, agent = place.label, place.request, place.agent
         else:  # refused before its head was whole, or left by the client before it was looked at
             label, agent = '-', '-'
             request = plain_bytes(b' '.join(masked(part) for part in turn.request_line.split(b' '))) or '-'
+        if self._sink.json:
+            self._record_json(turn, (label, request, agent), Line(
+                '', turn.cid, peer, '', '', status, size, round(now - turn.began, 6)
+            ))  # fmt: skip
+            return
+        stamps = self._stamps
+        if int(now) != stamps.second:
+            stamps.refresh(now)
         self._line(f'{peer} {turn.cid}/{now - turn.began:.4f} "{label}" [{stamps.logged}] "{request}" {status}'
                    f' {size} "-" "{agent}"')  # fmt: skip
+
+    def _record_json(self, turn: Turn, said: tuple[str, str, str], line: Line) -> None:
+        line.channel, request, line.agent = said
+        line.method, _, rest = request.partition(' ')
+        line.path = rest.rpartition(' ')[0] or rest
+        # By the wall's clock: `now` is the reactor's, which may be another.
+        line.ts = datetime.now(UTC).isoformat(timespec='milliseconds').replace('+00:00', 'Z')
+        principal = turn.inbound.principal if turn.inbound is not None else None
+        if principal is not None:
+            line.principal = plain(principal.name)
+        self._line(self._encode(line).decode())

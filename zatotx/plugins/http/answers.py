@@ -94,6 +94,8 @@ class Answers:
             stream.cancel()
         for turn in turns:
             turn.abandon()
+            if turn.place is not None:
+                turn.place.meter.answered(0, now - turn.began)
             self._site.counters.gone += 1
             self._site.log.record(turn, self._peer, now, CLIENT_GONE, sent)
             sent = 0
@@ -161,7 +163,10 @@ class Answers:
         self._log.failure('{cid}: channel {channel!r} broke off its streamed answer', failure, cid=turn.cid,
                           channel=turn.channel)
         self.turns.pop(0)
-        self._site.log.record(turn, self._peer, self._site.seconds(), status, stream.sent)
+        now = self._site.seconds()
+        if turn.place is not None:
+            turn.place.meter.answered(status // 100, now - turn.began)
+        self._site.log.record(turn, self._peer, now, status, stream.sent)
         turn.release()
         self._broken()
 
@@ -180,6 +185,8 @@ class Answers:
         site, turns = self._site, self.turns
         turns.pop(0)
         site.counters.answers[status // 100] += 1
+        if turn.place is not None:
+            turn.place.meter.answered(status // 100, now - turn.began)
         site.log.record(turn, self._peer, now, status, size)
         if turn.body is not None:
             turn.release()

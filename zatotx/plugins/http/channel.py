@@ -23,7 +23,7 @@ from zatotx.plugins.http.deadlines import Sweep
 from zatotx.plugins.http.reception import Reception
 from zatotx.plugins.http.settings import read_settings
 from zatotx.plugins.http.site import Site
-from zatotx.plugins.http.table import build_table
+from zatotx.plugins.http.table import KIND, build_table
 from zatotx.schema.snapshot import Snapshot, Stored
 
 CHANNEL_TYPE = 'channel_rest'
@@ -56,7 +56,8 @@ class HTTPChannel:
         self._settings = read_settings(context.settings)
         self._applied: list[Stored] = []
         self._doors = doors(self._settings.openapi, docs=self._settings.docs)
-        self._reception = Reception(build_table((), self._doors)[0], self._settings.max_body)
+        self._meters = context.channel_meters(KIND)
+        self._reception = Reception(build_table((), self._doors, self._meters.of)[0], self._settings.max_body)
         self._turn = DeferredLock()  # one configuration after the other
         self._ports: list[IListeningPort] = []
         self._closing: list[Deferred[Any]] = []  # listeners that are being closed
@@ -132,11 +133,12 @@ class HTTPChannel:
         if channels == self._applied:
             return
         if len(channels) <= AT_ONCE:
-            table, mistakes = build_table(channels, self._doors)
+            table, mistakes = build_table(channels, self._doors, self._meters.of)
         else:
-            table, mistakes = await self._context.offload(build_table, channels, self._doors)
+            table, mistakes = await self._context.offload(build_table, channels, self._doors, self._meters.of)
         self._reception.routes = table
         self._applied = channels
+        self._meters.only([*(door.name for door in self._doors.values()), *(c.value.name for c in channels)])
         for mistake in mistakes:
             self._log.error('{mistake}', mistake=mistake)
 

@@ -8,9 +8,11 @@ deadline, span) is made for each.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
+from zatotx.interfaces.meters import Uncounted
 from zatotx.model.cid import accepted_cid, new_cid
 from zatotx.model.message import ChannelSpec, HTTPView, Inbound, Reply
 from zatotx.plugins.http import refusals
@@ -25,6 +27,7 @@ from zatotx.wire.trace import continued
 
 _NOWHERE: Mapping[str, str] = {}
 _NO_CHANNEL = ChannelSpec(name='', kind='http-soap', service='')
+_UNCOUNTED = Uncounted()
 _LONGEST_DEADLINE = 24 * 60 * 60 * 1000  # milliseconds, eight digits
 
 
@@ -51,6 +54,7 @@ class Place(msgspec.Struct, frozen=True):
     service: str = ''
     view: HTTPView | None = None
     allowed: float = 0.0  # seconds
+    meter: Any = _UNCOUNTED  # IChannelMeter
 
 
 class Reception:
@@ -68,25 +72,27 @@ class Reception:
             return last
         found = self._target(head)
         if isinstance(found, Refusing):
-            return self._refusing(head, '-', found)
+            return self._refusing(head, found)
         target, params, path = found
         spec = target.spec
         wrong = self._wrong(target, head)
         if wrong is not None:
-            return self._refusing(head, target.label, wrong)
+            return self._refusing(head, wrong, target)
         allowed = self._allowed(spec.timeout, head)
         if isinstance(allowed, Refusing):
-            return self._refusing(head, target.label, allowed)
+            return self._refusing(head, allowed, target)
         service = spec.service
         if not service:  # a door: its path names the service, which is no parameter of that service
             service, params = params['service'], _NOWHERE
         view = HTTPView(head.method, head.target, path, head.query, head.headers, params, peer, head.version)
-        return Place(head, self.routes, target.label, *_said(head), None, spec, service, view, allowed)
+        return Place(head, self.routes, target.label, *_said(head), None, spec, service, view, allowed,
+                     target.meter)  # fmt: skip
 
     def receive(self, turn: Turn, place: Place) -> Reply | None:
         """Give the turn its cid and its Inbound. Where there is nothing to do for the exchange: the answer."""
         cid = turn.cid = place.cid or new_cid()
         turn.place = place
+        place.meter.requests += 1
         refusing = place.refusing
         if refusing is not None:
             return refusal(refusing.status, cid, refusing.details, refusing.headers)
@@ -97,8 +103,9 @@ class Reception:
         )  # fmt: skip
         return None
 
-    def _refusing(self, head: RequestHead, label: str, refusing: Refusing) -> Place:
-        return Place(head, self.routes, label, *_said(head), refusing)
+    def _refusing(self, head: RequestHead, refusing: Refusing, target: Target | None = None) -> Place:
+        label, meter = ('-', _UNCOUNTED) if target is None else (target.label, target.meter)
+        return Place(head, self.routes, label, *_said(head), refusing, meter=meter)
 
     def _target(self, head: RequestHead) -> tuple[Target, Mapping[str, str], str] | Refusing:
         """The channel, what its pattern captured, and the path as text."""

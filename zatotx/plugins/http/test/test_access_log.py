@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from zatotx.model.message import Principal
 from zatotx.plugins.http.access_log import masked, plain
 from zatotx.plugins.http.stamps import Stamps
 from zatotx.plugins.http.test.support import ScriptedExchange, Server, channel, get, post
@@ -101,6 +103,10 @@ class PlainTests(SynchronousTestCase):
         """Path, other parameters, empty values and order stay."""
         self.assertEqual(masked(b'/a?x=1&key=2&key=&y'), b'/a?x=1&key=***&key=&y')
         self.assertEqual(masked(b'/token=1'), b'/token=1')
+        self.assertEqual(masked(b'http://u:p@h:1/a@b?x=1'), b'http://***@h:1/a@b?x=1')
+        self.assertEqual(masked(b'http://u@h'), b'http://***@h')
+        for target in (b'/a@b', b'http://h/u:p@h', b'*', b'a:1'):
+            self.assertEqual(masked(target), target)
 
 
 class StampsTests(SynchronousTestCase):
@@ -116,3 +122,56 @@ class StampsTests(SynchronousTestCase):
         self.assertEqual(stamps.logged, '24/Nov/2026:08:30:00 +0000')
         stamps.refresh(11.0)
         self.assertEqual(stamps.logged, '24/Nov/2026:08:30:01 +0000')
+
+
+class JsonTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.exchange = ScriptedExchange()
+        self.server = Server(self.exchange)
+        self.server.lines.json = True
+        self.client = self.server.connect()
+
+    def logged(self) -> dict[str, object]:
+        (line,) = self.server.lines
+        self.server.lines.clear()
+        self.assertTrue(line.isprintable(), line)
+        found: dict[str, object] = json.loads(line)
+        return found
+
+    def test_the_fields(self) -> None:
+        """One object a request, with what the other form says and who it was."""
+        self.exchange.at_once = None
+        self.client.send(post('/echo?a=1', b'{"a":1}', 'User-Agent: curl/8', 'X-Zato-CID: abcdefgh12'))
+        self.exchange.delivered[0].inbound.principal = Principal('api.user')
+        self.server.clock.advance(1.25)
+        self.exchange.delivered[0].answer()
+        fields = self.logged()
+        self.assertRegex(str(fields.pop('ts')), r'^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$')
+        size = fields.pop('bytes')
+        self.assertIsInstance(size, int)
+        self.assertEqual(fields, {
+            'cid': 'abcdefgh12', 'remote': '192.168.1.1', 'method': 'POST', 'path': '/echo?a=1', 'status': 200,
+            'seconds': 1.25, 'channel': 'echo', 'agent': 'curl/8', 'principal': 'api.user',
+        })  # fmt: skip
+
+    def test_nothing_can_be_forged(self) -> None:
+        """Whatever a client sends stays inside its own string, and keys are masked."""
+        self.client.ask(get('/echo?"x\\y&token=hidden', 'User-Agent: a"}\xff\t{"status":200'))
+        fields = self.logged()
+        self.assertEqual(fields['path'], r'/echo?\x22x\x5cy&token=***')
+        self.assertEqual(fields['agent'], r'a\x22}\xff\x09{\x22status\x22:200')
+
+    def test_broken_requests(self) -> None:
+        """What was refused before it was a request has its line too."""
+        self.client.send(b'GET /echo?token=hidden HTTP/7.0\r\n\r\n')
+        fields = self.logged()
+        self.assertEqual((fields['status'], fields.get('channel', '-')), (400, '-'))
+        self.assertNotIn('hidden', json.dumps(fields))
+
+    def test_it_may_change(self) -> None:
+        """The form follows the log's while the server runs."""
+        self.client.ask(get('/echo'))
+        self.logged()
+        self.server.lines.json = False
+        self.client.ask(get('/echo'))
+        self.assertRegex(self.server.lines[0], LINE)

@@ -1,0 +1,98 @@
+"""What is counted where work is done, and read when somebody asks for the metrics: plain attributes, no locks.
+
+The counters themselves are zatotx.metrics.slots; whoever counts sees them through these interfaces only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+from zope.interface import Attribute, Interface, implementer
+
+_T = TypeVar('_T')
+
+
+class ICallMeter(Interface):
+    """Counts calls of one thing: a service, an outgoing connection, Redis, the ODB."""
+
+    in_flight: int = Attribute('Calls under way; raised and lowered by who makes them')
+
+    def observe(seconds: float) -> None:
+        """A call ended, well or not."""
+
+    def failed(kind: str) -> None:
+        """One of the observed calls ended in an error, whose class has that name."""
+
+
+class IOutgoingMeter(ICallMeter):
+    """Counts what one outgoing connection does."""
+
+    circuit_open: bool = Attribute('Its circuit breaker lets nothing through now')
+
+
+class IChannelMeter(Interface):
+    """Counts what one channel takes and answers."""
+
+    requests: int = Attribute('Raised when a request or message was taken')
+
+    def answered(hundreds: int, seconds: float) -> None:
+        """One of them is over: answered with a status of `hundreds`xx, or 0 where nobody waited any more."""
+
+
+class IMeters(Interface):
+    """The meters of one kind of things, by name. Bounded: when there are too many, further names share one."""
+
+    def of(name: str) -> Any:
+        """The meter of that name, made when there is none."""
+
+    def only(names: Iterable[str]) -> None:
+        """These are all there are: meters of other names are forgotten, and their figures vanish."""
+
+
+class Uncounted:
+    """A meter of every kind that counts nothing."""
+
+    in_flight = 0
+    requests = 0
+    circuit_open = False
+
+    def observe(self, seconds: float) -> None:
+        """See ICallMeter."""
+
+    def failed(self, kind: str) -> None:
+        """See ICallMeter."""
+
+    def answered(self, hundreds: int, seconds: float) -> None:
+        """See IChannelMeter."""
+
+
+@implementer(IMeters)
+class _NoMeters:
+    def of(self, name: str) -> Any:
+        return Uncounted()
+
+    def only(self, names: Iterable[str]) -> None:
+        """There is nothing to forget."""
+
+
+def uncounted(kind: str) -> IMeters:
+    """Meters that count nothing: for what is built without a node."""
+    return _NoMeters()
+
+
+def measured(meter: Any, seconds: Callable[[], float], doing: Deferred[_T]) -> Deferred[_T]:
+    """The same Deferred, counted as one call of an ICallMeter. Being cancelled is no error of what was called."""
+    began = seconds()
+    meter.in_flight += 1
+
+    def over(result: Any) -> Any:
+        meter.in_flight -= 1
+        meter.observe(seconds() - began)
+        if isinstance(result, Failure) and result.type is not CancelledError:
+            meter.failed(result.type.__name__ if result.type is not None else '')
+        return result
+
+    return doing.addBoth(over)
