@@ -110,7 +110,8 @@ class CodecTests(SynchronousTestCase):
         """As many as there may be are taken, one more is 400 and says why; brackets in texts do not count."""
         self.assertEqual(self.said(json.dumps(list(range(20))).encode())[0], 200)
         self.assertEqual(self.said(json.dumps(['[{,' * 100] * 10).encode())[0], 200)
-        for body in (list(range(21)), dict.fromkeys('abcdefghijklmnopqrstuvwxyz'), [[]] * 12):
+        too_much: list[Any] = [list(range(21)), dict.fromkeys('abcdefghijklmnopqrstuvwxyz'), [[]] * 12]
+        for body in too_much:
             status, why = self.said(json.dumps(body).encode())
             self.assertEqual((status, 'more than 20 keys and elements' in why), (400, True), body)
 

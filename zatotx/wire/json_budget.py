@@ -44,8 +44,8 @@ def is_deeper(body: bytes, value: object, most: int) -> bool:
             if type(child) in (dict, list)
         ]
         if not level:
-            return False
-    return True
+            break
+    return bool(level)
 
 
 def _slices(body: bytes) -> Iterator[bytes]:
