@@ -11,6 +11,7 @@ from attrs import frozen
 from twisted.plugin import getPlugins
 
 from zatotx.interfaces.kind import ConnectorKind, IConnectorKind
+from zatotx.model.faults import StartError
 from zatotx.schema.meta import ObjectType
 
 
@@ -42,6 +43,18 @@ def find_kinds(package: Any = None) -> list[FoundKind]:
 def object_types(kinds: Iterable[FoundKind]) -> list[ObjectType]:
     """What the kinds can be configured with. A disabled kind keeps its types, so that no configuration is lost."""
     return [type_ for found in kinds if found.kind.schema for type_ in found.load(found.kind.schema)]
+
+
+def settings_mistakes(kinds: Iterable[FoundKind], sections: Mapping[str, dict[str, Any]]) -> list[str]:
+    """What the kinds find wrong in their sections of server.toml, a text each."""
+    mistakes = []
+    for found in kinds:
+        if found.enabled and found.kind.settings and found.kind.name in sections:
+            try:
+                found.load(found.kind.settings)(sections[found.kind.name])
+            except StartError as error:
+                mistakes.append(str(error))
+    return mistakes
 
 
 def described(kinds: Iterable[FoundKind]) -> Mapping[str, Mapping[str, Any]]:

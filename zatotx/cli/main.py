@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'hot-deploy': ('zatotx.cli.hot_deploy:hot_deploy', 'Deploy files and packages on every node.'),
     'enmasse': ('zatotx.cli.enmasse:enmasse', 'Import and export the configuration as YAML.'),
     'openapi': ('zatotx.cli.openapi:openapi', 'The OpenAPI document of what a cluster serves.'),
+    'doctor': ('zatotx.cli.doctor:doctor', 'Find what is broken, on the disk and in what runs.'),
     'info': ('zatotx.cli.info:info', 'Facts about an environment and its cluster.'),
     'component-version': ('zatotx.cli.info:component_version', 'The version that made a part.'),
     'check-config': ('zatotx.cli.check_config:check_config', 'Check files, modes, keys, ports and the database.'),

@@ -21,6 +21,7 @@ class Facts:
     role: str = ''  # 'master', 'slave'
     policy: str = ''  # what it does when its memory is full
     uptime: int = 0  # seconds
+    time: float = 0.0  # its clock, Unix time
     memory: int = 0  # bytes in use
     memory_limit: int = 0  # bytes, 0 = none
     clients: int = 0
@@ -41,6 +42,7 @@ def facts_of(info: str) -> Facts:
         role=said.get('role', ''),
         policy=said.get('maxmemory_policy', ''),
         uptime=_number(said.get('uptime_in_seconds', '')),
+        time=_number(said.get('server_time_usec', '')) / 1e6,
         memory=_number(said.get('used_memory', '')),
         memory_limit=_number(said.get('maxmemory', '')),
         clients=_number(said.get('connected_clients', '')),

@@ -41,7 +41,7 @@ def matching(pattern: str) -> str:
 
 def _pieces(parsed: Iterable[Any]) -> Iterator[str]:
     for operation, value in parsed:
-        yield _piece(operation, value)
+        yield str(_piece(operation, value))
 
 
 def _piece(operation: Any, value: Any) -> str:

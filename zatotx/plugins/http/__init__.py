@@ -9,6 +9,7 @@ kind = ConnectorKind(
     title='HTTP and REST',
     runs_in=SERVER,
     channel='zatotx.plugins.http.channel:make_channel',
+    settings='zatotx.plugins.http.settings:read_settings',
     listens=LISTEN,
     schema='zatotx.plugins.http.schema:OBJECT_TYPES',
 )

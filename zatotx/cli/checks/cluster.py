@@ -1,0 +1,94 @@
+"""What runs: the nodes of the cluster by their rows, and what each server of this environment finds in itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from zatotx import __version__
+from zatotx.cli.addresses import address
+from zatotx.cli.checks.finding import BROKEN, PATIENCE, WARNING, Check, Scene
+from zatotx.cli.checks.stores import GONE, odb_of
+from zatotx.cli.client import element, reason
+from zatotx.cli.failure import Failure
+from zatotx.cli.http import CutOffError, Request, UnreachableError, ask, basic
+from zatotx.cli.layout import SERVER, Part, credentials
+from zatotx.cli.pids import running
+from zatotx.cli.ports import holds
+
+if TYPE_CHECKING:
+    from zatotx.odb.health import OdbHealth
+
+
+def workers(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
+    """Every node that has not been stopped gives its signs of life, and runs the cluster's revision."""
+    found: OdbHealth = scene.once(odb_of, part)
+    local = {server.name for server in scene.place.servers}
+    for row in found.nodes:
+        mine = row.name == part.name
+        if row.up_status != 'running' or not (mine or (row.name not in local and _first(scene, part))):
+            continue
+        if mine and running(part) is None:  # its pid file tells of it
+            continue
+        yield from judged(row, found.revision, scene.now())
+
+
+def judged(row: Any, revision: int, now: float) -> Iterator[tuple[str, str]]:
+    """What is to be said of a node that says it runs. `row`: NodeRow."""
+    silent = now - row.seen_at
+    name = f'worker {row.worker} of {row.name}' if row.worker else row.name
+    if silent > GONE:
+        yield BROKEN, (f'{name} has given no sign of life for {silent:.0f} s: see its logs; it may be dead, frozen or '
+                       'cut off from the ODB')  # fmt: skip
+    elif row.applied_revision < revision:
+        yield WARNING, (f'{name} runs revision {row.applied_revision} of the configuration, the cluster is at '
+                        f'{revision}: see its log if that stays so')  # fmt: skip
+
+
+def _first(scene: Scene, part: Part) -> bool:
+    """Of servers that share an ODB one tells of the nodes elsewhere."""
+    return scene.place.servers[0] == part
+
+
+def of_itself(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
+    """What a running server finds wrong with itself, and its version."""
+    process = running(part)
+    if process is None or not holds(process.pid, address(part).port):
+        return
+    info = invoke(part, 'zato.info.get-info')
+    version = str(info.get('version', ''))
+    if version and version != __version__:
+        yield WARNING, (f'it runs zatotx {version}, {__version__} is installed here: '
+                        f"'zatotx restart {part.path}' brings it up")  # fmt: skip
+    for sentence in invoke(part, 'zato.health.findings').get('findings', ()):
+        yield WARNING, str(sentence)
+
+
+def invoke(part: Part, service: str) -> dict[str, Any]:
+    """The answer of an internal service of this very server. Raises Failure."""
+    fields = {
+        'Authorization': basic(credentials(part.path.parent, 'api')),
+        'Content-Type': 'application/json',
+        'X-Zato-Deadline-Ms': str(int(PATIENCE * 1000)),
+    }
+    try:
+        answer = ask(address(part), Request('POST', f'/zato/api/invoke/{quote(service)}', fields, b'{}'), PATIENCE)
+    except (UnreachableError, CutOffError) as error:
+        raise Failure(f'it was asked how it is: {error}.') from None
+    if answer.status == 401:
+        raise Failure("it does not know the password of [api] in credentials.toml: set one with 'zatotx update "
+                      f"password {part.path.parent} admin.invoke'.")  # fmt: skip
+    if answer.status >= 400:
+        raise Failure(f'it was asked how it is ({service}): {reason(answer)}.')
+    found = element(answer)
+    return found if isinstance(found, dict) else {}
+
+
+CHECKS = (
+    Check('cluster', 'a server or worker that was not stopped gives no sign of life, or runs an older revision', SERVER,
+          workers, asks=True),
+    Check('server', 'what a running server finds in itself (zato.health.findings): stuck threads, stalls of the '
+          'reactor, an ODB or a Redis that is away, refused code; or it runs another version than the one installed',
+          SERVER, of_itself, asks=True),
+)  # fmt: skip

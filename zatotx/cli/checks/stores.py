@@ -1,0 +1,126 @@
+"""The ODB and Redis: reachable, of this version, usable; and the clocks of both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from zatotx.cli.checks.finding import BROKEN, PATIENCE, WARNING, Check, Scene
+from zatotx.cli.failure import Failure
+from zatotx.cli.keys import key_of
+from zatotx.cli.layout import REDIS, SERVER, Part, setting, settings
+from zatotx.cli.offline import object_types, odb_url, sentences
+from zatotx.cli.pids import running
+from zatotx.cli.redis import is_own, redis_address
+
+if TYPE_CHECKING:
+    from zatotx.kvdb.facts import Facts
+    from zatotx.odb.health import OdbHealth
+
+LARGE = 20 * 1024**3  # bytes of an SQLite file
+FULL = 0.9  # of the memory that Redis may have
+AHEAD = 2.0  # seconds between two clocks that are still alright
+GONE = 6.0  # seconds after which nodes take each other for gone: zatotx.node.config.ALIVE
+
+
+def odb_of(part: Part) -> OdbHealth:
+    """The ODB as a server would find it. Raises Failure."""
+    from zatotx.odb.health import look_at
+    from zatotx.odb.setup import open_database, schema_state
+
+    with sentences():
+        url = odb_url(part)
+        state = schema_state(url)
+        if state == 'older':
+            raise Failure("The ODB is of an older version of zatotx: stop all servers and run 'zatotx odb upgrade "
+                          f"{part.path.parent}'.")  # fmt: skip
+        cluster = setting(settings(part), 'main', 'cluster', '')
+        return look_at(open_database(url, key_of(part), cluster=cluster, types=object_types()))
+
+
+def redis_of(part: Part) -> Facts | None:
+    """What Redis says of itself; None for the environment's own, where that does not run."""
+    from zatotx.kvdb.look import look_at
+    from zatotx.model.faults import ServiceUnavailable
+
+    address = redis_address(part)
+    own = Part(REDIS, part.path.parent / 'redis')
+    if is_own(address, part) and running(own) is None:
+        return None
+    try:
+        return look_at(address, PATIENCE)
+    except ServiceUnavailable as error:
+        raise Failure(f'{error.msg}.') from None
+
+
+def odb(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
+    """It can be reached, read and written, and is not too large for a file."""
+    found: OdbHealth = scene.once(odb_of, part)
+    if found.title == 'SQLite' and found.size > LARGE:
+        yield WARNING, (f'the ODB ({found.url}) has {found.size // 1024**3} GiB, much for a file: move it to '
+                        'PostgreSQL or MariaDB')  # fmt: skip
+
+
+def redis(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
+    """It can be reached, keeps what it accepted, and has memory left."""
+    from zatotx.kvdb.facts import warnings
+
+    found: Facts | None = scene.once(redis_of, part)
+    if found is None or not found.run_id:  # it does not run, or its user may not ask
+        return
+    where = str(redis_address(part))
+    for sentence in warnings(found, where):
+        yield WARNING, sentence
+    if not found.keeps:
+        yield WARNING, (f"{where} keeps no append-only file: what it accepted is lost when it ends: set "
+                        "'appendonly yes' there")  # fmt: skip
+    if found.memory_limit and found.memory > found.memory_limit * FULL:
+        yield WARNING, (f'{where} uses {found.memory * 100 // found.memory_limit} % of the memory it may have: raise '
+                        'maxmemory there, or see what fills it')  # fmt: skip
+
+
+def clocks(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
+    """This machine, the ODB, Redis and the other nodes have the same time."""
+    for ahead, whose in _differences(scene, part):
+        if abs(ahead) > AHEAD:
+            severity = BROKEN if abs(ahead) > GONE else WARNING
+            yield severity, (f"the clock of {whose} is {abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} this "
+                             "machine's: have both kept by NTP (chrony, systemd-timesyncd)")  # fmt: skip
+
+
+def _differences(scene: Scene, part: Part) -> Iterator[tuple[float, str]]:
+    """By how much a clock is ahead of this one, surely, and whose it is. What cannot be asked is no finding here."""
+    from zatotx.odb.nodes import RUNNING
+
+    found: OdbHealth | None = _asked(scene, odb_of, part)
+    if found is not None:
+        yield _surely(found.ahead, found.way / 2), f'the ODB ({found.url})'
+        for row in found.nodes:  # one that is behind looks like one that has not been heard of
+            if row.up_status == RUNNING:
+                yield max(0.0, row.seen_at - scene.now()), row.name
+    facts: Facts | None = _asked(scene, redis_of, part)
+    if facts is not None and facts.time:
+        # It was asked within this run, some time ago: a difference in that direction says nothing.
+        yield _surely(facts.time - scene.now(), PATIENCE), str(redis_address(part))
+
+
+def _surely(ahead: float, unsure: float) -> float:
+    """A difference less what its measuring may have added."""
+    return max(0.0, ahead - unsure) if ahead > 0 else min(0.0, ahead + unsure)
+
+
+def _asked(scene: Scene, ask: Any, part: Part) -> Any:
+    try:
+        return scene.once(ask, part)
+    except (Failure, OSError):
+        return None
+
+
+CHECKS = (
+    Check('ODB', 'the ODB is away, gives no answer, takes no writes, is of another version, was written with another '
+          'key or holds no such cluster; its SQLite file has more than 20 GiB', SERVER, odb, asks=True),
+    Check('Redis', 'Redis is away or refuses; it is too old, a replica, drops keys when full (maxmemory-policy), keeps '
+          'no append-only file, could not write, or has used 90 % of its memory', SERVER, redis, asks=True),
+    Check('clocks', 'the clock of the ODB, of Redis or of another node differs by 2 s (warning) or 6 s (broken)',
+          SERVER, clocks, asks=True),
+)  # fmt: skip

@@ -1,0 +1,95 @@
+"""`zatotx doctor`: what is broken or will be, found by looking, whatever runs or does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from zatotx.cli.checks.finding import BROKEN, Finding, Scene
+from zatotx.cli.checks.running import CHECKS, examine
+from zatotx.cli.failure import Failure
+from zatotx.cli.layout import INFO_FILE, SERVER, Part, Place, find, part_at
+from zatotx.cli.output import format_option, path_argument, print_json, progress
+
+
+@click.command(epilog='\b\nExamples:\n  zatotx doctor ~/env/qs-1\n  zatotx doctor ~/env/qs-1/server1 --format json')
+@path_argument()
+@format_option()
+def doctor(path: str, form: str) -> int:
+    """Look for whatever is broken in an environment or one part of it, on the disk and in what runs.
+
+    Files, permissions, processes, ports, versions, certificates, disk, limits, ODB, Redis, clocks, the nodes of the
+    cluster and what running servers find in themselves. Changes nothing, needs nothing to run, and takes some seconds
+    at most. Each finding is one sentence with what to do.
+
+    Returns 1 where anything is broken; warnings alone leave it at 0.
+    """
+    place = surroundings(path)
+    with progress('Looking'):
+        findings = examine(Scene(place))
+    broken = sum(one.severity == BROKEN for one in findings)
+    if form == 'json':
+        print_json(as_document(place, findings))
+    else:
+        print_findings(place, findings)
+    return 1 if broken else 0
+
+
+def surroundings(path: str) -> Place:
+    """The environment or part at `path`, also where files that say what it is are gone. Raises Failure where there is
+    nothing of one."""
+    try:
+        return find(path)
+    except Failure:
+        directory = Path(path).absolute()
+        infos = sorted(directory.glob(f'*/{INFO_FILE}'))
+        if not infos:
+            raise
+    return Place(directory, tuple(_part(info.parent) for info in infos), whole=True)
+
+
+def _part(directory: Path) -> Part:
+    """What a directory is; one that does not say so is taken for a server."""
+    try:
+        return part_at(directory)
+    except Failure:
+        return Part(SERVER, directory)
+
+
+def subjects() -> list[str]:
+    """What is looked at, each subject once."""
+    return list(dict.fromkeys(check.subject for check in CHECKS))
+
+
+def print_findings(place: Place, findings: list[Finding]) -> None:
+    for one in findings:
+        click.echo(f'{one.severity.upper() if one.severity == BROKEN else one.severity:8} '
+                   f'{one.where}: {one.subject}: {one.text}.')  # fmt: skip
+    if findings:
+        click.echo()
+    click.echo(f'{verdict(findings)} Looked at {", ".join(subjects())} of {", ".join(p.name for p in place.parts)}.')
+
+
+def verdict(findings: list[Finding]) -> str:
+    """How it is, in a sentence."""
+    broken = sum(one.severity == BROKEN for one in findings)
+    warnings = len(findings) - broken
+    if not findings:
+        return 'All is well.'
+    counted = [f'{broken} broken'] if broken else ['Nothing is broken']
+    counted += [f'{warnings} warning{"s" if warnings > 1 else ""}'] if warnings else []
+    return f'{", ".join(counted)}.'
+
+
+def as_document(place: Place, findings: list[Finding]) -> dict[str, object]:
+    broken = sum(one.severity == BROKEN for one in findings)
+    return {
+        'environment': str(place.environment),
+        'parts': [part.name for part in place.parts],
+        'well': not broken,
+        'broken': broken,
+        'warnings': len(findings) - broken,
+        'checked': subjects(),
+        'findings': [one._asdict() for one in findings],
+    }
