@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import click
-from click.exceptions import NoArgsIsHelpError
+from click.exceptions import NoArgsIsHelpError, NoSuchCommand, NoSuchOption
+from click.shell_completion import CompletionItem
 
 from zatotx import __version__
 from zatotx.cli.failure import Failure, sentence_of
@@ -33,6 +34,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'crypto': ('zatotx.cli.crypto:crypto', 'Secret keys: generate-key, rotate-key, encrypt, decrypt.'),
     'encrypt': ('zatotx.cli.crypto:encrypt', "Encrypt a value with an environment's key."),
     'decrypt': ('zatotx.cli.crypto:decrypt', "Decrypt a value with an environment's key."),
+    'log': ('zatotx.cli.log:log', 'What is heard in the logs of a running cluster: levels, level.'),
+    'completion': ('zatotx.cli.completion:completion', 'Have bash, zsh or fish complete what you type.'),
     'odb': ('zatotx.cli.odb:odb', 'The schema of the database: current, check, upgrade.'),
 }
 
@@ -57,6 +60,19 @@ class LazyGroup(click.Group):
         module, _, attribute = COMMANDS[cmd_name][0].partition(':')
         command: click.Command = getattr(import_module(module), attribute)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except NoSuchCommand as error:
+            raise NoSuchCommand(error.command_name, error.message, COMMANDS, error.ctx) from None
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        begun = [(name, text) for name, (_, text) in COMMANDS.items() if name.startswith(incomplete)]
+        return [*(CompletionItem(name, help=text) for name, text in begun),
+                *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section('Commands'):
@@ -88,9 +104,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def usage_sentence(error: click.UsageError) -> str:
-    """What was wrong with the command line, and where its help is."""
-    message = error.format_message().rstrip('.')
+    """What was wrong with the command line, what may have been meant, and where the help is."""
     path = error.ctx.command_path if error.ctx else 'zatotx'
+    if isinstance(error, NoSuchCommand | NoSuchOption) and error.possibilities:
+        meant = ' or '.join(map(repr, error.possibilities))
+        return f"{error.message.rstrip('.')}: did you mean {meant}? See '{path} --help'."
+    message = error.format_message().rstrip('.')
     return f"{message}: see '{path} --help'."
 
 

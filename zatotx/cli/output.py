@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from zatotx.cli.completing import EnvironmentPath
+
 PATIENCE = 1.0  # seconds after which a person wants to know what is going on
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -23,7 +25,7 @@ def format_option() -> Decorator:
 
 def path_argument(name: str = 'path') -> Decorator:
     """PATH: an environment or one of its parts."""
-    return click.argument(name, metavar='PATH', type=click.Path())
+    return click.argument(name, metavar='PATH', type=EnvironmentPath())
 
 
 def print_json(value: object) -> None:

@@ -8,6 +8,7 @@ import sys
 import click
 
 from zatotx.cli.client import TIMEOUT, Cluster, good
+from zatotx.cli.completing import services
 from zatotx.cli.deployments import print_report
 from zatotx.cli.failure import Failure
 from zatotx.cli.layout import find
@@ -24,7 +25,7 @@ def service() -> None:
     "  zatotx service invoke ~/env/qs-1 crm.get-balance --payload '{\"account_id\": 1}' --headers X-Zato-CID=my-own-id"
 )
 @path_argument()
-@click.argument('name')
+@click.argument('name', shell_complete=services)
 @click.option('--payload', default='{}', show_default=True, help='JSON for the service; - reads it from a pipe.')
 @click.option('--headers', multiple=True, metavar='NAME=VALUE', help='An HTTP header; may be repeated.')
 @click.option('--timeout', default=TIMEOUT, show_default=True, type=click.FloatRange(min=0.1), help='Seconds.')
@@ -89,7 +90,7 @@ def source(row: dict[str, object]) -> str:
     '  zatotx service rollback ~/env/qs-1 crm.py --to 3'
 )
 @path_argument()
-@click.argument('name')
+@click.argument('name', shell_complete=services)
 @click.option('--to', 'number', type=click.IntRange(min=1), help='The version to bring back; default: the one before.')
 def rollback(path: str, name: str, number: int | None) -> None:
     """Bring back an earlier version of the file called NAME, or of the one that holds the service NAME."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from zatotx.cli.client import Cluster, UnknownPasswordError
+from zatotx.cli.completing import users
 from zatotx.cli.failure import Failure
 from zatotx.cli.files import toml_string, write
 from zatotx.cli.layout import CREDENTIALS, SERVER, Place, find, parts_of, read_toml
@@ -25,7 +26,7 @@ def update() -> None:
     '  zatotx update password ~/env/qs-1 pubapi < new-password.txt'
 )
 @path_argument()
-@click.argument('user')
+@click.argument('user', shell_complete=users)
 @click.option('--password', 'given', default=None, help='Asked for, or read from a pipe, where it is not given.')
 def password(path: str, user: str, given: str | None) -> None:
     """Give USER a new password, whether the environment runs or not.

@@ -1,0 +1,212 @@
+"""Completion in a real bash: what may stand where the cursor is."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+from twisted.trial.unittest import SynchronousTestCase
+
+from trial_tests.support.broker import SCRIPTS, Broker, create, shared
+from trial_tests.support.command import zatotx
+from zatotx.cli import client, completing
+from zatotx.cli.main import COMMANDS
+
+# What bash does when TAB is hit: the function of the script is called with the words typed so far.
+ASK = """
+source {script}
+compopt() {{ echo "compopt $*"; }}
+COMP_WORDS=({words}) COMP_CWORD={cursor}
+_zatotx_completion zatotx
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+SERVICES = """
+from zatotx import Service
+
+class One(Service):
+    name = 'crm.one'
+
+    async def handle(self):
+        pass
+
+class Two(Service):
+    name = 'crm.two'
+
+    async def handle(self):
+        pass
+"""
+
+
+def build() -> Broker:
+    broker = create()
+    broker.start()
+    broker.serve('crm.py', SERVICES)
+    return broker
+
+
+class Shell:
+    """Bash with the completion of zatotx."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        place.mkdir()
+        self.script = place / 'completion.bash'
+        self.script.write_text(zatotx('completion', 'bash').out)
+        self.env = {**os.environ, 'PATH': f'{SCRIPTS}:{os.environ["PATH"]}'}
+
+    def offers(self, *words: str) -> list[str]:
+        """What TAB offers behind these words, the last of which is only begun."""
+        text = ASK.format(script=shlex.quote(str(self.script)), words=' '.join(map(shlex.quote, ('zatotx', *words))),
+                          cursor=len(words))
+        done = subprocess.run(['bash', '--norc', '--noprofile', '-c', text], capture_output=True, text=True,
+                              timeout=60, env=self.env, cwd=self.place)
+        assert (done.returncode, done.stderr) == (0, ''), done.stderr
+        return done.stdout.split()
+
+
+class BashTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.shell = Shell(Path(self.mktemp()).resolve())
+        self.offers: Callable[..., list[str]] = self.shell.offers
+
+    def environment(self) -> Path:
+        """A stopped one, as far as completion looks at it."""
+        place = self.shell.place / 'qs'
+        for part in ('server1', 'server2', 'redis'):
+            (place / part).mkdir(parents=True)
+            kind = 'REDIS' if part == 'redis' else 'SERVER'
+            (place / part / '.zato-info').write_text(f'{{"component": "{kind}"}}')
+        (place / 'odb').mkdir()
+        (place / 'credentials.toml').write_text('[api]\nusername = "admin.invoke"\npassword = "x"\n'
+                                                '[pubapi]\nusername = "pubapi"\npassword = "y"\n[ports]\nserver1 = 1\n')
+        return place
+
+    def test_commands_and_options(self) -> None:
+        """Of every level; all commands where nothing is begun."""
+        self.assertEqual(self.offers('sta'), ['start', 'status'])
+        self.assertEqual(self.offers('service', 'in'), ['invoke'])
+        self.assertEqual(self.offers('new', ''), ['service'])
+        self.assertEqual(set(self.offers('')), set(COMMANDS))
+        self.assertEqual(self.offers('start', '--f'), ['--fg'])
+        self.assertEqual(self.offers('--ver'), ['--version'])
+
+    def test_values_of_options(self) -> None:
+        """The choices of one that has some; files where a file is meant."""
+        self.assertEqual(self.offers('info', 'x', '--format', ''), ['text', 'json'])
+        self.assertEqual(self.offers('completion', ''), ['bash', 'fish', 'zsh'])
+        self.assertEqual(self.offers('enmasse', 'x', '--input', ''), ['compopt', '-o', 'default'])
+
+    def test_parts_of_an_environment(self) -> None:
+        """Directories lead to an environment; in it there are its parts, and nothing else."""
+        place = self.environment()
+        self.assertEqual(self.offers('start', str(place.parent) + '/'), ['compopt', '-o', 'dirnames'])
+        parts = [f'{place}/{part}' for part in ('redis', 'server1', 'server2')]
+        self.assertEqual(self.offers('start', f'{place}/'), parts)
+        self.assertEqual(self.offers('start', 'qs/s'), ['qs/server1', 'qs/server2'])
+        self.assertEqual(self.offers('start', f'{place}/nothing'), [])
+
+    def test_users(self) -> None:
+        """Of credentials.toml."""
+        place = self.environment()
+        self.assertEqual(self.offers('update', 'password', str(place), ''), ['admin.invoke', 'pubapi'])
+        self.assertEqual(self.offers('update', 'password', '/no/where', ''), [])
+
+    def test_services_of_a_running_server(self) -> None:
+        """Those of the users; the broker's own once they are begun."""
+        broker = shared('completion', build)
+        # A loaded machine may need longer than a person waits: then nothing is offered, and one asks again.
+        self.assertEqual(self.patiently('service', 'invoke', str(broker.path), 'crm'), ['crm.one', 'crm.two'])
+        self.assertEqual(self.patiently('service', 'rollback', str(broker.path), 'crm.t'), ['crm.two'])
+        self.assertIn('zato.ping', self.patiently('service', 'invoke', str(broker.path), 'zato.p'))
+
+    def patiently(self, *words: str) -> list[str]:
+        for _ in range(20):
+            if found := self.offers(*words):
+                return found
+        return []
+
+    def test_a_server_that_is_silent(self) -> None:
+        """Takes the connection and says nothing: the prompt is back at once, with nothing."""
+        place = self.environment()
+        with socket.create_server(('127.0.0.1', 0)) as silent:
+            for part in ('server1', 'server2'):
+                (place / part / 'config').mkdir()
+                (place / part / 'config' / 'server.toml').write_text(
+                    f'[http]\nlisten = ["tcp:port={silent.getsockname()[1]}:interface=127.0.0.1"]\n'
+                )
+            self.patch(client, 'SLACK', 600.0)  # what the call itself would wait
+            context = click.Context(click.Command('invoke'))
+            context.params['path'] = str(place)
+            began = time.monotonic()
+            self.assertEqual(completing.services(context, click.Argument(['name']), ''), [])
+            self.assertLess(time.monotonic() - began, 60)
+
+    def test_in_an_interactive_shell(self) -> None:
+        """Two TABs at a prompt: the word is completed, and what follows is shown."""
+        master, slave = pty.openpty()
+        shell = subprocess.Popen(['bash', '--norc', '--noprofile', '-i'], stdin=slave, stdout=slave, stderr=slave,
+                                 env={**self.shell.env, 'PS1': 'ready> ', 'TERM': 'dumb'}, start_new_session=True)
+        os.close(slave)
+        self.addCleanup(os.close, master)
+        self.addCleanup(shell.wait)
+        self.addCleanup(shell.kill)
+        read_until(master, b'ready> ')
+        os.write(master, f'source {shlex.quote(str(self.shell.script))}\n'.encode())
+        read_until(master, b'ready> ')
+        os.write(master, b'zatotx comple\t')
+        read_until(master, b'tion ')
+        os.write(master, b'\t\t')
+        self.assertIn(b'fish', read_until(master, b'zsh'))
+
+
+def read_until(terminal: int, wanted: bytes) -> bytes:
+    """What the terminal shows, up to what is wanted; AssertionError after a while without it."""
+    shown, end = b'', time.monotonic() + 60
+    while wanted not in shown:
+        readable, _, _ = select.select([terminal], [], [], max(0.0, end - time.monotonic()))
+        if not readable:
+            raise AssertionError(f'{wanted!r} is not in {shown!r}')
+        shown += os.read(terminal, 65536)
+    return shown
+
+
+class ScriptTests(SynchronousTestCase):
+    def test_every_shell_has_its_script(self) -> None:
+        """Each names the function and the command; another shell is wrong usage."""
+        signs = {'bash': 'complete -o nosort -F', 'zsh': '#compdef zatotx', 'fish': 'complete --no-files'}
+        for shell, sign in signs.items():
+            said = zatotx('completion', shell)
+            self.assertEqual((said.code, said.err), (0, ''))
+            self.assertIn(sign, said.out)
+            self.assertIn('_ZATOTX_COMPLETE', said.out)
+        self.assertEqual(zatotx('completion', 'tcsh').code, 2)
+
+    def test_completing_is_quick(self) -> None:
+        """A command is completed without importing any, nor what commands need."""
+        program = ("import sys; from zatotx.cli.main import cli; import click\n"
+                   "cli.shell_complete(click.Context(cli, info_name='zatotx'), 's')\n"
+                   "print([name for name in sys.modules if name.startswith(('twisted', 'sqlalchemy', 'yaml', "
+                   "'zatotx.cli.service'))])")
+        done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, timeout=60, check=True)
+        self.assertEqual(done.stdout, '[]\n')
+
+    def test_mistakes_are_silent(self) -> None:
+        """What fails or is late gives nothing, and nobody hears of it."""
+
+        def fail() -> list[str]:
+            raise OSError('no')
+
+        self.assertIsNone(completing.within(10, fail))
+        self.assertEqual(completing.within(10, lambda: [1]), [1])
+        one, other = socket.socketpair()
+        with one, other:
+            self.assertIsNone(completing.within(0.01, lambda: one.recv(1)))

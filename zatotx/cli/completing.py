@@ -1,0 +1,89 @@
+"""What may stand where the cursor is: paths of environments, services, users. A person waits for it at the prompt, so
+it is quick or it is nothing, and it never fails loudly."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+PATIENCE = 0.3  # seconds that a running server gets to say which services it has
+ENVIRONMENT, PART = 'credentials.toml', '.zato-info'  # what makes a directory one (zatotx.cli.layout)
+Result = TypeVar('Result')
+
+
+class EnvironmentPath(click.Path):
+    """PATH: any directory, and inside an environment its parts alone."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        typed, last = os.path.split(incomplete)
+        directory = Path(typed or '.').expanduser()
+        if not (directory / ENVIRONMENT).is_file():
+            return [CompletionItem(incomplete, type='dir')]
+        return [CompletionItem(str(Path(typed, name))) for name in parts(directory) if name.startswith(last)]
+
+
+def parts(environment: Path) -> list[str]:
+    """The names of the parts of an environment."""
+    try:
+        return sorted(info.parent.name for info in environment.glob(f'*/{PART}'))
+    except OSError:
+        return []
+
+
+def services(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Services of the environment that PATH names, where a server of it says so in time; zato.* ones once they are
+    begun."""
+    path = str(ctx.params.get('path') or '')
+    rows = within(PATIENCE, lambda: listed(path)) or []
+    wants_internal = incomplete.startswith('zato')
+    return [
+        CompletionItem(row['name'])
+        for row in sorted(rows, key=lambda row: str(row['name']))
+        if row['name'].startswith(incomplete) and (wants_internal or not row.get('is_internal'))
+    ]
+
+
+def listed(path: str) -> list[dict[str, Any]]:
+    """What a running server says of its services."""
+    from zatotx.cli.client import Cluster
+    from zatotx.cli.layout import find
+
+    found = Cluster(find(path)).call('zato.service.get-list', {'cluster_id': 1, 'name_filter': '*'}, timeout=PATIENCE)
+    return list(found or [])
+
+
+def users(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The users that credentials.toml of PATH has."""
+    found = within(PATIENCE, lambda: list(named(str(ctx.params.get('path') or '')))) or []
+    return [CompletionItem(name) for name in sorted(found) if name.startswith(incomplete)]
+
+
+def named(path: str) -> Iterator[str]:
+    from zatotx.cli.layout import CREDENTIALS, find, read_toml
+
+    for section in read_toml(find(path).environment / CREDENTIALS).values():
+        if isinstance(section, dict) and 'username' in section:
+            yield str(section['username'])
+
+
+def within(seconds: float, work: Callable[[], Result]) -> Result | None:
+    """What `work` gives, if it does so in time and does not fail; else None. What is late is left behind."""
+    results: list[Result] = []
+
+    def run() -> None:
+        with suppress(Exception):  # whatever is wrong, it is not said into the line that somebody is typing
+            results.append(work())
+
+    thread = Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return results[0] if results else None
