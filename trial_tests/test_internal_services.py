@@ -75,7 +75,8 @@ class SecurityTests(InternalTestCase):
         await self.call('zato.security.basic-auth.edit', {**text, 'id': str(made['id']), 'realm': 'New'})
         (row,) = await self.call('zato.security.basic-auth.get-list', {'cluster_id': '1'})
         self.assertEqual(
-            row, {'id': made['id'], 'name': 'crm', 'is_active': False, 'username': 'crm', 'realm': 'New'}
+            row,
+            {'id': made['id'], 'name': 'crm', 'is_active': False, 'username': 'crm', 'realm': 'New', 'revision': 3},
         )
 
     async def test_all_mistakes_at_once(self) -> None:
@@ -189,7 +190,8 @@ class ChannelTests(InternalTestCase):
         (row,) = await self.call('zato.http-soap.get-list')
         self.assertEqual((row['security_id'], row['security_name'], row['sec_type']), ('', '', ''))
         await self.call('zato.http-soap.edit', {**row, 'url_path': '/other'})
-        self.assertEqual(await self.call('zato.http-soap.get-list'), [{**row, 'url_path': '/other'}])
+        edited = {**row, 'url_path': '/other', 'revision': row['revision'] + 1}
+        self.assertEqual(await self.call('zato.http-soap.get-list'), [edited])
         self.assertIsNone(self.one.config.snapshot.named('channel_rest', 'balance').value.security)
 
     async def test_nothing_changed(self) -> None:

@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'decrypt': ('zatotx.cli.crypto:decrypt', "Decrypt a value with an environment's key."),
     'log': ('zatotx.cli.log:log', 'What is heard in the logs of a running cluster: levels, level.'),
     'completion': ('zatotx.cli.completion:completion', 'Have bash, zsh or fish complete what you type.'),
+    'history': ('zatotx.cli.history:history', 'Who changed what: list, show, export, restore.'),
     'odb': ('zatotx.cli.odb:odb', 'The schema of the database: current, check, upgrade.'),
 }
 

@@ -16,6 +16,7 @@ SAID = {
     'older': "is of an older version: stop the servers and run 'zatotx odb upgrade'",
     'newer': 'is of a newer version than this zatotx: install that one',
     'empty': "has no tables: 'zatotx quickstart create' makes an environment with its database",
+    'foreign': 'has tables of another program',
 }
 
 
@@ -27,7 +28,7 @@ def odb() -> None:
 @odb.command(epilog='\b\nExamples:\n  zatotx odb current ~/env/qs-1')
 @path_argument()
 def current(path: str) -> None:
-    """Say how the schema stands to this version of zatotx: current, older, newer or empty."""
+    """Say how the schema stands to this version of zatotx: current, older, newer, empty or foreign."""
     click.echo(state(path))
 
 
@@ -48,7 +49,10 @@ def check(path: str) -> None:
 @odb.command(epilog='\b\nExamples:\n  zatotx odb upgrade ~/env/qs-1')
 @path_argument()
 def upgrade(path: str) -> None:
-    """Bring the schema to this version of zatotx, all of it or nothing. Servers must be stopped."""
+    """Bring the schema to this version of zatotx, all of it or nothing. Servers must be stopped.
+
+    MariaDB and MySQL cannot do it at once: there, an upgrade that was interrupted is gone on with by the next.
+    """
     from zatotx.odb.setup import upgrade as bring_up
 
     place = find(path)
@@ -62,7 +66,7 @@ def upgrade(path: str) -> None:
 
 
 def state(path: str) -> str:
-    """'current', 'older', 'newer' or 'empty'."""
+    """'current', 'older', 'newer', 'empty' or 'foreign'."""
     from zatotx.odb.setup import schema_state
 
     with sentences():

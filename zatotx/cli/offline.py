@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
+import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -12,6 +15,7 @@ from zatotx.cli.layout import Part, Place, cluster_name, setting, settings
 
 if TYPE_CHECKING:
     from zatotx.odb.access import Database
+    from zatotx.schema.snapshot import Actor
     from zatotx.schema.types import ObjectTypes
 
 
@@ -37,6 +41,17 @@ def odb_url(part: Part) -> str:
         return resolve(url, str(part.path))
     except ValueError as error:
         raise Failure(f'{part.path}/config/server.toml: odb.url: {error}.') from None
+
+
+def command_actor(command: str) -> Actor:
+    """Who runs the command, for the history: the account of the operating system."""
+    from zatotx.schema.snapshot import Actor
+
+    try:
+        who = getpass.getuser()
+    except (KeyError, OSError):  # an account without a name, as in containers
+        who = f'uid {os.getuid()}'
+    return Actor(who, f'zatotx {command}', '', socket.gethostname())
 
 
 @contextmanager

@@ -156,7 +156,7 @@ def make_odb(directory: Path, plan: Blueprint) -> None:
         ),
     )
     with sentences():
-        create(plan.odb_url_from(directory), plan.key, new, types=object_types())
+        create(plan.odb_url_from(directory), plan.key, new, types=object_types(), alone=True)
 
 
 def report(target: Path, plan: Blueprint) -> None:

@@ -76,15 +76,14 @@ def change_live(place: Place, user: str, new: str) -> None:
 
 
 def change_in_odb(place: Place, user: str, new: str) -> None:
-    from zatotx.cli.offline import database
+    from zatotx.cli.offline import command_actor, database
     from zatotx.odb.setup import set_password, snapshot
-    from zatotx.schema.snapshot import Actor
 
     with database(place) as opened:
         objects = snapshot(opened)
         if objects.named('basic_auth', user) is None:
             raise unknown(user, [stored.name for stored in objects.of('basic_auth')])
-        set_password(opened, user, new, Actor('zatotx', 'update password'))
+        set_password(opened, user, new, command_actor('update password'))
 
 
 def unknown(user: str, names: list[str]) -> Failure:

@@ -92,6 +92,11 @@ def snapshot(database: Database) -> Snapshot:
     return Snapshot().evolve(database.read(lambda connection, found: reading.changes(connection, found, 0)))
 
 
+def state(database: Database, revision: int) -> Snapshot:
+    """The cluster's objects as they were at that revision. Raises NotFound for one that is not kept."""
+    return database.read(lambda connection, found: state_at(connection, found, revision))
+
+
 def apply(database: Database, change: Sequence[Operation], actor: Actor) -> int:
     """Write it, all or nothing; gives the revision. Raises as IConfigStore.write."""
     ready = prepared(database.types, database.secrets, change, lambda: None)
@@ -111,7 +116,7 @@ class Restored:
 def restore(database: Database, revision: int, actor: Actor, *, dry_run: bool = False) -> Restored:
     """Bring the objects back to what they were at that revision, all or nothing, as a new revision. Raises NotFound for
     a revision that is not kept, Conflict where somebody changes the same meanwhile."""
-    then = database.read(lambda connection, found: state_at(connection, found, revision))
+    then = state(database, revision)
     now = snapshot(database)
     steps = steps_back(now, then, database.types)
     lines = tuple(line for step in steps for line in shown(step, database.types))

@@ -115,8 +115,8 @@ def _number(error: object) -> int:
 
 
 def _explain(context: ExceptionContext) -> None:
-    """A statement above max_allowed_packet is cut off while it is sent, and the connection with it: which may look like a
-    server that went away."""
+    """A statement above max_allowed_packet is cut off while it is sent, and the connection with it, which may look like
+    a server that went away."""
     error = context.original_exception
     if _number(error) in _TOO_BIG:
         context.is_disconnect = True  # no rollback over it, whose failure would hide this one

@@ -35,9 +35,9 @@ class AdminService(Service):
 
     @property
     def actor(self) -> Actor:
-        """Who changes what, for the history."""
-        source = self.request.http.peer or self.channel.name
-        return Actor(self.principal.username or self.principal.name, source, self.cid)
+        """Who changes what, by which door and from where, for the history."""
+        who = self.principal.username or self.principal.name
+        return Actor(who, self.channel.name, self.cid, self.request.http.peer)
 
 
 def bad(field: str, text: str) -> BadInput:

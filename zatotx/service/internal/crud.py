@@ -83,9 +83,7 @@ class ObjectService(AdminService):
             if not isinstance(name, str) or not name:
                 raise bad('id', 'missing')
             return self._named(name)
-        number = to_int(given) if isinstance(given, str) else given
-        if type(number) is not int:
-            raise bad('id', f'expected int, got {type(given).__name__}')
+        number = _whole('id', given)
         stored: Stored | None = snapshot.get(number)
         if stored is None or stored.type not in {object_type.key for object_type in self.own_types}:
             raise NotFound(self.cid, f'No {self.title} has the id {number}')
@@ -103,10 +101,19 @@ class ObjectService(AdminService):
         """What the objects are called in sentences."""
         return ' or '.join(object_type.title or object_type.key for object_type in self.own_types)
 
+    @property
+    def seen_revision(self) -> int | None:
+        """The request's `revision`: that of the object when its editor read it. Raises BadInput."""
+        given = self.asked.get('revision', '')
+        return None if given in ('', None) else _whole('revision', given)
+
     async def write(self, action: str, stored: Stored, fields: Mapping[str, Any]) -> Stored:
-        """Change an object; live here and announced when this returns."""
+        """Change an object; live here and announced when this returns. Raises Conflict where the request says which
+        revision of the object its editor saw, and it is another one now."""
         name = str(fields.get('name', stored.name))
-        step = Operation(action=action, type=stored.type, name=name, id=stored.id, fields=fields)
+        step = Operation(
+            action=action, type=stored.type, name=name, id=stored.id, fields=fields, revision=self.seen_revision
+        )
         await self.server.config.change([step], self.actor)
         changed: Stored | None = self.server.config.snapshot.get(stored.id)
         return changed or stored
@@ -245,6 +252,13 @@ def _class_name(name: str) -> str:
 
 def _of_prefix(types: ObjectTypes, prefix: str) -> list[ObjectType]:
     return [t for t in types if t.zato is not None and t.zato.prefix == prefix]
+
+
+def _whole(field: str, given: object) -> int:
+    number = to_int(given) if isinstance(given, str) else given
+    if type(number) is not int:
+        raise bad(field, f'expected int, got {type(given).__name__}')
+    return number
 
 
 def _refuse(mistakes: list[Mistake]) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
 from zatotx.model.faults import BadRequest, ServiceUnavailable
-from zatotx.rules.enmasse import ImportPlan, export, plan_import
+from zatotx.rules.enmasse import ImportPlan, plan_import
 from zatotx.schema.snapshot import Snapshot
 from zatotx.schema.types import ObjectTypes
 from zatotx.service.internal.base import AdminService, bad
+from zatotx.service.internal.history import to_yaml
 from zatotx.service.io.elements import AsIs, Bool
 
 LIVE_WITHIN = 60.0  # seconds all nodes have to apply an import
@@ -65,7 +65,7 @@ class Export(AdminService):
     async def handle(self) -> None:
         snapshot = self.server.config.snapshot
         secrets = bool(self.request.input.include_secrets)
-        text = await self.server.offload(_exported, snapshot, self.server.types, secrets)
+        text = await self.server.offload(to_yaml, snapshot, self.server.types, secrets)
         self.response.payload = {'yaml': text, 'revision': snapshot.revision}
 
 
@@ -80,13 +80,6 @@ def _verify(hashed: str, clear: str) -> bool:
         return PasswordHasher().verify(hashed, clear)
     except (Argon2Error, InvalidHashError):
         return False
-
-
-def _exported(snapshot: Snapshot, types: ObjectTypes, secrets: bool) -> str:
-    document = export(snapshot, types, secrets=secrets)
-    dumper = getattr(yaml, 'CSafeDumper', yaml.SafeDumper)
-    text: str = yaml.dump(document, Dumper=dumper, allow_unicode=True, sort_keys=False, default_flow_style=False)
-    return text
 
 
 SERVICES = (Import, Export)

@@ -62,6 +62,7 @@ def row(object_type: ObjectType, stored: Stored, references: SnapshotReferences)
     if api is not None:
         out.update(api.fixed)
         out.update(dict.fromkeys((name for name in api.extra_out if name not in out), ''))
+    out['revision'] = stored.revision  # an edit that gives it back is refused where somebody was faster
     return out
 
 

@@ -1,0 +1,185 @@
+"""`zatotx history`: who changed what, and the configuration of any revision, out of the database itself."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event
+from time import monotonic, time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zatotx.cli.failure import Failure
+from zatotx.cli.files import write
+from zatotx.cli.layout import find
+from zatotx.cli.offline import command_actor, database
+from zatotx.cli.output import format_option, note, path_argument, print_json, print_table, progress
+
+if TYPE_CHECKING:
+    from zatotx.interfaces.config import HistoryRow
+    from zatotx.odb.access import Database
+
+LIVE_WITHIN = 30.0  # seconds all servers that run have to take up a restored revision
+LOOK_EVERY = 0.2
+LONG = 60  # characters of a value in a table
+
+
+class ListUnlessNamed(click.Group):
+    """`history PATH` is `history list PATH`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            args = ['list', *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(
+    cls=ListUnlessNamed,
+    epilog='\b\nExamples:\n  zatotx history ~/env/qs-1\n  zatotx history ~/env/qs-1 --name crm.user --format json\n'
+    '  zatotx history show ~/env/qs-1 17\n  zatotx history restore ~/env/qs-1 16 --dry-run',
+)
+def history() -> None:
+    """Who changed what, when and from where; any revision can be exported and restored.
+
+    `zatotx history PATH` is `zatotx history list PATH`. The last 100,000 changes of a cluster are kept.
+    """
+
+
+@history.command('list', epilog='\b\nExamples:\n  zatotx history ~/env/qs-1 --type channel_rest --limit 20')
+@path_argument()
+@click.option('--type', 'type_', default='', help='Of that type only: basic_auth, channel_rest …, or file for code.')
+@click.option('--name', default='', help='Of objects that are, or once were, called so.')
+@click.option('--since', default=0, metavar='REV', help='Only what came after that revision.')
+@click.option('--limit', default=50, show_default=True, type=click.IntRange(1, 100_000), help='How many at most.')
+@format_option()
+def list_(path: str, type_: str, name: str, since: int, limit: int, form: str) -> None:
+    """Changes of a cluster, the newest first; secrets are masked."""
+    rows = changes(path, type=type_, name=name, since=since, limit=limit)
+    if form == 'json':
+        print_json([as_json(row) for row in rows])
+        return
+    heads = ('REVISION', 'WHEN', 'WHO', 'FROM', 'CHANGE')
+    print_table(heads, [(row.revision, when(row), row.who, origin(row), summary(row)) for row in rows])
+
+
+@history.command(epilog='\b\nExamples:\n  zatotx history show ~/env/qs-1 17')
+@path_argument()
+@click.argument('revision', metavar='REV', type=click.IntRange(1))
+@format_option()
+def show(path: str, revision: int, form: str) -> None:
+    """All that changed with one revision, old and new."""
+    rows = changes(path, revision=revision, limit=100_000)
+    if not rows:
+        raise Failure(f'The history has no change with the revision {revision}.')
+    if form == 'json':
+        print_json([as_json(row) for row in rows])
+        return
+    first = rows[0]
+    click.echo(f'Revision {revision}, {when(first)}, by {first.who} ({origin(first)}), cid {first.cid or "-"}')
+    for row in reversed(rows):
+        click.echo(f'{row.action} {row.type} {row.name!r}')
+        for field in sorted({*row.old, *row.new}):
+            click.echo(f'    {field}: {side(row.old, field)} -> {side(row.new, field)}')
+
+
+@history.command(epilog='\b\nExamples:\n  zatotx history export ~/env/qs-1 16 --output then.yaml')
+@path_argument()
+@click.argument('revision', metavar='REV', type=click.IntRange(1))
+@click.option('--output', type=click.Path(), help='Where to write to; default: print it.')
+@click.option('--include-secrets', is_flag=True, help='Secrets in clear where they can be read.')
+def export(path: str, revision: int, output: str | None, include_secrets: bool) -> None:
+    """The configuration as it was at a revision, as YAML for enmasse."""
+    from zatotx.odb.setup import state
+    from zatotx.service.internal.history import to_yaml
+
+    with database(find(path)) as opened:
+        text = to_yaml(state(opened, revision), opened.types, include_secrets)
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        write(Path(output), text)
+
+
+@history.command(epilog='\b\nExamples:\n  zatotx history restore ~/env/qs-1 16 --dry-run\n'
+                 '  zatotx history restore ~/env/qs-1 16')  # fmt: skip
+@path_argument()
+@click.argument('revision', metavar='REV', type=click.IntRange(1))
+@click.option('--dry-run', is_flag=True, help='Print what would change; write nothing.')
+def restore(path: str, revision: int, dry_run: bool) -> None:
+    """Bring the configuration back to what it was at a revision, as a new one: all of it or nothing.
+
+    Secrets come back too. Deployed code stays as it is (see `zatotx service rollback`), and so do the users of
+    credentials.toml.
+    """
+    from zatotx.odb.setup import restore as bring_back
+
+    with database(find(path)) as opened, progress(f'Restoring revision {revision}'):
+        done = bring_back(opened, revision, command_actor(f'history restore {revision}'), dry_run=dry_run)
+        for line in done.lines:
+            click.echo(line)
+        if not done.lines:
+            click.echo(f'Nothing to do: nothing has changed since revision {revision}.')
+        elif dry_run:
+            click.echo('Nothing was written.')
+        else:
+            until_live(opened, done.revision)
+            click.echo(f'Revision {revision} is in force again, as revision {done.revision}.')
+
+
+def until_live(opened: Database, revision: int) -> None:
+    """Wait for the servers that run. Raises Failure naming those that do not follow."""
+    from zatotx.node.config import living
+    from zatotx.odb.nodes import nodes
+
+    end = monotonic() + LIVE_WITHIN
+    while True:
+        behind = {n.name for n in living(opened.read(nodes), time()) if n.applied_revision < revision}
+        if not behind:
+            return
+        if monotonic() > end:
+            raise Failure(f'Revision {revision} is stored, but not in force yet on {", ".join(sorted(behind))}.')
+        Event().wait(LOOK_EVERY)
+
+
+def changes(path: str, **which: Any) -> list[HistoryRow]:
+    """The rows that are asked for."""
+    from zatotx.odb.history import Filter, newest
+
+    wanted = Filter(**which)
+    with database(find(path)) as opened:
+        rows = opened.read(lambda connection, cluster: newest(connection, cluster, wanted))
+    if len(rows) == wanted.limit and not wanted.revision:
+        note(f'The newest {wanted.limit}; --limit gives more.')
+    return rows
+
+
+def as_json(row: HistoryRow) -> dict[str, Any]:
+    from zatotx.service.internal.history import as_row
+
+    return as_row(row)
+
+
+def when(row: HistoryRow) -> str:
+    return datetime.fromtimestamp(row.at, UTC).strftime('%Y-%m-%d %H:%M:%SZ')
+
+
+def origin(row: HistoryRow) -> str:
+    """By which door, and from which address."""
+    return ' '.join(part for part in (row.source, row.address) if part) or '-'
+
+
+def summary(row: HistoryRow) -> str:
+    """The change in one line."""
+    what = f'{row.action} {row.type} {row.name!r}'
+    if row.action != 'edit':
+        return what
+    return f'{what}: {", ".join(f"{f} {side(row.old, f)} -> {side(row.new, f)}" for f in sorted(row.new))}'
+
+
+def side(document: dict[str, object], field: str) -> str:
+    """A value, or nothing."""
+    if field not in document:
+        return '-'
+    text = repr(document[field])
+    return text if len(text) <= LONG else f'{text[:LONG]}…'
