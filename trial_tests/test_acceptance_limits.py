@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -70,11 +72,30 @@ class LimitTests(SynchronousTestCase):
         answer = self.broker.ask('POST', '/acc/raw', body=b'x' * 20 * MIB)
         self.assertEqual((answer.status, answer.body), (200, str(20 * MIB).encode()))
 
-    def test_gzip_body_is_415(self) -> None:
-        """A coding that nobody asked for is refused, not guessed at."""
+    def test_gzip_body_is_decoded(self) -> None:
+        """gzip and deflate are taken off; another coding is 415, and says what is taken."""
+        for coding, compress in (('gzip', gzip.compress), ('deflate', zlib.compress)):
+            fields = {**JSON, 'Content-Encoding': coding}
+            answer = self.broker.ask('POST', '/acc/echo', fields=fields, body=compress(b'{"a": 1}'))
+            self.assertEqual((answer.status, answer.json()), (200, {'a': 1}))
+        answer = self.broker.ask('POST', '/acc/echo', fields={**JSON, 'Content-Encoding': 'br'}, body=b'{"a": 1}')
+        self.assertEqual((answer.status, answer.field('accept-encoding')), (415, 'gzip, deflate, identity'))
+
+    def test_a_gzip_bomb_is_413_and_harms_nobody(self) -> None:
+        """100 MiB of nothing in 100 KiB: never in memory."""
+        (pid,) = self.broker.pids()
+        Path(f'/proc/{pid}/clear_refs').write_text('5')  # the peak begins anew at what it holds now
+        before = self.peak(pid)
         fields = {**JSON, 'Content-Encoding': 'gzip'}
-        answer = self.broker.ask('POST', '/acc/echo', fields=fields, body=gzip.compress(b'{"a": 1}'))
-        self.assertEqual(answer.status, 415, answer.body)
+        for _ in range(3):
+            answer = self.broker.ask('POST', '/acc/echo', fields=fields, body=gzip.compress(bytes(100 * MIB)))
+            self.assertEqual(answer.status, 413, answer.body)
+        self.assertLess(self.peak(pid) - before, 60 * MIB)
+
+    def peak(self, pid: int) -> int:
+        """The most memory that the server held since, in bytes."""
+        status = Path(f'/proc/{pid}/status').read_text()
+        return int(status.partition('VmHWM:')[2].split()[0]) * 1024
 
     def test_unknown_expectation_is_417(self) -> None:
         """Only 100-continue is known."""

@@ -6,7 +6,7 @@ gives it nothing more, so no more than one batch is in memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from tempfile import TemporaryFile
 from typing import IO, Any
 
@@ -33,6 +33,12 @@ class SpooledBody:
         """All of it."""
         self._file.seek(0)
         return self._file.read()
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """All of it, so many bytes at a time. Blocks as `read` does."""
+        self._file.seek(0)
+        while piece := self._file.read(size):
+            yield piece
 
     def close(self) -> None:
         """Give the space back. May be called on the reactor and while another thread reads."""

@@ -25,6 +25,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_field: int = 8_190
     max_target: int = 8_192
     max_body: int = 20 * 1024 * 1024
+    max_ratio: int = 100  # times that a gzip or deflate body may grow; max_body holds for what it grows to
     spool_above: int = 1024 * 1024  # a larger body waits in a file, not in memory
     openapi: Literal['open', 'basic', 'off'] = 'basic'  # who may read /zato/openapi.json
     docs: bool = True  # whether /zato/docs is there

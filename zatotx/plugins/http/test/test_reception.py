@@ -68,9 +68,10 @@ class ReceptionTests(SynchronousTestCase):
         self.refused(get('/orders/%FF'), 400)
 
     def test_compressed_bodies(self) -> None:
-        """415 for a Content-Encoding nobody asked for; identity is none."""
-        headers, _ = self.refused(post('/echo', b'{}', 'Content-Encoding: gzip'), 415)
-        self.assertEqual(headers[b'accept-encoding'], b'identity')
+        """415 for a Content-Encoding that is not known, and for two on top of each other; identity is none."""
+        self.refused(post('/echo', b'{}', 'Content-Encoding: gzip, gzip'), 415)
+        headers, _ = self.refused(post('/echo', b'{}', 'Content-Encoding: br'), 415)
+        self.assertEqual(headers[b'accept-encoding'], b'gzip, deflate, identity')
         self.inbound(post('/echo', b'{}', 'Content-Encoding: identity'))
 
     def test_the_callers_cid_is_kept(self) -> None:

@@ -1,0 +1,99 @@
+"""gzip and deflate bodies: taken off whole, in any pieces, never beyond the limits."""
+
+from __future__ import annotations
+
+import gzip
+import tracemalloc
+import zlib
+from random import Random
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.wire.inflate import Bomb, Inflater, Malformed, coding_of
+
+TEXT = b''.join(b'{"number": %d, "name": "Anna"}' % n for n in range(5_000))
+
+
+def inflated(
+    data: bytes, coding: str = 'gzip', *, piece: int = 1 << 20, most: int = 1 << 24, ratio: int = 100
+) -> bytes:
+    inflater = Inflater(coding, most=most, ratio=ratio)
+    out = b''.join(inflater.feed(data[start : start + piece]) for start in range(0, len(data), piece))
+    inflater.end()
+    return out
+
+
+class InflaterTests(SynchronousTestCase):
+    def test_gives_what_was_compressed(self) -> None:
+        """Both codings, at every level, however the pieces are cut; nothing too."""
+        for plain in (b'', b'x', TEXT, Random(1).randbytes(100_000)):
+            for level in (0, 1, 9):
+                for coding, data in (('gzip', gzip.compress(plain, level)), ('deflate', zlib.compress(plain, level))):
+                    for piece in (7, 1000, 1 << 20):
+                        self.assertEqual(inflated(data, coding, piece=piece), plain)
+
+    def test_members_one_after_the_other(self) -> None:
+        """A gzip body may have several (RFC 1952 2.2), wherever they are cut."""
+        data = gzip.compress(b'one ') + gzip.compress(b'') + gzip.compress(b'two')
+        for piece in range(1, len(data) + 1):
+            self.assertEqual(inflated(data, piece=piece), b'one two')
+
+    def test_too_many_members(self) -> None:
+        """Each costs time and none need hold anything: a thousand are enough."""
+        self.assertEqual(inflated(gzip.compress(b'') * 1_000), b'')
+        self.assertRaises(Malformed, inflated, gzip.compress(b'') * 1_001)
+
+    def test_damaged(self) -> None:
+        """Cut short, flipped bits, another coding, garbage behind it: Malformed, never another exception."""
+        for coding, data in (('gzip', gzip.compress(TEXT)), ('deflate', zlib.compress(TEXT))):
+            for broken in (b'', data[:-1], data[:10], data + b'x', data + b'\0' * 8, b'plain text', data[1:],
+                           TEXT[:100], data[:-6] + b'\xff' * 6):  # fmt: skip
+                for piece in (3, 1 << 20):
+                    self.assertRaises(Malformed, inflated, broken, coding, piece=piece)
+        self.assertRaises(Malformed, inflated, zlib.compress(TEXT), 'gzip')
+        self.assertRaises(Malformed, inflated, gzip.compress(TEXT), 'deflate')
+
+    def test_any_flipped_bit_is_a_fault_or_harmless(self) -> None:
+        """Checksums catch what changes the content; a bit of the head may say nothing."""
+        plain, random = TEXT[:300], Random(2)
+        data = gzip.compress(plain)
+        for _ in range(300):
+            at = random.randrange(len(data) * 8)
+            broken = bytearray(data)
+            broken[at // 8] ^= 1 << at % 8
+            try:
+                self.assertEqual(inflated(bytes(broken)), plain)
+            except (Malformed, Bomb):
+                continue
+
+    def test_absolute_limit(self) -> None:
+        """As much as may be is given, one byte more is a bomb that names the limit."""
+        self.assertEqual(len(inflated(gzip.compress(TEXT), most=len(TEXT))), len(TEXT))
+        why = self.assertRaises(Bomb, inflated, gzip.compress(TEXT), most=len(TEXT) - 1)
+        self.assertIn(str(len(TEXT) - 1), str(why))
+
+    def test_ratio(self) -> None:
+        """Beyond the first 64 KiB it may grow so many times; small bodies may shrink as they like."""
+        self.assertEqual(len(inflated(gzip.compress(bytes(64 * 1024)), ratio=2)), 64 * 1024)
+        why = self.assertRaises(Bomb, inflated, gzip.compress(bytes(1 << 20)), ratio=100)
+        self.assertIn('100 times', str(why))
+        self.assertEqual(inflated(gzip.compress(TEXT), ratio=50), TEXT)
+
+    def test_a_bomb_is_never_in_memory(self) -> None:
+        """A gigabyte in a megabyte: what is held while it is refused is bounded by the limit."""
+        bomb = gzip.compress(bytes(1 << 24)) * 64
+        tracemalloc.start()
+        try:
+            self.assertRaises(Bomb, inflated, bomb, most=1 << 20, ratio=10_000)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        self.assertLess(peak, 8 << 20)
+
+    def test_names(self) -> None:
+        """As RFC 9110 8.4.1 has them, in any case; several on top of each other are not taken."""
+        known = {None: '', b'': '', b'identity': '', b'gzip': 'gzip', b'X-GZip': 'gzip', b' deflate ': 'deflate'}
+        for field, coding in known.items():
+            self.assertEqual(coding_of(field), coding)
+        for field in (b'br', b'gzip, gzip', b'zstd', b'compress', b'gzip;q=1', b'\xff'):
+            self.assertIsNone(coding_of(field))

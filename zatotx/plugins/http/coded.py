@@ -1,0 +1,61 @@
+"""The body of a request that came in a content coding: decoded when the exchange reads it, which is when its client is
+known and there is room for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from zatotx.model.faults import BadRequest, ContentTooLarge
+from zatotx.plugins.http.body import SpooledBody
+from zatotx.wire.inflate import Bomb, Inflater, Malformed
+
+_QUICK = 8 * 1024  # bytes of a body that is decoded on the reactor: a millisecond or two at worst
+_PIECE = 64 * 1024
+
+
+class CodedBody:
+    """A body in a coding, as model.message.Body. `read` gives it decoded, at most `most` bytes and `ratio` times what
+    came; it blocks unless the body is `quick`."""
+
+    __slots__ = ('_body', '_coding', '_most', '_ratio', 'size')
+
+    def __init__(self, body: bytes | SpooledBody, coding: str, *, most: int, ratio: int) -> None:
+        self._body = body
+        self._coding = coding
+        self._most = most
+        self._ratio = ratio
+        self.size = len(body) if isinstance(body, bytes) else body.size
+
+    @property
+    def quick(self) -> bool:
+        """Whether it is so small that decoding it holds nobody up."""
+        return isinstance(self._body, bytes) and self.size <= _QUICK
+
+    def read(self) -> bytes:
+        """All of it, decoded. Raises BadRequest where it is not in that coding, ContentTooLarge where it grows beyond
+        bounds."""
+        inflater = Inflater(self._coding, most=self._most, ratio=self._ratio)
+        decoded = bytearray()
+        try:
+            for piece in self._pieces():
+                decoded += inflater.feed(piece)
+            inflater.end()
+        except Malformed as error:
+            raise BadRequest(None, f'The body cannot be decoded: {error}') from None
+        except Bomb as error:
+            raise ContentTooLarge(None, str(error)) from None
+        return bytes(decoded)
+
+    def close(self) -> None:
+        """Give back what it came in."""
+        if isinstance(self._body, SpooledBody):
+            self._body.close()
+
+    def _pieces(self) -> Iterator[bytes]:
+        body = self._body
+        if isinstance(body, SpooledBody):
+            yield from body.pieces(_PIECE)
+        else:
+            for start in range(0, len(body), _PIECE):
+                yield body[start : start + _PIECE]
