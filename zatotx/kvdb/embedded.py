@@ -18,6 +18,7 @@ from zatotx.kvdb.address import RedisAddress
 from zatotx.kvdb.ask import ask
 from zatotx.kvdb.binary import find_binary
 from zatotx.kvdb.child import Child
+from zatotx.kvdb.waiters import Waiters
 from zatotx.model.faults import StartError
 from zatotx.rules.backoff import next_delay
 
@@ -78,7 +79,7 @@ class RedisSupervisor(Service):
         self._child: Child | None = None
         self._task: Deferred[None] | None = None
         self._answered = False
-        self._waiting: list[Deferred[None]] = []
+        self._waiting = Waiters()
 
     def startService(self) -> Deferred[None]:
         self._binary = find_binary()
@@ -105,9 +106,7 @@ class RedisSupervisor(Service):
         """Fires when Redis answers; fails with StartError where it cannot start at all or is stopped first."""
         if self.ready:
             return succeed(None)
-        waiter: Deferred[None] = Deferred(lambda d: self._waiting.remove(d))
-        self._waiting.append(waiter)
-        return waiter
+        return self._waiting.wait()
 
     async def _run(self) -> None:
         failures = 0
@@ -208,17 +207,14 @@ class RedisSupervisor(Service):
     def _came_up(self) -> None:
         self.ready = self._answered = True
         self._log.info('{address} answers', address=self.address)
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
-            waiter.callback(None)
+        self._waiting.fire()
 
     def _gave_up(self, failure: Failure) -> None:
         stopped = failure.check(CancelledError)
         error = StartError(f'Redis in {self._directory} was stopped') if stopped else failure.value
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
-            waiter.errback(error)
-        if not stopped and not waiting:
+        told = bool(self._waiting)
+        self._waiting.fail(error or failure)
+        if not stopped and not told:
             self._log.failure('Redis in {where} is given up', failure, where=self._directory)
 
     def _unlock(self, result: Any) -> Any:

@@ -17,14 +17,14 @@ from zatotx.kvdb.dialing import dial
 from zatotx.kvdb.errors import cause, clause
 from zatotx.kvdb.greeting import greet
 from zatotx.kvdb.protocol import Heard, new_protocol
-from zatotx.kvdb.sentinel import Finder
+from zatotx.kvdb.sentinel import Finder, follow
 from zatotx.kvdb.voice import Voice
+from zatotx.kvdb.waiters import Waiters
 from zatotx.model.faults import ServiceUnavailable
 from zatotx.rules.backoff import next_delay
 
 _LONGEST_DELAY = 2.0  # seconds between tries
 _STABLE = 5.0  # seconds; a connection lost sooner counts as a failed try, so that nobody spins on a broken server
-_FOLLOW = 2.0  # seconds between questions to the sentinels: has the master moved?
 
 Prepare = Callable[[Any], Awaitable[None]]
 
@@ -52,7 +52,6 @@ class Link:
         self.state = State.STOPPED
         self.problem = 'it was not started'  # why there is no connection now, for people
         self.live: Any = None  # the protocol that may be used now
-        self.made = 0  # connections so far that could be used
         self._voice = voice or Voice(str(address))
         self._reactor = reactor
         self._timeout = timeout
@@ -63,7 +62,8 @@ class Link:
         self._open: Any = None  # the protocol that is connected, usable or not
         self._run: object = None  # the token of the loop that is meant to run
         self._task: Deferred[None] | None = None
-        self._waiting: list[Deferred[None]] = []
+        self._renewing = False  # whether the next connection is made at once, and nothing said
+        self._waiting = Waiters()
 
     def start(self) -> None:
         """Begin to connect."""
@@ -76,9 +76,7 @@ class Link:
         """Close; fires when the connection is closed."""
         self._run = self.live = None
         self.state, self.problem = State.STOPPED, 'it was stopped'
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
-            waiter.errback(self.away())
+        self._waiting.fail(self.away())
         # What waits for an end of the connection is ended by it: it may be who called us, and not to be cancelled.
         if self._open is not None:
             gone: Deferred[Any] = self._open.whenDisconnected()
@@ -92,9 +90,7 @@ class Link:
         """Fires when there is a connection; fails with ServiceUnavailable where the link is stopped first."""
         if self.live is not None:
             return succeed(None)
-        waiter: Deferred[None] = Deferred(lambda d: self._waiting.remove(d))
-        self._waiting.append(waiter)
-        return waiter
+        return self._waiting.wait()
 
     def drop(self, protocol: Any, why: str) -> None:
         """This connection cannot be trusted any more: close it and make another."""
@@ -102,6 +98,14 @@ class Link:
             self.live = None
         if self._open is protocol and self._run is not None:
             self._note(why)
+        protocol.transport.abortConnection()
+
+    def renew(self, protocol: Any) -> None:
+        """This connection is of no use any more, by no fault of Redis's: make another at once."""
+        self._renewing = True
+        if self.live is protocol:
+            self.live = None
+            self.problem = 'it is connected anew'
         protocol.transport.abortConnection()
 
     def away(self) -> ServiceUnavailable:
@@ -116,6 +120,9 @@ class Link:
             problem = await self._one_connection()
             if self._run is not run:
                 return
+            if self._renewing:
+                self._renewing = False
+                continue
             self._note(problem)
             self.state = State.WAITING
             failures = 0 if self._reactor.seconds() - began >= _STABLE + self._timeout else failures + 1
@@ -131,7 +138,7 @@ class Link:
         except Exception as error:
             return clause(error, self._timeout)
         self._came_up(protocol)
-        following = self._follow(protocol, place)
+        following = follow(self._finder, place, self._reactor, lambda: self.drop(protocol, 'its master moved'))
         await protocol.whenDisconnected()
         following.cancel()
         if self.live is protocol:
@@ -162,35 +169,12 @@ class Link:
         if self._prepare is not None:
             await self._prepare(protocol)
 
-    def _follow(self, protocol: Any, place: RedisAddress) -> Deferred[None]:
-        """While this connection is there: see whether its server is the master still, by the sentinels' word."""
-        following = Deferred.fromCoroutine(self._until_it_moved(protocol, place))
-        return following.addErrback(lambda failure: failure.trap(CancelledError) and None)
-
-    async def _until_it_moved(self, protocol: Any, place: RedisAddress) -> None:
-        while self._finder is not None:
-            await deferLater(self._reactor, _FOLLOW)
-            try:
-                found = await self._finder.find()
-            except CancelledError:
-                raise
-            except Exception as error:
-                # The sentinels may be away as long as the master is there.
-                self._log.debug('{address}: {why}', address=self.address, why=clause(error, self._timeout))
-                continue
-            if (found.host, found.port) != (place.host, place.port):
-                self.drop(protocol, 'its master moved')
-                return
-
     def _came_up(self, protocol: Any) -> None:
         self.live = protocol
-        self.made += 1
         self.state = State.CONNECTED
         self.problem = ''
         self._voice.answers()
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
-            waiter.callback(None)
+        self._waiting.fire()
 
     def _closed(self, protocol: Any) -> None:
         if self._open is protocol:

@@ -66,6 +66,8 @@ class Pending:
         self._bytes += size
         if self._timer is None:
             self._timer = self._clock.callLater(self._timeout + patience, self._ring)
+        elif len(self._queue) == 1 and self._timer.getTime() > waiting.deadline:  # set for a more patient one
+            self._timer.reset(self._timeout + patience)
         return waiting.deferred
 
     def answer(self, answer: object) -> bool:

@@ -38,43 +38,69 @@ def new_protocol(reactor: Any, where: str, timeout: float, heard: Heard | None =
     return _class()(reactor, where, timeout, heard)
 
 
+class _Asking:
+    """The side that sends; the other one is txredisapi's."""
+
+    transport: Any
+
+    def prepare(self, reactor: Any, where: str, timeout: float, heard: Heard | None) -> None:
+        import hiredis
+
+        self.where = where
+        self.why: Failure | None = None
+        self.hung: Callable[[str], None] = lambda _: self.transport.abortConnection()
+        self.stale: Callable[[str], None] = lambda _: None
+        self._timeout = timeout
+        self._heard = heard
+        self._pending = Pending(reactor, timeout, self._expired)
+        # It checks for itself what a word may be.
+        self._pack: Callable[[tuple[object, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
+
+    def ask(self, *words: object, patience: float = 0.0) -> Deferred[Any]:
+        try:
+            data = self._pack(words)
+        except (TypeError, ValueError) as error:
+            return fail(error)
+        if self._pending.full(len(data)):
+            return fail(self._too_much())
+        self.transport.write(data)
+        return self._pending.expect(str(words[0]).upper(), len(data), patience=patience)
+
+    def ask_all(self, commands: Sequence[Sequence[object]]) -> Deferred[Any]:
+        try:
+            data = b''.join([self._pack(tuple(words)) for words in commands])
+        except (TypeError, ValueError) as error:
+            return fail(error)
+        if self._pending.full(len(data)):
+            return fail(self._too_much())
+        self.transport.write(data)
+        return self._pending.expect(f'a batch of {len(commands)}', len(data), count=len(commands))
+
+    def _refused(self, text: str) -> Exception:
+        error = refusal(text, self.where)
+        if isinstance(error, RedisUnable) and error.code == 'READONLY':
+            self.stale('it is a replica now')
+        return error
+
+    def _expired(self, name: str) -> None:
+        late = f'gave no answer to {name} within {self._timeout:g} s'
+        self.hung(f'it {late}')
+        self._pending.expire(Timeout(None, f'{self.where} {late}'))
+
+    def _too_much(self) -> ServiceUnavailable:
+        return ServiceUnavailable(
+            None, f'{self.where} does not keep up: {len(self._pending)} commands wait for their answers'
+        )
+
+
 @cache
 def _class() -> Any:
-    import hiredis
     import txredisapi
 
-    pack: Callable[[tuple[object, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]  # it checks itself
-
-    class Conversation(txredisapi.RedisProtocol):  # type: ignore[misc]
+    class Conversation(_Asking, txredisapi.RedisProtocol):  # type: ignore[misc]
         def __init__(self, reactor: Any, where: str, timeout: float, heard: Heard | None) -> None:
             super().__init__(charset='utf-8', errors='strict', convertNumbers=False)
-            self.where = where
-            self.why: Failure | None = None
-            self.hung: Callable[[str], None] = lambda _: self.transport.abortConnection()
-            self.stale: Callable[[str], None] = lambda _: None
-            self._timeout = timeout
-            self._heard = heard
-            self._pending = Pending(reactor, timeout, self._expired)
-
-        def ask(self, *words: object, patience: float = 0.0) -> Deferred[Any]:
-            try:
-                data = pack(words)
-            except (TypeError, ValueError) as error:
-                return fail(error)
-            if self._pending.full(len(data)):
-                return fail(self._too_much())
-            self.transport.write(data)
-            return self._pending.expect(str(words[0]).upper(), len(data), patience=patience)
-
-        def ask_all(self, commands: Sequence[Sequence[object]]) -> Deferred[Any]:
-            try:
-                data = b''.join([pack(tuple(words)) for words in commands])
-            except (TypeError, ValueError) as error:
-                return fail(error)
-            if self._pending.full(len(data)):
-                return fail(self._too_much())
-            self.transport.write(data)
-            return self._pending.expect(f'a batch of {len(commands)}', len(data), count=len(commands))
+            self.prepare(reactor, where, timeout, heard)
 
         def dataReceived(self, data: bytes, unpause: bool = False) -> None:
             try:
@@ -84,9 +110,7 @@ def _class() -> Any:
 
         def replyReceived(self, reply: object) -> None:
             if isinstance(reply, txredisapi.ResponseError):
-                reply = refusal(str(reply), self.where)
-                if isinstance(reply, RedisUnable) and reply.code == 'READONLY':
-                    self.stale('it is a replica now')
+                reply = self._refused(str(reply))
             elif self._heard is not None and type(reply) is list and reply and reply[0] == 'message':
                 self._heard(reply[1], reply[2])
                 return
@@ -97,15 +121,5 @@ def _class() -> Any:
             self.why = why
             super().connectionLost(why)  # whoever keeps the connection knows first: a failed caller may try again
             self._pending.fail(lambda: lost(self.where))
-
-        def _expired(self, name: str) -> None:
-            late = f'gave no answer to {name} within {self._timeout:g} s'
-            self.hung(f'it {late}')
-            self._pending.expire(Timeout(None, f'{self.where} {late}'))
-
-        def _too_much(self) -> ServiceUnavailable:
-            return ServiceUnavailable(
-                None, f'{self.where} does not keep up: {len(self._pending)} commands wait for their answers'
-            )
 
     return Conversation

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
 
 from zatotx.kvdb.address import RedisAddress, hosted
 from zatotx.kvdb.ask import ask
 from zatotx.kvdb.errors import UnfitError, clause
+
+_EVERY = 2.0  # seconds between questions whether the master moved
 
 
 class Finder:
@@ -46,3 +50,24 @@ class Finder:
         if not (isinstance(answer, list) and len(answer) == 2):
             raise UnfitError('it knows no master of that name')
         return self._address.at(str(answer[0]), int(answer[1]))
+
+
+def follow(finder: Finder | None, place: RedisAddress, clock: Any, moved: Callable[[], None]) -> Deferred[None]:
+    """Ask again and again until the sentinels name another master than that at `place`, and call `moved` once. To be
+    cancelled by whoever does not care any more. Without a finder there is nothing to ask."""
+    following = Deferred.fromCoroutine(_until_it_moved(finder, place, clock, moved))
+    return following.addErrback(lambda failure: failure.trap(CancelledError) and None)
+
+
+async def _until_it_moved(
+    finder: Finder | None, place: RedisAddress, clock: Any, moved: Callable[[], None]
+) -> None:
+    while finder is not None:
+        await deferLater(clock, _EVERY)
+        try:
+            found = await finder.find()
+        except UnfitError:
+            continue  # the sentinels may be away as long as the master is there
+        if (found.host, found.port) != (place.host, place.port):
+            moved()
+            return

@@ -1,0 +1,71 @@
+"""Parts on a real Redis, for tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from trial_tests.support.valkey import Valkey
+from zatotx.kvdb.address import RedisAddress
+from zatotx.kvdb.client import RedisClient
+from zatotx.kvdb.keys import Keys
+from zatotx.kvdb.scripts import Scripts
+
+KEYS = Keys('c1')
+
+
+class RedisCase(TestCase):
+    """A server a test, and clients that are stopped at its end."""
+
+    timeout = 60
+    options: tuple[str, ...] = ()  # of valkey-server
+
+    def setUp(self) -> None:
+        self.server = Valkey(*self.options)
+        self.addCleanup(self.server.close)
+        self.server.start()
+
+    async def client(self, address: RedisAddress | None = None, *, timeout: float = 5.0, name: str = '') -> RedisClient:
+        """One that is connected."""
+        client = self.starting(address, timeout=timeout, name=name)
+        await self.got(client.up())
+        return client
+
+    def starting(self, address: RedisAddress | None = None, *, timeout: float = 5.0, name: str = '') -> RedisClient:
+        """One that connects, or tries to."""
+        client = RedisClient(reactor, address or self.server.address, timeout=timeout, name=name)
+        client.startService()
+        self.addCleanup(client.stopService)
+        return client
+
+    async def scripts(self) -> Scripts:
+        """Of a client of its own."""
+        return Scripts(await self.client())
+
+    async def restarted(self, *clients: RedisClient) -> None:
+        """kill -9 and a new start, until these clients are there again."""
+        self.server.kill()
+        await self.until(lambda: all(client.problem for client in clients), 'the loss')
+        self.server.start()
+        for client in clients:
+            await self.got(client.up())
+
+    async def got(self, waiting: Deferred[Any], within: float = 20.0) -> Any:
+        """What comes, within a time that only a broken part needs."""
+        return await waiting.addTimeout(within, reactor)
+
+    async def later(self, seconds: float) -> None:
+        """So much time passes."""
+        await deferLater(reactor, seconds)
+
+    async def until(self, found: Any, what: str, within: float = 20.0) -> Any:
+        """What `found` gives once it gives something true."""
+        end = reactor.seconds() + within
+        while not (value := found()):
+            self.assertLess(reactor.seconds(), end, f'{what}: not within {within:g} s')
+            await deferLater(reactor, 0.01)
+        return value

@@ -1,0 +1,318 @@
+"""Leases: one holder at a time, tokens that only grow, whatever happens to Redis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from trial_tests.support.redis import KEYS, RedisCase
+from zatotx.interfaces.redis import Busy
+from zatotx.kvdb.fenced import Fences
+from zatotx.kvdb.lease_desk import Granted, RedisDesk, Seed, Taken, Unseeded
+from zatotx.kvdb.leases import Leases, boot_time
+from zatotx.kvdb.scripts import Scripts
+from zatotx.model.faults import Conflict, ServiceUnavailable, Timeout
+from zatotx.rules.lease import first_token
+from zatotx.testing.leases import Epochs, MemoryDesk, memory_leases
+from zatotx.testing.redis_contracts import LeaseContract
+
+
+class RedisLeaseTests(RedisCase, LeaseContract):
+    """On a real Redis, and what becomes of leases when it dies, freezes or is wiped."""
+
+    TTL = 3.0
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        super().setUp()
+        self.epochs = Epochs()
+        self.shared = await self.client()
+
+    def leases(self) -> Leases:
+        return self.of(self.shared)
+
+    def of(self, client: Any) -> Leases:
+        return Leases(reactor, RedisDesk(Scripts(client), KEYS), self.epochs)
+
+    async def test_one_epoch_a_life_of_redis(self) -> None:
+        """The ODB is asked for an epoch by the first lease after a start of Redis, and by no other one."""
+        for _ in range(3):
+            await (await self.held()).release()
+        self.assertEqual(self.epochs.last, 1)
+        await self.restarted(self.shared)
+        for _ in range(3):
+            await (await self.held()).release()
+        self.assertEqual(self.epochs.last, 2)
+
+    async def test_wiped(self) -> None:
+        """FLUSHALL: the holder learns at its next renewal that its lease is lost; whoever gets it next has a greater
+        token, of a new epoch."""
+        first = await self.held()
+        lost = first.lost()
+        await self.shared.execute('FLUSHALL')
+        self.assertIn("'a' was lost", await self.got(lost))
+        self.assertFalse(first.held)
+        second = await self.held()
+        self.assertGreater(second.token, first.token)
+        self.assertGreater(second.token, first_token(2))
+        await second.release()
+
+    async def test_an_old_epoch_is_refused(self) -> None:
+        """An epoch that was fetched before Redis was wiped once more counts for nothing: tokens would turn back."""
+        desk = RedisDesk(Scripts(self.shared), KEYS)
+        asked = await desk.take('a', 'slow', 10, None)
+        assert isinstance(asked, Unseeded)
+        await self.shared.execute('FLUSHALL')
+        await (await self.held()).release()
+        await self.shared.execute('FLUSHALL')
+        again = await desk.take('a', 'slow', 10, Seed(asked.ticket, 1))
+        self.assertIsInstance(again, Unseeded)
+        self.assertNotEqual(again, asked)
+
+    async def test_epochs_of_two(self) -> None:
+        """Two that find Redis wiped at the same time each bring an epoch; whichever comes first, tokens grow."""
+        desk = RedisDesk(Scripts(self.shared), KEYS)
+        first, second = await desk.take('a', 'one', 10, None), await desk.take('b', 'two', 10, None)
+        assert isinstance(first, Unseeded) and isinstance(second, Unseeded)
+        self.assertEqual(first.ticket, second.ticket)
+        late = await desk.take('b', 'two', 10, Seed(second.ticket, 2))
+        early = await desk.take('a', 'one', 10, Seed(first.ticket, 1))
+        assert isinstance(late, Granted) and isinstance(early, Granted)
+        self.assertEqual((late.token, early.token), (first_token(2) + 1, first_token(2) + 2))
+
+    async def test_a_restored_redis(self) -> None:
+        """A Redis that comes back with an older state of its data, as after a failover, gives no token twice."""
+        await (await self.held('x')).release()
+        await self.shared.execute('SET', 'copy', str(await self.shared.execute('GET', KEYS.key('lease-tokens'))))
+        token = 0
+        for _ in range(3):
+            lease = await self.held()
+            token = lease.token
+            await lease.release()
+        await self.shared.execute('COPY', 'copy', KEYS.key('lease-tokens'), 'REPLACE')
+        await self.restarted(self.shared)
+        lease = await self.held()
+        self.assertGreater(lease.token, token)
+        await lease.release()
+
+    async def test_frozen(self) -> None:
+        """A holder whose Redis falls silent stops by its own clock before Redis could give the lease to another, and
+        says so; once Redis goes on, another gets it with a greater token."""
+        client = await self.client(timeout=0.3)
+        lease = await self.of(client).acquire('a', ttl=1.5)
+        began = boot_time()
+        lost = lease.lost()
+        self.server.freeze()
+        self.assertIn('could not be renewed in time', await self.got(lost))
+        self.assertLess(boot_time() - began, 60)
+        self.assertFalse(lease.held)
+        self.server.thaw()
+        second = await self.got(self.held(wait=20))
+        self.assertGreater(second.token, lease.token)
+        await second.release()
+
+    async def test_crash(self) -> None:
+        """A holder that dies without a word is followed by one who waits, after the ttl."""
+        client = await self.client()
+        await self.of(client).acquire('a', ttl=0.5)
+        await client.stopService()
+        second = await self.got(self.held(wait=20))
+        self.assertTrue(second.held)
+        await second.release()
+
+    async def test_lost_answer(self) -> None:
+        """An acquire whose answer was lost holds nothing for longer than its ttl; where it waits on, it gets its own
+        lease back with the same token."""
+        client = await self.client(timeout=0.3)
+        self.server.freeze()
+        with self.assertRaises(Timeout):
+            await self.of(client).acquire('a', ttl=2)
+        waiting = self.of(client).acquire('b', ttl=2, wait=30)
+        await self.later(0.2)
+        self.server.thaw()
+        lease = await self.got(waiting)
+        other = await self.got(self.of(self.shared).acquire('a', ttl=2, wait=30))
+        self.assertTrue(lease.held and other.held)
+        await lease.release()
+        await other.release()
+
+    async def test_away(self) -> None:
+        """Without Redis, or without the ODB when an epoch is needed, nobody gets a lease: an error names who is
+        away."""
+        desk = RedisDesk(Scripts(self.shared), KEYS)
+        leases = Leases(reactor, desk, lambda: fail(ServiceUnavailable(None, 'no ODB')))
+        with self.assertRaisesRegex(ServiceUnavailable, 'no ODB'):
+            await leases.acquire('a', ttl=1)
+        self.server.kill()
+        await self.until(lambda: self.shared.problem, 'the loss')
+        with self.assertRaisesRegex(ServiceUnavailable, 'Redis at .* is away'):
+            await self.held()
+        self.assertTrue(await self.released_without_redis())
+
+    async def released_without_redis(self) -> bool:
+        desk = MemoryDesk(reactor, seeded=True)
+        lease = await Leases(reactor, desk, self.epochs).acquire('a', ttl=1)
+        desk.free = lambda name, owner: fail(Timeout(None, 'gone'))  # type: ignore[method-assign]
+        await lease.release()
+        return not lease.held
+
+    async def test_fence(self) -> None:
+        """A write with a token is done as a whole; one with a lower token than was seen is refused and nothing of it is
+        written; equal ones are one leader's."""
+        fences = Fences(Scripts(self.shared), KEYS)
+        done = await fences.write('jobs', 7, [('SET', 'x', 'seven'), ('INCR', 'n'), ('GET', 'nobody')])
+        self.assertEqual(done, ['OK', 1, None])
+        await fences.write('jobs', 8, [('SET', 'x', b'\xff eight')])
+        with self.assertRaisesRegex(Conflict, "token 7 of a write to 'jobs' is old: 8 was seen"):
+            await fences.write('jobs', 7, [('SET', 'x', 'again'), ('INCR', 'n')])
+        await fences.write('jobs', 8, [('INCR', 'n')])
+        await fences.write('other', 1, [('INCR', 'n')])
+        self.assertEqual(await self.shared.execute('GET', 'x'), b'\xff eight')
+        self.assertEqual(await self.shared.execute('GET', 'n'), '3')
+        big = first_token(2**20)
+        await fences.write('big', big + 1, [])
+        with self.assertRaisesRegex(Conflict, str(big + 1)):
+            await fences.write('big', big, [])
+
+
+class MemoryLeaseTests(LeaseContract, TestCase):
+    """The double keeps the same contract."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.desk = MemoryDesk(self.clock)
+
+    def leases(self) -> Leases:
+        return memory_leases(self.clock, self.desk)
+
+    async def later(self, seconds: float) -> None:
+        self.clock.pump([seconds / 20] * 20)
+
+    async def got(self, waiting: Deferred[Any]) -> Any:
+        while not waiting.called:
+            self.clock.advance(0.01)
+        return await waiting
+
+
+class _Deaf(MemoryDesk):
+    """A desk whose answers may be lost, or late."""
+
+    deaf = False
+
+    def take(self, name: str, owner: str, ttl: float, seed: Seed | None) -> Any:
+        answer = super().take(name, owner, ttl, seed)  # it hears, and is not heard
+        return fail(Timeout(None, 'lost')) if self.deaf else answer
+
+    def renew(self, name: str, owner: str, ttl: float) -> Any:
+        return fail(Timeout(None, 'lost')) if self.deaf else super().renew(name, owner, ttl)
+
+
+class ShellTests(SynchronousTestCase):
+    """When a holder renews and when it gives up, to the moment."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.desk = _Deaf(self.clock, seeded=True)
+        self.leases = memory_leases(self.clock, self.desk)
+
+    def held(self, ttl: float = 30) -> Any:
+        return self.successResultOf(self.leases.acquire('a', ttl=ttl))
+
+    def test_renewed_at_a_third(self) -> None:
+        """Redis hears of the holder each third of the ttl, and never runs out."""
+        lease = self.held()
+        for _ in range(50):
+            self.clock.advance(10)
+            self.assertTrue(lease.held)
+            self.assertEqual(self.desk.held['a'][2], self.clock.seconds() + 30)
+        self.successResultOf(lease.release())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_gives_up_before_redis_does(self) -> None:
+        """Without an answer the holder asks more often, and stops a bit before the lease runs out there."""
+        lease = self.held()
+        lost = lease.lost()
+        self.desk.deaf = True
+        self.clock.pump([0.1] * 295)
+        self.assertTrue(lease.held)
+        self.clock.pump([0.1] * 2)
+        self.assertFalse(lease.held)
+        self.assertIn('could not be renewed in time: lost', self.successResultOf(lost))
+        self.assertIsInstance(self.desk.taken('a', 'other', 1, None), Taken)
+        self.clock.advance(0.4)
+        self.assertIsInstance(self.desk.taken('a', 'other', 1, None), Granted)
+
+    def test_a_short_loss(self) -> None:
+        """Lost answers cost nothing where a later one arrives in time."""
+        lease = self.held()
+        self.desk.deaf = True
+        self.clock.pump([0.1] * 200)
+        self.desk.deaf = False
+        self.clock.pump([0.1] * 400)
+        self.assertTrue(lease.held)
+
+    def test_a_pause(self) -> None:
+        """A process that slept past its lease does not believe in it for a moment: asked before any timer ran."""
+        lease = self.held()
+        self.clock.rightNow += 40
+        self.assertFalse(lease.held)
+        self.clock.advance(0)
+        self.assertIn('in time', self.successResultOf(lease.lost()))
+
+    def test_lost_to_another(self) -> None:
+        """A renewal that is refused ends the lease at once."""
+        lease = self.held()
+        self.desk.held['a'] = ('other', 99, 1e9)
+        self.clock.advance(10)
+        self.assertIn('was lost', self.successResultOf(lease.lost()))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_lost_answer_to_the_first_question(self) -> None:
+        """What was acquired without an answer is given back, or had again by asking again, with the same token."""
+        self.desk.deaf = True
+        self.failureResultOf(self.leases.acquire('a', ttl=30), Timeout)
+        self.assertNotIn('a', self.desk.held)
+        waiting = self.leases.acquire('b', ttl=30, wait=10)
+        token = self.desk.held['b'][1]
+        self.clock.advance(0.5)
+        self.desk.deaf = False
+        self.clock.advance(0.5)
+        lease = self.successResultOf(waiting)
+        self.assertEqual(lease.token, token)
+
+    def test_cancelled_while_asking(self) -> None:
+        """Cancelling a question that Redis may have granted gives it back."""
+        answer: Deferred[Any] = Deferred()
+        self.desk.take = lambda name, owner, ttl, seed: (self.desk.taken(name, owner, ttl, seed), answer)[1]  # type: ignore[method-assign]
+        waiting = self.leases.acquire('a', ttl=30)
+        self.assertIn('a', self.desk.held)
+        waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+        self.assertNotIn('a', self.desk.held)
+
+    def test_a_slow_answer(self) -> None:
+        """An answer that took longer than the ttl is no lease: it is asked for again."""
+        asked: list[Deferred[Any]] = []
+
+        def take(name: str, owner: str, ttl: float, seed: Any) -> Deferred[Any]:
+            self.desk.taken(name, owner, ttl, seed)
+            asked.append(Deferred())
+            return asked[-1]
+
+        self.desk.take = take  # type: ignore[method-assign]
+        waiting = self.leases.acquire('a', ttl=5)
+        self.clock.advance(6)
+        asked[0].callback(Granted(1))
+        self.assertNoResult(waiting)
+        asked[1].callback(Granted(2))
+        self.assertEqual(self.successResultOf(waiting).token, 2)
+
+    def test_busy_says_how_long(self) -> None:
+        """Busy names the lease and how long it would last."""
+        self.held(30)
+        self.clock.advance(1)
+        error = self.failureResultOf(self.leases.acquire('a', ttl=1), Busy).value
+        self.assertEqual((error.left, error.status), (29, 409))

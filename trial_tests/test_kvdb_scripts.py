@@ -1,0 +1,151 @@
+"""Scripts, batches, and waiting, on a real Redis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from trial_tests.support.redis import RedisCase
+from zatotx.interfaces.bus import IBatch, ResponseError
+from zatotx.interfaces.redis import IScripts, Script
+from zatotx.kvdb.scripts import Scripts
+from zatotx.kvdb.waiting import poll
+from zatotx.model.faults import ServiceUnavailable, Timeout
+
+ADD = Script('add', "return redis.call('INCRBY', KEYS[1], ARGV[1])")
+WRONG = Script('wrong', "return redis.call('INCR', KEYS[1], 'too', 'many')")
+
+
+class ScriptTests(RedisCase):
+    async def calls(self, client: Any, command: str) -> int:
+        """How often Redis was asked to carry out a command."""
+        stats = str(await client.execute('INFO', 'commandstats'))
+        line = next((line for line in stats.splitlines() if line.startswith(f'cmdstat_{command}:')), '=0,')
+        return int(line.partition('=')[2].partition(',')[0])
+
+    async def test_sent_once(self) -> None:
+        """The text goes to Redis the first time, and again after Redis forgot it or was restarted; the script itself
+        runs once each time it is run."""
+        client = await self.client()
+        scripts = Scripts(client)
+        verifyObject(IScripts, scripts)
+        for _ in range(3):
+            await scripts.run(ADD, ['n'], [2])
+        self.assertEqual(await self.calls(client, 'eval'), 1)
+        await client.execute('SCRIPT', 'FLUSH')
+        self.assertEqual(await scripts.run(ADD, ['n'], [2]), 8)
+        await self.restarted(client)
+        self.assertEqual(await scripts.run(ADD, ['n'], [2]), 10)
+        self.assertEqual(await self.calls(client, 'eval'), 1)
+
+    async def test_wrong(self) -> None:
+        """A script that Redis refuses fails in Redis's words, and so does one while Redis is away."""
+        client = await self.client()
+        with self.assertRaisesRegex(ResponseError, 'rong number of arg'):
+            await Scripts(client).run(WRONG, ['n'])
+        self.server.kill()
+        await self.until(lambda: client.problem, 'the loss')
+        with self.assertRaisesRegex(ServiceUnavailable, 'Redis at .* is away'):
+            await Scripts(client).run(ADD, ['n'], [1])
+
+
+class BatchTests(RedisCase):
+    async def test_in_order(self) -> None:
+        """One answer a command, in their order, from an empty batch to one of thousands; one of one command too."""
+        client = await self.client()
+        verifyObject(IBatch, client)
+        self.assertEqual(await client.batch([]), [])
+        self.assertEqual(await client.batch([('INCR', 'n')]), [1])
+        self.assertEqual(await client.batch([('INCR', 'n')] * 20_000), list(range(2, 20_002)))
+        batch = [('SET', 'n', 'x'), ('GET', 'n')]
+        both: list[Any] = [client.execute('GET', 'n'), client.batch(batch)]
+        self.assertEqual([await answer for answer in both], ['20001', ['OK', 'x']])
+
+    async def test_a_refused_one(self) -> None:
+        """A command that Redis refuses leaves the others alone: its error stands in its place."""
+        client = await self.client()
+        first, wrong, last = await client.batch([('SET', 'text', 'abc'), ('INCR', 'text'), ('GET', 'text')])
+        self.assertEqual((first, last), ('OK', 'abc'))
+        assert isinstance(wrong, ResponseError)
+        self.assertIn('not an integer', str(wrong))
+
+    async def test_not_sent(self) -> None:
+        """A batch with a word that has no form, or a command for a connection of its own, is not sent at all."""
+        client = await self.client()
+        with self.assertRaises(TypeError):
+            await client.batch([('INCR', 'n'), ('SET', 'x', None)])
+        with self.assertRaisesRegex(ResponseError, 'BLPOP needs a connection of its own'):
+            await client.batch([('INCR', 'n'), ('BLPOP', 'q', 0)])
+        self.assertIsNone(await client.execute('GET', 'n'))
+
+    async def test_lost(self) -> None:
+        """A batch on a Redis that fell silent fails as one within its deadline, named; none of it is done twice."""
+        client = await self.client(timeout=0.5)
+        self.server.freeze()
+        with self.assertRaisesRegex(Timeout, 'no answer to a batch of 500 within 0.5 s'):
+            await self.got(client.batch([('INCR', 'n')] * 500))
+        self.server.thaw()
+        await self.got(client.up())
+        self.assertIn(await client.execute('GET', 'n'), (None, '500'))
+        self.server.kill()
+        await self.until(lambda: client.problem, 'the loss')
+        with self.assertRaises(ServiceUnavailable):
+            await client.batch([('INCR', 'n')])
+
+
+class PollTests(SynchronousTestCase):
+    """Waiting by looking again."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.looks: list[float] = []
+
+    def poll(self, within: float, found: Any = None) -> Deferred[Any]:
+        def look() -> Deferred[Any]:
+            self.looks.append(self.clock.seconds())
+            return succeed(found() if found else None)
+
+        return Deferred.fromCoroutine(poll(self.clock, look, within=within, random=lambda: 0.5))
+
+    def test_until_found(self) -> None:
+        """Looks more and more seldom, at most four times a second on the average, until there is something."""
+        waiting = self.poll(60, lambda: 'here' if self.clock.seconds() >= 10 else None)
+        self.clock.pump([0.01] * 1100)
+        self.assertEqual(self.successResultOf(waiting), 'here')
+        self.assertTrue(10 <= self.looks[-1] < 10.3, self.looks[-1])
+        self.assertLess(len(self.looks), 60)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_the_end(self) -> None:
+        """Once at least, a last time at the end, and no later."""
+        self.assertIsNone(self.successResultOf(self.poll(0)))
+        waiting = self.poll(1)
+        self.clock.pump([0.01] * 101)
+        self.assertIsNone(self.successResultOf(waiting))
+        self.assertAlmostEqual(self.looks[-1], 1.0, places=1)
+
+    def test_jitter(self) -> None:
+        """Two that began together do not look together."""
+        looks: list[list[float]] = []
+        for number in (0.1, 0.9):
+            clock = Clock()
+            seen: list[float] = []
+
+            async def look(clock: Clock = clock, seen: list[float] = seen) -> None:
+                seen.append(clock.seconds())
+
+            Deferred.fromCoroutine(poll(clock, look, within=1, random=lambda number=number: number))  # type: ignore[misc]
+            clock.pump([0.001] * 500)
+            looks.append(seen)
+        self.assertEqual(set(looks[0][1:]) & set(looks[1][1:]), set())
+
+    def test_cancelled(self) -> None:
+        """Nothing is left behind."""
+        waiting = self.poll(60)
+        waiting.addErrback(lambda _: None)
+        waiting.cancel()
+        self.assertEqual(self.clock.getDelayedCalls(), [])

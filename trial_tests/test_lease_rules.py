@@ -1,0 +1,307 @@
+"""Leases as a model: two holders with pauses, clocks that are set, answers that are lost or late, and a Redis that is
+wiped. What must never happen never does, and somebody always gets the lease in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, field
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.interfaces.redis import Busy
+from zatotx.kvdb.lease_desk import Seed
+from zatotx.kvdb.leases import Lease, Leases
+from zatotx.model.faults import ServiceUnavailable, Timeout
+from zatotx.rules.lease import Claim, admits, first_token, granted, mistaken_ttl, refused, renewal
+from zatotx.testing.leases import Epochs, MemoryDesk
+
+TTL = 3.0
+_PATIENCE = 1.0  # seconds until a question counts as lost
+
+
+class ClaimTests(SynchronousTestCase):
+    def test_ends_before_the_server_does(self) -> None:
+        """The belief counts from before the question was sent, and is shorter than the ttl by drift and margin."""
+        claim = granted(Claim(ttl=30), 7, 100.0)
+        self.assertAlmostEqual(claim.until, 100 + 30 - 0.3 - 0.05)
+        self.assertTrue(claim.holds(129.6))
+        self.assertFalse(claim.holds(129.65))
+        self.assertLess(granted(Claim(ttl=0.2), 7, 0).until, 0.18)
+        self.assertFalse(refused(claim).holds(100.0))
+
+    def test_a_late_answer(self) -> None:
+        """An older answer that comes after a newer one does not shorten the belief."""
+        newer = granted(granted(Claim(ttl=30), 7, 100.0), 7, 110.0)
+        self.assertEqual(granted(newer, 7, 100.0), newer)
+
+    def test_renewals(self) -> None:
+        """A third of the ttl after the last question; soon after a lost one; never past the end, and not after it."""
+        claim = granted(Claim(ttl=30), 7, 100.0)
+        self.assertEqual(renewal(claim, 101.0, failed=False), 110.0)
+        self.assertEqual(renewal(claim, 120.0, failed=False), 120.0)
+        self.assertEqual(renewal(claim, 112.0, failed=True), 113.5)
+        self.assertEqual(renewal(claim, 129.0, failed=True), claim.until)
+        self.assertIsNone(renewal(claim, 129.7, failed=True))
+
+    def test_tokens(self) -> None:
+        """All tokens of an epoch are greater than all of earlier ones; a resource takes what is not lower."""
+        self.assertGreater(first_token(2), first_token(1) + 2**32 - 1)
+        self.assertLess(first_token(2**20) + 2**32, 2**53)
+        self.assertEqual([admits(5, token) for token in (4, 5, 6)], [False, True, True])
+        self.assertFalse(admits(0, 0))
+
+    def test_ttls(self) -> None:
+        """What is too short to be kept or too long to be waited for is a mistake, said in a sentence."""
+        self.assertEqual([mistaken_ttl(ttl) for ttl in (0.2, 20, 86_400)], [''] * 3)
+        self.assertIn('not 0.1', mistaken_ttl(0.1))
+
+
+class _Net:
+    """Between one holder and the desk: answers take their time, are lost, or the question is."""
+
+    def __init__(self, world: _World) -> None:
+        self.world = world
+        self.lag = 0.0  # seconds, each way
+        self.losing = ''  # 'questions', 'answers' or ''
+
+    def take(self, name: str, owner: str, ttl: float, seed: Seed | None) -> Deferred[Any]:
+        return self._ask(lambda: self.world.desk.taken(name, owner, ttl, seed))
+
+    def renew(self, name: str, owner: str, ttl: float) -> Deferred[bool]:
+        return self._ask(lambda: self.world.desk.renewed(name, owner, ttl))
+
+    def free(self, name: str, owner: str) -> Deferred[bool]:
+        return self._ask(lambda: self.world.desk.freed(name, owner))
+
+    def _ask(self, decide: Callable[[], Any]) -> Deferred[Any]:
+        answer: Deferred[Any] = Deferred()
+        time, lag, losing = self.world.time, self.lag, self.losing
+
+        def late() -> None:
+            if not answer.called:
+                answer.errback(Timeout(None, 'lost'))
+
+        deadline = time.callLater(_PATIENCE, late)
+
+        def arrived() -> None:
+            decided = decide()
+            if losing != 'answers':
+                time.callLater(lag, answered, decided)
+
+        def answered(decided: Any) -> None:
+            if not answer.called:
+                if deadline.active():
+                    deadline.cancel()
+                answer.callback(decided)
+
+        if losing != 'questions':
+            time.callLater(lag, arrived)
+        return answer
+
+
+class _Paused:
+    """A holder's clock: its timers stand still while its process is paused; time itself does not."""
+
+    def __init__(self, time: Clock) -> None:
+        self._time = time
+        self.until = 0.0
+
+    def seconds(self) -> float:
+        return self._time.seconds()
+
+    def callLater(self, delay: float, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        def ring() -> None:
+            left = self.until - self._time.seconds()
+            if left > 0:
+                box.later = self._time.callLater(left, ring)
+            else:
+                box.rung = True
+                call(*args, **kwargs)
+
+        box = _Timer(self._time.callLater(delay, ring))
+        return box
+
+
+@define
+class _Timer:
+    later: Any
+    rung: bool = False
+
+    def active(self) -> bool:
+        return not self.rung and bool(self.later.active())
+
+    def cancel(self) -> None:
+        self.later.cancel()
+
+
+@define(eq=False)
+class _Holder:
+    """One process that wants the lease all the time, and writes while it believes to have it."""
+
+    world: _World
+    net: _Net
+    clock: _Paused
+    leases: Leases
+    lease: Lease | None = None
+    wanting: Deferred[Any] | None = None
+
+    def step(self) -> None:
+        """What a process does when it runs."""
+        if self.clock.until > self.world.time.seconds():
+            return  # it is paused
+        if self.lease is not None and not self.lease.held:
+            self.lease = None
+        if self.lease is None and self.wanting is None:
+            self.wanting = self.leases.acquire('a', ttl=TTL)
+            self.wanting.addCallbacks(self._has, self._has_not)
+        if self.lease is not None:
+            self.world.time.callLater(self.net.lag, self.world.written, self, self.lease.token)
+
+    def _has(self, lease: Any) -> None:
+        self.wanting, self.lease = None, lease
+
+    def _has_not(self, failure: Any) -> None:
+        failure.trap(Busy, ServiceUnavailable, Timeout)
+        self.wanting = None
+
+
+@define(eq=False)
+class _World:
+    """Redis, two holders, and a resource that refuses old tokens."""
+
+    time: Clock = field(factory=Clock)
+    epochs: Epochs = field(factory=Epochs)
+    jumped: float = 0.0  # how far the clock of Redis was set
+    highest: int = 0
+    writes: list[tuple[float, int, int]] = field(factory=list)  # when, whose, token
+    refused: int = 0
+    everybody: list[_Holder] = field(factory=list)  # kept, so that no two have one id
+    both: list[float] = field(factory=list)  # when two believed
+    desk: MemoryDesk = field(init=False)
+    holders: list[_Holder] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.desk = MemoryDesk(self)
+        self.holders = [self._holder() for _ in range(2)]
+
+    def seconds(self) -> float:
+        """The clock of Redis."""
+        return self.time.seconds() + self.jumped
+
+    def _holder(self) -> _Holder:
+        net, clock = _Net(self), _Paused(self.time)
+        self.everybody.append(_Holder(self, net, clock, Leases(clock, net, self.epochs, now=self.time.seconds)))
+        return self.everybody[-1]
+
+    def written(self, holder: _Holder, token: int) -> None:
+        if admits(self.highest, token):
+            self.highest = token
+            self.writes.append((self.time.seconds(), id(holder), token))
+        else:
+            self.refused += 1
+
+    def run(self, seconds: float) -> None:
+        """Time passes in small steps."""
+        for _ in range(round(seconds / 0.05)):
+            self.time.advance(0.05)
+            for holder in self.holders:
+                holder.step()
+            if all(holder.lease is not None and holder.lease.held for holder in self.holders):
+                self.both.append(self.time.seconds())
+
+
+_seconds = st.floats(0, 5)
+_who = st.integers(0, 1)
+_TROUBLE = {
+    'run': st.tuples(st.just('run'), _seconds),
+    'pause': st.tuples(st.just('pause'), _who, _seconds),
+    'lag': st.tuples(st.just('lag'), _who, st.sampled_from([0.0, 0.02, 0.3, 0.9, 2.0])),
+    'lose': st.tuples(st.just('lose'), _who, st.sampled_from(['', 'questions', 'answers'])),
+    'crash': st.tuples(st.just('crash'), _who),
+    'release': st.tuples(st.just('release'), _who),
+}
+_FORGETFUL = {
+    **_TROUBLE,
+    'wipe': st.tuples(st.just('wipe')),
+    'jump': st.tuples(st.just('jump'), st.sampled_from([-3600.0, -1.0, 1.0, 3600.0])),
+}
+
+
+def _happens(world: _World, event: tuple[Any, ...]) -> None:
+    kind, *args = event
+    if kind == 'run':
+        world.run(args[0])
+    elif kind == 'wipe':
+        world.desk.wiped()
+    elif kind == 'jump':
+        world.jumped += args[0]
+    else:
+        _to_holder(world, world.holders[args[0]], kind, args[1:])
+
+
+def _to_holder(world: _World, holder: _Holder, kind: str, args: list[Any]) -> None:
+    if kind == 'pause':
+        holder.clock.until = world.time.seconds() + args[0]
+    elif kind == 'lag':
+        holder.net.lag = args[0]
+    elif kind == 'lose':
+        holder.net.losing = args[0]
+    elif kind == 'crash':  # a new process takes its place; the old one runs no more
+        holder.clock.until = 1e9
+        world.holders[world.holders.index(holder)] = world._holder()
+    elif holder.lease is not None:
+        holder.lease.release()
+        holder.lease = None
+
+
+class ModelTests(SynchronousTestCase):
+    def play(self, events: list[tuple[Any, ...]]) -> _World:
+        world = _World()
+        for event in events:
+            _happens(world, event)
+            world.run(0.1)
+        return world
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.lists(st.one_of(*_TROUBLE.values()), max_size=25))
+    def test_never_two(self, events: list[tuple[Any, ...]]) -> None:
+        """However long processes pause and whatever answers are lost or late: no two believe to hold it at one
+        moment."""
+        self.assertEqual(self.play(events).both, [])
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.lists(st.one_of(*_FORGETFUL.values()), max_size=25))
+    def test_writes_in_order(self, events: list[tuple[Any, ...]]) -> None:
+        """Also where the clock of Redis is set by an hour and its data is wiped, so that two may believe, and where
+        writes come late: what the resource lets pass never goes back from a newer holder to an older one, and no token
+        belongs to two."""
+        world = self.play(events)
+        tokens = [token for _, _, token in world.writes]
+        self.assertEqual(tokens, sorted(tokens))
+        for token in set(tokens):
+            self.assertEqual(len({whose for _, whose, written in world.writes if written == token}), 1, token)
+
+    @settings(max_examples=40, deadline=None)
+    @given(st.lists(st.one_of(*_FORGETFUL.values()), max_size=15))
+    def test_somebody_gets_it(self, events: list[tuple[Any, ...]]) -> None:
+        """Once the trouble is over somebody writes again, within the ttl, the time of a lost question and a little; an
+        hour that the clock of Redis was set back meanwhile aside."""
+        world = self.play([event for event in events if event[0] != 'jump'])
+        for holder in world.holders:
+            holder.net.lag, holder.net.losing, holder.clock.until = 0.0, '', 0.0
+        world.run(TTL + 3 * _PATIENCE)
+        recent = world.time.seconds() - 1.0
+        self.assertTrue([at for at, _, _ in world.writes if at > recent], world.writes[-3:])
+
+    def test_the_model_bites(self) -> None:
+        """A holder that believes a little longer than it should is found out by the model."""
+        self.patch(__import__('zatotx.rules.lease', fromlist=['DRIFT']), 'DRIFT', -0.5)
+        world = self.play([('run', 1.0), ('lose', 0, 'questions'), ('lose', 1, ''), ('run', 5.0), ('lose', 0, ''),
+                           ('lose', 1, 'questions'), ('run', 5.0)])
+        self.assertTrue(world.both)
+        self.assertTrue(world.refused)
