@@ -5,12 +5,15 @@ VENV        ?= .venv
 DIR         ?= run/qs
 PORT_OFFSET ?= 0
 SERVERS     ?= 2
+SECONDS     ?= 120
+SEED        ?=
 TESTS       ?= trial_tests zatotx.plugins
 JOBS        ?= 2
 
 BIN    := $(VENV)/bin
 PIP     = PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPAT := --config-settings editable_mode=compat
+KNOWN  := -c constraints.txt
 
 # Per cent of the lines of zatotx/ that all tests together must reach; some of them alone need reach nothing.
 FLOOR := $(if $(filter command line,$(origin TESTS)),0,90)
@@ -19,7 +22,7 @@ FLOOR := $(if $(filter command line,$(origin TESTS)),0,90)
 # programs themselves; the services that the packages set up are not used. Valkey is in a wheel.
 PEERS := postgresql mariadb-server
 
-.PHONY: help run stop test coverage lint docs docs-check news bench clean
+.PHONY: help run stop test coverage lint docs docs-check news bench clean fuzz constraints dist changelog
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -40,7 +43,7 @@ test: $(VENV)/.tested peers  ## all tests with real peers and the coverage of za
 	$(BIN)/python -m coverage combine --quiet; \
 	$(BIN)/python -m coverage report --fail-under=$(FLOOR) || failed=1; exit $$failed
 
-lint: $(VENV)/.tested docs-check news  ## ruff, mypy, import-linter, news fragments, generated pages
+lint: $(VENV)/.tested docs-check news constraints-check  ## ruff, mypy, import-linter, news fragments, generated pages
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
@@ -56,9 +59,28 @@ docs-check: $(VENV)/.installed
 news: $(VENV)/.tested
 	$(BIN)/towncrier build --draft --version next > /dev/null
 
+.PHONY: constraints-check
+constraints-check: $(VENV)/.tested
+	$(BIN)/python .ci/constraints.py --check
+
 bench: $(VENV)/.benched  ## figures beside peers, in one run, into bench/results/ (PROFILE=1: where the time goes; ONLY=echo)
 	@sh .ci/need wrk
 	$(BIN)/python -m bench.run $(if $(PROFILE),--profile) $(if $(ONLY),--only $(ONLY))
+
+fuzz: $(VENV)/.tested  ## the properties of trial_tests/test_properties_*.py for SECONDS (120) in all, from SEED
+	@ZATOTX_FUZZ_SECONDS=$(SECONDS) ZATOTX_FUZZ_SEED=$(SEED) $(BIN)/python -m trial_tests.support.fuzz
+
+constraints: | $(BIN)/python  ## writes constraints.txt anew: the newest of everything that setup.cfg wants
+	$(PIP) $(COMPAT) --upgrade --upgrade-strategy eager -e '.[test,bench,postgresql,mysql]'
+	$(BIN)/python .ci/constraints.py
+
+dist: $(VENV)/.tested  ## wheel and sdist into dist/
+	rm -rf build/lib build/bdist.* dist
+	$(BIN)/python -m build --no-isolation
+
+changelog: $(VENV)/.tested  ## the news fragments become the part of CHANGELOG.md of VERSION=1.2.3
+	@test -n '$(VERSION)' || { echo 'Say which version: make changelog VERSION=1.2.3' >&2; exit 2; }
+	$(BIN)/towncrier build --yes --version '$(VERSION)'
 
 clean:  ## everything made here, save environments
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis _trial_temp* .coverage*
@@ -75,14 +97,14 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # One stamp a set of requirements: pip runs where setup.cfg changed, and not on every command.
-$(VENV)/.installed: setup.cfg setup.py | $(BIN)/python
-	$(PIP) $(COMPAT) -e .
+$(VENV)/.installed: setup.cfg setup.py constraints.txt | $(BIN)/python
+	$(PIP) $(COMPAT) $(KNOWN) -e .
 	@touch $@
 
-$(VENV)/.tested: setup.cfg setup.py | $(BIN)/python
-	$(PIP) $(COMPAT) -e '.[test]'
+$(VENV)/.tested: setup.cfg setup.py constraints.txt | $(BIN)/python
+	$(PIP) $(COMPAT) $(KNOWN) -e '.[test]'
 	@touch $@ $(VENV)/.installed
 
-$(VENV)/.benched: setup.cfg setup.py | $(BIN)/python
-	$(PIP) $(COMPAT) -e '.[test,bench]'
+$(VENV)/.benched: setup.cfg setup.py constraints.txt | $(BIN)/python
+	$(PIP) $(COMPAT) $(KNOWN) -e '.[test,bench]'
 	@touch $@ $(VENV)/.installed

@@ -3,4 +3,6 @@
 from setuptools import find_namespace_packages, setup
 
 # twisted/plugins has no __init__.py by design: its modules join Twisted's own plugin package when installed.
-setup(packages=[*find_namespace_packages(include=['zatotx', 'zatotx.*']), 'twisted.plugins'])
+# The kinds' tests lean on trial_tests/, which is in the sdist and in no wheel.
+packages = find_namespace_packages(include=['zatotx', 'zatotx.*'], exclude=['*.test', '*.test.*', '*.__pycache__'])
+setup(packages=[*packages, 'twisted.plugins'])
