@@ -14,14 +14,14 @@ from pathlib import Path
 
 import msgspec
 
-from bench import channels, footprint, profiling, starting, throughput
+from bench import channels, footprint, pipelines, profiling, starting, throughput
 from bench.environment import CommandError, Environment, quickstart
 from bench.figures import Row, table
 from bench.load import LoadError, check_tools
 from bench.machine import describe
 
 RESULTS = Path(__file__).with_name('results')
-SUBJECTS = ('idle', 'echo', 'connections', 'start', 'channels')
+SUBJECTS = ('idle', 'echo', 'connections', 'start', 'channels', 'pipelines')
 
 
 def say(text: str) -> None:
@@ -37,6 +37,10 @@ def measure(options: argparse.Namespace) -> Iterator[Row]:
     if 'channels' in options.only:
         say('channels: ten thousand beside ten')
         yield from _rows('channels', lambda: channels.measure(rounds=options.rounds, seconds=options.seconds, say=say))
+    if 'pipelines' in options.only:
+        say('pipelines: batches to Redis beside bare txredisapi')
+        seconds = min(2.0, options.seconds)
+        yield from _rows('pipelines', lambda: [pipelines.measure(rounds=options.rounds, seconds=seconds, say=say)])
 
 
 def _on_one(environment: Environment, folder: Path, options: argparse.Namespace) -> Iterator[Row]:

@@ -10,7 +10,7 @@ import msgspec
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench import load, run, subjects
+from bench import load, pipelines, run, subjects
 from bench.figures import Row, in_turns, table
 from bench.load import Request, Result
 
@@ -46,6 +46,14 @@ class FigureTests(SynchronousTestCase):
         """Value, bar and verdict stand side by side."""
         text = table([Row(what='echo', figure='30,000/s : 60,000/s', value=0.5, bar=0.6, at_least=True, unit=' x')])
         self.assertIn('| echo | 30,000/s : 60,000/s | 0.50 x | >= 0.60 x | NO  |', text)
+
+
+class PipelineTests(SynchronousTestCase):
+    def test_both_do_the_same_work(self) -> None:
+        """A short run measures ours and bare txredisapi on one server; every answer is looked at."""
+        row = pipelines.measure(rounds=1, seconds=0.05, say=lambda text: None)
+        self.assertGreater(row.value, 0)
+        self.assertRegex(row.figure, r'^[0-9,]+/s : [0-9,]+/s$')
 
 
 class LoadTests(SynchronousTestCase):

@@ -1,0 +1,58 @@
+"""How many commands a second go to Redis in batches: ours beside bare txredisapi, on one server, in turns."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+
+from bench.figures import Row
+from bench.load import LoadError
+from bench.machine import LOAD_CORE, SERVER_CORE, pinned, running
+from zatotx.kvdb.binary import find_binary
+
+_BAR = 0.8
+
+
+def measure(*, rounds: int, seconds: float, say: Callable[[str], None]) -> Row:
+    """The median round of each."""
+    with _redis() as path:
+        command = [sys.executable, '-m', 'bench.peers.redis_pipelines', str(path), str(rounds), str(seconds)]
+        done = subprocess.run(
+            pinned(SERVER_CORE, command), capture_output=True, check=False, text=True, timeout=60 + 4 * rounds * seconds
+        )
+    if done.returncode:
+        raise LoadError(f'the pipelines ended with {done.returncode}: {done.stderr[-500:]}')
+    rates: dict[str, list[float]] = json.loads(done.stdout)
+    for number, pair in enumerate(zip(*rates.values(), strict=True), 1):
+        say(f'  round {number}: ours {pair[0]:,.0f}/s, txredisapi {pair[1]:,.0f}/s')
+    ours, bare = median(rates['ours']), median(rates['txredisapi'])
+    return Row(
+        what='pipelined commands to Redis beside bare txredisapi',
+        figure=f'{ours:,.0f}/s : {bare:,.0f}/s',
+        value=ours / bare,
+        bar=_BAR,
+        at_least=True,
+        unit=' x',
+    )
+
+
+@contextmanager
+def _redis() -> Iterator[Path]:
+    """The socket of a server that keeps nothing: the disk is not what is measured."""
+    with tempfile.TemporaryDirectory(prefix='zatotx-bench-') as name:
+        path = Path(name, 'redis.sock')
+        command = [str(find_binary()), '--port', '0', '--unixsocket', str(path), '--save', '', '--dir', name]
+        with running(pinned(LOAD_CORE, command)):
+            until = time.monotonic() + 10
+            while not path.exists():
+                if time.monotonic() > until:
+                    raise LoadError('valkey-server did not start')
+                time.sleep(0.02)
+            yield path
