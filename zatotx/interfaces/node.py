@@ -34,6 +34,17 @@ class IDeployer(Interface):
         that name."""
 
 
+class ILevels(Interface):
+    """The levels of the logs, for as long as nodes run."""
+
+    def shown() -> Mapping[str, str]:
+        """Those in force here, by area or logger; '' is that of all others."""
+
+    def set(name: str, level: str) -> Deferred[bool]:
+        """Here at once, and on every other node: False where they could not be told. Raises ValueError for a level that
+        does not exist. `level` '' = none of its own any more."""
+
+
 class INode(Interface):
     """What zato.* services may use."""
 
@@ -44,6 +55,7 @@ class INode(Interface):
     services = Attribute('IServiceStore')
     deployer = Attribute('IDeployer')
     types = Attribute('zatotx.schema.types.ObjectTypes')
+    levels = Attribute('ILevels')
     outgoing = Attribute('zatotx.interfaces.outgoing.IOutgoing')
 
     def not_ready() -> list[str]:

@@ -16,6 +16,7 @@ from time import monotonic, sleep, time
 from typing import Any, NamedTuple
 
 from zatotx.metrics.gc_pauses import GcPauses
+from zatotx.metrics.hogs import Hogs
 from zatotx.metrics.places import Place, place_of
 from zatotx.metrics.slots import STALLS, Histogram
 
@@ -49,6 +50,7 @@ class Watchdog:
         self._call: Any = None
         self._ended: deque[tuple[float, float]] = deque(maxlen=64)  # (the beat before the stall, its length)
         self._seen: tuple[float, Counter[Place]] = (0.0, Counter())  # (the beat before a stall, where it was)
+        self._hogs: Hogs | None = None
         self._told = 0.0  # the beat before the stall that was reported while it lasted
 
     def start(self) -> None:
@@ -78,9 +80,12 @@ class Watchdog:
         self._call = self._reactor.callLater(_BEAT, self._beat)
 
     def _watch(self) -> None:
+        hogs = self._hogs = Hogs(self._thread, self._deployed)
         while self._running:
+            due = monotonic() + _LOOK
             sleep(_LOOK)  # half the cost of waiting for an event; the thread outlives `stop` by as much
             now, last = monotonic(), self._last
+            hogs.woke(due, now)
             while self._ended:  # before the next stall is looked at, which may have begun already
                 self._finish(*self._ended.popleft())
             if now - last >= _OVERDUE:
@@ -103,7 +108,10 @@ class Watchdog:
         collecting = self.pauses.between(last, last + held)
         if collecting >= held / 2:  # whichever line made the object too many is not to blame
             self.reports.add(COLLECTOR, collecting, lasting=False)
-        elif self._seen[0] == last:
+            return
+        for place in self._hogs.between(last, last + held) if self._hogs else ():
+            self.reports.add(place, held, lasting=False)
+        if self._seen[0] == last:
             for place, share in shares(self._seen[1]):
                 if share * held >= _LIMIT / 2:
                     self.reports.add(place, share * held, lasting=False)

@@ -35,6 +35,7 @@ class NodeView:
     state: NodeState
     kinds: Sequence[FoundKind]
     scrapes: Any  # zatotx.metrics.scrapes.Scrapes
+    levels: Any = None  # ILevels
     offloader: Callable[..., Deferred[Any]]
     finders: Sequence[Callable[[], Iterable[str]]] = ()  # each gives sentences on what is not as it should be
     outgoing: Any = field(factory=Outgoings)

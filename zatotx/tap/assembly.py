@@ -12,7 +12,6 @@ from attrs import define
 from twisted.internet.threads import deferToThreadPool
 
 from zatotx.exchange.basic_auth import BasicAuthCheck, Verifier
-from zatotx.exchange.codecs import Codecs
 from zatotx.exchange.faults import FaultReplies
 from zatotx.exchange.guard import Guard
 from zatotx.exchange.pipeline import Pipeline
@@ -25,6 +24,7 @@ from zatotx.model.faults import StartError
 from zatotx.node import findings
 from zatotx.node.config import LiveConfig
 from zatotx.node.key import VARIABLE, read_key
+from zatotx.node.levels import LiveLevels
 from zatotx.node.lifeline import Place
 from zatotx.node.listening import Listeners
 from zatotx.node.logbook import Logbook
@@ -105,6 +105,8 @@ class _Assembly:
         config = LiveConfig(odb, bus, reactor, appliers, lambda: keeper.verdicts)
         deployer = Deployer(odb=odb, config=config, keeper=keeper, bring=config.bring)
         state = NodeState()
+        levels = LiveLevels(logs, bus)
+        levels.start()
         scrapes = Scrapes(
             [
                 *observed.sources(names={'node': settings.main.name, 'cluster': settings.main.cluster},
@@ -120,11 +122,11 @@ class _Assembly:
             finders=[partial(findings.odb_away, config), partial(findings.redis_away, client),
                      partial(findings.refused_code, keeper), limited.left_behind.findings,
                      observed.findings],
-            scrapes=scrapes,
+            scrapes=scrapes, levels=levels,
         )
         invoker = Invoker(reactor, limited.service_threads, node=view, user_config=self._user_config(),
                           left_behind=limited.left_behind)
-        pipeline = Pipeline(guard=guard, store=services, invoker=invoker, codecs=Codecs(), faults=FaultReplies(),
+        pipeline = Pipeline(guard=guard, store=services, invoker=invoker, codecs=limited.codecs, faults=FaultReplies(),
                             offload=offload, admission=limited.admission)
         pickup = pickup_duty(
             Pickup(reactor=reactor, directory=str(self.home / settings.hot_deploy.pickup_dir), deployer=deployer,

@@ -17,7 +17,7 @@ from zatotx.exchange.codecs import Codecs
 from zatotx.exchange.faults import FaultReplies
 from zatotx.exchange.pipeline import Pipeline
 from zatotx.interfaces.bus import IBus
-from zatotx.interfaces.node import INode
+from zatotx.interfaces.node import ILevels, INode
 from zatotx.model.cid import new_cid
 from zatotx.model.message import ChannelSpec, Inbound, Principal, Reply
 from zatotx.node.config import LiveConfig
@@ -54,6 +54,23 @@ class MemoryBus:
 
     def subscribe(self, topic: str, heard: Callable[[str], None]) -> None:
         self.heard.append((topic, heard))
+
+
+@implementer(ILevels)
+class MemoryLevels:
+    """Remembers what was set; knows one level, 'loud', that does not exist."""
+
+    def __init__(self) -> None:
+        self.levels = {'': 'info'}
+
+    def shown(self) -> Mapping[str, str]:
+        return self.levels
+
+    def set(self, name: str, level: str) -> Deferred[bool]:
+        if level == 'loud':
+            raise ValueError(f'{level!r} is no level')
+        self.levels[name] = level
+        return succeed(True)
 
 
 def make_odb(directory: Path, types: ObjectTypes, operations: Sequence[Operation] = ()) -> str:
@@ -97,6 +114,7 @@ class NodeInMemory:
         )
         self.reasons: list[str] = []
         self.found: list[str] = []
+        self.levels = MemoryLevels()
         self.outgoing = Outgoings()
         self.config: Any = None
         self.deployer: Any = None

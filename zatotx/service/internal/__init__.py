@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from zatotx.schema.types import ObjectTypes
 from zatotx.service.entry import ServiceEntry
-from zatotx.service.internal import basics, code, crud, docs, history, invoking, massive, openapi, servers, services
+from zatotx.service.internal import (
+    basics,
+    code,
+    crud,
+    docs,
+    history,
+    invoking,
+    log_levels,
+    massive,
+    openapi,
+    servers,
+    services,
+)
 
-_MODULES = (basics, code, crud, docs, history, invoking, massive, openapi, servers, services)
+_MODULES = (basics, code, crud, docs, history, invoking, log_levels, massive, openapi, servers, services)
 
 
 def internal_entries(types: ObjectTypes) -> tuple[ServiceEntry, ...]:

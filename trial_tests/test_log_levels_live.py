@@ -1,0 +1,71 @@
+"""Levels of the log changed while nodes run: by service, by command, on every node, with and without Redis."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from zatotx.interfaces.node import ILevels
+from zatotx.model.faults import ServiceUnavailable
+from zatotx.node.levels import LiveLevels
+from zatotx.node.logbook import Logbook
+from zatotx.node.settings import Log
+from zatotx.testing.node import MemoryBus
+
+
+class AwayBus(MemoryBus):
+    """Redis is away."""
+
+    def announce(self, topic: str, message: str) -> Deferred[None]:
+        return fail(ServiceUnavailable(None, 'Redis is away'))
+
+
+class LiveLevelsTests(SynchronousTestCase):
+    def node(self, bus: Any) -> LiveLevels:
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        book = Logbook(directory, Clock(), Log())
+        self.addCleanup(book.stop)
+        levels = LiveLevels(book, bus)
+        levels.start()
+        return levels
+
+    def test_every_node(self) -> None:
+        """What is set on one node is set on all."""
+        bus = MemoryBus()
+        one, two = self.node(bus), self.node(bus)
+        verifyObject(ILevels, one)
+        self.assertTrue(self.successResultOf(one.set('crm', 'debug')))
+        self.assertEqual((one.shown(), two.shown()), ({'': 'info', 'crm': 'debug'},) * 2)
+        self.successResultOf(two.set('crm', ''))
+        self.assertEqual((one.shown(), two.shown()), ({'': 'info'},) * 2)
+
+    def test_without_redis(self) -> None:
+        """Without Redis it is set where it was asked for, and for this node's other workers, and says so."""
+        levels = self.node(AwayBus())
+        told: list[tuple[str, str]] = []
+
+        def tell(name: str, level: str) -> Deferred[None]:
+            told.append((name, level))
+            return succeed(None)
+
+        levels.others = tell
+        self.assertFalse(self.successResultOf(levels.set('', 'error')))
+        self.assertEqual((levels.shown(), told), ({'': 'error'}, [('', 'error')]))
+
+    def test_nonsense(self) -> None:
+        """A level that does not exist is refused, here and from the bus; nothing changes and nobody is told."""
+        bus = MemoryBus()
+        one, two = self.node(bus), self.node(bus)
+        with self.assertRaisesRegex(ValueError, "'loud' is none of trace1, debug"):
+            one.set('crm', 'loud')
+        with self.assertRaisesRegex(ValueError, 'at most 200'):
+            one.set('x' * 201, 'debug')
+        for message in ('', '{}', '[1]', '["crm", "loud"]', 'null', '["a", "b", "c"]'):
+            self.successResultOf(bus.announce('log-level', message))
+        self.assertEqual((one.shown(), two.shown()), ({'': 'info'},) * 2)

@@ -1,0 +1,247 @@
+"""What a running server shows of itself: metrics under many scrapes, levels and forms of its logs, who stalls it."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable
+
+from prometheus_client.parser import text_string_to_metric_families
+from twisted.trial.unittest import SynchronousTestCase
+
+from trial_tests.support.broker import Broker, create, shared
+from trial_tests.support.rawhttp import Answer
+from trial_tests.support.waiting import until
+
+SERVICES = '''
+    import logging
+    import time
+
+    from zatotx import BadRequest, Service
+
+    def nap():
+        time.sleep(0.3)  # the line that stalls: 8
+
+    class Chatty(Service):
+        name = 'sight.chatty'
+
+        async def handle(self):
+            self.logger.debug('a fine point')
+            self.logger.info('paid', extra={'amount': 3})
+            logging.getLogger('some.library').warning('from below')
+            self.response.payload = {'ok': True}
+
+    class Stalls(Service):
+        name = 'sight.stalls'
+
+        async def handle(self):
+            nap()
+            self.response.payload = {'ok': True}
+
+    class Outer(Service):
+        name = 'sight.outer'
+
+        async def handle(self):
+            self.response.payload = await self.invoke('sight.stalls', {})
+
+    class HoldsTheLock(Service):
+        name = 'sight.holds'
+
+        def handle(self):
+            self.response.payload = {'sum': sum(range(30_000_000))}  # 36
+
+    class Refuses(Service):
+        name = 'sight.refuses'
+
+        async def handle(self):
+            raise BadRequest(self.cid, 'no')
+'''
+CHANNELS = '''
+    channel_rest:
+      - {name: "sight\\"1\\"", url_path: "/sight/chatty", service: sight.chatty}
+      - {name: sight.refuses, url_path: "/sight/refuses", service: sight.refuses}
+'''
+
+
+def build() -> Broker:
+    broker = create()
+    broker.set('log', level='info')
+    broker.start()
+    broker.serve('sight.py', SERVICES)
+    broker.configure(CHANNELS)
+    return broker
+
+
+class Sighted(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.broker = shared('sight', build)
+
+    def text(self) -> str:
+        answer = self.broker.ask('GET', '/zato/metrics', fields=self.broker.admin())
+        self.assertEqual(answer.status, 200)
+        return answer.body.decode()
+
+    def metrics(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+        return {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(self.text())
+            for sample in family.samples
+        }
+
+    def metric(self, name: str, **labels: str) -> float:
+        return self.metrics()[name, frozenset(labels.items())]
+
+    def together(self, *acts: Callable[[], None]) -> None:
+        threads = [threading.Thread(target=act) for act in acts]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+
+class MetricsTests(Sighted):
+    def test_conventions(self) -> None:
+        """Prometheus' own parser reads it; each family has its help and type and stands there once."""
+        text = self.text()
+        families = list(text_string_to_metric_families(text))
+        names = [family.name for family in families]
+        self.assertEqual(len(names), len(set(names)))
+        for family in families:
+            self.assertTrue(family.documentation, family.name)
+            self.assertIn(family.type, ('counter', 'gauge', 'histogram'), family.name)
+            self.assertRegex(family.name, '^(zatotx|process)_')
+        self.assertEqual(self.metric('zatotx_metrics_failed'), 0)
+
+    def test_parts(self) -> None:
+        """Whatever a server consists of has its figures there."""
+        found = self.metrics()
+        none: frozenset[tuple[str, str]] = frozenset()
+        self.assertEqual((found['zatotx_redis_up', none], found['zatotx_odb_up', none]), (1, 1))
+        self.assertGreaterEqual(found['zatotx_redis_connections_total', none], 1)
+        for name in ('zatotx_redis_calls_total', 'zatotx_odb_calls_total', 'zatotx_odb_duration_seconds_count',
+                     'zatotx_reactor_stall_seconds_count', 'zatotx_workers',
+                     'process_resident_memory_bytes', 'process_cpu_seconds_total'):  # fmt: skip
+            self.assertGreater(found[name, none], 0, name)
+        self.assertIn(('zatotx_gc_pause_seconds_count', none), found)
+        until(lambda: self.metric('zatotx_config_revision') == self.metric('zatotx_odb_revision'), 'one revision', 10)
+        (labels,) = [dict(labels) for name, labels in found if name == 'zatotx_build_info']
+        self.assertEqual((labels['node'], set(labels)), ('server1', {'version', 'python', 'node', 'cluster'}))
+
+    def test_channels_and_errors(self) -> None:
+        """A channel's requests and answers, and a service's errors by kind, are exact once the answers are out."""
+        channel, refusing = ({'kind': 'http-soap', 'channel': name} for name in ('sight"1"', 'sight.refuses'))
+        before = self.metrics()
+
+        def more(name: str, **labels: str) -> float:
+            key = name, frozenset(labels.items())
+            return self.metrics()[key] - before.get(key, 0)
+
+        for _ in range(5):
+            self.assertEqual(self.broker.ask('POST', '/sight/chatty').status, 200)
+        for _ in range(3):
+            self.assertEqual(self.broker.ask('POST', '/sight/refuses').status, 400)
+        until(lambda: more('zatotx_channel_answers_total', **refusing, status='4xx') == 3, 'three refusals', 5)
+        self.assertEqual(more('zatotx_channel_requests_total', **channel), 5)
+        self.assertEqual(more('zatotx_channel_answers_total', **channel, status='2xx'), 5)
+        self.assertEqual(more('zatotx_channel_duration_seconds_count', **channel), 5)
+        self.assertEqual(self.metric('zatotx_channel_in_flight', **channel), 0)
+        self.assertEqual(more('zatotx_service_errors_by_kind_total', service='sight.refuses', kind='BadRequest'), 3)
+
+    def test_deleted_channels_vanish(self) -> None:
+        """The figures of a channel that is deleted are gone; those of the others stay."""
+        created = self.broker.invoke('zato.http-soap.create', json.dumps({
+            'cluster_id': 1, 'name': 'sight.short', 'url_path': '/sight/short', 'service': 'sight.chatty',
+            'connection': 'channel', 'transport': 'plain_http', 'is_active': True, 'is_internal': False,
+        }).encode()).json()['zato_http_soap_create_response']  # fmt: skip
+        labels = frozenset({('kind', 'http-soap'), ('channel', 'sight.short')})
+        until(lambda: ('zatotx_channel_requests_total', labels) in self.metrics(), 'its figures', 5)
+        self.broker.invoke('zato.http-soap.delete', json.dumps({'cluster_id': 1, 'id': created['id']}).encode())
+        until(lambda: ('zatotx_channel_requests_total', labels) not in self.metrics(), 'no figures any more', 5)
+        self.metric('zatotx_channel_requests_total', kind='http-soap', channel='sight.refuses')
+
+    def test_scraped_fifty_at_once(self) -> None:
+        """Fifty scrapes at once are all answered in full, and others are served meanwhile."""
+        texts: list[Answer] = []
+        pings: list[tuple[int, float]] = []
+        done = threading.Event()
+
+        def scrape() -> None:
+            texts.append(self.broker.ask('GET', '/zato/metrics', fields=self.broker.admin()))
+
+        def ping() -> None:
+            while not done.is_set():
+                began = time.monotonic()
+                status = self.broker.ask('GET', '/zato/ping').status
+                pings.append((status, time.monotonic() - began))
+
+        pinging = threading.Thread(target=ping)
+        pinging.start()
+        self.together(*[scrape] * 50)
+        done.set()
+        pinging.join()
+        self.assertEqual([answer.status for answer in texts], [200] * 50)
+        for answer in texts:
+            self.assertIn(b'\nzatotx_service_calls_total{service="zato.ping"} ', answer.body)
+        self.assertEqual({status for status, _ in pings}, {200})
+        self.assertLess(max(seconds for _, seconds in pings), 5)
+
+
+class LogTests(Sighted):
+    def test_levels_while_it_runs(self) -> None:
+        """`zatotx log level` is heard without a restart: a service's debug lines come and go, with its name and the
+        cid, and what a library says that it uses has them too."""
+        broker, path = self.broker, str(self.broker.path)
+
+        def chat(cid: str) -> None:
+            self.assertEqual(broker.ask('POST', '/sight/chatty', fields={'X-Zato-CID': cid}).status, 200)
+            broker.logged(f'WARNING - sight.chatty:{cid} (some.library) - from below')
+
+        chat('levels-before')
+        broker.must('log', 'level', path, 'debug', '--of', 'sight')
+        found = json.loads(broker.must('log', 'levels', path, '--format', 'json'))
+        self.assertEqual((found['sight'], found['']), ('debug', 'info'))
+        chat('levels-within')
+        broker.must('log', 'level', path, '', '--of', 'sight')
+        self.assertNotIn('sight', broker.must('log', 'levels', path))
+        chat('levels-after')
+        fine = re.findall(r'DEBUG - sight\.chatty:(\S+) - a fine point', broker.log(name='server.log'))
+        self.assertEqual(fine, ['levels-within'])
+        broker.logged("set the level of 'sight' to 'debug'", 'zato.logging.set-level:')
+
+    def test_wrong_level(self) -> None:
+        """A level that does not exist is refused in one sentence that names those there are."""
+        said = self.broker.run('log', 'level', str(self.broker.path), 'loud')
+        self.assertEqual(said.code, 1)
+        self.assertIn("'loud' is none of trace1, debug, info, warning, error, critical", said.err)
+
+
+class WatchdogTests(Sighted):
+    def stalled(self, service: str) -> str:
+        answer = self.broker.invoke(service)
+        self.assertEqual(answer.status, 200)
+        return answer.field('x-zato-cid')
+
+    def test_the_culprit(self) -> None:
+        """Of nested services the one that stalls is named, with its file and line, in the log and by the server's
+        findings, which `zatotx doctor` shows."""
+        self.stalled('sight.outer')
+        line = self.broker.logged("service 'sight.stalls' held the reactor", 'sight.py:8:')
+        self.assertNotIn('sight.outer', line)
+        found = self.broker.invoke('zato.health.findings').body.decode()
+        self.assertIn("service 'sight.stalls' held the reactor", found)
+        self.assertIn('sight.py:8', found)
+        for what in ('sight.outer', 'sight.chatty'):
+            self.assertNotIn(what, found)
+        said = self.broker.run('doctor', str(self.broker.path))
+        self.assertIn("service 'sight.stalls' held the reactor", said.text)
+
+    def test_a_thread_that_keeps_the_lock(self) -> None:
+        """A `def` service that keeps the interpreter's lock stops everything, though it runs in a thread: it is
+        named."""
+        self.stalled('sight.holds')
+        self.broker.logged("service 'sight.holds' held the reactor", 'sight.py:36:')
+
+
+__all__ = ['LogTests', 'MetricsTests', 'WatchdogTests']

@@ -1,0 +1,65 @@
+"""Who keeps the interpreter's lock in another thread than the reactor's: a `def` service in C code that does not let go
+of it (a sum over millions, a regular expression gone wild) stops everything as surely as one on the reactor.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+
+from zatotx.metrics.places import Place, place_of
+
+_LEAST = 0.1  # seconds of processor time that somebody must have used: else the process was stopped, or got none
+_KEPT = 16
+_MOST = 3  # services that are named for one stall
+# Where a thread stands that waits, and holds nothing.
+_WAITING = frozenset({'threading.py', 'queue.py', 'socket.py', 'selectors.py', 'ssl.py', 'subprocess.py', 'threads.py'})
+
+
+class Hogs:
+    """Asked by the watchdog's thread each time it wakes. A look at nothing unusual costs two microseconds."""
+
+    def __init__(self, reactor: int, deployed: Callable[[str], str]) -> None:
+        """`reactor`: the ident of its thread. `deployed`: what `files_below` gives."""
+        self._reactor = reactor
+        self._deployed = deployed
+        self._clock = time.pthread_getcpuclockid(reactor)
+        self._used = self._read()
+        self._found: deque[tuple[float, float, tuple[Place, ...]]] = deque(maxlen=_KEPT)
+
+    def woke(self, due: float, now: float) -> None:
+        """The caller was to wake at `due`, and woke `now`, both on `time.monotonic`."""
+        before, self._used = self._used, self._read()
+        whole, reactor = self._used[0] - before[0], self._used[1] - before[1]
+        if now - due >= _LEAST / 2 and whole >= _LEAST and reactor < whole / 2:
+            places = tuple(sorted(set(self._at_work())))[:_MOST]
+            if places:
+                self._found.append((due, now, places))
+
+    def between(self, begin: float, end: float) -> tuple[Place, ...]:
+        """Who held the lock for at least half of that time."""
+        for began, ended, places in tuple(self._found):
+            if min(ended, end) - max(began, begin) >= (end - begin) / 2:
+                return places
+        return ()
+
+    def _read(self) -> tuple[float, float]:
+        """Processor time of the process and of the reactor's thread."""
+        return time.process_time(), time.clock_gettime(self._clock)
+
+    def _at_work(self) -> Iterator[Place]:
+        me = threading.get_ident()
+        for ident, frame in sys._current_frames().items():
+            if ident not in (self._reactor, me) and not _waits(frame):
+                place = place_of(frame, self._deployed)
+                if place is not None and place.service:
+                    yield place
+
+
+def _waits(frame: FrameType) -> bool:
+    return Path(frame.f_code.co_filename).name in _WAITING
