@@ -29,6 +29,7 @@ def generate_key() -> None:
 
 
 @click.command(
+    short_help='Encrypt a value with the key of PATH.',
     epilog='\b\nExamples:\n  zatotx encrypt ~/env/qs-1\n  zatotx encrypt ~/env/qs-1 < password.txt',
 )
 @path_argument()
@@ -55,7 +56,10 @@ def decrypt(path: str, secret: str | None) -> None:
         raise Failure('This was not encrypted with the key of PATH, or is not whole.') from None
 
 
-@click.group(commands={each.name or '': each for each in (generate_key, rotate_key, encrypt, decrypt)})
+@click.group(
+    commands={each.name or '': each for each in (generate_key, rotate_key, encrypt, decrypt)},
+    epilog='\b\nExamples:\n  zatotx crypto generate-key > secret.key\n  zatotx crypto rotate-key ~/env/qs-1',
+)
 def crypto() -> None:
     """Secret keys, and what is encrypted with them."""
 

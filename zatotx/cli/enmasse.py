@@ -27,7 +27,7 @@ TIMEOUT = 300.0  # seconds for ten thousands of objects
 @path_argument()
 @click.option('--import', 'do_import', is_flag=True, help='Bring the cluster to what --input says.')
 @click.option('--export', 'do_export', is_flag=True, help='Write what the cluster has, as YAML.')
-@click.option('--input', type=click.Path(), help='The YAML file; - reads a pipe.')
+@click.option('--input', type=click.Path(), help='The YAML file to import: only an import has it; - reads a pipe.')
 @click.option('--output', type=click.Path(), help='Where to write to; default: print it.')
 @click.option('--replace', is_flag=True, help='Fields that the file leaves out go back to their defaults.')
 @click.option('--dry-run', is_flag=True, help='Print what would change; write nothing.')

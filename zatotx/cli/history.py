@@ -49,7 +49,7 @@ def history() -> None:
 @history.command('list', epilog='\b\nExamples:\n  zatotx history ~/env/qs-1 --type channel_rest --limit 20')
 @path_argument()
 @click.option('--type', 'type_', default='', help='Of that type only: basic_auth, channel_rest …, or file for code.')
-@click.option('--name', default='', help='Of objects that are, or once were, called so.')
+@click.option('--name', default='', help='Only of objects that are, or once were, called so.')
 @click.option('--since', default=0, metavar='REV', help='Only what came after that revision.')
 @click.option('--limit', default=50, show_default=True, type=click.IntRange(1, 100_000), help='How many at most.')
 @format_option()
@@ -101,7 +101,8 @@ def export(path: str, revision: int, output: str | None, include_secrets: bool) 
         write(Path(output), text)
 
 
-@history.command(epilog='\b\nExamples:\n  zatotx history restore ~/env/qs-1 16 --dry-run\n'
+@history.command(short_help='Bring the configuration back to what it was at a revision.',
+                 epilog='\b\nExamples:\n  zatotx history restore ~/env/qs-1 16 --dry-run\n'
                  '  zatotx history restore ~/env/qs-1 16')  # fmt: skip
 @path_argument()
 @click.argument('revision', metavar='REV', type=click.IntRange(1))

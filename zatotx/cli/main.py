@@ -34,9 +34,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'crypto': ('zatotx.cli.crypto:crypto', 'Secret keys: generate-key, rotate-key, encrypt, decrypt.'),
     'encrypt': ('zatotx.cli.crypto:encrypt', "Encrypt a value with an environment's key."),
     'decrypt': ('zatotx.cli.crypto:decrypt', "Decrypt a value with an environment's key."),
+    'history': ('zatotx.cli.history:history', 'Who changed what: list, show, export, restore.'),
     'log': ('zatotx.cli.log:log', 'What is heard in the logs of a running cluster: levels, level.'),
     'completion': ('zatotx.cli.completion:completion', 'Have bash, zsh or fish complete what you type.'),
-    'history': ('zatotx.cli.history:history', 'Who changed what: list, show, export, restore.'),
     'odb': ('zatotx.cli.odb:odb', 'The schema of the database: current, check, upgrade.'),
 }
 
@@ -46,6 +46,8 @@ Examples:
   zatotx start ~/env/qs-1
   zatotx hot-deploy ~/env/qs-1 crm.py
   zatotx service invoke ~/env/qs-1 crm.get-balance --payload '{"account_id": 1}'
+
+Exit codes: 0 good, 1 what was asked for failed, 2 wrong usage. Messages go to stderr, one sentence each.
 """
 
 

@@ -37,13 +37,14 @@ class Names(NamedTuple):
         }
 
 
-@click.group()
+@click.group(epilog='\b\nExamples:\n  zatotx new service crm.get-balance')
 def new() -> None:
     """Write the beginnings of something of your own."""
 
 
 @new.command(
     'service',
+    short_help='Write a service called NAME, its test and its channel.',
     epilog='\b\nExamples:\n  zatotx new service crm.get-balance\n'
     '  zatotx new service crm.import-orders --sync --io typed --dir ~/projects/crm',
 )

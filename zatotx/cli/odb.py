@@ -20,19 +20,21 @@ SAID = {
 }
 
 
-@click.group()
+@click.group(epilog='\b\nExamples:\n  zatotx odb check ~/env/qs-1\n  zatotx odb upgrade ~/env/qs-1')
 def odb() -> None:
     """The schema of an environment's database."""
 
 
-@odb.command(epilog='\b\nExamples:\n  zatotx odb current ~/env/qs-1')
+@odb.command(short_help='Say how the schema stands to this version.',
+             epilog='\b\nExamples:\n  zatotx odb current ~/env/qs-1')
 @path_argument()
 def current(path: str) -> None:
     """Say how the schema stands to this version of zatotx: current, older, newer, empty or foreign."""
     click.echo(state(path))
 
 
-@odb.command(epilog='\b\nExamples:\n  zatotx odb check ~/env/qs-1')
+@odb.command(short_help='Open the database and read all of it.',
+             epilog='\b\nExamples:\n  zatotx odb check ~/env/qs-1')
 @path_argument()
 def check(path: str) -> None:
     """Open the database and read all of it: 0 when that went well, else 1 and what to do."""

@@ -20,7 +20,8 @@ from zatotx.cli.output import note, path_argument, progress
                       '  zatotx openapi ~/env/qs-1 --output api.yaml --format yaml')  # fmt: skip
 @path_argument()
 @click.option('--output', type=click.Path(dir_okay=False, writable=True), help='File to write to; stdout by default.')
-@click.option('--format', 'form', type=click.Choice(['json', 'yaml']), help='json, or yaml where the file ends so.')
+@click.option('--format', 'form', type=click.Choice(['json', 'yaml']),
+              help='Default: json, or yaml where the file ends so.')
 def openapi(path: str, output: str | None, form: str | None) -> None:
     """Write the OpenAPI 3.1 document of the REST channels of a running cluster and what their services declare.
 

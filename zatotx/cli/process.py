@@ -27,7 +27,8 @@ from zatotx.node.key import VARIABLE, key_from_stdin
 )
 @path_argument()
 @click.option('--fg', is_flag=True, help='Stay in the foreground, stop with Ctrl-C or SIGTERM.')
-@click.option('--secret-key', metavar='-', help="'-': the servers' secret key is the first line of stdin.")
+@click.option('--secret-key', metavar='-',
+              help="'-': the servers' secret key is the first line of stdin. Default: their config/secret.key.")
 def start(path: str, fg: bool, secret_key: str | None) -> None:
     """Start what does not run of an environment, or one part of it.
 

@@ -28,7 +28,7 @@ class Step(NamedTuple):
     do: Callable[[], None]
 
 
-@click.group()
+@click.group(epilog='\b\nExamples:\n  zatotx quickstart create ~/env/qs-1 --servers 2')
 def quickstart() -> None:
     """Make a whole environment."""
 

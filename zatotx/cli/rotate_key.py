@@ -48,6 +48,7 @@ class Step(NamedTuple):
 
 @click.command(
     'rotate-key',
+    short_help='Give PATH a new key, and encrypt everything with it.',
     epilog='\b\nExamples:\n  zatotx crypto rotate-key ~/env/qs-1\n'
     f'  {VARIABLE}="$NEW,$OLD" zatotx crypto rotate-key ~/env/qs-1',
 )

@@ -15,20 +15,25 @@ from zatotx.cli.layout import find
 from zatotx.cli.output import format_option, path_argument, print_json, print_table, progress
 
 
-@click.group()
+@click.group(
+    epilog='\b\nExamples:\n  zatotx service list ~/env/qs-1\n  zatotx service invoke ~/env/qs-1 zato.ping'
+)
 def service() -> None:
     """Services of a running cluster."""
 
 
 @service.command(
+    short_help='Invoke the service NAME and print its response.',
     epilog='\b\nExamples:\n  zatotx service invoke ~/env/qs-1 zato.ping\n'
-    "  zatotx service invoke ~/env/qs-1 crm.get-balance --payload '{\"account_id\": 1}' --headers X-Zato-CID=my-own-id"
+    "  zatotx service invoke ~/env/qs-1 crm.get-balance --payload '{\"account_id\": 1}' --timeout 5"
 )
 @path_argument()
 @click.argument('name', shell_complete=services)
 @click.option('--payload', default='{}', show_default=True, help='JSON for the service; - reads it from a pipe.')
-@click.option('--headers', multiple=True, metavar='NAME=VALUE', help='An HTTP header; may be repeated.')
-@click.option('--timeout', default=TIMEOUT, show_default=True, type=click.FloatRange(min=0.1), help='Seconds.')
+@click.option('--headers', multiple=True, metavar='NAME=VALUE',
+              help='An HTTP header, e.g. X-Zato-CID=my-own-id; may be repeated.')
+@click.option('--timeout', default=TIMEOUT, show_default=True, type=click.FloatRange(min=0.1),
+              help='Seconds it may take.')
 def invoke(path: str, name: str, payload: str, headers: tuple[str, ...], timeout: float) -> None:
     """Invoke the service NAME on a running server and print its response."""
     fields = dict(header(given) for given in headers)
@@ -86,6 +91,7 @@ def source(row: dict[str, object]) -> str:
 
 
 @service.command(
+    short_help='Bring back an earlier version of a file or of a service.',
     epilog='\b\nExamples:\n  zatotx service rollback ~/env/qs-1 crm.get-balance\n'
     '  zatotx service rollback ~/env/qs-1 crm.py --to 3'
 )

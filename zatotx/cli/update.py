@@ -16,7 +16,7 @@ from zatotx.cli.output import path_argument, progress
 from zatotx.cli.pids import running
 
 
-@click.group()
+@click.group(epilog='\b\nExamples:\n  zatotx update password ~/env/qs-1 admin.invoke')
 def update() -> None:
     """Change what an environment has."""
 
