@@ -125,7 +125,7 @@ class InstallationTests(SynchronousTestCase):
         self.assertEqual((found['Name'], found['Version']), ('zatotx', __version__))
         self.assertIn(f'zatotx-{__version__}-py3-none-any.whl', self.tree.wheel.name)
         self.assertEqual((found['Requires-Python'], found['License']), ('>=3.11', 'MIT'))
-        self.assertLessEqual({'postgresql', 'mysql', 'test'}, set(found.get_all('Provides-Extra')))
+        self.assertLessEqual({'postgresql', 'mysql', 'test'}, set(found.get_all('Provides-Extra') or ()))
 
     def installed(self, binaries: Path) -> set[str]:
         """What pip put there, bytecode aside."""
@@ -138,7 +138,11 @@ class InstallationTests(SynchronousTestCase):
         packages = next(binaries.parent.glob('lib/python*/site-packages'))
         for path in (packages, *packages.rglob('*')):
             path.chmod(path.stat().st_mode & ~0o222)
-        self.addCleanup(lambda: [path.chmod(0o755) for path in (packages, *packages.rglob('*')) if path.is_dir()])
+        self.addCleanup(self.open_again, packages)
+
+    def open_again(self, packages: Path) -> None:
+        for path in (packages, *packages.rglob('*')):
+            path.chmod(0o755 if path.is_dir() else 0o644)
 
     def check_commands(self, binaries: Path, *before: str) -> None:
         """The installed zatotx, not the one of this checkout, works from a directory without sources."""

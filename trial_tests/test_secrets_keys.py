@@ -81,8 +81,8 @@ class GivenKeyTests(SynchronousTestCase):
         """A program that reads its key from a pipe runs, and ends well."""
         process = subprocess.Popen([str(SCRIPTS / str(words[0])), *map(str, words[1:])], stdin=subprocess.PIPE,
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **env})
+        assert process.stdin is not None
         try:
-            assert process.stdin is not None
             process.stdin.write(self.key.encode() + b'\n')  # and stays open: nothing waits for its end
             process.stdin.flush()
             until(self.serves, 'a server with the key of a pipe', 30)

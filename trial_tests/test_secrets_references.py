@@ -76,10 +76,9 @@ class TextTests(SynchronousTestCase):
 
     def test_what_refers(self) -> None:
         """At any depth, and nothing that only looks alike."""
-        for value in ('${A}', 'x${A}', 'file:x', ['a', {'b': 'file:x'}]):
-            self.assertTrue(refers(value), value)
-        for value in ('$${A}', '$file:x', 'a file:x', '$A', 5, None, ['a', {'b': '{A}'}], {}):
-            self.assertFalse(refers(value), value)
+        referring: list[object] = ['${A}', 'x${A}', 'file:x', ['a', {'b': 'file:x'}]]
+        others: list[object] = ['$${A}', '$file:x', 'a file:x', '$A', 5, None, ['a', {'b': '{A}'}], {}]
+        self.assertEqual([refers(value) for value in (*referring, *others)], [True] * 4 + [False] * 8)
 
     def test_escaped_text_is_itself(self) -> None:
         """Whatever it looks like."""

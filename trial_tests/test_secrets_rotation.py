@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-
 import re
 import shutil
 import sqlite3
@@ -11,9 +10,12 @@ import subprocess
 import sys
 import threading
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
+from sqlalchemy import Table
 from twisted.internet import reactor
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -51,6 +53,9 @@ class DatabaseTests(OdbCase):
         self.addCleanup(database.close)
         return database
 
+    def rows(self, database: Database, table: Table) -> Sequence[Any]:
+        return database.read(lambda connection, _: connection.execute(table.select()).all())
+
     def secrets(self, keys: str) -> dict[str, str]:
         """Name -> secret, as one who has these keys reads them."""
         return {stored.name: stored.value.password for stored in snapshot(self.opened(keys)).of('vault')}
@@ -69,9 +74,7 @@ class DatabaseTests(OdbCase):
         expected = {'v0': 'another', **{f'v{number}': f's{number}' for number in range(1, 5)}}
         self.assertEqual(self.secrets(new), expected)
         self.assertRaises(ServiceUnavailable, self.secrets, KEY)
-        tables = (rotation.config_object, rotation.object_version)
-        texts = [row.document for table in tables
-                 for row in self.opened(new).read(lambda c, _, t=table: c.execute(t.select()).all())]
+        texts = [row.document for table in rotation.DOCUMENTS for row in self.rows(self.opened(new), table)]
         tokens = re.findall('enc:[^"]+', ' '.join(texts))
         self.assertEqual(len(tokens), changed)
         self.assertGreaterEqual(changed, 5)
