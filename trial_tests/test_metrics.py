@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from threading import Thread
 from timeit import repeat
 from typing import Any
 
@@ -14,8 +15,9 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface.verify import verifyObject
 
-from zatotx.interfaces.meters import measured
+from zatotx.interfaces.meters import IUserMetrics, NoUserMetrics, measured
 from zatotx.metrics import areas
 from zatotx.metrics.collector import render
 from zatotx.metrics.families import COUNTER, FAMILIES, GAUGE, HISTOGRAM
@@ -23,6 +25,7 @@ from zatotx.metrics.meters import Meters, Named
 from zatotx.metrics.sample import Row, Sample, Source, add, sample
 from zatotx.metrics.scrapes import Scrapes
 from zatotx.metrics.slots import CallSlots, ChannelSlots, Histogram, ServiceSlots
+from zatotx.metrics.user import UserMetrics
 from zatotx.model.faults import Timeout
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -32,6 +35,8 @@ NONE: frozenset[tuple[str, str]] = frozenset()
 class HttpCounts:
     accepted = 5
     open = 2
+    pauses = 6
+    paused = 1
     requests = 40
     refused = 3
     gone = 1
@@ -188,8 +193,8 @@ class MetersTests(SynchronousTestCase):
         self.assertEqual(got['zatotx_outgoing_circuit_open', crm], 1)
 
     def test_bounded(self) -> None:
-        """However many names there are, the figures stay few: who comes last shares one set. Names that are gone make room
-        for new ones, and vanish."""
+        """However many names there are, the figures stay few: who comes last shares one set. Names that are gone
+        make room for new ones, and vanish."""
         named = Named(ChannelSlots, most=3)
         made = {name: named.of(name) for name in 'abcde'}
         self.assertIs(made['d'], made['e'])
@@ -248,6 +253,63 @@ class MetersTests(SynchronousTestCase):
             slots.answered(2, 0.0007)
 
         self.assertLess(min(repeat(count, number=2000, repeat=20)) / 2000, 5e-6)
+
+
+class UserTests(SynchronousTestCase):
+    def test_figures(self) -> None:
+        """What services count, measure and time is there under its name."""
+        user = UserMetrics()
+        verifyObject(IUserMetrics, user)
+        verifyObject(IUserMetrics, NoUserMetrics())
+        user.incr('orders')
+        user.incr('orders', 2.5)
+        user.gauge('queue', 7)
+        user.gauge('queue', 3)
+        user.timing('parse', 0.002)
+        got = samples(user.rows)
+        self.assertEqual(got['zatotx_user_counter_total', frozenset({('name', 'orders')})], 3.5)
+        self.assertEqual(got['zatotx_user_gauge', frozenset({('name', 'queue')})], 3)
+        self.assertEqual(got['zatotx_user_timing_seconds_count', frozenset({('name', 'parse')})], 1)
+
+    def test_threads(self) -> None:
+        """Threads that count the same lose nothing, and what a thread counted stays when it has ended."""
+        user = UserMetrics()
+
+        def count() -> None:
+            for _ in range(5_000):
+                user.incr('all')
+                user.timing('each', 0.001)
+
+        threads = [Thread(target=count) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            list(user.rows())  # a scrape meanwhile disturbs nobody
+        got = samples(user.rows)
+        self.assertEqual(got['zatotx_user_counter_total', frozenset({('name', 'all')})], 40_000)
+        self.assertEqual(got['zatotx_user_timing_seconds_count', frozenset({('name', 'each')})], 40_000)
+
+    def test_bounded(self) -> None:
+        """However many names services make up, few have figures of their own; the rest is counted together."""
+        user = UserMetrics(most=3)
+        for number in range(100):
+            user.incr(f'n{number}')
+            user.gauge(f'n{number}', number)
+            user.timing(f'n{number}', 0.1)
+        rows = list(user.rows())
+        self.assertEqual(len(rows), 12)
+        self.assertEqual(sum(value for name, _, value in rows if name == 'zatotx_user_counter'), 100)
+        self.assertIn(('zatotx_user_counter', ('(others)',), 97), rows)
+
+    def test_nonsense(self) -> None:
+        """A counter that would fall, and what is no name, are refused in words."""
+        user = UserMetrics()
+        with self.assertRaisesRegex(ValueError, 'only grows'):
+            user.incr('orders', -1)
+        for name in ('', 'x' * 201):
+            with self.assertRaisesRegex(ValueError, '1 to 200 characters'):
+                user.incr(name)
+        self.assertEqual(list(user.rows()), [])
 
 
 class SumTests(SynchronousTestCase):

@@ -21,6 +21,8 @@ class HttpCounters(Protocol):
     refused: int
     gone: int
     answers: list[int]
+    pauses: int
+    paused: int
 
 
 def services(current: Callable[[], Iterable[tuple[str, CallSlots]]], others: CallSlots | None = None) -> Source:
@@ -45,6 +47,8 @@ def http(counters: HttpCounters) -> Source:
     def rows() -> Iterator[Row]:
         yield 'zatotx_http_connections', (), counters.accepted
         yield 'zatotx_http_connections_open', (), counters.open
+        yield 'zatotx_http_accept_pauses', (), counters.pauses
+        yield 'zatotx_http_accept_paused', (), counters.paused
         yield 'zatotx_http_requests', (), counters.requests
         yield 'zatotx_http_refused', (), counters.refused
         yield 'zatotx_http_gone', (), counters.gone

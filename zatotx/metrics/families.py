@@ -38,6 +38,7 @@ _SERVICE = ('service',)
 _CHANNEL = ('kind', 'channel')
 _OUTGOING = ('type', 'connection')
 _POOL = ('pool',)
+_USER = ('name',)
 
 
 def _calls(prefix: str, what: str, labels: tuple[str, ...] = ()) -> tuple[Family, ...]:
@@ -65,6 +66,8 @@ _ALL = (
            'Workers in which the circuit breaker of an outgoing connection lets nothing through', _OUTGOING),
     Family('zatotx_http_connections', COUNTER, 'Connections that were accepted'),
     Family('zatotx_http_connections_open', GAUGE, 'Connections that are open'),
+    Family('zatotx_http_accept_pauses', COUNTER, 'How often no more connections were accepted for lack of room'),
+    Family('zatotx_http_accept_paused', GAUGE, 'Whether connections are not accepted now: 1 or 0', merge=max),
     Family('zatotx_http_requests', COUNTER, 'Requests that were read'),
     Family('zatotx_http_refused', COUNTER, 'Messages that broke the protocol or a limit'),
     Family('zatotx_http_gone', COUNTER, 'Clients that left before their answer was out'),
@@ -96,6 +99,10 @@ _ALL = (
     Family('zatotx_certificate_expiry_timestamp_seconds', GAUGE,
            'When the certificate of a TLS listener expires, in seconds since the unix epoch', ('listener',), merge=min),
     Family('zatotx_build_info', INFO, 'What runs here', ('version', 'python', 'node', 'cluster')),
+    Family('zatotx_user_counter', COUNTER, 'What services count by self.metrics.incr', _USER),
+    Family('zatotx_user_gauge', GAUGE, 'What services measure by self.metrics.gauge; of several workers the highest',
+           _USER, merge=max),
+    Family('zatotx_user_timing_seconds', HISTOGRAM, 'What services time by self.metrics.timing', _USER, bounds=LATENCY),
     Family('zatotx_metrics_failed', GAUGE, 'Sources of this text that failed: their figures are missing in it'),
     Family('zatotx_workers', GAUGE, 'Worker processes whose figures are in this text'),
     # Those of the process, as prometheus_client's collector calls them.

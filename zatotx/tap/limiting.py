@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +17,18 @@ from zatotx.node.threads import daemon_pool
 from zatotx.rules.limits import Budget, Gate
 from zatotx.service.left_behind import LeftBehind
 from zatotx.service.pool import ServiceThreads
+
+MOST_FILES = 65_536  # that a server asks for; what the machine allows may be less
+
+
+def raise_file_limit() -> None:
+    """Have as many file descriptors as the machine allows: each connection takes one, and the usual soft limit of 1024
+    is there for programs that use select()."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
 
 MakeGate = Callable[[str, int], Gate]  # (name of what it is the gate of: 'node', 'service crm.get' …; limit)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -70,6 +71,10 @@ class HTTPChannel:
     def addresses(self) -> list[IAddress]:
         return [port.getHost() for port in self._ports]
 
+    def findings(self) -> Iterator[str]:
+        """What is not as it should be here now."""
+        return iter(()) if self._site is None else self._site.doorman.findings()
+
     # IChannel
 
     def start(self, exchange: IExchange) -> Deferred[None]:
@@ -77,7 +82,7 @@ class HTTPChannel:
         self._site = Site(self._context, self._settings, exchange, self._reception, self.counters)
         self._sweep = Sweep(self._site)
         self._sweep.start()
-        return Deferred.fromCoroutine(self._listen(ConnectionFactory(self._site)))
+        return Deferred.fromCoroutine(self._listen(self._site))
 
     def apply(self, snapshot: Snapshot) -> Deferred[None]:
         """Take over the REST channels of a snapshot: requests whose head comes from then on go by them."""
@@ -108,6 +113,8 @@ class HTTPChannel:
                 connection.drain()
 
     def _close_ports(self) -> None:
+        if self._site is not None:
+            self._site.doorman.stop()
         for port in self._ports:
             self._closing.append(maybeDeferred(port.stopListening).addErrback(self._not_closed))
         self._ports = []
@@ -121,10 +128,13 @@ class HTTPChannel:
         self._stopping.addBoth(_passed_on, waiting)
         return waiting
 
-    async def _listen(self, factory: ConnectionFactory) -> None:
+    async def _listen(self, site: Site) -> None:
+        factory = ConnectionFactory(site)
         for description in self._settings.listen:
             try:
-                self._ports.append(await self._context.listen(description, factory))
+                port = await self._context.listen(description, factory)
+                self._ports.append(port)
+                site.doorman.watch(port)
             except Exception as error:  # whatever an endpoint's parser or its files come up with
                 await self.stop()
                 raise StartError(_cannot_listen(description, error)) from None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 
 class Counters:
-    """Counts since the start of the node, but for `open`, which is now.
+    """Counts since the start of the node, but for `open` and `paused`, which are now.
 
     `answers[n]` counts answers of status nxx; `refused` counts messages that broke the protocol or a limit, which
-    are in `answers` too; `gone` counts clients that went away before their answer was out.
+    are in `answers` too; `gone` counts clients that went away before their answer was out; `pauses` counts how often no
+    more connections were accepted, `paused` is 1 while it is so.
     """
 
-    __slots__ = ('accepted', 'answers', 'gone', 'open', 'refused', 'requests')
+    __slots__ = ('accepted', 'answers', 'gone', 'open', 'paused', 'pauses', 'refused', 'requests')
 
     def __init__(self) -> None:
         self.accepted = 0
@@ -19,3 +20,5 @@ class Counters:
         self.refused = 0
         self.gone = 0
         self.answers = [0] * 6
+        self.pauses = 0
+        self.paused = 0

@@ -34,6 +34,7 @@ class Sweep:
 
     def _sweep(self) -> None:
         now = self._site.seconds()
+        self._site.doorman.look()
         for connection in list(self._site.connections):
             try:
                 connection.check(now)

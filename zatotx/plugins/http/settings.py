@@ -20,6 +20,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     body_timeout: float = 30.0  # without progress of a request's body
     idle_timeout: float = 60.0  # between two requests
     write_timeout: float = 60.0  # without progress of an answer that the client does not read
+    max_connections: int = 20_000  # open at once; over it others wait to be accepted
     max_head: int = 32_768
     max_fields: int = 100
     max_field: int = 8_190

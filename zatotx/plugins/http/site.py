@@ -12,6 +12,7 @@ from zatotx.interfaces.kind import KindContext
 from zatotx.plugins.http.access_log import AccessLog
 from zatotx.plugins.http.burst import Burst
 from zatotx.plugins.http.counters import Counters
+from zatotx.plugins.http.doorman import Doorman
 from zatotx.plugins.http.reception import Reception
 from zatotx.plugins.http.settings import Settings
 from zatotx.plugins.http.stamps import Stamps
@@ -27,6 +28,7 @@ class Site:
         'burst',
         'connections',
         'counters',
+        'doorman',
         'draining',
         'exchange',
         'limits',
@@ -58,6 +60,7 @@ class Site:
         self.connections: set[Connection] = set()
         self.draining = False
         self.when_empty: Callable[[], None] | None = None
+        self.doorman = Doorman(settings.max_connections, counters, self.seconds)
 
     def opened(self, connection: Connection) -> None:
         self.connections.add(connection)
@@ -67,5 +70,7 @@ class Site:
     def closed(self, connection: Connection) -> None:
         self.connections.discard(connection)
         self.counters.open -= 1
+        if self.counters.paused:
+            self.doorman.look()
         if not self.connections and self.when_empty is not None:
             self.when_empty()
