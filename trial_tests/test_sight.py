@@ -30,6 +30,7 @@ SERVICES = '''
         async def handle(self):
             self.logger.debug('a fine point')
             self.logger.info('paid', extra={'amount': 3})
+            self.metrics.incr('sight.paid', 3)
             logging.getLogger('some.library').warning('from below')
             self.response.payload = {'ok': True}
 
@@ -50,6 +51,7 @@ SERVICES = '''
         name = 'sight.holds'
 
         def handle(self):
+            self.metrics.timing('sight.summed', 0.7)
             self.response.payload = {'sum': sum(range(30_000_000))}  # 36
 
     class Refuses(Service):
@@ -90,7 +92,7 @@ class Sighted(SynchronousTestCase):
             for sample in family.samples
         }
 
-    def metric(self, name: str, **labels: str) -> float:
+    def metric(self, name: str, /, **labels: str) -> float:
         return self.metrics()[name, frozenset(labels.items())]
 
     def together(self, *acts: Callable[[], None]) -> None:
@@ -134,7 +136,7 @@ class MetricsTests(Sighted):
         channel, refusing = ({'kind': 'http-soap', 'channel': name} for name in ('sight"1"', 'sight.refuses'))
         before = self.metrics()
 
-        def more(name: str, **labels: str) -> float:
+        def more(name: str, /, **labels: str) -> float:
             key = name, frozenset(labels.items())
             return self.metrics()[key] - before.get(key, 0)
 
@@ -148,6 +150,13 @@ class MetricsTests(Sighted):
         self.assertEqual(more('zatotx_channel_duration_seconds_count', **channel), 5)
         self.assertEqual(self.metric('zatotx_channel_in_flight', **channel), 0)
         self.assertEqual(more('zatotx_service_errors_by_kind_total', service='sight.refuses', kind='BadRequest'), 3)
+
+    def test_user_metrics(self) -> None:
+        """`self.metrics` of a service, on the reactor or in a thread, is in the same text."""
+        self.broker.ask('POST', '/sight/chatty')
+        self.assertGreaterEqual(self.metric('zatotx_user_counter_total', name='sight.paid'), 3)
+        self.broker.invoke('sight.holds')
+        self.assertGreaterEqual(self.metric('zatotx_user_timing_seconds_count', name='sight.summed'), 1)
 
     def test_deleted_channels_vanish(self) -> None:
         """The figures of a channel that is deleted are gone; those of the others stay."""
@@ -241,7 +250,7 @@ class WatchdogTests(Sighted):
         """A `def` service that keeps the interpreter's lock stops everything, though it runs in a thread: it is
         named."""
         self.stalled('sight.holds')
-        self.broker.logged("service 'sight.holds' held the reactor", 'sight.py:36:')
+        self.broker.logged("service 'sight.holds' held the reactor", 'sight.py:38:')
 
 
 __all__ = ['LogTests', 'MetricsTests', 'WatchdogTests']

@@ -69,6 +69,33 @@ class Uncounted:
         """See IChannelMeter."""
 
 
+class IUserMetrics(Interface):
+    """What services count of their own, as `self.metrics`. Any thread may call; nothing waits."""
+
+    def incr(name: str, by: float = 1) -> None:
+        """Raise the counter of that name. Raises ValueError for a negative number: counters only grow."""
+
+    def gauge(name: str, value: float) -> None:
+        """Say how much of something there is now."""
+
+    def timing(name: str, seconds: float) -> None:
+        """Say how long something took."""
+
+
+@implementer(IUserMetrics)
+class NoUserMetrics:
+    """Where nobody looks at them: services without a node."""
+
+    def incr(self, name: str, by: float = 1) -> None:
+        """See IUserMetrics."""
+
+    def gauge(self, name: str, value: float) -> None:
+        """See IUserMetrics."""
+
+    def timing(self, name: str, seconds: float) -> None:
+        """See IUserMetrics."""
+
+
 @implementer(IMeters)
 class _NoMeters:
     def of(self, name: str) -> Any:

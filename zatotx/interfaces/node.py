@@ -56,6 +56,7 @@ class INode(Interface):
     deployer = Attribute('IDeployer')
     types = Attribute('zatotx.schema.types.ObjectTypes')
     levels = Attribute('ILevels')
+    user_metrics = Attribute('zatotx.interfaces.meters.IUserMetrics')
     outgoing = Attribute('zatotx.interfaces.outgoing.IOutgoing')
 
     def not_ready() -> list[str]:

@@ -36,6 +36,7 @@ class NodeView:
     kinds: Sequence[FoundKind]
     scrapes: Any  # zatotx.metrics.scrapes.Scrapes
     levels: Any = None  # ILevels
+    user_metrics: Any = None  # IUserMetrics
     offloader: Callable[..., Deferred[Any]]
     finders: Sequence[Callable[[], Iterable[str]]] = ()  # each gives sentences on what is not as it should be
     outgoing: Any = field(factory=Outgoings)

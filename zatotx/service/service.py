@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
+from zatotx.interfaces.meters import IUserMetrics, NoUserMetrics
 from zatotx.model.message import ANONYMOUS, Principal
 from zatotx.service.context import Channel, Deadline, wsgi_environ
 from zatotx.service.deployment.bunch import Bunch
@@ -83,6 +84,10 @@ class Service(Hooks, JobHooks):
         lambda self: Outgoing(self._zatotx), 'The outgoing connections: out.<kind>[<name>].<method>(…).'
     )
     outgoing: lazy[Outgoing] = lazy(lambda self: self.out, "Zato's first name for `out`.")
+    metrics: lazy[IUserMetrics] = lazy(
+        lambda self: getattr(self._zatotx.invoker.node, 'user_metrics', None) or NoUserMetrics(),
+        "Counters of the service's own: metrics.incr(name), .gauge(name, value), .timing(name, seconds).",
+    )
     usage: lazy[int] = lazy(
         lambda self: getattr(self._zatotx.entry.stats, 'calls', 0), 'How many calls of this service ended on this node.'
     )

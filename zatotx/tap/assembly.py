@@ -122,7 +122,7 @@ class _Assembly:
             finders=[partial(findings.odb_away, config), partial(findings.redis_away, client),
                      partial(findings.refused_code, keeper), limited.left_behind.findings,
                      observed.findings],
-            scrapes=scrapes, levels=levels,
+            scrapes=scrapes, levels=levels, user_metrics=observed.user_metrics,
         )
         invoker = Invoker(reactor, limited.service_threads, node=view, user_config=self._user_config(),
                           left_behind=limited.left_behind)

@@ -16,6 +16,7 @@ from zatotx.metrics import areas
 from zatotx.metrics.meters import Meters
 from zatotx.metrics.places import files_below
 from zatotx.metrics.sample import Row, Source
+from zatotx.metrics.user import UserMetrics
 from zatotx.metrics.watchdog import Watchdog
 from zatotx.node.findings import stalls
 
@@ -29,6 +30,7 @@ class Observed:
     reactor: Any
     deployed: Path
     meters: Meters = field(factory=Meters)
+    user_metrics: UserMetrics = field(factory=UserMetrics)
     watchdog: Watchdog = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -53,6 +55,7 @@ class Observed:
             areas.services(lambda: [(entry.name, entry.stats) for entry in services.current],
                            self.meters.services.others),
             *self.meters.sources(),
+            self.user_metrics.rows,
             *(areas.http(counters) for counters in counting),
             areas.figure('zatotx_reactor_stall_seconds', lambda: watchdog.stalls),
             areas.figure('zatotx_gc_pause_seconds', lambda: watchdog.pauses.pauses),

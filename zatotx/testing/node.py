@@ -17,6 +17,7 @@ from zatotx.exchange.codecs import Codecs
 from zatotx.exchange.faults import FaultReplies
 from zatotx.exchange.pipeline import Pipeline
 from zatotx.interfaces.bus import IBus
+from zatotx.interfaces.meters import NoUserMetrics
 from zatotx.interfaces.node import ILevels, INode
 from zatotx.model.cid import new_cid
 from zatotx.model.message import ChannelSpec, Inbound, Principal, Reply
@@ -115,6 +116,7 @@ class NodeInMemory:
         self.reasons: list[str] = []
         self.found: list[str] = []
         self.levels = MemoryLevels()
+        self.user_metrics = NoUserMetrics()
         self.outgoing = Outgoings()
         self.config: Any = None
         self.deployer: Any = None
