@@ -20,7 +20,7 @@ FLOOR := $(if $(filter command line,$(origin TESTS)),0,90)
 
 # What `make test` needs beside Python: names of Debian packages that the tests' real peers come in. Tests run their
 # programs themselves; the services that the packages set up are not used. Valkey is in a wheel.
-PEERS := postgresql mariadb-server
+PEERS := postgresql mariadb-server mandoc
 
 .PHONY: help run stop test coverage lint docs docs-check news bench clean fuzz constraints dist changelog
 .DEFAULT_GOAL := help
@@ -50,8 +50,9 @@ lint: $(VENV)/.tested docs-check news constraints-check  ## ruff, mypy, import-l
 
 docs: $(VENV)/.tested  ## docs/reference/ anew from the code, and the site in build/docs/, every warning an error
 	$(BIN)/python docs/reference.py
+	$(BIN)/python docs/man.py build/man/man1
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
-	@echo "The site is in build/docs/index.html"
+	@echo "The site is in build/docs/index.html, manual pages are in build/man"
 
 docs-check: $(VENV)/.installed
 	$(BIN)/python docs/reference.py --check

@@ -13,7 +13,7 @@ SHELLS: dict[str, type[ShellComplete]] = {'bash': BashComplete, 'fish': FishComp
     '  zatotx completion zsh > ~/.zfunc/_zatotx\n'
     '  zatotx completion fish > ~/.config/fish/completions/zatotx.fish'
 )
-@click.argument('shell', type=click.Choice(sorted(SHELLS)))
+@click.argument('shell', type=click.Choice(sorted(SHELLS)), help='Whose script to print.')
 def completion(shell: str) -> None:
     """Print what makes SHELL complete commands, options and values of zatotx.
 

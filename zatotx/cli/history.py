@@ -65,7 +65,7 @@ def list_(path: str, type_: str, name: str, since: int, limit: int, form: str) -
 
 @history.command(epilog='\b\nExamples:\n  zatotx history show ~/env/qs-1 17')
 @path_argument()
-@click.argument('revision', metavar='REV', type=click.IntRange(1))
+@click.argument('revision', metavar='REV', type=click.IntRange(1), help='A number that history list shows.')
 @format_option()
 def show(path: str, revision: int, form: str) -> None:
     """All that changed with one revision, old and new."""
@@ -85,7 +85,7 @@ def show(path: str, revision: int, form: str) -> None:
 
 @history.command(epilog='\b\nExamples:\n  zatotx history export ~/env/qs-1 16 --output then.yaml')
 @path_argument()
-@click.argument('revision', metavar='REV', type=click.IntRange(1))
+@click.argument('revision', metavar='REV', type=click.IntRange(1), help='A number that history list shows.')
 @click.option('--output', type=click.Path(), help='Where to write to; default: print it.')
 @click.option('--include-secrets', is_flag=True, help='Secrets in clear where they can be read.')
 def export(path: str, revision: int, output: str | None, include_secrets: bool) -> None:
@@ -105,7 +105,7 @@ def export(path: str, revision: int, output: str | None, include_secrets: bool) 
                  epilog='\b\nExamples:\n  zatotx history restore ~/env/qs-1 16 --dry-run\n'
                  '  zatotx history restore ~/env/qs-1 16')  # fmt: skip
 @path_argument()
-@click.argument('revision', metavar='REV', type=click.IntRange(1))
+@click.argument('revision', metavar='REV', type=click.IntRange(1), help='A number that history list shows.')
 @click.option('--dry-run', is_flag=True, help='Print what would change; write nothing.')
 def restore(path: str, revision: int, dry_run: bool) -> None:
     """Bring the configuration back to what it was at a revision, as a new one: all of it or nothing.

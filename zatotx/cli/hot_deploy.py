@@ -18,7 +18,8 @@ from zatotx.cli.output import path_argument, progress
     epilog='\b\nExamples:\n  zatotx hot-deploy ~/env/qs-1 crm.py billing.py\n  zatotx hot-deploy ~/env/qs-1 crm/'
 )
 @path_argument()
-@click.argument('files', nargs=-1, required=True, metavar='FILE…', type=click.Path())
+@click.argument('files', nargs=-1, required=True, metavar='FILE…', type=click.Path(),
+                help='Modules, and directories of packages.')
 def hot_deploy(path: str, files: tuple[str, ...]) -> None:
     """Deploy modules, and packages by their directories, one after the other.
 

@@ -11,7 +11,9 @@ from zatotx.cli.output import format_option, path_argument, print_json, print_ta
 ALL = '(all others)'
 
 
-@click.group()
+@click.group(
+    epilog='\b\nExamples:\n  zatotx log levels ~/env/qs-1\n  zatotx log level ~/env/qs-1 debug --of crm'
+)
 def log() -> None:
     """What is heard in the logs of a running cluster."""
 
@@ -31,12 +33,13 @@ def levels(path: str, form: str) -> None:
 
 
 @log.command(
+    short_help='Set the LEVEL from which on logs are written.',
     epilog='\b\nExamples:\n  zatotx log level ~/env/qs-1 debug --of crm\n'
     '  zatotx log level ~/env/qs-1 warning --of kvdb\n'
     "  zatotx log level ~/env/qs-1 '' --of crm"
 )
 @path_argument()
-@click.argument('level')
+@click.argument('level', help='From which level on it is written; empty takes back what was set with --of.')
 @click.option('--of', 'name', default='', metavar='NAME',
               help='An area (kvdb, admin), a service or another logger; default: all that have no level of their own.')
 def level(path: str, level: str, name: str) -> None:

@@ -48,7 +48,7 @@ def new() -> None:
     epilog='\b\nExamples:\n  zatotx new service crm.get-balance\n'
     '  zatotx new service crm.import-orders --sync --io typed --dir ~/projects/crm',
 )
-@click.argument('name')
+@click.argument('name', help="What it is called, in lower case, with '-' between words and '.' between parts.")
 @click.option('--dir', 'directory', default='.', show_default=True, type=click.Path(path_type=Path),
               help='The project: services/, tests/ and channels/ are made in it where they are missing.')
 @click.option('--async/--sync', 'is_async', default=True, show_default=True,

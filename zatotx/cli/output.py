@@ -25,7 +25,8 @@ def format_option() -> Decorator:
 
 def path_argument(name: str = 'path') -> Decorator:
     """PATH: an environment or one of its parts."""
-    return click.argument(name, metavar='PATH', type=EnvironmentPath())
+    said = 'An environment, or one of its parts, e.g. PATH/server1.'
+    return click.argument(name, metavar='PATH', type=EnvironmentPath(), help=said)
 
 
 def print_json(value: object) -> None:

@@ -39,7 +39,7 @@ def quickstart() -> None:
     epilog='\b\nExamples:\n  zatotx quickstart create ~/env/qs-1\n'
     '  zatotx quickstart create ~/env/qs-2 --servers 3 --port-offset 100'
 )
-@click.argument('path', type=click.Path())
+@click.argument('path', type=click.Path(), help='Where to make it: absent, or an empty directory.')
 @click.option('--servers', default=2, show_default=True, type=click.IntRange(1, MOST_SERVERS), help='How many.')
 @click.option('--workers', default=1, show_default=True, type=click.IntRange(1, MOST_WORKERS),
               help='Processes of each server that share its listening sockets; more than cores bring nothing.')

@@ -28,7 +28,7 @@ def service() -> None:
     "  zatotx service invoke ~/env/qs-1 crm.get-balance --payload '{\"account_id\": 1}' --timeout 5"
 )
 @path_argument()
-@click.argument('name', shell_complete=services)
+@click.argument('name', shell_complete=services, help='The service, e.g. zato.ping.')
 @click.option('--payload', default='{}', show_default=True, help='JSON for the service; - reads it from a pipe.')
 @click.option('--headers', multiple=True, metavar='NAME=VALUE',
               help='An HTTP header, e.g. X-Zato-CID=my-own-id; may be repeated.')
@@ -96,7 +96,7 @@ def source(row: dict[str, object]) -> str:
     '  zatotx service rollback ~/env/qs-1 crm.py --to 3'
 )
 @path_argument()
-@click.argument('name', shell_complete=services)
+@click.argument('name', shell_complete=services, help='A service, or a deployed file such as crm.py.')
 @click.option('--to', 'number', type=click.IntRange(min=1), help='The version to bring back; default: the one before.')
 def rollback(path: str, name: str, number: int | None) -> None:
     """Bring back an earlier version of the file called NAME, or of the one that holds the service NAME."""

@@ -26,7 +26,7 @@ def update() -> None:
     '  zatotx update password ~/env/qs-1 pubapi < new-password.txt'
 )
 @path_argument()
-@click.argument('user', shell_complete=users)
+@click.argument('user', shell_complete=users, help='The name of a Basic auth definition, e.g. admin.invoke.')
 @click.option('--password', 'given', default=None, help='Asked for, or read from a pipe, where it is not given.')
 def password(path: str, user: str, given: str | None) -> None:
     """Give USER a new password, whether the environment runs or not.
