@@ -244,7 +244,8 @@ def create(*, servers: int = 1) -> Broker:
 
 def remove(broker: Broker) -> None:
     """Stop what runs, kill what does not stop, delete the directory."""
-    _shared.made.remove(broker)
+    if broker in _shared.made:
+        _shared.made.remove(broker)
     if broker.path.exists():
         broker.run('stop', str(broker.path))
         for entry in broker.path.iterdir():

@@ -2,8 +2,8 @@
 
 A page's fenced blocks are its steps, in order:
 
-- ```` ```console ````: lines that begin with `$ ` are commands (`> ` goes on with one); what follows is what they print,
-  where `…` stands for anything, a line of its own for any lines;
+- ```` ```console ````: lines that begin with `$ ` are commands (`> ` goes on with one); what follows is what they
+  print, where `…` stands for anything, a line of its own for any lines;
 - ```` ```python ````, ```` ```yaml ```` and the like whose first line is a comment with a path (`# crm.py`): a file.
 
 Other blocks are for reading.
