@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zatotx.cli.layout import Part
+from zatotx.node.processes import started_at
 
 STEP = 0.02  # seconds between two looks
 
@@ -50,16 +51,6 @@ def running(part: Part) -> Process | None:
         return None
     started = started_at(pid)
     return Process(pid, started) if started and runs(pid, part) else None
-
-
-def started_at(pid: int) -> str:
-    """When the process started; '' where there is none, or where it has ended and only awaits its parent."""
-    try:
-        stat = Path(f'/proc/{pid}/stat').read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return ''
-    state, *fields = stat.rpartition(')')[2].split()  # the name before it may hold anything
-    return '' if state in 'ZX' else fields[18]
 
 
 def runs(pid: int, part: Part) -> bool:

@@ -66,6 +66,9 @@ class INode(Interface):
         """What is not as it should be on this node now, a sentence each with what to do about it; [] = all is well.
         Cheap: called on the reactor."""
 
+    def all_findings() -> Deferred[list[str]]:
+        """Those of all workers of this server."""
+
     def info() -> Mapping[str, Any]:
         """Facts for zato.info.*: name, cluster, version, kinds, python, pid, started, revision …"""
 

@@ -42,6 +42,11 @@ def sample(sources: Sequence[Source]) -> Sample:
     return found
 
 
+def lasting(sample: Sample) -> Sample:
+    """What of it stays true when its process has ended: what was counted, not what there is."""
+    return {name: rows for name, rows in sample.items() if FAMILIES[name].kind in (COUNTER, HISTOGRAM)}
+
+
 def add(one: Sample, other: Sample) -> Sample:
     """What two workers say together. Families that this version does not know, and histograms cut otherwise, are left
     out: the other worker may be of another version, while they are replaced one by one."""

@@ -18,6 +18,10 @@ def nobody() -> Deferred[list[Sample]]:
     return succeed([])
 
 
+def forget(sample: Sample) -> None:
+    """Nobody will ask for it again."""
+
+
 class Scrapes:
     """Who comes while a text is being made gets the next one, together with all who came meanwhile: no figure in it is
     older than the question. In the reactor's thread."""
@@ -25,6 +29,7 @@ class Scrapes:
     def __init__(self, sources: Sequence[Source], offload: Callable[..., Deferred[Any]]) -> None:
         """`sources`: this process's figures. `offload` runs (function, *args) in a thread."""
         self.others: Callable[[], Deferred[list[Sample]]] = nobody  # samples of the node's other workers
+        self.keep: Callable[[Sample], None] = forget  # called in the thread with each sample, before anybody sees it
         self._sources = sources
         self._offload = offload
         self._making = False
@@ -32,7 +37,12 @@ class Scrapes:
 
     def sample(self) -> Deferred[Sample]:
         """This process's figures now."""
-        return self._offload(sample, self._sources)
+        return self._offload(self._sample)
+
+    def _sample(self) -> Sample:
+        found = sample(self._sources)
+        self.keep(found)
+        return found
 
     def text(self) -> Deferred[bytes]:
         """The figures of all workers in Prometheus' text form."""

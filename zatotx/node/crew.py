@@ -21,6 +21,10 @@ class Hire(Protocol):
     def __call__(self, seat: int, *, late: bool, descriptors: Mapping[str, int]) -> Worker: ...
 
 
+def _nothing(seat: int) -> None:
+    """A seat that is free leaves nothing behind."""
+
+
 @define(eq=False, kw_only=True)
 class Crew:
     """`changed` is called whenever somebody comes, is ready or goes. `gave_up` is called with one sentence when the
@@ -32,6 +36,7 @@ class Crew:
     descriptors: Callable[[], Mapping[str, int]]
     changed: Callable[[], None]
     gave_up: Callable[[str], None]
+    left: Callable[[int], None] = _nothing  # called with the seat of each that is gone
     random: Callable[[], float] = random.random
     wanted: int = 0
     members: list[Worker] = field(factory=list, init=False)  # all that have a process
@@ -123,6 +128,7 @@ class Crew:
 
     def _went(self, why: str, worker: Worker) -> str:
         self.members.remove(worker)
+        self.left(worker.seat)
         self.changed()
         if worker.asked_to_go or self.closing:
             self._log.info('Worker {seat} (process {pid}) has ended', seat=worker.seat, pid=worker.pid)

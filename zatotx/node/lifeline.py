@@ -28,7 +28,8 @@ class Place:
 
     seat: int
     late: bool  # others serve already: listen only when ready to serve too
-    sockets: Mapping[str, int]  # endpoint description -> inherited descriptor
+    crewed: bool = False  # it is a worker: there are, or may be, others
+    sockets: Mapping[str, int] = field(factory=dict)  # endpoint description -> inherited descriptor
     key: str = field(default='', repr=False)  # the secret key, where no file has it
 
     def line(self) -> bytes:

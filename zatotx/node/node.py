@@ -81,6 +81,8 @@ class Node(Service):
             pool.start()
         for client in parts.redis:
             client.startService()
+        if parts.company is not None:
+            parts.company.start()
         await self._join()
         await self._configure()
         if not self.place.late:
@@ -132,6 +134,8 @@ class Node(Service):
         await _quietly(parts.pickup.stop(), 'The pickup directory')
         await gatherResults([_done(channel.stop(), 'A channel') for channel in channels])
         self._enter(STOPPED)
+        if parts.company is not None:
+            await _quietly(parts.company.stop(), 'What the workers of this server share')
         parts.watchdog.stop()
         await _quietly(self.config.stop(), 'The configuration')
         if self.node_id:
@@ -150,7 +154,7 @@ class Node(Service):
 
     def _names(self) -> dict[str, Any]:
         main, place = self.parts.settings.main, self.place
-        name = f'Worker {place.seat} of {main.name}' if place.sockets else main.name
+        name = f'Worker {place.seat} of {main.name}' if place.crewed else main.name
         return {'name': name, 'cluster': main.cluster}
 
 

@@ -11,6 +11,7 @@ from zatotx.exchange.guard import Guard
 from zatotx.exchange.pipeline import Pipeline
 from zatotx.exchange.run import Exchange
 from zatotx.interfaces.kind import IChannel
+from zatotx.node.company import Company
 from zatotx.node.logbook import Logbook
 from zatotx.node.reload import Reload
 from zatotx.node.seats import Locks
@@ -37,3 +38,4 @@ class Parts:
     pickup: Any  # start() and stop(): watches the pickup directory, in one process of the server
     watchdog: Any  # zatotx.metrics.watchdog.Watchdog
     reload: Reload
+    company: Company | None = None  # of a worker

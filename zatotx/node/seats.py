@@ -1,4 +1,5 @@
-"""The seats of a server's processes: 0, 1, 2 …, each held by one process at a time, by a lock that the kernel gives back.
+"""The seats of a server's processes: 0, 1, 2 …, each held by one process at a time, by a lock that the kernel gives
+back.
 
 What a process has for itself (its row in the ODB, its socket for the other workers, the directory of its deployed code)
 goes by its seat. So a worker that drains and the one that takes over from it are never in each other's way: they sit on

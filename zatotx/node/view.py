@@ -40,6 +40,7 @@ class NodeView:
     offloader: Callable[..., Deferred[Any]]
     finders: Sequence[Callable[[], Iterable[str]]] = ()  # each gives sentences on what is not as it should be
     outgoing: Any = field(factory=Outgoings)
+    company: Any = None  # zatotx.node.company.Company of a worker
     started: float = field(factory=time)
 
     def not_ready(self) -> list[str]:
@@ -47,6 +48,13 @@ class NodeView:
 
     def findings(self) -> list[str]:
         return [sentence for finder in self.finders for sentence in finder()]
+
+    def all_findings(self) -> Deferred[list[str]]:
+        return Deferred.fromCoroutine(self._all_findings())
+
+    async def _all_findings(self) -> list[str]:
+        others = [] if self.company is None else await self.company.found_by_others()
+        return [*self.findings(), *others]
 
     def info(self) -> Mapping[str, Any]:
         return {

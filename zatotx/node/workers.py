@@ -145,7 +145,7 @@ class Spawner:
             worker, words[0], words, env={n: v for n, v in self.environment.items() if n != VARIABLE},
             childFDs={0: 0, 1: 1, 2: 2, ORDERS: 'w', NOTICES: 'r', **handed},
         )  # fmt: skip
-        place = Place(seat=seat, late=late, sockets=dict(zip(descriptors, handed, strict=True)),
+        place = Place(seat=seat, late=late, crewed=True, sockets=dict(zip(descriptors, handed, strict=True)),
                       key=self.environment.get(VARIABLE, ''))  # fmt: skip
         transport: Any = worker.transport
         transport.writeToChild(ORDERS, place.line())

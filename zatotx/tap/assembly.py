@@ -48,7 +48,7 @@ from zatotx.service.invocation import Invoker
 from zatotx.service.store import ServiceStore
 from zatotx.service.user_config import load_user_config
 from zatotx.tap.clear import in_clear
-from zatotx.tap.crewing import began, pickup_duty
+from zatotx.tap.crewing import began, company_of, gates_of, pickup_duty
 from zatotx.tap.dumps import forbid_core_dumps
 from zatotx.tap.keyvalue import client_and_bus
 from zatotx.tap.limiting import Limited
@@ -87,7 +87,7 @@ class _Assembly:
     def node(self) -> Node:
         settings, reactor = self.settings, self.reactor
         logs = Logbook(self.home / 'logs', reactor, settings.log, whose=at_work)
-        limited = Limited(settings, reactor)
+        limited = Limited(settings, reactor, gates_of(self.home / 'work', self.place))
         offload = partial(deferToThreadPool, reactor, limited.workers)
         observed = Observed(reactor, self._deployed())
         meters = observed.meters
@@ -139,6 +139,7 @@ class _Assembly:
             guard=guard, pipeline=pipeline,
             exchange=Exchange(pipeline, reactor), services=services, code=keeper, pickup=pickup,
             watchdog=observed.watchdog, reload=Reload(self._settings_of_now, logs, listeners),
+            company=company_of(self.home / 'work', self.place, view, reactor),
         )
         return Node(parts, config, state, self.place)
 

@@ -5,13 +5,43 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from zatotx.node.board import Board
+from zatotx.node.company import Company
 from zatotx.node.duties import Duty
+from zatotx.node.lifeline import Place
 from zatotx.node.lock import DirectoryLock
+from zatotx.node.view import NodeView
+from zatotx.rules.limits import Gate
+from zatotx.tap.limiting import MakeGate, own_gate
 
 
 def began(work: Path) -> float:
     """When the server was started, in unix time: with workers that is when their parent was."""
     return (work / 'lock').stat().st_mtime
+
+
+def gates_of(work: Path, place: Place) -> MakeGate:
+    """Makes the gates of a process: what is inside of them is counted together with the other workers."""
+    if not place.crewed:
+        return own_gate
+    board = Board(work)
+    board.clear(place.seat)
+
+    def shared_gate(name: str, limit: int) -> Gate:
+        shared = board.shared(name, place.seat)
+        return Gate(limit) if shared is None else Gate(limit, others=shared.others, publish=shared.publish)
+
+    return shared_gate
+
+
+def company_of(work: Path, place: Place, view: NodeView, reactor: Any) -> Company | None:
+    """A worker's way to the others, put between its node and whoever asks that for metrics or findings."""
+    if not place.crewed:
+        return None
+    company = Company(work=work, seat=place.seat, reactor=reactor, scrapes=view.scrapes, findings=view.findings,
+                      offload=view.offload)  # fmt: skip
+    view.company = company
+    return company
 
 
 def pickup_duty(pickup: Any, work: Path, reactor: Any) -> Duty:

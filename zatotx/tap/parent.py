@@ -9,6 +9,7 @@ from typing import Any
 
 from zatotx.interfaces.kind import SERVER
 from zatotx.kinds import FoundKind, find_kinds
+from zatotx.node.board import make_board
 from zatotx.node.crew import Crew
 from zatotx.node.lock import DirectoryLock
 from zatotx.node.logbook import Logbook
@@ -17,6 +18,7 @@ from zatotx.node.reload import Reload
 from zatotx.node.seats import free_seat
 from zatotx.node.settings import Settings, load
 from zatotx.node.sockets import Sockets
+from zatotx.node.tallies import forget_all
 from zatotx.node.workers import Spawner
 from zatotx.tap.dumps import forbid_core_dumps
 from zatotx.tap.exits import fail_start
@@ -41,12 +43,13 @@ def make_parent(directory: str, reactor: Any, workers: int | None) -> Parent:
     except BaseException:
         lock.release()
         raise
-    sockets = Sockets()
+    sockets, board = Sockets(), make_board(work, workers or settings.main.workers)
     crew = Crew(
         reactor=reactor, hire=Spawner(reactor, partial(command, home)), seat=partial(free_seat, work),
-        descriptors=sockets.descriptors, changed=lambda: parent.list_workers(),
+        descriptors=sockets.descriptors, changed=lambda: parent.list_workers(), left=board.clear,
         gave_up=lambda sentence: fail_start(reactor, sentence),
     )  # fmt: skip
+    forget_all(work)
     parent = Parent(
         reactor=reactor, work=work, plan=lambda: plan_of(read(), kinds, workers), crew=crew, sockets=sockets, lock=lock,
         logs=logs, follow_files=Reload(read, logs),

@@ -153,6 +153,9 @@ class NodeInMemory:
     def findings(self) -> list[str]:
         return self.found
 
+    def all_findings(self) -> Deferred[list[str]]:
+        return succeed(self.findings())
+
     def info(self) -> Mapping[str, Any]:
         return {'name': self.name, 'cluster': self.cluster, 'revision': self.config.snapshot.revision, 'kinds': {}}
 

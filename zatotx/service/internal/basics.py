@@ -73,12 +73,13 @@ class Ready(AdminService):
 
 
 class Findings(AdminService):
-    """What this server finds not to be as it should be in itself: stuck threads, stalls, a part that is away."""
+    """What this server finds not to be as it should be in itself, in any of its workers: stuck threads, stalls, a part
+    that is away."""
 
     name = 'zato.health.findings'
 
     async def handle(self) -> None:
-        self.response.payload = {'server': self.server.name, 'findings': self.server.findings()}
+        self.response.payload = {'server': self.server.name, 'findings': await self.server.all_findings()}
 
 
 class Metrics(AdminService):
