@@ -21,8 +21,8 @@ class MariaDB(Daemon):
     account = 'mysql'
 
     def __init__(self, *options: str) -> None:
-        """`options`: more of mariadbd's, as '--max-connections=5'. What is durable is off unless they say
-        otherwise."""
+        """`options`: more of mariadbd's, as '--max-connections=5'. Commits reach the kernel, and
+        thus survive kill -9, but not the disk."""
         super().__init__()
         self._options = options
         self._data = self.directory / 'data'
@@ -41,7 +41,7 @@ class MariaDB(Daemon):
         return [
             'mariadbd', '--no-defaults', f'--datadir={self._data}', f'--socket={self.directory}/socket',
             f'--pid-file={self.directory}/pid', '--bind-address=127.0.0.1', f'--port={self.port}',
-            f'--init-file={self.directory}/first.sql', '--innodb-flush-log-at-trx-commit=0', '--sync-binlog=0',
+            f'--init-file={self.directory}/first.sql', '--innodb-flush-log-at-trx-commit=2', '--sync-binlog=0',
             '--innodb-flush-method=nosync', '--innodb-buffer-pool-size=32M', '--innodb-log-file-size=8M',
             '--skip-name-resolve', '--character-set-server=latin1', '--performance-schema=off',
             '--max-allowed-packet=64M', *self._options,

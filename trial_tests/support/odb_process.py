@@ -13,7 +13,7 @@ from collections.abc import Callable
 from sqlalchemy import Engine, event
 
 from trial_tests.support.odb import CLUSTER, ME, TYPES, channel, user
-from zatotx.odb import migrating, schema_state, setup
+from zatotx.odb import setup
 from zatotx.odb.context import begin
 from zatotx.odb.lanes import Call
 from zatotx.odb.setup import NewCluster, apply, create, open_database
@@ -54,13 +54,18 @@ def make(url: str, key: str, table: str) -> None:
     create(url, key, NewCluster(name=CLUSTER), types=TYPES)
 
 
-def bring_up(url: str, key: str, argument: str) -> None:
-    """Upgrade an ODB by the scripts of a directory; stop before the migration makes that table."""
-    scripts, number, table = argument.split('|')
-    migrating.SCRIPTS = scripts
-    setattr(schema_state, 'SCHEMA', number)  # noqa: B010 - it is imported there
-    stay_before(table)
-    setup.upgrade(url)
+def upgrade_until(url: str, key: str, step: str) -> None:
+    """Upgrade an ODB; stop before that statement of those that change something (0: never), or say how it ended."""
+    left = [int(step)]
+
+    def before(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if statement.split()[0] in ('ALTER', 'CREATE', 'DROP', 'INSERT', 'UPDATE', 'DELETE'):
+            left[0] -= 1
+            if left[0] == 0:
+                stay()
+
+    event.listen(Engine, 'before_cursor_execute', before)
+    print('done' if setup.upgrade(url) else 'nothing to do', flush=True)
 
 
 def stay_before(table: str) -> None:
@@ -79,5 +84,5 @@ def write_one_by_one(url: str, key: str, count: str) -> None:
 
 
 if __name__ == '__main__':
-    commands = {f.__name__: f for f in (write_many, make, bring_up, write_one_by_one)}
+    commands = {f.__name__: f for f in (write_many, make, upgrade_until, write_one_by_one)}
     commands[sys.argv[1]](*sys.argv[2:])

@@ -22,7 +22,8 @@ class PostgreSQL(Daemon):
     death = 'QUIT'  # an immediate shutdown, which takes the shared memory along
 
     def __init__(self, *options: str) -> None:
-        """`options`: more settings, as 'max_connections=5'. What is durable is off unless they say otherwise."""
+        """`options`: more settings, as 'max_connections=5'. Commits reach the kernel, and
+        thus survive kill -9, but not the disk."""
         super().__init__()
         self._options = options
         self._data = self.directory / 'data'
@@ -37,7 +38,7 @@ class PostgreSQL(Daemon):
     def command(self) -> list[str]:
         settings = [
             'listen_addresses=127.0.0.1', 'unix_socket_directories=', f'port={self.port}', 'shared_buffers=16MB',
-            'max_connections=60', 'fsync=off', 'synchronous_commit=off', 'full_page_writes=off', *self._options,
+            'max_connections=60', 'fsync=off', 'full_page_writes=off', 'deadlock_timeout=200ms', *self._options,
         ]  # fmt: skip
         return [str(_binaries() / 'postgres'), '-D', str(self._data), *(w for s in settings for w in ('-c', s))]
 

@@ -1,0 +1,78 @@
+"""An ODB as the first released schema kept it, filled: what migrations have to bring up."""
+
+from __future__ import annotations
+
+import msgspec
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, text
+
+from trial_tests.support.odb import CLUSTER, KEY
+from zatotx.odb import migrating
+from zatotx.odb.engine import make_engine
+from zatotx.odb.engines.sqlite import make_file
+from zatotx.odb.secrets import Secrets, hash_secret
+from zatotx.odb.tables import key_of
+from zatotx.odb.urls import file_of
+
+REVISION = 7
+NAMES = ('echo', 'ä 😀', 'a')  # of a service, a user and a channel
+
+
+def make(url: str) -> None:
+    """The tables of 0001, with a cluster in it that was in use."""
+    if path := file_of(url):
+        make_file(path)
+    engine = make_engine(url, 'migrate')
+    try:
+        with engine.begin() as connection:
+            config = Config()
+            config.set_main_option('script_location', migrating.SCRIPTS)
+            config.attributes['connection'] = connection
+            command.upgrade(config, '0001')
+            for table, row in _rows():
+                _insert(connection, table, row)
+    finally:
+        engine.dispose()
+
+
+def _insert(connection: Connection, table: str, row: dict[str, object]) -> None:
+    quote = connection.dialect.identifier_preparer.quote
+    columns = ', '.join(quote(name) for name in row)
+    values = ', '.join(f':{name}' for name in row)
+    connection.execute(text(f'INSERT INTO {quote(table)} ({columns}) VALUES ({values})'), row)
+
+
+def _rows() -> list[tuple[str, dict[str, object]]]:
+    service, user, channel = NAMES
+    documents = {
+        1: {'name': service, 'is_active': True, 'file': 'crm.py'},
+        2: {'name': user, 'username': 'u', 'realm': 'R', 'password': hash_secret('sesame')},
+        3: {'name': channel, 'url_path': '/a', 'service': 1, 'security': 2},
+    }
+    types = {1: ('service', 'service'), 2: ('basic_auth', 'security'), 3: ('channel_rest', 'channel_rest')}
+    check = Secrets(KEY).key_check()
+    return [
+        ('cluster', {'id': 1, 'name': CLUSTER, 'name_key': key_of(CLUSTER), 'revision': REVISION, 'created': 1.5,
+                     'key_check': check}),
+        ('counter', {'name': 'config_object', 'value': 5}),
+        *(('config_object', {
+            'id': number, 'cluster_id': 1, 'type': types[number][0], 'space': types[number][1],
+            'name': document['name'], 'name_key': key_of(str(document['name'])),
+            'unique_key': key_of('any /a') if number == 3 else None,
+            'document': msgspec.json.encode(document).decode(), 'revision': number + 1,
+        }) for number, document in documents.items()),
+        *(('reference', {'source_id': 3, 'field': field, 'target_id': target})
+          for field, target in (('service', 1), ('security', 2))),
+        ('tombstone', {'object_id': 4, 'cluster_id': 1, 'revision': 6}),
+        ('history', {'cluster_id': 1, 'revision': 6, 'at': 2.5, 'who': 'me', 'source': '192.0.2.1', 'cid': 'c',
+                     'action': 'delete', 'type': 'basic_auth', 'name': 'gone', 'old': '{"name":"gone"}', 'new': '{}'}),
+        *(('server', {'id': number, 'cluster_id': 1, 'name': f'server{number}', 'name_key': key_of(f'server{number}'),
+                      'host': '127.0.0.1', 'bind_host': '127.0.0.1', 'bind_port': 17009 + number,
+                      'up_status': 'clean-down', 'seen_at': 3.5, 'applied_revision': REVISION, 'pid': 0,
+                      'last_join_status': 'accepted'}) for number in (1, 2)),
+        ('file_version', {'id': 1, 'cluster_id': 1, 'file': 'crm.py', 'file_key': key_of('crm.py'), 'number': 1,
+                          'form': 'module', 'sha256': 'f' * 64, 'content': b'\x00\xffcode', 'created': 4.5, 'by': 'me',
+                          'active': True, 'services': '["echo"]', 'revision': REVISION}),
+        *(('version_verdict', {'version_id': 1, 'server_id': number, 'verdict': '', 'at': 5.5}) for number in (1, 2)),
+    ]  # fmt: skip

@@ -1,0 +1,116 @@
+"""From every released schema to this one, on tables with rows in them, whatever comes between."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+from twisted.internet.threads import deferToThread
+
+from trial_tests.support import odb_0001
+from trial_tests.support.odb import KEY, ME, OdbCase, edit, on_every_database
+from zatotx.interfaces.config import IConfigStore
+from zatotx.odb.engine import room_of
+from zatotx.odb.secrets import verify
+from zatotx.odb.setup import restore, schema_state, upgrade
+from zatotx.schema.snapshot import Snapshot
+
+
+class UpgradeCase(OdbCase):
+    """A filled ODB of the first schema."""
+
+    def setUp(self) -> None:
+        self.url = self.make_url()
+        odb_0001.make(self.url)
+
+    def begin(self, command: str, argument: str = '') -> subprocess.Popen[str]:
+        """Run that command of trial_tests.support.odb_process."""
+        environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)}
+        process = subprocess.Popen(
+            [sys.executable, '-m', 'trial_tests.support.odb_process', command, self.url, KEY, argument],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return process
+
+    async def word_of(self, process: subprocess.Popen[str]) -> str:
+        """What it says first; '' where it ended without."""
+        assert process.stdout is not None
+        self.addCleanup(process.stdout.close)
+        word: str = await deferToThread(process.stdout.readline)
+        return word.strip()
+
+    async def all_is_there(self) -> None:
+        """Everything that was in the tables, and what is new about it."""
+        self.assertEqual(schema_state(self.url), 'current')
+        store: IConfigStore = self.open()
+        service, user, channel = odb_0001.NAMES
+        now = Snapshot().evolve(await store.changes(0))
+        found = now.named('channel_rest', channel)
+        login = now.named('basic_auth', user)
+        assert found is not None and login is not None
+        self.assertEqual((found.id, found.revision, found.value.url_path), (3, 4, '/a'))
+        self.assertEqual((found.value.service, found.value.security), (service, user))
+        self.assertTrue(verify(login.value.password, 'sesame'))
+        self.assertEqual((await store.changes(5)).deleted, (4,))
+        self.assertEqual([(n.name, n.worker, n.bind_port) for n in await store.nodes()],
+                         [('server1', 0, 17010), ('server2', 0, 17011)])  # fmt: skip
+        self.assertEqual(await store.version_verdicts(1), {'server1': '', 'server2': ''})
+        self.assertEqual(await store.version_content(1), b'\x00\xffcode')
+        (old,) = await store.history()
+        self.assertEqual((old.who, old.source, old.address, old.name), ('me', '192.0.2.1', '', 'gone'))
+        await self.it_works_on(store, found.id)
+
+    async def it_works_on(self, store: IConfigStore, channel_id: int) -> None:
+        """With workers, and revisions that can be restored from this one on."""
+        first = await store.register_node('server1', '127.0.0.1', 17010, 1)
+        second = await store.register_node('server1', '127.0.0.1', 17010, 2, 1)
+        self.assertEqual((first.id, second.worker), (1, 1))
+        revision = await store.write([edit('channel_rest', channel_id, url_path='/b')], ME)
+        self.assertEqual(revision, odb_0001.REVISION + 1)
+        self.assertEqual(len(await store.state_at(odb_0001.REVISION)), 3)
+        restore(self.database(), odb_0001.REVISION, ME)
+        again = Snapshot().evolve(await store.changes(0)).get(channel_id)
+        assert again is not None
+        self.assertEqual(again.value.url_path, '/a')
+
+
+@on_every_database
+class UpgradeTests(UpgradeCase):
+    async def test_from_the_first(self) -> None:
+        """All that the tables held is there; then there is nothing more to do."""
+        self.assertEqual(schema_state(self.url), 'older')
+        self.assertTrue(upgrade(self.url))
+        self.assertFalse(upgrade(self.url))
+        await self.all_is_there()
+
+    async def test_killed_and_begun_again(self) -> None:
+        """Wherever it is killed, the next upgrade brings up all of it: where transactions hold DDL from the start,
+        elsewhere from the step it had come to."""
+        at = (2, 5) if room_of(self.url).transactional_ddl else (4,) * 20
+        killed = 0
+        for step in at:
+            process = self.begin('upgrade_until', str(step))
+            if await self.word_of(process) == 'done':
+                break
+            os.kill(process.pid, signal.SIGKILL)
+            await deferToThread(process.wait)
+            killed += 1
+            self.assertEqual(schema_state(self.url), 'older')
+        self.assertGreater(killed, 1)
+        upgrade(self.url)
+        await self.all_is_there()
+
+    async def test_two_at_once(self) -> None:
+        """One does it, the other finds it done."""
+        processes = [self.begin('upgrade_until', '0') for _ in range(2)]
+        words = [await self.word_of(process) for process in processes]
+        self.assertEqual(sorted(words), ['done', 'nothing to do'])
+        await self.all_is_there()
+
+
