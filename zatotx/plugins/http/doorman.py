@@ -95,12 +95,12 @@ class Doorman:
     def look(self) -> None:
         """See whether there is room again: now and then, and whenever a connection has ended."""
         now = self._seconds()
+        self._ceiling = ceiling(self._limit())  # an administrator may have changed it
         if not self._why:
             if self._told and now - self._since >= _QUIET:
                 self._told = ''
                 self._log.info('Connections are accepted again')
             return
-        self._ceiling = ceiling(self._limit())
         if self._counters.open < self._most and self._has_descriptor():
             self._why, self._since = '', now
             self._counters.paused = 0
