@@ -12,15 +12,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 
-def write_certificate(path: Path, name: str = 'server1') -> Path:
-    """Key and certificate in one PEM file that only its owner can read."""
+def write_certificate(path: Path, name: str = 'server1', *, days: float = 1) -> Path:
+    """Key and certificate in one PEM file that only its owner can read; valid for `days` from now on."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_before(min(now, now + timedelta(days=days)) - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=days))
         .sign(key, SHA256())
     )
     path.touch(mode=0o600)

@@ -61,7 +61,8 @@ def _piece(operation: Any, value: Any) -> str:
         return ''.join(_pieces(value[-1]))
     if operation in (sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT):
         least, most, below = value
-        times, once = max(least, 1 if most else 0), ''.join(_pieces(below))
+        times: int = max(least, 1 if most else 0)
+        once = ''.join(_pieces(below))
         if times * len(once) > _MOST:
             raise NoExample('it wants too long a text')
         return once * times

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zatotx.cli.checks.finding import BROKEN, PATIENCE, WARNING, Check, Scene
 from zatotx.cli.failure import Failure
@@ -38,8 +39,16 @@ def odb_of(part: Part) -> OdbHealth:
         return look_at(open_database(url, key_of(part), cluster=cluster, types=object_types()))
 
 
-def redis_of(part: Part) -> Facts | None:
-    """What Redis says of itself; None for the environment's own, where that does not run."""
+class RedisLook(NamedTuple):
+    """What Redis said of itself, when, and how long that took."""
+
+    facts: Facts
+    at: float  # Unix time
+    way: float  # seconds
+
+
+def redis_of(part: Part) -> RedisLook | None:
+    """Redis as a server would find it; None for the environment's own, where that does not run. Raises Failure."""
     from zatotx.kvdb.look import look_at
     from zatotx.model.faults import ServiceUnavailable
 
@@ -47,10 +56,13 @@ def redis_of(part: Part) -> Facts | None:
     own = Part(REDIS, part.path.parent / 'redis')
     if is_own(address, part) and running(own) is None:
         return None
+    before = time.time()
     try:
-        return look_at(address, PATIENCE)
+        facts = look_at(address, PATIENCE)
     except ServiceUnavailable as error:
         raise Failure(f'{error.msg}.') from None
+    after = time.time()
+    return RedisLook(facts, after, after - before)
 
 
 def odb(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
@@ -65,9 +77,10 @@ def redis(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
     """It can be reached, keeps what it accepted, and has memory left."""
     from zatotx.kvdb.facts import warnings
 
-    found: Facts | None = scene.once(redis_of, part)
-    if found is None or not found.run_id:  # it does not run, or its user may not ask
+    look: RedisLook | None = scene.once(redis_of, part)
+    if look is None or not look.facts.run_id:  # it does not run, or its user may not ask
         return
+    found = look.facts
     where = str(redis_address(part))
     for sentence in warnings(found, where):
         yield WARNING, sentence
@@ -98,10 +111,10 @@ def _differences(scene: Scene, part: Part) -> Iterator[tuple[float, str]]:
         for row in found.nodes:  # one that is behind looks like one that has not been heard of
             if row.up_status == RUNNING:
                 yield max(0.0, row.seen_at - scene.now()), row.name
-    facts: Facts | None = _asked(scene, redis_of, part)
-    if facts is not None and facts.time:
-        # It was asked within this run, some time ago: a difference in that direction says nothing.
-        yield _surely(facts.time - scene.now(), PATIENCE), str(redis_address(part))
+    look: RedisLook | None = _asked(scene, redis_of, part)
+    if look is not None and look.facts.time:
+        shift = scene.now() - time.time()
+        yield _surely(look.facts.time - look.at - shift, look.way), str(redis_address(part))
 
 
 def _surely(ahead: float, unsure: float) -> float:

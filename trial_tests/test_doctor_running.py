@@ -1,0 +1,119 @@
+"""`zatotx doctor` on an environment that runs: what it is told, and what it finds when parts of it die or hang."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from trial_tests.support.broker import SCRIPTS, Broker, create, remove
+from trial_tests.support.waiting import until
+
+NEEDY = """
+from pathlib import Path
+
+from zatotx import Service
+
+Path({flag!r}).read_text()  # what it needs to be imported
+
+
+class Needy(Service):
+    name = 'needy.one'
+
+    async def handle(self):
+        self.response.payload = {{}}
+"""
+
+
+class RunningTestCase(SynchronousTestCase):
+    """A fresh environment of one server, started."""
+
+    def setUp(self) -> None:
+        self.broker: Broker = create()
+        self.addCleanup(remove, self.broker)
+        self.start()
+
+    def start(self) -> None:
+        self.broker.start()
+
+    def doctor(self) -> tuple[int, list[dict[str, str]]]:
+        said = self.broker.run('doctor', str(self.broker.path), '--format', 'json')
+        found: dict[str, Any] = json.loads(said.out)
+        return said.code, found['findings']
+
+    def finds(self, code: int, *words: str) -> dict[str, str]:
+        """The first finding that has all the words; waits for it, as a node takes a moment to notice."""
+
+        def look() -> dict[str, str] | None:
+            ended, findings = self.doctor()
+            told = ((one, ' '.join(one.values())) for one in findings)
+            hit = next((one for one, text in told if all(word in text for word in words)), None)
+            return hit if ended == code else None
+
+        found = until(look, f'a finding with {words}', 30.0)
+        assert found is not None
+        return found
+
+
+class DyingTests(RunningTestCase):
+    def test_a_life(self) -> None:
+        """Well while it runs; a Redis that died is told of by its pid file and by the server that misses it; a server
+        that hangs is told of in seconds; one that was killed is told of with how to start it."""
+        self.assertEqual(self.doctor(), (0, []))
+        self.broker.kill('redis')
+        self.finds(1, 'redis', 'processes', 'ended without being stopped', 'zatotx start')
+        self.finds(1, 'server1', 'server', 'Redis is away')
+        self.broker.start()
+        until(lambda: self.doctor() == (0, []), 'all being well again', 30.0)
+        for pid in self.broker.pids():
+            os.kill(pid, signal.SIGSTOP)
+        began = time.monotonic()
+        self.finds(1, 'server1', 'ready')
+        self.assertLess(time.monotonic() - began, 40)
+        for pid in self.broker.pids():
+            os.kill(pid, signal.SIGCONT)
+        self.broker.kill()
+        self.finds(1, 'server1', 'processes', 'ended without being stopped')
+
+    def test_stopped_alone(self) -> None:
+        """A part that was stopped while the others run is a warning; all of it stopped is none."""
+        self.broker.must('stop', str(self.broker.directory()))
+        self.finds(0, 'server1', 'processes', 'it does not run')
+        self.broker.stop()
+        self.assertEqual(self.doctor(), (0, []))
+
+
+class KnownTests(RunningTestCase):
+    def test_credentials(self) -> None:
+        """Where the cluster has another password than credentials.toml, that is said with the command."""
+        file = self.broker.path / 'credentials.toml'
+        password = self.broker.credentials()['api']['password']
+        file.write_text(file.read_text().replace(password, 'another'))
+        self.finds(1, 'server1', 'server', "'zatotx update password")
+        self.assertNotIn(password, self.broker.run('doctor', str(self.broker.path)).text)
+
+    def test_refused_code(self) -> None:
+        """Deployed code that a server cannot import any more is told of, with its reason."""
+        flag = self.broker.path.parent / 'flag'
+        flag.touch()
+        self.broker.serve('needy.py', NEEDY.format(flag=str(flag)))
+        self.assertEqual(self.doctor(), (0, []))
+        flag.unlink()
+        self.broker.must('restart', str(self.broker.directory()))
+        self.finds(0, 'server1', 'server', 'refused here', 'needy.py')
+
+
+class LimitTests(RunningTestCase):
+    def start(self) -> None:
+        """With few descriptors."""
+        words = f'ulimit -n 900; exec {SCRIPTS}/zatotx start {self.broker.path}'
+        subprocess.run(['sh', '-c', words], check=True, capture_output=True, timeout=120)
+
+    def test_few_descriptors(self) -> None:
+        """The limit of the process that runs counts, not that of the command."""
+        self.finds(0, 'server1', 'limits', 'may open 900 files')
