@@ -43,7 +43,7 @@ class FileTests(SynchronousTestCase):
 
     def lower(self) -> None:
         """Leave the server few descriptors, and wait until it knows: it looks twice a second."""
-        used = max(int(name) for name in os.listdir(f'/proc/{self.pid}/fd'))
+        used = max(int(entry.name) for entry in Path(f'/proc/{self.pid}/fd').iterdir())
         resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (used + SPARE, self.before[1]))
         Event().wait(1.0)
 
@@ -92,6 +92,7 @@ class FileTests(SynchronousTestCase):
             client.drop()
         self.assertEqual(served, CROWD)
         self.assertEqual(self.news('No more connections are accepted'), 1)
+        self.told('Connections are accepted again')
 
     def test_it_goes_on_when_the_limit_is_raised(self) -> None:
         """Nobody need leave: the server finds out by itself."""
