@@ -104,7 +104,7 @@ def main(directory: Path) -> None:
     moment = int(os.environ.get('SOURCE_DATE_EPOCH', datetime.now(UTC).timestamp()))  # so that builds can be repeated
     date = datetime.fromtimestamp(moment, UTC).strftime('%Y-%m-%d')
     directory.mkdir(parents=True, exist_ok=True)
-    for path, command, context in walk(cli, click.Context(cli, info_name='zatotx')):
+    for path, command, context in walk(cli, click.Context(cli, info_name='zatotx', **cli.context_settings)):
         (directory / f'{path.replace(" ", "-")}.1').write_text(page(path, command, context, date), 'utf-8')
 
 

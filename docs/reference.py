@@ -23,7 +23,7 @@ NOTE = 'Written by `make docs`: change the code it is made of, not this page.\n'
 def command_line() -> str:
     """One section a command, its help as it is printed."""
     texts = ['# The `zatotx` command\n', NOTE]
-    for path, command, context in walk(cli, click.Context(cli, info_name='zatotx')):
+    for path, command, context in walk(cli, click.Context(cli, info_name='zatotx', **cli.context_settings)):
         texts.append(f'## {path}\n')
         texts.append(f'```\n{command.get_help(context).rstrip()}\n```\n')
     return '\n'.join(texts)
