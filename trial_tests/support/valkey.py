@@ -20,14 +20,21 @@ _START = 10.0  # seconds
 class Valkey:
     """One server process. `address` and `url` name it; data written stays over `kill` and `start`."""
 
-    def __init__(self, *options: str, directory: Path | None = None, socket_name: str = 'redis.sock') -> None:
-        """`options`: more of valkey-server's, e.g. '--requirepass', 'secret'. Nothing runs before `start`."""
+    def __init__(
+        self, *options: str, directory: Path | None = None, socket_name: str = 'redis.sock', net: str = '',
+        program: str = '',
+    ) -> None:
+        """`options`: more of valkey-server's, e.g. '--requirepass', 'secret'. `net`: 'port' or 'tls-port', to listen on
+        `port` of 127.0.0.1 too. `program`: another server than the wheel's. Nothing runs before `start`."""
         self._made = directory is None
         self.directory = Path(tempfile.mkdtemp(prefix='zatotx-valkey-')) if directory is None else directory
         self.path = self.directory / socket_name
         self.url = f'unix://{self.path}'
         self.address = RedisAddress(path=str(self.path))
         self._options = options
+        self._program = program
+        self._net = net
+        self.port = free_port() if net else 0
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -38,9 +45,10 @@ class Valkey:
 
     def start(self, lock: Path | None = None) -> None:
         """Blocks until it answers. `lock`: a file whose lock the server holds while it lives."""
-        words = ['--port', '0', '--unixsocket', self.path.name, '--unixsocketperm', '700', '--save', '']
+        listening = ['--port', '0', *((f'--{self._net}', str(self.port), '--bind', '127.0.0.1') if self._net else ())]
+        words = [*listening, '--unixsocket', self.path.name, '--unixsocketperm', '700', '--save', '']
         words += ['--appendonly', 'yes', '--appendfsync', 'always', '--loglevel', 'warning', *self._options]
-        command = [str(find_binary()), *words]
+        command = [self._program or str(find_binary()), *words]
         if lock is not None:
             command = ['flock', '--no-fork', str(lock), *command]
         self._process = subprocess.Popen(
@@ -59,16 +67,19 @@ class Valkey:
         except OSError:
             return False
 
-    def command(self, *words: str) -> bytes:
-        """One command, asked in a blocking way: the first bytes of the answer."""
+    def command(self, *words: str, then: tuple[str, ...] = ()) -> bytes:
+        """One command, or two, asked in a blocking way: the first bytes of the (last) answer."""
         place = os.open(self.directory, os.O_PATH)
         try:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(5)
                 connection.connect(f'/proc/self/fd/{place}/{self.path.name}')
-                parts = [f'${len(word.encode())}\r\n{word}\r\n' for word in words]
-                connection.sendall(f'*{len(words)}\r\n{"".join(parts)}'.encode())
-                return connection.recv(65536)
+                answer = b''
+                for question in filter(None, (words, then)):
+                    parts = [f'${len(word.encode())}\r\n{word}\r\n' for word in question]
+                    connection.sendall(f'*{len(question)}\r\n{"".join(parts)}'.encode())
+                    answer = connection.recv(65536)
+                return answer
         finally:
             os.close(place)
 
@@ -92,6 +103,13 @@ class Valkey:
         self.kill()
         if self._made:
             shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def free_port() -> int:
+    """Nobody listens there now."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return int(probe.getsockname()[1])
 
 
 def select_nothing(seconds: float) -> None:

@@ -8,7 +8,7 @@ from twisted.internet.defer import TimeoutError
 from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost
 
 from zatotx.interfaces.bus import RedisUnable, ResponseError
-from zatotx.model.faults import ServiceUnavailable
+from zatotx.model.faults import ServiceUnavailable, Timeout
 
 # The first words of Redis's refusals that say something of it, not of the command.
 _UNABLE = {
@@ -22,6 +22,7 @@ _UNABLE = {
     'READONLY': 'it is a replica, which takes no writes',
     'TRYAGAIN': 'it moves its data',
 }
+_LATE, _UNABLE_NOW = 'gave no answer', ' cannot serve this now: '
 
 
 class UnfitError(Exception):
@@ -32,8 +33,13 @@ def refusal(text: str, where: str) -> ResponseError | RedisUnable:
     """The error for what Redis answered. `where` names it: 'Redis at …'."""
     code = text.partition(' ')[0]
     if code in _UNABLE:
-        return RedisUnable(f'{where} cannot serve this now: {_UNABLE[code]} ({text.rstrip(".")})', code)
+        return RedisUnable(f'{where}{_UNABLE_NOW}{_UNABLE[code]} ({text.rstrip(".")})', code)
     return ResponseError(text.removeprefix('ERR '))
+
+
+def late(where: str, name: str, timeout: float) -> Timeout:
+    """The error of a command that got no answer within `timeout` seconds."""
+    return Timeout(None, f'{where} {_LATE} to {name} within {timeout:g} s')
 
 
 def lost(where: str) -> ServiceUnavailable:
@@ -54,6 +60,10 @@ def clause(error: BaseException, timeout: float) -> str:
         return f'it refused the connection: {error}'
     if isinstance(error, TimeoutError):
         return f'it gave no answer within {timeout:g} s'
+    if isinstance(error, Timeout):
+        return f'it {_LATE}{error.msg.partition(_LATE)[2]}'
+    if isinstance(error, RedisUnable):
+        return error.msg.partition(_UNABLE_NOW)[2]
     if isinstance(error, ConnectionDone):
         return 'it closed the connection'
     if isinstance(error, ConnectionLost):
@@ -81,6 +91,6 @@ def _tls_clause(error: BaseException) -> str:
         return 'its certificate is not signed by a CA that is trusted here: name that CA with ca in [kvdb] or ?ca='
     if 'wrong version number' in words or 'packet length too long' in words:
         return 'it does not speak TLS: write redis:// instead of rediss://'
-    if 'certificate required' in words or 'handshake failure' in words or 'bad certificate' in words:
+    if ' alert ' in words:  # what the other side says before it hangs up
         return 'it wants a client certificate that it trusts: name one with cert and key in [kvdb]'
     return f'TLS failed: {words}'

@@ -20,7 +20,7 @@ from zatotx.kvdb.protocol import Heard, new_protocol
 from zatotx.kvdb.sentinel import Finder, follow
 from zatotx.kvdb.voice import Voice
 from zatotx.kvdb.waiters import Waiters
-from zatotx.model.faults import ServiceUnavailable
+from zatotx.model.faults import ServiceUnavailable, Timeout
 from zatotx.rules.backoff import next_delay
 
 _LONGEST_DELAY = 2.0  # seconds between tries
@@ -136,7 +136,8 @@ class Link:
         except CancelledError:
             raise
         except Exception as error:
-            return clause(error, self._timeout)
+            doubt = '; does it speak TLS?' if self.address.tls and isinstance(error, Timeout) else ''
+            return clause(error, self._timeout) + doubt
         self._came_up(protocol)
         following = follow(self._finder, place, self._reactor, lambda: self.drop(protocol, 'its master moved'))
         await protocol.whenDisconnected()

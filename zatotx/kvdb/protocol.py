@@ -15,9 +15,9 @@ from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from zatotx.interfaces.bus import RedisUnable
-from zatotx.kvdb.errors import lost, refusal
+from zatotx.kvdb.errors import clause, late, lost, refusal
 from zatotx.kvdb.pending import Pending
-from zatotx.model.faults import ServiceUnavailable, Timeout
+from zatotx.model.faults import ServiceUnavailable
 
 Heard = Callable[[object, object], None]
 
@@ -83,9 +83,9 @@ class _Asking:
         return error
 
     def _expired(self, name: str) -> None:
-        late = f'gave no answer to {name} within {self._timeout:g} s'
-        self.hung(f'it {late}')
-        self._pending.expire(Timeout(None, f'{self.where} {late}'))
+        error = late(self.where, name, self._timeout)
+        self.hung(clause(error, self._timeout))
+        self._pending.expire(error)
 
     def _too_much(self) -> ServiceUnavailable:
         return ServiceUnavailable(

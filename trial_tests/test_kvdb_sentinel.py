@@ -1,0 +1,164 @@
+"""Redis behind a sentinel: the master is found, checked and followed, on real servers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from trial_tests.support.sentinel import PASSWORD, SENTINEL_PASSWORD, Watched
+from trial_tests.support.valkey import free_port
+from zatotx.kvdb.address import RedisAddress, parse_address
+from zatotx.kvdb.bus import RedisBus
+from zatotx.kvdb.client import RedisClient
+from zatotx.kvdb.look import look_at
+from zatotx.model.faults import Fault, ServiceUnavailable
+
+
+class SentinelTests(TestCase):
+    timeout = 90
+
+    def setUp(self) -> None:
+        self.watched = Watched()
+        self.addCleanup(self.watched.close)
+        self.watched.start()
+
+    def address(self, *, master: str = 'leader', password: str = SENTINEL_PASSWORD, hosts: str = '') -> RedisAddress:
+        data, sentinel = quote(PASSWORD), quote(password)
+        hosts = hosts or f'127.0.0.1:{self.watched.port}'
+        url = f'redis+sentinel://:{data}@{hosts}/{master}/0?sentinel_password={sentinel}'
+        return parse_address(url, Path('/env'))
+
+    def starting(self, address: RedisAddress) -> RedisClient:
+        client = RedisClient(reactor, address, timeout=2)
+        client.startService()
+        self.addCleanup(client.stopService)
+        return client
+
+    async def got(self, waiting: Deferred[Any]) -> Any:
+        return await waiting.addTimeout(60, reactor)
+
+    async def set_somehow(self, client: RedisClient, key: str) -> None:
+        """As soon as there is a master that takes it."""
+        for _ in range(3000):
+            try:
+                await client.execute('SET', key, 'here')
+            except Fault:
+                await deferLater(reactor, 0.02)
+            else:
+                return
+        self.fail(client.problem)
+
+    async def test_found(self) -> None:
+        """The sentinel is asked, also after one that is not there, and the command line finds the master too."""
+        address = self.address(hosts=f'127.0.0.1:{free_port()},127.0.0.1:{self.watched.port}')
+        client = self.starting(address)
+        await self.got(client.up())
+        self.assertEqual(str(await client.execute('CONFIG GET', 'port')), f"['port', '{self.watched.first.port}']")
+        self.assertEqual(look_at(address).role, 'master')
+
+    async def test_master_dies(self) -> None:
+        """kill -9 of the master: commands and announcements go on with the one that follows it."""
+        client = self.starting(self.address())
+        bus = RedisBus(reactor, client.address, client, cluster='c', timeout=2)
+        bus.startService()
+        self.addCleanup(bus.stopService)
+        heard: list[str] = []
+        bus.subscribe('config', heard.append)
+        await self.got(client.up())
+        self.watched.first.kill()
+        await self.set_somehow(client, 'after')
+        self.assertEqual(client.known and client.known.role, 'master')
+        await self.got(bus.up())
+        for _ in range(1000):
+            if heard:
+                break
+            await client.execute('PUBLISH', 'zatotx:c:topic:config', 'again')
+            await deferLater(reactor, 0.02)
+        self.assertEqual(heard[0], 'again')
+        self.assertIn(b'here', self.watched.second.command('AUTH', PASSWORD, then=('GET', 'after')))
+
+    async def test_master_moves(self) -> None:
+        """A failover by hand: the client leaves the old master, which lives on as a replica, by itself."""
+        client = self.starting(self.address())
+        await self.got(client.up())
+        self.watched.fail_over()
+        for _ in range(3000):
+            await deferLater(reactor, 0.02)
+            try:
+                port: Any = await client.execute('CONFIG GET', 'port')
+            except Fault:
+                continue
+            if port[1] == str(self.watched.second.port):
+                break
+        await self.set_somehow(client, 'after')
+
+    async def test_a_replica_named_master(self) -> None:
+        """A server that a sentinel calls the master, but that is none, is not used."""
+        self.watched.stop_sentinel()
+        config = self.watched.first.directory / 'sentinel.conf'
+        ports = [str(server.port) for server in (self.watched.first, self.watched.second)]
+        lines = [line for line in config.read_text().splitlines() if 'known-replica' not in line]
+        config.write_text('\n'.join(lines).replace(f'127.0.0.1 {ports[0]} 1', f'127.0.0.1 {ports[1]} 1') + '\n')
+        self.watched.start_sentinel()
+        client = self.starting(self.address())
+        for _ in range(500):
+            if 'named a server as master that is none' in client.problem:
+                break
+            await deferLater(reactor, 0.02)
+        self.assertIn('named a server as master that is none', client.problem)
+
+    async def test_sentinels_away(self) -> None:
+        """While the master is there the sentinels may be away; a client that starts then says what each of them said,
+        without any password."""
+        client = self.starting(self.address())
+        await self.got(client.up())
+        self.watched.stop_sentinel()
+        await deferLater(reactor, 2.5)
+        self.assertEqual(await client.execute('SET', 'a', 'b'), 'OK')
+        later = self.starting(self.address(hosts=f'127.0.0.1:{self.watched.port},127.0.0.1:1'))
+        for words in ('no sentinel names the master', f'127.0.0.1:{self.watched.port}: ', '; 127.0.0.1:1: '):
+            await self.shows(later, words)
+        with self.assertRaisesRegex(ServiceUnavailable, "Redis master 'leader' of .* is away: no sentinel"):
+            await later.execute('PING')
+        with self.assertRaises(ServiceUnavailable):
+            look_at(self.address())
+        self.watched.start_sentinel()
+        await self.got(later.up())
+
+    async def test_wrong(self) -> None:
+        """A master that the sentinel does not know and a password that it does not take: a sentence each."""
+        await self.shows(self.starting(self.address(master='nobody')), 'it knows no master of that name')
+        await self.shows(self.starting(self.address(password='wr0ng')), 'WRONGPASS')
+        with self.assertRaisesRegex(ServiceUnavailable, 'knows no master of that name'):
+            look_at(self.address(master='nobody'))
+
+    async def shows(self, client: RedisClient, words: str) -> None:
+        for _ in range(500):
+            if words in client.problem:
+                break
+            await deferLater(reactor, 0.02)
+        self.assertIn(words, client.problem)
+        self.assertNotIn('hunter2', client.problem)
+        self.assertNotIn('wr0ng', client.problem)
+
+
+class SentinelUrlTests(TestCase):
+    def test_read(self) -> None:
+        """Sentinels with and without ports, the master, a database, users of both, TLS for all of it."""
+        url = 'redis+sentinel://app:p%40ss@a,b:7,[::1]:8/my%20master/3?sentinel_username=s'
+        address = parse_address(url, Path('/e'))
+        known = address.sentinels
+        assert known is not None
+        self.assertEqual(known.hosts, (('a', 26379), ('b', 7), ('::1', 8)))
+        self.assertEqual((known.master, known.username, address.db, address.password), ('my master', 's', 3, 'p@ss'))
+        self.assertEqual(str(address), "Redis master 'my master' of a:26379,b:7,[::1]:8, db 3")
+        self.assertEqual(str(address.at('h', 1)), 'Redis at h:1, db 3')
+        secure = parse_address('rediss+sentinel://a/m?ca=x.pem', Path('/e'))
+        self.assertEqual(secure.sentinel('a', 1).tls, secure.tls)
+        self.assertNotIn('secret', repr(parse_address('redis+sentinel://a/m?sentinel_password=secret', Path('/e'))))
