@@ -16,6 +16,7 @@ from zatotx.metrics.places import Place, place_of
 
 _LEAST = 0.1  # seconds of processor time that somebody must have used: else the process was stopped, or got none
 _KEPT = 16
+SOMEBODY = Place('', 'code of another thread, which did not let go of the interpreter')
 _MOST = 3  # services that are named for one stall
 # Where a thread stands that waits, and holds nothing.
 _WAITING = frozenset({'threading.py', 'queue.py', 'socket.py', 'selectors.py', 'ssl.py', 'subprocess.py', 'threads.py'})
@@ -37,9 +38,9 @@ class Hogs:
         before, self._used = self._used, self._read()
         whole, reactor = self._used[0] - before[0], self._used[1] - before[1]
         if now - due >= _LEAST / 2 and whole >= _LEAST and reactor < whole / 2:
-            places = tuple(sorted(set(self._at_work())))[:_MOST]
-            if places:
-                self._found.append((due, now, places))
+            # Where it went on before we could look, at least this much is known.
+            places = tuple(sorted(set(self._at_work())))[:_MOST] or (SOMEBODY,)
+            self._found.append((due, now, places))
 
     def between(self, begin: float, end: float) -> tuple[Place, ...]:
         """Who held the lock for at least half of that time."""
