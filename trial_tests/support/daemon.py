@@ -13,6 +13,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from trial_tests.support.waiting import until
@@ -105,7 +106,8 @@ class Daemon:
         """kill -9 of all of it. Harmless where it does not run."""
         if self._process is not None and self._process.poll() is None:
             for pid in self.pids():
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # a child that ends by itself, now that its parent is gone
+                    os.kill(pid, signal.SIGKILL)
         if self._process is not None:
             self._process.wait()
             self._process = None

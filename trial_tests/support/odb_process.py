@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 from sqlalchemy import Engine, event
 
-from trial_tests.support.odb import CLUSTER, ME, TYPES, channel, user
+from trial_tests.support.odb import CLUSTER, ME, TYPES, channel, service, user
+from zatotx.model.faults import ServiceUnavailable
 from zatotx.odb import setup
 from zatotx.odb.context import begin
 from zatotx.odb.lanes import Call
@@ -68,6 +69,23 @@ def upgrade_until(url: str, key: str, step: str) -> None:
     print('done' if setup.upgrade(url) else 'nothing to do', flush=True)
 
 
+def fill(url: str, key: str, _: str = '') -> str:
+    """Make an ODB, and write until there is no room: says what is said then. Reading must go on."""
+    create(url, key, NewCluster(name=CLUSTER, operations=(user('first', ''),)), types=TYPES)
+    database = open_database(url, key, cluster=CLUSTER, types=TYPES)
+    letters = ''.join(map(chr, range(0x4E00, 0x4E00 + 16384)))
+    try:
+        for number in range(2000):
+            filling = ''.join(letters[number % 97 :: 3] for _ in range(40))  # does not compress to nothing
+            apply(database, [service(f's{number}', impl_name=filling)], ME)
+    except ServiceUnavailable as error:
+        assert setup.snapshot(database).named('basic_auth', 'first')
+        return str(error)
+    finally:
+        database.close()
+    raise AssertionError('it was never full')
+
+
 def stay_before(table: str) -> None:
     def before(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
         if f'CREATE TABLE {table}' in statement:
@@ -84,5 +102,6 @@ def write_one_by_one(url: str, key: str, count: str) -> None:
 
 
 if __name__ == '__main__':
-    commands = {f.__name__: f for f in (write_many, make, upgrade_until, write_one_by_one)}
-    commands[sys.argv[1]](*sys.argv[2:])
+    commands: dict[str, Callable[..., str | None]] = {f.__name__: f for f in (write_many, make, upgrade_until, write_one_by_one, fill)}
+    if said := commands[sys.argv[1]](*sys.argv[2:]):
+        print(said, flush=True)

@@ -1,0 +1,364 @@
+"""PostgreSQL and MariaDB when things go wrong: killed, frozen, full, read-only, locked, refusing; real servers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, select, text, update
+from twisted.internet import reactor as global_reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import SynchronousTestCase
+
+from trial_tests.support import mariadb, postgresql
+from trial_tests.support.daemon import Daemon, free_port
+from trial_tests.support.mariadb import MariaDB
+from trial_tests.support.odb import CLUSTER, KEY, ME, TYPES, OdbCase, service, user
+from trial_tests.support.odb_process import fill
+from trial_tests.support.postgresql import PostgreSQL
+from zatotx.model.faults import ServiceUnavailable, Timeout
+from zatotx.odb import engine as engine_module
+from zatotx.odb.context import Cluster, begin
+from zatotx.odb.engine import make_engine
+from zatotx.odb.engines import mysql as mysql_room
+from zatotx.odb.engines import postgresql as postgresql_room
+from zatotx.odb.lanes import Call
+from zatotx.odb.setup import NewCluster, create, schema_state, snapshot
+from zatotx.odb.tables import cluster, server
+from zatotx.odb.urls import parsed
+
+reactor: Any = global_reactor  # its interfaces are more than its type says
+REFUSED_WITHIN = 10.0  # seconds: the contract's 5, and what a busy machine adds
+BACK_WITHIN = 10.0
+NO_SIGNAL = ('env', '--ignore-signal=XFSZ')  # a write beyond the limit is an error then, not the end of the process
+
+
+class ServerCase(OdbCase):
+    """A test on the shared server, which runs on afterwards whatever was done to it."""
+
+    __test__ = False
+
+    @property
+    def server(self) -> Any:
+        """The shared one of the database."""
+        return (postgresql if self.database_kind == 'postgresql' else mariadb).shared()
+
+    async def names(self) -> set[str]:
+        return {stored.name for stored in (await self.store.changes(0)).changed}
+
+    async def refusal(self, attempt: Deferred[Any]) -> str:
+        """Why it was refused, in time, with a sentence that has no password in it."""
+        began = time.monotonic()
+        error: Any = await self.assertFailure(attempt, ServiceUnavailable, Timeout)
+        self.assertLess(time.monotonic() - began, REFUSED_WITHIN)
+        self.is_a_sentence(str(error))
+        return str(error)
+
+    def is_a_sentence(self, said: str) -> None:
+        """One line naming the ODB, nothing secret."""
+        self.assertIn('The ODB (', said)
+        self.assertNotIn('\n', said)
+        self.assertNotIn('sEcReT', said)
+
+    async def written_soon(self, name: str) -> None:
+        """A write goes through again in time."""
+        end = time.monotonic() + BACK_WITHIN
+        while True:
+            try:
+                await self.store.write([user(name, '')], ME)
+                return
+            except (ServiceUnavailable, Timeout):
+                self.assertLess(time.monotonic(), end)
+
+
+class ServerTests:
+    """What holds on both; the classes at the end run it."""
+
+    server: Any
+    url: str
+    store: Any
+
+    async def test_killed_and_back(self: Any) -> None:
+        """Reads and writes are refused at once; what was acknowledged is there again, and so is everything else, on
+        every node."""
+        other = self.open()
+        await self.store.write([user('before', '')], ME)
+        self.assertEqual(len((await other.changes(0)).changed), 1)
+        self.addCleanup(self.revive)
+        self.server.kill()
+        for attempt in (self.store.write([user('refused', '')], ME), self.store.revision(), other.changes(0)):
+            await self.refusal(attempt)
+        self.server.start()
+        await self.written_soon('after')
+        self.assertEqual(await self.names(), {'before', 'after'})
+        self.assertEqual(len((await other.changes(0)).changed), 2)
+
+    def revive(self: Any) -> None:
+        if not self.server.answers():
+            self.server.start()
+
+    async def test_frozen_and_back(self: Any) -> None:
+        """The call is given up in time, those behind it too, and nothing else waits: the reactor goes on. What was
+        refused is not written later."""
+        await self.store.write([user('before', '')], ME)
+        turns: list[float] = []
+        ticking = LoopingCall(lambda: turns.append(reactor.seconds()))
+        ticking.start(0.1)
+        self.addCleanup(ticking.stop)
+        self.addCleanup(self.server.thaw)
+        self.server.freeze()
+        attempts = [self.store.write([user('refused', '')], ME), self.store.revision(),
+                    self.store.write([user('refused too', '')], ME)]  # fmt: skip
+        for attempt in attempts:
+            await self.refusal(attempt)
+        pauses = [after - before for before, after in pairwise(turns)]
+        self.assertGreater(len(turns), 15)
+        self.assertLess(max(pauses), 2.0)
+        self.server.thaw()
+        await self.written_soon('after')
+        self.assertEqual(await self.names(), {'before', 'after'})
+
+    async def test_connections_cut_by_the_server_are_made_anew(self: Any) -> None:
+        """Nobody is told of those that lay idle."""
+        other = self.open()
+        for store in (self.store, other):
+            await store.write([user(f'u{id(store)}', '')], ME)
+            await store.changes(0)
+        self.cut_all()
+        self.assertEqual(len(await self.names()), 2)
+        await other.write([user('after', '')], ME)
+        self.assertEqual(len(await self.names()), 3)
+
+    async def test_locked(self: Any) -> None:
+        """By somebody else's transaction: refused, then served again; reads go on."""
+        await self.store.write([user('before', '')], ME)
+        holder = make_engine(self.url, 'migrate').connect()
+        self.addCleanup(holder.engine.dispose)
+        self.addCleanup(holder.close)
+        holder.execute(select(cluster).with_for_update())
+        writing = self.store.write([user('refused', '')], ME)
+        self.assertEqual(await self.names(), {'before'})
+        await self.refusal(writing)
+        holder.rollback()
+        await self.written_soon('after')
+        self.assertEqual(await self.names(), {'before', 'after'})
+
+    async def test_a_node_frozen_in_its_transaction_does_not_lock_out_the_others(self: Any) -> None:
+        """The server ends the transaction."""
+        for room in (postgresql_room, mysql_room):
+            self.patch(room, 'IDLE', 1.0)
+        frozen, thawed = self.database(), threading.Event()
+        self.addCleanup(thawed.set)
+        locked: Deferred[None] = Deferred()
+
+        def stuck(connection: Connection, found: Cluster) -> None:
+            begin(connection, found, ME, lambda: None)
+            reactor.callFromThread(locked.callback, None)
+            thawed.wait(60)
+            connection.execute(text('SELECT 1'))
+
+        running = deferToThread(frozen.write, Call(), stuck)
+        await locked
+        await self.written_soon('other')
+        thawed.set()
+        await self.refusal(running)
+
+    async def test_of_two_that_lock_each_other_out_both_come_through(self: Any) -> None:
+        """The database gives one of them up, and it begins again."""
+        one, two = [(await self.store.register_node(f'server{n}', '', 0, 0)).id for n in (1, 2)]
+        database, meet, runs = [self.database(), self.database()], threading.Barrier(2, timeout=30), []
+
+        def crosswise(first: int, second: int) -> Any:
+            def touch(connection: Connection, found: Cluster) -> None:
+                runs.append(first)
+                connection.execute(update(server).where(server.c.id == first).values(pid=server.c.pid + 1))
+                if len(runs) <= 2:
+                    meet.wait()
+                connection.execute(update(server).where(server.c.id == second).values(pid=server.c.pid + 1))
+
+            return touch
+
+        begun = [
+            deferToThread(database[0].write, Call(), crosswise(one, two)),
+            deferToThread(database[1].write, Call(), crosswise(two, one)),
+        ]
+        for each in begun:
+            await each
+        self.assertEqual([node.pid for node in await self.store.nodes()], [2, 2])
+        self.assertEqual(len(runs), 3)
+
+    async def test_read_only(self: Any) -> None:
+        """Reads go on, a write is refused with the reason; then all is well."""
+        await self.store.write([user('before', '')], ME)
+        self.addCleanup(self.read_only, False)
+        self.read_only(True)
+        self.store = self.open()
+        said = await self.refusal(self.store.write([user('refused', '')], ME))
+        self.assertRegex(said, 'read.only')
+        self.assertEqual(await self.names(), {'before'})
+        self.read_only(False)
+        self.store = self.open()
+        await self.store.write([user('after', '')], ME)
+
+    async def test_an_account_that_may_too_little(self: Any) -> None:
+        """Is told what it needs."""
+        self.url = self.server.url(self.poor_account(), 'poor', 'poor-sEcReT')
+        said = str(self.assertRaises(ServiceUnavailable, create, self.url, KEY, NewCluster(name='x'), types=TYPES))
+        self.is_a_sentence(said)
+        self.assertIn('the account needs', said)
+
+    def test_wrong_urls_are_sentences(self: Any) -> None:
+        """Password, database, port, host: each names what is wrong, to commands and nodes alike."""
+        good = parsed(self.url)
+        for wrong, part in (
+            (good.set(password='wrong-sEcReT'), '(?i)password'),
+            (good.set(database='nosuch'), 'nosuch'),
+            (good.set(port=free_port()), '(?i)refused|can.t connect'),
+            (good.set(host='no.such.host.invalid'), 'no.such.host.invalid'),
+        ):
+            url = wrong.render_as_string(hide_password=False)
+            for attempt in (
+                lambda url=url: schema_state(url),
+                lambda url=url: create(url, KEY, NewCluster(name='x'), types=TYPES),
+            ):
+                said = str(self.assertRaises(ServiceUnavailable, attempt))
+                self.is_a_sentence(said)
+                self.assertRegex(said, part)
+
+
+class PostgreSQLTests(ServerTests, ServerCase):
+    """PostgreSQL."""
+
+    __test__ = True
+    database_kind = 'postgresql'
+
+    def cut_all(self) -> None:
+        self.server.ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'zatotx'")
+
+    def read_only(self, on: bool) -> None:
+        name = parsed(self.url).database
+        self.server.ask(f'ALTER DATABASE {name} SET default_transaction_read_only = {on}')
+
+    def poor_account(self) -> str:
+        name = str(parsed(self.make_url()).database)
+        self.server.ask("DROP ROLE IF EXISTS poor")
+        self.server.ask("CREATE ROLE poor LOGIN PASSWORD 'poor-sEcReT'")
+        return name
+
+    async def test_the_encoding_must_be_utf8(self) -> None:
+        """Else a name may not fit, which is said."""
+        self.server.ask("CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+        url = self.server.url('latin')
+        said = str(self.assertRaises(
+            ServiceUnavailable, create, url, KEY, NewCluster(name='x', operations=(user('😀', ''),)), types=TYPES
+        ))  # fmt: skip
+        self.assertIn('must be UTF8', said)
+
+    async def test_options_of_the_url_hold(self) -> None:
+        """A schema of one's own, for example."""
+        url = self.make_url()
+        self.server.ask('CREATE SCHEMA mine', str(parsed(url).database))
+        self.url = f'{url}?options=-csearch_path%3Dmine'
+        create(self.url, KEY, NewCluster(name=CLUSTER, operations=(service('echo'),)), types=TYPES)
+        self.assertEqual([o.name for o in snapshot(self.database())], ['echo'])
+        found = self.server.ask("SELECT count(*) FROM mine.config_object", str(parsed(url).database))
+        self.assertEqual(found, [(1,)])
+
+
+class MariaDBTests(ServerTests, ServerCase):
+    """MariaDB."""
+
+    __test__ = True
+    database_kind = 'mariadb'
+
+    def setUp(self) -> None:
+        """As an account without the rights of an administrator, as everybody has one."""
+        super().setUp()
+        name = parsed(self.url).database
+        self.server.ask("CREATE OR REPLACE USER plain@'%' IDENTIFIED BY 'plain-sEcReT'")
+        self.server.ask(f"GRANT ALL ON {name}.* TO plain@'%'")
+        self.url = self.server.url(str(name), 'plain', 'plain-sEcReT')
+        self.store = self.open()
+
+    def cut_all(self) -> None:
+        for (number,) in self.server.ask("SELECT id FROM information_schema.processlist WHERE user = 'plain'"):
+            self.server.ask(f'KILL CONNECTION {number}')
+
+    def read_only(self, on: bool) -> None:
+        self.server.ask(f'SET GLOBAL read_only = {int(on)}')
+
+    def poor_account(self) -> str:
+        name = str(parsed(self.make_url()).database)
+        self.server.ask("CREATE OR REPLACE USER poor@'%' IDENTIFIED BY 'poor-sEcReT'")
+        self.server.ask(f"GRANT SELECT ON {name}.* TO poor@'%'")
+        return name
+
+    async def test_a_statement_that_is_too_big_is_a_sentence(self) -> None:
+        """It names the setting of the server; the next one goes through."""
+        self.addCleanup(self.server.ask, 'SET GLOBAL max_allowed_packet = 67108864')
+        self.server.ask('SET GLOBAL max_allowed_packet = 1048576')
+        self.store = self.open()
+        said = await self.refusal(self.store.write([service('big', impl_name='x' * 3_000_000)], ME))
+        self.assertIn('max_allowed_packet', said)
+        await self.store.write([user('after', '')], ME)
+        self.assertEqual(await self.names(), {'after'})
+
+
+class FullTests(SynchronousTestCase):
+    """No file may grow beyond what the kernel allows the server's process, as on a full disk."""
+
+    def check(self, said: str) -> None:
+        self.assertIn('cannot be used now', said)
+        self.assertNotIn('\n', said)
+        self.assertNotIn('sEcReT', said)
+
+    def full(self, made: Daemon, limit: int) -> Any:
+        self.addCleanup(made.close)
+        made.start(*NO_SIGNAL, 'prlimit', f'--fsize={limit}')
+        return made
+
+    def test_postgresql(self) -> None:
+        """One sentence."""
+        made = self.full(PostgreSQL(), 17 * 2**20)  # a segment of its log is 16 MB
+        self.check(fill(made.fresh(), KEY))
+
+    def test_mariadb(self) -> None:
+        """One sentence."""
+        made = self.full(MariaDB(), 14 * 2**20)  # its system tables are 12 MB
+        self.check(fill(made.fresh(), KEY))
+
+    def test_sqlite(self) -> None:
+        """One sentence."""
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir(parents=True)
+        done = subprocess.run(
+            ['prlimit', f'--fsize={2 * 2**20}', sys.executable, '-m', 'trial_tests.support.odb_process', 'fill',
+             f'sqlite:///{directory}/zatotx.db', KEY, ''],
+            capture_output=True,
+            check=True,
+            text=True,
+            timeout=120,
+            env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)},
+        )  # fmt: skip
+        self.check(done.stdout.strip())
+
+
+class DriverTests(SynchronousTestCase):
+    def test_a_missing_driver_is_a_sentence(self) -> None:
+        """With the command that installs it."""
+        for url, module, extra in (
+            ('postgresql+psycopg://me:sEcReT@host/db', 'psycopg', 'postgresql'),
+            ('mysql+pymysql://me:sEcReT@host/db', 'pymysql', 'mysql'),
+        ):
+            self.patch(sys, 'modules', {**sys.modules, module: None})
+            said = str(self.assertRaises(ValueError, engine_module.make_engine, url))
+            self.assertIn(f"pip install 'zatotx[{extra}]'", said)
+            self.assertNotIn('sEcReT', said)
