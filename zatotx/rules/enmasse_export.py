@@ -27,10 +27,10 @@ def export(snapshot: Snapshot, types: ObjectTypes, *, secrets: bool = False) -> 
     the broker made itself (ObjectType.own) is left out: every environment has its own.
     """
     document: dict[str, list[dict[str, Any]]] = {}
+    placeholders = {} if secrets else _placeholders([o for o in snapshot if o.name not in types[o.type].own], types)
     for section in types.sections:
         known = {t.key: t for t in types.in_space(section)}
         objects = [o for o in snapshot.of(*known) if o.name not in known[o.type].own]
-        placeholders = {} if secrets else _placeholders(objects, known)
         found = [_exported(known[stored.type], stored, placeholders) for stored in objects]
         if found:
             document[section] = found
@@ -48,17 +48,23 @@ def _exported(object_type: ObjectType, stored: Stored, placeholders: dict[tuple[
     return item
 
 
-def _placeholders(objects: list[Stored], types: dict[str, ObjectType]) -> dict[tuple[int, str], str]:
-    """(object, secret field) -> the name of its variable: readable where the object's name allows, always its own."""
+def _placeholders(objects: list[Stored], types: ObjectTypes) -> dict[tuple[int, str], str]:
+    """(object, secret field) -> the name of its variable: readable where the object's name allows, always its own, also
+    among objects of several types that have one name."""
     readable = {(o.id, field): _readable(o.name, field) for o in objects for field in secrets_of(types[o.type])}
     names = {o.id: o.name for o in objects}
+    kinds = {o.id: o.type for o in objects}
     times = Counter(readable.values())
     return {
         (object_id, field): variable
         if times[variable] == 1 and _PLAIN_NAME.fullmatch(names[object_id])
-        else f'{variable}_{sha256(names[object_id].encode("utf-8")).hexdigest()[:8].upper()}'
+        else f'{variable}_{_tail(kinds[object_id], names[object_id])}'
         for (object_id, field), variable in readable.items()
     }
+
+
+def _tail(type_: str, name: str) -> str:
+    return sha256(f'{type_} {name}'.encode()).hexdigest()[:8].upper()
 
 
 def _readable(name: str, field: str) -> str:

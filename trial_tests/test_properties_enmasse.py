@@ -1,0 +1,148 @@
+"""enmasse for all files and configurations: nothing crashes, an export imports back, references are what they say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import yaml
+from hypothesis import assume
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from trial_tests.support.odb import TYPES
+from trial_tests.support.properties import holds
+from trial_tests.support.vault import VAULT, Vault
+from zatotx.cli.failure import Failure
+from zatotx.cli.yaml_file import parse
+from zatotx.plugins.http.schema import OBJECT_TYPES as HTTP
+from zatotx.rules.enmasse import export, plan_import, substitute
+from zatotx.rules.references import Sources, escaped, refers
+from zatotx.schema.fields import field_names
+from zatotx.schema.security import BasicAuth
+from zatotx.schema.service import ServiceRow
+from zatotx.schema.snapshot import Changes, Snapshot, Stored
+from zatotx.schema.types import ObjectTypes
+
+ALL = ObjectTypes((*TYPES, VAULT))
+TEXT = st.text(st.characters(exclude_categories=['Cs', 'Cc']), min_size=1, max_size=8)
+LIKE_REFERENCES = st.lists(st.sampled_from(['$', '{', '}', '${A}', 'file:', 'A', '/', ' ']), max_size=6).map(''.join)
+NAMES = st.lists(TEXT | LIKE_REFERENCES.filter(bool), min_size=1, max_size=4, unique=True)
+KEYS = st.sampled_from(sorted({name for t in ALL for name in field_names(t)} | {'type', 'nonsense'}))
+WORDS = st.sampled_from(['basic_auth', 'GET', 'json', 'echo', '/a/{b}', '60', 'true', ''])
+PLAIN = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | TEXT | LIKE_REFERENCES | WORDS
+VALUE = st.recursive(
+    PLAIN, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3), max_leaves=6
+)
+ITEM = st.dictionaries(KEYS, VALUE, max_size=6) | VALUE
+SECTIONS = st.sampled_from(sorted({*ALL.sections, 'nonsense'})) | TEXT
+DOCUMENT = st.dictionaries(SECTIONS, st.lists(ITEM, max_size=4) | VALUE, max_size=4)
+PIECES = (
+    'security:', '\n', '  ', '- ', '{', '}', '[', ']', ': ', 'name', 'a', '"', "'", '&a ', '*a', '<<: ', '!!', '%',
+    '| ', '> ', '#', ',', '? ', '2026-01-01', '0x1f', '.inf', '~', 'null', '\t', '---\n', '...\n', '\0', 'é',
+)  # fmt: skip
+
+
+def configuration(values: list[Any]) -> Snapshot:
+    keys = {t.struct: t.key for t in ALL}
+    stored = tuple(Stored(number, keys[type(value)], value, 1) for number, value in enumerate(values, 1))
+    return Snapshot().evolve(Changes(revision=1, changed=stored))
+
+
+@st.composite
+def configurations(draw: Any) -> Snapshot:
+    """Users, services, vaults and channels that refer to each other."""
+    users, services, channels = draw(NAMES), draw(NAMES), draw(NAMES)
+    text = TEXT | LIKE_REFERENCES
+    values: list[Any] = [
+        BasicAuth(name=name, username=f'user {number}', realm=draw(text), password=draw(st.just('') | text))
+        for number, name in enumerate(users)
+    ]
+    values += [ServiceRow(name=name) for name in services]
+    values += [Vault(name=name, password=draw(text), note=draw(text)) for name in users]
+    for number, name in enumerate(channels):
+        security = draw(st.none() | st.sampled_from(users))
+        values.append(HTTP[0].struct(name=name, url_path=f'/{number}', service=draw(st.sampled_from(services)),
+                                     security=security, method=draw(st.sampled_from([None, 'GET', 'POST']))))
+    return configuration(values)
+
+
+def planned(document: Any, snapshot: Snapshot, *, replace: bool = False) -> Any:
+    return plan_import(document, ALL, snapshot, replace=replace, verify=lambda hashed, clear: hashed == clear)
+
+
+class ExportTests(SynchronousTestCase):
+    @holds(60, snapshot=configurations(), replace=st.booleans())
+    def test_an_import_of_an_export_is_no_change(self, snapshot: Snapshot, replace: bool) -> None:
+        """Through YAML and substitution, with secrets as they are, and with those of an environment."""
+        for secrets in (True, False):
+            document = export(snapshot, ALL, secrets=secrets)
+            text = yaml.safe_dump(document, allow_unicode=True, sort_keys=False)
+            loaded = parse('export.yaml', text.encode())
+            environ = self.environ(document, export(snapshot, ALL, secrets=True))
+            replaced, wrong = substitute(loaded, environ, lambda path: 'never read')
+            self.assertEqual(wrong, [])
+            plan = planned(replaced, snapshot, replace=replace)
+            self.assertEqual((plan.mistakes, plan.operations), ((), ()))
+
+    def environ(self, document: Any, clear: Any) -> dict[str, str]:
+        """What the placeholders of an export stand for."""
+        found = {}
+        for section, items in document.items():
+            for item, whole in zip(items, clear[section], strict=True):
+                for name, value in item.items():
+                    if value != whole[name]:
+                        found[value[2:-1]] = Sources(environ={}, read=lambda path: '').resolve(whole[name], [])
+        return found
+
+    @holds(30, snapshot=configurations())
+    def test_an_export_makes_the_same_again(self, snapshot: Snapshot) -> None:
+        """In a cluster that has but the services."""
+        document, _ = substitute(export(snapshot, ALL, secrets=True), {}, lambda path: 'never read')
+        empty = configuration([stored.value for stored in snapshot.of('service')])
+        plan = planned(document, empty)
+        self.assertEqual(plan.mistakes, ())
+        made = {(o.type, o.name): o.fields for o in plan.operations}
+        for stored in snapshot:
+            if stored.type != 'service':
+                self.assertEqual(made[stored.type, stored.name], msgspec.structs.asdict(stored.value))
+
+
+class DocumentTests(SynchronousTestCase):
+    @holds(document=DOCUMENT, snapshot=configurations(), replace=st.booleans())
+    def test_any_document(self, document: Any, snapshot: Snapshot, replace: bool) -> None:
+        """Has a plan: operations, or mistakes, each in one line with its place; never both."""
+        plan = planned(document, snapshot, replace=replace)
+        self.assertFalse(plan.operations and plan.mistakes)
+        for mistake in plan.mistakes:
+            self.assertTrue(str(mistake).strip())
+            self.assertIn(mistake.section, [*map(str, document), ''])
+
+    @holds(document=VALUE)
+    def test_any_value(self, document: Any) -> None:
+        """As a document has a plan, too."""
+        assume(not isinstance(document, dict))
+        self.assertTrue(planned(document, Snapshot()).mistakes)
+
+    @holds(300, text=st.lists(st.sampled_from(PIECES), max_size=25).map(lambda parts: ''.join(parts).encode())
+           | st.binary(max_size=40))  # fmt: skip
+    def test_any_file(self, text: bytes) -> None:
+        """Is a mapping, or is refused in one line that names the file; what it gives is JSON."""
+        try:
+            found = parse('any.yaml', text)
+        except Failure as error:
+            said = error.format_message()
+            self.assertEqual((len(said.splitlines()), 'any.yaml' in said), (1, True), said)
+            return
+        msgspec.json.encode(found)
+        planned(found, Snapshot())
+
+
+class ReferenceTests(SynchronousTestCase):
+    @holds(300, value=st.recursive(TEXT | LIKE_REFERENCES, lambda inner: st.lists(inner, max_size=3)
+                                   | st.dictionaries(LIKE_REFERENCES, inner, max_size=3), max_leaves=8))  # fmt: skip
+    def test_escaped(self, value: Any) -> None:
+        """Text is itself again, whatever it looks like, and refers to nothing."""
+        wrong: list[str] = []
+        self.assertEqual(Sources(environ={}, read=lambda path: 'read').resolve(escaped(value), wrong), value)
+        self.assertEqual((wrong, refers(escaped(value))), ([], False))

@@ -1,0 +1,116 @@
+"""Routing for all tables and paths: the table finds what looking at every route finds."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+from urllib.parse import quote
+
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from trial_tests.support.properties import holds
+from zatotx.rules.routing import ANY, BadRoutes, Match, MethodMissing, Route, RouteTable
+from zatotx.wire.malformed import Malformed
+
+METHODS = ('GET', 'POST', 'HEAD', 'DELETE')
+LITERAL = st.sampled_from(['', 'a', 'b', 'ab', 'a.b', 'é'])
+HOLES = st.sampled_from(['{x}', '{y}', '{z:path}', 'a{x}', '{x}b', 'a{z:path}', '{z:path}b', '{x}.{y}', 'a{x}-{y}b'])
+PATTERN = st.lists(LITERAL | HOLES, min_size=1, max_size=4).map(lambda segments: '/' + '/'.join(segments))
+ROUTE = st.builds(lambda pattern, method, slash: Route(pattern, method, (pattern, method), slash), PATTERN,
+                  st.sampled_from([ANY, 'GET', 'POST', 'HEAD', 'get']), st.booleans())  # fmt: skip
+PATH = st.lists(st.sampled_from(['', 'a', 'b', 'ab', 'a.b', 'é', 'aab', 'a-b', 'ab-ab', 'x']), min_size=1, max_size=5)
+
+
+class Seen(NamedTuple):
+    """A route, as one who looks at each of them sees it."""
+
+    route: Route
+    expression: re.Pattern[str]
+    exact: bool
+    literal: int
+
+    def serves(self, method: str) -> bool:
+        own = self.route.method.upper()
+        return own in (ANY, method) or (own, method) == ('GET', 'HEAD')
+
+    def rank(self, method: str) -> tuple[bool, int, bool]:
+        """The lower, the better: exact, then the longest literal start, then one for the method."""
+        return not self.exact, -self.literal, self.route.method == ANY
+
+
+def seen(route: Route) -> Seen:
+    text, at = '', 0
+    for hole in re.finditer(r'\{(\w+)(:path)?\}', route.pattern):
+        start = route.pattern.rfind('/', 0, hole.start())
+        end = (route.pattern + '/').find('/', hole.end())
+        alone = route.pattern[start:end].count('{') == 1
+        spans = hole[2] or (route.match_slash and alone)
+        text += re.escape(route.pattern[at : hole.start()]) + f'(?P<{hole[1]}>{".+" if spans else "[^/]+"})'
+        at = hole.end()
+    text += re.escape(route.pattern[at:])
+    return Seen(route, re.compile(text, re.DOTALL), '{' not in route.pattern, len(route.pattern.partition('{')[0]))
+
+
+def tables(routes: list[Route]) -> tuple[RouteTable, list[Route]]:
+    """The table of those that go together, in their order."""
+    taken: list[Route] = []
+    table = RouteTable.build([])
+    for route in routes:
+        try:
+            table = RouteTable.build([*taken, route])
+        except BadRoutes:
+            continue
+        taken.append(route)
+    return table, taken
+
+
+class RoutingTests(SynchronousTestCase):
+    @holds(300, routes=st.lists(ROUTE, max_size=8), path=PATH, method=st.sampled_from(METHODS), escaped=st.booleans())
+    def test_as_looking_at_each(self, routes: list[Route], path: list[str], method: str, escaped: bool) -> None:
+        """Which route is taken, by the contract's order, what it captures, and which methods there are where none
+        fits."""
+        table, taken = tables(routes)
+        text = '/' + '/'.join(path)
+        raw = quote(text, safe='/').encode() if escaped else text.encode()
+        found = table.find(method, raw)
+        fitting = [each for each in map(seen, taken) if each.expression.fullmatch(text)]
+        serving = [each for each in fitting if each.serves(method)]
+        if not serving:
+            methods = {each.route.method.upper() for each in fitting}
+            allowed = tuple(sorted(methods | ({'HEAD'} if 'GET' in methods else set())))
+            self.assertEqual(found, MethodMissing(allowed) if fitting else None)
+            return
+        best = min(each.rank(method) for each in serving)
+        assert isinstance(found, Match)
+        winners = {each.route.target: each for each in serving if each.rank(method) == best}
+        self.assertIn(found.target, winners)
+        self.check_values(winners[found.target], found, text)
+
+    def check_values(self, winner: Seen, found: Match, text: str) -> None:
+        """Put where they were captured, the values give the path again."""
+        pattern = winner.route.pattern
+        filled = re.sub(r'\{(\w+)(:path)?\}', lambda hole: found.params[hole[1]], pattern)
+        self.assertEqual(filled, text)
+        self.assertTrue(all(found.params.values()))
+        self.assertEqual(set(found.params), set(winner.expression.groupindex))
+
+    @holds(routes=st.lists(ROUTE, max_size=6), path=st.binary(max_size=20), method=st.sampled_from(METHODS))
+    def test_any_path(self, routes: list[Route], path: bytes, method: str) -> None:
+        """Is found or not, or is no text."""
+        table, _ = tables(routes)
+        try:
+            found = table.find(method, b'/' + path)
+        except Malformed:
+            return
+        self.assertIsInstance(found, Match | MethodMissing | None)
+
+    @holds(texts=st.lists(st.text('/{}:path.-aé?#', max_size=12), max_size=5))
+    def test_any_pattern(self, texts: list[str]) -> None:
+        """Is a route, or is refused in one line that names it."""
+        try:
+            RouteTable.build(Route(text, ANY, text) for text in texts)
+        except BadRoutes as wrong:
+            for said in wrong.mistakes:
+                self.assertEqual(len(said.splitlines()), 1)
+                self.assertTrue(any(repr(text) in said for text in texts), said)
