@@ -150,33 +150,83 @@ class BashTests(SynchronousTestCase):
             self.assertEqual(completing.services(context, click.Argument(['name']), ''), [])
             self.assertLess(time.monotonic() - began, 60)
 
-    def test_in_an_interactive_shell(self) -> None:
-        """Two TABs at a prompt: the word is completed, and what follows is shown."""
-        master, slave = pty.openpty()
-        shell = subprocess.Popen(['bash', '--norc', '--noprofile', '-i'], stdin=slave, stdout=slave, stderr=slave,
-                                 env={**self.shell.env, 'PS1': 'ready> ', 'TERM': 'dumb'}, start_new_session=True)
-        os.close(slave)
-        self.addCleanup(os.close, master)
+
+class PromptTests(SynchronousTestCase):
+    """Shells at a terminal of their own, in which TAB is hit."""
+
+    def setUp(self) -> None:
+        self.shell = Shell(Path(self.mktemp()).resolve())
+
+    def prompt(self, *words: str) -> Terminal:
+        """The terminal of a shell that is ready."""
+        ours, its = pty.openpty()
+        shell = subprocess.Popen(words, stdin=its, stdout=its, stderr=its, start_new_session=True,
+                                 env={**self.shell.env, 'PS1': 'ready> ', 'TERM': 'dumb'})
+        os.close(its)
+        self.addCleanup(os.close, ours)
         self.addCleanup(shell.wait)
         self.addCleanup(shell.kill)
-        read_until(master, b'ready> ')
-        os.write(master, f'source {shlex.quote(str(self.shell.script))}\n'.encode())
-        read_until(master, b'ready> ')
-        os.write(master, b'zatotx comple\t')
-        read_until(master, b'tion ')
-        os.write(master, b'\t\t')
-        self.assertIn(b'fish', read_until(master, b'zsh'))
+        terminal = Terminal(ours)
+        terminal.shows('ready> ')
+        return terminal
+
+    def test_bash(self) -> None:
+        """The word is completed; two TABs more show what may follow."""
+        terminal = self.prompt('bash', '--norc', '--noprofile', '-i')
+        terminal.types(f'source {shlex.quote(str(self.shell.script))}; echo do""ne\n')
+        terminal.shows('done')
+        terminal.shows('ready> ')
+        terminal.types('zatotx comple\t')
+        terminal.shows('tion ')
+        terminal.types('\t\t')
+        self.assertIn('fish', terminal.shows('zsh'))
+
+    def test_zsh(self) -> None:
+        """Likewise, with the script read after compinit."""
+        script = self.shell.place / '_zatotx'
+        script.write_text(zatotx('completion', 'zsh').out)
+        terminal = self.prompt('zsh', '-f', '-i')
+        terminal.types(f'autoload -U compinit; compinit -u -D; source {shlex.quote(str(script))}; echo do""ne\n')
+        terminal.shows('done')
+        terminal.shows('ready> ')
+        terminal.types('zatotx comple\t')
+        terminal.shows('tion ')
+        terminal.types('\t')
+        self.assertIn('fish', terminal.shows('zsh'))
+
+    def test_fish(self) -> None:
+        """It says itself what it would offer, descriptions too."""
+        script = self.shell.place / 'zatotx.fish'
+        script.write_text(zatotx('completion', 'fish').out)
+        done = subprocess.run(
+            ['fish', '--no-config', '-c', f'source {script}; complete -C "zatotx start"; complete -C "zatotx new s"'],
+            capture_output=True, text=True, timeout=60, env={**self.shell.env, 'HOME': str(self.shell.place)},
+        )  # fmt: skip
+        self.assertEqual(done.stdout.splitlines(), [
+            f'start\t{COMMANDS["start"][1]}', 'service\tWrite a service called NAME, its test and its channel.',
+        ])  # fmt: skip
 
 
-def read_until(terminal: int, wanted: bytes) -> bytes:
-    """What the terminal shows, up to what is wanted; AssertionError after a while without it."""
-    shown, end = b'', time.monotonic() + 60
-    while wanted not in shown:
-        readable, _, _ = select.select([terminal], [], [], max(0.0, end - time.monotonic()))
-        if not readable:
-            raise AssertionError(f'{wanted!r} is not in {shown!r}')
-        shown += os.read(terminal, 65536)
-    return shown
+class Terminal:
+    """Our end of a shell's terminal."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.shown = b''  # and not looked at yet
+
+    def types(self, text: str) -> None:
+        os.write(self.descriptor, text.encode())
+
+    def shows(self, wanted: str) -> str:
+        """What it shows, up to what is wanted; AssertionError where that does not come."""
+        end = time.monotonic() + 60
+        while wanted.encode() not in self.shown:
+            readable, _, _ = select.select([self.descriptor], [], [], max(0.0, end - time.monotonic()))
+            if not readable:
+                raise AssertionError(f'{wanted!r} is not in {self.shown!r}')
+            self.shown += os.read(self.descriptor, 65536)
+        before, _, self.shown = self.shown.partition(wanted.encode())
+        return before.decode()
 
 
 class ScriptTests(SynchronousTestCase):

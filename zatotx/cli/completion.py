@@ -5,7 +5,14 @@ from __future__ import annotations
 import click
 from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
-SHELLS: dict[str, type[ShellComplete]] = {'bash': BashComplete, 'fish': FishComplete, 'zsh': ZshComplete}
+
+class WholeFish(FishComplete):
+    """click's script, which ends values and descriptions at their first comma, mended."""
+
+    source_template = FishComplete.source_template.replace('string split ","', 'string split -m 1 ","')
+
+
+SHELLS: dict[str, type[ShellComplete]] = {'bash': BashComplete, 'fish': WholeFish, 'zsh': ZshComplete}
 
 
 @click.command(
