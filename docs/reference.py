@@ -14,6 +14,7 @@ import click
 
 from zatotx.cli.main import cli
 from zatotx.cli.offline import object_types
+from zatotx.metrics.families import FAMILIES
 from zatotx.schema.docs import table
 
 PAGES = Path(__file__).parent / 'reference'
@@ -51,9 +52,21 @@ def objects() -> str:
     return '\n'.join(texts)
 
 
+def metrics() -> str:
+    """One table of all that /zato/metrics may hold."""
+    texts = ['# Metrics\n', NOTE,
+             'What `/zato/metrics` of a server holds; see [observing](../observing.md). A histogram has `_bucket`,\n'
+             '`_sum` and `_count` behind its name. With several workers a figure is that of all of them.\n',
+             '| metric | type | labels | what it says |', '| --- | --- | --- | --- |']
+    for family in FAMILIES.values():
+        labels = ', '.join(f'`{label}`' for label in family.labels)
+        texts.append(f'| `{family.shown}` | {family.kind} | {labels} | {family.text} |')
+    return '\n'.join(texts) + '\n'
+
+
 def main(check: bool) -> int:
     stale = []
-    for name, text in {'cli.md': command_line(), 'objects.md': objects()}.items():
+    for name, text in {'cli.md': command_line(), 'objects.md': objects(), 'metrics.md': metrics()}.items():
         page = PAGES / name
         if page.exists() and page.read_text('utf-8') == text:
             continue
