@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from textwrap import dedent
 
@@ -233,12 +233,13 @@ def _claim(offset: int) -> bool:
     return True
 
 
-def create(*, servers: int = 1) -> Broker:
-    """A fresh environment, not started. `remove` ends it."""
+def create(*, servers: int = 1, more: Sequence[str] = ()) -> Broker:
+    """A fresh environment, not started. `more`: options of quickstart. `remove` ends it."""
     offset = free_offset()
     broker = Broker(Path(tempfile.mkdtemp(prefix='zatotx-test-')) / 'qs', offset)
     _shared.made.append(broker)
-    broker.must('quickstart', 'create', str(broker.path), '--servers', str(servers), '--port-offset', str(offset))
+    words = ('--servers', str(servers), '--port-offset', str(offset), *more)
+    broker.must('quickstart', 'create', str(broker.path), *words)
     return broker
 
 
