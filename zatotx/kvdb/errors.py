@@ -49,6 +49,8 @@ def lost(where: str) -> ServiceUnavailable:
 
 def cause(error: Exception, protocol: Any) -> Exception:
     """Why a first word got no answer: what ended the connection says more than that it ended."""
+    if type(error) is ServiceUnavailable and protocol.dropped:
+        return UnfitError(protocol.dropped)
     if type(error) is ServiceUnavailable and protocol.why is not None:
         return protocol.why.value  # type: ignore[no-any-return]
     return error

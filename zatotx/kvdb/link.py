@@ -96,6 +96,7 @@ class Link:
         """This connection cannot be trusted any more: close it and make another."""
         if self.live is protocol:
             self.live = None
+        protocol.dropped = why
         if self._open is protocol and self._run is not None:
             self._note(why)
         protocol.transport.abortConnection()

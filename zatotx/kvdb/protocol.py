@@ -32,7 +32,7 @@ def new_protocol(reactor: Any, where: str, timeout: float, heard: Heard | None =
     with errors in their places. Their Deferreds fail with Timeout, ServiceUnavailable, RedisUnable or ResponseError,
     TypeError or ValueError for a word that has no form in Redis.
 
-    `why`: the Failure that ended it. `hung`: called with a clause when Redis went silent or its answers make no sense;
+    `why`: the Failure that ended it, `dropped`: the clause with which we did. `hung`: called with a clause when Redis went silent or its answers make no sense;
     whoever keeps the connection ends it. `stale`: called when Redis turned out to be a replica.
     """
     return _class()(reactor, where, timeout, heard)
@@ -48,6 +48,7 @@ class _Asking:
 
         self.where = where
         self.why: Failure | None = None
+        self.dropped = ''
         self.hung: Callable[[str], None] = lambda _: self.transport.abortConnection()
         self.stale: Callable[[str], None] = lambda _: None
         self._timeout = timeout
