@@ -12,14 +12,16 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IListeningPort, IOpenSSLContextFactory
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from zatotx.node.adopting import adopt_tcp, adopt_unix
 from zatotx.node.descriptions import Wanted, read_description
 
 
+@implementer(IOpenSSLContextFactory)
 class Certificate:
     """The TLS context of one listener, as TLSMemoryBIOFactory asks for it: connections that come after `reload` get the
     new certificate, the others keep theirs."""

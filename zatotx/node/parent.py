@@ -21,7 +21,7 @@ from zatotx.node.lock import DirectoryLock
 from zatotx.node.roster import FILE, Listed, Roster, write_roster
 from zatotx.node.seats import any_taken
 from zatotx.node.sockets import Sockets
-from zatotx.node.workers import WorkerEndedError
+from zatotx.node.workers import Worker, WorkerEndedError
 
 BEYOND_GRACE = 8.0  # seconds that a worker may take to end after its drain
 _LETTING_GO = 5.0  # seconds for the workers of a killed parent to let go of their sockets
@@ -133,24 +133,31 @@ class Parent(Service):
 
     async def _replaced(self) -> str:
         """'' or why not all were."""
+        before, wanted = list(self.sockets.bound), self.crew.wanted
+        olds = self.crew.active
         try:
             plan = self.plan()
             self.sockets.open(plan.listen)
             self._grace = plan.grace
-            olds = self.crew.active
             self.crew.wanted = plan.workers
-            for number, old in enumerate(olds):
-                if number < plan.workers:
-                    await self.crew.add(late=True).ready
-                if old in self.crew.members:
-                    await self.crew.retire(old, LINGER + self._grace + BEYOND_GRACE)
+            await self._replace_each(olds)
             self.crew.fill()
             self.sockets.keep(plan.listen)
         except CancelledError:
             raise
         except (StartError, WorkerEndedError, OSError) as error:
+            self.crew.wanted = wanted
+            if all(worker in olds for worker in self.crew.active):  # nobody would accept at a new address
+                self.sockets.keep(before)
             return str(error)
         return ''
+
+    async def _replace_each(self, olds: Sequence[Worker]) -> None:
+        for number, old in enumerate(olds):
+            if number < self.crew.wanted:
+                await self.crew.add(late=True).ready
+            if old in self.crew.members:
+                await self.crew.retire(old, LINGER + self._grace + BEYOND_GRACE)
 
     def list_workers(self) -> None:
         """Say how things are, in work/workers.json."""

@@ -40,6 +40,12 @@ class Bound:
         """To be inherited by workers."""
         return self._socket.fileno()
 
+    @property
+    def port(self) -> int:
+        """Of a TCP socket."""
+        number: int = self._socket.getsockname()[1]
+        return number
+
     def close(self) -> None:
         """Give the address up."""
         self._socket.close()

@@ -1,0 +1,411 @@
+"""What workers of one server share: duties, counts on the board, answers to each other, figures that never go back."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock, deferLater
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from zatotx.metrics.sample import Sample
+from zatotx.metrics.scrapes import Scrapes
+from zatotx.node import board as boards
+from zatotx.node.board import Board, make_board
+from zatotx.node.company import Company
+from zatotx.node.duties import EVERY, Duty
+from zatotx.node.lifeline import Lifeline, read_place
+from zatotx.node.lock import DirectoryLock
+from zatotx.node.peers import Peers, socket_name
+from zatotx.node.tallies import FOLDER, Tallies, forget_all, together
+from zatotx.rules.limits import Gate
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from zatotx.node.lock import DirectoryLock
+lock = DirectoryLock(Path(sys.argv[1]))
+lock.take()
+print('held', flush=True)
+time.sleep(60)
+"""
+
+
+def folder(case: SynchronousTestCase) -> Path:
+    """A work/ of a server."""
+    work = Path(case.mktemp()).absolute()
+    work.mkdir(mode=0o700)
+    return work
+
+
+class DutyTests(SynchronousTestCase):
+    """Two workers, one duty."""
+
+    def setUp(self) -> None:
+        self.file = folder(self) / 'duty.lock'
+        self.clock = Clock()
+        self.did: list[str] = []
+        self.ending: Deferred[None] = succeed(None)
+
+    def duty(self, who: str) -> Duty:
+        def end() -> Deferred[None]:
+            self.did.append(f'{who} ends')
+            return self.ending
+
+        duty = Duty(name='it', lock=DirectoryLock(self.file), begin=lambda: self.did.append(f'{who} begins'), end=end,
+                    clock=self.clock)  # fmt: skip
+        self.addCleanup(duty.lock.release)
+        return duty
+
+    def test_one_does_it(self) -> None:
+        """The first that comes; the other one's start does not wait for it."""
+        one, two = self.duty('one'), self.duty('two')
+        self.successResultOf(one.start())
+        self.successResultOf(two.start())
+        self.clock.advance(10)
+        self.assertEqual(self.did, ['one begins'])
+
+    def test_it_moves(self) -> None:
+        """When the first has ended it, and not before, the other begins within half a second."""
+        one, two = self.duty('one'), self.duty('two')
+        one.start()
+        two.start()
+        self.ending = Deferred()
+        stopping = one.stop()
+        self.clock.advance(EVERY)
+        self.assertEqual(self.did, ['one begins', 'one ends'])
+        self.ending.callback(None)
+        self.successResultOf(stopping)
+        self.clock.advance(EVERY)
+        self.assertEqual(self.did, ['one begins', 'one ends', 'two begins'])
+        self.assertTrue(two.held)
+
+    def test_one_that_waits_stops(self) -> None:
+        """It has nothing to end, and comes to nothing later."""
+        one, two = self.duty('one'), self.duty('two')
+        one.start()
+        two.start()
+        self.successResultOf(two.stop())
+        self.successResultOf(one.stop())
+        self.clock.advance(10)
+        self.assertEqual(self.did, ['one begins', 'one ends'])
+
+    def test_its_holder_is_killed(self) -> None:
+        """kill -9: the kernel gives the lock back, the other one takes over."""
+        with subprocess.Popen([sys.executable, '-c', HOLDS, str(self.file)], stdout=subprocess.PIPE) as holder:
+            assert holder.stdout is not None
+            self.assertEqual(holder.stdout.readline(), b'held\n')
+            two = self.duty('two')
+            two.start()
+            self.clock.advance(EVERY)
+            self.assertEqual(self.did, [])
+            holder.kill()
+            holder.wait()
+        self.clock.advance(EVERY)
+        self.assertEqual(self.did, ['two begins'])
+
+    def test_one_that_fails_to_begin(self) -> None:
+        """is logged, and the worker goes on."""
+        one, two = self.duty('one'), self.duty('two')
+        one.start()
+        two.begin = lambda: fail(ValueError('no'))
+        two.start()
+        one.stop()
+        self.clock.advance(EVERY)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+
+class BoardTests(SynchronousTestCase):
+    """Counts of several workers, here in one process."""
+
+    def setUp(self) -> None:
+        self.work = folder(self)
+        self.parent = make_board(self.work, 2)
+
+    def gate(self, seat: int, limit: int = 3, name: str = 'service a') -> Gate:
+        shared = Board(self.work).shared(name, seat)
+        assert shared is not None
+        return Gate(limit, others=shared.others, publish=shared.publish)
+
+    def test_limits_hold_for_all(self) -> None:
+        """Three may be inside, whoever let them in; who leaves makes room for any."""
+        one, two = self.gate(0), self.gate(1)
+        self.assertEqual([one.enter(), two.enter(), one.enter()], [True, True, True])
+        self.assertEqual([one.enter(), two.enter()], [False, False])
+        two.leave()
+        self.assertTrue(one.enter())
+        self.assertFalse(two.enter_from_thread())
+
+    def test_names_are_apart(self) -> None:
+        """Each has its own count, the same in every worker whatever the order they come in."""
+        self.gate(0, name='first')
+        one, other, two = self.gate(0, 1, 'é "b"'), self.gate(0, 1, 'c'), self.gate(1, 1, 'é "b"')
+        self.assertTrue(one.enter())
+        self.assertFalse(two.enter())
+        self.assertTrue(other.enter())
+
+    def test_a_killed_worker_leaves_nothing(self) -> None:
+        """Its seat is cleared by the parent, or by who sits down there next."""
+        for clear in (self.parent.clear, Board(self.work).clear):
+            dead, living = self.gate(0, 1), self.gate(1, 1)
+            self.assertTrue(dead.enter())
+            self.assertFalse(living.enter())
+            clear(0)
+            self.assertTrue(living.enter())
+            living.leave()
+
+    def test_no_room(self) -> None:
+        """More names than there are rows, or a seat beyond the board: no shared count, and nothing breaks."""
+        self.patch(boards, 'ROWS', 2)
+        board = make_board(self.work, 2)
+        self.assertIsNotNone(board.shared('a', 0))
+        self.assertIsNotNone(board.shared('b', 0))
+        self.assertIsNone(board.shared('c', 0))
+        self.assertIsNone(board.shared('a', board.seats))
+        board.clear(board.seats)
+
+    def test_a_new_parent(self) -> None:
+        """begins with an empty board, whatever workers of the one before still do on theirs."""
+        old = self.gate(0, 1)
+        self.assertTrue(old.enter())
+        make_board(self.work, 2)
+        new = self.gate(1, 1)
+        self.assertTrue(new.enter())
+
+    def test_files_are_ours_alone(self) -> None:
+        """0600."""
+        self.gate(0)
+        modes = {stat.S_IMODE(path.stat().st_mode) for path in self.work.iterdir()}
+        self.assertEqual(modes, {0o600})
+
+
+class PeersTests(TestCase):
+    """Workers on real sockets, in one process."""
+
+    def setUp(self) -> None:
+        self.work = folder(self) / ('long' * 40)  # no socket could be named by this path
+        self.work.mkdir()
+
+    def peers(self, seat: int, **answers: Any) -> Peers:
+        peers = Peers(reactor, self.work, seat, answers)
+        peers.start()
+        self.addCleanup(lambda: Deferred.fromCoroutine(peers.stop()))
+        return peers
+
+    async def test_questions(self) -> None:
+        """All others answer, at once or later, large or small; nobody asks itself."""
+        asking = self.peers(0)
+        self.peers(1, what=lambda: {'a': [1, 'é']})
+        self.peers(2, what=lambda: deferLater(reactor, 0.05, lambda: 'x' * 5_000_000))
+        found = await asking.ask_all('what')
+        self.assertEqual([(one.seat, one.pid) for one in found], [(1, os.getpid()), (2, os.getpid())])
+        self.assertEqual(found[0].value, {'a': [1, 'é']})
+        self.assertEqual(len(found[1].value), 5_000_000)
+
+    async def test_who_does_not_answer(self) -> None:
+        """One that fails, one that does not know the question, one that says nothing, and the file of one that was
+        killed: the others' answers come all the same, within the deadline."""
+        asking = self.peers(0)
+        self.peers(1, what=lambda: fail(ValueError('not now')))
+        self.peers(2)
+        self.peers(3, what=Deferred)
+        self.peers(4, what=lambda: 'here')
+        dead = subprocess.run([sys.executable, '-c', 'import socket; s = socket.socket(socket.AF_UNIX); '
+                               's.bind("worker-5.sock")'], cwd=self.work, check=True)
+        self.assertEqual(dead.returncode, 0)
+        (self.work / 'worker-x.sock').touch()
+        found = await asking.ask_all('what')
+        self.assertEqual([one.value for one in found], ['here'])
+
+    async def test_a_seat_is_taken_again(self) -> None:
+        """What a killed worker left in the file system is in nobody's way; a stopped one leaves nothing and asks
+        nobody."""
+        asking = self.peers(0)
+        (self.work / socket_name(1)).touch()
+        again = self.peers(1, what=lambda: 1)
+        self.assertEqual(len(await asking.ask_all('what')), 1)
+        self.assertEqual(stat.S_IMODE((self.work / socket_name(1)).stat().st_mode), 0o600)
+        await again.stop()
+        await again.stop()
+        self.assertFalse((self.work / socket_name(1)).exists())
+        self.assertEqual(await again.ask_all('what'), [])
+
+
+def counted(calls: int, open_now: int = 1) -> Sample:
+    """A sample with one counter and one gauge."""
+    return {'zatotx_http_requests': [[[], calls]], 'zatotx_http_connections_open': [[[], open_now]]}
+
+
+COUNTS = """
+import os, sys, time
+from pathlib import Path
+from zatotx.node.tallies import Tallies
+Tallies(Path(sys.argv[1]), int(sys.argv[2])).keep({'zatotx_http_requests': [[[], int(sys.argv[3])]],
+                                                  'zatotx_http_connections_open': [[[], 1]]})
+print(os.getpid(), flush=True)
+time.sleep(float(sys.argv[4]))
+"""
+
+
+class TalliesTests(SynchronousTestCase):
+    """What workers have counted."""
+
+    def setUp(self) -> None:
+        self.work = folder(self)
+
+    def other(self, seat: int, count: int, seconds: float = 0) -> subprocess.Popen[bytes]:
+        """Another worker, which was shown with that count."""
+        process = subprocess.Popen([sys.executable, '-c', COUNTS, str(self.work), str(seat), str(count), str(seconds)],
+                                   stdout=subprocess.PIPE)  # fmt: skip
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        if not seconds:
+            process.wait()
+        else:
+            self.addCleanup(process.wait)
+            self.addCleanup(process.kill)
+        return process
+
+    def requests(self, answers: list[tuple[int, int, Sample]]) -> float:
+        """The sum that is shown besides our own."""
+        samples = together(Tallies(self.work, 0).before(), answers)
+        found = [sample.get('zatotx_http_requests', [[[], 0]])[0][1] for sample in samples]
+        return float(sum(found))
+
+    def test_who_is_gone(self) -> None:
+        """counts on, however often it is asked for; what there was then is over."""
+        self.other(1, 10)
+        self.other(1, 5)
+        for _ in range(2):
+            before = Tallies(self.work, 0).before()
+            self.assertEqual(before.gone, {'zatotx_http_requests': [[[], 15]]})
+            self.assertEqual(before.others, {})
+        self.assertEqual(sorted(path.name for path in (self.work / FOLDER).iterdir()), ['gone.json', 'lock'])
+
+    def test_who_answers(self) -> None:
+        """By its answer, not by its file; who stands still, by its file."""
+        process = self.other(1, 10, 60)
+        self.assertEqual(self.requests([(1, process.pid, counted(12))]), 12)
+        self.assertEqual(self.requests([]), 10)
+
+    def test_killed_between(self) -> None:
+        """A worker that is killed between two looks is counted once, with what was shown last."""
+        process = self.other(1, 10, 60)
+        before = Tallies(self.work, 0).before()
+        process.kill()
+        process.wait()
+        self.assertEqual(together(before, [(1, process.pid, counted(11))])[1:], [counted(11)])
+        self.assertEqual(self.requests([]), 10)
+
+    def test_our_own(self) -> None:
+        """What we kept of ourselves is not added to what we say ourselves."""
+        Tallies(self.work, 0).keep(counted(3))
+        self.assertEqual(self.requests([]), 0)
+
+    def test_a_new_start(self) -> None:
+        """of the server begins at 0."""
+        self.other(1, 10)
+        forget_all(self.work)
+        self.assertEqual(self.requests([]), 0)
+        forget_all(self.work)
+
+    def test_a_torn_file(self) -> None:
+        """A full disk costs what it did not take, nothing else."""
+        self.other(1, 10)
+        (file,) = (self.work / FOLDER).glob('1-*')
+        file.write_bytes(b'{"zatotx_ht')
+        self.other(2, 7)
+        self.assertEqual(self.requests([]), 7)
+
+
+class CompanyTests(TestCase):
+    """Workers that are asked for metrics and findings."""
+
+    def company(self, work: Path, seat: int, found: list[str]) -> Company:
+        sources = [lambda: [('zatotx_http_requests', (), 10 + seat)]]
+        scrapes = Scrapes(sources, deferToThread)
+        company = Company(reactor=reactor, work=work, seat=seat, scrapes=scrapes, findings=lambda: found,
+                          offload=deferToThread)  # fmt: skip
+        company.start()
+        self.addCleanup(lambda: Deferred.fromCoroutine(company.stop()))
+        return company
+
+    async def test_any_speaks_for_all(self) -> None:
+        """The text has the sums; the findings say whose they are."""
+        work = folder(self)
+        one = self.company(work, 0, ['mine'])
+        self.company(work, 1, ['a thread is stuck'])
+        self.assertIn(b'zatotx_http_requests_total 21.0', await one.scrapes.text())
+        self.assertEqual(await one.found_by_others(), ['worker 1: a thread is stuck'])
+
+
+class LifelineTests(TestCase):
+    """The worker's ends of the two pipes."""
+
+    def pipes(self) -> tuple[int, int, int, int]:
+        pair = (*os.pipe(), *os.pipe())
+        for descriptor in pair:
+            self.addCleanup(_close, descriptor)
+        return pair
+
+    async def test_orders_and_notices(self) -> None:
+        """Orders are heard one by one, however they are cut; notices go up; the end of the parent is noticed."""
+        orders, parent, answers, notices = self.pipes()
+        line = Lifeline(reactor, orders=orders, notices=notices)
+        heard: list[str] = []
+        orphaned: Deferred[None] = Deferred()
+        line.follow(heard.append, lambda: orphaned.callback(None))
+        os.write(parent, b'"reload"\n"ret')
+        await deferLater(reactor, 0.05)
+        os.write(parent, b'ire"\n')
+        line.tell('ready')
+        self.assertEqual(os.read(answers, 100), b'["ready", ""]\n')
+        os.close(parent)
+        await orphaned.addTimeout(10, reactor)
+        self.assertEqual(heard, ['reload', 'retire'])
+        os.close(answers)
+        line.tell('refused', 'nobody hears it')
+
+    def test_no_parent(self) -> None:
+        """Whoever starts a worker by hand is told that there is no parent."""
+        orders, parent, _, _ = self.pipes()
+        os.close(parent)
+        self.assertRaises(ValueError, read_place, orders)
+
+
+def _close(descriptor: int) -> None:
+    with suppress(OSError):  # the test may have closed it
+        os.close(descriptor)
+
+
+class HandedDescriptorsTests(SynchronousTestCase):
+    def test_not_for_programs(self) -> None:
+        """Of what a worker inherits nothing is left to the programs that its services start."""
+        script = (
+            'import os, sys\n'
+            'from zatotx.node.lifeline import read_place\n'
+            'place = read_place()\n'
+            'print(place.seat, [os.get_inheritable(fd) for fd in (3, 4, *place.sockets.values())], flush=True)\n'
+        )
+        code = (
+            'import os, socket, subprocess, sys\n'
+            'from zatotx.node.lifeline import Place\n'
+            'up, down, held = os.pipe(), os.pipe(), socket.socket()\n'
+            'os.write(down[1], Place(seat=7, late=False, sockets={"tcp:1": 5}).line())\n'
+            'for number, fd in ((3, down[0]), (4, up[1]), (5, held.fileno())):\n'
+            '    os.dup2(fd, number + 100)\n'
+            'for number in (3, 4, 5):\n'
+            '    os.dup2(number + 100, number)\n'
+            'os.execv(sys.executable, [sys.executable, "-c", sys.argv[1]])\n'
+        )
+        said = subprocess.run([sys.executable, '-c', code, script], capture_output=True, text=True, check=True)
+        self.assertEqual(said.stdout, '7 [False, False, False]\n')

@@ -1,0 +1,538 @@
+"""The parent's decisions, with doubles of its processes: who is started, replaced, ended, and when it gives up."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.model.faults import StartError
+from zatotx.node import lifeline
+from zatotx.node.crew import Crew
+from zatotx.node.lifeline import LINGER
+from zatotx.node.lock import DirectoryLock
+from zatotx.node.parent import BEYOND_GRACE, Parent, Plan
+from zatotx.node.roster import FILE, read_roster
+from zatotx.node.seats import free_seat, seat_file
+from zatotx.node.sockets import Sockets
+from zatotx.node.workers import GONE, LEAVING, READY, STARTING, Spawner, Worker
+
+GRACE = 10.0
+
+
+class Pipes:
+    """A process's transport: remembers what it is told. With `obedient`, SIGTERM and SIGKILL end it."""
+
+    def __init__(self, pid: int, worker: Worker, *, obedient: bool) -> None:
+        self.pid = pid
+        self.worker = worker
+        self.obedient = obedient
+        self.signals: list[str] = []
+        self.orders: list[object] = []
+
+    def signalProcess(self, name: str) -> None:
+        self.signals.append(name)
+        if name == 'KILL' or self.obedient:
+            self.end(ProcessDone(0) if name == 'TERM' else ProcessTerminated(signal=9))
+
+    def writeToChild(self, fd: int, data: bytes) -> None:
+        self.orders.append(json.loads(data))
+
+    def loseConnection(self) -> None:
+        """Nothing is open."""
+
+    def end(self, reason: Exception) -> None:
+        self.worker.processEnded(Failure(reason))
+
+
+class Hired:
+    """Starts processes that are none."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.workers: list[Worker] = []
+        self.late: list[bool] = []
+        self.handed: list[Mapping[str, int]] = []
+        self.obedient = True
+        self.failing = False
+
+    def __call__(self, seat: int, *, late: bool, descriptors: Mapping[str, int]) -> Worker:
+        if self.failing:
+            raise OSError(11, 'Resource temporarily unavailable')
+        worker = Worker(seat, self.clock)
+        self.workers.append(worker)
+        self.late.append(late)
+        self.handed.append(descriptors)
+        transport: Any = Pipes(1000 + len(self.workers), worker, obedient=self.obedient)
+        worker.makeConnection(transport)
+        return worker
+
+    def pipes(self, number: int) -> Pipes:
+        """Of the worker that was started as that one, from 0."""
+        transport: Any = self.workers[number].transport
+        found: Pipes = transport
+        return found
+
+    def ready(self, *numbers: int) -> None:
+        for number in numbers:
+            self.workers[number].childDataReceived(lifeline.NOTICES, b'["ready", ""]\n')
+
+    def refuse(self, number: int, why: str) -> None:
+        self.workers[number].childDataReceived(lifeline.NOTICES, json.dumps(['refused', why]).encode() + b'\n')
+        self.die(number, ProcessTerminated(exitCode=1))
+
+    def die(self, number: int, reason: Exception | None = None) -> None:
+        self.pipes(number).end(reason or ProcessTerminated(signal=9))
+
+
+class Logs:
+    """Of the parent."""
+
+    def start(self) -> None:
+        """Nothing to do."""
+
+    def stop(self) -> None:
+        """Nothing to do."""
+
+
+class CrewTests(SynchronousTestCase):
+    """A crew of two."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.hired = Hired(self.clock)
+        self.given_up: list[str] = []
+        self.left: list[int] = []
+        self.crew = Crew(
+            reactor=self.clock, hire=self.hired, seat=lambda besides: min(set(range(99)) - besides),
+            descriptors=lambda: {'tcp:1': 7}, changed=lambda: None, gave_up=self.given_up.append,
+            left=self.left.append, random=lambda: 0.999, wanted=2,
+        )  # fmt: skip
+
+    def seats(self) -> list[int]:
+        return [worker.seat for worker in self.crew.active]
+
+    def serving(self) -> None:
+        self.crew.fill()
+        self.hired.ready(0, 1)
+
+    def test_as_many_as_are_wanted(self) -> None:
+        """Each has a seat of its own and all sockets; the crew is complete when all are ready."""
+        self.crew.fill()
+        self.assertEqual(self.seats(), [0, 1])
+        self.assertEqual(self.hired.handed, [{'tcp:1': 7}] * 2)
+        self.hired.ready(0)
+        self.assertNoResult(self.crew.complete)
+        self.hired.ready(1)
+        self.successResultOf(self.crew.complete)
+
+    def test_a_dead_one_is_replaced_at_once(self) -> None:
+        """The first death: in the same instant of the clock, on the seat that is free again, and late: it listens only
+        when it is ready, since another serves."""
+        self.serving()
+        self.hired.die(0)
+        self.assertEqual((self.left, self.seats()), ([0], [1]))
+        self.clock.advance(0)
+        self.assertEqual(sorted(self.seats()), [0, 1])
+        self.assertEqual(self.hired.late, [False, False, True])
+
+    def test_repeated_deaths(self) -> None:
+        """After the second the next start waits, and is not forgotten."""
+        self.serving()
+        self.hired.die(0)
+        self.hired.die(1)
+        self.clock.advance(0)
+        self.assertEqual(len(self.crew.active), 2)  # the pause of the first death filled both places
+        self.hired.ready(2, 3)
+        self.hired.die(2)
+        self.clock.advance(0)
+        self.assertEqual(len(self.crew.active), 1)
+        self.clock.advance(0.5)
+        self.assertEqual(len(self.crew.active), 2)
+
+    def test_gives_up(self) -> None:
+        """5 deaths in 30 s: one sentence that says so, and nobody is started any more."""
+        self.serving()
+        for number in range(5):
+            self.assertEqual(self.given_up, [])
+            self.hired.die(number)
+            self.clock.advance(1.1)
+        (sentence,) = self.given_up
+        self.assertIn('5 workers died within 30 s, the last one: it was ended by signal 9', sentence)
+        self.clock.advance(60)
+        self.assertEqual(len(self.hired.workers), 6)
+        self.flushLoggedErrors()
+
+    def test_gives_up_at_the_start(self) -> None:
+        """Nobody has served yet: the start fails with the sentence."""
+        self.crew.fill()
+        for number in range(5):
+            self.hired.die(number)
+            self.clock.advance(1.1)
+        self.assertIn('5 workers died', str(self.failureResultOf(self.crew.complete, StartError).value))
+        self.assertEqual(self.given_up, [])
+
+    def test_refused_at_the_start(self) -> None:
+        """A worker that says why it cannot start ends the start with just that sentence: trying again is no use."""
+        self.crew.fill()
+        self.hired.refuse(0, 'The ODB is away')
+        self.assertEqual(str(self.failureResultOf(self.crew.complete, StartError).value), 'The ODB is away')
+
+    def test_refused_later(self) -> None:
+        """While another serves, a start that is refused is tried again for ever, after pauses; nothing is given up."""
+        self.serving()
+        self.hired.die(0)
+        self.clock.advance(0)
+        for number in range(2, 12):
+            self.hired.refuse(number, 'The ODB is away')
+            self.clock.advance(10)
+        self.assertEqual(self.given_up, [])
+        self.hired.ready(12)
+        self.assertEqual(len(self.crew.ready), 2)
+
+    def test_no_process_to_be_had(self) -> None:
+        """The system gives no process: logged and tried again."""
+        self.serving()
+        self.hired.failing = True
+        self.hired.die(0)
+        self.clock.advance(0)
+        self.hired.failing = False
+        self.clock.advance(1)
+        self.assertEqual(len(self.crew.active), 2)
+
+    def test_stops(self) -> None:
+        """All get SIGTERM; it is over when all are gone, and none is replaced."""
+        self.serving()
+        self.successResultOf(self.crew.stop(GRACE))
+        self.assertEqual([self.hired.pipes(n).signals for n in (0, 1)], [['TERM'], ['TERM']])
+        self.assertEqual(self.crew.members, [])
+        self.clock.advance(100)
+        self.assertEqual(len(self.hired.workers), 2)
+
+    def test_one_that_does_not_end_is_killed(self) -> None:
+        """After the patience, not before; whoever ended is left alone."""
+        self.hired.obedient = False
+        self.serving()
+        stopping = self.crew.stop(GRACE)
+        self.hired.die(0, ProcessDone(0))
+        self.clock.advance(GRACE - 0.1)
+        self.assertNoResult(stopping)
+        self.clock.advance(0.2)
+        self.successResultOf(stopping)
+        self.assertEqual([self.hired.pipes(n).signals for n in (0, 1)], [['TERM'], ['TERM', 'KILL']])
+
+    def test_stopped_while_one_is_awaited(self) -> None:
+        """A start that was put off is not made any more."""
+        self.serving()
+        self.hired.die(0)
+        self.successResultOf(self.crew.stop(GRACE))
+        self.clock.advance(100)
+        self.assertEqual(len(self.hired.workers), 2)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_its_children_hold_its_pipes(self) -> None:
+        """A program that a service started and that outlives the worker keeps its pipes open: the worker counts as gone
+        all the same, after the time its last words may take."""
+        self.serving()
+        self.hired.workers[0].processExited(Failure(ProcessTerminated(signal=11)))
+        self.assertEqual(len(self.crew.active), 2)
+        self.clock.advance(0.6)
+        self.assertEqual(self.left, [0])
+        self.hired.die(0)  # its pipes close at last: no second death
+        self.assertEqual(self.left, [0])
+
+    def test_phases(self) -> None:
+        """What is said of a worker."""
+        self.crew.fill()
+        worker = self.hired.workers[0]
+        self.assertEqual(worker.phase, STARTING)
+        self.hired.ready(0)
+        self.assertEqual(worker.phase, READY)
+        worker.retire()
+        self.assertEqual(worker.phase, LEAVING)
+        self.assertEqual(self.hired.pipes(0).orders, ['retire'])
+        self.hired.die(0, ProcessDone(0))
+        self.assertEqual(worker.phase, GONE)
+
+
+class ParentTests(SynchronousTestCase):
+    """From start to end of a parent process, its sockets and files real."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.hired = Hired(self.clock)
+        self.work = Path(self.mktemp())
+        self.work.mkdir()
+        self.asked = Plan(workers=2, listen=['tcp:0:interface=127.0.0.1'], grace=GRACE)
+        self.wrong: StartError | None = None
+        self.reloads = 0
+        self.lock = DirectoryLock(self.work / 'lock')
+        self.lock.take()
+        self.parent = self.made()
+        self.addCleanup(self.parent.sockets.keep, ())
+
+    def made(self) -> Parent:
+        sockets = Sockets()
+        crew = Crew(
+            reactor=self.clock, hire=self.hired, seat=lambda besides: free_seat(self.work, besides),
+            descriptors=sockets.descriptors, changed=lambda: self.parent.list_workers(), gave_up=self.fail,
+        )  # fmt: skip
+        return Parent(reactor=self.clock, work=self.work, plan=self.plan, crew=crew, sockets=sockets, lock=self.lock,
+                      logs=Logs(), follow_files=self.followed)  # fmt: skip
+
+    def plan(self) -> Plan:
+        if self.wrong is not None:
+            raise self.wrong
+        return self.asked
+
+    def followed(self) -> None:
+        self.reloads += 1
+
+    def serve(self) -> None:
+        starting = self.parent.startService()
+        self.hired.ready(0, 1)
+        self.successResultOf(starting)
+
+    def listed(self) -> list[tuple[int, str]]:
+        roster = read_roster(self.work, os.getpid())
+        assert roster is not None
+        return [(worker.worker, worker.state) for worker in roster.workers]
+
+    def ended(self) -> tuple[int, str]:
+        roster = read_roster(self.work, os.getpid())
+        assert roster is not None
+        return roster.done, roster.why
+
+    def test_start(self) -> None:
+        """It has started when every worker is ready, and says in work/workers.json how each is."""
+        starting = self.parent.startService()
+        self.hired.ready(1)
+        self.assertNoResult(starting)
+        self.assertEqual(self.listed(), [(0, 'starting'), (1, 'ready')])
+        self.hired.ready(0)
+        self.successResultOf(starting)
+        self.assertEqual(self.listed(), [(0, 'ready'), (1, 'ready')])
+
+    def test_the_address_is_taken(self) -> None:
+        """One sentence, and no worker is started."""
+        other = Sockets()
+        other.open(['tcp:0:interface=127.0.0.1'])
+        self.addCleanup(other.keep, ())
+        port = other.bound['tcp:0:interface=127.0.0.1'].port
+        self.asked = Plan(workers=2, listen=[f'tcp:{port}:interface=127.0.0.1'], grace=GRACE)
+        failure = self.failureResultOf(self.parent.startService(), StartError)
+        self.assertIn(f"cannot listen on 'tcp:{port}:interface=127.0.0.1': Address already in use", str(failure.value))
+        self.assertEqual(self.hired.workers, [])
+
+    def test_workers_of_a_killed_parent_are_waited_for(self) -> None:
+        """They still have the address: it is tried again until they have let go of it."""
+        other = Sockets()
+        other.open(['tcp:0:interface=127.0.0.1'])
+        port = other.bound['tcp:0:interface=127.0.0.1'].port
+        self.asked = Plan(workers=2, listen=[f'tcp:{port}:interface=127.0.0.1'], grace=GRACE)
+        orphan = DirectoryLock(seat_file(self.work, 0))
+        orphan.take()
+        self.addCleanup(orphan.release)
+        starting = self.parent.startService()
+        self.clock.pump([0.1] * 5)
+        self.assertNoResult(starting)
+        other.keep(())
+        self.clock.advance(0.1)
+        self.assertEqual([worker.seat for worker in self.hired.workers], [1, 2])  # seat 0 is the orphan's
+
+    def test_their_patience_has_an_end(self) -> None:
+        """An orphan that does not let go: the sentence after all."""
+        other = Sockets()
+        other.open(['tcp:0:interface=127.0.0.1'])
+        self.addCleanup(other.keep, ())
+        port = other.bound['tcp:0:interface=127.0.0.1'].port
+        self.asked = Plan(workers=2, listen=[f'tcp:{port}:interface=127.0.0.1'], grace=GRACE)
+        orphan = DirectoryLock(seat_file(self.work, 0))
+        orphan.take()
+        self.addCleanup(orphan.release)
+        starting = self.parent.startService()
+        self.clock.pump([0.1] * 100)
+        self.failureResultOf(starting, StartError)
+
+    def test_stop(self) -> None:
+        """All workers are gone, sockets closed, the list removed, the directory free for another."""
+        self.serve()
+        stopping: Deferred[None] = self.parent.stopService()
+        self.successResultOf(stopping)
+        self.assertEqual((self.parent.sockets.bound, (self.work / FILE).exists()), ({}, False))
+        again = DirectoryLock(self.work / 'lock')
+        again.take()
+        again.release()
+
+    def test_stop_while_it_starts(self) -> None:
+        """No error, nobody left."""
+        starting = self.parent.startService()
+        starting.addErrback(lambda failure: None)
+        self.successResultOf(self.parent.stopService())
+        self.assertEqual(self.parent.crew.members, [])
+
+    def test_replace(self) -> None:
+        """SIGUSR2: the new one is ready before the old one is told to go, and one after another; the socket stays."""
+        self.serve()
+        bound = dict(self.parent.sockets.bound)
+        self.parent.replace()
+        self.assertEqual(self.listed(), [(0, 'ready'), (1, 'ready'), (2, 'starting')])
+        self.assertEqual(self.hired.late, [False, False, True])
+        self.assertEqual(self.hired.pipes(0).orders, [])
+        self.hired.ready(2)
+        self.assertEqual(self.hired.pipes(0).orders, ['retire'])
+        self.assertEqual((self.listed()[0], len(self.hired.workers)), ((0, 'leaving'), 3))
+        self.hired.die(0, ProcessDone(0))
+        self.assertEqual(self.listed(), [(1, 'ready'), (2, 'ready'), (0, 'starting')])
+        self.assertEqual(self.ended(), (0, ''))
+        self.hired.ready(3)
+        self.hired.die(1, ProcessDone(0))
+        self.assertEqual(self.listed(), [(2, 'ready'), (0, 'ready')])
+        self.assertEqual((self.ended(), self.parent.sockets.bound), ((1, ''), bound))
+
+    def test_one_that_does_not_go_is_killed(self) -> None:
+        """After the time to linger, to drain and a little more."""
+        self.serve()
+        self.parent.replace()
+        self.hired.ready(2)
+        self.clock.advance(LINGER + GRACE + BEYOND_GRACE - 0.1)
+        self.assertEqual(self.hired.pipes(0).signals, [])
+        self.clock.advance(0.2)
+        self.assertEqual(self.hired.pipes(0).signals, ['KILL'])
+        self.assertEqual(len(self.hired.workers), 4)  # and it goes on
+
+    def test_a_replacement_that_cannot_start(self) -> None:
+        """The old ones go on, all of them, and the reason is told."""
+        self.serve()
+        self.parent.replace()
+        self.hired.refuse(2, 'kvdb.url: expected `str`')
+        self.assertEqual(self.ended(), (1, 'kvdb.url: expected `str`'))
+        self.assertEqual(self.listed(), [(0, 'ready'), (1, 'ready')])
+        self.clock.advance(60)
+        self.assertEqual(self.parent.crew.wanted, len(self.parent.crew.ready))
+
+    def test_wrong_settings(self) -> None:
+        """Nothing is begun."""
+        self.serve()
+        self.wrong = StartError('server.toml: main.workers: Expected `int`')
+        self.parent.replace()
+        self.assertEqual(self.ended(), (1, 'server.toml: main.workers: Expected `int`'))
+        self.assertEqual(len(self.hired.workers), 2)
+
+    def test_other_settings(self) -> None:
+        """A replacement takes over how many and where: here three instead of two, and one more address."""
+        self.serve()
+        self.asked = Plan(workers=3, listen=['tcp:0:interface=127.0.0.1', 'tcp:0:interface=127.0.0.2'], grace=GRACE)
+        self.parent.replace()
+        for new, old in ((2, 0), (3, 1)):
+            self.hired.ready(new)
+            self.hired.die(old, ProcessDone(0))
+        self.hired.ready(4)
+        self.assertEqual(len(self.parent.crew.ready), 3)
+        self.assertEqual(list(self.hired.handed[2]), self.asked.listen)
+        self.asked = Plan(workers=1, listen=['tcp:0:interface=127.0.0.2'], grace=GRACE)
+        self.parent.replace()
+        self.hired.ready(5)
+        for old in (2, 3, 4):
+            self.hired.die(old, ProcessDone(0))
+        self.assertEqual(len(self.parent.crew.members), 1)
+        self.assertEqual(list(self.parent.sockets.bound), self.asked.listen)
+
+    def test_a_new_address_nobody_would_serve(self) -> None:
+        """A replacement that fails leaves no socket open that no worker accepts from."""
+        self.serve()
+        self.asked = Plan(workers=3, listen=['tcp:0:interface=127.0.0.1', 'tcp:0:interface=127.0.0.2'], grace=GRACE)
+        self.parent.replace()
+        self.hired.refuse(2, 'no')
+        self.assertEqual(list(self.parent.sockets.bound), ['tcp:0:interface=127.0.0.1'])
+        self.assertEqual(self.parent.crew.wanted, 2)
+
+    def test_asked_twice(self) -> None:
+        """A second wish during the first is fulfilled after it."""
+        self.serve()
+        self.parent.replace()
+        self.parent.replace()
+        for new, old in ((2, 0), (3, 1), (4, 2), (5, 3)):
+            self.hired.ready(new)
+            self.hired.die(old, ProcessDone(0))
+        self.assertEqual(self.ended(), (2, ''))
+        self.assertEqual(len(self.hired.workers), 6)
+
+    def test_an_old_one_dies_meanwhile(self) -> None:
+        """Before its turn: nothing more is to be done about it, and there are as many as are wanted at the end."""
+        self.serve()
+        self.parent.replace()
+        self.hired.die(1)
+        self.hired.ready(2)
+        self.hired.die(0, ProcessDone(0))
+        self.clock.advance(1)
+        for number in range(3, len(self.hired.workers)):
+            self.hired.ready(number)
+        self.clock.advance(1)
+        self.assertEqual(self.ended(), (1, ''))
+        self.assertEqual(len(self.parent.crew.ready), 2)
+
+    def test_stopped_meanwhile(self) -> None:
+        """A stop ends the replacement too; all are gone."""
+        self.serve()
+        self.parent.replace()
+        self.successResultOf(self.parent.stopService())
+        self.assertEqual(self.parent.crew.members, [])
+
+    def test_reload(self) -> None:
+        """SIGHUP: the parent follows its files, and each worker is told."""
+        self.serve()
+        self.parent.reload()
+        self.assertEqual(self.reloads, 1)
+        self.assertEqual([self.hired.pipes(n).orders for n in (0, 1)], [['reload'], ['reload']])
+
+    def test_a_list_of_an_earlier_parent(self) -> None:
+        """counts for nothing."""
+        self.serve()
+        self.assertIsNone(read_roster(self.work, os.getpid() + 1))
+        (self.work / FILE).write_text('{')
+        self.assertIsNone(read_roster(self.work, os.getpid()))
+
+
+class Spawned:
+    """A reactor that notes what it is to start."""
+
+    def __init__(self) -> None:
+        self.calls: list[dict[str, Any]] = []
+
+    def spawnProcess(self, worker: Worker, executable: str, args: list[str], **call: Any) -> None:
+        self.calls.append({'args': args, **call})
+        transport: Any = Pipes(1, worker, obedient=True)
+        worker.makeConnection(transport)
+
+
+class SpawnerTests(SynchronousTestCase):
+    def test_what_a_worker_gets(self) -> None:
+        """The two pipes and the sockets, each by its own number; the place as the first order."""
+        reactor = Spawned()
+        spawn = Spawner(reactor, lambda seat: ['python', 'twistd', str(seat)], {'PATH': '/bin'})
+        worker = spawn(3, late=True, descriptors={'tcp:1': 20, 'unix:x': 21})
+        (call,) = reactor.calls
+        self.assertEqual(call['args'], ['python', 'twistd', '3'])
+        self.assertEqual(call['childFDs'], {0: 0, 1: 1, 2: 2, 3: 'w', 4: 'r', 5: 20, 6: 21})
+        transport: Any = worker.transport
+        (order,) = transport.orders
+        self.assertEqual((order['seat'], order['late'], order['sockets']), (3, True, {'tcp:1': 5, 'unix:x': 6}))
+
+    def test_a_secret_key(self) -> None:
+        """It goes down the pipe: neither the command line nor the environment of a worker has it, nor a repr."""
+        reactor = Spawned()
+        spawn = Spawner(reactor, lambda seat: ['twistd'], {'ZATOTX_SECRET_KEY': 'hush', 'A': 'b'})
+        worker = spawn(0, late=False, descriptors={})
+        self.assertEqual(reactor.calls[0]['env'], {'A': 'b'})
+        transport: Any = worker.transport
+        self.assertEqual(transport.orders[0]['key'], 'hush')
+        self.assertNotIn('hush', repr(spawn) + repr(lifeline.Place(seat=0, late=False, key='hush')))

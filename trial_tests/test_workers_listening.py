@@ -1,0 +1,300 @@
+"""Listening sockets: bound once by a parent, adopted by many, their certificates changed while they stay."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import ssl
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from trial_tests.support.certificate import write_certificate
+from zatotx.interfaces.kind import listen_alone
+from zatotx.model.faults import StartError
+from zatotx.node import descriptions
+from zatotx.node.descriptions import BACKLOG, read_description
+from zatotx.node.listening import Listeners
+from zatotx.node.sockets import Sockets
+
+
+def short(case: SynchronousTestCase) -> Path:
+    """Where a Unix socket may be: trial's own directories may have too long a name for one."""
+    folder = Path(tempfile.mkdtemp())
+    case.addCleanup(shutil.rmtree, folder)
+    return folder / 'socket'
+
+
+class Echo(Protocol):
+    """Says what it is."""
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.transport.write(self.text)
+        self.transport.loseConnection()
+
+
+class Echoes(Factory):
+    noisy = False
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+        self.count = 0
+
+    def buildProtocol(self, addr: Any) -> Echo:
+        self.count += 1
+        return Echo(self.text)
+
+
+class Onion:
+    """An endpoint of another library, which wants more of a reactor than to listen."""
+
+    def __init__(self, reactor: Any, description: str) -> None:
+        self.reactor = reactor
+
+    def listen(self, factory: Factory) -> object:
+        return self.reactor.connectTCP('localhost', 9051, factory)
+
+
+class DescriptionTests(SynchronousTestCase):
+    """What Twisted's own parsers make of a description."""
+
+    def test_tcp(self) -> None:
+        """Port, interface, and our backlog where none is given."""
+        factory = Factory()
+        wanted = read_description('tcp:8080:interface=127.0.0.1', factory)
+        assert wanted is not None
+        self.assertEqual((wanted.address, wanted.interface, wanted.backlog), (8080, '127.0.0.1', BACKLOG))
+        self.assertEqual((wanted.family, wanted.context), (socket.AF_INET, None))
+        self.assertIs(wanted.factory, factory)
+        given = read_description('tcp:8080:backlog=7', factory)
+        assert given is not None
+        self.assertEqual(given.backlog, 7)
+
+    def test_tcp6(self) -> None:
+        """By its interface."""
+        wanted = read_description('tcp6:8080', Factory())
+        assert wanted is not None
+        self.assertEqual((wanted.interface, wanted.family), ('::', socket.AF_INET6))
+
+    def test_unix(self) -> None:
+        """Path and mode."""
+        wanted = read_description('unix:/tmp/a:mode=600', Factory())
+        assert wanted is not None
+        self.assertEqual((wanted.address, wanted.mode, wanted.lock), ('/tmp/a', 0o600, True))
+        self.assertEqual(wanted.family, socket.AF_UNIX)
+
+    def test_others(self) -> None:
+        """What wraps another kind is seen through; what asks for no listening socket is none of ours; nonsense fails as
+        Twisted has it."""
+        factory = Factory()
+        wanted = read_description('haproxy:tcp:8080:interface=127.0.0.1', factory)
+        assert wanted is not None
+        self.assertEqual(wanted.address, 8080)
+        self.assertIsNot(wanted.factory, factory)
+        self.assertRaises(ValueError, read_description, 'nonsense:1', factory)
+        self.patch(descriptions, 'serverFromString', Onion)
+        self.assertIsNone(read_description('onion:80', factory))
+
+
+class SocketsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.sockets = Sockets()
+        self.addCleanup(self.sockets.keep, ())
+
+    def test_each_once(self) -> None:
+        """A description is bound once, however often it is asked for; what is not kept is closed."""
+        first, second = 'tcp:0:interface=127.0.0.1', 'tcp:0:interface=127.0.0.2'
+        self.sockets.open([first])
+        bound = self.sockets.bound[first]
+        self.sockets.open([first, second])
+        self.assertIs(self.sockets.bound[first], bound)
+        self.assertEqual(list(self.sockets.descriptors()), [first, second])
+        self.sockets.keep([second])
+        self.assertEqual(list(self.sockets.descriptors()), [second])
+
+    def test_all_or_none(self) -> None:
+        """One that cannot be had: a sentence with the description and the reason, and the others are given up again."""
+        with socket.socket() as other:
+            other.bind(('127.0.0.1', 0))
+            other.listen()
+            port = other.getsockname()[1]
+            error = self.assertRaises(StartError, self.sockets.open,
+                                      ['tcp:0:interface=127.0.0.1', f'tcp:{port}:interface=127.0.0.1'])
+        self.assertIn(f"[http] listen: cannot listen on 'tcp:{port}:interface=127.0.0.1': Address already in use",
+                      str(error))
+        self.assertEqual(self.sockets.bound, {})
+
+    def test_what_cannot_be_shared(self) -> None:
+        """Other kinds of endpoints, and files that are not there, are refused with a sentence."""
+        error = self.assertRaises(StartError, self.sockets.open, ['nonsense:1'])
+        self.assertIn("[http] listen: cannot listen on 'nonsense:1'", str(error))
+        error = self.assertRaises(StartError, self.sockets.open, ['ssl:0:privateKey=/nowhere.pem'])
+        self.assertIn('/nowhere.pem', str(error))
+        self.patch(descriptions, 'serverFromString', Onion)
+        self.assertIn('it has to be a tcp:', str(self.assertRaises(StartError, self.sockets.open, ['onion:80'])))
+
+    def test_not_for_programs(self) -> None:
+        """What the parent starts besides workers does not inherit a socket."""
+        self.sockets.open(['tcp:0:interface=127.0.0.1'])
+        (descriptor,) = self.sockets.descriptors().values()
+        self.assertFalse(os.get_inheritable(descriptor))
+
+    def test_unix_file(self) -> None:
+        """It has the mode that is asked for, is removed at the end, and what a killed process left is in nobody's
+        way."""
+        path = short(self)
+        description = f'unix:{path}:mode=600'
+        self.sockets.open([description])
+        self.assertEqual(path.stat().st_mode & 0o777, 0o600)
+        error = self.assertRaises(StartError, Sockets().open, [description])
+        self.assertIn('lock', str(error))
+        bound = self.sockets.bound.pop(description)
+        bound._socket.close()  # as kill -9 does: the file and its lock stay
+        Path(f'{path}.lock').unlink()
+        Path(f'{path}.lock').symlink_to('999999999')
+        self.sockets.open([description])
+        self.sockets.keep(())
+        self.assertFalse(path.exists())
+
+
+class AdoptionTests(TestCase):
+    """Two nodes, here in one process, over one socket."""
+
+    async def adopted(self, description: str) -> tuple[Sockets, list[IListeningPort], list[Echoes]]:
+        sockets = Sockets()
+        sockets.open([description])
+        self.addCleanup(sockets.keep, ())
+        ports, factories = [], [Echoes(b'one'), Echoes(b'two')]
+        for factory in factories:
+            ports.append(await Listeners(reactor, sockets.descriptors()).listen(description, factory))
+        return sockets, ports, factories
+
+    async def test_a_port_that_closes_leaves_the_socket(self) -> None:
+        """The other one goes on, and what waits in the queue waits for it."""
+        sockets, (one, two), _factories = await self.adopted('tcp:0:interface=127.0.0.1')
+        port = sockets.bound['tcp:0:interface=127.0.0.1'].port
+        await _closed(one)
+        for _ in range(3):
+            self.assertEqual(await deferToThread(_hear, ('127.0.0.1', port)), b'two')
+        await _closed(two)
+        waiting = socket.create_connection(('127.0.0.1', port), timeout=5)
+        self.addCleanup(waiting.close)
+        late = await Listeners(reactor, sockets.descriptors()).listen('tcp:0:interface=127.0.0.1', Echoes(b'three'))
+        self.assertEqual(await deferToThread(waiting.recv, 10), b'three')
+        await _closed(late)
+
+    async def test_unix(self) -> None:
+        """Likewise a Unix socket, whose file stays as long as the parent wants it."""
+        path = short(self)
+        sockets, (one, two), _ = await self.adopted(f'unix:{path}')
+        await _closed(one)
+        for _ in range(3):
+            self.assertEqual(await deferToThread(_hear, str(path)), b'two')
+        await _closed(two)
+        self.assertTrue(path.exists())
+        sockets.keep(())
+        self.assertFalse(path.exists())
+
+    async def test_a_crowd_is_shared(self) -> None:
+        """Of connections that come at the same time no port takes all."""
+        sockets, ports, factories = await self.adopted('tcp:0:interface=127.0.0.1')
+        port = sockets.bound['tcp:0:interface=127.0.0.1'].port
+        crowd = [socket.create_connection(('127.0.0.1', port), timeout=5) for _ in range(40)]
+        for client in crowd:
+            self.addCleanup(client.close)
+            await deferToThread(client.recv, 10)
+        self.assertEqual(sum(factory.count for factory in factories), 40)
+        self.assertGreater(min(factory.count for factory in factories), 5)
+        for one in ports:
+            await _closed(one)
+
+    async def test_alone(self) -> None:
+        """Without a parent it binds by itself, in plain or by a Unix socket, or with what Twisted knows besides."""
+        path = short(self)
+        for description, where in (('tcp:0:interface=127.0.0.1', None), (f'unix:{path}', str(path))):
+            port = await Listeners(reactor).listen(description, Echoes(b'alone'))
+            host: Any = port.getHost()
+            self.assertEqual(await deferToThread(_hear, where or ('127.0.0.1', host.port)), b'alone')
+            await _closed(port)
+        port = await listen_alone(reactor, 'tcp:0:interface=127.0.0.1', Echoes(b'plain'))
+        await _closed(port)
+
+    async def test_failures(self) -> None:
+        """What cannot be had fails the Deferred."""
+        with socket.socket() as other:
+            other.bind(('127.0.0.1', 0))
+            other.listen()
+            port = other.getsockname()[1]
+            with self.assertRaises(Exception) as caught:
+                await Listeners(reactor).listen(f'tcp:{port}:interface=127.0.0.1', Factory())
+        self.assertIn('Address already in use', str(caught.exception))
+
+
+class CertificateTests(TestCase):
+    """SIGHUP and the certificates of `ssl:` endpoints."""
+
+    async def serve(self) -> None:
+        self.certificate = write_certificate(Path(self.mktemp()))
+        self.listeners = Listeners(reactor)
+        self.port = await self.listeners.listen(
+            f'ssl:0:interface=127.0.0.1:privateKey={self.certificate}:certKey={self.certificate}', Echoes(b'safe')
+        )
+        self.addCleanup(self.port.stopListening)
+
+    async def seen(self) -> str:
+        """The certificate that a new connection gets, as PEM."""
+        host: Any = self.port.getHost()
+        return await deferToThread(ssl.get_server_certificate, ('127.0.0.1', host.port))
+
+    async def test_new_connections_get_the_new_one(self) -> None:
+        """After `reload`, by the same port, without a moment in which it does not listen."""
+        await self.serve()
+        old = await self.seen()
+        write_certificate(self.certificate)
+        self.assertEqual(await self.seen(), old)
+        self.listeners.reload()
+        self.assertNotEqual(await self.seen(), old)
+        self.assertIn((await self.seen()).strip(), self.certificate.read_text())
+
+    async def test_a_bad_one_is_not_taken(self) -> None:
+        """The old one stays, and one sentence says what is wrong with the new one."""
+        await self.serve()
+        old = await self.seen()
+        self.certificate.write_text('-----BEGIN NONSENSE-----')
+        why = self.listeners.certificates[0].reload()
+        self.assertIn(f'certKey={self.certificate}', why)
+        self.assertIn('the old one stays', why)
+        self.assertEqual(await self.seen(), old)
+        self.certificate.unlink()
+        self.assertIn('the old one stays', self.listeners.certificates[0].reload())
+        self.listeners.reload()
+        self.assertEqual(await self.seen(), old)
+
+
+def _closed(port: IListeningPort) -> Deferred[Any]:
+    closing: Any = port.stopListening()
+    return closing if isinstance(closing, Deferred) else Deferred.fromCoroutine(_nothing())
+
+
+async def _nothing() -> None:
+    """Is over at once."""
+
+
+def _hear(address: Any) -> bytes:
+    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+    with socket.socket(family) as client:
+        client.settimeout(5)
+        client.connect(address)
+        return client.recv(10)
