@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from zatotx.interfaces.config import FileVersion
 from zatotx.model.faults import BadRequest, Conflict, NotFound, ServiceUnavailable
-from zatotx.node import config
+from zatotx.node import config, pulse
 from zatotx.schema.builtin import BUILTIN_TYPES
 from zatotx.schema.snapshot import Actor, Operation
 from zatotx.schema.types import ObjectTypes
@@ -227,7 +227,7 @@ class E(Service):
     async def test_slow_import_elsewhere(self) -> None:
         """A node that takes long to import a version lives on meanwhile, and the deployment waits for it."""
         text = b"import time\nif '/three/' in __file__: time.sleep(1.5)\n" + service('slow')
-        self.patch(config, 'ALIVE', 0.6)
+        self.patch(pulse, 'ALIVE', 0.6)
         self.patch(config, 'BEAT', 0.2)
         for node in (self.one, self.two):
             await node.config.stop()

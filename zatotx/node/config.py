@@ -7,7 +7,6 @@ revision every two seconds and tells the others what this node runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from time import time
 from typing import Any
 
 from attrs import define, field
@@ -19,26 +18,28 @@ from zope.interface import implementer
 
 from zatotx.interfaces.bus import IBus
 from zatotx.interfaces.config import IConfig, IConfigStore, NodeRow
+from zatotx.node.pulse import ALIVE, Pulse
 from zatotx.schema.snapshot import Actor, Operation, Snapshot
 
 BEAT = 2.0  # seconds
-ALIVE = 6.0  # seconds without a beat after which a node counts as gone
 TOPIC = 'config'
 
 Applier = Callable[[Snapshot], Deferred[None]]
 
 
 def living(nodes: Sequence[NodeRow], now: float) -> list[NodeRow]:
-    """The nodes that are up: running by their own word, and heard of lately. `now` is unix time."""
+    """The nodes that are up, for those who look once: running by their own word, and heard of lately. `now` is unix
+    time, of a machine whose clock goes as the nodes' do; who looks more often has a Pulse."""
     return [node for node in nodes if node.up_status == 'running' and now - node.seen_at < ALIVE]
 
 
-async def reached_everywhere(store: Any, revision: int, timeout: float, clock: IReactorTime) -> list[str]:
+async def reached_everywhere(store: Any, revision: int, timeout: float, pulse: Pulse) -> list[str]:
     """Wait until every living node runs the revision; the names of those that did not within `timeout` seconds."""
+    clock = pulse.clock
     end = clock.seconds() + timeout
     pause = 0.02
     while True:
-        nodes = living(await store.nodes(), time())
+        nodes = pulse.living(await store.nodes())
         behind = [node.name for node in nodes if node.applied_revision < revision]
         if not behind or clock.seconds() >= end:
             return behind
@@ -61,9 +62,13 @@ class LiveConfig:
     snapshot: Snapshot = field(factory=Snapshot)
     newest: int = 0  # the ODB's revision when it was asked last
     away: str = ''  # why the ODB could not be asked last time, '' = it could
+    pulse: Pulse = field(init=False)
     _lock: DeferredLock = field(factory=DeferredLock)
     _loop: LoopingCall | None = None
     _log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self.pulse = Pulse(self.clock)
 
     def start(self) -> None:
         """Follow from now on."""
@@ -115,7 +120,7 @@ class LiveConfig:
         await self.store.beat(self.node_id, self.snapshot.revision, dict(self.verdicts()))
 
     def everywhere(self, revision: int, timeout: float = 10.0) -> Deferred[list[str]]:
-        return ensureDeferred(reached_everywhere(self.store, revision, timeout, self.clock))
+        return ensureDeferred(reached_everywhere(self.store, revision, timeout, self.pulse))
 
     def _heard(self, message: str) -> None:
         if not message.isdigit() or int(message) > self.snapshot.revision:
@@ -130,6 +135,7 @@ class LiveConfig:
         if revision != self.snapshot.revision and not self._lock.locked:
             # Not waited for: code may take long to import, and a node that gives no beat counts as gone.
             self._following(self.sync())
+        self.pulse.living(await self.store.nodes())  # so that it is known who is up when somebody has to wait for them
 
     def _reached(self, _: object) -> None:
         if self.away:
