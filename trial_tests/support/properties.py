@@ -26,9 +26,9 @@ def holds(examples: int = SHORT, **inputs: SearchStrategy[Any]) -> Callable[[Tes
 
     def decorate(test: Test) -> Test:
         _known.append(test.__qualname__)
-        common = {'deadline': None, 'database': None, 'suppress_health_check': _SLOW_INPUT}
-        short = settings(max_examples=examples, derandomize=True, **common)(given(**inputs)(test))
-        long = settings(max_examples=ROUND, print_blob=True, **common)(given(**inputs)(test))
+        common = settings(deadline=None, database=None, suppress_health_check=_SLOW_INPUT)
+        short = settings(common, max_examples=examples, derandomize=True)(given(**inputs)(test))
+        long = settings(common, max_examples=ROUND)(given(**inputs)(test))
 
         @wraps(test)
         def run(self: Any) -> None:
@@ -38,7 +38,7 @@ def holds(examples: int = SHORT, **inputs: SearchStrategy[Any]) -> Callable[[Tes
             else:
                 short(self)
 
-        del run.__wrapped__  # type: ignore[attr-defined]  # trial would see the inputs as parameters
+        del run.__wrapped__  # trial would see the inputs as parameters
         return run
 
     return decorate
