@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -383,7 +383,7 @@ class LifelineTests(TestCase):
 
 
 def _close(descriptor: int) -> None:
-    with suppress(OSError):  # the test may have closed it
+    with contextlib.suppress(OSError):  # the test may have closed it
         os.close(descriptor)
 
 
