@@ -19,11 +19,13 @@ SERVER_DIRS = ('config', 'logs', 'work', 'pickup/incoming/services')
 
 SERVER_TOML = """\
 # Settings of this server, read when it starts. Relative paths are relative to the server's directory.
+# In any text ${{NAME}} is a variable of the environment; a text file:PATH is what that file holds.
 
 [main]
 name = {name}
 cluster = {cluster}
 workers = {workers}              # processes that share the listening sockets; more than cores bring nothing
+# core_dumps = false     whether a process that crashes may leave one: it holds keys and passwords
 
 [http]
 # Twisted endpoint descriptions. With TLS: "ssl:port=8443:interface=0.0.0.0:privateKey=key.pem:certKey=cert.pem"
