@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +29,11 @@ from zatotx.kinds import FoundKind
 from zatotx.odb.secrets import new_key
 
 MIB = 1024 * 1024
+
+
+def later(seconds: float) -> float:
+    """The time of a clock that is ahead."""
+    return time.time() + seconds
 
 
 class Space(NamedTuple):
@@ -348,7 +354,7 @@ class RedisTests(DoctorTestCase):
         """A clock that differs by seconds, beyond what the asking may take, is a warning; by an hour it is broken."""
         self.use()
         for ahead, severity in ((4.0, WARNING), (3600.0, BROKEN), (-3600.0, BROKEN)):
-            found = examine(Scene(find(str(self.path)), lambda ahead=ahead: time.time() + ahead))
+            found = examine(Scene(find(str(self.path)), partial(later, ahead)))
             self.assertEqual({f.severity for f in found if f.subject == 'clocks' and 'Redis' in f.text}, {severity})
 
 

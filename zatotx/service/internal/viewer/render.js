@@ -38,7 +38,7 @@ export function operationCard(api, operation) {
   const card = element('details', { class: 'operation', id: operationId },
     element('summary', {},
       element('span', { class: `method ${method}` }, method),
-      element('code', { class: 'path' }, pathPieces(path)),
+      element('code', { class: 'path' }, pathPieces(readable(path))),
       element('span', { class: 'says' }, summary),
       operation.security?.length ? element('span', { class: 'lock', title: 'Needs credentials' }, 'secured') : null));
   card.dataset.text = [operationId, method, path, summary, description].join(' ').toLowerCase();
@@ -46,6 +46,15 @@ export function operationCard(api, operation) {
     if (card.open && card.childElementCount === 1) card.append(inside(api, operation));
   });
   return card;
+}
+
+/** A path as people write it. */
+function readable(path) {
+  try {
+    return decodeURI(path);
+  } catch {
+    return path;
+  }
 }
 
 function pathPieces(path) {
@@ -135,10 +144,12 @@ export function typeOf(api, schema = {}) {
 const BOUNDS = { minimum: '≥', exclusiveMinimum: '>', maximum: '≤', exclusiveMaximum: '<', minLength: 'length ≥',
   maxLength: 'length ≤', minItems: 'items ≥', maxItems: 'items ≤', multipleOf: 'multiple of', pattern: 'matches' };
 
+const EMPTY = new Set(['null', '""', '{}', '[]']); // defaults that go without saying
+
 function bounds(schema) {
   const found = Object.entries(BOUNDS).filter(([key]) => key in schema)
     .map(([key, word]) => (key === 'pattern' ? `${word} \`${schema[key]}\`` : `${word} ${schema[key]}`));
-  if (schema.default !== undefined && schema.default !== null) found.push(`default \`${JSON.stringify(schema.default)}\``);
+  if (schema.default !== undefined && !EMPTY.has(JSON.stringify(schema.default))) found.push(`default \`${JSON.stringify(schema.default)}\``);
   return found.join(', ');
 }
 

@@ -46,6 +46,7 @@ function say(text) {
 function show(api) {
   source = api;
   at('login').hidden = true;
+  document.body.classList.remove('locked');
   say('');
   document.title = `${api.info.title} – API documentation`;
   at('title').textContent = api.info.title;
@@ -132,6 +133,7 @@ async function attempt(authorization) {
     }
     say('');
     at('login').hidden = false;
+    document.body.classList.add('locked');
     at('refused').textContent = authorization ? 'These credentials are not known.' : '';
     (authorization ? at('password') : at('username')).focus();
   } catch (error) {
