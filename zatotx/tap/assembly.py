@@ -51,7 +51,7 @@ from zatotx.tap.clear import in_clear
 from zatotx.tap.crewing import began, company_of, gates_of, pickup_duty
 from zatotx.tap.dumps import forbid_core_dumps
 from zatotx.tap.keyvalue import client_and_bus
-from zatotx.tap.limiting import Limited
+from zatotx.tap.limiting import Limited, raise_file_limit
 from zatotx.tap.observing import Observed, certificates
 
 
@@ -60,6 +60,7 @@ def make_server(directory: str, reactor: Any, place: Place | None = None) -> Nod
     home = Path(directory)
     kinds = find_kinds()
     settings = load(home / 'config' / 'server.toml', [found.kind.name for found in kinds])
+    raise_file_limit()
     if not settings.main.core_dumps:
         forbid_core_dumps()
     settings = in_clear(settings, read_key(home / 'config' / 'secret.key', os.environ))
@@ -121,7 +122,7 @@ class _Assembly:
             deployer=deployer, types=types, state=state, kinds=self.kinds, offloader=offload,
             finders=[partial(findings.odb_away, config), partial(findings.redis_away, client),
                      partial(findings.refused_code, keeper), limited.left_behind.findings,
-                     observed.findings],
+                     observed.findings, *(c.findings for c in channels.values() if hasattr(c, 'findings'))],
             scrapes=scrapes, levels=levels, user_metrics=observed.user_metrics,
         )
         invoker = Invoker(reactor, limited.service_threads, node=view, user_config=self._user_config(),
