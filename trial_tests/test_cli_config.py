@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.broker import free_offset
 from trial_tests.support.command import zatotx
+from trial_tests.support.valkey import Valkey
 from zatotx.kvdb import binary
 from zatotx.odb.secrets import new_key
 
@@ -97,7 +98,7 @@ class CheckConfigTests(ConfigTests):
         self.assertIn('odb.url', self.fails('check-config', self.path))
 
     def test_redis_of_ones_own(self) -> None:
-        """A URL that names none, and one whose server is away, without its password."""
+        """A URL that names none, one whose server is away, one with a wrong password: without the password."""
         with socket.create_server(('127.0.0.1', 0)) as gone:
             port = gone.getsockname()[1]
         self.change('unix://../redis/redis.sock', 'http://x')
@@ -107,8 +108,16 @@ class CheckConfigTests(ConfigTests):
         error = self.fails('check-config', self.path)
         self.assertIn(f'127.0.0.1:{port}', error)
         self.assertNotIn('s3cret', error)
-        with socket.create_server(('127.0.0.1', port)):
-            self.assertEqual(zatotx('check-config', self.path).code, 0)
+        own = Valkey('--requirepass', 's3cret', net='port')
+        self.addCleanup(own.close)
+        own.start()
+        for password, code in (('wr0ng', 1), ('s3cret', 0)):
+            url = f'redis://default:{password}@127.0.0.1:{own.port}/1'
+            self.settings.write_text(self.settings.read_text().replace(hidden, url))
+            hidden = url
+            said = zatotx('check-config', self.path)
+            self.assertEqual(said.code, code, said)
+            self.assertNotIn('wr0ng', said.err)
 
     def test_no_redis_program(self) -> None:
         """Where neither the wheel nor PATH has one, what to install is said."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
 
+import hiredis
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
@@ -16,6 +20,18 @@ from zatotx.kvdb.keys import Keys
 from zatotx.kvdb.scripts import Scripts
 
 KEYS = Keys('c1')
+
+
+def spoken(path: Path, *words: object) -> Any:
+    """What the Redis at a socket says to one command, texts as `str`, asked in a blocking way."""
+    reader, pack = hiredis.Reader(encoding='utf-8'), cast(Callable[[object], bytes], hiredis.pack_command)
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
+        connection.connect(str(path))
+        connection.sendall(pack(words))
+        while (answer := reader.gets()) is False:
+            reader.feed(connection.recv(65_536))
+    return answer
 
 
 class RedisCase(TestCase):
