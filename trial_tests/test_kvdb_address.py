@@ -6,7 +6,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.kvdb.address import RedisAddress, parse_address
+from zatotx.kvdb.address import RedisAddress, anchored, parse_address
 from zatotx.kvdb.binary import find_binary
 from zatotx.model.faults import StartError
 
@@ -42,11 +42,37 @@ class AddressTests(SynchronousTestCase):
             'unix://',
             'unix:///run/redis.sock?pasword=hunter2',
             'unix:///run/redis.sock?db=-1',
+            'redis:/u:hunter2@host',
+            'redis://u:hunter2@host:0',
+            'redis://u:hunter2@[::1]x:7',
+            'redis://u:hunter2@::1',
+            'redis://u:hunter2@a,b/0',
+            'redis://u:hun?ter2@host/0',
+            'redis://u:hunter2/x@host',
+            'redis+sentinel://u:hunter2@a,b',
+            'redis+sentinel://u:hunter2@a,,b/m',
+            'redis+sentinel://u:hunter2@a/m/x',
+            'redis+sentinel://a/m?sentinel_pasword=hunter2',
+            'rediss://host?ca=x&password=hunter2',
         ):
             with self.assertRaises(StartError, msg=url) as caught:
                 parse_address(url, HERE)
             self.assertIn('Redis URL', str(caught.exception))
             self.assertNotIn('hunter2', str(caught.exception), url)
+
+    def test_anchored(self) -> None:
+        """Paths become absolute where the URL is given, so that they mean the same elsewhere; all else stays."""
+        for url, expected in (
+            ('unix://a%20b/redis.sock?db=2', 'unix:///env/server1/a%20b/redis.sock?db=2'),
+            ('rediss://u:p%40@h/1?ca=ca.pem&key=/k', 'rediss://u:p%40@h/1?ca=/env/server1/ca.pem&key=/k'),
+            ('redis+sentinel://a,b/m?sentinel_password=p%26w', 'redis+sentinel://a,b/m?sentinel_password=p%26w'),
+            ('redis://h', 'redis://h'),
+        ):
+            if 'key=/k' in url:
+                self.assertRaises(StartError, anchored, url, HERE)
+                url, expected = (text.replace('?', '?cert=/c&') for text in (url, expected))
+            self.assertEqual(anchored(url, HERE), expected)
+            self.assertEqual(parse_address(anchored(url, HERE), Path('/')), parse_address(url, HERE))
 
     def test_shown(self) -> None:
         """People see where it is, never the password."""

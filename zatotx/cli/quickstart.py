@@ -88,16 +88,14 @@ def checked_odb(url: str) -> str:
 
 
 def checked_redis(url: str) -> str:
-    """The URL, if it names a Redis. Raises BadParameter without its password."""
-    from zatotx.kvdb.address import parse_address
+    """The URL with absolute paths, as for the database. Raises BadParameter without its password."""
+    from zatotx.kvdb.address import anchored
     from zatotx.model.faults import StartError
 
     try:
-        if url:
-            parse_address(url, Path.cwd())
+        return anchored(url, Path.cwd()) if url else ''
     except StartError as error:
         raise click.BadParameter(str(error), param_hint="'--redis-url'") from None
-    return url
 
 
 def blueprint(ports: list[int], urls: dict[str, str]) -> Blueprint:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from attrs import evolve, field, frozen
 
@@ -89,6 +89,20 @@ def parse_address(url: str, directory: Path, tls: Tls | None = None) -> RedisAdd
     return _network(scheme, rest, query, directory, tls or Tls())
 
 
+def anchored(url: str, directory: Path) -> str:
+    """The URL with its paths made absolute, from this directory. Raises StartError as `parse_address`."""
+    parse_address(url, directory)
+    head, _, query = url.partition('?')
+    if head.startswith('unix://'):
+        path = (directory / unquote(head.removeprefix('unix://'))).resolve()
+        head = f'unix://{quote(str(path))}'
+    options = [
+        (name, str((directory / value).resolve()) if name in _TLS_OPTIONS and value else value)
+        for name, value in parse_qsl(query, keep_blank_values=True)
+    ]
+    return f'{head}?{urlencode(options, safe="/")}' if options else head
+
+
 def _network(scheme: str, rest: str, query: str, directory: Path, tls: Tls) -> RedisAddress:
     secure, sentinel = scheme.startswith('rediss'), scheme.endswith('sentinel')
     authority, _, path = rest.partition('/')
@@ -140,7 +154,7 @@ def _host(text: str, default: int) -> tuple[str, int]:
         wrong = not text.startswith('[') or ':' not in host or (bool(rest) and not rest.startswith(':'))
     else:
         host, _, port = text.partition(':')
-        wrong = False
+        wrong = any(letter in ', \t\r\n' for letter in host)
     if wrong or (port and not _is_number(port, 65535)) or port == '0':
         raise StartError(f'The Redis URL has a host or port that cannot be read: write {FORMS}')
     if not host:

@@ -32,8 +32,9 @@ def new_protocol(reactor: Any, where: str, timeout: float, heard: Heard | None =
     with errors in their places. Their Deferreds fail with Timeout, ServiceUnavailable, RedisUnable or ResponseError,
     TypeError or ValueError for a word that has no form in Redis.
 
-    `why`: the Failure that ended it, `dropped`: the clause with which we did. `hung`: called with a clause when Redis went silent or its answers make no sense;
-    whoever keeps the connection ends it. `stale`: called when Redis turned out to be a replica.
+    `why`: the Failure that ended it, `dropped`: the clause with which we did. `hung`: called with a clause when Redis
+    went silent or its answers make no sense; whoever keeps the connection ends it. `stale`: called when Redis turned
+    out to be a replica.
     """
     return _class()(reactor, where, timeout, heard)
 
