@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import re
 import signal
@@ -19,8 +20,10 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from zatotx.metrics.gc_pauses import GcPauses
 from zatotx.metrics.places import Place, files_below, place_of
-from zatotx.metrics.watchdog import Reports, sentence, shares
+from zatotx.metrics.watchdog import Reports, Said, sentence, shares
+from zatotx.node.findings import stalls
 
 SERVICES = """\
 import time
@@ -60,6 +63,47 @@ class Twice:
 
         reactor.callLater(0.12, Sleepy().handle)  # due after the next beat
         time.sleep(0.13)  # line 37
+
+
+class Background:
+    _zatotx_name = 'crm.background'
+
+    def handle(self):
+        from threading import Thread
+
+        Thread(target=self.wait, daemon=True).start()
+        print('begun', flush=True)
+
+    def wait(self):
+        time.sleep(30)
+
+
+class Hog:
+    _zatotx_name = 'crm.hog'
+
+    def handle(self):
+        from threading import Thread
+
+        Thread(target=self.sum_up, daemon=True).start()
+
+    def sum_up(self):
+        for _ in range(4):  # where somebody else is quicker, it is seen the next time
+            sum(range(20_000_000))
+
+
+class Tidy:
+    _zatotx_name = 'crm.tidy'
+    rubbish = []
+
+    def __init__(self):
+        if not self.rubbish:
+            self.rubbish.extend([number] for number in range(1_000_000))
+
+    def handle(self):
+        import gc
+
+        for _ in range(3):
+            gc.collect()
 """
 
 NODE = """\
@@ -74,10 +118,11 @@ work, names = Path(sys.argv[1]), sys.argv[2:]
 sys.path.insert(0, str(work / ('a' * 64)))
 import crm
 
+services = [getattr(crm, name)() for name in names]
 watchdog = Watchdog(reactor, files_below(work), lambda text: print(f'{monotonic():.3f} {text}', flush=True))
 watchdog.start()
-for number, name in enumerate(names):
-    reactor.callLater(0.2 + 0.3 * number, lambda name=name: getattr(crm, name)().handle())
+for number, service in enumerate(services):
+    reactor.callLater(0.2 + 0.3 * number, service.handle)
 reactor.callLater(0.2 + 0.3 * len(names) + 1.5, reactor.stop)
 reactor.run()
 watchdog.stop()
@@ -172,6 +217,73 @@ class WatchdogTests(TestCase):
         await deferLater(reactor, 0.3)
         node.signal(signal.SIGCONT)
         self.assertRegex(await node.over, r'^stalls \d+\n$')
+
+
+    async def test_stopped_while_a_thread_waits(self) -> None:
+        """Nor is a service in a thread, which waits and keeps nobody, when the process gets no processor."""
+        node = self.node('Background')
+        await node.line
+        node.signal(signal.SIGSTOP)
+        await deferLater(reactor, 0.3)
+        node.signal(signal.SIGCONT)
+        self.assertRegex(await node.over, r'^begun\nstalls \d+\n$')
+
+    async def test_another_thread_keeps_the_gil(self) -> None:
+        """A service in a thread that lets no other thread run is named with its line."""
+        text = await self.node('Hog').over
+        self.assertRegex(text, r"service 'crm\.hog' held the reactor for 0\.\d+ s at crm\.py:\d\d|"
+                               r'code of another thread, which did not let go of the interpreter')  # fmt: skip
+
+    async def test_garbage_collection(self) -> None:
+        """When the garbage collector was it, nobody else is blamed."""
+        text = await self.node('Tidy').over
+        self.assertRegex(text, r'the garbage collector held everything for \d+\.\d\d s')
+        self.assertNotIn('crm.tidy', text)
+
+
+class PausesTests(SynchronousTestCase):
+    def test_counted(self) -> None:
+        """Each collection is counted while it is asked for, and not afterwards."""
+        pauses = GcPauses()
+        pauses.start()
+        gc.collect()
+        pauses.stop()
+        pauses.stop()
+        counted = pauses.pauses.count
+        self.assertGreaterEqual(counted, 1)
+        gc.collect()
+        self.assertEqual(pauses.pauses.count, counted)
+
+    def test_share(self) -> None:
+        """How much of a time collections took: those within it, and parts of those at its ends."""
+        pauses = GcPauses()
+        pauses._long.extend([(10.0, 0.5), (11.0, 0.2), (20.0, 1.0)])  # (end, length)
+        self.assertAlmostEqual(pauses.between(9.8, 11.5), 0.4)
+        self.assertEqual(pauses.between(12.0, 19.0), 0.0)
+
+
+class FindingsTests(SynchronousTestCase):
+    def test_of_the_last_hour(self) -> None:
+        """Services that stalled the reactor within the last hour are findings, with the time; what is older, what is no
+        service and the broker's own services are not."""
+        said = [
+            Said(1000.0, "service 'old' held", 'old'),
+            Said(5000.0, "service 'crm' held", 'crm'),
+            Said(5000.0, 'something other than a service held', ''),
+            Said(5000.0, "service 'zato.x' held", 'zato.x'),
+        ]
+        (sentence_,) = stalls(said, now=5300.0)
+        self.assertTrue(sentence_.startswith("service 'crm' held (01:23:20 UTC): "))
+
+    def test_kept(self) -> None:
+        """The last twenty reports are remembered, with their time."""
+        reports = Reports(lambda text: None, clock=lambda: 1234.5)
+        for number in range(30):
+            reports.add(Place('a', f'a.py:{number}'), 0.2, lasting=False)
+            reports.speak(float(number * 2))
+        self.assertEqual(len(reports.said), 20)
+        self.assertEqual((reports.said[-1].when, reports.said[-1].service), (1234.5, 'a'))
+        self.assertIn('a.py:29', reports.said[-1].sentence)
 
 
 class ReportTests(SynchronousTestCase):

@@ -102,12 +102,15 @@ class Watchdog:
         self._seen[1][place] += 1
         if held >= _LONG and self._told != last:
             self._told = last
-            self.reports.add(place, held, lasting=True)
+            self.reports.add(self._culprit(place, last, held), held, lasting=True)
+
+    def _culprit(self, place: Any, last: float, held: float) -> Any:
+        """The place, or the collector: whichever line made the object too many is not to blame."""
+        return COLLECTOR if self.pauses.between(last, last + held) >= held / 2 else place
 
     def _finish(self, last: float, held: float) -> None:
-        collecting = self.pauses.between(last, last + held)
-        if collecting >= held / 2:  # whichever line made the object too many is not to blame
-            self.reports.add(COLLECTOR, collecting, lasting=False)
+        if self._culprit(None, last, held) is COLLECTOR:
+            self.reports.add(COLLECTOR, held, lasting=False)
             return
         for place in self._hogs.between(last, last + held) if self._hogs else ():
             self.reports.add(place, held, lasting=False)
