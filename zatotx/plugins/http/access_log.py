@@ -16,13 +16,13 @@ import msgspec
 from zatotx.interfaces.kind import ILineSink
 from zatotx.plugins.http.stamps import Stamps
 from zatotx.plugins.http.turn import Turn
-from zatotx.wire.http1 import RequestHead
 
 CLIENT_GONE = 499  # logged, never sent: the client went away before its answer was out (nginx's number)
 
 MASKED = frozenset({
-    'access_token', 'api-key', 'api_key', 'apikey', 'auth_token', 'client_secret', 'key', 'passwd', 'password',
-    'secret', 'token', 'x-api-key',
+    'access_token', 'api-key', 'api_key', 'apikey', 'auth', 'auth_token', 'authorization', 'client_secret', 'id_token',
+    'jwt', 'key', 'pass', 'passwd', 'password', 'pwd', 'refresh_token', 'secret', 'session', 'sig', 'signature',
+    'token', 'x-api-key',
 })  # fmt: skip
 _PLAIN = bytes(code for code in range(0x20, 0x7F) if code not in b'"\\\\')
 
@@ -48,11 +48,20 @@ def _escaped(character: str) -> str:
 
 
 def masked(target: bytes) -> bytes:
-    """The target with the values of key-carrying query parameters replaced by `***`."""
+    """The target with the values of key-carrying query parameters, and user and password of an absolute URL, replaced
+    by `***`."""
     path, mark, query = target.partition(b'?')
-    if not mark:
-        return target
+    if b'@' in path:
+        path = _without_user(path)
     return path + mark + b'&'.join(_masked_pair(pair) for pair in query.split(b'&'))
+
+
+def _without_user(url: bytes) -> bytes:
+    scheme, separator, rest = url.partition(b'://')
+    authority, slash, path = rest.partition(b'/')
+    if not separator or b'@' not in authority:
+        return url
+    return b''.join((scheme, separator, b'***@', authority.rpartition(b'@')[2], slash, path))
 
 
 def _masked_pair(pair: bytes) -> bytes:
@@ -62,11 +71,9 @@ def _masked_pair(pair: bytes) -> bytes:
     return name + b'=***'
 
 
-def described(head: RequestHead) -> tuple[str, str]:
-    """What a line says of a head: its request line and the client's program."""
-    agent = head.headers.get(b'user-agent')
-    target = plain_bytes(masked(head.target))
-    return f'{head.method} {target} HTTP/1.{head.version[1]}', plain_bytes(agent) if agent else '-'
+def described(method: str, target: bytes) -> str:
+    """What a line says of a request's method and target."""
+    return f'{method} {plain_bytes(masked(target))}'
 
 
 class Line(msgspec.Struct):

@@ -2,7 +2,7 @@
 
 A client that keeps its connection mostly repeats its head to the byte, and the parser then gives the same RequestHead
 again. So what follows from head and routes alone is a `Place`, decided once; what differs from request to request (cid,
-deadline, span) is made for each.
+deadline, span) is made for each. Where only fields differ (a request id, say), the way is still the last one's.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from zatotx.interfaces.meters import Uncounted
 from zatotx.model.cid import accepted_cid, new_cid
 from zatotx.model.message import ChannelSpec, HTTPView, Inbound, Reply
 from zatotx.plugins.http import refusals
-from zatotx.plugins.http.access_log import described
+from zatotx.plugins.http.access_log import described, plain_bytes
 from zatotx.plugins.http.refusals import refusal
 from zatotx.plugins.http.table import Target
 from zatotx.plugins.http.turn import Turn
 from zatotx.rules.routing import MethodMissing, RouteTable
 from zatotx.wire.http1 import RequestHead
+from zatotx.wire.inflate import coding_of
 from zatotx.wire.target import Malformed, decode_path
 from zatotx.wire.trace import continued
 
@@ -39,6 +40,16 @@ class Refusing(msgspec.Struct, frozen=True):
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
+class Way(msgspec.Struct, frozen=True):
+    """Where a method and a target lead."""
+
+    target: Target
+    service: str
+    params: Mapping[str, str]
+    path: str
+    request: str  # method and target for the log
+
+
 class Place(msgspec.Struct, frozen=True):
     """Where requests with a certain head lead, under certain routes, and for which client."""
 
@@ -54,6 +65,7 @@ class Place(msgspec.Struct, frozen=True):
     service: str = ''
     view: HTTPView | None = None
     allowed: float = 0.0  # seconds
+    way: Way | None = None
     meter: Any = _UNCOUNTED  # IChannelMeter
 
 
@@ -68,25 +80,24 @@ class Reception:
 
     def place(self, head: RequestHead, peer: str, last: Place | None) -> Place:
         """Where this head leads: `last`, the connection's last one, where nothing has changed."""
-        if last is not None and last.head is head and last.routes is self.routes:
-            return last
-        found = self._target(head)
-        if isinstance(found, Refusing):
-            return self._refusing(head, found)
-        target, params, path = found
-        spec = target.spec
-        wrong = self._wrong(target, head)
-        if wrong is not None:
-            return self._refusing(head, wrong, target)
-        allowed = self._allowed(spec.timeout, head)
+        way: Way | Refusing | None = None
+        if last is not None and last.routes is self.routes:
+            if last.head is head:
+                return last
+            if last.head.target == head.target and last.head.method == head.method:
+                way = last.way
+        if way is None:
+            way = self._way(head)
+        if isinstance(way, Refusing):
+            return self._refusing(head, way)
+        spec = way.target.spec
+        wrong = self._wrong(way.target, head)
+        allowed = self._allowed(spec.timeout, head) if wrong is None else wrong
         if isinstance(allowed, Refusing):
-            return self._refusing(head, allowed, target)
-        service = spec.service
-        if not service:  # a door: its path names the service, which is no parameter of that service
-            service, params = params['service'], _NOWHERE
-        view = HTTPView(head.method, head.target, path, head.query, head.headers, params, peer, head.version)
-        return Place(head, self.routes, target.label, *_said(head), None, spec, service, view, allowed,
-                     target.meter)  # fmt: skip
+            return self._refusing(head, allowed, way.target)
+        view = HTTPView(head.method, head.target, way.path, head.query, head.headers, way.params, peer, head.version)
+        return Place(head, self.routes, way.target.label, *_said(head, way.request), None, spec, way.service, view,
+                     allowed, way, way.target.meter)  # fmt: skip
 
     def receive(self, turn: Turn, place: Place) -> Reply | None:
         """Give the turn its cid and its Inbound. Where there is nothing to do for the exchange: the answer."""
@@ -105,9 +116,10 @@ class Reception:
 
     def _refusing(self, head: RequestHead, refusing: Refusing, target: Target | None = None) -> Place:
         label, meter = ('-', _UNCOUNTED) if target is None else (target.label, target.meter)
-        return Place(head, self.routes, label, *_said(head), refusing, meter=meter)
+        said = _said(head, described(head.method, head.target))
+        return Place(head, self.routes, label, *said, refusing, meter=meter)
 
-    def _target(self, head: RequestHead) -> tuple[Target, Mapping[str, str], str] | Refusing:
+    def _way(self, head: RequestHead) -> Way | Refusing:
         """The channel, what its pattern captured, and the path as text."""
         try:
             match = self.routes.find(head.method, head.path)
@@ -119,7 +131,10 @@ class Reception:
         if isinstance(match, MethodMissing):
             allow = ', '.join(match.allow).encode('ascii')
             return Refusing(405, refusals.NOT_SO.format(method=head.method), ((b'Allow', allow),))
-        return match.target, match.params, path
+        service, params = match.target.spec.service, match.params
+        if not service:  # a door: its path names the service, which is no parameter of that service
+            service, params = params['service'], _NOWHERE
+        return Way(match.target, service, params, path, described(head.method, head.target))
 
     def _wrong(self, target: Target, head: RequestHead) -> Refusing | None:
         """What this channel cannot do for a request with such a head."""
@@ -127,9 +142,8 @@ class Reception:
             return Refusing(404, refusals.INACTIVE)
         if head.expects and head.expects != b'100-continue':
             return Refusing(417, refusals.NO_SUCH_EXPECTATION)
-        coding = head.headers.get(b'content-encoding')
-        if coding is not None and coding.lower() != b'identity':
-            return Refusing(415, refusals.NO_CODING, ((b'Accept-Encoding', b'identity'),))
+        if coding_of(head.headers.get(b'content-encoding')) is None:
+            return Refusing(415, refusals.NO_CODING, ((b'Accept-Encoding', b'gzip, deflate, identity'),))
         if head.length is not None and head.length > self._max_body:
             return Refusing(413, refusals.TOO_MUCH.format(limit=self._max_body))
         return None
@@ -144,8 +158,12 @@ class Reception:
         return min(timeout, int(asked) / 1000)
 
 
-def _said(head: RequestHead) -> tuple[str, str, str | None, bytes | None]:
+def _said(head: RequestHead, request: str) -> tuple[str, str, str | None, bytes | None]:
     """What the log and the exchange take from a head: request line, program, the caller's cid and traceparent."""
     headers = head.headers
     sent = headers.get(b'x-zato-cid')
-    return *described(head), accepted_cid(sent.decode('latin-1')) if sent else None, headers.get(b'traceparent')
+    agent = headers.get(b'user-agent')
+    return (
+        f'{request} HTTP/1.{head.version[1]}', plain_bytes(agent) if agent else '-',
+        accepted_cid(sent.decode('latin-1')) if sent else None, headers.get(b'traceparent'),
+    )  # fmt: skip
