@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 
 from zatotx import __version__
+from zatotx.cli.checks.stores import GONE
 from zatotx.cli.client import Cluster
+from zatotx.cli.failure import Failure
+from zatotx.cli.keys import any_server, key_of
 from zatotx.cli.layout import SERVER, Part, Place, cluster_name, find, read_info
+from zatotx.cli.offline import object_types, odb_url, sentences
 from zatotx.cli.output import format_option, path_argument, print_json, print_table
 from zatotx.cli.probe import health
 from zatotx.cli.process import described
+from zatotx.cli.redis import redis_address
+
+RUNNING = 'running'  # what a node's row says until it is stopped
 
 
 @click.command(epilog='\b\nExamples:\n  zatotx info ~/env/qs-1\n  zatotx info ~/env/qs-1 --format json')
@@ -25,7 +35,9 @@ def info(path: str, form: str) -> None:
         print_json(facts)
         return
     click.echo(f'Environment {facts["environment"]}\nzatotx      {facts["version"]}')
-    click.echo(f'Cluster     {facts["cluster"]["name"]}\n')
+    click.echo(f'Cluster     {facts["cluster"]["name"]}{_at_revision(facts["cluster"])}')
+    click.echo(f'ODB         {facts["odb"]["url"]}{_trouble(facts["odb"])}')
+    click.echo(f'Redis       {facts["redis"]["url"]}{_trouble(facts["redis"])}\n')
     rows = [(c['name'], c['state'], c['version'], c['address']) for c in facts['components']]
     print_table(('PART', 'STATE', 'MADE BY', 'ADDRESS'), rows)
     for component in facts['components']:
@@ -34,26 +46,85 @@ def info(path: str, form: str) -> None:
             said = ', '.join(f"{w['worker']} (pid {w['pid']}, {w['state']})" for w in workers)
             click.echo(f'Workers of {component["name"]}: {said}')
     click.echo()
+    nodes = [(n['name'], n['worker'], n['state'], n['revision'], n['address'], n['pid'] or '') for n in facts['nodes']]
+    if nodes:
+        print_table(('NODE', 'WORKER', 'STATE', 'REVISION', 'ADDRESS', 'PID'), nodes)
+        click.echo()
     kinds = [(name, 'yes' if kind['enabled'] else 'no', kind.get('why', '')) for name, kind in facts['kinds'].items()]
     print_table(('KIND', 'ENABLED', 'WHY NOT'), kinds)
 
 
 def gather(place: Place) -> dict[str, Any]:
-    """All of it. `server` is what a running server says of itself, None where none runs."""
+    """All of it. `server` is what a running server says of itself, None where none runs; `leader` is None where nobody
+    leads. What cannot be asked has its reason in `problem`."""
     states = [(part, health(part)) for part in place.parts]
     running = any(part.kind == SERVER and state.ready for part, state in states)
     server = Cluster(place).call('zato.info.get-info', {}) if running else None
     live = server['cluster'] if server else {}
+    odb, cluster, nodes = of_odb(place)
     return {
         'environment': str(place.environment),
         'version': __version__,
-        'cluster': {'name': cluster_name(place), 'leader': None, **live},
+        'cluster': {'name': cluster_name(place), 'leader': None, **cluster, **live},
+        'nodes': nodes,
+        'odb': odb,
+        'redis': of_redis(place),
         'components': [
             {**described(part, state), 'version': made_by(part)} for part, state in states
         ],
         'kinds': kinds(),
-        'server': server,
+        'server': {**server, 'uptime': round(max(0.0, time.time() - server['started']), 1)} if server else None,
     }
+
+
+def of_odb(place: Place) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
+    """Where the ODB is, without its password; the cluster's revision and the rows of its nodes, where it can be
+    asked."""
+    from zatotx.odb.health import look_at
+    from zatotx.odb.setup import open_database
+    from zatotx.odb.urls import masked
+
+    url = ''
+    try:
+        part = any_server(place)
+        with sentences():
+            url = odb_url(part)
+            opened = open_database(url, key_of(part), cluster=cluster_name(place), types=object_types())
+            found = look_at(opened, write=False)
+    except (Failure, OSError) as error:
+        return {'url': masked(url) if url else '', 'problem': str(error)}, {}, []
+    rows = [node(row, time.time()) for row in found.nodes]
+    return {'url': found.url, 'problem': ''}, {'revision': found.revision}, rows
+
+
+def node(row: Any, now: float) -> dict[str, Any]:
+    """A row of the ODB, a worker's each. `row`: NodeRow; `now`: Unix time."""
+    up = row.up_status == RUNNING
+    return {
+        'name': row.name,
+        'worker': row.worker,
+        'state': ('running' if now - row.seen_at < GONE else 'gone') if up else 'stopped',
+        'address': f'{row.host}:{row.bind_port}' if row.bind_port else row.host,
+        'pid': row.pid,
+        'revision': row.applied_revision,
+        'seen': datetime.fromtimestamp(row.seen_at, UTC).isoformat() if row.seen_at else '',
+    }
+
+
+def of_redis(place: Place) -> dict[str, str]:
+    """Where Redis is, without its password."""
+    try:
+        return {'url': str(redis_address(any_server(place))), 'problem': ''}
+    except (Failure, OSError) as error:
+        return {'url': '', 'problem': str(error)}
+
+
+def _at_revision(cluster: Mapping[str, Any]) -> str:
+    return f', revision {cluster["revision"]}' if 'revision' in cluster else ''
+
+
+def _trouble(store: Mapping[str, str]) -> str:
+    return f' ({store["problem"].rstrip(".")})' if store['problem'] else ''
 
 
 def made_by(part: Part) -> str:

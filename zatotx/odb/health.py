@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 from sqlalchemy import Connection, text, update
+from sqlalchemy.exc import DBAPIError
 
 from zatotx.interfaces.config import NodeRow
-from zatotx.odb.access import Database, faults
+from zatotx.model.faults import ServiceUnavailable
+from zatotx.odb.access import Database
 from zatotx.odb.context import Cluster, revision_of
 from zatotx.odb.engine import make_engine, room_of
+from zatotx.odb.failures import reason
 from zatotx.odb.nodes import nodes
 from zatotx.odb.tables import cluster
 from zatotx.odb.urls import file_of, masked, parsed
@@ -42,9 +46,9 @@ class OdbHealth:
     way: float  # seconds that its answer took
 
 
-def look_at(database: Database) -> OdbHealth:
+def look_at(database: Database, *, write: bool = True) -> OdbHealth:
     """The ODB as it is now; the database is closed then. Raises faults: it is away, of another schema, has no such
-    cluster, was written with another key, or takes no writes."""
+    cluster, was written with another key, or, where that is to be tried, takes no writes."""
     with closing(database):
         known = room_of(database.url)
         backend = _backend(database.url)
@@ -54,7 +58,8 @@ def look_at(database: Database) -> OdbHealth:
                 _size(connection, backend, database.url), _clock(connection, backend),
             )
         )
-        try_to_write(database)
+        if write:
+            try_to_write(database)
         return OdbHealth(url=masked(database.url), title=known.title, revision=revision, nodes=rows, size=size,
                          ahead=ahead, way=way)
 
@@ -64,16 +69,22 @@ def try_to_write(database: Database) -> None:
     found: Cluster = database.read(lambda _, cluster_: cluster_)
     engine = make_engine(database.url, 'write')
     try:
-        with faults(database.url), engine.connect() as connection:
-            transaction = connection.begin()
-            try:
-                connection.execute(
-                    update(cluster).where(cluster.c.id == found.id).values(revision=cluster.c.revision)
-                )
-            finally:
-                transaction.rollback()
+        with engine.connect() as connection, _taken_back(connection):
+            connection.execute(update(cluster).where(cluster.c.id == found.id).values(revision=cluster.c.revision))
+    except DBAPIError as error:
+        said = f'The ODB ({masked(database.url)}) takes no writes: {reason(error, database.url)}'
+        raise ServiceUnavailable(None, f'{said}; see who holds it, and whether it is read-only or full') from error
     finally:
         engine.dispose()
+
+
+@contextmanager
+def _taken_back(connection: Connection) -> Iterator[None]:
+    transaction = connection.begin()
+    try:
+        yield
+    finally:
+        transaction.rollback()
 
 
 def _backend(url: str) -> str:

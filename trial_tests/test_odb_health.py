@@ -1,0 +1,48 @@
+"""One look at an ODB, on every database: what it tells, and what it finds wrong."""
+
+from __future__ import annotations
+
+import time
+
+from trial_tests.support.odb import CLUSTER, KEY, OdbCase, on_every_database
+from zatotx.model.faults import ServiceUnavailable
+from zatotx.odb.health import look_at
+from zatotx.odb.secrets import new_key
+from zatotx.odb.setup import open_database
+
+
+@on_every_database
+class OdbHealthTests(OdbCase):
+    def test_what_it_tells(self) -> None:
+        """Revision, nodes, size, and a clock that is this machine's; no password; and it leaves all as it was."""
+        before = self.sql('SELECT revision FROM cluster')
+        found = look_at(self.database())
+        self.assertEqual([row.name for row in found.nodes], ['server1'])
+        self.assertEqual(found.revision, before[0][0])
+        self.assertGreater(found.size, 10_000)
+        self.assertLess(abs(found.ahead), 1.0 + found.way)  # of one machine
+        self.assertNotIn('sEcReT', found.url)
+        self.assertEqual(self.sql('SELECT revision FROM cluster'), before)
+
+    def test_key_and_cluster(self) -> None:
+        """Another key, and a cluster that is not there, are named."""
+        for key, cluster, words in ((new_key(), CLUSTER, 'key'), (KEY, 'nowhere', "'nowhere'")):
+            database = open_database(self.url, key, cluster=cluster, types=self.types)
+            error = self.assertRaises(ServiceUnavailable, look_at, database)
+            self.assertIn(words, error.msg)
+
+    def test_no_writes(self) -> None:
+        """A database that takes no writes is told of, in seconds; looked at without a write it is well."""
+        if self.database_kind == 'sqlite':
+            self.sql('CREATE TRIGGER stop BEFORE UPDATE ON cluster BEGIN SELECT RAISE(ABORT, \'read-only\'); END')
+        elif self.database_kind == 'postgresql':
+            name = self.url.rpartition('/')[2].partition('?')[0]
+            self.sql(f'ALTER DATABASE {name} SET default_transaction_read_only = on')
+        else:
+            self.sql("CREATE TRIGGER stop BEFORE UPDATE ON cluster FOR EACH ROW SIGNAL SQLSTATE '45000'")
+        began = time.monotonic()
+        error = self.assertRaises(ServiceUnavailable, look_at, self.database())
+        self.assertIn('takes no writes', error.msg)
+        self.assertNotIn('sEcReT', error.msg)
+        self.assertLess(time.monotonic() - began, 30)
+        self.assertEqual(look_at(self.database(), write=False).nodes[0].name, 'server1')
