@@ -16,6 +16,7 @@ from zatotx.odb.tables import key_of
 from zatotx.odb.urls import file_of
 
 REVISION = 7
+Row = tuple[str, dict[str, object]]  # table, its columns
 NAMES = ('echo', 'ä 😀', 'a')  # of a service, a user and a channel
 
 
@@ -43,7 +44,7 @@ def _insert(connection: Connection, table: str, row: dict[str, object]) -> None:
     connection.execute(text(f'INSERT INTO {quote(table)} ({columns}) VALUES ({values})'), row)
 
 
-def _rows() -> list[tuple[str, dict[str, object]]]:
+def _rows() -> list[Row]:
     service, user, channel = NAMES
     documents = {
         1: {'name': service, 'is_active': True, 'file': 'crm.py'},
@@ -52,27 +53,36 @@ def _rows() -> list[tuple[str, dict[str, object]]]:
     }
     types = {1: ('service', 'service'), 2: ('basic_auth', 'security'), 3: ('channel_rest', 'channel_rest')}
     check = Secrets(KEY).key_check()
-    return [
-        ('cluster', {'id': 1, 'name': CLUSTER, 'name_key': key_of(CLUSTER), 'revision': REVISION, 'created': 1.5,
-                     'key_check': check}),
-        ('counter', {'name': 'config_object', 'value': 5}),
-        *(('config_object', {
-            'id': number, 'cluster_id': 1, 'type': types[number][0], 'space': types[number][1],
-            'name': document['name'], 'name_key': key_of(str(document['name'])),
-            'unique_key': key_of('any /a') if number == 3 else None,
-            'document': msgspec.json.encode(document).decode(), 'revision': number + 1,
-        }) for number, document in documents.items()),
-        *(('reference', {'source_id': 3, 'field': field, 'target_id': target})
-          for field, target in (('service', 1), ('security', 2))),
-        ('tombstone', {'object_id': 4, 'cluster_id': 1, 'revision': 6}),
-        ('history', {'cluster_id': 1, 'revision': 6, 'at': 2.5, 'who': 'me', 'source': '192.0.2.1', 'cid': 'c',
-                     'action': 'delete', 'type': 'basic_auth', 'name': 'gone', 'old': '{"name":"gone"}', 'new': '{}'}),
-        *(('server', {'id': number, 'cluster_id': 1, 'name': f'server{number}', 'name_key': key_of(f'server{number}'),
-                      'host': '127.0.0.1', 'bind_host': '127.0.0.1', 'bind_port': 17009 + number,
-                      'up_status': 'clean-down', 'seen_at': 3.5, 'applied_revision': REVISION, 'pid': 0,
-                      'last_join_status': 'accepted'}) for number in (1, 2)),
-        ('file_version', {'id': 1, 'cluster_id': 1, 'file': 'crm.py', 'file_key': key_of('crm.py'), 'number': 1,
-                          'form': 'module', 'sha256': 'f' * 64, 'content': b'\x00\xffcode', 'created': 4.5, 'by': 'me',
-                          'active': True, 'services': '["echo"]', 'revision': REVISION}),
-        *(('version_verdict', {'version_id': 1, 'server_id': number, 'verdict': '', 'at': 5.5}) for number in (1, 2)),
+    rows: list[Row] = [
+        _row('cluster', id=1, name=CLUSTER, name_key=key_of(CLUSTER), revision=REVISION, created=1.5, key_check=check),
+        _row('counter', name='config_object', value=5),
+    ]
+    for number, document in documents.items():
+        type_, space = types[number]
+        rows.append(_row(
+            'config_object', id=number, cluster_id=1, type=type_, space=space, name=document['name'],
+            name_key=key_of(str(document['name'])), unique_key=key_of('any /a') if number == 3 else None,
+            document=msgspec.json.encode(document).decode(), revision=number + 1,
+        ))  # fmt: skip
+    rows += [_row('reference', source_id=3, field=field, target_id=n) for field, n in (('service', 1), ('security', 2))]
+    rows += [
+        _row('tombstone', object_id=4, cluster_id=1, revision=6),
+        _row('history', cluster_id=1, revision=6, at=2.5, who='me', source='192.0.2.1', cid='c', action='delete',
+             type='basic_auth', name='gone', old='{"name":"gone"}', new='{}'),
     ]  # fmt: skip
+    for number in (1, 2):
+        rows.append(_row(
+            'server', id=number, cluster_id=1, name=f'server{number}', name_key=key_of(f'server{number}'),
+            host='127.0.0.1', bind_host='127.0.0.1', bind_port=17009 + number, up_status='clean-down', seen_at=3.5,
+            applied_revision=REVISION, pid=0, last_join_status='accepted',
+        ))  # fmt: skip
+    rows.append(_row(
+        'file_version', id=1, cluster_id=1, file='crm.py', file_key=key_of('crm.py'), number=1, form='module',
+        sha256='f' * 64, content=b'\x00\xffcode', created=4.5, by='me', active=True, services='["echo"]',
+        revision=REVISION,
+    ))  # fmt: skip
+    return rows + [_row('version_verdict', version_id=1, server_id=number, verdict='', at=5.5) for number in (1, 2)]
+
+
+def _row(table: str, /, **values: object) -> Row:
+    return table, values

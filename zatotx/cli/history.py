@@ -48,14 +48,14 @@ def history() -> None:
 
 @history.command('list', epilog='\b\nExamples:\n  zatotx history ~/env/qs-1 --type channel_rest --limit 20')
 @path_argument()
-@click.option('--type', 'type_', default='', help='Of that type only: basic_auth, channel_rest …, or file for code.')
+@click.option('--type', default='', help='Of that type only: basic_auth, channel_rest …, or file for code.')
 @click.option('--name', default='', help='Only of objects that are, or once were, called so.')
 @click.option('--since', default=0, metavar='REV', help='Only what came after that revision.')
 @click.option('--limit', default=50, show_default=True, type=click.IntRange(1, 100_000), help='How many at most.')
 @format_option()
-def list_(path: str, type_: str, name: str, since: int, limit: int, form: str) -> None:
+def list_(path: str, form: str, **which: Any) -> None:
     """Changes of a cluster, the newest first; secrets are masked."""
-    rows = changes(path, type=type_, name=name, since=since, limit=limit)
+    rows = changes(path, **which)
     if form == 'json':
         print_json([as_json(row) for row in rows])
         return

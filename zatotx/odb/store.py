@@ -9,12 +9,12 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from zatotx.interfaces.config import FileVersion, HistoryRow, IConfigStore, NodeRow
-from zatotx.odb import history, nodes, versions
+from zatotx.interfaces.config import HistoryRow, IConfigStore
+from zatotx.odb import history
 from zatotx.odb.access import Access, Database
+from zatotx.odb.calls import CodeCalls, NodeCalls
 from zatotx.odb.context import revision_of
 from zatotx.odb.engines.room import READERS
-from zatotx.odb.epochs import next_epoch
 from zatotx.odb.lanes import Lane
 from zatotx.odb.reading import changes
 from zatotx.odb.secrets import Secrets
@@ -38,7 +38,7 @@ def open_store(url: str, key: str | Secrets, *, reactor: Any, cluster: str, type
 
 @implementer(IConfigStore)
 @frozen(kw_only=True)
-class ConfigStore:
+class ConfigStore(CodeCalls, NodeCalls):
     """IConfigStore; see there for what each method promises."""
 
     _odb: Access
@@ -58,45 +58,6 @@ class ConfigStore:
 
     def state_at(self, revision: int) -> Deferred[Snapshot]:
         return self._odb.read(lambda connection, cluster: state_at(connection, cluster, revision))
-
-    def add_version(
-        self, file: str, form: str, content: bytes, services: Sequence[str], actor: Actor
-    ) -> Deferred[FileVersion]:
-        new = versions.NewVersion(file=file, form=form, content=content, services=services)
-        return self._odb.transact(actor, lambda t: versions.add(t, new))
-
-    def activate_version(self, file: str, number: int | None, actor: Actor) -> Deferred[FileVersion]:
-        return self._odb.transact(actor, lambda t: versions.activate(t, file, number))
-
-    def versions(self, file: str | None = None) -> Deferred[list[FileVersion]]:
-        return self._odb.read(lambda connection, cluster: versions.versions(connection, cluster, file))
-
-    def version_content(self, version_id: int) -> Deferred[bytes]:
-        return self._odb.read(lambda connection, cluster: versions.content(connection, cluster, version_id))
-
-    def register_node(self, name: str, host: str, port: int, pid: int, worker: int = 0) -> Deferred[NodeRow]:
-        address = nodes.Address(name=name, host=host, port=port, pid=pid, worker=worker)
-        return self._odb.write(lambda connection, cluster: nodes.register(connection, cluster, address))
-
-    def beat(self, node_id: int, applied_revision: int, verdicts: dict[int, str]) -> Deferred[int]:
-        return self._odb.write(
-            lambda connection, cluster: nodes.beat(connection, cluster, node_id, applied_revision, verdicts)
-        )
-
-    def node_down(self, node_id: int) -> Deferred[None]:
-        return self._odb.write(lambda connection, cluster: nodes.down(connection, node_id))
-
-    def remove_node(self, node_id: int) -> Deferred[None]:
-        return self._odb.write(lambda connection, cluster: nodes.remove(connection, cluster, node_id))
-
-    def nodes(self) -> Deferred[list[NodeRow]]:
-        return self._odb.read(nodes.nodes)
-
-    def version_verdicts(self, version_id: int) -> Deferred[dict[str, str]]:
-        return self._odb.read(lambda connection, cluster: nodes.verdicts_of(connection, cluster, version_id))
-
-    def next_epoch(self, name: str) -> Deferred[int]:
-        return self._odb.write(lambda connection, cluster: next_epoch(connection, cluster, name))
 
     def close(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._odb.close())
