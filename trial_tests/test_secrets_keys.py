@@ -13,9 +13,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support import broker
 from trial_tests.support.broker import SCRIPTS, Broker, free_offset
-from trial_tests.support.command import zatotx
+from trial_tests.support.command import sentences, zatotx
 from trial_tests.support.waiting import until
 from zatotx.odb.secrets import Secrets, new_key
+
+NO_CORE = re.compile(r'^Max core file size +0 +0 ', re.MULTILINE)
 
 
 def said_by(*words: object, stdin: bytes = b'', **env: str) -> subprocess.CompletedProcess[str]:
@@ -49,16 +51,28 @@ class GivenKeyTests(SynchronousTestCase):
     def test_start(self) -> None:
         """`zatotx start`: on stdin, or in the variable, which goes to the servers by a pipe."""
         said = said_by('zatotx', 'start', self.broker.path, '--secret-key', '-', stdin=f'{self.key}\n'.encode())
-        self.assertEqual((said.returncode, said.stderr), (0, ''))
+        self.assertEqual(said.returncode, 0, said.stderr)
         self.check_hidden()
         self.broker.stop()
         self.broker.must('start', str(self.broker.path), env={'ZATOTX_SECRET_KEY': self.key})
         self.check_hidden()
 
+    def test_workers(self) -> None:
+        """The processes of a server with workers have the key from their parent, in no command line."""
+        self.broker.set('main', workers=2)
+        said = said_by('zatotx', 'start', self.broker.path, '--secret-key', '-', stdin=f'{self.key}\n'.encode())
+        self.assertEqual(said.returncode, 0, said.stderr)
+        pids = self.broker.pids()
+        self.assertEqual(len(pids), 3)
+        for pid in pids:
+            self.assertNotIn(self.key.encode(), Path(f'/proc/{pid}/cmdline').read_bytes())
+            self.assertRegex(Path(f'/proc/{pid}/limits').read_text(), NO_CORE)
+        self.assertEqual(self.broker.invoke('zato.ping').status, 200)
+
     def test_none(self) -> None:
         """One sentence that names the ways there are; with a wrong one, that it is wrong; never the key."""
         said = self.broker.run('start', str(self.broker.path))
-        self.assertEqual((said.code, len(said.err.splitlines())), (1, 1), said)
+        self.assertEqual((said.code, len(sentences(said.err))), (1, 1), said)
         for part in ('secret.key cannot be read', 'ZATOTX_SECRET_KEY', '--secret-key -'):
             self.assertIn(part, said.err)
         other = new_key()
@@ -122,8 +136,7 @@ class GivenKeyTests(SynchronousTestCase):
         ''')
         self.assertNotIn(self.key, self.broker.invoke('leak').body.decode())
         (pid,) = self.broker.pids()
-        limits = Path(f'/proc/{pid}/limits').read_text()
-        self.assertRegex(limits, re.compile(r'^Max core file size +0 +0 ', re.MULTILINE))
+        self.assertRegex(Path(f'/proc/{pid}/limits').read_text(), NO_CORE)
         self.assertEqual(int(Path(f'/proc/{pid}/coredump_filter').read_text(), 16), 0)
         os.kill(pid, signal.SIGABRT)
         until(lambda: not self.broker.pids(), 'the end of the server')
@@ -172,7 +185,7 @@ class CommandTests(SynchronousTestCase):
         """One sentence, whatever it is."""
         for text in (Secrets(new_key()).encrypt('x'), 'enc:', 'sesame', ''):
             said = zatotx('decrypt', self.path, stdin=text.encode())
-            self.assertEqual((said.code, len(said.err.splitlines())), (1, 1), said)
+            self.assertEqual((said.code, len(sentences(said.err))), (1, 1), said)
             self.assertIn('was not encrypted with the key of PATH', said.err)
 
     def test_modes(self) -> None:

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support import broker
 from trial_tests.support.broker import Broker, free_offset
-from trial_tests.support.command import Said, zatotx
+from trial_tests.support.command import Said, sentences, zatotx
 from trial_tests.support.rawhttp import basic
 from zatotx.model.faults import StartError
 from zatotx.node.references import LARGEST, read_file
@@ -162,7 +162,7 @@ class EnvironmentTests(SynchronousTestCase):
         self.assertEqual((said.code, "shutdown.grace: the environment has no variable 'GRACE'" in said.err), (1, True))
         (path / 'server1/config/odb.url').unlink()
         said = zatotx('odb', 'check', path)
-        self.assertEqual((said.code, len(said.err.splitlines())), (1, 1))
+        self.assertEqual((said.code, len(sentences(said.err))), (1, 1))
         self.assertIn(f'{file}: odb.url: the file {path}/server1/config/odb.url cannot be read', said.err)
 
 
@@ -213,7 +213,7 @@ class EnmasseTests(SynchronousTestCase):
         self.secret('big', 'x' * (LARGEST + 1))
         before = zatotx('enmasse', self.broker.path, '--export').out
         said = self.imported(password='file:open', realm='file:big', username='file:away ${GONE}', nonsense=1)
-        self.assertEqual((said.code, len(said.err.splitlines())), (1, 1), said)
+        self.assertEqual((said.code, len(sentences(said.err))), (1, 1), said)
         for part in ("security 'ref.user': password: the file", 'open to others', 'realm: the file', 'more than',
                      "username: the environment has no variable 'GONE'", 'nonsense'):
             self.assertIn(part, said.err)

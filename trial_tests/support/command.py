@@ -29,6 +29,11 @@ def zatotx(*args: object, env: Mapping[str, str] | None = None, stdin: bytes | N
     return Said(code, _content(out), _content(err))
 
 
+def sentences(err: str) -> list[str]:
+    """The lines of a command's stderr, without those that say that it takes its time, as on a slow machine they do."""
+    return [line for line in err.splitlines() if not line.endswith(' …')]
+
+
 def _text() -> io.TextIOWrapper:
     return io.TextIOWrapper(io.BytesIO(), encoding='utf-8', write_through=True)
 
