@@ -14,14 +14,14 @@ from pathlib import Path
 
 import msgspec
 
-from bench import channels, footprint, pipelines, profiling, starting, throughput
+from bench import channels, footprint, overload, pipelines, profiling, starting, throughput
 from bench.environment import CommandError, Environment, quickstart
 from bench.figures import Row, table
 from bench.load import LoadError, check_tools
 from bench.machine import describe
 
 RESULTS = Path(__file__).with_name('results')
-SUBJECTS = ('idle', 'echo', 'connections', 'start', 'channels', 'pipelines')
+SUBJECTS = ('idle', 'echo', 'connections', 'overload', 'start', 'channels', 'pipelines')
 
 
 def say(text: str) -> None:
@@ -56,6 +56,10 @@ def _on_one(environment: Environment, folder: Path, options: argparse.Namespace)
     if 'connections' in options.only:
         say('connections: kept alive, idle')
         yield from _rows('connections', lambda: [footprint.measure_connections(environment)])
+    if 'overload' in options.only:
+        say('overload: ten times what it can do')
+        overload.serve(environment, folder)
+        yield from _rows('overload', lambda: overload.measure(environment, seconds=seconds, say=say))
     if 'start' in options.only:
         say('start: from exec to the first answer')
         yield from _rows('start', lambda: [starting.measure(environment, folder, rounds=rounds, say=say)])

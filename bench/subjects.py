@@ -86,6 +86,12 @@ def many_channels(folder: Path, count: int) -> tuple[Path, list[str]]:
     return _enmasse(folder / f'{count}.yaml', channels), paths
 
 
+def limited_channel(folder: Path, service: str, at_once: int) -> Path:
+    """An enmasse file of one channel that takes so many requests at once."""
+    channel = {**_channel(service, '/bench/waits', service), 'max_in_flight': at_once}
+    return _enmasse(folder / 'limited.yaml', [channel])
+
+
 def _channel(name: str, url_path: str, service: str) -> dict[str, object]:
     return {
         'name': name,
