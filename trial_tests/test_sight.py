@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
@@ -314,4 +317,129 @@ class WatchdogTests(Sighted):
         until(named, 'the service that keeps the lock', 40)
 
 
-__all__ = ['LogTests', 'MetricsTests', 'WatchdogTests']
+
+LOGS = ('server.log', 'admin.log', 'http_access.log')
+
+
+def build_workers() -> Broker:
+    broker = create()
+    broker.set('main', workers=2)
+    broker.set('log', form='json')
+    broker.start()
+    broker.serve('sight.py', SERVICES)
+    broker.configure(CHANNELS)
+    return broker
+
+
+class WorkersTests(SynchronousTestCase):
+    """A server with two worker processes, which writes JSON."""
+
+    def setUp(self) -> None:
+        self.broker = shared('sight-workers', build_workers)
+
+    def objects(self, name: str) -> list[dict[str, Any]]:
+        file = self.broker.directory() / 'logs' / name
+        return [json.loads(line) for line in file.read_text('utf-8').splitlines()] if file.exists() else []
+
+    def until_said(self, name: str, cid: str, level: str = '') -> dict[str, Any]:
+        """The line of that request, and of that level if there is one."""
+
+        def found() -> dict[str, Any]:
+            said = (each for each in self.objects(name) if each.get('cid') == cid)
+            return next((each for each in said if level in ('', each.get('level'))), {})
+
+        return until(found, f'{level} of {cid} in {name}', 10)
+
+    def chat(self, *cids: str) -> None:
+        """A request on a connection of its own for each cid: both workers get some."""
+        for cid in cids:
+            answer = self.broker.ask('POST', '/sight/chatty?api_key=hidden', fields={'X-Zato-CID': cid})
+            self.assertEqual(answer.status, 200)
+
+    def test_every_line_is_an_object(self) -> None:
+        """Each line of each log, of both workers, is one object; those about a request carry its cid and service, a
+        library's too, and a service's extras are fields."""
+        cids = [f'json-line-{number}' for number in range(20)]
+        for name in LOGS:
+            (self.broker.directory() / 'logs' / name).unlink(missing_ok=True)
+        self.chat(*cids)
+        for cid in cids:
+            access = self.until_said('http_access.log', cid)
+            self.assertEqual((access['status'], access['path'], access['channel']),
+                             (200, '/sight/chatty?api_key=***', r'sight\x221\x22'))
+            said = [each for each in self.objects('server.log') if each.get('cid') == cid]
+            self.assertEqual([(each['logger'], each['service'], each['message']) for each in said],
+                             [('sight.chatty', 'sight.chatty', 'paid'), ('some.library', 'sight.chatty', 'from below')])
+            self.assertEqual(said[0]['amount'], 3)
+        for name in LOGS:
+            for each in self.objects(name):
+                self.assertIn('ts', each)
+
+    def test_one_server_to_whoever_asks(self) -> None:
+        """Whichever worker is asked, the figures are those of both, and so are the levels that were set."""
+        def calls() -> float:
+            answer = self.broker.ask('GET', '/zato/metrics', fields=self.broker.admin())
+            self.assertEqual(answer.status, 200, answer.body)
+            start = 'zatotx_service_calls_total{service="sight.chatty"} '
+            lines = [line for line in answer.body.decode().splitlines() if line.startswith(start)]
+            self.assertEqual(len(lines), 1)
+            return float(lines[0].removeprefix(start))
+
+        before = calls()
+        self.chat(*[f'count-them-{number}' for number in range(30)])
+        self.assertEqual({calls() - before for _ in range(10)}, {30})
+        self.broker.must('log', 'level', str(self.broker.path), 'debug', '--of', 'sight')
+        cids = [f'debug-line-{number}' for number in range(20)]
+        until(lambda: self.levels() == {'debug'}, 'both workers know', 10)
+        self.chat(*cids)
+        for cid in cids:
+            self.until_said('server.log', cid, 'DEBUG')
+        self.broker.must('log', 'level', str(self.broker.path), '', '--of', 'sight')
+
+    def levels(self) -> set[str]:
+        """What several answers say of the level of sight: both workers are among them."""
+        answers = [self.broker.invoke('zato.logging.get-levels').json() for _ in range(12)]
+        rows = [answer['zato_logging_get_levels_response'] for answer in answers]
+        return {next((row['level'] for row in each if row['name'] == 'sight'), '') for each in rows}
+
+    def test_sighup(self) -> None:
+        """A server that gets SIGHUP takes over the levels and the form of server.toml in all its workers, and goes on
+        in new files where its own were moved away."""
+        broker = self.broker
+        logs = broker.directory() / 'logs'
+        broker.set('log', form='text', level='warning')
+        (logs / 'server.log').rename(logs / 'server.log.moved')
+        self.hang_up()
+        self.addCleanup(self.as_before)
+
+        def taken_over() -> bool:
+            cids = [f'sighup-{time.monotonic_ns()}-{number}' for number in range(12)]
+            self.chat(*cids)
+            lines = [line for line in broker.log(name='server.log').splitlines() if any(cid in line for cid in cids)]
+            return len(lines) == 12 and all(' - WARNING - sight.chatty:' in line for line in lines)
+
+        until(taken_over, 'twelve lines in the other form', 20)
+
+    def hang_up(self) -> None:
+        os.kill(int((self.broker.directory() / 'server.pid').read_text()), signal.SIGHUP)
+
+    def as_before(self) -> None:
+        """JSON again in both workers, and nothing of the other form in the files that other tests read."""
+        self.broker.set('log', form='json', level='info')
+        self.hang_up()
+
+        def both() -> bool:
+            before = len(self.broker.log(name='http_access.log').splitlines())
+            self.chat(*[f'as-before-{number}' for number in range(12)])
+            lines = self.broker.log(name='http_access.log').splitlines()[before:]
+            return len(lines) == 12 and all(line.startswith('{') for line in lines)
+
+        until(both, 'JSON again', 20)
+        for name in ('server.log', 'http_access.log'):
+            (self.broker.directory() / 'logs' / name).unlink()
+
+    def test_the_culprit_in_a_worker(self) -> None:
+        """Each worker has its own watchdog: a service that stalls one of them is named."""
+        self.broker.invoke('sight.outer')
+        self.broker.logged("service 'sight.stalls' held the reactor", 'sight.py:8:')
+

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import reduce
+from threading import Lock
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -33,6 +34,7 @@ class Scrapes:
         self._sources = sources
         self._offload = offload
         self._making = False
+        self._one = Lock()
         self._waiting: list[Deferred[bytes]] = []
 
     def sample(self) -> Deferred[Sample]:
@@ -40,8 +42,9 @@ class Scrapes:
         return self._offload(self._sample)
 
     def _sample(self) -> Sample:
-        found = sample(self._sources)
-        self.keep(found)
+        with self._one:  # a scrape and another worker may ask at once: what is kept must not get older
+            found = sample(self._sources)
+            self.keep(found)
         return found
 
     def text(self) -> Deferred[bytes]:

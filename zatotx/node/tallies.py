@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
+from threading import Lock
 
 import msgspec
 from attrs import frozen
@@ -39,12 +40,14 @@ class Tallies:
     def __init__(self, work: Path, seat: int) -> None:
         self._folder = work / FOLDER
         self._seat = seat
+        self._keeping = Lock()
         self._me = f'{os.getpid()}-{started_at(os.getpid())}'
 
     def keep(self, sample: Sample) -> None:
         """Of this worker, before anybody sees it."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        _write(self._folder / f'{self._seat}-{self._me}.json', lasting(sample))
+        with self._keeping:  # a scrape here and a question of another worker may come together
+            _write(self._folder / f'{self._seat}-{self._me}.json', lasting(sample))
 
     def before(self) -> Before:
         """What to count besides the answers that are about to be asked for; see `together`."""
@@ -91,7 +94,7 @@ def forget_all(work: Path) -> None:
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, int, int, str]]:
-    for path in sorted(folder.glob('*-*-*.json')):
+    for path in sorted(folder.glob('[0-9]*-*-*.json')):  # not those that are being written: a dot and `*` match
         seat, pid, started = path.stem.split('-')
         yield path, int(seat), int(pid), started
 
