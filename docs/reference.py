@@ -12,6 +12,9 @@ from pathlib import Path
 
 import click
 
+from zatotx.cli.checks.finding import ENVIRONMENT, EVERY_PART
+from zatotx.cli.checks.running import CHECKS
+from zatotx.cli.layout import REDIS, SERVER
 from zatotx.cli.main import cli
 from zatotx.cli.offline import object_types
 from zatotx.metrics.families import FAMILIES
@@ -64,9 +67,21 @@ def metrics() -> str:
     return '\n'.join(texts) + '\n'
 
 
+def checks() -> str:
+    """One table of what `zatotx doctor` looks at."""
+    texts = ['# What doctor looks at\n', NOTE,
+             'The checks of `zatotx doctor` ([doctor](../doctor.md)), by subject, and what makes each find\n'
+             'something.\n',
+             '| subject | of | finds something where |', '| --- | --- | --- |']
+    whose = {ENVIRONMENT: 'an environment', EVERY_PART: 'every part', SERVER: 'a server', REDIS: 'the embedded Redis'}
+    texts += [f'| {check.subject} | {whose[check.of]} | {check.says} |' for check in CHECKS]
+    return '\n'.join(texts) + '\n'
+
+
 def main(check: bool) -> int:
     stale = []
-    for name, text in {'cli.md': command_line(), 'objects.md': objects(), 'metrics.md': metrics()}.items():
+    pages = {'cli.md': command_line(), 'objects.md': objects(), 'metrics.md': metrics(), 'checks.md': checks()}
+    for name, text in pages.items():
         page = PAGES / name
         if page.exists() and page.read_text('utf-8') == text:
             continue

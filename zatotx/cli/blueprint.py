@@ -36,6 +36,8 @@ listen = ["tcp:port={port}:interface=127.0.0.1"]
 # write_timeout = 60     seconds that an answer may stay unread
 # max_head = 32768       bytes; also max_fields = 100, max_field = 8190, max_target = 8192
 # max_body = 20971520    bytes; from spool_above = 1048576 on a body waits in work/
+# openapi = "basic"      who may read /zato/openapi.json: admin.invoke; "open" = everybody, "off" = nobody
+# docs = true            whether the page /zato/docs is there
 
 [odb]
 url = {odb}
