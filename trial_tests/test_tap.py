@@ -22,7 +22,7 @@ from zatotx.model.faults import StartError
 from zatotx.node.settings import Kvdb, Main, Odb, Settings
 from zatotx.odb.secrets import Secrets, new_key
 from zatotx.tap import exits, root, server
-from zatotx.tap.clear import in_clear
+from zatotx.tap.clear import in_clear, read_in_clear
 
 TWISTD = str(Path(sys.executable).with_name('twistd'))
 FAILS_LATER = """
@@ -283,6 +283,15 @@ class ClearTests(SynchronousTestCase):
         self.assertEqual(in_clear(stored, key), self.settings('redis://:p@h:1'))
         plain = self.settings('redis://h:1')
         self.assertEqual(in_clear(plain, 'no key'), plain)
+
+    def test_a_rotation_between_two_looks(self) -> None:
+        """Settings of the old key and then the key of now are looked at again; once."""
+        key = new_key()
+        stored = iter([self.settings(Secrets(new_key()).encrypt('redis://:p@h:1')),
+                       self.settings(Secrets(key).encrypt('redis://:p@h:1'))])
+        self.assertEqual(read_in_clear(lambda: next(stored), lambda: key), self.settings('redis://:p@h:1'))
+        wrong = self.settings(Secrets(new_key()).encrypt('redis://:p@h:1'))
+        self.assertRaises(StartError, read_in_clear, lambda: wrong, lambda: key)
 
     def test_another_key(self) -> None:
         """The sentence names the setting and how to encrypt it anew."""

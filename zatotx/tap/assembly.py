@@ -47,7 +47,7 @@ from zatotx.service.internal import internal_entries
 from zatotx.service.invocation import Invoker
 from zatotx.service.store import ServiceStore
 from zatotx.service.user_config import load_user_config
-from zatotx.tap.clear import in_clear
+from zatotx.tap.clear import read_in_clear
 from zatotx.tap.crewing import began, company_of, gates_of, pickup_duty
 from zatotx.tap.dumps import forbid_core_dumps
 from zatotx.tap.keyvalue import client_and_bus
@@ -59,11 +59,13 @@ def make_server(directory: str, reactor: Any, place: Place | None = None) -> Nod
     """The server of that directory, ready to be started; with a `place`, one of its workers. Raises StartError."""
     home = Path(directory)
     kinds = find_kinds()
-    settings = load(home / 'config' / 'server.toml', [found.kind.name for found in kinds])
+    settings = read_in_clear(
+        partial(load, home / 'config' / 'server.toml', [found.kind.name for found in kinds]),
+        partial(read_key, home / 'config' / 'secret.key', os.environ),
+    )
     raise_file_limit()
     if not settings.main.core_dumps:
         forbid_core_dumps()
-    settings = in_clear(settings, read_key(home / 'config' / 'secret.key', os.environ))
     place, lock = sit_down(home / 'work', place)
     try:
         node = _Assembly(home, reactor, settings, lock, kinds, place).node()

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from msgspec.structs import replace
 
 from zatotx.model.faults import ServiceUnavailable, StartError
 from zatotx.node.settings import Settings
 from zatotx.odb.secrets import ENCRYPTED, Secrets
+
+
+def read_in_clear(read: Callable[[], Settings], key: Callable[[], str]) -> Settings:
+    """The settings as they are used: looked at twice where need be, since the end of a key's rotation may fall between
+    the look at the one file and that at the other. Raises StartError."""
+    try:
+        return in_clear(read(), key())
+    except StartError:
+        return in_clear(read(), key())
 
 
 def in_clear(settings: Settings, key: str) -> Settings:
