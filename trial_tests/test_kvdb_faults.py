@@ -3,8 +3,10 @@ twice, and all is well again afterwards."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from attrs import evolve
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.protocol import Protocol, ServerFactory
@@ -14,18 +16,25 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from trial_tests.support.proxy import Proxy
-from trial_tests.support.redis import RedisCase
+from trial_tests.support.redis import KEYS, RedisCase
 from trial_tests.support.valkey import Valkey
 from zatotx.interfaces.bus import RedisUnable, ResponseError
 from zatotx.kvdb import pending
 from zatotx.kvdb.address import RedisAddress
 from zatotx.kvdb.bus import RedisBus
 from zatotx.kvdb.client import RedisClient
+from zatotx.kvdb.consumers import Consumer
 from zatotx.kvdb.facts import facts_of, unfit, warnings
+from zatotx.kvdb.fenced import Fences
 from zatotx.kvdb.keys import Keys
+from zatotx.kvdb.lease_desk import RedisDesk
+from zatotx.kvdb.leases import Leases
 from zatotx.kvdb.pending import Pending
+from zatotx.kvdb.scripts import Scripts
+from zatotx.kvdb.streams import Stream
 from zatotx.kvdb.voice import Voice
 from zatotx.model.faults import ServiceUnavailable, Timeout
+from zatotx.testing.leases import Epochs
 
 
 class ProxyCase(RedisCase):
@@ -325,6 +334,43 @@ class PolicyTests(RedisCase):
             await client.execute('SET', 'mine', 'b')
         self.assertIsNone(client.known)
         self.assertIn('does not answer INFO, so its settings are not checked: NOPERM', told.warned[0])
+
+    async def test_the_rights_of_the_page(self) -> None:
+        """The user that docs/redis.md tells to make can do all that a server does, and nothing outside its cluster."""
+        page = Path(__file__).resolve().parent.parent / 'docs' / 'redis.md'
+        line = next(line for line in page.read_text('utf-8').splitlines() if line.startswith('user zatotx on'))
+        words = line.replace('CLUSTER', 'c1').replace('PASSWORD', 'hunter2').split()[1:]
+        admin = await self.client()
+        await admin.execute('ACL SETUSER', *words)
+        address = RedisAddress(path=self.server.address.path, username='zatotx', password='hunter2')
+        client = await self.client(address, name='zatotx:c1:a')
+        scripts = Scripts(client)
+        lease = await Leases(reactor, RedisDesk(scripts, KEYS), Epochs()).acquire('a', ttl=60)
+        await Fences(scripts, KEYS).write('a', lease.token, [('SET', KEYS.key('x'), 'y')])
+        await lease.release()
+        stream = Stream(client, scripts, KEYS, 'work')
+        consumer = Consumer(reactor, address, stream, consumer='c')
+        bus = RedisBus(reactor, address, client, cluster='c1')
+        parts: tuple[Any, ...] = (consumer, bus)
+        for part in parts:
+            part.startService()
+            self.addCleanup(part.stopService)
+            await self.got(part.up())
+        await stream.add({'a': 'b'})
+        (entry,) = await consumer.read(1, 5)
+        self.assertEqual(await consumer.claim(0), [evolve(entry, deliveries=2)])
+        self.assertEqual((await stream.backlog()).pending, 1)
+        self.assertEqual(await consumer.ack([entry.id]), 1)
+        self.assertTrue(await stream.forget('c'))
+        heard: list[str] = []
+        bus.subscribe('config', heard.append)
+        await self.later(0.1)
+        await bus.announce('config', 'look')
+        await self.until(lambda: heard, 'the word')
+        self.assertEqual(client.known and client.known.role, 'master')
+        for refused in ('SET mine x', 'PUBLISH zatotx:c2:topic:config x', 'FLUSHALL', 'CONFIG GET *', 'KEYS *'):
+            with self.assertRaisesRegex(ResponseError, 'NOPERM'):
+                await client.execute(*refused.split())
 
     async def test_named(self) -> None:
         """Redis shows which node of which cluster a connection is of."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
@@ -9,6 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from trial_tests.support.odb import CLUSTER, KEY, TYPES
 from trial_tests.support.redis import KEYS, RedisCase
 from zatotx.interfaces.redis import Busy
 from zatotx.kvdb.fenced import Fences
@@ -16,6 +19,8 @@ from zatotx.kvdb.lease_desk import Granted, RedisDesk, Seed, Taken, Unseeded
 from zatotx.kvdb.leases import Leases, boot_time
 from zatotx.kvdb.scripts import Scripts
 from zatotx.model.faults import Conflict, ServiceUnavailable, Timeout
+from zatotx.odb.setup import NewCluster, create
+from zatotx.odb.store import open_store
 from zatotx.rules.lease import first_token
 from zatotx.testing.leases import Epochs, MemoryDesk, memory_leases
 from zatotx.testing.redis_contracts import LeaseContract
@@ -316,3 +321,29 @@ class ShellTests(SynchronousTestCase):
         self.clock.advance(1)
         error = self.failureResultOf(self.leases.acquire('a', ttl=1), Busy).value
         self.assertEqual((error.left, error.status), (29, 409))
+
+
+class OdbLeaseTests(RedisCase):
+    """With the epochs of a real ODB."""
+
+    async def test_wiped_again_and_again(self) -> None:
+        """Whatever becomes of Redis, tokens grow: wiped, killed, wiped and killed."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        url = f'sqlite:///{directory.absolute()}/odb'
+        create(url, KEY, NewCluster(name=CLUSTER, nodes=(), operations=()), types=TYPES)
+        store = open_store(url, KEY, reactor=reactor, cluster=CLUSTER, types=TYPES)
+        self.addCleanup(store.close)
+        client = await self.client()
+        leases = Leases(reactor, RedisDesk(Scripts(client), KEYS), partial(store.next_epoch, 'redis'))
+        tokens = []
+        for number in range(6):
+            lease = await leases.acquire('leader', ttl=60)
+            tokens.append(lease.token)
+            await lease.release()
+            if number % 3 != 1:
+                await client.execute('FLUSHALL')
+            if number % 3:
+                await self.restarted(client)
+        self.assertEqual(tokens, sorted(set(tokens)))
+        self.assertEqual([token >> 32 for token in tokens], [1, 2, 3, 4, 5, 6])

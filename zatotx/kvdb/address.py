@@ -82,6 +82,8 @@ def parse_address(url: str, directory: Path, tls: Tls | None = None) -> RedisAdd
     scheme, colon, rest = url.partition('://')
     if scheme not in _SCHEMES or not colon:
         raise StartError(f'The Redis URL starts with {scheme[:20] if colon else "no scheme"!r}: write {FORMS}')
+    if any(letter < ' ' or letter == '\x7f' for letter in unquote(url)):
+        raise StartError('The Redis URL has a control character in it, such as a line end: write it without')
     # What stands before '?' is not looked for options: a password with a bare '?' in it ends as a wrong host.
     rest, _, query = rest.partition('?')
     if scheme == 'unix':

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from trial_tests.support.properties import holds
 from zatotx.interfaces.redis import Busy
 from zatotx.kvdb.lease_desk import Seed
 from zatotx.kvdb.leases import Lease, Leases
@@ -267,15 +267,13 @@ class ModelTests(SynchronousTestCase):
             world.run(0.1)
         return world
 
-    @settings(max_examples=60, deadline=None)
-    @given(st.lists(st.one_of(*_TROUBLE.values()), max_size=25))
+    @holds(events=st.lists(st.one_of(*_TROUBLE.values()), max_size=25))
     def test_never_two(self, events: list[tuple[Any, ...]]) -> None:
         """However long processes pause and whatever answers are lost or late: no two believe to hold it at one
         moment."""
         self.assertEqual(self.play(events).both, [])
 
-    @settings(max_examples=60, deadline=None)
-    @given(st.lists(st.one_of(*_FORGETFUL.values()), max_size=25))
+    @holds(events=st.lists(st.one_of(*_FORGETFUL.values()), max_size=25))
     def test_writes_in_order(self, events: list[tuple[Any, ...]]) -> None:
         """Also where the clock of Redis is set by an hour and its data is wiped, so that two may believe, and where
         writes come late: what the resource lets pass never goes back from a newer holder to an older one, and no token
@@ -286,8 +284,7 @@ class ModelTests(SynchronousTestCase):
         for token in set(tokens):
             self.assertEqual(len({whose for _, whose, written in world.writes if written == token}), 1, token)
 
-    @settings(max_examples=40, deadline=None)
-    @given(st.lists(st.one_of(*_FORGETFUL.values()), max_size=15))
+    @holds(events=st.lists(st.one_of(*_FORGETFUL.values()), max_size=15))
     def test_somebody_gets_it(self, events: list[tuple[Any, ...]]) -> None:
         """Once the trouble is over somebody writes again, within the ttl, the time of a lost question and a little; an
         hour that the clock of Redis was set back meanwhile aside."""
