@@ -46,12 +46,12 @@ def _insert(connection: Connection, table: str, row: dict[str, object]) -> None:
 
 def _rows() -> list[Row]:
     service, user, channel = NAMES
-    documents = {
+    documents: dict[int, dict[str, object]] = {
         1: {'name': service, 'is_active': True, 'file': 'crm.py'},
         2: {'name': user, 'username': 'u', 'realm': 'R', 'password': hash_secret('sesame')},
         3: {'name': channel, 'url_path': '/a', 'service': 1, 'security': 2},
     }
-    types = {1: ('service', 'service'), 2: ('basic_auth', 'security'), 3: ('channel_rest', 'channel_rest')}
+    types = dict(enumerate([('service', 'service'), ('basic_auth', 'security'), ('channel_rest', 'channel_rest')], 1))
     check = Secrets(KEY).key_check()
     rows: list[Row] = [
         _row('cluster', id=1, name=CLUSTER, name_key=key_of(CLUSTER), revision=REVISION, created=1.5, key_check=check),

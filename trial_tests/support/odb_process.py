@@ -102,6 +102,8 @@ def write_one_by_one(url: str, key: str, count: str) -> None:
 
 
 if __name__ == '__main__':
-    commands: dict[str, Callable[..., str | None]] = {f.__name__: f for f in (write_many, make, upgrade_until, write_one_by_one, fill)}
+    commands: dict[str, Callable[..., str | None]] = {
+        f.__name__: f for f in (write_many, make, upgrade_until, write_one_by_one, fill)
+    }
     if said := commands[sys.argv[1]](*sys.argv[2:]):
         print(said, flush=True)
