@@ -19,8 +19,9 @@ from trial_tests.support.broker import free_offset
 from trial_tests.support.certificate import write_certificate
 from trial_tests.support.command import Said, zatotx
 from trial_tests.support.valkey import Valkey
-from zatotx.cli.checks import cluster, machine, versions
+from zatotx.cli.checks import cluster, machine, stores, versions
 from zatotx.cli.checks.finding import BROKEN, WARNING, Check, Finding, Scene
+from zatotx.cli.checks.kernel_clock import unsynchronised
 from zatotx.cli.checks.running import CHECKS, examine
 from zatotx.cli.layout import SERVER, Part, find
 from zatotx.interfaces.config import NodeRow
@@ -303,6 +304,16 @@ class OdbTests(DoctorTestCase):
         self.assertEqual(found.where, 'server1')
         self.sql('UPDATE server SET seen_at = ? WHERE name = ?', time.time() + 1000, 'far')
         self.finds(BROKEN, 'clocks', 'the clock of far is', 'ahead of')
+
+    def test_a_clock_that_nothing_keeps(self) -> None:
+        """It matters once the cluster has a server elsewhere."""
+        self.patch(stores, 'unsynchronised', lambda: True)
+        self.well()
+        self.sql("UPDATE server SET name = 'far', name_key = ? WHERE name = 'server2'", b'far')
+        self.finds(WARNING, 'clocks', "nothing keeps this machine's clock")
+        self.patch(stores, 'unsynchronised', lambda: False)
+        self.well()
+        self.assertIn(unsynchronised(), (True, False))  # the kernel's own word, whatever it is here
 
     def test_rows(self) -> None:
         """What a row says: silent, behind, or well; a worker by its number."""

@@ -1,26 +1,29 @@
-"""`zatotx check-config`: what would keep an environment from starting, all of it at once."""
+"""`zatotx check-config`: what would keep an environment from starting, all of it at once: those of doctor's checks."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import click
 
-from zatotx.cli.addresses import addresses
+from zatotx.cli.checks import files, processes, stores, versions
+from zatotx.cli.checks.finding import BROKEN, Look, Scene, environment
 from zatotx.cli.failure import Failure, sentence_of
-from zatotx.cli.files import is_private
-from zatotx.cli.keys import key_of
-from zatotx.cli.layout import CREDENTIALS, SERVER, Part, Place, credentials, find, setting, settings
-from zatotx.cli.offline import database, odb_url, sentences
+from zatotx.cli.layout import CREDENTIALS, SERVER, Part, Place, find
 from zatotx.cli.output import format_option, path_argument, print_json, progress
-from zatotx.cli.pids import running
-from zatotx.cli.ports import holder, holds, is_free
-from zatotx.cli.redis import redis_trouble
 
-CONNECT_TIMEOUT = 3.0
+# What is looked at, and doctor's looks that find something wrong with it.
+OF_ENVIRONMENT: dict[str, tuple[Look, ...]] = {CREDENTIALS: (files.credentials_there, files.open_to_others)}
+OF_SERVER: dict[str, tuple[Look, ...]] = {
+    'config/server.toml': (versions.settings_known, files.open_to_others),
+    'secret key': (files.key_there,),
+    'directories': (files.directories_there,),
+    'ports': (processes.port_is_ours, processes.ports_differ),
+    'database': (stores.odb,),
+    'redis': (stores.redis,),
+}
+OF_REDIS: dict[str, tuple[Look, ...]] = {'directory': (files.open_to_others,), 'program': (processes.redis_program,)}
 
 
 class Finding(NamedTuple):
@@ -29,9 +32,6 @@ class Finding(NamedTuple):
     where: str
     what: str
     wrong: str  # what is wrong and what to do; '' = good
-
-
-Check = Callable[[], str]  # what is wrong, '' = nothing; may raise Failure or OSError instead
 
 
 @click.command(epilog='\b\nExamples:\n  zatotx check-config ~/env/qs-1\n  zatotx check-config ~/env/qs-1/server1')
@@ -59,107 +59,23 @@ def check_config(path: str, form: str) -> None:
 
 def check(place: Place) -> Iterator[Finding]:
     """Everything there is to look at."""
+    scene = Scene(place)
     if place.whole:
-        yield look('environment', CREDENTIALS, lambda: check_credentials(place.environment))
+        for what, looks in OF_ENVIRONMENT.items():
+            yield Finding('environment', what, wrong_with(environment(place), looks, scene))
     for part in place.parts:
-        for what, checks in (server_checks(part, place) if part.kind == SERVER else redis_checks(part)).items():
-            yield look(part.name, what, checks)
+        for what, looks in (OF_SERVER if part.kind == SERVER else OF_REDIS).items():
+            yield Finding(part.name, what, wrong_with(part, looks, scene))
 
 
-def look(where: str, what: str, checks: Check) -> Finding:
-    try:
-        return Finding(where, what, checks())
-    except Failure as error:
-        return Finding(where, what, error.format_message())
-    except OSError as error:
-        return Finding(where, what, sentence_of(error))
-
-
-def server_checks(part: Part, place: Place) -> dict[str, Check]:
-    return {
-        'config/server.toml': lambda: check_settings(part),
-        'secret key': lambda: key_of(part) and '',
-        'directories': lambda: check_directories(part),
-        'ports': lambda: check_ports(part),
-        'database': lambda: check_database(part, place),
-        'redis': lambda: check_redis_url(part),
-    }
-
-
-def redis_checks(part: Part) -> dict[str, Check]:
-    return {'directory': lambda: open_to_others(part.path), 'program': check_redis_program}
-
-
-def check_credentials(environment: Path) -> str:
-    for section in ('api', 'pubapi'):
-        credentials(environment, section)
-    return open_to_others(environment / CREDENTIALS)
-
-
-def open_to_others(path: Path) -> str:
-    mode = '700' if path.is_dir() else '600'
-    return '' if is_private(path) else f"{path} is open to others: 'chmod {mode} {path}'"
-
-
-def check_settings(part: Part) -> str:
-    from zatotx.kinds import find_kinds
-    from zatotx.model.faults import StartError
-    from zatotx.node.settings import load
-
-    path = part.path / 'config' / 'server.toml'
-    try:
-        load(path, [found.kind.name for found in find_kinds()])
-    except StartError as error:
-        return str(error)
-    return open_to_others(path)
-
-
-def check_directories(part: Part) -> str:
-    pickup = setting(settings(part), 'hot_deploy', 'pickup_dir', 'pickup/incoming/services')
-    for directory in (part.path / 'logs', part.path / 'work', part.path / pickup):
-        if not directory.is_dir():
-            return f"{directory} is missing: 'mkdir -m 700 {directory}'"
-        if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
-            return f'{directory} is not writable: change its owner to the one who starts the server'
-    return ''
-
-
-def check_ports(part: Part) -> str:
-    """Each is free, or held by the server itself."""
-    process = running(part)
-    for where in addresses(part):
-        if not is_free(where.host, where.port) and not (process and holds(process.pid, where.port)):
-            other = holder(where.port)
-            by = f'process {other}' if other else 'another program'
-            return f'port {where.port} is taken by {by}: change http.listen in {part.path}/config/server.toml'
-    return ''
-
-
-def check_database(part: Part, place: Place) -> str:
-    """It is there, of this version, and was written with this server's key."""
-    from zatotx.odb.setup import schema_state, snapshot
-
-    with sentences():
-        url = odb_url(part)
-        state = schema_state(url)
-    if state != 'current':
-        return f"the database's schema is {state}: see 'zatotx odb current --help'"
-    with database(Place(place.environment, (part,), whole=False)) as opened:
-        snapshot(opened)
-    return ''
-
-
-def check_redis_url(part: Part) -> str:
-    """The URL can be read; somebody else's Redis answers, and can be used."""
-    return redis_trouble(part, CONNECT_TIMEOUT)
-
-
-def check_redis_program() -> str:
-    from zatotx.kvdb.binary import find_binary
-    from zatotx.model.faults import StartError
-
-    try:
-        find_binary()
-    except StartError as error:
-        return str(error)
-    return ''
+def wrong_with(part: Part, looks: tuple[Look, ...], scene: Scene) -> str:
+    """Whatever is broken, in one sentence; '' where nothing is."""
+    said = []
+    for look in looks:
+        try:
+            said += [text for severity, text in look(scene, part) if severity == BROKEN]
+        except Failure as error:
+            said.append(error.format_message())
+        except OSError as error:
+            said.append(sentence_of(error))
+    return '; '.join(text.rstrip('.') for text in said)

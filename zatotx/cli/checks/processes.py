@@ -43,7 +43,7 @@ def port_is_ours(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
         elif not is_free(where.host, where.port):
             other = holder(where.port)
             by = f'process {other}' if other else 'another program'
-            yield BROKEN, f'port {where.port} is taken by {by}: end it, or change [http] listen in {file}'
+            yield BROKEN, f'port {where.port} is taken by {by}: end it, or change http.listen in {file}'
 
 
 def ports_differ(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
@@ -52,8 +52,19 @@ def ports_differ(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
     for other in scene.place.servers:
         if other.path < part.path:
             for port in sorted(mine & {where.port for where in addresses(other)}):
-                yield BROKEN, (f'port {port} is {other.name}\'s too: change [http] listen in '
+                yield BROKEN, (f'port {port} is {other.name}\'s too: change http.listen in '
                                f'{part.path}/config/server.toml')  # fmt: skip
+
+
+def redis_program(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
+    """There is a program for the embedded Redis."""
+    from zatotx.kvdb.binary import find_binary
+    from zatotx.model.faults import StartError
+
+    try:
+        find_binary()
+    except StartError as error:
+        yield BROKEN, str(error)
 
 
 CHECKS = (
@@ -62,6 +73,7 @@ CHECKS = (
     Check('ports', 'a port is taken by another program, or a running server does not listen on it', SERVER,
           port_is_ours),
     Check('ports', 'two servers have the same port', SERVER, ports_differ),
+    Check('files', 'there is no program for the embedded Redis', REDIS, redis_program),
     Check('ready', 'a server runs and /zato/ready does not answer 200', SERVER, answers, asks=True),
     Check('ready', 'the embedded Redis runs and does not answer', REDIS, answers, asks=True),
 )  # fmt: skip

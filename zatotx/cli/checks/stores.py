@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zatotx.cli.checks.finding import BROKEN, PATIENCE, WARNING, Check, Scene
+from zatotx.cli.checks.kernel_clock import unsynchronised
 from zatotx.cli.failure import Failure
 from zatotx.cli.keys import key_of
-from zatotx.cli.layout import REDIS, SERVER, Part, setting, settings
+from zatotx.cli.layout import REDIS, SERVER, Part, parts_of, setting, settings
 from zatotx.cli.offline import object_types, odb_url, sentences
 from zatotx.cli.pids import running
 from zatotx.cli.redis import is_own, redis_address
@@ -101,6 +102,15 @@ def clocks(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
                              "machine's: have both kept by NTP (chrony, systemd-timesyncd)")  # fmt: skip
 
 
+def kept_by_ntp(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
+    """The clock of a machine that is not alone in its cluster is kept by something."""
+    found: OdbHealth | None = _asked(scene, odb_of, part)
+    local = {server.name for server in parts_of(part.path.parent)}
+    if found is not None and any(row.name not in local for row in found.nodes) and unsynchronised():
+        yield WARNING, ("nothing keeps this machine's clock, and the cluster has servers on others: run chrony or "
+                        'systemd-timesyncd')  # fmt: skip
+
+
 def _differences(scene: Scene, part: Part) -> Iterator[tuple[float, str]]:
     """By how much a clock is ahead of this one, surely, and whose it is. What cannot be asked is no finding here."""
     from zatotx.odb.nodes import RUNNING
@@ -136,4 +146,6 @@ CHECKS = (
           'no append-only file, could not write, or has used 90 % of its memory', SERVER, redis, asks=True),
     Check('clocks', 'the clock of the ODB, of Redis or of another node differs by 2 s (warning) or 6 s (broken)',
           SERVER, clocks, asks=True),
+    Check('clocks', "nothing keeps this machine's clock (NTP), and the cluster has servers on other machines", SERVER,
+          kept_by_ntp, asks=True),
 )  # fmt: skip
