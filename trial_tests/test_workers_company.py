@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -310,6 +311,13 @@ class TalliesTests(SynchronousTestCase):
         """What we kept of ourselves is not added to what we say ourselves."""
         Tallies(self.work, 0).keep(counted(3))
         self.assertEqual(self.requests([]), 0)
+
+    def test_kept_by_two_threads(self) -> None:
+        """A scrape and the question of another worker come at the same time: neither fails."""
+        tallies = Tallies(self.work, 0)
+        with ThreadPoolExecutor(8) as threads:
+            kept = [threads.submit(tallies.keep, counted(number)) for number in range(200)]
+        self.assertEqual([one.exception() for one in kept], [None] * 200)
 
     def test_a_new_start(self) -> None:
         """of the server begins at 0."""
