@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +88,7 @@ class Chatty(SynchronousTestCase):
         self.publisher = LogPublisher()
         self.writers = {name: self.writer(f'{name}.log') for name in ('server', 'kvdb')}
         self.who = ('', '')
+        self.patch(sys, '__stderr__', io.StringIO())  # critical entries stand there too
 
     def writer(self, name: str) -> SharedLineWriter:
         writer = SharedLineWriter(Clock(), LogFile(self.directory / name))

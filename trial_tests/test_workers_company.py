@@ -23,11 +23,15 @@ from zatotx.node import board as boards
 from zatotx.node.board import Board, make_board
 from zatotx.node.company import Company
 from zatotx.node.duties import EVERY, Duty
+from zatotx.node.levels import LiveLevels
 from zatotx.node.lifeline import Lifeline, read_place
 from zatotx.node.lock import DirectoryLock
+from zatotx.node.logbook import Logbook
 from zatotx.node.peers import Peers, socket_name
+from zatotx.node.settings import Log
 from zatotx.node.tallies import FOLDER, Tallies, forget_all, together
 from zatotx.rules.limits import Gate
+from zatotx.testing.node import MemoryBus
 
 HOLDS = """
 import sys, time
@@ -338,11 +342,11 @@ class TalliesTests(SynchronousTestCase):
 class CompanyTests(TestCase):
     """Workers that are asked for metrics and findings."""
 
-    def company(self, work: Path, seat: int, found: list[str]) -> Company:
+    def company(self, work: Path, seat: int, found: list[str], levels: Any = None) -> Company:
         sources = [lambda: [('zatotx_http_requests', (), 10 + seat)]]
         scrapes = Scrapes(sources, deferToThread)
         company = Company(reactor=reactor, work=work, seat=seat, scrapes=scrapes, findings=lambda: found,
-                          offload=deferToThread)  # fmt: skip
+                          offload=deferToThread, levels=levels or self.levels())  # fmt: skip
         company.start()
         self.addCleanup(lambda: Deferred.fromCoroutine(company.stop()))
         return company
@@ -354,6 +358,21 @@ class CompanyTests(TestCase):
         self.company(work, 1, ['a thread is stuck'])
         self.assertIn(b'zatotx_http_requests_total 21.0', await one.scrapes.text())
         self.assertEqual(await one.found_by_others(), ['worker 1: a thread is stuck'])
+
+    def levels(self) -> LiveLevels:
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        book = Logbook(directory, Clock(), Log())
+        self.addCleanup(book.stop)
+        return LiveLevels(book, MemoryBus())
+
+    async def test_levels_without_redis(self) -> None:
+        """A level of the log that one worker is told is heard by the others, though they share no bus."""
+        work, one, two = folder(self), self.levels(), self.levels()
+        self.company(work, 0, [], one)
+        self.company(work, 1, [], two)
+        await one.set('crm', 'debug')
+        self.assertEqual((one.shown(), two.shown()), ({'': 'info', 'crm': 'debug'},) * 2)
 
 
 class LifelineTests(TestCase):

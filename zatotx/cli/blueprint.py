@@ -55,7 +55,14 @@ services = 20            # `def` services at the same time
 pickup_dir = "pickup/incoming/services"
 
 [log]
-level = "info"           # debug, info, warning, error, critical
+level = "info"           # trace1, debug, info, warning, error, critical
+# form = "json"          one JSON object a line, in the access log too; default: text
+# max_size = 20000000    bytes after which a file becomes .1
+# keep = 10              such files
+
+[log.levels]             # by area, service or logger; `zatotx log level` sets them for a while
+# kvdb = "warning"
+# "crm.get-balance" = "debug"
 
 [shutdown]
 grace = 10               # seconds that requests under way get to finish

@@ -13,12 +13,13 @@ from zatotx.metrics.sample import Sample
 from zatotx.node.peers import Peers
 from zatotx.node.tallies import Tallies, together
 
-METRICS, FINDINGS = 'metrics', 'findings'
+METRICS, FINDINGS, LEVEL = 'metrics', 'findings', 'level'
 
 
 @define(eq=False, kw_only=True)
 class Company:
-    """Has the metrics of any worker show all of them, and its findings name those of all."""
+    """Has the metrics of any worker show all of them, its findings name those of all, and a level of the log that one is
+    told be heard by all."""
 
     reactor: Any
     work: Path
@@ -26,14 +27,16 @@ class Company:
     scrapes: Any  # zatotx.metrics.scrapes.Scrapes
     findings: Callable[[], Sequence[str]]  # of this worker
     offload: Callable[..., Deferred[Any]]
+    levels: Any  # zatotx.node.levels.LiveLevels
     _tallies: Tallies = field(init=False)
     _peers: Peers = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._tallies = Tallies(self.work, self.seat)
         self._peers = Peers(self.reactor, self.work, self.seat, {
-            METRICS: self.scrapes.sample, FINDINGS: lambda: list(self.findings()),
+            METRICS: self.scrapes.sample, FINDINGS: lambda: list(self.findings()), LEVEL: self.levels.apply,
         })  # fmt: skip
+        self.levels.others = lambda name, level: Deferred.fromCoroutine(self._peers.ask_all(LEVEL, name, level))
         self.scrapes.keep = self._tallies.keep
         self.scrapes.others = lambda: Deferred.fromCoroutine(self.samples())
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -43,10 +43,18 @@ class LiveLevels:
         if len(name) > LONGEST:
             raise ValueError(f'the name of a logger has at most {LONGEST} characters')
         self.apply(name, level)
-        told: Deferred[Any] = self.others(name, level)
-        told.addErrback(self._not_told)
-        announced: Deferred[bool] = self.bus.announce(TOPIC, json.dumps([name, level])).addCallback(lambda _: True)
-        return announced.addErrback(self._not_told)
+        return Deferred.fromCoroutine(self._tell(name, level))
+
+    async def _tell(self, name: str, level: str) -> bool:
+        try:
+            await self.others(name, level)
+            await self.bus.announce(TOPIC, json.dumps([name, level]))
+        except CancelledError:
+            raise
+        except Exception as error:
+            self._log.warn('The others were not told of the level of the log: {why}', why=str(error))
+            return False
+        return True
 
     def apply(self, name: str, level: str) -> None:
         """In this process. Raises ValueError for a level that does not exist."""
@@ -61,7 +69,3 @@ class LiveLevels:
             self.apply(str(name)[:LONGEST], str(level))
         except (ValueError, TypeError) as error:
             self._log.warn('A node speaks of a level that does not exist: {why}', why=str(error))
-
-    def _not_told(self, failure: Any) -> bool:
-        self._log.warn('The others were not told of the level of the log: {why}', why=failure.getErrorMessage())
-        return False

@@ -1,14 +1,14 @@
 """Workers of one server ask each other small things: each listens on a Unix socket of its own in work/, and answers
 frames of JSON (their length in four bytes, then the value).
 
-    {"ask": "metrics"} ──► {"pid": 4711, "answer": …}    or    {"pid": 4711, "fault": "why"}
+    {"ask": "metrics", "with": []} ──► {"pid": 4711, "answer": …}    or    {"pid": 4711, "fault": "why"}
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 DEADLINE = 1.0  # seconds for an answer
 _LONGEST = 64 * 1024 * 1024  # bytes of a frame: the figures of tens of thousands of services
 
-Answers = Mapping[str, Callable[[], Any]]  # question -> what answers it, now or by a Deferred
+Answers = Mapping[str, Callable[..., Any]]  # question -> what answers it, called with the asker's words
 
 
 @frozen
@@ -48,12 +48,13 @@ class _Asked(_Frames):
         self._answers = answers
 
     def stringReceived(self, string: bytes) -> None:
-        question = json.loads(string).get('ask')
+        asked = json.loads(string)
+        question = asked.get('ask')
         found = self._answers.get(question)
         if found is None:
             self._give({'fault': f'there is no question {question!r}'})
         else:
-            maybeDeferred(found).addCallbacks(self._answered, self._failed)
+            maybeDeferred(found, *asked.get('with', ())).addCallbacks(self._answered, self._failed)
 
     def _answered(self, value: Any) -> None:
         self._give({'answer': value})
@@ -70,12 +71,12 @@ class _Asking(_Frames):
 
     transport: Any = None
 
-    def __init__(self, question: str) -> None:
-        self._question = question
+    def __init__(self, question: str, words: Sequence[object]) -> None:
+        self._question = {'ask': question, 'with': list(words)}
         self.answer: Deferred[dict[str, Any]] = Deferred()
 
     def connectionMade(self) -> None:
-        self.sendString(json.dumps({'ask': self._question}).encode())  # type: ignore[no-untyped-call]
+        self.sendString(json.dumps(self._question).encode())  # type: ignore[no-untyped-call]
 
     def stringReceived(self, string: bytes) -> None:
         if not self.answer.called:
@@ -128,16 +129,16 @@ class Peers:
         if directory >= 0:
             os.close(directory)
 
-    async def ask_all(self, question: str) -> list[Answer]:
-        """What the other workers answer; who does not within DEADLINE, or not well, is not among them."""
+    async def ask_all(self, question: str, *words: object) -> list[Answer]:
+        """What the other workers answer to the question with those words, which JSON can say; who does not within DEADLINE, or not well, is not among them."""
         if self._directory < 0:
             return []
         seats = [seat for seat in sorted(_seats(self._work)) if seat != self._seat]
-        found = await gatherResults([Deferred.fromCoroutine(self._ask(seat, question)) for seat in seats])
+        found = await gatherResults([Deferred.fromCoroutine(self._ask(seat, question, words)) for seat in seats])
         return [answer for answer in found if answer is not None]
 
-    async def _ask(self, seat: int, question: str) -> Answer | None:
-        asking = _Asking(question)
+    async def _ask(self, seat: int, question: str, words: Sequence[object]) -> Answer | None:
+        asking = _Asking(question, words)
         endpoint = UNIXClientEndpoint(self._reactor, self._path(seat), timeout=DEADLINE)
         try:
             await endpoint.connect(_Factory(lambda: asking))

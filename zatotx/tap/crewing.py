@@ -39,7 +39,7 @@ def company_of(work: Path, place: Place, view: NodeView, reactor: Any) -> Compan
     if not place.crewed:
         return None
     company = Company(work=work, seat=place.seat, reactor=reactor, scrapes=view.scrapes, findings=view.findings,
-                      offload=view.offload)  # fmt: skip
+                      offload=view.offload, levels=view.levels)  # fmt: skip
     view.company = company
     return company
 

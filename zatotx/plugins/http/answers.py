@@ -149,7 +149,7 @@ class Answers:
 
     def _instead(self, turn: Turn, error: ValueError) -> Reply:
         self._log.error('{cid}: channel {channel!r} has an answer that cannot be sent: {error}', cid=turn.cid,
-                        channel=turn.channel, error=error)
+                        service=turn.service, channel=turn.channel, error=error)
         return refusal(500, turn.cid, _ERROR)
 
     def _stream_ended(self, turn: Turn, status: int, closing: bool, failure: Failure | None) -> None:
@@ -161,7 +161,7 @@ class Answers:
             self.ready(turn)
             return
         self._log.failure('{cid}: channel {channel!r} broke off its streamed answer', failure, cid=turn.cid,
-                          channel=turn.channel)
+                          service=turn.service, channel=turn.channel)
         self.turns.pop(0)
         now = self._site.seconds()
         if turn.place is not None:

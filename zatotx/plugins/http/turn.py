@@ -43,6 +43,11 @@ class Turn:
         return self.place.label if self.place is not None else '-'
 
     @property
+    def service(self) -> str:
+        """The service's name, for the log."""
+        return self.place.service if self.place is not None else ''
+
+    @property
     def safe(self) -> bool:
         """Whether others may run beside it."""
         return self.head is not None and self.head.method in SAFE
