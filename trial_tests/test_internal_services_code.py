@@ -76,7 +76,8 @@ class ServiceTests(InternalTestCase):
         row = await self.crm()
 
         def limits() -> list[int]:
-            return [node.services.current.get('crm.get-balance').gate.limit for node in (self.one, self.two)]
+            entries = [node.services.current.get('crm.get-balance') for node in (self.one, self.two)]
+            return [entry.gate.limit for entry in entries if entry is not None]
 
         edit = {'id': row['id'], 'max_in_flight': '7'}
         self.assertEqual(await self.call('zato.service.edit', edit), {**row, 'max_in_flight': 7})

@@ -157,6 +157,7 @@ class RequestTests(SynchronousTestCase):
 
         class Spooled:
             size = 1
+            quick = False
 
             def read(self) -> bytes:
                 return b'big'

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
-from attrs import define, field
+from attrs import Factory, define, field
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
@@ -62,13 +62,10 @@ class LiveConfig:
     snapshot: Snapshot = field(factory=Snapshot)
     newest: int = 0  # the ODB's revision when it was asked last
     away: str = ''  # why the ODB could not be asked last time, '' = it could
-    pulse: Pulse = field(init=False)
+    pulse: Pulse = field(init=False, default=Factory(lambda self: Pulse(self.clock), takes_self=True))
     _lock: DeferredLock = field(factory=DeferredLock)
     _loop: LoopingCall | None = None
     _log = Logger()
-
-    def __attrs_post_init__(self) -> None:
-        self.pulse = Pulse(self.clock)
 
     def start(self) -> None:
         """Follow from now on."""

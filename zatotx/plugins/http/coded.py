@@ -8,10 +8,17 @@ from collections.abc import Iterator
 
 from zatotx.model.faults import BadRequest, ContentTooLarge
 from zatotx.plugins.http.body import SpooledBody
-from zatotx.wire.inflate import Bomb, Inflater, Malformed
+from zatotx.plugins.http.settings import Settings
+from zatotx.wire.inflate import Bomb, Inflater, Malformed, coding_of
 
 _QUICK = 8 * 1024  # bytes of a body that is decoded on the reactor: a millisecond or two at worst
 _PIECE = 64 * 1024
+
+
+def decoded(body: bytes | SpooledBody, field: bytes, settings: Settings) -> bytes | SpooledBody | CodedBody:
+    """The body without the coding that its Content-Encoding names, which the reception has found to be known."""
+    coding = coding_of(field)
+    return CodedBody(body, coding, most=settings.max_body, ratio=settings.max_ratio) if coding else body
 
 
 class CodedBody:

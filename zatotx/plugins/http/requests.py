@@ -13,14 +13,13 @@ from zatotx.model.message import Reply
 from zatotx.plugins.http import refusals
 from zatotx.plugins.http.answers import Answers
 from zatotx.plugins.http.body import Intake, SpooledBody
-from zatotx.plugins.http.coded import CodedBody
+from zatotx.plugins.http.coded import decoded
 from zatotx.plugins.http.outlet import Outlet
 from zatotx.plugins.http.reception import Place
 from zatotx.plugins.http.refusals import refusal
 from zatotx.plugins.http.site import Site
 from zatotx.plugins.http.turn import SAFE, Turn
 from zatotx.wire.http1 import Refused, RequestHead, RequestParser
-from zatotx.wire.inflate import coding_of
 
 MOST_TURNS = 16  # requests of one connection that may be under way at once
 _SKIPPED = 64 * 1024  # of a refused request's body: a larger one costs the connection
@@ -226,20 +225,13 @@ class Requests:
         self.phase = DEAF if self.parser.over else HEAD
         inbound = turn.inbound
         if body and b'content-encoding' in inbound.headers:
-            inbound.body = self._coded(body, inbound.headers[b'content-encoding'])
+            inbound.body = decoded(body, inbound.headers[b'content-encoding'], self._site.settings)
         else:
             inbound.body = body
         inbound.deadline += now - turn.began  # the time the client took to send is its own
         if type(body) is SpooledBody:
             turn.body = body
         turn.run = self._site.exchange.deliver(inbound, turn.answered)
-
-    def _coded(self, body: bytes | SpooledBody, field: bytes) -> bytes | SpooledBody | CodedBody:
-        """The body, to be decoded as the field says, which the reception knows."""
-        coding, settings = coding_of(field), self._site.settings
-        if not coding:
-            return body
-        return CodedBody(body, coding, most=settings.max_body, ratio=settings.max_ratio)
 
     # Waiting that is not the client's fault.
 
