@@ -253,6 +253,21 @@ class CommandTests(SynchronousTestCase):
             self.assertEqual(environment.rotate().code, 0)
             self.check_done(environment)
 
+    def test_a_backup_of_before(self) -> None:
+        """A database that another key encrypted is read with that key as a second line, and brought to a new one."""
+        backup = (self.made.path / 'odb/zatotx.db').read_bytes()
+        self.assertEqual(self.made.rotate().code, 0)
+        for file in self.made.path.glob('odb/*'):
+            file.unlink()
+        (self.made.path / 'odb/zatotx.db').write_bytes(backup)
+        self.assertEqual(zatotx('odb', 'check', self.made.path).code, 1)
+        for file in self.made.files():
+            file.write_text(f'{file.read_text()}{self.old}\n')
+        self.assertEqual(self.made.problems(), [])
+        self.assertEqual(zatotx('odb', 'check', self.made.path).code, 0)
+        self.assertEqual(self.made.rotate().code, 0)
+        self.check_done(self.made)
+
     def test_keys_that_differ(self) -> None:
         """Which of them the database was written with nobody knows: nothing is done."""
         self.made.files()[1].write_text(new_key())

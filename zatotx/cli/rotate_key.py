@@ -117,12 +117,13 @@ def given_steps(servers: Sequence[Part], place: Place) -> list[Step]:
 
 
 def check_keys(environment: Path, servers: Sequence[Part]) -> None:
-    """Raises Failure where the servers do not share one key, beside the new one of a rotation that is under way."""
+    """Raises Failure where the servers do not have the same keys (mostly one), the new one of a rotation that is under
+    way aside."""
     from zatotx.odb.secrets import keys_in
 
     new = planned(environment / PLAN)
-    found = {key for part in servers for key in keys_in(key_of(part)) if key != new}
-    if len(found) > 1:
+    found = {frozenset(keys_in(key_of(part))) - {new} for part in servers}
+    if len(found - {frozenset()}) > 1:
         raise Failure(
             f'The servers of {environment} have different keys: put the one that the database was written with into'
             ' the config/secret.key of each.'
