@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.exchange.basic_auth import REMEMBERED, WAITING, BasicAuthCheck, Verifier, verify
+from zatotx.exchange.basic_auth import MOST, REMEMBERED, WAITING, BasicAuthCheck, Verifier, verify
 from zatotx.exchange.guard import Guard
 from zatotx.interfaces.exchange import IGuard
 from zatotx.model.faults import ServiceUnavailable, Unauthorized
@@ -138,6 +138,20 @@ class GuardTests(SynchronousTestCase):
     async def wait_for(self, inbound: Inbound) -> Any:
         checked: Any = self.guard.check(inbound)
         return await checked
+
+    def test_guessers_do_not_fill_the_node(self) -> None:
+        """Those that wait because others of their address failed are bounded too: one more is 503 at once, and there is
+        room again when they have had their answer."""
+        for number in range(21):
+            self.refused(login(password=f'wrong {number}'))
+        waiting = [Deferred.fromCoroutine(self.wait_for(login(password=f'guess {n}'))) for n in range(MOST)]
+        late = Deferred.fromCoroutine(self.wait_for(login(password='one more')))
+        self.failureResultOf(late, ServiceUnavailable)
+        self.clock.advance(10)
+        for guess in waiting:
+            self.failureResultOf(guess, Unauthorized)
+        self.clock.advance(100)
+        self.assertEqual(self.check(login()).name, 'api')
 
     def test_verifications_that_wait_are_bounded(self) -> None:
         """A flood of new credentials is told to come back, and holds no more than a bounded number of requests."""

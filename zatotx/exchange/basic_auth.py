@@ -27,6 +27,7 @@ from zatotx.wire.credentials import Malformed, basic
 REMEMBERED = 10_000  # verified credentials kept a definition
 AT_ONCE = 2  # hashes verified at the same time: each takes 19 MiB and a core
 WAITING = 100  # requests that may wait for that; more are told to come back
+MOST = 1_000  # logins under way, those included that wait because others of their address failed
 
 # What is verified where a definition has no password yet: as costly as any other, matched by nothing.
 _NO_PASSWORD = '$argon2id$v=19$m=19456,t=2,p=1$emF0b3R4emF0b3R4emE$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'
@@ -52,6 +53,7 @@ class Verifier:
     throttle: Throttle = field(factory=Throttle)
     _keyed: Any = field(factory=lambda: blake2b(key=urandom(32), digest_size=16), repr=False)
     _turn: DeferredSemaphore = field(factory=partial(DeferredSemaphore, AT_ONCE))
+    _under_way: int = 0
 
     def digest(self, header: bytes) -> bytes:
         """What stands for credentials in the caches."""
@@ -61,13 +63,18 @@ class Verifier:
         return digest
 
     async def verified(self, hashed: str, password: str, address: str) -> bool:
-        """Whether the password is right, after the wait that earlier failures of this address have earned."""
-        if len(self._turn.waiting) >= WAITING:
+        """Whether the password is right, after the wait that earlier failures of this address have earned. Raises
+        ServiceUnavailable: each login that waits holds a place of the node, and guessers must not get them all."""
+        if len(self._turn.waiting) >= WAITING or self._under_way >= MOST:
             raise ServiceUnavailable(None, 'Too many logins are being verified, try again')
-        delay = self.throttle.delay(address, self.clock.seconds())
-        if delay > 0:
-            await deferLater(self.clock, delay)
-        return bool(await self._turn.run(self.offload, verify, hashed, password))
+        self._under_way += 1
+        try:
+            delay = self.throttle.delay(address, self.clock.seconds())
+            if delay > 0:
+                await deferLater(self.clock, delay)
+            return bool(await self._turn.run(self.offload, verify, hashed, password))
+        finally:
+            self._under_way -= 1
 
     def failed(self, address: str) -> None:
         self.throttle.failed(address, self.clock.seconds())
