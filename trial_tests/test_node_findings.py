@@ -40,7 +40,7 @@ class NodeViewTests(SynchronousTestCase):
     def test_in_the_order_of_its_finders(self) -> None:
         """A node's findings are those of all its finders, asked anew each time."""
         now = ['a']
-        parts: dict[str, Any] = dict.fromkeys(('config', 'odb', 'services', 'deployer', 'render', 'offloader'))
+        parts: dict[str, Any] = dict.fromkeys(('config', 'odb', 'services', 'deployer', 'scrapes', 'offloader'))
         view = NodeView(name='one', cluster='c', types=ObjectTypes([]), state=NodeState(), kinds=find_kinds(),
                         finders=(lambda: now, lambda: iter(['z'])), **parts)  # fmt: skip
         self.assertEqual(view.findings(), ['a', 'z'])

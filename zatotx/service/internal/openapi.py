@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any, ClassVar
 
 import msgspec
@@ -51,13 +52,14 @@ def channels_of(snapshot: Snapshot, types: ObjectTypes, services: Iterable[Servi
     """The active REST channels whose services are there and active."""
     entries = {entry.name: entry for entry in services if entry.is_active}
     references = SnapshotReferences(snapshot, types)
+    shape = cache(service_shape)  # several channels may lead to one service
     for object_type in filter(_is_rest, types):
         for stored in snapshot.of(object_type.key):
             value = stored.value
             entry = entries.get(value.service)
             if value.is_active and entry is not None:
                 yield Channel(
-                    name=value.name, path=value.url_path, service=service_shape(entry), method=value.method or '',
+                    name=value.name, path=value.url_path, service=shape(entry), method=value.method or '',
                     match_slash=value.match_slash, data_format=value.data_format,
                     merged=getattr(value, 'merge_url_params_req', True),
                     security=_guarded(value.security, snapshot, references),
