@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.defer import CancelledError, Deferred, fail, gatherResults
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from trial_tests.support.odb import CLUSTER, KEY, TYPES
+from trial_tests.support.proxy import Proxy
 from trial_tests.support.redis import KEYS, RedisCase
 from zatotx.interfaces.redis import Busy
+from zatotx.kvdb.address import RedisAddress
 from zatotx.kvdb.fenced import Fences
 from zatotx.kvdb.lease_desk import Granted, RedisDesk, Seed, Taken, Unseeded
 from zatotx.kvdb.leases import Leases, boot_time
 from zatotx.kvdb.scripts import Scripts
-from zatotx.model.faults import Conflict, ServiceUnavailable, Timeout
+from zatotx.model.faults import Conflict, Fault, ServiceUnavailable, Timeout
 from zatotx.odb.setup import NewCluster, create
 from zatotx.odb.store import open_store
 from zatotx.rules.lease import first_token
@@ -347,3 +350,73 @@ class OdbLeaseTests(RedisCase):
                 await self.restarted(client)
         self.assertEqual(tokens, sorted(set(tokens)))
         self.assertEqual([token >> 32 for token in tokens], [1, 2, 3, 4, 5, 6])
+
+
+class TroubledTests(RedisCase):
+    """Two leaders behind lines that freeze and are cut, on a real Redis that freezes too."""
+
+    SECONDS = 8.0
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        super().setUp()
+        self.epochs = Epochs()
+        self.leaders = [_Leader(self, number) for number in range(2)]
+        self.both = 0
+
+    async def test_writes_in_order(self) -> None:
+        """No two lead at one moment, and the log that they write with their tokens never goes back."""
+        chance, end = Random(7), reactor.seconds() + self.SECONDS
+        running = [Deferred.fromCoroutine(leader.run(end)) for leader in self.leaders]
+        while reactor.seconds() < end:
+            await self.later(0.02)
+            self.both += all(leader.lease is not None and leader.lease.held for leader in self.leaders)
+            if chance.random() < 0.1:
+                chance.choice(self.leaders).trouble(chance)
+            if chance.random() < 0.01:
+                self.server.freeze()
+                await self.later(chance.random())
+                self.server.thaw()
+        for leader in self.leaders:
+            leader.proxy.thaw()
+        await self.got(gatherResults(running))
+        shared = await self.client()
+        log: Any = await shared.execute('LRANGE', 'log', 0, -1)
+        tokens = [int(line.split()[0]) for line in log]
+        self.assertEqual(tokens, sorted(tokens))
+        self.assertEqual(self.both, 0)
+        self.assertTrue(tokens)
+
+
+class _Leader:
+    """Takes the lease again and again, and writes while it holds it."""
+
+    def __init__(self, case: TroubledTests, number: int) -> None:
+        self.case = case
+        self.number = number
+        self.proxy = Proxy(case.server.path)
+        case.addCleanup(self.proxy.close)
+        self.client = case.starting(RedisAddress(host='127.0.0.1', port=self.proxy.port), timeout=0.3)
+        scripts = Scripts(self.client)
+        self.leases = Leases(reactor, RedisDesk(scripts, KEYS), case.epochs)
+        self.fences = Fences(scripts, KEYS)
+        self.lease: Any = None
+
+    def trouble(self, chance: Random) -> None:
+        chance.choice([self.proxy.cut, self.proxy.freeze, self.proxy.thaw, self.proxy.thaw])()
+
+    async def run(self, end: float) -> None:
+        while reactor.seconds() < end:
+            try:
+                self.lease = await self.leases.acquire('leader', ttl=0.6, wait=0.5)
+                await self.lead(min(end, reactor.seconds() + 1))
+            except Fault:
+                await self.case.later(0.05)
+        if self.lease is not None:
+            await self.lease.release()
+
+    async def lead(self, end: float) -> None:
+        while self.lease.held and reactor.seconds() < end:
+            line = f'{self.lease.token} {self.number}'
+            await self.fences.write('log', self.lease.token, [('RPUSH', 'log', line)])
+            await self.case.later(0.01)
+        await self.lease.release()
