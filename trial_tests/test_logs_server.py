@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import Logger, LogLevel, LogPublisher
 from twisted.python.failure import Failure
+from twisted.python.log import LogPublisher as LegacyPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.logs.files import LogFile
@@ -59,6 +60,16 @@ class ServerLogTests(SynchronousTestCase):
         first, second = self.lines()
         self.assertRegex(first, rf'^{STAMP} - WARNING - zatotx\.test - It happened$')
         self.assertRegex(second, rf'^{STAMP} - ERROR - crm\.x:c1 - crm\.x failed$')
+
+    def test_legacy(self) -> None:
+        """What Twisted's older parts say through twisted.python.log stands there as Twisted's, with its own level."""
+        server_log = self.install()
+        legacy = LegacyPublisher(observerPublisher=self.publisher, publishPublisher=self.publisher)
+        legacy.msg('Port', 'closed')
+        server_log.levels.set('twisted', 'error')
+        legacy.msg('quiet')
+        (line,) = self.lines()
+        self.assertRegex(line, rf'^{STAMP} - INFO - twisted - Port closed$')
 
     def test_tracebacks(self) -> None:
         """A traceback stands indented below its line, and cannot be taken for another entry."""

@@ -6,10 +6,16 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from threading import Thread
 from timeit import repeat
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from OpenSSL import SSL
+from OpenSSL.crypto import X509, PKey
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import Clock
@@ -27,8 +33,10 @@ from zatotx.metrics.scrapes import Scrapes
 from zatotx.metrics.slots import CallSlots, ChannelSlots, Histogram, ServiceSlots
 from zatotx.metrics.user import UserMetrics
 from zatotx.model.faults import Timeout
+from zatotx.tap.observing import certificates
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+START = datetime(2026, 1, 1, tzinfo=UTC)
 NONE: frozenset[tuple[str, str]] = frozenset()
 
 
@@ -310,6 +318,40 @@ class UserTests(SynchronousTestCase):
             with self.assertRaisesRegex(ValueError, '1 to 200 characters'):
                 user.incr(name)
         self.assertEqual(list(user.rows()), [])
+
+
+class CertificateTests(SynchronousTestCase):
+    def test_expiry(self) -> None:
+        """When the certificate of a listener expires is a figure; one that is replaced counts from then on."""
+
+        def context(days: int) -> SSL.Context:
+            key = ec.generate_private_key(ec.SECP256R1())
+            name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, 'localhost')])
+            signed = x509.CertificateBuilder(name, name, key.public_key(), 1, START, START + timedelta(days)).sign(
+                key, SHA256()
+            )
+            made = SSL.Context(SSL.TLS_METHOD)
+            made.use_certificate(X509.from_cryptography(signed))
+            made.use_privatekey(PKey.from_cryptography_key(key))
+            return made
+
+        class Certificate:
+            description = 'ssl:17443'
+
+            def __init__(self) -> None:
+                self.days = 30
+
+            def getContext(self) -> SSL.Context:
+                return context(self.days)
+
+        class Listening:
+            certificates = [Certificate()]
+
+        labels = frozenset({('listener', 'ssl:17443')})
+        for days in (30, 90):
+            Listening.certificates[0].days = days
+            got = samples(certificates(Listening))['zatotx_certificate_expiry_timestamp_seconds', labels]
+            self.assertEqual(got, (START + timedelta(days)).timestamp())
 
 
 class SumTests(SynchronousTestCase):

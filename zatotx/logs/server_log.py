@@ -102,6 +102,8 @@ class ServerLog:
         """One event of twisted.logger."""
         level = _TWISTED[getattr(event.get('log_level'), 'name', 'info')]
         logger = str(event.get('log_namespace', '-'))
+        if logger == 'log_legacy':  # twisted.python.log, which Twisted's own older parts still use
+            logger = 'twisted'
         if level < self.levels.of(logger):
             return
         failure = event.get('log_failure')

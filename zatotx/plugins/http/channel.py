@@ -36,6 +36,10 @@ class ConnectionFactory(Factory):
 
     noisy = False
 
+    def logPrefix(self) -> str:
+        """What Twisted calls the listener in the log: 'HTTP starting on 17010'."""
+        return 'HTTP'
+
     def __init__(self, site: Site) -> None:
         self._site = site
 
