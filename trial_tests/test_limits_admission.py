@@ -18,7 +18,9 @@ from zatotx.exchange.run import Exchange
 from zatotx.interfaces.exchange import IRun
 from zatotx.model.faults import BadRequest, Unauthorized
 from zatotx.model.message import ChannelSpec, Inbound, Outcome, Principal, Reply
+from zatotx.plugins.http.schema import RestChannel
 from zatotx.rules.limits import Gate
+from zatotx.schema.snapshot import Snapshot, Stored
 from zatotx.testing.exchange import OPEN, FunctionEntry, FunctionInvoker, FunctionStore, OpenGuard, message
 
 
@@ -292,6 +294,27 @@ class ChannelLimitTests(AdmissionCase):
         self.admission.entrance(msgspec.structs.replace(self.queueing, max_in_flight=3))
         self.clock.advance(LOOK)
         self.assertEqual(self.served, ['a', 'b', 'c'])
+
+    def test_a_change_of_the_configuration(self) -> None:
+        """It holds for those who wait already, before anybody new comes; channels that are gone are forgotten once
+        nobody is in them."""
+        def snapshot(*channels: RestChannel) -> Snapshot:
+            return Snapshot(1, [Stored(n, 'channel_rest', one, 1) for n, one in enumerate(channels)])
+
+        def channel(name: str, limit: int | None) -> RestChannel:
+            return RestChannel(name=name, url_path=f'/{name}', service='test.service', max_in_flight=limit)
+
+        for cid in 'abc':
+            self.send(cid, self.queueing)
+        self.admission.apply(snapshot(channel('narrow', 3), channel('other', None)))
+        self.clock.advance(LOOK)
+        self.assertEqual(self.served, ['a', 'b', 'c'])
+        self.admission.apply(snapshot())
+        self.assertEqual([key for key, _ in self.admission.entrances()], [('http-soap', 'narrow')])
+        for _ in range(3):
+            self.end_one()
+        self.successResultOf(self.admission.applied(snapshot(channel('narrow', None))))
+        self.assertEqual(list(self.admission.entrances()), [])
 
     def test_a_place_that_comes_free_in_another_worker(self) -> None:
         """Nobody tells us: it is found by looking."""

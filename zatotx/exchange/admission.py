@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from zatotx.interfaces.services import IServiceEntry
 from zatotx.model.faults import ServiceUnavailable
 from zatotx.model.message import ChannelSpec
 from zatotx.rules.limits import NODE, Gate
+from zatotx.schema.snapshot import Snapshot
 
 LOOK = 0.05  # seconds between two looks at those who wait
 _AT_ONCE = 50  # let in by one look: each may run to its end at once, and the reactor has others to serve
@@ -120,6 +121,21 @@ class Admission:
         else:
             found.follow(channel)
         return found
+
+    def apply(self, snapshot: Snapshot) -> None:
+        """Take over the limits of channels from a snapshot, for those too who wait already; forget channels that are
+        gone or have no limit any more, and in which nobody is."""
+        limits = {o.name: limit for o in snapshot if (limit := getattr(o.value, 'max_in_flight', None))}
+        for key, entrance in tuple(self._entrances.items()):
+            if key[1] in limits:
+                entrance.gate.limit = limits[key[1]]
+            elif not entrance.gate.inside and not entrance.waiting:
+                del self._entrances[key]
+
+    def applied(self, snapshot: Snapshot) -> Deferred[None]:
+        """The same, as one of a node's appliers."""
+        self.apply(snapshot)
+        return succeed(None)
 
     def entrances(self) -> Iterator[tuple[tuple[str, str], Entrance]]:
         """Of all channels that have a limit and were used: (kind, name) and entrance."""

@@ -104,7 +104,7 @@ class _Assembly:
         guard = self._guard(offload)
         listeners = Listeners(reactor, self.place.sockets)
         channels = self._channels(logs, offload, listeners, meters)
-        appliers = [keeper.apply, guard.applied, *(channel.apply for channel in channels.values())]
+        appliers = [keeper.apply, guard.applied, limited.admission.applied, *(c.apply for c in channels.values())]
         config = LiveConfig(odb, bus, reactor, appliers, lambda: keeper.verdicts)
         deployer = Deployer(odb=odb, config=config, keeper=keeper, bring=config.bring)
         state = NodeState()
