@@ -18,8 +18,8 @@ METRICS, FINDINGS, LEVEL = 'metrics', 'findings', 'level'
 
 @define(eq=False, kw_only=True)
 class Company:
-    """Has the metrics of any worker show all of them, its findings name those of all, and a level of the log that one is
-    told be heard by all."""
+    """Has the metrics of any worker show all of them, its findings name those of all, and all hear a level of the log
+    that one is told."""
 
     reactor: Any
     work: Path

@@ -130,7 +130,8 @@ class Peers:
             os.close(directory)
 
     async def ask_all(self, question: str, *words: object) -> list[Answer]:
-        """What the other workers answer to the question with those words, which JSON can say; who does not within DEADLINE, or not well, is not among them."""
+        """What the other workers answer to the question with those words, which JSON can say. Who does not within
+        DEADLINE, or not well, is not among them."""
         if self._directory < 0:
             return []
         seats = [seat for seat in sorted(_seats(self._work)) if seat != self._seat]

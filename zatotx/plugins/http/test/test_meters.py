@@ -104,7 +104,7 @@ class MeterTests(SynchronousTestCase):
 
 class KeptTests(SynchronousTestCase):
     def test_a_new_table(self) -> None:
-        """With each configuration that comes into force the meters of channels that are gone are forgotten, no others."""
+        """With each configuration that comes into force the meters of channels that are gone are forgotten."""
         asked: list[str] = []
         kept: list[set[str]] = []
 
