@@ -39,6 +39,17 @@ class SeenTests(InternalTestCase):
         await self.call('zato.security.basic-auth.edit', {**one, 'realm': 'Second'})
         await self.call('zato.security.basic-auth.edit', {'id': made['id'], 'realm': 'Third'})
 
+    async def test_rows_of_services_too(self) -> None:
+        """Whoever switches a service says what was seen."""
+        await self.with_crm()
+        row = await self.call('zato.service.get-by-name', {'name': 'crm.get-balance'})
+        edit = {'id': row['id'], 'revision': row['revision']}
+        await self.call('zato.service.edit', {**edit, 'slow_threshold': 5})
+        told = await self.refusal('zato.service.edit', {**edit, 'slow_threshold': 7}, 409)
+        self.assertIn('slow_threshold 99999 -> 5', told)
+        now = await self.call('zato.service.get-by-name', {'name': 'crm.get-balance'})
+        self.assertEqual((now['slow_threshold'], now['revision']), (5, row['revision'] + 1))
+
     async def test_a_revision_is_a_number(self) -> None:
         """Anything else is bad input."""
         made = await self.call('zato.security.basic-auth.create', USER)

@@ -51,7 +51,7 @@ class ServiceTests(InternalTestCase):
         expected = {
             'name': 'crm.get-balance', 'is_active': True, 'impl_name': 'crm.GetBalance', 'is_internal': False,
             'slow_threshold': 99999, 'file': 'crm.py', 'version': 1, 'usage': 0, 'may_be_deleted': False,
-            'max_in_flight': '',
+            'max_in_flight': '', 'revision': self.one.config.snapshot.revision,
         }  # fmt: skip
         self.assertEqual({**row, 'id': None}, {**expected, 'id': None})
         self.assertIn("'nix'", await self.refusal('zato.service.get-by-name', {'name': 'nix'}, 404))
@@ -60,10 +60,11 @@ class ServiceTests(InternalTestCase):
         """Switching off is live; internal ones stay on; what is not given stays."""
         row = await self.crm()
         changed = await self.call('zato.service.edit', {'id': row['id'], 'is_active': 'false', 'slow_threshold': '10'})
-        self.assertEqual(changed, {**row, 'is_active': False, 'slow_threshold': 10})
+        edited = {**row, 'is_active': False, 'slow_threshold': 10, 'revision': row['revision'] + 1}
+        self.assertEqual(changed, edited)
         self.assertEqual((await self.one.reply('crm.get-balance', {'account_id': 1})).status, 404)
         again = await self.call('zato.service.edit', {'id': row['id'], 'is_active': True})
-        self.assertEqual(again, {**row, 'slow_threshold': 10})
+        self.assertEqual(again, {**row, 'slow_threshold': 10, 'revision': row['revision'] + 2})
         self.assertEqual(await self.one.call('crm.get-balance', {'account_id': 1}), {'response': {'balance': 2}})
         await self.rows_of_internal()
         ping = await self.call('zato.service.get-by-name', {'name': 'zato.ping'})
@@ -80,7 +81,8 @@ class ServiceTests(InternalTestCase):
             return [entry.gate.limit for entry in entries if entry is not None]
 
         edit = {'id': row['id'], 'max_in_flight': '7'}
-        self.assertEqual(await self.call('zato.service.edit', edit), {**row, 'max_in_flight': 7})
+        edited = {**row, 'max_in_flight': 7, 'revision': row['revision'] + 1}
+        self.assertEqual(await self.call('zato.service.edit', edit), edited)
         self.assertEqual(limits(), [7, 7])
         await self.one.deployer.deploy('crm.py', CRM + b'# newer', Actor('tester'))
         self.assertEqual(limits(), [7, 7])

@@ -13,6 +13,7 @@ from zatotx.schema.snapshot import Operation, Stored
 from zatotx.service.deployment.importing import plain_name
 from zatotx.service.internal.base import AdminService
 from zatotx.service.internal.rows import read_changes, row, union
+from zatotx.service.io.elements import Int
 
 KEY = 'service'  # of the type whose objects are the rows, and the space that channels refer to
 
@@ -51,6 +52,7 @@ class OnServices(AdminService):
             'max_in_flight': stored.value.max_in_flight or '',
             'file': stored.value.file,
             'version': 0 if entry is None else entry.version,
+            'revision': stored.revision,
         }
 
 
@@ -93,9 +95,11 @@ class Edit(OnServices):
 
     name = 'zato.service.edit'
 
+    changeable = ('is_active', 'slow_threshold', 'max_in_flight')
+
     class SimpleIO:
         input_required = ('id',)
-        input_optional = ('is_active', 'slow_threshold', 'max_in_flight')
+        input_optional = ('is_active', 'slow_threshold', 'max_in_flight', Int('revision'))
         default_value = None
 
     async def handle(self) -> None:
@@ -103,7 +107,7 @@ class Edit(OnServices):
         stored = self.by_id(asked.id)
         if stored.value.is_internal and asked.is_active is False:
             raise Conflict(self.cid, f'{stored.name} is one of the broker\'s own: it cannot be switched off')
-        given = {name: asked[name] for name in self.SimpleIO.input_optional if asked[name] is not None}
+        given = {name: asked[name] for name in self.changeable if asked[name] is not None}
         sent = self.request.payload
         if isinstance(sent, Mapping) and sent.get('max_in_flight', 0) in ('', None):  # which input calls not given
             given['max_in_flight'] = ''
@@ -112,7 +116,9 @@ class Edit(OnServices):
         if mistakes:
             raise BadInput(mistakes)
         if changes:
-            step = Operation(action='edit', type=KEY, name=stored.name, id=stored.id, fields=changes)
+            step = Operation(
+                action='edit', type=KEY, name=stored.name, id=stored.id, fields=changes, revision=asked.revision
+            )
             await self.server.config.change([step], self.actor)
         self.response.payload = self.row(self.by_id(stored.id))
 
@@ -124,6 +130,8 @@ class Delete(OnServices):
 
     class SimpleIO:
         input_required = ('id',)
+        input_optional = (Int('revision'),)
+        default_value = None
 
     async def handle(self) -> None:
         stored = self.by_id(self.request.input.id)
@@ -133,7 +141,8 @@ class Delete(OnServices):
             raise Conflict(
                 self.cid, f'{stored.name} is in {stored.value.file}: deploy that file without it, then delete it'
             )
-        step = Operation(action='delete', type=KEY, name=stored.name, id=stored.id)
+        seen = self.request.input.revision
+        step = Operation(action='delete', type=KEY, name=stored.name, id=stored.id, revision=seen)
         await self.server.config.change([step], self.actor)
         self.response.payload = {}
 
