@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
@@ -15,7 +15,9 @@ from trial_tests.support.valkey import Valkey
 from zatotx.interfaces.bus import IKeyValue, ResponseError
 from zatotx.kvdb.address import parse_address
 from zatotx.kvdb.client import RedisClient
+from zatotx.kvdb.dialing import dial
 from zatotx.kvdb.link import State
+from zatotx.kvdb.protocol import new_protocol
 from zatotx.model.faults import ServiceUnavailable, Timeout
 
 
@@ -130,6 +132,14 @@ class RedisClientTests(TestCase):
             await client.execute('PING')
         self.server.start()
         await self.within(5, client.up())
+
+    async def test_cancelled_while_connecting(self) -> None:
+        """Whoever gives up connecting gets a CancelledError, as everywhere."""
+        connecting = Deferred.fromCoroutine(
+            dial(reactor, self.server.address, new_protocol(reactor, 'Redis', 2), 2)
+        )
+        connecting.cancel()
+        await self.assertFailure(connecting, CancelledError)
 
     async def test_stop(self) -> None:
         """Stopping closes the connection and fails whoever still waits for one."""

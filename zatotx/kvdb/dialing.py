@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import CancelledError
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import Factory
 
@@ -34,18 +36,25 @@ async def dial(reactor: Any, address: RedisAddress, protocol: Any, timeout: floa
         endpoint: Any = HostnameEndpoint(reactor, address.host, address.port, timeout=timeout)
         if address.tls is not None:
             endpoint = wrapClientTLS(client_options(address.host, address.tls), endpoint)
-        await endpoint.connect(_Once(protocol))
+        await _connect(endpoint, protocol)
         return
     path = Path(address.path)
     if len(os.fsencode(path)) <= _LONGEST:
-        await _socket(reactor, str(path), timeout).connect(_Once(protocol))
+        await _connect(_socket(reactor, str(path), timeout), protocol)
         return
     # The directory is opened as a mere place (O_PATH) and the socket named from there, in a few bytes.
     directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        await _socket(reactor, f'/proc/self/fd/{directory}/{path.name}', timeout).connect(_Once(protocol))
+        await _connect(_socket(reactor, f'/proc/self/fd/{directory}/{path.name}', timeout), protocol)
     finally:
         os.close(directory)
+
+
+async def _connect(endpoint: Any, protocol: Any) -> None:
+    try:
+        await endpoint.connect(_Once(protocol))
+    except ConnectingCancelledError:  # an error like others to whoever catches them, and no CancelledError
+        raise CancelledError from None
 
 
 def _socket(reactor: Any, path: str, timeout: float) -> Any:
