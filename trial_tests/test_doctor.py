@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from trial_tests.support import postgresql
 from trial_tests.support.broker import free_offset
 from trial_tests.support.certificate import write_certificate
 from trial_tests.support.command import Said, zatotx
@@ -324,6 +325,28 @@ class OdbTests(DoctorTestCase):
         ((severity, text),) = cluster.judged(row, 5, 1020.0)
         self.assertEqual((severity, 'for 20 s' in text), (BROKEN, True))
         self.assertEqual(list(cluster.judged(row, 5, 1001.0)), [])
+
+
+class PostgreSQLTests(SynchronousTestCase):
+    def test_frozen(self) -> None:
+        """A database server that hangs is told of in seconds, and well when it goes on."""
+        server = postgresql.shared()
+        path = Path(self.mktemp()).absolute() / 'qs'
+        made = zatotx('quickstart', 'create', path, '--servers', 1, '--port-offset', free_offset(), '--odb-url',
+                      server.fresh())  # fmt: skip
+        self.assertEqual(made.code, 0, made)
+        self.assertEqual(zatotx('doctor', path).code, 0)
+        server.freeze()
+        try:
+            began = time.monotonic()
+            said = zatotx('doctor', path)
+            took = time.monotonic() - began
+        finally:
+            server.thaw()
+        self.assertEqual((said.code, 'BROKEN   server1: ODB' in said.out), (1, True), said)
+        self.assertLess(took, 40)
+        self.assertNotIn(postgresql.PASSWORD, said.out)
+        self.assertEqual(zatotx('doctor', path).code, 0)
 
 
 class RedisTests(DoctorTestCase):

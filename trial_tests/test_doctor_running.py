@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import time
 from typing import Any
@@ -12,7 +13,9 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.broker import SCRIPTS, Broker, create, remove
+from trial_tests.support.command import zatotx
 from trial_tests.support.waiting import until
+from zatotx.cli.checks import cluster
 
 NEEDY = """
 from pathlib import Path
@@ -97,6 +100,13 @@ class KnownTests(RunningTestCase):
         self.finds(1, 'server1', 'server', "'zatotx update password")
         self.assertNotIn(password, self.broker.run('doctor', str(self.broker.path)).text)
 
+    def test_another_version(self) -> None:
+        """A server that runs another version than the one that is installed here is told to be restarted."""
+        self.patch(cluster, '__version__', '9.9')
+        said = zatotx('doctor', self.broker.path)
+        self.assertEqual(said.code, 0)
+        self.assertRegex(said.out, r"server1: server: it runs zatotx .*, 9\.9 is installed here: 'zatotx restart")
+
     def test_refused_code(self) -> None:
         """Deployed code that a server cannot import any more is told of, with its reason."""
         flag = self.broker.path.parent / 'flag'
@@ -106,6 +116,25 @@ class KnownTests(RunningTestCase):
         flag.unlink()
         self.broker.must('restart', str(self.broker.directory()))
         self.finds(0, 'server1', 'server', 'refused here', 'needy.py')
+
+
+class WorkerTests(RunningTestCase):
+    """A server of two processes."""
+
+    def start(self) -> None:
+        self.broker.set('main', workers=2)
+        self.broker.start()
+
+    def test_frozen_worker(self) -> None:
+        """All is well with two; one that is frozen is told of by its number, though the other answers; the row of a
+        worker of an earlier life is nothing."""
+        until(lambda: self.doctor() == (0, []), 'all being well', 30.0)
+        database = sqlite3.connect(self.broker.path / 'odb' / 'zatotx.db')
+        ((pid,),) = database.execute("SELECT pid FROM server WHERE name = 'server1' AND worker = 1").fetchall()
+        database.close()
+        os.kill(pid, signal.SIGSTOP)
+        self.addCleanup(os.kill, pid, signal.SIGCONT)
+        self.finds(1, 'server1', 'cluster', 'worker 1 of server1 has given no sign of life')
 
 
 class LimitTests(RunningTestCase):

@@ -94,13 +94,16 @@ class Daemon:
 
     def freeze(self) -> None:
         """It takes connections, as its kernel does, and says nothing from now on."""
-        for pid in self.pids():
-            os.kill(pid, signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
         """It goes on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
         for pid in self.pids():
-            os.kill(pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):  # a child that ended meanwhile: a connection that is over
+                os.kill(pid, number)
 
     def kill(self) -> None:
         """kill -9 of all of it. Harmless where it does not run."""

@@ -16,6 +16,7 @@ from zatotx.cli.http import CutOffError, Request, UnreachableError, ask, basic
 from zatotx.cli.layout import SERVER, Part, credentials
 from zatotx.cli.pids import running
 from zatotx.cli.ports import holds
+from zatotx.cli.workers import roster_of
 
 if TYPE_CHECKING:
     from zatotx.odb.health import OdbHealth
@@ -29,7 +30,7 @@ def workers(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
         mine = row.name == part.name
         if row.up_status != 'running' or not (mine or (row.name not in local and _first(scene, part))):
             continue
-        if mine and running(part) is None:  # its pid file tells of it
+        if mine and row.worker >= meant(part):  # its pid file tells of a server that died
             continue
         yield from judged(row, found.revision, scene.now())
 
@@ -44,6 +45,16 @@ def judged(row: Any, revision: int, now: float) -> Iterator[tuple[str, str]]:
     elif row.applied_revision < revision:
         yield WARNING, (f'{name} runs revision {row.applied_revision} of the configuration, the cluster is at '
                         f'{revision}: see its log if that stays so')  # fmt: skip
+
+
+def meant(part: Part) -> int:
+    """How many processes a server means to have: the row of a worker beyond them is of an earlier life. 0 where it does
+    not run."""
+    process = running(part)
+    if process is None:
+        return 0
+    roster = roster_of(part, process)
+    return 1 if roster is None else roster.wanted
 
 
 def _first(scene: Scene, part: Part) -> bool:
