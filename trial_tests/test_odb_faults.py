@@ -187,6 +187,28 @@ class AwayTests(OdbCase):
         self.assertEqual(await store.revision(), 1)
 
 
+class ReadOnlyTests(OdbCase):
+    async def test_a_file_that_may_only_be_read(self) -> None:
+        """Is read; a write is a sentence."""
+        await self.store.write([user('a', '')], ME)
+        directory = Path(self.url.removeprefix('sqlite:///')).parent
+        for entry in (*directory.iterdir(), directory):
+            entry.chmod(0o500 if entry.is_dir() else 0o400)
+        self.addCleanup(directory.chmod, 0o700)
+        humble = ['setpriv', '--bounding-set', '-dac_override'] if os.geteuid() == 0 else []  # root may write anything
+        done = await deferToThread(
+            subprocess.run,
+            [*humble, sys.executable, '-m', 'trial_tests.support.odb_process', 'write_one', self.url, KEY, ''],
+            capture_output=True,
+            check=True,
+            text=True,
+            timeout=60,
+            env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)},
+        )
+        self.assertIn(f'1 objects. The ODB ({self.url}) cannot be used now', done.stdout)
+        self.assertIn('readonly', done.stdout)
+
+
 @on_every_database
 class GivenUpTests(OdbCase):
     def test_a_write_nobody_waits_for_is_rolled_back(self) -> None:

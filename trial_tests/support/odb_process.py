@@ -86,6 +86,17 @@ def fill(url: str, key: str, _: str = '') -> str:
     raise AssertionError('it was never full')
 
 
+def write_one(url: str, key: str, _: str) -> str:
+    """Read, then write one user: says what is said against it."""
+    database = open_database(url, key, cluster=CLUSTER, types=TYPES)
+    read = len(setup.snapshot(database))
+    try:
+        apply(database, [user('one', '')], ME)
+    except ServiceUnavailable as error:
+        return f'{read} objects. {error}'
+    return 'written'
+
+
 def stay_before(table: str) -> None:
     def before(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
         if f'CREATE TABLE {table}' in statement:
@@ -103,7 +114,7 @@ def write_one_by_one(url: str, key: str, count: str) -> None:
 
 if __name__ == '__main__':
     commands: dict[str, Callable[..., str | None]] = {
-        f.__name__: f for f in (write_many, make, upgrade_until, write_one_by_one, fill)
+        f.__name__: f for f in (write_many, make, upgrade_until, write_one_by_one, write_one, fill)
     }
     if said := commands[sys.argv[1]](*sys.argv[2:]):
         print(said, flush=True)
