@@ -11,6 +11,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from trial_tests.support import odb_0001
 from trial_tests.support.broker import free_offset
 from trial_tests.support.command import zatotx
 from trial_tests.support.valkey import Valkey
@@ -178,6 +179,18 @@ class OdbTests(ConfigTests):
         self.assertEqual(zatotx('odb', 'current', self.path).out, 'newer\n')
         self.assertIn('newer version', self.fails('odb', 'check', self.path))
         self.assertIn('newer version', self.fails('odb', 'upgrade', self.path))
+
+    def test_older(self) -> None:
+        """It is said what to do; that does it, and the users of the environment are still there."""
+        odb_0001.go_back(f'sqlite:///{self.path}/odb/zatotx.db')
+        self.assertEqual(zatotx('odb', 'current', self.path).out, 'older\n')
+        for command in ('check-config', 'odb check'):
+            self.assertIn('odb', self.fails(*command.split(), self.path))
+        self.assertIn('zatotx odb upgrade', self.fails('odb', 'check', self.path))
+        self.assertIn('was brought to this version', zatotx('odb', 'upgrade', self.path).out)
+        self.assertIn('Nothing to do', zatotx('odb', 'upgrade', self.path).out)
+        self.assertIn('2 objects', zatotx('odb', 'check', self.path).out)
+        self.assertEqual(zatotx('update', 'password', self.path, 'pubapi', stdin=b'new').code, 0)
 
     def test_away(self) -> None:
         """The sentence names the file."""

@@ -37,6 +37,19 @@ def make(url: str) -> None:
         engine.dispose()
 
 
+def go_back(url: str) -> None:
+    """Take an ODB of the newest schema back to 0001, with what is in it."""
+    engine = make_engine(url, 'migrate')
+    try:
+        with engine.begin() as connection:
+            config = Config()
+            config.set_main_option('script_location', migrating.SCRIPTS)
+            config.attributes['connection'] = connection
+            command.downgrade(config, '0001')
+    finally:
+        engine.dispose()
+
+
 def _insert(connection: Connection, table: str, row: dict[str, object]) -> None:
     quote = connection.dialect.identifier_preparer.quote
     columns = ', '.join(quote(name) for name in row)
