@@ -18,7 +18,6 @@ import msgspec
 
 _END = b'\r\n\r\n'
 _LENGTH = b'content-length:'
-_GRACE = 5.0  # seconds that the last answers have
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +52,7 @@ class OpenLoop:
         self._free = list(self._open)
         self._statuses: Counter[str] = Counter()
         self._unsent = self._broken = 0
+        self.grace = 5.0  # seconds that the last answers have
 
     def run(self, rate: float, seconds: float) -> Outcome:
         """Send `rate` requests a second for so long, then wait a little for the last answers. Answers count that came
@@ -67,7 +67,7 @@ class OpenLoop:
             self._listen(max(0.0, began + due / rate - time.perf_counter()))
         took = time.perf_counter() - began
         statuses = dict(self._statuses)
-        end = time.perf_counter() + _GRACE
+        end = time.perf_counter() + self.grace
         while len(self._free) < len(self._open) and time.perf_counter() < end:
             self._listen(0.1)
         return Outcome(due=due, unsent=self._unsent, broken=self._broken, seconds=took, statuses=statuses)

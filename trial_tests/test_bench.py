@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import socket
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Thread
 
 import msgspec
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench import load, pipelines, run, subjects
+from bench import load, overload, pipelines, run, subjects
 from bench.figures import Row, in_turns, table
 from bench.load import Request, Result
+from bench.openloop import OpenLoop
 
 
 def result(rate: float) -> Result:
@@ -54,6 +57,45 @@ class PipelineTests(SynchronousTestCase):
         row = pipelines.measure(rounds=1, seconds=0.05, say=lambda text: None)
         self.assertGreater(row.value, 0)
         self.assertRegex(row.figure, r'^[0-9,]+/s : [0-9,]+/s$')
+
+
+class OverloadTests(SynchronousTestCase):
+    def test_goodput_and_memory_have_their_bars(self) -> None:
+        """A collapse, a hoard and a leak each miss theirs; what holds meets all three."""
+        megabyte = 1_000_000
+        well = overload.rows(1_000, 10_000, 950, [90 * megabyte, *[100 * megabyte] * 8])
+        self.assertTrue(all(row.met for row in well))
+        worse = overload.rows(1_000, 10_000, 700, [90 * megabyte, *range(100 * megabyte, 200 * megabyte, megabyte)])
+        self.assertEqual([row.met for row in worse], [False] * 3)
+
+    def test_the_loop_is_open_and_bounded(self) -> None:
+        """It sends what is due whoever answers, counts what it has no connection for, and sees who hangs up."""
+        listening = socket.create_server(('127.0.0.1', 0))
+        self.addCleanup(listening.close)
+        clients: list[socket.socket] = []
+
+        def serve() -> None:
+            for number in range(3):
+                client, _ = listening.accept()
+                clients.append(client)
+                client.recv(1000)
+                if number == 0:
+                    client.sendall(b'HTTP/1.1 200 OK\r\nContent-')
+                    client.sendall(b'Length: 2\r\n\r\n{}')
+                elif number == 1:
+                    client.close()  # the third one never answers
+
+        server = Thread(target=serve, daemon=True)
+        server.start()
+        loop = OpenLoop(listening.getsockname()[1], b'GET / HTTP/1.1\r\n\r\n', 3)
+        loop.grace = 0.1
+        outcome = loop.run(100, 0.5)
+        server.join(10)
+        for client in clients:
+            client.close()
+        self.assertEqual((outcome.due, outcome.broken), (50, 1))
+        self.assertGreater(outcome.unsent, 0)
+        self.assertEqual(set(outcome.statuses), {'200'})
 
 
 class LoadTests(SynchronousTestCase):
