@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from attrs import evolve
+from OpenSSL import SSL
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, TimeoutError
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
@@ -24,6 +26,7 @@ from zatotx.kvdb.address import RedisAddress
 from zatotx.kvdb.bus import RedisBus
 from zatotx.kvdb.client import RedisClient
 from zatotx.kvdb.consumers import Consumer
+from zatotx.kvdb.errors import clause, late, refusal
 from zatotx.kvdb.facts import facts_of, unfit, warnings
 from zatotx.kvdb.fenced import Fences
 from zatotx.kvdb.keys import Keys
@@ -417,6 +420,31 @@ class FactsTests(SynchronousTestCase):
             self.assertTrue(sentence.startswith('Redis at h:1 '), sentence)
             self.assertIn(words, sentence)
         self.assertIn('it is a sentinel: write redis+sentinel://', unfit(facts_of('redis_mode:sentinel')))
+
+
+class ClauseTests(SynchronousTestCase):
+    def test_why(self) -> None:
+        """What went wrong goes on from «Redis at … is away: », in words for people; secrets and arguments are not in
+        it."""
+        where = 'Redis at h:1'
+        for error, words in (
+            (late(where, 'GET', 5), 'it gave no answer to GET within 5 s'),
+            (refusal('LOADING Redis is loading the dataset in memory', where), 'it is still loading its data (LOADING'),
+            (refusal('ERR unknown command', where), 'it refused the connection: unknown command'),
+            (TimeoutError(), 'it gave no answer within 5 s'),
+            (ConnectionDone(), 'it closed the connection'),
+            (ConnectionLost(), 'the connection was lost'),
+            (FileNotFoundError(2, 'No such file or directory', '/run/redis.sock'), '/run/redis.sock: No such file'),
+            (SSL.Error([('SSL routines', '', 'wrong version number')]), 'it does not speak TLS: write redis://'),
+            (SSL.Error([('SSL routines', '', 'something new')]), 'TLS failed: '),
+            (KeyError(), 'KeyError'),
+        ):
+            self.assertTrue(clause(error, 5).startswith(words), clause(error, 5))
+
+    def test_codes(self) -> None:
+        """The word that Redis begins with, where it is one."""
+        self.assertEqual([ResponseError(text).code for text in ('WRONGTYPE no', 'NOSCRIPT', 'value is', '')],
+                         ['WRONGTYPE', 'NOSCRIPT', '', ''])
 
 
 class PendingTests(SynchronousTestCase):
