@@ -32,7 +32,8 @@ function byTag(api, operations) {
 /** Asks for the document. `credentials: omit` keeps the browser's own login prompt, and what it remembers, out. */
 async function load(authorization) {
   const headers = authorization ? { Authorization: authorization } : {};
-  const answer = await fetch('openapi.json', { credentials: 'omit', cache: 'no-store', headers });
+  const where = new URL('openapi.json', location.origin + location.pathname); // without a login in the page's own URL
+  const answer = await fetch(where, { credentials: 'omit', cache: 'no-store', headers });
   if (answer.status === 401) return null;
   if (!answer.ok) throw new Error(`openapi.json answered ${answer.status}`);
   return answer.json();
