@@ -152,6 +152,21 @@ class Admission:
         self._look_later()
         return waiting
 
+    def left(self, gate: Gate | None, entrance: Entrance | None) -> None:
+        """A request is over: give back its place of the node, and those of its service and channel, if it had them."""
+        node = self.node
+        if node.alone:
+            node.held -= 1
+        else:
+            node.leave()
+        if gate is not None:
+            if gate.alone:
+                gate.held -= 1
+            else:
+                gate.leave()
+        if entrance is not None:
+            self.leave(entrance)
+
     def leave(self, entrance: Entrance) -> None:
         """Give a place of a channel back."""
         entrance.gate.leave()

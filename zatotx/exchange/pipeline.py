@@ -48,9 +48,12 @@ class Pipeline:
         began = perf_counter()
         try:
             if not channel.always_open:
-                if not admission.node.enter():
+                entering = admission.node
+                if entering.held < entering.room:  # Gate.enter, written out
+                    entering.held += 1
+                elif not entering.enter():
                     raise admission.node_full()
-                node = admission.node
+                node = entering
             if inbound.principal is None or self.closed:
                 checked = self.checked(inbound)
                 inbound.principal = checked if type(checked) is Principal else await self._waited(checked, inbound)
@@ -61,9 +64,12 @@ class Pipeline:
             if node is not None:
                 if channel.max_in_flight:
                     entrance = await self._entered(channel)
-                if not known.gate.enter():
+                entering = known.gate
+                if entering.held < entering.room:
+                    entering.held += 1
+                elif not entering.enter():
                     raise service_full(known)
-                gate = known.gate
+                gate = entering
             entry = known
             entry.stats.in_flight += 1
             body = inbound.body
@@ -81,12 +87,8 @@ class Pipeline:
             _count_failed(entry, began, error)
             return self.faults.reply(error, inbound, codec)
         finally:
-            if gate is not None:
-                gate.leave()
             if node is not None:
-                node.leave()
-                if entrance is not None:
-                    admission.leave(entrance)
+                admission.left(gate, entrance)
         entry.stats.in_flight -= 1
         entry.stats.observe(perf_counter() - began)
         return reply
