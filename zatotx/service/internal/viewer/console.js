@@ -65,7 +65,7 @@ function requestOf(api, operation, { params, body, type, schemes }) {
     if (param.in === 'path') path = path.replaceAll(`{${param.name}}`, encodeURIComponent(text));
     else if (text !== '' || param.required) (input.isList ? text.split(',') : [text]).forEach((one) => query.append(param.name, one));
   }
-  const root = new URL(api.servers?.[0]?.url ?? '/', location.href).href.replace(/\/$/, '');
+  const root = new URL(api.servers?.[0]?.url ?? '/', location.origin).href.replace(/\/$/, '');
   const headers = {};
   const known = schemes.map((scheme) => credentials.get(scheme)).find((one) => one && one[0]);
   if (known) headers.Authorization = basic(...known);
