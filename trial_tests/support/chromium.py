@@ -13,6 +13,7 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from base64 import b64decode
@@ -29,6 +30,14 @@ _FLAGS = (
     '--remote-debugging-pipe',
 )  # fmt: skip
 
+# It reads commands from descriptor 3 and answers on 4, whatever those are here.
+_WITH_PIPES = """
+import fcntl, os, sys
+pipes = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 10) for number in sys.argv[1:3]]
+os.dup2(pipes[0], 3), os.dup2(pipes[1], 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+
 
 class Chromium:
     """One browser with one page. `close()` at the end."""
@@ -41,7 +50,7 @@ class Chromium:
         theirs_in, self._out = os.pipe()
         self._in, theirs_out = os.pipe()
         self._process = subprocess.Popen(
-            ['sh', '-c', f'exec "$0" "$@" 3<&{theirs_in} 4>&{theirs_out}', program, *_FLAGS,
+            [sys.executable, '-c', _WITH_PIPES, str(theirs_in), str(theirs_out), program, *_FLAGS,
              f'--user-data-dir={self._profile}', 'about:blank'],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             pass_fds=(theirs_in, theirs_out), start_new_session=True, env={**os.environ, 'HOME': str(self._profile)},
