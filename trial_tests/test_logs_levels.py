@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,7 @@ class JsonTests(Chatty):
         extra = {'service': 'crm.x', 'cid': 'abc12345', 'amount': 3, 'tags': ['a', 'b'], 'level': 'mine'}
         logging.getLogger('crm.x').info('Paid %s', 'it', extra=extra)
         (found,) = self.objects()
+        self.assertEqual(found.pop('pid'), os.getpid())
         self.assertRegex(found.pop('ts'), r'^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$')
         self.assertEqual(found, {
             'level': 'INFO', 'logger': 'crm.x', 'message': 'Paid it', 'service': 'crm.x', 'cid': 'abc12345',
@@ -198,7 +200,7 @@ class JsonTests(Chatty):
         self.install(JSON)
         self.twisted('zatotx.x').warn('{what} at {port}', what='It', port=7, protocol=object())
         (found,) = self.objects()
-        del found['ts']
+        del found['ts'], found['pid']
         said = {'level': 'WARNING', 'logger': 'zatotx.x', 'message': 'It at 7'}
         self.assertEqual(found, {**said, 'what': 'It', 'port': 7})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from time import localtime, strftime
@@ -50,6 +51,7 @@ def as_json(entry: Entry) -> str:
     fields: dict[str, Any] = {
         'ts': moment(entry.when),
         'level': logging.getLevelName(entry.level),
+        'pid': os.getpid(),  # several workers may write the same file
         'logger': entry.logger,
         'message': entry.message,
     }
