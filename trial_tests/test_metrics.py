@@ -30,7 +30,7 @@ from zatotx.metrics.families import COUNTER, FAMILIES, GAUGE, HISTOGRAM
 from zatotx.metrics.meters import Meters, Named
 from zatotx.metrics.sample import Row, Sample, Source, add, sample
 from zatotx.metrics.scrapes import Scrapes
-from zatotx.metrics.slots import CallSlots, ChannelSlots, Histogram, ServiceSlots
+from zatotx.metrics.slots import CallSlots, ChannelSlots, Histogram
 from zatotx.metrics.user import UserMetrics
 from zatotx.model.faults import Timeout
 from zatotx.tap.observing import certificates
@@ -72,7 +72,7 @@ class SlotsTests(SynchronousTestCase):
 
     def test_service(self) -> None:
         """Every observed call counts, errors are counted beside and by kind."""
-        slots = ServiceSlots()
+        slots = CallSlots()
         for kind in ('', 'Timeout', 'BadInput', 'Timeout'):
             slots.observe(0.01)
             if kind:
@@ -81,7 +81,7 @@ class SlotsTests(SynchronousTestCase):
 
     def test_kinds_are_few(self) -> None:
         """However services name what they raise, the kinds of errors are those of zatotx and one for the rest."""
-        slots = ServiceSlots()
+        slots = CallSlots()
         for number in range(1000):
             slots.failed(f'Error{number}')
         slots.failed('NotFound')
@@ -90,13 +90,13 @@ class SlotsTests(SynchronousTestCase):
     def test_no_other_attributes(self) -> None:
         """A misspelt counter is an error, not a new one."""
         with self.assertRaises(AttributeError):
-            ServiceSlots().call = 1  # type: ignore[attr-defined]
+            CallSlots().call = 1  # type: ignore[attr-defined]
 
 
 class RenderTests(SynchronousTestCase):
     def test_services(self) -> None:
         """Each service has its calls, its errors (0 too), those by kind, and its durations, by its name."""
-        busy, idle = ServiceSlots(), ServiceSlots()
+        busy, idle = CallSlots(), CallSlots()
         busy.observe(0.004)
         busy.observe(40.0)
         busy.failed('Timeout')
@@ -356,7 +356,7 @@ class CertificateTests(SynchronousTestCase):
 
 class SumTests(SynchronousTestCase):
     def one(self, calls: int, revision: int) -> Sample:
-        slots = ServiceSlots()
+        slots = CallSlots()
         for _ in range(calls):
             slots.observe(0.002)
         slots.in_flight = calls
@@ -392,7 +392,7 @@ class SumTests(SynchronousTestCase):
         """A worker of another version, while they are replaced, spoils nothing: its unknown families, histograms cut
         otherwise and rows with other labels are left out."""
         name = 'zatotx_service_duration_seconds'
-        ours = sample([areas.services(lambda: [('crm', ServiceSlots())])])
+        ours = sample([areas.services(lambda: [('crm', CallSlots())])])
         theirs = {'zatotx_of_tomorrow': [[[], 1]], name: [[['crm'], [1.0, [1, 2]]]], 'zatotx_service_calls': [[[], 9]]}
         self.assertEqual(add(ours, theirs), ours)
 

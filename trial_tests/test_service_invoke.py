@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.invoking import CID, Calls, outcome_of
 from zatotx import Inactive, Int, InternalServerError, NotFound, Service, Timeout
-from zatotx.metrics.slots import ServiceSlots
+from zatotx.metrics.slots import CallSlots
 from zatotx.model.faults import BadInput
 from zatotx.service.deployment.bunch import Bunch
 from zatotx.service.entry import ServiceEntry
@@ -147,7 +147,7 @@ class InvokeTests(SynchronousTestCase):
     def test_depth_is_bounded(self) -> None:
         """32 calls below the first, then a fault that names the chain."""
         calls = Calls(Endless)
-        calls.entries[0] = calls.services.entries['endless'] = ServiceEntry.of(Endless, stats=ServiceSlots())
+        calls.entries[0] = calls.services.entries['endless'] = ServiceEntry.of(Endless, stats=CallSlots())
         fault = self.assertRaises(InternalServerError, outcome_of, calls.start(calls.http()))
         self.assertIn('more than 32 deep: endless -> endless', fault.details)
         stats = calls.entries[0].stats
@@ -238,7 +238,7 @@ class InvokeTests(SynchronousTestCase):
 
     def test_called_services_are_counted(self) -> None:
         """Each in its own counters, errors too."""
-        calls = Calls(asking('summed', {'x': 1}), ServiceEntry.of(Summed, stats=ServiceSlots()))
+        calls = Calls(asking('summed', {'x': 1}), ServiceEntry.of(Summed, stats=CallSlots()))
         self.assertRaises(BadInput, outcome_of, calls.start(calls.http()))
         stats = calls.entries[1].stats
         self.assertEqual((stats.calls, stats.kinds), (1, {'BadInput': 1}))

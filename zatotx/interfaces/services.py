@@ -19,7 +19,7 @@ class IServiceEntry(Interface):
     is_internal: bool = Attribute('One of zato.*')
     is_active: bool = Attribute('Switched on')
     gate: Gate = Attribute('Lets in so many calls at once; one a name, kept across versions')
-    stats: Any = Attribute('zatotx.metrics.slots.ServiceSlots: plain counters of this service, kept across versions')
+    stats: Any = Attribute('zatotx.metrics.slots.CallSlots: plain counters of this service, kept across versions')
 
 
 class IServices(Interface):

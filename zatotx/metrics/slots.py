@@ -100,6 +100,3 @@ class ChannelSlots(Histogram):
         self.answers[hundreds] += 1
         self.buckets[bisect_left(LATENCY, seconds)] += 1
         self.sum += seconds
-
-
-ServiceSlots = CallSlots
