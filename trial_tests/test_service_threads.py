@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from trial_tests.support.invoking import CID, Calls
 from zatotx import BadRequest, InternalServerError, NotFound, Service, Timeout
-from zatotx.metrics.slots import ServiceSlots
+from zatotx.metrics.slots import CallSlots
 from zatotx.service.entry import ServiceEntry
 from zatotx.service.threads import Lender
 
@@ -313,7 +313,7 @@ class ThreadTests(TestCase):
 
     async def test_calls_in_a_thread_are_counted_on_the_reactor(self) -> None:
         """Counters have one writer."""
-        entry = ServiceEntry.of(InThread, stats=ServiceSlots())
+        entry = ServiceEntry.of(InThread, stats=CallSlots())
         await self.answer(Asking, entry, payload=['in-thread', '', {}])
         await deferLater(REACTOR, 0)
         self.assertEqual(entry.stats.calls, 1)
