@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 from attrs import define, field
@@ -11,6 +12,8 @@ from twisted.python.threadpool import ThreadPool
 
 from zatotx.exchange.admission import Admission
 from zatotx.exchange.codecs import Codecs
+from zatotx.metrics.families import OTHERS
+from zatotx.metrics.meters import MOST
 from zatotx.metrics.sample import Row, Source
 from zatotx.node.settings import Settings
 from zatotx.node.threads import daemon_pool
@@ -69,9 +72,13 @@ class Limited:
         """Where the figures of all this are. `services`: zatotx.service.store.ServiceStore."""
 
         def of_services() -> Iterator[Row]:
-            for entry in services.current:
+            entries = list(services.current)
+            for entry in entries[:MOST]:
                 yield 'zatotx_service_limit', (entry.name,), entry.gate.limit
                 yield 'zatotx_service_refused', (entry.name,), entry.gate.refused
+            if len(entries) > MOST:
+                refused = sum(entry.gate.refused for entry in entries[MOST:])
+                yield 'zatotx_service_refused', (OTHERS,), refused
 
         return [self._of_node, of_services, self._of_channels, self._of_service_threads, self._of_workers]
 
@@ -82,7 +89,7 @@ class Limited:
         yield 'zatotx_node_refused', (), node.refused
 
     def _of_channels(self) -> Iterator[Row]:
-        for name, entrance in self.admission.entrances():
+        for name, entrance in islice(self.admission.entrances(), MOST):
             yield 'zatotx_channel_refused', (*name, 'queue_full'), entrance.overflowed
             yield 'zatotx_channel_refused', (*name, 'queue_late'), entrance.late
             yield 'zatotx_channel_queue_length', name, entrance.waiting
