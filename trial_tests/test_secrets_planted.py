@@ -17,7 +17,7 @@ from pathlib import Path
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
-from trial_tests.support import broker
+from trial_tests.support import broker, postgresql
 from trial_tests.support.broker import Broker
 from trial_tests.support.command import zatotx
 from trial_tests.support.rawhttp import NoAnswer, ask, basic, connected
@@ -328,6 +328,40 @@ class PlantedTests(SynchronousTestCase):
         """The command lines of servers and Redis."""
         self.assertGreaterEqual(len(self.run_.command_lines), 3)
         self.assertEqual(self.run_.leaks('\n'.join(self.run_.command_lines)), set())
+
+
+class DatabaseUrlTests(SynchronousTestCase):
+    """The password of a real database, which every process of the environment uses."""
+
+    def test_postgresql(self) -> None:
+        """It is in nothing that a server and its commands wrote or said, the database away or not; a new key reads it,
+        with the server running and after a restart."""
+        server = postgresql.shared()
+        path, offset = Path(self.mktemp()).absolute() / 'qs', broker.free_offset()
+        made = Broker(path, offset)
+        said = [made.run('quickstart', 'create', str(path), '--servers', '1', '--port-offset', str(offset), '--odb-url',
+                         server.fresh())]  # fmt: skip
+        self.addCleanup(made.run, 'stop', str(path))
+        self.assertEqual(said[0].code, 0, said[0].text)
+        settings = path / 'server1/config/server.toml'
+        before = settings.read_text()
+        for words in (('start',), ('crypto', 'rotate-key'), ('check-config',), ('odb', 'check'), ('info',), ('doctor',),
+                      ('history',), ('enmasse', '--export'), ('restart',), ('service', 'list')):  # fmt: skip
+            options = [word for word in words if word.startswith('--')]
+            said.append(made.run(*(word for word in words if word not in options), str(path), *options))
+            self.assertEqual(said[-1].code, 0, (words, said[-1].text))
+        self.assertEqual(made.invoke('zato.ping').status, 200)
+        commands = [Path(f'/proc/{pid}/cmdline').read_text() for pid in made.pids()]
+        said.append(made.run('stop', str(path)))
+        self.assertNotEqual(settings.read_text(), before)
+        wrong = Secrets(read_key(path / 'server1/config/secret.key', {})).encrypt(server.url('nowhere'))
+        made.set('odb', url=wrong)
+        said += [made.run(word, str(path)) for word in ('start', 'check-config')]
+        self.assertEqual([each.code for each in said[-2:]], [1, 1])
+        files = [file.read_bytes().decode('latin-1') for file in path.rglob('*') if file.is_file()]
+        self.assertGreater(len(files), 10)
+        for text in (*files, *commands, *(each.text for each in said)):
+            self.assertNotIn(postgresql.PASSWORD, text)
 
 
 class ReprTests(SynchronousTestCase):
