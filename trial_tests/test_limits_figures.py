@@ -24,6 +24,17 @@ class Store:
         self.current = [FunctionEntry(name, None) for name in names]  # type: ignore[arg-type]  # none is called
 
 
+class SettingTests(SynchronousTestCase):
+    def test_every_mistake_is_named(self) -> None:
+        """Bounds, types and unknown keys of [limits], all at once."""
+        wrong = {'in_flight': 0, 'service_in_flight': 4001, 'json_depth': 'deep', 'json_keys': -1, 'form_feilds': 5}
+        document = {'main': {'name': 'one', 'cluster': 'c'}, 'odb': {'url': 'x'}, 'kvdb': {'url': 'x'}, 'limits': wrong}
+        settings, mistakes = parse(document)
+        self.assertIsNone(settings)
+        for name in wrong:
+            self.assertTrue(any(mistake.startswith(f'limits.{name}: ') for mistake in mistakes), mistakes)
+
+
 class FigureTests(SynchronousTestCase):
     def setUp(self) -> None:
         document = {'main': {'name': 'one', 'cluster': 'c'}, 'odb': {'url': 'sqlite://'}, 'kvdb': {'url': 'redis://x'},
