@@ -176,18 +176,15 @@ class RequestParser:
                 raise Refused(400, 'A line feed without a carriage return stands before or in the request line')
             if end - start > 1:
                 self._seen = end - 1 - start  # the end of the head may begin with this line's
-                return self._read_line(bytes(buffer[start : end - 1]))
+                text = bytes(buffer[start : end - 1])
+                if self._last_line is None or self._last_line.text != text:
+                    self._last_line = request_line(text, self._limits)
+                return self._last_line
             self._skip_empty_line()
         self._seen = len(buffer) - start
         if self._seen >= longest:
             raise Refused(414, f'The request target is longer than {self._limits.target} bytes')
         return None
-
-    def _read_line(self, text: bytes) -> RequestLine:
-        line = self._last_line
-        if line is None or line.text != text:
-            line = self._last_line = request_line(text, self._limits)
-        return line
 
     def _skip_empty_line(self) -> None:
         self._empty_lines += 1
