@@ -13,6 +13,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from trial_tests.support.broker import free_offset
 from trial_tests.support.command import Said, zatotx
 from trial_tests.support.waiting import until
 from zatotx.cli.files import is_private
@@ -37,15 +38,16 @@ class QuickstartTests(SynchronousTestCase):
     def test_what_it_makes(self) -> None:
         """Redis, database, servers on ports of their own, one key for all; steps are counted, and at the end stands
         what to know and what to do next."""
-        said = self.create('--servers', 3, '--port-offset', 20500, '--cluster-name', 'mine')
+        offset = free_offset()  # check-config says where a port is taken, by a client's chance too
+        said = self.create('--servers', 3, '--port-offset', offset, '--cluster-name', 'mine')
         self.assertEqual(said.code, 0, said)
         self.assertEqual(
             sorted(p.name for p in self.path.iterdir()),
             ['credentials.toml', 'odb', 'redis', 'server1', 'server2', 'server3'],
         )
         self.assertEqual(said.out.count('/6] '), 6)
-        for text in ('Cluster   mine', 'http://127.0.0.1:37512', 'admin.invoke, pubapi', f'zatotx start {self.path}',
-                     str(self.path / 'credentials.toml')):
+        for text in ('Cluster   mine', f'http://127.0.0.1:{17012 + offset}', 'admin.invoke, pubapi',
+                     f'zatotx start {self.path}', str(self.path / 'credentials.toml')):
             self.assertIn(text, said.out)
         keys = {(self.path / f'server{n}' / 'config' / 'secret.key').read_text() for n in (1, 2, 3)}
         self.assertEqual(len(keys), 1)

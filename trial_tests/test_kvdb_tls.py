@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from shutil import which
 
 from twisted.internet import reactor
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from trial_tests.support.authority import Authority
+from trial_tests.support.broker import Broker, free_offset
 from trial_tests.support.redis import RedisCase
 from trial_tests.support.valkey import Valkey
 from zatotx.kvdb.address import RedisAddress, Tls, parse_address
@@ -17,19 +19,25 @@ from zatotx.kvdb.look import look_at
 from zatotx.model.faults import ServiceUnavailable, StartError
 
 
+def secure_server(ca: Authority, *options: str) -> Valkey:
+    """Of the Debian package: the wheel's is built without TLS."""
+    program = which('valkey-server')
+    if program is None:
+        raise AssertionError('valkey-server is not installed: make peers')
+    certificate, key = ca.sign('redis', 'localhost', '127.0.0.1')
+    return Valkey(
+        '--tls-cert-file', str(certificate), '--tls-key-file', str(key), '--tls-ca-cert-file', str(ca.path),
+        '--tls-auth-clients', 'optional', *options, net='tls-port', program=program,
+    )
+
+
 class TlsTests(RedisCase):
-    """The Debian package's server: the wheel's is built without TLS."""
+    """A client and the command line's look."""
 
     def setUp(self) -> None:
         self.files = Path(self.mktemp()).absolute()
         self.ca = Authority(self.files)
-        certificate, key = self.ca.sign('redis', 'localhost', '127.0.0.1')
-        program = which('valkey-server')
-        self.assertIsNotNone(program, 'valkey-server is not installed: make peers')
-        self.server = Valkey(
-            '--tls-cert-file', str(certificate), '--tls-key-file', str(key), '--tls-ca-cert-file', str(self.ca.path),
-            '--tls-auth-clients', 'optional', net='tls-port', program=str(program),
-        )
+        self.server = secure_server(self.ca)
         self.addCleanup(self.server.close)
         self.server.start()
 
@@ -115,6 +123,35 @@ class TlsTests(RedisCase):
         with self.assertRaisesRegex(ServiceUnavailable, 'gives no answer'):
             look_at(address, 0.3)
         await self.refused(self.address('', scheme='redis'), 'connection')
+
+
+class ServerTests(SynchronousTestCase):
+    """A whole environment on a Redis of somebody else's."""
+
+    def test_from_quickstart_on(self) -> None:
+        """`quickstart --redis-url` with TLS, a user and a relative path of its CA: checked, started, connected under
+        its name, with the password nowhere in clear; without the Redis the server goes on and says what is wrong."""
+        folder = Path(self.mktemp()).absolute()
+        ca = Authority(folder)
+        server = secure_server(ca, '--user', 'app', 'on', '>hunter2', '~zatotx:*', '&zatotx:*', '+@all')
+        self.addCleanup(server.close)
+        server.start()
+        broker = Broker(folder / 'env', free_offset())
+        url = f'rediss://app:hunter2@localhost:{server.port}/0?ca={os.path.relpath(ca.path)}'
+        broker.must('quickstart', 'create', str(broker.path), '--servers', '1', '--port-offset', str(broker.offset),
+                    '--redis-url', url, '--cluster-name', 'own')
+        self.addCleanup(broker.run, 'stop', str(broker.path))
+        self.assertFalse((broker.path / 'redis').exists())
+        broker.must('check-config', str(broker.path))
+        broker.start()
+        self.assertIn(b'name=zatotx:own:server1 ', server.command('CLIENT', 'LIST'))
+        self.assertIn(b'zatotx:own:topic:config', server.command('PUBSUB', 'CHANNELS'))
+        server.kill()
+        broker.logged('Redis at localhost:', 'is away')
+        self.assertEqual(broker.ask('GET', '/zato/ping').status, 200)
+        self.assertIn('cannot be used', broker.run('check-config', str(broker.path)).err)
+        files = [path.read_text('utf-8', 'replace') for path in broker.directory().rglob('*') if path.is_file()]
+        self.assertEqual([text for text in files if 'hunter2' in text], [])
 
 
 class TlsSettingsTests(TestCase):
