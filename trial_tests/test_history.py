@@ -129,6 +129,17 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(json.loads(self.history(self.path, '--since', 3, '--format', 'json').out), [])
         self.assertIn('--limit', zatotx('history', self.path, '--limit', 1).err)
 
+    def test_much_at_once(self) -> None:
+        """Of a revision that changed twenty objects the first lines say enough; programs get them all."""
+        with database(find(str(self.path))) as opened:
+            many = [Operation(action='create', type='basic_auth', name=name, fields={'name': name, 'username': name})
+                    for name in (f'u{number}' for number in range(20))]  # fmt: skip
+            apply(opened, many, command_actor('a test'))
+        lines = [line for line in self.history(self.path).out.splitlines() if line.startswith('4 ')]
+        self.assertEqual(len(lines), 8)
+        self.assertTrue(lines[-1].endswith('and 13 more: zatotx history show PATH 4'), lines[-1])
+        self.assertEqual(len(json.loads(self.history(self.path, '--since', 3, '--format', 'json').out)), 20)
+
     def test_show(self) -> None:
         """Old and new, field by field; a revision that changed nothing is said to have none."""
         self.assertIn("    realm: 'zatotx' -> 'New'", self.history('show', self.path, 3).out.splitlines())

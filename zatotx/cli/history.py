@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from threading import Event
 from time import monotonic, time
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 LIVE_WITHIN = 30.0  # seconds all servers that run have to take up a restored revision
 LOOK_EVERY = 0.2
 LONG = 60  # characters of a value in a table
+MOST_OF_ONE = 8  # lines of one revision in a table
 
 
 class ListUnlessNamed(click.Group):
@@ -59,8 +62,7 @@ def list_(path: str, form: str, **which: Any) -> None:
     if form == 'json':
         print_json([as_json(row) for row in rows])
         return
-    heads = ('REVISION', 'WHEN', 'WHO', 'FROM', 'CHANGE')
-    print_table(heads, [(row.revision, when(row), row.who, origin(row), summary(row)) for row in rows])
+    print_table(('REVISION', 'WHEN', 'WHO', 'FROM', 'CHANGE'), list(table(rows)))
 
 
 @history.command(epilog='\b\nExamples:\n  zatotx history show ~/env/qs-1 17')
@@ -153,6 +155,19 @@ def changes(path: str, **which: Any) -> list[HistoryRow]:
     if len(rows) == wanted.limit and not wanted.revision:
         note(f'The newest {wanted.limit}; --limit gives more.')
     return rows
+
+
+def table(rows: Sequence[HistoryRow]) -> Iterator[tuple[object, ...]]:
+    """A line a change. Of a revision that changed a lot (an import, the first start) the first lines say enough."""
+    for revision, group in groupby(rows, lambda row: row.revision):
+        together = list(group)
+        shown = len(together) if len(together) <= MOST_OF_ONE else MOST_OF_ONE - 1
+        for row in together[:shown]:
+            yield row.revision, when(row), row.who, origin(row), summary(row)
+        if shown < len(together):
+            first = together[0]
+            more = f'and {len(together) - shown} more: zatotx history show PATH {revision}'
+            yield revision, when(first), first.who, origin(first), more
 
 
 def as_json(row: HistoryRow) -> dict[str, Any]:
