@@ -72,7 +72,8 @@ class CheckConfigTests(ConfigTests):
         (self.server / 'logs').rmdir()
         with socket.create_server(('127.0.0.1', 17010 + self.offset)):
             error = self.fails('check-config', self.path)
-        for part in ('shutdown.grace', 'secret.key cannot be read', f'mkdir -p -m 700 {self.server}/logs', 'http.listen'):
+        made = f'mkdir -p -m 700 {self.server}/logs'
+        for part in ('shutdown.grace', 'secret.key cannot be read', made, 'http.listen'):
             self.assertIn(part, error)
 
     def test_directories(self) -> None:

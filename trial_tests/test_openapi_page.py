@@ -121,6 +121,14 @@ class OpenTests(PageTestCase):
         kept = page.run('JSON.stringify([localStorage, sessionStorage, document.cookie, location.href])')
         self.assertNotIn(PASSWORD, kept)
 
+    def test_a_login_in_the_url(self) -> None:
+        """A page whose own URL carries a login works: its requests do not."""
+        self.page.open(f'http://some:body@127.0.0.1:{self.broker.port()}/zato/docs')
+        self.page.wait(SHOWN)
+        self.assertEqual(self.sent(self.page, 'shop.find'), '200')
+        self.assertEqual(self.page.complaints, [])
+        self.assertEqual(sum('openapi.json' in url for url in self.page.requested), 1)
+
     def test_try_query_and_form(self) -> None:
         """Queries, lists and forms too."""
         page = self.opened(self.broker)

@@ -1,12 +1,17 @@
 // «Try it»: sends one request to this very server and shows the answer. Credentials are kept in this variable alone.
 
 import { element, pretty, resolve, typeOf } from './render.js';
-import { basic } from './viewer.js';
 
 const credentials = new Map(); // security scheme -> [username, password]
 const BODILESS = new Set(['get', 'head']);
 const LONGEST = 100_000; // characters of an answer that are shown
 let number = 0;
+
+/** Basic credentials are UTF-8. */
+export function basic(username, password) {
+  const bytes = new TextEncoder().encode(`${username}:${password}`);
+  return `Basic ${btoa(String.fromCharCode(...bytes))}`;
+}
 
 /** The form of one operation. */
 export function consoleOf(api, operation) {

@@ -1,5 +1,7 @@
-// The page: fetches the document, asks for credentials where it must, lists and filters the operations.
+// The page: fetches the document, asks for credentials where it must, lists and filters the operations. No module may
+// import this one: where the page's URL carries a login, its URL there is another one, and all of it would run twice.
 
+import { basic } from './console.js';
 import { element, operationCard, paragraphs } from './render.js';
 
 const METHODS = ['get', 'post', 'put', 'patch', 'delete', 'head', 'options', 'trace'];
@@ -117,12 +119,6 @@ function download(event) {
   const url = URL.createObjectURL(new Blob([JSON.stringify(source, null, 2)], { type: 'application/json' }));
   element('a', { href: url, download: 'openapi.json' }).click();
   setTimeout(() => URL.revokeObjectURL(url), 1000);
-}
-
-/** Basic credentials are UTF-8. */
-export function basic(username, password) {
-  const bytes = new TextEncoder().encode(`${username}:${password}`);
-  return `Basic ${btoa(String.fromCharCode(...bytes))}`;
 }
 
 async function attempt(authorization) {
