@@ -38,8 +38,9 @@ class Usage(msgspec.Struct, frozen=True):
 class Environment:
     """One quickstart environment with one server."""
 
-    def __init__(self, path: Path, offset: int) -> None:
+    def __init__(self, path: Path, offset: int, cores: int | str = SERVER_CORE) -> None:
         self.path = path
+        self._cores = cores
         self.port = _PORTS[0] + offset
 
     @property
@@ -48,11 +49,11 @@ class Environment:
         return self.path / 'server1'
 
     def command(self, *args: str) -> Usage:
-        """Run `zatotx …` on the server's core. Raises CommandError with what it said."""
+        """Run `zatotx …`, and what it starts, on the server's cores. Raises CommandError with what it said."""
         began = time.monotonic()
         with tempfile.TemporaryFile() as said:
             process = subprocess.Popen(
-                pinned(SERVER_CORE, [ZATOTX, *args]), stdin=subprocess.DEVNULL, stdout=said, stderr=said
+                pinned(self._cores, [ZATOTX, *args]), stdin=subprocess.DEVNULL, stdout=said, stderr=said
             )
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)  # reaped here, not by Popen
@@ -84,10 +85,14 @@ class Environment:
 
     def server_pid(self) -> int:
         """The process of the server: the one whose command line names its directory and that holds most."""
-        found = [pid for pid in _pids() if str(self.server) in _command_line(pid)]
+        found = self.server_pids()
         if not found:
             raise CommandError(f'No process runs {self.server}')
         return max(found, key=lambda pid: memory(pid).rss)
+
+    def server_pids(self) -> list[int]:
+        """All processes of the server."""
+        return [pid for pid in _pids() if str(self.server) in _command_line(pid)]
 
     def wait_until_served(self, request: LoadRequest, *, seconds: float = 30.0) -> None:
         """Until the server answers that request with 200. Raises TimeoutError."""
@@ -118,12 +123,13 @@ def _command_line(pid: int) -> str:
 
 
 @contextmanager
-def quickstart() -> Iterator[Environment]:
-    """A fresh environment, created and not yet started; stopped and removed at the end."""
+def quickstart(*, cores: int | str = SERVER_CORE, more: Sequence[str] = ()) -> Iterator[Environment]:
+    """A fresh environment, created and not yet started; stopped and removed at the end. It runs on `cores`; `more` are
+    options of quickstart."""
     offset = next(n for n in _offsets if all(is_free(port + n) for port in _PORTS))
     with tempfile.TemporaryDirectory(prefix='zatotx-bench-') as folder:
-        environment = Environment(Path(folder, 'qs'), offset)
-        create = ['quickstart', 'create', str(environment.path), '--servers', '1']
+        environment = Environment(Path(folder, 'qs'), offset, cores)
+        create = ['quickstart', 'create', str(environment.path), '--servers', '1', *more]
         environment.command(*create, '--port-offset', str(offset))
         try:
             yield environment

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import msgspec
@@ -91,25 +92,29 @@ def run(
     seconds: float,
     paths: Sequence[str] = (),
     connections: int = CONNECTIONS,
+    cores: int | str = LOAD_CORE,
+    around: AbstractContextManager[object] | None = None,
 ) -> Result:
     """Send the request again and again for so long over `connections` connections, or to each of `paths` in turn.
+    wrk runs on `cores`; `around` is entered when both sides are warm.
 
     Raises LoadError where any answer was an error, missing or late: a rate of errors is no rate.
     """
     with tempfile.TemporaryDirectory(prefix='zatotx-bench-') as folder:
         script = Path(folder, 'load.lua')
         script.write_text(_script(request, paths, Path(folder, 'paths')))
-        _wrk(port, script, 1, connections)  # warms up both sides
-        result = _wrk(port, script, seconds, connections)
+        _wrk(port, script, 1, connections, cores)  # warms up both sides
+        with around or nullcontext():
+            result = _wrk(port, script, seconds, connections, cores)
     if result.failed or not result.requests:
         raise LoadError(f'{result.failed} of {result.requests} answers on port {port} were errors or never came')
     return result
 
 
-def _wrk(port: int, script: Path, seconds: float, connections: int) -> Result:
+def _wrk(port: int, script: Path, seconds: float, connections: int, cores: int | str) -> Result:
     command = ['wrk', '-t1', f'-c{connections}', f'-d{max(1, round(seconds))}s', '-s', str(script)]
     done = subprocess.run(
-        pinned(LOAD_CORE, [*command, f'http://127.0.0.1:{port}/']),
+        pinned(cores, [*command, f'http://127.0.0.1:{port}/']),
         capture_output=True,
         check=False,
         text=True,

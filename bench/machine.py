@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +17,7 @@ import msgspec
 
 _CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, LOAD_CORE = _CORES[0], _CORES[-1]
+ALL_CORES = f'{SERVER_CORE},{LOAD_CORE}'  # of which taskset makes a set
 PACKAGES = ('zatotx', 'Twisted', 'httptools', 'msgspec', 'uvicorn', 'uvloop', 'gunicorn', 'gevent')
 
 
@@ -27,8 +28,38 @@ class Memory(msgspec.Struct, frozen=True):
     peak: int
 
 
-def pinned(core: int, command: list[str]) -> list[str]:
-    """The command line that runs `command`, and all that it starts, on one core."""
+class Available:
+    """While it is entered: the core-seconds of some processors that some processes used or left unused. What anybody
+    else used is not among them."""
+
+    def __init__(self, pids: Sequence[int], cores: Sequence[int]) -> None:
+        self.seconds = 0.0
+        self._pids = pids
+        self._cores = cores
+
+    def __enter__(self) -> None:
+        self.seconds = -self._so_far()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += self._so_far()
+
+    def _so_far(self) -> float:
+        ticks = sum(sum(_stat(pid)[11:13]) for pid in self._pids)  # utime and stime
+        for line in Path('/proc/stat').read_text().splitlines():
+            name, *numbers = line.split()
+            if name in {f'cpu{core}' for core in self._cores}:
+                ticks += int(numbers[3]) + int(numbers[4])  # idle, and idle while a disk works
+        return ticks / os.sysconf('SC_CLK_TCK')
+
+
+def _stat(pid: int) -> list[int]:
+    """The numbers of /proc/PID/stat behind the state."""
+    fields = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
+    return [0, *(int(field) for field in fields[1:])]
+
+
+def pinned(core: int | str, command: list[str]) -> list[str]:
+    """The command line that runs `command`, and all that it starts, on one core, or on those of a list ('0,1')."""
     return ['taskset', '-c', str(core), *command]
 
 

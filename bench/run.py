@@ -14,14 +14,14 @@ from pathlib import Path
 
 import msgspec
 
-from bench import channels, footprint, overload, pipelines, profiling, starting, throughput
+from bench import channels, footprint, overload, pipelines, profiling, starting, throughput, workers
 from bench.environment import CommandError, Environment, quickstart
 from bench.figures import Row, table
 from bench.load import LoadError, check_tools
 from bench.machine import describe
 
 RESULTS = Path(__file__).with_name('results')
-SUBJECTS = ('idle', 'echo', 'connections', 'overload', 'start', 'channels', 'pipelines')
+SUBJECTS = ('idle', 'echo', 'connections', 'overload', 'start', 'channels', 'pipelines', 'workers')
 
 
 def say(text: str) -> None:
@@ -63,6 +63,9 @@ def _on_one(environment: Environment, folder: Path, options: argparse.Namespace)
     if 'start' in options.only:
         say('start: from exec to the first answer')
         yield from _rows('start', lambda: [starting.measure(environment, folder, rounds=rounds, say=say)])
+    if 'workers' in options.only:
+        say('workers: two beside one, and how they share a port')
+        yield from _rows('workers', lambda: workers.measure(environment, folder, (rounds, seconds), say))
     if options.profile:
         say(profiling.profile(environment, folder, seconds=seconds))
 

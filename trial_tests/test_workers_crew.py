@@ -144,6 +144,14 @@ class CrewTests(SynchronousTestCase):
         self.assertEqual(sorted(self.seats()), [0, 1])
         self.assertEqual(self.hired.late, [False, False, True])
 
+    def test_all_die_at_once(self) -> None:
+        """Their clients wait in the socket until a new one is ready to serve, rather than meet one that starts."""
+        self.serving()
+        self.hired.die(0)
+        self.hired.die(1)
+        self.clock.advance(0)
+        self.assertEqual(self.hired.late, [False, False, True, True])
+
     def test_repeated_deaths(self) -> None:
         """After the second the next start waits, and is not forgotten."""
         self.serving()

@@ -131,9 +131,11 @@ def may_kill(broker: Broker, count: int) -> None:
 
 def replaced(broker: Broker, gone: int) -> list[int]:
     """Wait until another worker has taken the place of that process."""
-    return until(
-        lambda: len(found := workers(broker)) == 2 and gone not in found and found, f'a worker instead of {gone}', PATIENCE
-    ) or []
+    def both() -> list[int]:
+        found = workers(broker)
+        return found if len(found) == 2 and gone not in found else []
+
+    return until(both, f'a worker instead of {gone}', PATIENCE)
 
 
 def asked(port: int, path: str = '/w/who') -> dict[str, object]:

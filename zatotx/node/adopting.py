@@ -1,8 +1,10 @@
 """Listening ports over sockets that several processes share.
 
 Twisted's own `adoptStreamPort` takes it that the socket is the process's alone: closing an adopted Unix port shuts the
-socket down for everybody and removes its file. And a port accepts up to a hundred connections at one wake-up, so that
-the first worker to look would take a whole crowd.
+socket down for everybody and removes its file. And a port that shares a socket has to leave something to the others.
+The kernel wakes all of them for each connection, and the one that is awake already, because it has more to do, is the
+first to accept: it would get ever more of what stays. So each says how many connections it has, and one that has
+clearly more than another gives that one a moment before it takes the next. Only a moment: the other may stand still.
 """
 
 from __future__ import annotations
@@ -13,45 +15,114 @@ from typing import Any
 
 from twisted.internet import tcp, unix
 
+from zatotx.node.board import Shared
 from zatotx.node.descriptions import Wanted
 
+AT_ONCE = 8  # connections accepted at one wake-up
+SLACK = 4  # connections, and an eighth of what it has, that a worker may have more than another
+MOMENT = 0.002  # seconds that another worker gets
 
-class _Few:
-    """`numberAccepts` of a shared port: whatever Twisted makes of it, one connection at a wake-up."""
+
+class Turns:
+    """Whose turn it is to accept. Without `shared` it is always ours."""
+
+    def __init__(self, shared: Shared | None = None) -> None:
+        self._shared = shared
+        self._open = 0
+        self.changed(0)
+
+    def changed(self, by: int) -> None:
+        """So many connections came or went. Others see one more than there are: 0 is who does not accept."""
+        self._open += by
+        if self._shared is not None:
+            self._shared.publish(self._open + 1)
+
+    def over(self) -> None:
+        """We accept no more."""
+        if self._shared is not None:
+            self._shared.publish(0)
+            self._shared = None
+
+    def ours(self) -> bool:
+        """Whether nobody has clearly fewer connections."""
+        if self._shared is None:
+            return True
+        least = self._shared.least()
+        return not least or self._open < least + SLACK + (self._open >> 3)
+
+
+class _AtOnce:
+    """`numberAccepts` of a shared port: Twisted adapts it to the traffic, here it stays."""
 
     def __get__(self, port: object, kind: object = None) -> int:
-        return 1
+        return AT_ONCE
 
     def __set__(self, port: object, value: int) -> None:
-        """Twisted adapts the number to the traffic: here it stays."""
+        """Not taken over."""
+
+
+class _Accepted(tcp.Server):
+    """A connection that its port counts."""
+
+    def connectionLost(self, reason: Any) -> None:
+        port: Any = self.server
+        port.turns.changed(-1)
+        super().connectionLost(reason)
 
 
 class SharedTCPPort(tcp.Port):
-    """Leaves what it does not take now to the other workers."""
+    """Leaves to the other workers what is theirs."""
 
-    numberAccepts = _Few()
+    numberAccepts = _AtOnce()
+    transport = _Accepted
+    turns = Turns()
+    _waited = False
+
+    def doRead(self) -> None:
+        """Accept, or give another one a moment to."""
+        if not self._waited and not self.turns.ours():
+            self._waited = True
+            reactor: Any = self.reactor
+            self.stopReading()  # type: ignore[no-untyped-call]
+            reactor.callLater(MOMENT, self._resume)
+            return
+        self._waited = False
+        before = self.sessionno
+        super().doRead()  # type: ignore[no-untyped-call]
+        if self.sessionno != before:
+            self.turns.changed(self.sessionno - before)
+
+    def _resume(self) -> None:
+        if self.connected and not self.disconnecting:
+            self.startReading()  # type: ignore[no-untyped-call]
+
+    def connectionLost(self, reason: Any) -> None:
+        self.turns.over()
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
 
 class SharedUNIXPort(unix.Port):
-    """Besides, leaves the socket and its file alone at its end: they are the parent's."""
+    """Leaves the socket and its file alone at its end: they are the parent's."""
 
-    numberAccepts = _Few()
+    numberAccepts = _AtOnce()
     _shouldShutdown = False
 
     def connectionLost(self, reason: Any) -> None:
         tcp.Port.connectionLost(self, reason)
 
 
-def adopt_tcp(reactor: Any, descriptor: int, family: int, factory: Any) -> Any:
-    """A port over the descriptor, which stays open: it may be adopted again."""
+def adopt_tcp(reactor: Any, descriptor: int, family: int, factory: Any, shared: Shared | None = None) -> Any:
+    """A port over the descriptor, which stays open: it may be adopted again. `shared`: where the workers say how many
+    connections they have."""
     adopted: Any = SharedTCPPort
     port = adopted._fromListeningDescriptor(reactor, descriptor, family, factory)
+    port.turns = Turns(shared)
     port.startListening()
     return port
 
 
 def adopt_unix(reactor: Any, descriptor: int, wanted: Wanted, factory: Any) -> Any:
-    """Likewise for a Unix socket."""
+    """Likewise for a Unix socket, without turns."""
     shared = socket.socket(fileno=os.dup(descriptor))
     port = SharedUNIXPort(shared.getsockname(), factory, wanted.backlog, wanted.mode, reactor)
     port._preexistingSocket = shared

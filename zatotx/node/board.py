@@ -29,6 +29,7 @@ class Shared:
 
     publish: Callable[[int], None]  # this worker's number
     others: Callable[[], int]  # the sum of the others'
+    least: Callable[[], int]  # the smallest of the others' that is not 0; 0 where there is none
 
 
 class Board:
@@ -74,8 +75,11 @@ class Board:
         def others() -> int:
             return sum(numbers) - numbers[seat]
 
+        def least() -> int:
+            return min((number for other, number in enumerate(numbers) if number and other != seat), default=0)
+
         publish(0)
-        return Shared(publish, others)
+        return Shared(publish, others, least)
 
     def _row(self, name: str) -> int | None:
         if name in self._names:

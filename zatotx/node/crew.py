@@ -69,10 +69,11 @@ class Crew:
                 return
 
     def add(self, *, late: bool = False) -> Worker:
-        """One more. `late`: it listens only when it is ready; so does each that comes while another serves. Raises
-        OSError, or StartError where there is no seat left."""
+        """One more. `late`: it listens only when it is ready; so does each that comes while another serves, or once all
+        have: clients rather wait than meet a 503. Raises OSError, or StartError where there is no seat left."""
         seat = self.seat({worker.seat for worker in self.members})
-        worker = self.hire(seat, late=late or bool(self.ready), descriptors=self.descriptors())
+        worker = self.hire(seat, late=late or bool(self.ready) or self.complete.called,
+                           descriptors=self.descriptors())
         self.members.append(worker)
         worker.ready.addCallback(self._came, worker)
         worker.gone.addCallback(self._went, worker)

@@ -6,7 +6,7 @@ TLS is put around the connections here and not by the reactor, so that a certifi
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import define, field
@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from zatotx.node.adopting import adopt_tcp, adopt_unix
+from zatotx.node.board import Shared
 from zatotx.node.descriptions import Wanted, read_description
 
 
@@ -46,13 +47,18 @@ class Certificate:
         return ''
 
 
+def _unshared(name: str) -> None:
+    """No count that others see."""
+
+
 @define(eq=False)
 class Listeners:
     """Listens for the kinds of a node. `adopted` maps descriptions to the descriptors of sockets that the parent
-    process bound."""
+    process bound; `shared` gives the count of that name which the workers have in common."""
 
     reactor: Any  # IReactorTCP, IReactorUNIX, IReactorSocket
     adopted: Mapping[str, int] = field(factory=dict)
+    shared: Callable[[str], Shared | None] = _unshared
     certificates: list[Certificate] = field(factory=list, init=False)
 
     _log = Logger()
@@ -88,7 +94,7 @@ class Listeners:
             family = known.family
         if family == socket.AF_UNIX:
             return adopt_unix(self.reactor, descriptor, wanted, factory)
-        return adopt_tcp(self.reactor, descriptor, family, factory)
+        return adopt_tcp(self.reactor, descriptor, family, factory, self.shared(f'connections of {description}'))
 
     def reload(self) -> None:
         """Take over the certificates as they are on disk now; what is wrong with one is logged."""

@@ -13,6 +13,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from zatotx.model.faults import StartError
 from zatotx.node.crew import Crew
@@ -117,6 +118,7 @@ class Parent(Service):
         self.list_workers()
         if self._replacing is None and self.running:
             self._replacing = Deferred.fromCoroutine(self._replace_all())
+            self._replacing.addErrback(_broken_off)
 
     async def _replace_all(self) -> None:
         try:
@@ -168,3 +170,7 @@ class Parent(Service):
             write_roster(self.work, roster)
         except OSError as error:
             self._log.error('{where} cannot be written: {why}', where=str(self.work / FILE), why=error.strerror)
+
+
+def _broken_off(failure: Failure) -> None:
+    failure.trap(CancelledError)  # the server is being stopped

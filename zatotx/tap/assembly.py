@@ -48,7 +48,7 @@ from zatotx.service.invocation import Invoker
 from zatotx.service.store import ServiceStore
 from zatotx.service.user_config import load_user_config
 from zatotx.tap.clear import read_in_clear
-from zatotx.tap.crewing import began, company_of, gates_of, pickup_duty
+from zatotx.tap.crewing import began, company_of, counts_of, gates_of, pickup_duty
 from zatotx.tap.dumps import forbid_core_dumps
 from zatotx.tap.keyvalue import client_and_bus
 from zatotx.tap.limiting import Limited, raise_file_limit
@@ -90,7 +90,8 @@ class _Assembly:
     def node(self) -> Node:
         settings, reactor = self.settings, self.reactor
         logs = Logbook(self.home / 'logs', reactor, settings.log, whose=at_work)
-        limited = Limited(settings, reactor, gates_of(self.home / 'work', self.place))
+        counts = counts_of(self.home / 'work', self.place)
+        limited = Limited(settings, reactor, gates_of(counts))
         offload = partial(deferToThreadPool, reactor, limited.workers)
         observed = Observed(reactor, self._deployed())
         meters = observed.meters
@@ -102,7 +103,7 @@ class _Assembly:
         keeper = VersionKeeper(odb=odb, store=services, directory=self._deployed(), reactor=reactor,
                                offload=offload)
         guard = self._guard(offload)
-        listeners = Listeners(reactor, self.place.sockets)
+        listeners = Listeners(reactor, self.place.sockets, counts)
         channels = self._channels(logs, offload, listeners, meters)
         appliers = [keeper.apply, guard.applied, limited.admission.applied, *(c.apply for c in channels.values())]
         config = LiveConfig(odb, bus, reactor, appliers, lambda: keeper.verdicts)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from zatotx.node.board import Board
+from zatotx.node.board import Board, Shared
 from zatotx.node.company import Company
 from zatotx.node.duties import Duty
 from zatotx.node.lifeline import Place
 from zatotx.node.lock import DirectoryLock
 from zatotx.node.view import NodeView
 from zatotx.rules.limits import Gate
-from zatotx.tap.limiting import MakeGate, own_gate
+from zatotx.tap.limiting import MakeGate
 
 
 def began(work: Path) -> float:
@@ -20,18 +21,23 @@ def began(work: Path) -> float:
     return (work / 'lock').stat().st_mtime
 
 
-def gates_of(work: Path, place: Place) -> MakeGate:
-    """Makes the gates of a process: what is inside of them is counted together with the other workers."""
+def counts_of(work: Path, place: Place) -> Callable[[str], Shared | None]:
+    """Gives this process its part of the counts that the workers have in common; None where it is alone."""
     if not place.crewed:
-        return own_gate
+        return lambda name: None
     board = Board(work)
     board.clear(place.seat)
+    return lambda name: board.shared(name, place.seat)
 
-    def shared_gate(name: str, limit: int) -> Gate:
-        shared = board.shared(name, place.seat)
+
+def gates_of(counts: Callable[[str], Shared | None]) -> MakeGate:
+    """Makes the gates of a process: what is inside of them is counted together with the other workers."""
+
+    def gate(name: str, limit: int) -> Gate:
+        shared = counts(name)
         return Gate(limit) if shared is None else Gate(limit, others=shared.others, publish=shared.publish)
 
-    return shared_gate
+    return gate
 
 
 def company_of(work: Path, place: Place, view: NodeView, reactor: Any) -> Company | None:

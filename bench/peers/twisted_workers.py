@@ -1,0 +1,87 @@
+"""Two processes that serve one port, in either of the two ways there are.
+
+    python -m bench.peers.twisted_workers PORT shared|reuseport
+
+`shared`: one listening socket, which both have inherited, as zatotx's workers do. `reuseport`: a socket each, with
+SO_REUSEPORT; the kernel gives each connection to one of them by a hash of its addresses. What they serve is the echo of
+`twisted_echo`, with the answering process named in each answer.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.protocol import ServerFactory
+
+from bench.peers.twisted_echo import Echo
+from zatotx.node.adopting import adopt_tcp
+from zatotx.node.board import Board, make_board
+
+_HEAD = b'HTTP/1.1 200 OK\r\nConnection: %s\r\nContent-Length: %d\r\n\r\n'
+
+
+class NamedEcho(Echo):
+    """Answers with the number of its process."""
+
+    def on_message_complete(self) -> None:
+        self._body = b''
+        body = b'%d' % os.getpid()
+        assert self.transport is not None
+        if self._parser.should_keep_alive():
+            self.transport.write(_HEAD % (b'keep-alive', len(body)) + body)
+        else:
+            self.transport.write(_HEAD % (b'close', len(body)) + body)
+            self.transport.loseConnection()
+
+
+def listener(port: int, *, share_port: bool) -> socket.socket:
+    """A listening socket."""
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if share_port:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    made.setblocking(False)
+    made.bind(('127.0.0.1', port))
+    made.listen(1024)
+    return made
+
+
+def serve(port: int, shared: socket.socket | None, folder: Path, seat: int) -> None:
+    """In one of the two processes. `folder`: where they tell each other how many connections they have."""
+    reactor = EPollReactor()
+    factory = ServerFactory.forProtocol(NamedEcho)
+    if shared is not None:
+        adopt_tcp(reactor, shared.fileno(), socket.AF_INET, factory, Board(folder).shared('connections', seat))
+    else:
+        own = listener(port, share_port=True)
+        reactor.adoptStreamPort(own.fileno(), socket.AF_INET, factory)
+    reactor.run()
+
+
+def end(child: int, number: int, frame: object) -> None:
+    """Both."""
+    os.kill(child, signal.SIGKILL)
+    sys.exit()
+
+
+def main(port: int, mode: str) -> None:
+    """Serve until killed."""
+    shared = listener(port, share_port=False) if mode == 'shared' else None
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make_board(folder, 2)
+        child = os.fork()
+        if child:
+            signal.signal(signal.SIGTERM, partial(end, child))
+        serve(port, shared, folder, int(bool(child)))
+
+
+if __name__ == '__main__':
+    main(int(sys.argv[1]), sys.argv[2])
