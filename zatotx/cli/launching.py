@@ -14,7 +14,7 @@ from typing import NamedTuple
 from zatotx.cli.addresses import addresses
 from zatotx.cli.layout import SERVER, Part
 from zatotx.cli.pids import runs
-from zatotx.cli.ports import holder, is_free
+from zatotx.cli.ports import holder, holds, is_free
 from zatotx.cli.probe import health
 from zatotx.node.key import VARIABLE
 
@@ -96,7 +96,9 @@ def free_soon(host: str, port: int, part: Part) -> bool:
     end = time.monotonic() + GOING
     while not is_free(host, port):
         pid = holder(port)
-        if (pid is not None and not runs(pid, part)) or time.monotonic() > end:
+        # Asked once more at the end: a worker that lets go and ends this moment is nobody's any more.
+        foreign = pid is not None and not runs(pid, part) and holds(pid, port)
+        if foreign or time.monotonic() > end:
             return False
         time.sleep(STEP)
     return True
