@@ -63,14 +63,15 @@ def core_dumps(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
 
 
 def limit_of(part: Part, name: str, number: int) -> tuple[int, str]:
-    """A soft limit of the process of a part, or, where it does not run, ours, which it would inherit; and whose."""
+    """A soft limit of the process of a part; where it does not run, the one it would have, as a server raises what it
+    may to the hard one. And whose it is."""
     process = running(part)
     if process is not None:
         found = read_limit(Path(f'/proc/{process.pid}/limits'), name, lambda path: path.read_text())
         if found is not None:
             return found, f'process {process.pid}'
-    soft = resource.getrlimit(number)[0]
-    return (2**63 if soft == resource.RLIM_INFINITY else soft), 'a process started from here'
+    hard = resource.getrlimit(number)[1]
+    return (2**63 if hard == resource.RLIM_INFINITY else hard), 'a process started from here'
 
 
 def read_limit(path: Path, name: str, read: Callable[[Path], str]) -> int | None:

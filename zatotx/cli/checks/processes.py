@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from zatotx.cli.addresses import addresses
-from zatotx.cli.checks.finding import BROKEN, EVERY_PART, WARNING, Check, Scene
+from zatotx.cli.checks.finding import BROKEN, EVERY_PART, PATIENCE, WARNING, Check, Scene
 from zatotx.cli.layout import REDIS, SERVER, Part
 from zatotx.cli.pids import running
 from zatotx.cli.ports import holder, holds, is_free
@@ -26,7 +26,7 @@ def runs(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
 
 def answers(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
     """A part that runs is ready."""
-    state = health(part)
+    state = health(part, PATIENCE)
     if state.pid is not None and state.why:
         yield BROKEN, f"it runs and is not ready: {state.why}; see {part.path}/logs"
 
