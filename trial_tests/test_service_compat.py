@@ -315,6 +315,16 @@ class FinderTests(SynchronousTestCase):
         anyjson = importlib.import_module('anyjson')
         self.assertEqual(anyjson.deserialize(anyjson.serialize({'a': [1]})), {'a': [1]})
 
+    def test_names_of_each_age(self) -> None:
+        """The job types as 1.1 and 2.0 import them, and 3.x's dataclasses with fields that are lists."""
+        common = importlib.import_module('zato.common')
+        self.assertEqual(common.SCHEDULER_JOB_TYPE.CRON_STYLE, common.SCHEDULER.JOB_TYPE.CRON_STYLE)
+        names = importlib.import_module('zato.common.typing_')
+        made = names.make_dataclass('Made', [('tags', names.strlist, names.list_field())])
+        first, second = made(), made()
+        first.tags.append('x')
+        self.assertEqual(second.tags, [])
+
 
 class NamingTests(SynchronousTestCase):
     def name(self, cls_name: str, module: str = 'my_api', **attributes: Any) -> str:

@@ -33,18 +33,25 @@ _EXCEPTIONS = {
 }  # fmt: skip
 _CONSTANTS = {
     _NAMES: (
-        'CHANNEL', 'CONNECTION', 'DATA_FORMAT', 'NO_DEFAULT_VALUE', 'PARAMS_PRIORITY', 'SCHEDULER', 'SIMPLE_IO',
-        'TRACE1', 'URL_PARAMS_PRIORITY', 'URL_TYPE', 'ZATO_DEFAULT', 'ZATO_ERROR', 'ZATO_NONE', 'ZATO_NOT_GIVEN',
-        'ZATO_ODB_POOL_NAME', 'ZATO_OK', 'ZATO_SEC_USE_RBAC', 'ZATO_WARNING',
+        'CHANNEL', 'CONNECTION', 'DATA_FORMAT', 'NO_DEFAULT_VALUE', 'PARAMS_PRIORITY', 'SCHEDULER',
+        'SCHEDULER_JOB_TYPE', 'SIMPLE_IO', 'TRACE1', 'URL_PARAMS_PRIORITY', 'URL_TYPE', 'ZATO_DEFAULT', 'ZATO_ERROR',
+        'ZATO_NONE', 'ZATO_NOT_GIVEN', 'ZATO_ODB_POOL_NAME', 'ZATO_OK', 'ZATO_SEC_USE_RBAC', 'ZATO_WARNING',
     ),
 }  # fmt: skip
 _TYPING = {
     _NAMES: (
-        'any_', 'anydict', 'anylist', 'anynone', 'anytuple', 'boolnone', 'callable_', 'cast_', 'dict_', 'dictlist',
-        'dictnone', 'floatnone', 'generator_', 'intlist', 'intnone', 'iterator_', 'list_', 'listnone', 'optional',
-        'set_', 'stranydict', 'strdict', 'strdictdict', 'strintdict', 'strlist', 'strlistnone', 'strnone',
-        'strstrdict', 'strtuple', 'tuple_', 'type_', 'union_',
+        'any_', 'anydict', 'anydictnone', 'anylist', 'anylistnone', 'anynone', 'anyset', 'anytuple', 'binaryio_',
+        'boolnone', 'callable_', 'callnone', 'cast_', 'commondict', 'dict_', 'dictlist', 'dictnone', 'dtnone',
+        'floatnone', 'generator_', 'intanydict', 'intdict', 'intdictdict', 'intlist', 'intlistempty', 'intlistnone',
+        'intnone', 'intset', 'intsetdict', 'intstrdict', 'iterator_', 'list_', 'list_field', 'listnone', 'noreturn',
+        'optional', 'set_', 'str_', 'stranydict', 'strdict', 'strdictdict', 'strint', 'strintbool', 'strintdict',
+        'strintnone', 'strlist', 'strlistdict', 'strlistempty', 'strlistnone', 'strnone', 'strorlist', 'strset',
+        'strsetdict', 'strstrdict', 'strtuple', 'textio_', 'tuple_', 'type_', 'typealias_', 'typevar_', 'union_',
     ),
+    'dataclasses': (
+        'InitVar', 'asdict', 'astuple', 'dataclass', 'field', 'fields', 'is_dataclass', 'make_dataclass', 'replace',
+    ),
+    'typing': ('Protocol', 'TypedDict'),
 }  # fmt: skip
 _JSON = {_NAMES: ('dumps', 'loads')}
 

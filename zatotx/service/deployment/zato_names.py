@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import typing
 from collections.abc import Callable
+from dataclasses import field
+from datetime import datetime
 from typing import Any
 
 from zatotx.model.cid import new_cid as new_cid
@@ -95,6 +97,9 @@ class _JobType:
     CRON_STYLE = 'cron_style'
 
 
+SCHEDULER_JOB_TYPE = _JobType  # its name in 1.1 and 2.0
+
+
 class SCHEDULER:
     """The scheduler's words."""
 
@@ -130,33 +135,66 @@ def dumps(value: Any, **options: Any) -> str:
 # zato.common.typing_: short names for annotations of models.
 any_ = Any
 anydict = dict[Any, Any]
+anydictnone = anydict | None
 anylist = list[Any]
+anylistnone = anylist | None
 anynone = Any | None
+anyset = set[Any]
 anytuple = tuple[Any, ...]
+binaryio_ = typing.BinaryIO
 boolnone = bool | None
 callable_: Any = Callable
+callnone = Callable[..., Any] | None
 cast_ = typing.cast
+commondict = dict[str, int | str | bool | float | anydict | anylist | None]
 dict_ = dict
 dictlist = list[dict[str, Any]]
 dictnone = dict[str, Any] | None
+dtnone = datetime | None
 floatnone = float | None
 generator_ = typing.Generator
+intanydict = dict[int, Any]
+intdict = dict[int, int]
+intdictdict = dict[int, anydict]
 intlist = list[int]
+intlistempty = list[int | None]
+intlistnone = intlist | None
 intnone = int | None
+intset = set[int]
+intsetdict = dict[int, anyset]
+intstrdict = dict[int, str]
 iterator_ = typing.Iterator
 list_ = list
 listnone = list[Any] | None
+noreturn = typing.NoReturn
 optional = typing.Optional
 set_ = set
+str_ = str
 stranydict = dict[str, Any]
 strdict = dict[str, Any]
 strdictdict = dict[str, dict[str, Any]]
+strint = str | int
+strintbool = str | int | bool
 strintdict = dict[str, int]
+strintnone = str | int | None
 strlist = list[str]
+strlistdict = dict[str, anylist]
+strlistempty = list[str | None]
 strlistnone = list[str] | None
 strnone = str | None
+strorlist = str | anylist
+strset = set[str]
+strsetdict = dict[str, anyset]
 strstrdict = dict[str, str]
 strtuple = tuple[str, ...]
+textio_ = typing.TextIO
 tuple_: Any = tuple
 type_ = type
+typealias_ = typing.TypeAlias
+typevar_ = typing.TypeVar
 union_ = typing.Union
+
+
+def list_field() -> Any:
+    """The default of a dataclass's field that is a list: a new empty one for each instance."""
+    return field(default_factory=list)
