@@ -149,6 +149,32 @@ class BoardTests(SynchronousTestCase):
         self.assertTrue(one.enter())
         self.assertFalse(two.enter_from_thread())
 
+    def test_a_few_places_of_its_own(self) -> None:
+        """Of a limit of a thousand each worker has three for itself, taken or not; together they never get more."""
+        one, two = self.gate(0, 1000), self.gate(1, 1000)
+        self.assertEqual(sum(one.enter() for _ in range(1000)), 997)
+        self.assertEqual(sum(two.enter_from_thread() for _ in range(10)), 3)
+        self.assertFalse(one.enter() or two.enter())
+        for _ in range(500):
+            one.leave()
+        self.assertEqual(sum(two.enter() for _ in range(1000)), 500)
+        self.assertEqual((one.inside, two.inside), (497, 503))
+        for gate in (one, two):
+            for _ in range(gate.held):
+                gate.leave()
+        self.assertEqual((one.inside, two.inside), (0, 3))
+        self.assertEqual(sum(one.enter() for _ in range(1000)), 997)
+
+    def test_one_that_comes_late(self) -> None:
+        """The others have all there is: it gets nothing for itself."""
+        one = self.gate(0, 1000)
+        self.assertEqual(sum(one.enter() for _ in range(1001)), 1000)
+        two = self.gate(1, 1000)
+        self.assertFalse(two.enter())
+        one.leave()
+        self.assertTrue(two.enter())
+        self.assertFalse(one.enter())
+
     def test_names_are_apart(self) -> None:
         """Each has its own count, the same in every worker whatever the order they come in."""
         self.gate(0, name='first')
