@@ -196,6 +196,8 @@ class AnswerTests(ContractTests):
         form = {'Content-Type': 'application/x-www-form-urlencoded'}
         answer = self.broker.ask('POST', '/acc/form', fields=form, body=b'qty=4&name=a+b%C3%A9')
         self.assertEqual(answer.status, 200, answer.body)
+        answer = self.broker.ask('POST', '/acc/echo', fields=form, body=b'{"sent": "by curl -d"}')
+        self.assertEqual(answer.json(), {'sent': 'by curl -d'})
 
     def test_head_is_get_without_its_body(self) -> None:
         """Same status and length, no body: the next answer begins right after the head."""

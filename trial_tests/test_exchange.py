@@ -343,6 +343,19 @@ class CodecTests(ExchangeCase):
         self.serve(echo, message(b'a=1&b=%C5%BE', headers=headers))
         self.assertEqual(json.loads(self.reply().body), {'a': '1', 'b': 'ž'})
 
+    def test_json_that_is_called_a_form(self) -> None:
+        """`curl -d` calls all that it sends a form: JSON on a JSON channel is read as JSON, within its limits."""
+        headers = {b'content-type': b'application/x-www-form-urlencoded'}
+        for body in (b'{"a":"1&2=%41+"}', b' \r\n[1, 2]'):
+            self.serve(echo, message(body, headers=headers))
+            self.assertEqual(json.loads(self.replies.pop().body), json.loads(body))
+        for body, wrong in ((b'{"a":', b'Malformed JSON'), (b'[' * 200 + b']' * 200, b'nested more than'),
+                            (b'[' + b'1,' * 100_001 + b'1]', b'keys and elements')):  # fmt: skip
+            self.serve(echo, message(body, headers=headers))
+            reply = self.replies.pop()
+            self.assertEqual(reply.status, 400)
+            self.assertIn(wrong, reply.body)
+
     def test_raw_channel_gets_bytes(self) -> None:
         """Without a data format the payload is the body as it came."""
         raw = ChannelSpec(name='raw', kind='http-soap', service='test.service')

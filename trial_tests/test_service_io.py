@@ -124,6 +124,9 @@ class InputTests(SynchronousTestCase):
                                      ('', b'name=A&qty=1')):
             inbound = calls.http(headers=headers, data_format=data_format)
             self.assertEqual(outcome_of(calls.start(inbound, payload)).value['input']['qty'], 1)
+        inbound = calls.http(headers=headers, body=b'{"name": "A", "qty": "x"}')
+        bad = self.assertRaises(BadInput, outcome_of, calls.start(inbound, {'name': 'A', 'qty': 'x'}))
+        self.assertEqual(bad.mistakes, (('$.qty', 'expected int, got str'),), 'JSON that curl -d calls a form')
         inbound = calls.http(headers=headers, data_format='form')
         bad = self.assertRaises(BadInput, outcome_of, calls.start(inbound, {'qty': 'x'}))
         self.assertEqual(bad.mistakes, (('name', 'missing'), ('qty', 'expected int, got str')))

@@ -83,6 +83,26 @@ class FormCodec(RawCodec):
             raise BadRequest(inbound.cid, f'Malformed form: {error}') from None
 
 
+@implementer(ICodec)
+class CalledForm(FormCodec):
+    """What a JSON channel is sent under the name of a form: a form, or JSON all the same. The body says which."""
+
+    def __init__(self, budget: Budget = USUAL) -> None:
+        super().__init__(budget)
+        self._json = JsonCodec(budget)
+        self.weightless = self._json.weightless
+
+    def weigh(self, body: bytes) -> None:
+        if form.is_json_instead(body):
+            self._json.weigh(body)
+
+    def decode(self, inbound: Inbound) -> object:
+        """As the one or the other. Raises BadRequest."""
+        if form.is_json_instead(inbound.body):  # type: ignore[arg-type]  # read back as above
+            return self._json.decode(inbound)
+        return super().decode(inbound)
+
+
 class Codecs:
     """Chooses the codec of a message. `budget`: what one message may hold."""
 
@@ -90,15 +110,16 @@ class Codecs:
         self._json: ICodec = JsonCodec(budget)
         self._raw: ICodec = RawCodec(budget)
         self._form: ICodec = FormCodec(budget)
+        self._called_form: ICodec = CalledForm(budget)
         self._by_format = {'json': self._json, '': self._raw, 'form': self._form, 'post': self._form}
 
     def of(self, inbound: Inbound) -> ICodec:
-        """By the channel's data format; a form is a form on a JSON channel too, as browsers and curl send it."""
+        """By the channel's data format; a form is a form on a JSON channel too, as browsers send it."""
         codec = self._by_format.get(inbound.channel.data_format, self._raw)
         if codec is self._json:
             content_type = inbound.headers.get(b'content-type')
             if content_type is not None and content_type != _JSON and content_type.startswith(_FORM):
-                return self._form
+                return self._called_form
         return codec
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.target import percent_decode
 
-__all__ = ['MOST_PAIRS', 'Malformed', 'decode']
+__all__ = ['MOST_PAIRS', 'Malformed', 'decode', 'is_json_instead']
 
 MOST_PAIRS = 1000
+_LEADING = 64  # bytes in which white space may stand before JSON
+_JSON_OPENS = (b'{', b'[', b'"')
 
 
 def decode(data: bytes, most: int = MOST_PAIRS) -> dict[str, str | list[str]]:
@@ -24,6 +26,12 @@ def decode(data: bytes, most: int = MOST_PAIRS) -> dict[str, str | list[str]]:
             name, _, value = pair.partition(b'=')
             _add(fields, _text(name), _text(value))
     return fields
+
+
+def is_json_instead(data: bytes) -> bool:
+    """Whether a body that is called a form is JSON. No encoder of forms leaves `{`, `[` or `"` as they are (WHATWG URL
+    §5.2), and many clients call all that they send a form: `curl -d` does."""
+    return data[:_LEADING].lstrip()[:1] in _JSON_OPENS
 
 
 def _add(fields: dict[str, str | list[str]], name: str, value: str) -> None:

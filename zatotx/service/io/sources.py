@@ -32,8 +32,14 @@ def parse_params(raw: bytes, where: str = 'query') -> Params:
 
 
 def is_form(inbound: Inbound) -> bool:
-    """Whether the body is an HTML form: by the channel's data format, else by its Content-Type."""
-    return inbound.channel.data_format in FORMS or inbound.headers.get(b'content-type', b'').startswith(FORM)
+    """Whether the body is an HTML form: by the channel's data format, else by its Content-Type, unless it is JSON that
+    is called so."""
+    data_format, body = inbound.channel.data_format, inbound.body
+    if data_format in FORMS:
+        return True
+    if not inbound.headers.get(b'content-type', b'').startswith(FORM):
+        return False
+    return data_format != 'json' or not (isinstance(body, bytes) and form.is_json_instead(body))
 
 
 def form_params(inbound: Inbound, payload: Any) -> Params:
