@@ -25,7 +25,8 @@ class FaultReplies:
                 self._log.error('{cid}: service {service!r}: {why}', why=fault.details, **_names(inbound))
         else:
             fault = self._unexpected(error, inbound)
-        body = codec.fault(inbound.cid, fault.status, fault.details)
+        details = fault.details if fault.details != inbound.cid else fault.default  # `Forbidden(self.cid)`, as in Zato
+        body = codec.fault(inbound.cid, fault.status, details)
         return Reply(fault.status, body, codec.content_type, fault.headers, error=error)
 
     def expired(self, inbound: Inbound, codec: ICodec) -> Reply:

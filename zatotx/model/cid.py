@@ -5,6 +5,8 @@ from __future__ import annotations
 from os import urandom
 
 _SAFE = frozenset('abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.')
+_HEX = frozenset('0123456789abcdef')
+_DIGITS = 24
 SHORTEST, LONGEST = 8, 64
 
 
@@ -19,8 +21,13 @@ def new_cid() -> str:
     except IndexError:
         # The kernel is asked for many at once: a system call for each would be the dearest part of it.
         digits = urandom(12 * _BATCH).hex()
-        _ready.extend(digits[start : start + 24] for start in range(0, 24 * _BATCH, 24))
+        _ready.extend(digits[start : start + _DIGITS] for start in range(0, _DIGITS * _BATCH, _DIGITS))
         return _ready.pop()
+
+
+def is_new_cid(text: object) -> bool:
+    """Whether a text has the form of a cid that was made here."""
+    return isinstance(text, str) and len(text) == _DIGITS and _HEX.issuperset(text)
 
 
 def accepted_cid(text: str | None) -> str | None:

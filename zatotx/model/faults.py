@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from zatotx.model.cid import is_new_cid
+
 
 class ZatoException(Exception):  # noqa: N818 - Zato's name
     """The root of Zato's exceptions: an optional cid and a message. Raised as such it is a 500."""
 
     def __init__(self, cid: str | None = None, msg: str | None = None) -> None:
-        if msg is None:  # one argument is the message, as people write it
+        if msg is None and not is_new_cid(cid):  # one argument is the message, as people write it, or a cid, as Zato's
             cid, msg = None, cid
         super().__init__(msg or '')
         self.cid = cid
