@@ -16,7 +16,7 @@ from zatotx.cli.layout import SERVER, Part
 from zatotx.cli.pids import Process, directory_option, running, runs
 from zatotx.cli.ports import holder, holds, is_free, listening
 from zatotx.cli.stopping import stop_parts
-from zatotx.node.processes import started_at
+from zatotx.node.workers.processes import started_at
 
 SLEEP = 'import sys; sys.stdin.read()'
 STUBBORN = 'import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); sys.stdin.read()'

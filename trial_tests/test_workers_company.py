@@ -19,17 +19,17 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from zatotx.metrics.sample import Sample
 from zatotx.metrics.scrapes import Scrapes
-from zatotx.node import board as boards
-from zatotx.node.board import Board, make_board
-from zatotx.node.company import Company
-from zatotx.node.duties import EVERY, Duty
 from zatotx.node.levels import LiveLevels
-from zatotx.node.lifeline import Lifeline, read_place
 from zatotx.node.lock import DirectoryLock
 from zatotx.node.logbook import Logbook
-from zatotx.node.peers import Peers, socket_name
 from zatotx.node.settings import Log
-from zatotx.node.tallies import FOLDER, Tallies, forget_all, together
+from zatotx.node.workers import board as boards
+from zatotx.node.workers.board import Board, make_board
+from zatotx.node.workers.company import Company
+from zatotx.node.workers.duties import EVERY, Duty
+from zatotx.node.workers.lifeline import Lifeline, read_place
+from zatotx.node.workers.peers import Peers, socket_name
+from zatotx.node.workers.tallies import FOLDER, Tallies, forget_all, together
 from zatotx.rules.limits import Gate
 from zatotx.testing.node import MemoryBus
 
@@ -278,7 +278,7 @@ def counted(calls: int, open_now: int = 1) -> Sample:
 COUNTS = """
 import os, sys, time
 from pathlib import Path
-from zatotx.node.tallies import Tallies
+from zatotx.node.workers.tallies import Tallies
 Tallies(Path(sys.argv[1]), int(sys.argv[2])).keep({'zatotx_http_requests': [[[], int(sys.argv[3])]],
                                                   'zatotx_http_connections_open': [[[], 1]]})
 print(os.getpid(), flush=True)
@@ -445,13 +445,13 @@ class HandedDescriptorsTests(SynchronousTestCase):
         """Of what a worker inherits nothing is left to the programs that its services start."""
         script = (
             'import os, sys\n'
-            'from zatotx.node.lifeline import read_place\n'
+            'from zatotx.node.workers.lifeline import read_place\n'
             'place = read_place()\n'
             'print(place.seat, [os.get_inheritable(fd) for fd in (3, 4, *place.sockets.values())], flush=True)\n'
         )
         code = (
             'import os, socket, subprocess, sys\n'
-            'from zatotx.node.lifeline import Place\n'
+            'from zatotx.node.workers.lifeline import Place\n'
             'up, down, held = os.pipe(), os.pipe(), socket.socket()\n'
             'os.write(down[1], Place(seat=7, late=False, sockets={"tcp:1": 5}).line())\n'
             'for number, fd in ((3, down[0]), (4, up[1]), (5, held.fileno())):\n'

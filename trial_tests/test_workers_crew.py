@@ -15,15 +15,15 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.model.faults import StartError
-from zatotx.node import lifeline
-from zatotx.node.crew import Crew
-from zatotx.node.lifeline import LINGER
 from zatotx.node.lock import DirectoryLock
-from zatotx.node.parent import BEYOND_GRACE, Parent, Plan
-from zatotx.node.roster import FILE, read_roster
-from zatotx.node.seats import free_seat, seat_file
-from zatotx.node.sockets import Sockets
-from zatotx.node.workers import GONE, LEAVING, READY, STARTING, Spawner, Worker
+from zatotx.node.workers import lifeline
+from zatotx.node.workers.crew import Crew
+from zatotx.node.workers.lifeline import LINGER
+from zatotx.node.workers.parent import BEYOND_GRACE, Parent, Plan
+from zatotx.node.workers.roster import FILE, read_roster
+from zatotx.node.workers.seats import free_seat, seat_file
+from zatotx.node.workers.sockets import Sockets
+from zatotx.node.workers.worker import GONE, LEAVING, READY, STARTING, Spawner, Worker
 
 GRACE = 10.0
 

@@ -23,7 +23,7 @@ from zatotx.model.faults import StartError
 from zatotx.node import descriptions
 from zatotx.node.descriptions import BACKLOG, read_description
 from zatotx.node.listening import Listeners
-from zatotx.node.sockets import Sockets
+from zatotx.node.workers.sockets import Sockets
 
 
 def short(case: SynchronousTestCase) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zatotx.cli.layout import Part
-from zatotx.node.processes import started_at
+from zatotx.node.workers.processes import started_at
 
 STEP = 0.02  # seconds between two looks
 

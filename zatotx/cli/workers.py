@@ -7,7 +7,7 @@ import time
 
 from zatotx.cli.layout import SERVER, Part
 from zatotx.cli.pids import STEP, Process, running
-from zatotx.node.roster import Roster, read_roster
+from zatotx.node.workers.roster import Roster, read_roster
 
 PATIENCE = 60.0  # seconds that the replacement of one worker may take beyond the time to drain
 

@@ -17,9 +17,9 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from zatotx.node.adopting import adopt_tcp, adopt_unix
-from zatotx.node.board import Shared
 from zatotx.node.descriptions import Wanted, read_description
+from zatotx.node.workers.adopting import adopt_tcp, adopt_unix
+from zatotx.node.workers.board import Shared
 
 
 @implementer(IOpenSSLContextFactory)

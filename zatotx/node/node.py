@@ -18,11 +18,11 @@ from zatotx.model.faults import Conflict, StartError
 from zatotx.node import memory
 from zatotx.node.address import first_tcp
 from zatotx.node.config import LiveConfig
-from zatotx.node.lifeline import ALONE, LINGER, Place
 from zatotx.node.parts import Parts
 from zatotx.node.rows import missing_service_rows
 from zatotx.node.state import DRAINING, READY, STARTING, STOPPED, NodeState
 from zatotx.node.threads import stop_pools
+from zatotx.node.workers.lifeline import ALONE, LINGER, Place
 from zatotx.schema.snapshot import Actor
 
 _log = Logger()

@@ -11,11 +11,11 @@ from zatotx.exchange.guard import Guard
 from zatotx.exchange.pipeline import Pipeline
 from zatotx.exchange.run import Exchange
 from zatotx.interfaces.kind import IChannel
-from zatotx.node.company import Company
 from zatotx.node.logbook import Logbook
 from zatotx.node.reload import Reload
-from zatotx.node.seats import Locks
 from zatotx.node.settings import Settings
+from zatotx.node.workers.company import Company
+from zatotx.node.workers.seats import Locks
 
 
 @frozen(kw_only=True)

@@ -40,7 +40,7 @@ class NodeView:
     offloader: Callable[..., Deferred[Any]]
     finders: Sequence[Callable[[], Iterable[str]]] = ()  # each gives sentences on what is not as it should be
     outgoing: Any = field(factory=Outgoings)
-    company: Any = None  # zatotx.node.company.Company of a worker
+    company: Any = None  # zatotx.node.workers.company.Company of a worker
     started: float = field(factory=time)
 
     def not_ready(self) -> list[str]:

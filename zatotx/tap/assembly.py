@@ -25,16 +25,16 @@ from zatotx.node import findings
 from zatotx.node.config import LiveConfig
 from zatotx.node.key import VARIABLE, read_key
 from zatotx.node.levels import LiveLevels
-from zatotx.node.lifeline import Place
 from zatotx.node.listening import Listeners
 from zatotx.node.logbook import Logbook
 from zatotx.node.node import Node
 from zatotx.node.parts import Parts
 from zatotx.node.reload import Reload
-from zatotx.node.seats import Locks, sit_down
 from zatotx.node.settings import Settings, load
 from zatotx.node.state import NodeState
 from zatotx.node.view import NodeView
+from zatotx.node.workers.lifeline import Place
+from zatotx.node.workers.seats import Locks, sit_down
 from zatotx.odb.secrets import Secrets
 from zatotx.odb.store import counted, open_store
 from zatotx.odb.urls import resolve

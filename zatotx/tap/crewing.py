@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from zatotx.node.board import Board, Shared
-from zatotx.node.company import Company
-from zatotx.node.duties import Duty
-from zatotx.node.lifeline import Place
 from zatotx.node.lock import DirectoryLock
 from zatotx.node.view import NodeView
+from zatotx.node.workers.board import Board, Shared
+from zatotx.node.workers.company import Company
+from zatotx.node.workers.duties import Duty
+from zatotx.node.workers.lifeline import Place
 from zatotx.rules.limits import Gate
 from zatotx.tap.limiting import MakeGate
 

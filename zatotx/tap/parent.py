@@ -9,17 +9,17 @@ from typing import Any
 
 from zatotx.interfaces.kind import SERVER
 from zatotx.kinds import FoundKind, find_kinds
-from zatotx.node.board import make_board
-from zatotx.node.crew import Crew
 from zatotx.node.lock import DirectoryLock
 from zatotx.node.logbook import Logbook
-from zatotx.node.parent import Parent, Plan
 from zatotx.node.reload import Reload
-from zatotx.node.seats import free_seat
 from zatotx.node.settings import Settings, load
-from zatotx.node.sockets import Sockets
-from zatotx.node.tallies import forget_all
-from zatotx.node.workers import Spawner
+from zatotx.node.workers.board import make_board
+from zatotx.node.workers.crew import Crew
+from zatotx.node.workers.parent import Parent, Plan
+from zatotx.node.workers.seats import free_seat
+from zatotx.node.workers.sockets import Sockets
+from zatotx.node.workers.tallies import forget_all
+from zatotx.node.workers.worker import Spawner
 from zatotx.tap.dumps import forbid_core_dumps
 from zatotx.tap.exits import fail_start
 

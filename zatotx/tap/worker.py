@@ -10,8 +10,8 @@ from twisted.application.service import IService
 
 from zatotx.model.faults import StartError
 from zatotx.node.key import VARIABLE
-from zatotx.node.lifeline import READY, REFUSED, RELOAD, RETIRE, Lifeline, read_place
 from zatotx.node.node import Node
+from zatotx.node.workers.lifeline import READY, REFUSED, RELOAD, RETIRE, Lifeline, read_place
 from zatotx.tap.exits import say, sentence_of, stop
 from zatotx.tap.root import DirectoryOptions, Root
 

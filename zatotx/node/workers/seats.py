@@ -14,8 +14,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from zatotx.model.faults import StartError
-from zatotx.node.lifeline import Place
 from zatotx.node.lock import DirectoryLock
+from zatotx.node.workers.lifeline import Place
 
 MOST = 256  # seats of a server: far more than workers, for those that drain beside those that serve
 

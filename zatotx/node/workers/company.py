@@ -10,8 +10,8 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from zatotx.metrics.sample import Sample
-from zatotx.node.peers import Peers
-from zatotx.node.tallies import Tallies, together
+from zatotx.node.workers.peers import Peers
+from zatotx.node.workers.tallies import Tallies, together
 
 METRICS, FINDINGS, LEVEL = 'metrics', 'findings', 'level'
 

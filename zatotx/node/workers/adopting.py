@@ -15,8 +15,8 @@ from typing import Any
 
 from twisted.internet import tcp, unix
 
-from zatotx.node.board import Shared
 from zatotx.node.descriptions import Wanted
+from zatotx.node.workers.board import Shared
 
 AT_ONCE = 8  # connections accepted at one wake-up
 SLACK = 4  # connections, and an eighth of what it has, that a worker may have more than another

@@ -14,9 +14,9 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from zatotx.node import lifeline
 from zatotx.node.key import VARIABLE
-from zatotx.node.lifeline import NOTICES, ORDERS, Place
+from zatotx.node.workers import lifeline
+from zatotx.node.workers.lifeline import NOTICES, ORDERS, Place
 
 STARTING, READY, LEAVING, GONE = 'starting', 'ready', 'leaving', 'gone'
 _LAST_WORDS = 0.5  # seconds that its pipes may still hold something after its end

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
 from zatotx.model.faults import StartError
-from zatotx.node.workers import READY, STARTING, Worker
+from zatotx.node.workers.worker import READY, STARTING, Worker
 from zatotx.rules.deaths import MOST, WITHIN, Deaths
 
 

@@ -16,13 +16,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from zatotx.model.faults import StartError
-from zatotx.node.crew import Crew
-from zatotx.node.lifeline import LINGER
 from zatotx.node.lock import DirectoryLock
-from zatotx.node.roster import FILE, Listed, Roster, write_roster
-from zatotx.node.seats import any_taken
-from zatotx.node.sockets import Sockets
-from zatotx.node.workers import Worker, WorkerEndedError
+from zatotx.node.workers.crew import Crew
+from zatotx.node.workers.lifeline import LINGER
+from zatotx.node.workers.roster import FILE, Listed, Roster, write_roster
+from zatotx.node.workers.seats import any_taken
+from zatotx.node.workers.sockets import Sockets
+from zatotx.node.workers.worker import Worker, WorkerEndedError
 
 BEYOND_GRACE = 8.0  # seconds that a worker may take to end after its drain
 _LETTING_GO = 5.0  # seconds for the workers of a killed parent to let go of their sockets

@@ -20,7 +20,7 @@ import msgspec
 from attrs import frozen
 
 from zatotx.metrics.sample import Sample, add, lasting
-from zatotx.node.processes import started_at
+from zatotx.node.workers.processes import started_at
 
 FOLDER = 'samples'
 _GONE = 'gone.json'
