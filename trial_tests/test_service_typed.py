@@ -45,6 +45,16 @@ class Basket(Model):
     currency: str = 'EUR'
 
 
+@dataclass(init=False)
+class Stop(Model):
+    weight: float
+    city: Optional[str]  # noqa: UP045
+    number: Optional[int]  # noqa: UP045
+    lines: list[Line] | None
+    extra: dict[str, Any] | None
+    after: Line | None
+
+
 class Cat(msgspec.Struct, tag=True):
     lives: int
     name: str
@@ -291,3 +301,33 @@ class ModelTests(SynchronousTestCase):
         """from_dict names them all."""
         bad = self.assertRaises(BadInput, Basket.from_dict, {'lines': [{}]})
         self.assertEqual(set(bad.mistakes), {('$.owner', 'missing'), ('$.lines[0].sku', 'missing')})
+
+    def test_what_may_be_none_may_be_left_out(self) -> None:
+        """With the values that Zato gives it, by from_dict, on input and on output."""
+        whole = {'weight': 1.5, 'city': '', 'number': 0, 'lines': [], 'extra': {}, 'after': None}
+        self.assertEqual(Stop.from_dict({'weight': 1.5}).to_dict(), whole)
+
+        class Same(Service):
+            input = Stop
+            output = Stop
+
+            async def handle(self) -> None:
+                self.response.payload = self.request.input
+
+        self.assertEqual(call(Same, {'weight': 1.5}).value.to_dict(), whole)
+        stop = Stop()
+        stop.weight = 1.5
+        self.assertEqual(answering(Stop, stop), whole)
+        bad = self.assertRaises(BadInput, call, Same, {'city': 'x'})
+        self.assertEqual(bad.mistakes, (('$.weight', 'missing'),))
+
+    def test_numbers_may_be_text(self) -> None:
+        """As in Zato; what is no number is still wrong."""
+        self.assertEqual(Stop.from_dict({'weight': '1.5', 'number': '7'}).number, 7)
+        bad = self.assertRaises(BadInput, Stop.from_dict, {'weight': 1, 'number': 'seven'})
+        self.assertEqual(bad.mistakes, (('$.number', 'expected int | null, got str'),))
+
+    def test_fields_by_name(self) -> None:
+        """As a mapping's, None for what is not there."""
+        stop = Stop.from_dict({'weight': 1, 'city': 'Opole'})
+        self.assertEqual((stop['city'], stop.get('number'), stop['no_such'], 'city' in stop), ('Opole', 0, None, True))

@@ -11,16 +11,33 @@ from zatotx.model.faults import BadInput
 from zatotx.service.deployment.bunch import bunchify
 from zatotx.service.io.typed import convert, fill_defaults
 from zatotx.service.io.wrong import Wrong
+from zatotx.service.io.zato_models import complete
 
 
 class Model:
     """A dataclass that knows its forms. New code may use a plain dataclass or msgspec.Struct just as well."""
 
+    zato_model = True  # what zato_models.py looks for
+    _zato_complete = False
+
+    def __getitem__(self, name: str) -> Any:
+        """A field by its name, None where there is none, as in Zato."""
+        return getattr(self, name, None)
+
+    def __contains__(self, name: str) -> bool:
+        return hasattr(self, name)
+
+    def get(self, name: str) -> Any:
+        """As `model[name]`."""
+        return self[name]
+
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """The instance for a dict. Raises BadInput with every mistake by its path."""
         try:
-            made = convert(data, cls)
+            if not cls.__dict__.get('_zato_complete'):
+                cls._zato_complete = complete(cls)
+            made = convert(data, cls, text=True)
         except Wrong as wrong:
             raise BadInput([(f'${path}', what) for path, what in wrong.mistakes]) from None
         fill_defaults(made)

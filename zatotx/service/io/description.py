@@ -19,6 +19,7 @@ from zatotx.service.io.elements import Element, as_mapping
 from zatotx.service.io.records import Field, each, give_record
 from zatotx.service.io.sources import Sources
 from zatotx.service.io.wrong import Wrong, kind_of
+from zatotx.service.io.zato_models import complete
 
 
 class BadOutput(InternalServerError):  # noqa: N818 - a fault, as its parent
@@ -70,11 +71,12 @@ class Elements:
 class Typed:
     """Input declared by a model."""
 
-    __slots__ = ('fields', 'fill', 'model')
+    __slots__ = ('fields', 'fill', 'lenient', 'model')
     params_only = False
 
     def __init__(self, model: Any) -> None:
         self.model = model
+        self.lenient = complete(model)
         self.fields = typed.model_fields(typed.bare_type(model)) or ()
         self.fill = typed.has_dataclasses(model)
         _check_convertible(model)
@@ -89,7 +91,7 @@ class Typed:
         if sources.text and self.fields:
             value, texts = self._with_text(dict(value), sources, mistakes)
         try:
-            instance = typed.convert(value, self.model)
+            instance = typed.convert(value, self.model, text=self.lenient)
         except Wrong as wrong:
             mistakes += [self._placed(path, what, sources) for path, what in wrong.mistakes if path[1:] not in texts]
         if mistakes:
@@ -171,6 +173,7 @@ class TypedOut:
 
     def __init__(self, model: Any) -> None:
         self.model = model
+        complete(model)
         self.fields = typed.model_fields(typed.bare_type(model)) or ()
         self.fill = typed.has_dataclasses(model)
         self.repeated = typed.is_list_type(model)

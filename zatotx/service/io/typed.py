@@ -17,7 +17,7 @@ import msgspec
 from zatotx.service.io.wrong import NOT_GIVEN, Wrong
 
 _LISTS = (list, set, frozenset, Sequence)
-_UNIONS = (typing.Union, types.UnionType)
+UNIONS = (typing.Union, types.UnionType)
 
 
 class ModelField(msgspec.Struct, frozen=True):
@@ -64,7 +64,7 @@ def bare_type(declared: Any) -> Any:
     """A type without its Annotated and, where only None is the alternative, without that."""
     if typing.get_origin(declared) is typing.Annotated:
         return bare_type(typing.get_args(declared)[0])
-    if typing.get_origin(declared) in _UNIONS:
+    if typing.get_origin(declared) in UNIONS:
         others = [arg for arg in typing.get_args(declared) if arg is not type(None)]
         return bare_type(others[0]) if len(others) == 1 else declared
     return declared
@@ -156,7 +156,7 @@ def _of_whole(value: Any, declared: Any, text: bool) -> Iterator[tuple[str, str]
 
 def _meant(declared: Any, value: Mapping[str, Any]) -> Any:
     """The model an object is meant to be: of a union, the one whose tag it carries."""
-    for one in typing.get_args(declared) if typing.get_origin(declared) in _UNIONS else (declared,):
+    for one in typing.get_args(declared) if typing.get_origin(declared) in UNIONS else (declared,):
         config = getattr(one, '__struct_config__', None)
         if config is None or config.tag is None:
             if one is declared:
@@ -222,5 +222,5 @@ def matches(value: Any, declared: Any) -> bool:
     args = typing.get_args(plain)
     if is_list_type(plain) and args and isinstance(value, list):
         return all(matches(item, args[0]) for item in value)
-    return any(matches(value, arg) for arg in args) if typing.get_origin(plain) in _UNIONS else False
+    return any(matches(value, arg) for arg in args) if typing.get_origin(plain) in UNIONS else False
 
