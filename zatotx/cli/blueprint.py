@@ -64,6 +64,9 @@ level = "info"           # trace1, debug, info, warning, error, critical
 # kvdb = "warning"
 # "crm.get-balance" = "debug"
 
+[user_config]            # INI files of your own, for services: self.user_config.<name>.<section>.<key>
+# app = "config/app.ini"
+
 [shutdown]
 grace = 10               # seconds that requests under way get to finish
 """

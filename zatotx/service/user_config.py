@@ -22,7 +22,10 @@ def load_user_config(files: Mapping[str, Path]) -> Bunch:
         parser.optionxform = str  # type: ignore[assignment,method-assign]  # configparser's own way to keep case
         try:
             parser.read_string(path.read_text('utf-8'), str(path))
-        except (OSError, UnicodeDecodeError, ParserError) as error:
+        except OSError as error:
+            mistakes.append(f'{path}: {error.strerror}')
+            continue
+        except (UnicodeDecodeError, ParserError) as error:
             mistakes.append(f'{path}: {" ".join(str(error).split())}')
             continue
         config[name] = Bunch((section, Bunch(parser.items(section))) for section in parser.sections())
