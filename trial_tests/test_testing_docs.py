@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from twisted.trial.runner import TestLoader
 from twisted.trial.unittest import SynchronousTestCase
 
 PAGE = Path(__file__).resolve().parent.parent / 'docs' / 'testing.md'
@@ -45,3 +46,10 @@ class TestingPageTests(SynchronousTestCase):
         """The asynchronous one, and those that are test cases."""
         said = self.run_by('twisted.trial', TRIAL, 'tests/test_crm.py', 'tests/test_time.py')
         self.assertIn('PASSED (successes=4)', said)
+
+
+class LoadingTests(SynchronousTestCase):
+    def test_one_test_by_its_name(self) -> None:
+        """`trial module.Class.test_x`, which is also how trial's jobs are given their tests."""
+        found = TestLoader().loadByName('trial_tests.test_testing_kit.CallTests.test_answer')
+        self.assertEqual(found.countTestCases(), 1)
