@@ -259,6 +259,7 @@ class TypedOutputTests(SynchronousTestCase):
         self.assertEqual(
             answering(list[Line], [Line('a', 2), {'sku': 'b'}]), [{'sku': 'a', 'qty': 2}, {'sku': 'b', 'qty': 1}]
         )
+        self.assertEqual(answering(list[Line], []), [], 'an empty list is an answer')
 
     def test_what_is_wrong_is_named(self) -> None:
         """It is the service's fault, each mistake by its path."""

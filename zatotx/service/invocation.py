@@ -220,7 +220,11 @@ def finish(service: Any, run: Run) -> Outcome:
         return _dressed(outcome, response)
     if io.output is not None and not (isinstance(value, (str, bytes)) and value):
         try:
-            value = io.output.write(taken(value) if type(value) is Payload else value or {})
+            if type(value) is Payload:
+                value = taken(value)
+            elif value is None or isinstance(value, (str, bytes)):  # nothing was set
+                value = {}
+            value = io.output.write(value)
         except Wrong as wrong:
             raise BadOutput(entry.name, wrong.mistakes, run.inbound.cid) from None
         outcome = Outcome(value, element=io.output.element, internal=entry.is_internal)
