@@ -7,10 +7,12 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from zatotx.interfaces.config import NodeRow
-from zatotx.model.faults import ServiceUnavailable
+from zatotx.model.faults import ServiceUnavailable, Timeout
 from zatotx.node.config import ALIVE, BEAT, LiveConfig, living
 from zatotx.schema.security import BasicAuth
 from zatotx.schema.snapshot import Actor, Changes, Operation, Snapshot, Stored
@@ -26,6 +28,10 @@ class ScriptedStore:
     def __init__(self) -> None:
         self.revision = 0
         self.away: Exception | None = None
+        self.locked: Exception | None = None  # why nothing can be written, while all can be read
+        self.unread: Exception | None = None  # why changes cannot be read, while there are beats
+        self.slow: Deferred[None] | None = None  # changes are read when it fires
+        self.reads = 0
         self.beats: list[int] = []
 
     def _answer(self, value: Any) -> Deferred[Any]:
@@ -37,6 +43,14 @@ class ScriptedStore:
         return self._answer(self.revision)
 
     def changes(self, since: int) -> Deferred[Any]:
+        self.reads += 1
+        if self.unread is not None:
+            return fail(self.unread)
+        if self.slow is not None:
+            return self.slow.addCallback(lambda _: self._changes(since))
+        return self._changes(since)
+
+    def _changes(self, since: int) -> Deferred[Any]:
         changed = tuple(user(n, n) for n in range(since + 1, self.revision + 1))
         return self._answer(Changes(self.revision, changed))
 
@@ -45,7 +59,7 @@ class ScriptedStore:
 
     def beat(self, node_id: int, applied: int, verdicts: dict[int, str]) -> Deferred[Any]:
         self.beats.append(applied)
-        return self._answer(self.revision)
+        return fail(self.locked) if self.locked else self._answer(self.revision)
 
 
 class ScriptedBus:
@@ -114,6 +128,73 @@ class LiveConfigTests(SynchronousTestCase):
         self.store.revision = 5
         self.clock.pump([BEAT, BEAT])
         self.assertEqual((self.config.away, self.config.snapshot.revision), ('', 5))
+
+    def test_a_change_is_made_though_it_cannot_be_told(self) -> None:
+        """The rows of nodes are locked: the change is there and in force, and nobody is told otherwise."""
+        self.store.locked = ServiceUnavailable(None, 'Locked')
+        self.assertEqual(self.successResultOf(self.change()), 1)
+        self.assertEqual((self.applied, self.config.away), ([1], 'Locked'))
+
+    def test_a_change_that_is_made_but_not_in_force_says_so(self) -> None:
+        """The ODB went away right after the commit: who is told 503 must not take it for not made."""
+        self.store.unread = Timeout(None, 'Frozen')
+        said = str(self.failureResultOf(self.change(), ServiceUnavailable).value)
+        self.assertIn('The change is made, as revision 1, but not in force yet', said)
+        self.assertIn('(Frozen)', said)
+        self.store.unread = None
+        self.clock.advance(BEAT)
+        self.assertEqual(self.applied, [1])
+
+    def test_all_who_wait_hear_at_once_that_the_odb_is_away(self) -> None:
+        """Not one after the other, each after a deadline of its own."""
+        frozen: Deferred[None] = Deferred()
+        self.store.slow = frozen
+        waiting = [self.change() for _ in range(5)]
+        self.bus.heard('9')
+        self.assertEqual(self.store.reads, 1)
+        frozen.errback(Timeout(None, 'Frozen'))
+        for each in waiting:
+            self.failureResultOf(each, ServiceUnavailable)
+        self.assertEqual(self.store.reads, 1)
+
+    def test_changes_at_once_are_read_together(self) -> None:
+        """Those that came while one was read are in force with the next."""
+        reading: Deferred[None] = Deferred()
+        self.store.slow = reading
+        changes = [self.change() for _ in range(5)]
+        self.store.slow = None
+        reading.callback(None)
+        self.assertEqual([self.successResultOf(each) for each in changes], [1, 2, 3, 4, 5])
+        self.assertEqual((self.store.reads, self.config.snapshot.revision), (2, 5))
+
+    def test_a_change_right_after_a_restored_backup_is_in_force(self) -> None:
+        """Though its revision is lower than that of what was in force."""
+        self.store.revision = 5
+        self.clock.advance(BEAT)
+        self.store.revision = 1
+        self.assertEqual(self.successResultOf(self.change()), 2)
+        self.assertEqual(self.config.snapshot.revision, 2)
+
+    def test_an_absence_is_said_once(self) -> None:
+        """Each reason, not every two seconds; not that it is over while a part of the ODB is locked."""
+        said: list[str] = []
+
+        @implementer(ILogObserver)
+        def heard(event: LogEvent) -> None:
+            if event['log_namespace'] == LiveConfig._log.namespace:
+                said.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(heard)
+        self.addCleanup(globalLogPublisher.removeObserver, heard)
+        self.store.revision, self.store.unread = 1, ServiceUnavailable(None, 'Locked')
+        self.clock.pump([BEAT] * 5)
+        for why in ['Refused', 'Locked', 'Refused', *map(str, range(20))]:
+            self.store.away = ServiceUnavailable(None, why)
+            self.clock.advance(BEAT)
+        self.assertEqual([line.rpartition(': ')[2] for line in said], ['Locked', 'Refused', '0', '1', '2'])
+        self.store.away = self.store.unread = None
+        self.clock.pump([BEAT] * 3)
+        self.assertEqual(said[5:], ['The ODB answers again, this node is at revision 1'])
 
     def test_an_odb_restored_from_a_backup_is_read_anew(self) -> None:
         """A revision lower than ours means that what we know may never have been."""

@@ -272,6 +272,18 @@ class LaneTests(TestCase):
 
         self.assertEqual(await self.lane.run(slow), 'done')
 
+    async def test_who_moved_once_has_no_second_deadline(self) -> None:
+        """It counts from that move, not from when the lane looked."""
+        self.patch(lanes, 'DEADLINE', 2.0)
+
+        def moved_once(call: Call) -> bool:
+            call.moved()
+            return self.release.wait(10)
+
+        began = reactor.seconds()
+        await self.assertFailure(self.lane.run(moved_once), Timeout)
+        self.assertLess(reactor.seconds() - began, 3.8)
+
     async def test_a_commit_under_way_is_not_called_off(self) -> None:
         """Its outcome is unknown, and that is what the caller is told."""
 

@@ -10,6 +10,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Connection, select, text, update
 from twisted.internet import reactor as global_reactor
@@ -30,6 +31,7 @@ from zatotx.odb.context import Cluster, begin
 from zatotx.odb.engine import make_engine
 from zatotx.odb.engines import mysql as mysql_room
 from zatotx.odb.engines import postgresql as postgresql_room
+from zatotx.odb.engines.room import LOCK
 from zatotx.odb.lanes import DEADLINE, Call
 from zatotx.odb.setup import NewCluster, create, schema_state, snapshot
 from zatotx.odb.tables import cluster, server
@@ -137,6 +139,54 @@ class ServerTests:
         await other.write([user('after', '')], ME)
         self.assertEqual(len(await self.names()), 3)
 
+    async def test_a_connection_cut_in_the_middle_is_made_anew(self: Any) -> None:
+        """What was not committed is done once more, on another connection; a cut in the commit is said, since nobody
+        knows what became of it."""
+        found, runs = self.database(), []
+
+        def cut_once(connection: Connection, _: Cluster) -> int:
+            runs.append(1)
+            if len(runs) == 1:
+                self.cut_all()
+            return int(connection.execute(text('SELECT 7')).scalar_one())
+
+        self.assertEqual(await deferToThread(found.read, cut_once), 7)
+        del runs[:]
+        self.assertEqual(await deferToThread(found.write, Call(), cut_once), 7)
+        self.assertEqual(len(runs), 2)
+        call = Call()
+
+        def cut_in_the_commit(connection: Connection, _: Cluster) -> None:
+            runs.append(connection.execute(text('SELECT 7')).scalar_one())
+            call.committing()
+            self.cut_all()
+
+        said = await self.refusal(deferToThread(found.write, call, cut_in_the_commit))
+        self.assertIn('did not confirm a commit: look whether it was made', said)
+        self.assertEqual(len(runs), 3)
+
+    async def test_who_waits_for_a_lock_makes_no_progress(self: Any) -> None:
+        """Several writes behind one lock are refused in time, the last of them too."""
+        await self.store.write([user('before', '')], ME)
+        holder = make_engine(self.url, 'migrate').connect()
+        self.addCleanup(holder.engine.dispose)
+        self.addCleanup(holder.close)
+        holder.execute(select(cluster).with_for_update())
+        began = reactor.seconds()
+        ended: list[float] = []
+        writing = [self.store.write([user(f'refused {n}', '')], ME) for n in range(3)]
+
+        def note(result: Any) -> Any:
+            ended.append(reactor.seconds() - began)
+            return result
+
+        for each in writing:
+            each.addBoth(note)
+        for each in writing:
+            await self.refusal(each)
+        holder.rollback()
+        self.assertLess(max(ended), LOCK + DEADLINE - 1)  # each waiting a time of its own, it would be that and more
+
     async def test_locked(self: Any) -> None:
         """By somebody else's transaction: refused, then served again; reads go on."""
         await self.store.write([user('before', '')], ME)
@@ -200,13 +250,12 @@ class ServerTests:
         await self.store.write([user('before', '')], ME)
         self.addCleanup(self.read_only, False)
         self.read_only(True)
-        self.store = self.open()
+        self.cut_all()
         said = await self.refusal(self.store.write([user('refused', '')], ME))
         self.assertRegex(said, 'read.only')
         self.assertEqual(await self.names(), {'before'})
         self.read_only(False)
-        self.store = self.open()
-        await self.store.write([user('after', '')], ME)
+        await self.written_soon('after')
 
     async def test_an_account_that_may_too_little(self: Any) -> None:
         """Is told what it needs."""
@@ -300,6 +349,14 @@ class MariaDBTests(ServerTests, ServerCase):
         self.server.ask("CREATE OR REPLACE USER poor@'%' IDENTIFIED BY 'poor-sEcReT'")
         self.server.ask(f"GRANT SELECT ON {name}.* TO poor@'%'")
         return name
+
+    async def test_a_password_of_any_letters(self) -> None:
+        """As a client in UTF-8 set it: more than Latin-1, and what has a meaning in URLs."""
+        password = 'пароль é 日本 @:/?#%'
+        self.server.ask(f"CREATE OR REPLACE USER anywhere@'%' IDENTIFIED BY '{password}'")
+        self.server.ask(f"GRANT ALL ON {parsed(self.url).database}.* TO anywhere@'%'")
+        self.url = self.server.url(str(parsed(self.url).database), 'anywhere', quote(password, safe=''))
+        self.assertEqual(schema_state(self.url), 'current')
 
     async def test_a_statement_that_is_too_big_is_a_sentence(self) -> None:
         """It names the setting of the server; the next one goes through."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from attrs import Factory, define, field
-from twisted.internet.defer import CancelledError, Deferred, DeferredLock, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
@@ -18,7 +18,10 @@ from zope.interface import implementer
 
 from zatotx.interfaces.bus import IBus
 from zatotx.interfaces.config import IConfig, IConfigStore, NodeRow
+from zatotx.model.faults import ServiceUnavailable, Timeout
+from zatotx.node.absence import Absence
 from zatotx.node.pulse import ALIVE, Pulse
+from zatotx.node.turns import Turns
 from zatotx.schema.snapshot import Actor, Operation, Snapshot
 
 BEAT = 2.0  # seconds
@@ -61,11 +64,16 @@ class LiveConfig:
     node_id: int = 0  # known once the node has joined
     snapshot: Snapshot = field(factory=Snapshot)
     newest: int = 0  # the ODB's revision when it was asked last
-    away: str = ''  # why the ODB could not be asked last time, '' = it could
     pulse: Pulse = field(init=False, default=Factory(lambda self: Pulse(self.clock), takes_self=True))
-    _lock: DeferredLock = field(factory=DeferredLock)
+    _turns: Turns = field(factory=Turns)
     _loop: LoopingCall | None = None
     _log = Logger()
+    _absence: Absence = field(init=False, default=Factory(lambda self: Absence(self._log), takes_self=True))
+
+    @property
+    def away(self) -> str:
+        """Why the ODB could not be followed last time, '' = it could."""
+        return self._absence.why
 
     def start(self) -> None:
         """Follow from now on."""
@@ -78,32 +86,46 @@ class LiveConfig:
         """Stop following; fires when what is under way is done."""
         if self._loop is not None and self._loop.running:
             self._loop.stop()
-        done: Deferred[None] = self._lock.run(lambda: None)
-        return done
+        return self._turns.over()
 
     def change(self, operations: Sequence[Operation], actor: Actor) -> Deferred[int]:
         return ensureDeferred(self._change(operations, actor))
 
     async def _change(self, operations: Sequence[Operation], actor: Actor) -> int:
         revision: int = await self.store.write(operations, actor)
-        await self.bring(revision)
+        try:
+            await self._reach(revision)
+        except (ServiceUnavailable, Timeout) as error:
+            raise ServiceUnavailable(
+                None,
+                f'The change is made, as revision {revision}, but not in force yet: nodes follow when the ODB answers '
+                f'({error.msg})',
+            ) from error
+        self._following(self._tell())  # not waited for: it is in force, whether the row of this node says so or not
         return revision
 
     async def bring(self, revision: int) -> None:
-        """Have a revision in force here, and tell the other nodes to look now. They find out by themselves where the
-        word is lost."""
-        self.bus.announce(TOPIC, str(revision)).addErrback(self._unannounced)
-        await self.sync()
+        """Have a revision in force here, said in this node's row, and tell the other nodes to look now. Raises what the
+        ODB raises."""
+        await self._reach(revision)
+        await self._tell()
+
+    async def _reach(self, revision: int) -> None:
+        """The other nodes find out by themselves where the word is lost."""
+        self.bus.announce(TOPIC, str(revision)).addErrback(_unannounced)
+        await self._turns.take(self._take)
 
     async def load(self) -> None:
         """At the start of a node: take the configuration of the ODB, for others to bring into force."""
         self.snapshot = self.snapshot.evolve(await self.store.changes(self.snapshot.revision))
 
     async def sync(self) -> None:
-        """Bring this node level with the ODB. Raises what the ODB raises."""
-        await self._lock.run(lambda: ensureDeferred(self._sync()))
+        """Bring this node level with the ODB, and say so in its row. Raises what the ODB raises."""
+        await self._turns.take(self._take)
+        await self._tell()
+        self._absence.ends(self.snapshot.revision)
 
-    async def _sync(self) -> None:
+    async def _take(self) -> None:
         before = self.snapshot
         changes = await self.store.changes(before.revision)
         self.newest = changes.revision
@@ -114,7 +136,10 @@ class LiveConfig:
             for apply in self.appliers:
                 await apply(snapshot)
             self.snapshot = snapshot
-        await self.store.beat(self.node_id, self.snapshot.revision, dict(self.verdicts()))
+
+    async def _tell(self) -> None:
+        """A sign of life, and what this node runs; gives the ODB's revision too."""
+        self.newest = await self.store.beat(self.node_id, self.snapshot.revision, dict(self.verdicts()))
 
     def everywhere(self, revision: int, timeout: float = 10.0) -> Deferred[list[str]]:
         return ensureDeferred(reached_everywhere(self.store, revision, timeout, self.pulse))
@@ -124,33 +149,22 @@ class LiveConfig:
             self._following(self.sync())
 
     def _following(self, attempt: Coroutine[Any, Any, None]) -> Deferred[None]:
-        return ensureDeferred(attempt).addCallbacks(self._reached, self._unreachable)
+        return ensureDeferred(attempt).addErrback(self._absence.goes_on)
 
     async def _look(self) -> None:
-        revision = await self.store.beat(self.node_id, self.snapshot.revision, dict(self.verdicts()))
-        self.newest = revision
-        if revision != self.snapshot.revision and not self._lock.locked:
+        await self._tell()
+        level = self.newest == self.snapshot.revision
+        if not level and not self._turns.taken:
             # Not waited for: code may take long to import, and a node that gives no beat counts as gone.
             self._following(self.sync())
         self.pulse.living(await self.store.nodes())  # so that it is known who is up when somebody has to wait for them
+        if level:  # else a part of the ODB may answer while another is locked: it is back when all of it could be read
+            self._absence.ends(self.snapshot.revision)
 
-    def _reached(self, _: object) -> None:
-        if self.away:
-            self._log.info('The ODB answers again, this node is at revision {revision}',
-                           revision=self.snapshot.revision)
-            self.away = ''
 
-    def _unreachable(self, failure: Any) -> None:
-        if failure.check(CancelledError):
-            return
-        why = failure.getErrorMessage()
-        if why != self.away:  # said once, not every two seconds
-            self._log.warn('The ODB could not be followed, the configuration in force stays: {why}', why=why)
-            self.away = why
-
-    def _unannounced(self, failure: Any) -> None:
-        self._log.debug('A change was not announced, nodes find it by its revision: {why}',
-                        why=failure.getErrorMessage())
+def _unannounced(failure: Any) -> None:
+    LiveConfig._log.debug('A change was not announced, nodes find it by its revision: {why}',
+                          why=failure.getErrorMessage())
 
 
 __all__ = ['ALIVE', 'BEAT', 'TOPIC', 'Applier', 'IBus', 'IConfigStore', 'LiveConfig', 'living']

@@ -13,11 +13,12 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from twisted.internet.defer import Deferred
 
+from zatotx.model.faults import ServiceUnavailable
 from zatotx.odb.context import Cluster, Transaction, begin, find_cluster
 from zatotx.odb.documents import has_secrets, prepared
 from zatotx.odb.engine import make_engine, room_of
 from zatotx.odb.engines.room import Room
-from zatotx.odb.failures import as_fault
+from zatotx.odb.failures import as_fault, reason
 from zatotx.odb.lanes import Call, Lane
 from zatotx.odb.schema_state import require_current
 from zatotx.odb.secrets import Secrets
@@ -27,6 +28,7 @@ from zatotx.schema.snapshot import Actor, Operation
 from zatotx.schema.types import ObjectTypes
 
 ATTEMPTS = 6  # at one write: a deadlock, a lost race
+AT_ONCE = 1.0  # seconds within which a cut connection is replaced by another, once
 PAUSE = 0.02  # seconds at most after the first of them; twice as long after each
 
 _T = TypeVar('_T')
@@ -54,26 +56,45 @@ class Database:
 
     def read(self, function: Callable[[Connection, Cluster], _T]) -> _T:
         """The function in a transaction that sees one moment. Raises faults."""
-        with faults(self.url), self._reading.connect() as connection, connection.begin():
-            return function(connection, self._cluster(connection))
+        with faults(self.url):
+            began = time.monotonic()
+            try:
+                return self._read_once(function)
+            except DBAPIError as error:
+                if not _cut(error, began):
+                    raise
+            return self._read_once(function)
 
     def write(self, call: Call, function: Callable[[Connection, Cluster], _T]) -> _T:
         """The function in a transaction that writes; committed unless the call was given up. Where the database gave it
-        up for the sake of another one, it is begun again, so the function may run more than once."""
+        up for the sake of another one, or its connection was cut, it is begun again, so the function may run more than
+        once. Raises ServiceUnavailable that says so where nobody knows whether it was committed."""
         with faults(self.url):
             for attempt in range(1, ATTEMPTS):
+                began = time.monotonic()
                 try:
                     return self._write_once(call, function)
                 except DBAPIError as error:
-                    if error.connection_invalidated or not self._room.once_more(error):
+                    cut = error.connection_invalidated
+                    if cut and call.commits:
+                        raise ServiceUnavailable(None, self._unconfirmed(error)) from error
+                    if not (attempt == 1 and _cut(error, began) if cut else self._room.once_more(error)):
                         raise
                 call.again()
                 time.sleep(_random.uniform(0, PAUSE * 2**attempt))  # the thread's own: not the reactor's
             return self._write_once(call, function)
 
+    def _unconfirmed(self, error: DBAPIError) -> str:
+        why = reason(error, self.url)
+        return f'The ODB ({masked(self.url)}) did not confirm a commit: look whether it was made ({why})'
+
+    def _read_once(self, function: Callable[[Connection, Cluster], _T]) -> _T:
+        with self._reading.connect() as connection, connection.begin():
+            return function(connection, self._cluster(connection))
+
     def _write_once(self, call: Call, function: Callable[[Connection, Cluster], _T]) -> _T:
         with self._writing.connect() as connection, connection.begin():
-            call.moved()
+            call.check()  # being connected is no progress yet: that is the cluster's lock, which may be somebody else's
             result = function(connection, self._cluster(connection))
             call.committing()
         return result
@@ -90,6 +111,12 @@ class Database:
         return self._found
 
 
+def _cut(error: DBAPIError, began: float) -> bool:
+    """Whether the connection was cut, as by an administrator or a failover, and another one may do better: not where
+    that took so long that the server is rather frozen."""
+    return error.connection_invalidated and time.monotonic() - began < AT_ONCE
+
+
 @contextmanager
 def faults(url: str) -> Iterator[None]:
     """Turn what the database raises into faults."""
@@ -104,9 +131,10 @@ def faults(url: str) -> Iterator[None]:
 
 @frozen(kw_only=True)
 class Access:
-    """The way from the reactor to the Database: one thread writes, a few read."""
+    """The way from the reactor to the Database: one thread writes, a few read, one hashes."""
 
     database: Database
+    hashing: Lane
     reading: Lane
     writing: Lane
 
@@ -126,16 +154,16 @@ class Access:
         return self.writing.run(within)
 
     async def change(self, operations: Sequence[Operation], actor: Actor) -> int:
-        """Secrets are hashed before the transaction, in a thread that reads: they would hold the lock for long."""
+        """Secrets are hashed before the transaction, whose lock they would hold for long."""
         types, secrets = self.database.types, self.database.secrets
         if has_secrets(types, operations):
             clear = operations
-            operations = await self.reading.run(lambda call: prepared(types, secrets, clear, call.moved))
+            operations = await self.hashing.run(lambda call: prepared(types, secrets, clear, call.moved))
         ready = operations
         return await self.transact(actor, lambda t: write(t, ready))
 
     async def close(self) -> None:
         """Let what is under way end, then the threads and connections."""
-        await self.writing.close()
-        await self.reading.close()
+        for lane in (self.hashing, self.writing, self.reading):
+            await lane.close()
         self.database.close()

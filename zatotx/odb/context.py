@@ -58,10 +58,10 @@ class Transaction:
 
 
 def begin(connection: Connection, cluster_: Cluster, actor: Actor, moved: Callable[[], None]) -> Transaction:
-    """Lock the cluster, so that writes come one after another on every database."""
+    """Lock the cluster, so that writes come one after another on every database. To have it is no progress yet: who
+    waited for it long has the less time for what is left, and its caller an answer in time."""
     found = select(cluster.c.revision).where(cluster.c.id == cluster_.id).with_for_update()
     revision = connection.execute(found).scalar_one() + 1
-    moved()
     return Transaction(connection=connection, cluster=cluster_, actor=actor, moved=moved, revision=revision)
 
 

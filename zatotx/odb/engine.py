@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 
 from sqlalchemy import Engine
@@ -11,6 +12,9 @@ from zatotx.odb.engines.room import Purpose, Room
 from zatotx.odb.urls import parsed
 
 _ROOMS = {'sqlite': sqlite.ROOM, 'postgresql': postgresql.ROOM, 'mysql': mysql.ROOM}
+
+# What goes wrong with a connection is raised, and said once by who asked. The pool's own words would be tracebacks.
+logging.getLogger('sqlalchemy.pool').setLevel(logging.CRITICAL)
 
 
 def room_of(url: str) -> Room:

@@ -7,6 +7,7 @@ is rolled back, so that a caller who was told "no" is never told wrong. Only a c
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -29,17 +30,19 @@ class GivenUp(Exception):  # noqa: N818 - nobody sees it: it only unwinds the th
 class Call:
     """One call, seen from its thread: says that it moves on, and asks before it commits."""
 
-    __slots__ = ('_committing', '_given_up', '_lock', '_moves')
+    __slots__ = ('_committing', '_given_up', '_lock', '_moved_at', '_moves')
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._given_up = False
         self._committing = False
         self._moves = 0
+        self._moved_at = time.monotonic()
 
     def moved(self) -> None:
         """Some work is done. Raises as check does."""
         self._moves += 1
+        self._moved_at = time.monotonic()
         self.check()
 
     def check(self) -> None:
@@ -60,8 +63,17 @@ class Call:
             self._committing = False
         self.check()
 
+    @property
+    def commits(self) -> bool:
+        """Whether the commit was begun, so that nobody knows its outcome where it fails."""
+        return self._committing
+
     def moves(self) -> int:
         return self._moves
+
+    def resting(self) -> float:
+        """Seconds since it moved last."""
+        return time.monotonic() - self._moved_at
 
     def give_up(self) -> bool:
         """Whether the call could be given up: False once it commits."""
@@ -163,7 +175,7 @@ class _Wait:
         moves = self._call.moves()
         if moves != self._seen:
             self._seen = moves
-            self._timer = self._reactor.callLater(DEADLINE, self._look)
+            self._timer = self._reactor.callLater(max(DEADLINE - self._call.resting(), 0), self._look)
         elif self._call.give_up():
             self._finish(Failure(Timeout(None, f'The ODB ({self._what}) did not answer within {DEADLINE:g} s')))
         else:

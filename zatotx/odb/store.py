@@ -30,6 +30,7 @@ def open_store(url: str, key: str | Secrets, *, reactor: Any, cluster: str, type
     shown = masked(url)
     access = Access(
         database=Database(url=url, cluster=cluster, types=types, secrets=Secrets.of(key)),
+        hashing=Lane(reactor, threads=1, name='odb-hash', what=shown),
         reading=Lane(reactor, threads=READERS, name='odb-read', what=shown),
         writing=Lane(reactor, threads=1, name='odb-write', what=shown),
     )

@@ -27,6 +27,7 @@ from zatotx.odb.engines.room import (
 _PATIENT = 600.0  # seconds for one DDL statement of a migration
 _ONCE_MORE = (1213, 1020)  # deadlock; record has changed since last read
 _TOO_BIG = (1153, 2006, 2013)  # said so, or found the connection cut while it was still sending
+_READ_ONLY = (1290, 1792, 1836)  # by an option of the server; this transaction; the server says so itself
 _BIG = 1_000_000  # bytes from which on a cut connection may be the statement's fault
 _HINTS = {
     1044: 'the account needs ALL PRIVILEGES on this database',
@@ -45,6 +46,7 @@ def make_engine(url: URL, purpose: Purpose) -> Engine:
             'read_timeout': patience,
             'write_timeout': patience,
             'charset': 'utf8mb4',
+            'password': (url.password or '').encode(),  # as text PyMySQL would take it for Latin-1
             'init_command': _session(purpose),
             'local_infile': False,
         },
@@ -118,6 +120,8 @@ def _explain(context: ExceptionContext) -> None:
     """A statement above max_allowed_packet is cut off while it is sent, and the connection with it, which may look like
     a server that went away."""
     error = context.original_exception
+    if _number(error) in _READ_ONLY:
+        context.is_disconnect = True  # after a failover the name may lead to a server that may be written to
     if _number(error) in _TOO_BIG:
         context.is_disconnect = True  # no rollback over it, whose failure would hide this one
         size = _size(context)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, text
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 
 from zatotx.odb.engines.room import (
@@ -29,12 +29,13 @@ _SCHEMA_LOCK = 0x7A61746F7478  # 'zatotx': the advisory lock of upgrades, one a 
 # Of SQLSTATE: errors that are about the server, the account or the disk, though psycopg calls some of them
 # ProgrammingError or InternalError. https://www.postgresql.org/docs/current/errcodes-appendix.html
 _AWAY = ('08', '28', '3D', '53', '54', '55', '57', '58', 'XX', '22021', '22P05', '25006', '42501')
+_READ_ONLY = '25006'
 _ONCE_MORE = ('40001', '40P01')  # serialization_failure, deadlock_detected
 
 
 def make_engine(url: URL, purpose: Purpose) -> Engine:
     """An engine of one purpose; nothing is connected to."""
-    return create_engine(
+    engine = create_engine(
         url,
         connect_args=_arguments(url, purpose),
         isolation_level='REPEATABLE READ' if purpose == 'read' else 'READ COMMITTED',
@@ -44,6 +45,15 @@ def make_engine(url: URL, purpose: Purpose) -> Engine:
         pool_pre_ping=True,
         hide_parameters=True,
     )
+    event.listen(engine, 'handle_error', _give_up_read_only)
+    return engine
+
+
+def _give_up_read_only(context: ExceptionContext) -> None:
+    """A session stays read-only when its database or role is made writable again, and after a failover its server is a
+    replica: another connection may do better."""
+    if getattr(context.original_exception, 'sqlstate', '') == _READ_ONLY:
+        context.is_disconnect = True
 
 
 def _arguments(url: URL, purpose: Purpose) -> dict[str, Any]:
