@@ -121,6 +121,8 @@ class ClusterTests(SynchronousTestCase):
         self.assertIn('Changed 2 objects', self.good('enmasse', '--import', '--input', file, env=env))
         self.assertEqual(self.broker.ask('POST', '/cli/one').status, 401)
         self.assertIn('Changed 0 objects, left 2', self.good('enmasse', '--import', '--input', file, env=env))
+        missing = self.path / 'no' / 'such.yaml'
+        self.assertIn(f'directory: {missing}\n', zatotx('enmasse', self.path, '--export', '--output', missing).err)
         exported = self.good('enmasse', '--export')
         self.assertNotIn('s3cret', exported)
         target = self.path.parent / 'all.yaml'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -158,12 +159,28 @@ class FailureTests(SynchronousTestCase):
     def test_what_the_operating_system_refuses(self) -> None:
         """Its words and the file; an interruption by its name."""
         for error, expected in (
-            (PermissionError(13, 'Permission denied', '/x'), 'Error: Permission denied: /x\n'),
+            (PermissionError(13, 'Permission denied', '/x'),
+             'Error: Permission denied: /x: run it as the user who owns that\n'),
             (KeyboardInterrupt(), '\nError: Interrupted.\n'),
         ):
             self.patch(process, 'find', raising(error))
             said = zatotx('status', '/x')
             self.assertEqual((said.code, said.out, said.err), (1, '', expected))
+
+    def test_an_environment_of_somebody_else(self) -> None:
+        """Is no wrong usage: the command goes on to what it may not read."""
+        self.patch(os, 'access', lambda *words, **options: False)
+        path = self.mktemp()
+        Path(path).mkdir()
+        said = zatotx('status', path)
+        self.assertEqual(said.code, 1, said.err)
+        self.assertNotIn('--help', said.err)
+
+    def test_a_choice_that_is_missing(self) -> None:
+        """Is one sentence with what there is to choose."""
+        said = zatotx('completion')
+        self.assertEqual((said.code, said.err.count('\n')), (2, 1))
+        self.assertIn('bash, fish, zsh', said.err)
 
     def test_every_command_of_the_table_is_there(self) -> None:
         """The table's places hold the commands it promises."""

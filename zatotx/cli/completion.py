@@ -20,7 +20,8 @@ SHELLS: dict[str, type[ShellComplete]] = {'bash': BashComplete, 'fish': WholeFis
     '  zatotx completion zsh > ~/.zfunc/_zatotx\n'
     '  zatotx completion fish > ~/.config/fish/completions/zatotx.fish'
 )
-@click.argument('shell', type=click.Choice(sorted(SHELLS)), help='Whose script to print.')
+@click.argument('shell', metavar='SHELL', type=click.Choice(sorted(SHELLS)),
+                help='Whose script to print: bash, fish or zsh.')
 def completion(shell: str) -> None:
     """Print what makes SHELL complete commands, options and values of zatotx.
 

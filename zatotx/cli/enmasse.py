@@ -98,7 +98,8 @@ def print_changes(result: Mapping[str, Any], dry_run: bool) -> None:
         click.echo(text)
     done = 'Would change' if dry_run else 'Changed'
     live = '' if dry_run else f'; every node runs revision {result["revision"]}'
-    click.echo(f'{done} {result["changed"]} objects, left {result["unchanged"]} as they are{live}.')
+    changed = result['changed']
+    click.echo(f'{done} {changed} object{"s" * (changed != 1)}, left {result["unchanged"]} as they are{live}.')
 
 
 def export(cluster: Cluster, target: str | None, *, include_secrets: bool) -> None:

@@ -14,4 +14,5 @@ class Failure(click.ClickException):
 def sentence_of(error: OSError) -> str:
     """An operating system's error as a sentence."""
     reason = error.strerror or str(error) or type(error).__name__
-    return f'{reason}: {error.filename}' if error.filename else reason
+    said = f'{reason}: {error.filename}' if error.filename else reason
+    return f'{said}: run it as the user who owns that' if isinstance(error, PermissionError) else said

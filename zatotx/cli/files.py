@@ -19,10 +19,14 @@ def make_dir(path: Path) -> Path:
 
 
 def write(path: Path, text: str) -> None:
-    """Put a file of ours alone in place in one step: a reader sees the old text or the new one."""
+    """Put a file of ours alone in place in one step: a reader sees the old text or the new one. Raises OSError."""
     aside = path.with_name(f'.{path.name}.{os.getpid()}')
-    aside.unlink(missing_ok=True)
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
+    try:
+        aside.unlink(missing_ok=True)
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
+    except OSError as error:
+        error.filename = str(path)  # the file that people know of
+        raise
     try:
         with os.fdopen(descriptor, 'w', encoding='utf-8') as file:
             os.fchmod(file.fileno(), PRIVATE_FILE)

@@ -112,7 +112,7 @@ def usage_sentence(error: click.UsageError) -> str:
     if isinstance(error, NoSuchCommand | NoSuchOption) and error.possibilities:
         meant = ' or '.join(map(repr, error.possibilities))
         return f"{error.message.rstrip('.')}: did you mean {meant}? See '{path} --help'."
-    message = error.format_message().rstrip('.')
+    message = ' '.join(line.strip() for line in error.format_message().splitlines()).rstrip('.')
     return f"{message}: see '{path} --help'."
 
 

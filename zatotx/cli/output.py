@@ -26,7 +26,7 @@ def format_option() -> Decorator:
 def path_argument(name: str = 'path') -> Decorator:
     """PATH: an environment or one of its parts."""
     said = 'An environment, or one of its parts, e.g. PATH/server1.'
-    return click.argument(name, metavar='PATH', type=EnvironmentPath(), help=said)
+    return click.argument(name, metavar='PATH', type=EnvironmentPath(readable=False), help=said)
 
 
 def print_json(value: object) -> None:
