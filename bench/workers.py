@@ -12,7 +12,8 @@ Time that nobody uses counts against the workers, whether they are in each other
 (caches, the kernel's network stack, the frequency of the processor) is in the figure as it is.
 
 **How a port is shared.** `shared`: one listening socket that all workers have inherited from their parent; whoever
-wakes first accepts, and who has clearly more connections than another lets that one go first (node/workers/adopting.py).
+wakes first accepts, and who has clearly more connections than another lets that one go first
+(node/workers/adopting.py).
 `reuseport`: a socket a worker, the kernel chooses by a hash. Measured on the barest echo there is, so that the
 difference would show: the rate over kept connections, of short connections, and how evenly 64 kept connections come to
 lie. The socket of a worker that dies takes the connections in its queue with it where each has its own; held by the

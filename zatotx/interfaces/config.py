@@ -116,8 +116,8 @@ class IConfigStore(Interface):
         A server of which a worker that is up has said nothing yet is not among them."""
 
     def next_epoch(name: str) -> Deferred[int]:
-        """The next number of that sequence: 1, 2, 3 …, each given once in the cluster, greater than all before, whatever
-        becomes of Redis. One transaction."""
+        """The next number of that sequence: 1, 2, 3 …, each given once in the cluster, greater than all before,
+        whatever becomes of Redis. One transaction."""
 
     def close() -> Deferred[None]:
         """Finish what is under way, close connections and threads."""
