@@ -70,6 +70,7 @@ class MalformedTests(SynchronousTestCase):
             (b'["\xed\xa0\x80"]', 'invalid UTF-8 (byte 2)'),
             (b'["\\ud800\\u0041"]', 'invalid utf-16 surrogate pair (byte 14)'),
             (b'1e400', 'number out of range'),
+            (b'{"a":[1e400]}', 'number out of range'),
             (b'[' * 100_000, 'the nesting is too deep'),
             (b'{"a":' * 100_000, 'the nesting is too deep'),
             ('"\ud800"', 'a lone surrogate (character 1)'),

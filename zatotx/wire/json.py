@@ -80,5 +80,5 @@ def _where_not_utf8(body: bytes | bytearray | str) -> str:
 def _phrase(body: bytes | bytearray | str, text: str) -> str:
     if text == 'Input data was truncated':
         return f'the text ends too early (byte {len(body)})' if body else 'there is no text'
-    phrase = text.removeprefix(_MSGSPEC_PREFIX)
+    phrase = text.removeprefix(_MSGSPEC_PREFIX).partition(' - at ')[0]  # where is told without names: `$[...]`
     return phrase[:1].lower() + phrase[1:]
