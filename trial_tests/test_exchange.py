@@ -241,6 +241,7 @@ class WaitingServiceTests(ExchangeCase):
         self.clock.advance(0.2)
         self.assertEqual(self.reply().status, 504)
         self.assertEqual(self.cancelled, [True])
+        self.assertEqual(self.entry.stats.errors, {'Timeout': 1})
 
     def test_service_that_ignores_its_cancellation_is_answered_all_the_same(self) -> None:
         """A service cannot keep its caller waiting by catching CancelledError."""

@@ -16,7 +16,7 @@ from zatotx.exchange.faults import FaultReplies
 from zatotx.exchange.replies import reply_to
 from zatotx.interfaces.exchange import ICodec, IGuard
 from zatotx.interfaces.services import IInvoker, IServiceEntry, IServiceStore
-from zatotx.model.faults import Inactive, NotFound, ServiceUnavailable
+from zatotx.model.faults import Inactive, NotFound, ServiceUnavailable, Timeout
 from zatotx.model.message import Body, ChannelSpec, Inbound, Principal, Reply
 from zatotx.rules.limits import Gate
 
@@ -81,7 +81,7 @@ class Pipeline:
             outcome = await self.invoker.invoke(entry, services, inbound, payload)
             reply = reply_to(outcome, inbound, codec)
         except CancelledError as error:
-            _count_failed(entry, began, error)
+            _count_failed(entry, began, Timeout(inbound.cid) if hasattr(inbound, 'expired') else error)
             raise
         except (Exception, SystemExit) as error:  # a service's sys.exit() ends the request, not the server
             _count_failed(entry, began, error)
@@ -143,6 +143,7 @@ class Pipeline:
 
     def expired(self, inbound: Inbound) -> Reply:
         """The answer to a message whose deadline passed while it was served."""
+        inbound.expired = True
         return self.faults.expired(inbound, self.codecs.of(inbound))
 
     def found(self, entry: IServiceEntry | None, inbound: Inbound) -> IServiceEntry:

@@ -84,7 +84,8 @@ class HTTPView:
 class Inbound:
     """One message on its way to a service."""
 
-    __slots__ = ('body', 'channel', 'cid', 'deadline', 'headers', 'http', 'principal', 'service', 'trace')
+    __slots__ = ('body', 'channel', 'cid', 'deadline', 'expired', 'headers', 'http', 'principal', 'service', 'trace')
+    expired: bool  # set, and so there, only when the caller was told that the deadline has passed
 
     def __init__(
         self,
