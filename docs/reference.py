@@ -6,11 +6,16 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
+from inspect import getsource
 from pathlib import Path
+from typing import get_type_hints
 
 import click
+from msgspec import NODEFAULT
+from msgspec.structs import FieldInfo, fields
 
 from zatotx.cli.checks.finding import ENVIRONMENT, EVERY_PART
 from zatotx.cli.checks.running import CHECKS
@@ -18,6 +23,8 @@ from zatotx.cli.layout import REDIS, SERVER
 from zatotx.cli.main import cli
 from zatotx.cli.offline import object_types
 from zatotx.metrics.families import FAMILIES
+from zatotx.node.settings import Settings
+from zatotx.plugins.http import settings as http_settings
 from zatotx.schema.docs import table
 
 PAGES = Path(__file__).parent / 'reference'
@@ -78,9 +85,43 @@ def checks() -> str:
     return '\n'.join(texts) + '\n'
 
 
+def settings() -> str:
+    """One table a section of server.toml, each setting with what its source says behind it."""
+    texts = ['# Settings of a server\n', NOTE,
+             '`config/server.toml`, read when a server starts; `[log]` also on SIGHUP. Relative paths are\n'
+             "relative to the server's directory. `${NAME}` and `file:PATH` refer to the environment and to files\n"
+             '([secrets](../secrets.md)). What is not known here is refused by name.\n']
+    hints = get_type_hints(Settings)
+    sections = {'main': hints['main'], 'http': http_settings.Settings}
+    sections |= {name: one for name, one in hints.items() if hasattr(one, '__struct_fields__')}
+    for name, section in sections.items():
+        texts.append(f'## `[{name}]`\n\n| setting | default | what it is |\n| --- | --- | --- |')
+        said = comments(section)
+        texts += [f'| `{one.name}` | {default(one)} | {said[one.name]} |' for one in fields(section)]
+        texts.append('')
+    texts.append('## `[user_config]`\n\nINI files of your own: `app = "config/app.ini"` is `self.user_config.app` in\n'
+                 'every service.\n')
+    return '\n'.join(texts)
+
+
+def comments(section: type) -> dict[str, str]:
+    """Field -> the comment on its line. Raises KeyError later where a setting has none."""
+    lines = [line.strip().partition('  # ') for line in getsource(section).splitlines()]
+    return {code.partition(':')[0]: said.replace('|', '\\|') for code, _, said in lines if said}
+
+
+def default(field: FieldInfo) -> str:
+    """As it would stand in the file; nothing where it must stand there."""
+    if field.default is NODEFAULT:
+        return ''
+    value = list(field.default) if isinstance(field.default, tuple) else field.default
+    return f'`{json.dumps(value)}`' if value != {} else '(none)'
+
+
 def main(check: bool) -> int:
     stale = []
-    pages = {'cli.md': command_line(), 'objects.md': objects(), 'metrics.md': metrics(), 'checks.md': checks()}
+    pages = {'cli.md': command_line(), 'objects.md': objects(), 'metrics.md': metrics(), 'checks.md': checks(),
+             'settings.md': settings()}
     for name, text in pages.items():
         page = PAGES / name
         if page.exists() and page.read_text('utf-8') == text:

@@ -31,19 +31,19 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Main(_Section, frozen=True, kw_only=True):
-    name: Annotated[str, Meta(min_length=1)]
-    cluster: Annotated[str, Meta(min_length=1)]
+    name: Annotated[str, Meta(min_length=1)]  # of this server, unlike all others of the cluster
+    cluster: Annotated[str, Meta(min_length=1)]  # its name; one cluster a database
     workers: Annotated[int, Meta(ge=1, le=64)] = 1  # processes that share the listening sockets
     core_dumps: bool = False  # of a process that crashes: they hold keys and passwords
 
 
 class Odb(_Section, frozen=True, kw_only=True):
-    url: Annotated[str, Meta(min_length=1)]
+    url: Annotated[str, Meta(min_length=1)]  # SQLAlchemy's, in clear or as enc:…
 
 
 class Kvdb(_Section, frozen=True, kw_only=True):
-    url: Annotated[str, Meta(min_length=1)]
-    timeout: _Seconds = 5  # of one command
+    url: Annotated[str, Meta(min_length=1)]  # redis://, rediss://, unix:// or redis+sentinel://, in clear or as enc:…
+    timeout: _Seconds = 5  # seconds for one command
     ca: str = ''  # files for rediss://, relative to the server's directory; '' = the system's CAs
     cert: str = ''  # of a client certificate
     key: str = ''  # of its key, where that is not in the same file
@@ -63,7 +63,7 @@ class Limits(_Section, frozen=True, kw_only=True):
 
 
 class HotDeploy(_Section, frozen=True, kw_only=True):
-    pickup_dir: str = 'pickup/incoming/services'
+    pickup_dir: str = 'pickup/incoming/services'  # files dropped there are deployed in the cluster
 
 
 class Log(_Section, frozen=True, kw_only=True):
@@ -75,7 +75,7 @@ class Log(_Section, frozen=True, kw_only=True):
 
 
 class Shutdown(_Section, frozen=True, kw_only=True):
-    grace: Annotated[float, Meta(ge=0, le=3600)] = 10
+    grace: Annotated[float, Meta(ge=0, le=3600)] = 10  # seconds that requests under way get to finish
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,21 +16,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Limits in bytes, deadlines in seconds."""
 
     listen: tuple[str, ...] = LISTEN  # Twisted endpoint descriptions; `ssl:…` gives TLS
-    head_timeout: float = 10.0  # for the whole of a request's head
-    body_timeout: float = 30.0  # without progress of a request's body
-    idle_timeout: float = 60.0  # between two requests
-    write_timeout: float = 60.0  # without progress of an answer that the client does not read
+    head_timeout: float = 10.0  # seconds for the whole of a request's head
+    body_timeout: float = 30.0  # seconds without progress of a request's body
+    idle_timeout: float = 60.0  # seconds between two requests
+    write_timeout: float = 60.0  # seconds without progress of an answer that the client does not read
     max_connections: int = 20_000  # open at once; over it others wait to be accepted
-    max_head: int = 32_768
-    max_fields: int = 100
-    max_field: int = 8_190
-    max_target: int = 8_192
-    max_body: int = 20 * 1024 * 1024
+    max_head: int = 32_768  # bytes of a request's head
+    max_fields: int = 100  # fields in a head
+    max_field: int = 8_190  # bytes of one field
+    max_target: int = 8_192  # bytes of the path with its query
+    max_body: int = 20 * 1024 * 1024  # bytes of a body, and of what a coded one grows to
     max_ratio: int = 100  # times that a gzip or deflate body may grow; max_body holds for what it grows to
-    spool_above: int = 1024 * 1024  # a larger body waits in a file, not in memory
+    spool_above: int = 1024 * 1024  # bytes; a larger body waits in a file, not in memory
     openapi: Literal['open', 'basic', 'off'] = 'basic'  # who may read /zato/openapi.json
     docs: bool = True  # whether /zato/docs is there
-    grace: float = 10.0  # what runs at stop may take this long to end
+    grace: float = 10.0  # seconds that what runs at stop may take to end
 
     @property
     def limits(self) -> Limits:
