@@ -162,6 +162,8 @@ class MatchTests(Scripted):
     def test_nothing_scripted(self) -> None:
         """The sentence says what there is, and how it would be scripted."""
         self.outgoing.amqp['Audit'].answers(times=None)
+        error = self.assertRaises(Unscripted, self.call, 'no.such', {})
+        self.assertTrue(str(error).startswith("The test asked service 'no.such' for invoke({})"), error)
         error = self.assertRaises(Unscripted, self.blocks, lambda s: s.out.ftp.get('Files').listdir('/x'))
         self.assertEqual(str(error), "Service script.does.thread asked ftp 'Files' for listdir('/x'), which is not "
                                      "scripted. Scripted are: amqp 'Audit'. Say what it gives with "

@@ -268,14 +268,16 @@ class Scripts:
         return self.scripts.get((kind, name))
 
     def play(self, call: Call, asker: str) -> Play:
-        """What is to happen now. Raises Unscripted, which the test fails of even where the service catches it."""
+        """What is to happen now. `asker`: the service that calls, '' for the test itself. Raises Unscripted, which the
+        test fails of even where the service catches it."""
         self.calls.append(call)
         script = self.known(call.kind, call.name)
         entry = script.find(call) if script is not None else None
         if entry is not None:
             return entry.play
         verb = f'{call.target} for {call}'
-        sentence = f'Service {asker} asked {verb}, which is not scripted. {self._scripted(script, call)}'
+        who = f'Service {asker}' if asker else 'The test'
+        sentence = f'{who} asked {verb}, which is not scripted. {self._scripted(script, call)}'
         self.problems.append(sentence)
         raise Unscripted(sentence)
 

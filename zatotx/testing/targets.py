@@ -59,7 +59,7 @@ class Targets:
             async def handle(self) -> None:
                 asker = self._zatotx.parent
                 call = Call.of((SERVICE, name), 'invoke', (self.request.payload,), {})
-                play = scripts.play(call, 'the test' if asker is None else asker.entry.name)
+                play = scripts.play(call, '' if asker is None else asker.entry.name)
                 self.response.payload = await play.run(call, self.cid, clock)
 
         return ServiceEntry.of(Scripted, name=name, stats=CountingStats(), is_active=active)
