@@ -7,6 +7,7 @@ import subprocess
 import sys
 from http import HTTPStatus
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -98,6 +99,20 @@ class ContextTests(SynchronousTestCase):
     def test_usage(self) -> None:
         """How often it was called, where anybody counts."""
         self.assertEqual(seen(lambda s: s.usage), 0)
+
+    def test_slow_threshold(self) -> None:
+        """As zato.service.edit has set it; Zato's default where nobody has, or where there is no server."""
+        stored = SimpleNamespace(value=SimpleNamespace(slow_threshold=250))
+        for row, expected in ((stored, 250), (None, 99999)):
+            asked: list[tuple[str, str]] = []
+
+            def named(*key: str, row: Any = row, asked: list[Any] = asked) -> Any:
+                asked.append(key)
+                return row
+            node = SimpleNamespace(config=SimpleNamespace(snapshot=SimpleNamespace(named=named)))
+            self.assertEqual(seen(lambda s: s.slow_threshold, known={'node': node}), expected)
+            self.assertEqual(asked, [('service', 'looking')])
+        self.assertEqual(seen(lambda s: s.slow_threshold), 99999)
 
     def test_cheap_to_import(self) -> None:
         """`import zatotx` alone loads nothing of it; each name is there when it is asked for."""

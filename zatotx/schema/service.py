@@ -7,6 +7,7 @@ from typing import Annotated
 from zatotx.schema.masking import Configured
 from zatotx.schema.meta import ObjectType, field
 
+SLOW = 99999  # milliseconds: Zato's default, which is never
 MOST_IN_FLIGHT = 4_000  # contract §4
 
 
@@ -17,7 +18,7 @@ class ServiceRow(Configured, frozen=True, kw_only=True):
     is_active: Annotated[bool, field('Whether it may be invoked')] = True
     impl_name: Annotated[str, field('Module and class that implement it')] = ''
     is_internal: Annotated[bool, field('Whether it is one of zato.*')] = False
-    slow_threshold: Annotated[int, field('Milliseconds from which on a response counts as slow', ge=0)] = 99999
+    slow_threshold: Annotated[int, field('Milliseconds from which on a response counts as slow', ge=0)] = SLOW
     max_in_flight: (
         Annotated[
             int,

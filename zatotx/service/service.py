@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from zatotx.interfaces.meters import IUserMetrics, NoUserMetrics
 from zatotx.model.message import ANONYMOUS, Principal
+from zatotx.schema.service import SLOW
 from zatotx.service.context import Channel, Deadline, wsgi_environ
 from zatotx.service.deployment.bunch import Bunch
 from zatotx.service.hooks import Hooks, JobHooks
@@ -29,6 +30,13 @@ def _request(service: Service) -> Request:
 
 def _time(service: Service) -> TimeUtil:
     return TimeUtil(service._zatotx.invoker.now)
+
+
+def _slow_threshold(service: Service) -> int:
+    config = getattr(service._zatotx.invoker.node, 'config', None)
+    stored = None if config is None else config.snapshot.named('service', service._zatotx.entry.name)
+    threshold: int = SLOW if stored is None else stored.value.slow_threshold
+    return threshold
 
 
 class Service(Hooks, JobHooks):
@@ -91,6 +99,8 @@ class Service(Hooks, JobHooks):
     usage: lazy[int] = lazy(
         lambda self: getattr(self._zatotx.entry.stats, 'calls', 0), 'How many calls of this service ended on this node.'
     )
+
+    slow_threshold: lazy[int] = lazy(_slow_threshold, 'Milliseconds from which on a response of it counts as slow.')
 
     @classmethod
     def get_name(cls) -> str:
