@@ -257,6 +257,13 @@ class ServerTests:
         self.read_only(False)
         await self.written_soon('after')
 
+    def test_wrong_options_of_the_url_are_sentences(self: Any) -> None:
+        """Options that there are not, values that are none, files that are not there."""
+        for options in self.wrong_options:
+            said = str(self.assertRaises((ServiceUnavailable, ValueError), schema_state, f'{self.url}?{options}'))
+            self.is_a_sentence(said)
+            self.assertNotIn('Background', said)
+
     async def test_an_account_that_may_too_little(self: Any) -> None:
         """Is told what it needs."""
         self.url = self.server.url(self.poor_account(), 'poor', 'poor-sEcReT')
@@ -288,6 +295,7 @@ class PostgreSQLTests(ServerTests, ServerCase):
 
     __test__ = True
     database_kind = 'postgresql'
+    wrong_options = ('nosuch=1', 'sslmode=nosuch', 'sslmode=verify-full&sslrootcert=/nosuch.pem')
 
     def cut_all(self) -> None:
         self.server.ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'zatotx'")
@@ -327,6 +335,7 @@ class MariaDBTests(ServerTests, ServerCase):
 
     __test__ = True
     database_kind = 'mariadb'
+    wrong_options = ('nosuch=1', 'read_timeout=soon', 'ssl_ca=/nosuch.pem')
 
     def setUp(self) -> None:
         """As an account without the rights of an administrator, as everybody has one."""
@@ -357,6 +366,8 @@ class MariaDBTests(ServerTests, ServerCase):
         self.server.ask(f"GRANT ALL ON {parsed(self.url).database}.* TO anywhere@'%'")
         self.url = self.server.url(str(parsed(self.url).database), 'anywhere', quote(password, safe=''))
         self.assertEqual(schema_state(self.url), 'current')
+        moved = self.url.replace(f':{quote(password, safe="")}@', '@') + f'?password={quote(password, safe="")}'
+        self.assertEqual(schema_state(moved), 'current')
 
     async def test_a_statement_that_is_too_big_is_a_sentence(self) -> None:
         """It names the setting of the server; the next one goes through."""

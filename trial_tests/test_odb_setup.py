@@ -256,6 +256,8 @@ class UrlTests(SynchronousTestCase):
             ('postgresql+psycopg2://me:sEcReT@host/db', "'postgresql+psycopg2'"),
             ('postgresql+psycopg://me:sEcReT@host:1O/db', 'not of the form'),
             ('postgresql+psycopg://me:sEcReT@host', 'names no database'),
+            ('postgresql://me:p@sEcReT@host/db', '%40'),
+            ('mysql://me:12/sEcReT@host/db', '%2F'),
             ('sqlite://', 'names no file'),
             ('sqlite:///:memory:', 'names no file'),
         ):
@@ -267,6 +269,8 @@ class UrlTests(SynchronousTestCase):
         """Whatever it is."""
         self.assertEqual(urls.masked('postgresql://me:sEcReT@host/db'), 'postgresql://me:***@host/db')
         self.assertNotIn('sEcReT', urls.masked('me:sEcReT@host'))
+        self.assertNotIn('sEcReT', urls.masked('postgresql://me:p@sEcReT@host/db'))
+        self.assertNotIn('sEcReT', urls.masked('mysql://me:12/sEcReT@host/db?x=y'))
         self.assertNotIn('sEcReT', urls.masked('mysql+pymysql://host/db?user=me&password=sEcReT&ssl_key_password=sEcReT'))
 
     def test_one_driver_a_database_whatever_is_written(self) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from importlib import import_module
+from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 
+from zatotx.model.faults import ServiceUnavailable
 from zatotx.odb.engines import mysql, postgresql, sqlite
 from zatotx.odb.engines.room import Purpose, Room
-from zatotx.odb.urls import parsed
+from zatotx.odb.urls import masked, parsed
 
 _ROOMS = {'sqlite': sqlite.ROOM, 'postgresql': postgresql.ROOM, 'mysql': mysql.ROOM}
 
@@ -33,4 +36,21 @@ def make_engine(url: str, purpose: Purpose = 'read') -> Engine:
             f'The ODB is {room.title}, whose driver {room.driver} cannot be imported here: '
             f"pip install 'zatotx[{room.extra}]'"
         ) from error
-    return room.engine(parsed(url), purpose)
+    known = parsed(url)
+    try:
+        engine = room.engine(known, purpose)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f'The ODB ({masked(url)}) cannot be reached by this URL: {error}') from error
+    event.listen(engine, 'do_connect', partial(_connect, url))
+    return engine
+
+
+def _connect(url: str, dialect: Any, _: Any, words: Any, options: Any) -> Any:
+    """An option that the driver does not take, or a file that it names and is not there, is a mistake of the URL's."""
+    try:
+        return dialect.connect(*words, **options)
+    except (TypeError, ValueError, OSError, dialect.loaded_dbapi.ProgrammingError) as error:
+        why = ' '.join(str(error).split())
+        raise ServiceUnavailable(
+            None, f'The ODB ({masked(url)}) cannot be reached: {why}; look at the options of its URL'
+        ) from error

@@ -27,6 +27,8 @@ _DRIVERS = {
 
 def parsed(url: str) -> URL:
     """The URL in parts. Raises ValueError, with what is wrong, for one this version cannot use."""
+    if _ambiguous(url):
+        raise ValueError('The URL of the ODB has an @ or / in its user or password: write @ as %40 and / as %2F')
     try:
         found = make_url(url)
         driver = _DRIVERS.get(found.drivername)
@@ -58,9 +60,18 @@ def resolve(url: str, directory: str) -> str:
 
 def masked(url: str) -> str:
     """The URL as it may be shown: a password in its query is one too."""
+    if _ambiguous(url):
+        return '(a URL that cannot be read)'
     try:
         found = make_url(url)
     except (ArgumentError, ValueError):
         return '(a URL that cannot be read)'
     hidden = {name: '***' if 'password' in name else value for name, value in found.query.items()}
     return found.set(query=hidden).render_as_string(hide_password=True)
+
+
+def _ambiguous(url: str) -> bool:
+    """Whether a password may end in what is read as host or database, and be shown as such."""
+    scheme, _, rest = url.partition('://')
+    authority, _, path = rest.partition('?')[0].partition('/')
+    return not scheme.startswith('sqlite') and (authority.count('@') > 1 or '@' in path)

@@ -46,7 +46,7 @@ def make_engine(url: URL, purpose: Purpose) -> Engine:
             'read_timeout': patience,
             'write_timeout': patience,
             'charset': 'utf8mb4',
-            'password': (url.password or '').encode(),  # as text PyMySQL would take it for Latin-1
+            'password': _password(url),
             'init_command': _session(purpose),
             'local_infile': False,
         },
@@ -60,6 +60,12 @@ def make_engine(url: URL, purpose: Purpose) -> Engine:
     event.listen(engine, 'connect', lambda connection, _: _limits(connection, purpose))
     event.listen(engine, 'handle_error', _explain)
     return engine
+
+
+def _password(url: URL) -> bytes:
+    """Text PyMySQL would take for Latin-1."""
+    given = url.password or url.query.get('password', '')
+    return (given if isinstance(given, str) else given[-1]).encode()
 
 
 def _session(purpose: Purpose) -> str:
