@@ -8,7 +8,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.broker import Broker, free_offset, remove
-from trial_tests.support.walkthrough import Command, File, Walker, agrees, steps
+from trial_tests.support.walkthrough import Command, File, Walker, agrees, in_time, steps
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -57,3 +57,7 @@ class WalkthroughTests(SynchronousTestCase):
             ('c\n', '…\nc\n', True), ('a\nb\n', 'a\n', False), ('a.b\n', 'axb\n', False), ('a\nb\n', 'a\n…\n', True),
         ):  # fmt: skip
             self.assertIs(agrees(said, promised), expected, (said, promised))
+
+    def test_a_busy_machine(self) -> None:
+        """Notes that something takes its time are no part of what a page promises."""
+        self.assertEqual(in_time('[1/2] Redis\n    Redis: still at it …\ndone …, well\n'), '[1/2] Redis\ndone …, well\n')
