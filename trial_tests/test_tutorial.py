@@ -60,4 +60,4 @@ class WalkthroughTests(SynchronousTestCase):
 
     def test_a_busy_machine(self) -> None:
         """Notes that something takes its time are no part of what a page promises."""
-        self.assertEqual(in_time('[1/2] Redis\n    Redis: still at it …\ndone …, well\n'), '[1/2] Redis\ndone …, well\n')
+        self.assertEqual(in_time('[1/2] Redis\n    Redis: still at it …\na … b\n'), '[1/2] Redis\na … b\n')
