@@ -13,9 +13,10 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from zatotx.model.faults import BadRequest
-from zatotx.service.deployment.importing import PREFIX, Loaded, load, module_names, plain_name
+from zatotx.service.deployment.importing import PREFIX, Loaded, load, module_names
 from zatotx.service.deployment.own_thread import in_own_thread
 from zatotx.service.deployment.packaging import Source, accept, pack
+from zatotx.service.naming import impl_name, plain_name
 
 
 def module(text: str, name: str = 'crm.py') -> Source:
@@ -52,6 +53,7 @@ class LoadTests(SynchronousTestCase):
         self.assertEqual([v.modules[0].f() for v in (one, two, one)], [1, 2, 1])
         self.assertNotEqual(one.modules[0].__name__, two.modules[0].__name__)
         self.assertEqual(plain_name(one.modules[0].__name__), 'crm')
+        self.assertEqual(impl_name(type('Get', (), {'__module__': one.modules[0].__name__})), 'crm.Get')
 
     def test_dropped_with_its_last_holder(self) -> None:
         """A version is in sys.modules exactly as long as somebody holds it; what still runs of it runs on."""

@@ -115,6 +115,17 @@ class InvokeTests(SynchronousTestCase):
         """A class stands for the name it is deployed under."""
         self.assertEqual(self.ask(Summed, {'x': 1, 'y': 2}), {'sum': 3})
 
+    def test_by_module_and_class(self) -> None:
+        """Zato's invoke_by_impl_name; what is not there is named."""
+        def asked(impl: str) -> Any:
+            class ByImpl(Service):
+                async def handle(self) -> None:
+                    self.response.payload = await self.invoke_by_impl_name(impl, {'x': 1, 'y': 2}, as_bunch=True)
+            calls = Calls(ByImpl, Summed)
+            return outcome_of(calls.start(calls.http())).value
+        self.assertEqual(asked(f'{__name__}.Summed').sum, 3)
+        self.assertIn('no.Such', self.assertRaises(NotFound, asked, 'no.Such').details)
+
     def test_bad_input_of_the_called_service(self) -> None:
         """The caller may catch it; else it is the request's."""
         bad = self.assertRaises(BadInput, self.ask, 'summed', {'x': 'a'})

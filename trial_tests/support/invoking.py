@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -27,6 +27,9 @@ class ServiceMap:
 
     def get(self, name: str) -> ServiceEntry | None:
         return self.entries.get(name)
+
+    def __iter__(self) -> Iterator[ServiceEntry]:
+        return iter(self.entries.values())
 
 
 class Calls:

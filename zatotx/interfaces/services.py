@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from typing import Any
 
 from zope.interface import Attribute, Interface
@@ -28,6 +28,9 @@ class IServices(Interface):
 
     def get(name: str) -> IServiceEntry | None:
         """The service of that name, or None."""
+
+    def __iter__() -> Iterator[IServiceEntry]:
+        """All of them."""
 
 
 class IServiceStore(Interface):

@@ -16,7 +16,7 @@ from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from zatotx.service.deployment.importing import PREFIX, plain_name
+from zatotx.service.naming import DEPLOYED, plain_name
 
 LOOK = 1.0  # seconds between two looks, and from the deadline to the first word
 _PAUSES = (10.0, 60.0, 600.0, 3600.0)  # seconds from one word to the next; the last one from then on
@@ -96,7 +96,7 @@ def where(thread: int) -> str:
         return 'an unknown place'
     at: FrameType | None = frame
     while at is not None:
-        if str(at.f_globals.get('__name__', '')).startswith(f'{PREFIX}.'):
+        if str(at.f_globals.get('__name__', '')).startswith(f'{DEPLOYED}.'):
             return _place(at)
         at = at.f_back
     return _place(frame)

@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+DEPLOYED = 'zatotx_deployed'  # the package below which each version of a file has a namespace of its own
+
+
+def plain_name(module: str) -> str:
+    """A module's name as its author knows it: `zatotx_deployed.v12.crm.util` -> `crm.util`."""
+    return module.split('.', 2)[2] if module.startswith(f'{DEPLOYED}.') else module
+
+
+def impl_name(cls: type) -> str:
+    """Module and class as their author knows them: `crm.orders.GetBalance`, whichever version it is."""
+    return f'{plain_name(cls.__module__)}.{cls.__qualname__}'
+
 
 def dashed(name: str) -> str:
     """A class's name as part of a service's: `GetClientDetails` -> `get-client-details`, `HTTPPing` -> `http-ping`."""

@@ -16,7 +16,7 @@ from zatotx.service.hooks import Hooks, JobHooks
 from zatotx.service.io.show import shown
 from zatotx.service.lazy import lazy
 from zatotx.service.logger import ServiceLogger
-from zatotx.service.naming import service_name
+from zatotx.service.naming import impl_name, service_name
 from zatotx.service.outgoing import Outgoing
 from zatotx.service.request import Request
 from zatotx.service.response import Response
@@ -55,9 +55,7 @@ class Service(Hooks, JobHooks):
 
     name: lazy[str] | str = lazy(lambda self: self._zatotx.entry.name, 'What the service is called.')
     cid: lazy[str] = lazy(lambda self: self._zatotx.inbound.cid, 'The correlation id of the request.')
-    impl_name: lazy[str] = lazy(
-        lambda self: f'{type(self).__module__}.{type(self).__qualname__}', 'The dotted path of the class.'
-    )
+    impl_name: lazy[str] = lazy(lambda self: self.get_impl_name(), 'Module and class, as their author knows them.')
     logger: lazy[ServiceLogger] = lazy(
         lambda self: ServiceLogger(self._zatotx.entry.name, self.cid), 'Its records carry service and cid.'
     )
@@ -109,8 +107,8 @@ class Service(Hooks, JobHooks):
 
     @classmethod
     def get_impl_name(cls) -> str:
-        """The dotted path of the class."""
-        return f'{cls.__module__}.{cls.__qualname__}'
+        """Module and class, as their author knows them: `crm.GetBalance`."""
+        return impl_name(cls)
 
     def handle(self) -> Any:
         """What the service does. Subclasses define it, or handle_GET, handle_POST …"""
@@ -147,6 +145,11 @@ class Service(Hooks, JobHooks):
             options=options,
         )
         return call_service(self._zatotx, call)
+
+    def invoke_by_impl_name(self, impl: str, *args: Any, **options: Any) -> Any:
+        """As `invoke`, by module and class: `crm.GetBalance`."""
+        found = (entry.name for entry in self._zatotx.services if impl_name(entry.cls) == impl)
+        return self.invoke(next(found, impl), *args, **options)
 
     def log_input(self, user_msg: str = '', level: int = logging.INFO, suppress_keys: Iterable[str] = ()) -> None:
         """Log what the service was asked. Secrets are masked, by their type or name."""

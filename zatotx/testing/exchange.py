@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from zope.interface import implementer
@@ -55,6 +55,9 @@ class FunctionServices:
 
     def get(self, name: str) -> FunctionEntry | None:
         return self._entries.get(name)
+
+    def __iter__(self) -> Iterator[FunctionEntry]:
+        return iter(self._entries.values())
 
 
 @implementer(IServiceStore)

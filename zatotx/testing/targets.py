@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from zope.interface import implementer
@@ -39,6 +40,9 @@ class Targets:
         if known is None:
             self._entries[name] = ServiceEntry.of(cls, name=name, stats=CountingStats())
         return name
+
+    def __iter__(self) -> Iterator[ServiceEntry]:
+        return iter(self._entries.values())
 
     def get(self, name: str) -> ServiceEntry | None:
         """The service of that name, the scripted one where the test has a script for it; None where the test says

@@ -18,10 +18,10 @@ from types import ModuleType
 from attrs import define
 
 from zatotx.model.faults import BadRequest
-from zatotx.service.deployment.importing import Loaded, plain_name, sentence
+from zatotx.service.deployment.importing import Loaded, sentence
 from zatotx.service.deployment.packaging import Source
 from zatotx.service.entry import ServiceEntry
-from zatotx.service.naming import service_name
+from zatotx.service.naming import plain_name, service_name
 from zatotx.service.service import Service
 from zatotx.service.traits import BadDeclaration, describe
 

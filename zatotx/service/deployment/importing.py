@@ -27,8 +27,9 @@ from typing import Any
 from zatotx.model.faults import BadRequest
 from zatotx.service.deployment import compat
 from zatotx.service.deployment.packaging import MODULE, Source
+from zatotx.service.naming import DEPLOYED
 
-PREFIX = 'zatotx_deployed'
+PREFIX = DEPLOYED
 _SKIPPED = frozenset({'test', 'tests', '__main__', 'conftest', 'setup'})
 _numbers = count(1)
 _spaces: dict[str, Space] = {}  # by the name of its package, read by the finder
@@ -124,11 +125,6 @@ class Loaded:
         self.space = space
         self.modules = tuple(modules)
         weakref.finalize(self, space.close).atexit = False
-
-
-def plain_name(module: str) -> str:
-    """A module's name as its author knows it: `zatotx_deployed.v12.crm.util` -> `crm.util`."""
-    return module.split('.', 2)[2] if module.startswith(f'{PREFIX}.') else module
 
 
 def load(source: Source, directory: Path) -> Loaded:

@@ -10,10 +10,10 @@ from zatotx.schema.fields import refs_of
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.snapshot import Operation, Stored
-from zatotx.service.deployment.importing import plain_name
 from zatotx.service.internal.base import AdminService
 from zatotx.service.internal.rows import read_changes, row, union
 from zatotx.service.io.elements import Int
+from zatotx.service.naming import impl_name
 
 KEY = 'service'  # of the type whose objects are the rows, and the space that channels refer to
 
@@ -54,11 +54,6 @@ class OnServices(AdminService):
             'version': 0 if entry is None else entry.version,
             'revision': stored.revision,
         }
-
-
-def impl_name(cls: type) -> str:
-    """Module and class as their author knows them: `crm.orders.GetBalance`, whichever version it is."""
-    return f'{plain_name(cls.__module__)}.{cls.__qualname__}'
 
 
 class GetList(OnServices):

@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 
 from zatotx.rules.json_example import REF, Schema
-from zatotx.service.deployment.importing import plain_name
 from zatotx.service.io.typed import is_list_type, model_fields
+from zatotx.service.naming import plain_name
 
 _ANYTHING = {'description': 'Of a type that no schema tells of'}
 _NAIVE = {dt.datetime: '2026-01-31T12:00:00', dt.time: '12:00:00'}
