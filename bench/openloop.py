@@ -12,7 +12,7 @@ import select
 import socket
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 
 import msgspec
 
@@ -49,7 +49,7 @@ class OpenLoop:
             client.setblocking(False)
             self._open[client.fileno()] = client
             self._poller.register(client, select.EPOLLIN)
-        self._free = list(self._open)
+        self._free = deque(self._open)  # the one that rested longest is next: none is closed for saying nothing
         self._statuses: Counter[str] = Counter()
         self._unsent = self._broken = 0
         self.grace = 5.0  # seconds that the last answers have
@@ -76,7 +76,7 @@ class OpenLoop:
         if not self._free:
             self._unsent += 1
             return
-        number = self._free.pop()
+        number = self._free.popleft()
         self._heard[number] = b''
         try:
             self._open[number].send(self._request)

@@ -23,6 +23,8 @@ from zatotx.model.faults import StartError
 from zatotx.node import descriptions
 from zatotx.node.descriptions import BACKLOG, read_description
 from zatotx.node.listening import Listeners
+from zatotx.node.workers.adopting import Turns
+from zatotx.node.workers.board import Shared
 from zatotx.node.workers.sockets import Sockets
 
 
@@ -167,6 +169,52 @@ class SocketsTests(SynchronousTestCase):
         self.sockets.open([description])
         self.sockets.keep(())
         self.assertFalse(path.exists())
+
+
+class TurnsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.told: list[int] = []
+        self.least = 1  # of the others, who say one more than they have: somebody has none
+        self.turns = Turns(Shared(publish=self.told.append, others=lambda: 0, least=lambda: self.least))
+
+    def test_who_has_more_lets_others(self) -> None:
+        """With clearly more connections than another it is the other's turn, whoever that is."""
+        self.turns.came(4)
+        self.assertTrue(self.turns.ours())
+        self.turns.came(2)
+        self.assertFalse(self.turns.ours())
+        self.least = 7
+        self.assertTrue(self.turns.ours())
+        self.assertEqual(self.told, [1, 5, 7])
+
+    def test_brief_connections_even_out_by_themselves(self) -> None:
+        """While most live for one request nobody waits; connections that stay are shared out again soon after."""
+        for _ in range(50):
+            self.turns.came(8)
+            for _ in range(8):
+                self.turns.went(0.002)
+        self.turns.came(8)
+        self.assertTrue(self.turns.ours())
+        for _ in range(8):
+            self.turns.came(8)
+        self.assertFalse(self.turns.ours())
+
+    def test_a_crowd_that_leaves_is_no_brief_one(self) -> None:
+        """Connections that stayed for a while leave together: those that come next are shared out at once."""
+        self.turns.came(100)
+        for _ in range(100):
+            self.turns.went(5.0)
+        self.turns.came(8)
+        self.assertFalse(self.turns.ours())
+
+    def test_alone(self) -> None:
+        """It is always our turn, and after the end nobody is told anything."""
+        alone = Turns()
+        alone.came(1000)
+        self.assertTrue(alone.ours())
+        self.turns.over()
+        self.turns.came(1000)
+        self.assertEqual((self.turns.ours(), self.told[-1]), (True, 0))
 
 
 class AdoptionTests(TestCase):

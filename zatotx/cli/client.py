@@ -54,7 +54,10 @@ class Cluster:
             except UnreachableError:
                 continue
             except CutOffError as error:
-                raise Failure(f'{part.name} at {error}: see {part.path}/logs.') from None
+                raise Failure(
+                    f'{part.name} at {error}: it may have done what it was asked, so look before you ask again; its '
+                    f'logs are in {part.path}/logs.'
+                ) from None
             self._check_credentials(answer)
             return answer
         raise Failure(f"No server of {self._place.environment} is running: 'zatotx start {self._place.environment}'.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -93,8 +93,13 @@ def of_odb(place: Place) -> tuple[dict[str, Any], dict[str, Any], list[dict[str,
             found = look_at(opened, write=False)
     except (Failure, OSError) as error:
         return {'url': masked(url) if url else '', 'problem': str(error)}, {}, []
-    rows = [node(row, time.time()) for row in found.nodes]
+    rows = [node(row, time.time()) for row in current(found.nodes)]
     return {'url': found.url, 'problem': ''}, {'revision': found.revision}, rows
+
+
+def current(rows: Iterable[Any]) -> list[Any]:
+    """Without what is left of workers that only took over while another was replaced."""
+    return [row for row in rows if row.worker == 0 or row.up_status == RUNNING]
 
 
 def node(row: Any, now: float) -> dict[str, Any]:

@@ -5,6 +5,7 @@ socket down for everybody and removes its file. And a port that shares a socket 
 The kernel wakes all of them for each connection, and the one that is awake already, because it has more to do, is the
 first to accept: it would get ever more of what stays. So each says how many connections it has, and one that has
 clearly more than another gives that one a moment before it takes the next. Only a moment: the other may stand still.
+Connections that live for one request even out by themselves: while most are like that, nobody waits for anybody.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from zatotx.node.workers.board import Shared
 AT_ONCE = 8  # connections accepted at one wake-up
 SLACK = 4  # connections, and an eighth of what it has, that a worker may have more than another
 MOMENT = 0.002  # seconds that another worker gets
+BRIEF = 0.1  # seconds: a connection that lived no longer was for one request
 
 
 class Turns:
@@ -29,6 +31,7 @@ class Turns:
     def __init__(self, shared: Shared | None = None) -> None:
         self._shared = shared
         self._open = 0
+        self._brief = 0.0  # the share of brief connections among those that went lately
         self.changed(0)
 
     def changed(self, by: int) -> None:
@@ -37,6 +40,16 @@ class Turns:
         if self._shared is not None:
             self._shared.publish(self._open + 1)
 
+    def came(self, many: int) -> None:
+        """So many connections were accepted."""
+        self._brief -= self._brief * min(many, AT_ONCE) / 64  # what was seen of others fades
+        self.changed(many)
+
+    def went(self, lived: float) -> None:
+        """A connection is gone, after so many seconds."""
+        self._brief += ((lived < BRIEF) - self._brief) / 16
+        self.changed(-1)
+
     def over(self) -> None:
         """We accept no more."""
         if self._shared is not None:
@@ -44,8 +57,8 @@ class Turns:
             self._shared = None
 
     def ours(self) -> bool:
-        """Whether nobody has clearly fewer connections."""
-        if self._shared is None:
+        """Whether nobody has clearly fewer connections, of a kind that stays."""
+        if self._shared is None or self._brief > 0.5:
             return True
         least = self._shared.least()
         return not least or self._open < least + SLACK + (self._open >> 3)
@@ -64,10 +77,22 @@ class _AtOnce:
 class _Accepted(tcp.Server):
     """A connection that its port counts."""
 
+    since = 0.0  # when it came, on the reactor's clock
+
+    def startReading(self) -> None:
+        if not self.since:  # the last that Twisted does with a new one
+            self.since = _seconds(self.reactor)
+        super().startReading()  # type: ignore[no-untyped-call]
+
     def connectionLost(self, reason: Any) -> None:
         port: Any = self.server
-        port.turns.changed(-1)
+        port.turns.went(_seconds(self.reactor) - self.since)
         super().connectionLost(reason)
+
+
+def _seconds(reactor: Any) -> float:
+    seconds: float = reactor.seconds()
+    return seconds
 
 
 class SharedTCPPort(tcp.Port):
@@ -90,7 +115,7 @@ class SharedTCPPort(tcp.Port):
         before = self.sessionno
         super().doRead()  # type: ignore[no-untyped-call]
         if self.sessionno != before:
-            self.turns.changed(self.sessionno - before)
+            self.turns.came(self.sessionno - before)
 
     def _resume(self) -> None:
         if self.connected and not self.disconnecting:
