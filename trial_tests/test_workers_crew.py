@@ -428,12 +428,15 @@ class ParentTests(SynchronousTestCase):
         self.assertEqual(self.parent.crew.wanted, len(self.parent.crew.ready))
 
     def test_wrong_settings(self) -> None:
-        """Nothing is begun."""
+        """Nothing is begun, and once they are right the next wish is fulfilled."""
         self.serve()
         self.wrong = StartError('server.toml: main.workers: Expected `int`')
         self.parent.replace()
         self.assertEqual(self.ended(), (1, 'server.toml: main.workers: Expected `int`'))
         self.assertEqual(len(self.hired.workers), 2)
+        self.wrong = None
+        self.parent.replace()
+        self.assertEqual(len(self.hired.workers), 3)
 
     def test_other_settings(self) -> None:
         """A replacement takes over how many and where: here three instead of two, and one more address."""

@@ -116,22 +116,19 @@ class Parent(Service):
         is under way begins after it."""
         self._asked += 1
         self.list_workers()
-        if self._replacing is None and self.running:
+        if self.running and (self._replacing is None or self._replacing.called):
             self._replacing = Deferred.fromCoroutine(self._replace_all())
             self._replacing.addErrback(_broken_off)
 
     async def _replace_all(self) -> None:
-        try:
-            while self._done < self._asked:
-                asked = self._asked
-                self._log.info('The workers are replaced one after another')
-                self._why = await self._replaced()
-                self._done = asked
-                if self._why:
-                    self._log.error('The workers could not all be replaced: {why}; those that run go on', why=self._why)
-                self.list_workers()
-        finally:
-            self._replacing = None
+        while self._done < self._asked:
+            asked = self._asked
+            self._log.info('The workers are replaced one after another')
+            self._why = await self._replaced()
+            self._done = asked
+            if self._why:
+                self._log.error('The workers could not all be replaced: {why}; those that run go on', why=self._why)
+            self.list_workers()
 
     async def _replaced(self) -> str:
         """'' or why not all were."""
