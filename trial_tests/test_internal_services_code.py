@@ -76,22 +76,23 @@ class ServiceTests(InternalTestCase):
         to server.toml again. Every mistake is named."""
         row = await self.crm()
 
-        def limits() -> list[int]:
+        async def limits() -> list[int]:
+            await self.one.config.everywhere(self.one.config.snapshot.revision)  # the other one hears of it by the bus
             entries = [node.services.current.get('crm.get-balance') for node in (self.one, self.two)]
             return [entry.gate.limit for entry in entries if entry is not None]
 
         edit = {'id': row['id'], 'max_in_flight': '7'}
         edited = {**row, 'max_in_flight': 7, 'revision': row['revision'] + 1}
         self.assertEqual(await self.call('zato.service.edit', edit), edited)
-        self.assertEqual(limits(), [7, 7])
+        self.assertEqual(await limits(), [7, 7])
         await self.one.deployer.deploy('crm.py', CRM + b'# newer', Actor('tester'))
-        self.assertEqual(limits(), [7, 7])
+        self.assertEqual(await limits(), [7, 7])
         for wrong in ('0', '4001', 'many', -1):
             told = await self.refusal('zato.service.edit', {**edit, 'max_in_flight': wrong, 'slow_threshold': 'x'}, 400)
             self.assertIn('max_in_flight', told)
             self.assertIn('slow_threshold', told)
         await self.call('zato.service.edit', {**edit, 'max_in_flight': ''})
-        self.assertEqual(limits(), [1000, 1000])
+        self.assertEqual(await limits(), [1000, 1000])
 
     async def test_limit_of_a_channel(self) -> None:
         """Channels have theirs, and a queue only beside one; forms bring them as text."""
