@@ -39,7 +39,7 @@ class Hogs:
         whole, reactor = self._used[0] - before[0], self._used[1] - before[1]
         if now - due >= _LEAST / 2 and whole >= _LEAST and reactor < whole / 2:
             # Where it went on before we could look, at least this much is known.
-            places = tuple(sorted(set(self._at_work())))[:_MOST] or (SOMEBODY,)
+            places = tuple(sorted(set(self._at_work(whole / 4))))[:_MOST] or (SOMEBODY,)
             self._found.append((due, now, places))
 
     def between(self, begin: float, end: float) -> tuple[Place, ...]:
@@ -53,13 +53,23 @@ class Hogs:
         """Processor time of the process and of the reactor's thread."""
         return time.process_time(), time.clock_gettime(self._clock)
 
-    def _at_work(self) -> Iterator[Place]:
+    def _at_work(self, least: float) -> Iterator[Place]:
         me = threading.get_ident()
+        natives = {thread.ident: thread.native_id for thread in threading.enumerate()}
         for ident, frame in sys._current_frames().items():
-            if ident not in (self._reactor, me) and not _waits(frame):
+            if ident not in (self._reactor, me) and not _waits(frame) and _used(natives.get(ident)) >= least:
                 place = place_of(frame, self._deployed)
                 if place is not None and place.service:
                     yield place
+
+
+def _used(native: int | None) -> float:
+    """Seconds of processor time of a thread in its whole life: who had less than a stall took cannot have been it. Read
+    as a file, since the clock of a thread that ends this moment may not be asked. Unknown: as much as can be."""
+    try:
+        return int(Path(f'/proc/self/task/{native}/schedstat').read_text().split()[0]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return float('inf')
 
 
 def _waits(frame: FrameType) -> bool:
