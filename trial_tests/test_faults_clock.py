@@ -19,8 +19,8 @@ from zatotx.node.pulse import ALIVE, Pulse
 from zatotx.tap.reactor import QuickReactor
 
 HOUR = 3600.0
-# A whole process's wall clock, set by a file. In Python, since libraries that do it below every program are known to
-# hang threads now and then.
+# A whole process's wall clock, set by a file. In Python: with libfaketime below it the server's first look at its ODB
+# took more than four seconds in about one start of four.
 _SET_CLOCK = """
     import os
     import time
