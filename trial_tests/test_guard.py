@@ -10,8 +10,8 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.exchange.basic_auth import MOST, REMEMBERED, WAITING, BasicAuthCheck, Verifier, verify
-from zatotx.exchange.guard import Guard
+from zatotx.exchange.security.basic_auth import MOST, REMEMBERED, WAITING, BasicAuthCheck, Verifier, verify
+from zatotx.exchange.security.guard import Guard
 from zatotx.interfaces.exchange import IGuard
 from zatotx.model.faults import ServiceUnavailable, Unauthorized
 from zatotx.model.message import ChannelSpec, Inbound, Principal
@@ -53,7 +53,7 @@ class GuardTests(SynchronousTestCase):
 
     def refused(self, inbound: Inbound) -> Unauthorized:
         async def wait() -> None:
-            checked = self.guard.check(inbound)
+            checked: Any = self.guard.check(inbound)
             if not isinstance(checked, Principal):
                 await checked
         failure = self.failureResultOf(Deferred.fromCoroutine(wait()), Unauthorized)

@@ -26,8 +26,9 @@ class FaultReplies:
         else:
             fault = self._unexpected(error, inbound)
         details = fault.details if fault.details != inbound.cid else fault.default  # `Forbidden(self.cid)`, as in Zato
-        body = codec.fault(inbound.cid, fault.status, details)
-        return Reply(fault.status, body, codec.content_type, fault.headers, error=error)
+        reply: Reply = codec.refuse(fault, details, inbound)
+        reply.error = error
+        return reply
 
     def expired(self, inbound: Inbound, codec: ICodec) -> Reply:
         """The answer where the deadline passed while the service was still running."""

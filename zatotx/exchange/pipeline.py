@@ -13,8 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from zatotx.exchange.admission import Admission, Entrance, service_full
 from zatotx.exchange.codecs import Codecs
 from zatotx.exchange.faults import FaultReplies
-from zatotx.exchange.replies import reply_to
-from zatotx.interfaces.exchange import ICodec, IGuard
+from zatotx.interfaces.exchange import NEEDS_BODY, ICodec, IGuard, NeedsBody
 from zatotx.interfaces.services import IInvoker, IServiceEntry, IServiceStore
 from zatotx.model.faults import Inactive, NotFound, ServiceUnavailable, Timeout
 from zatotx.model.message import Body, ChannelSpec, Inbound, Principal, Reply
@@ -56,7 +55,10 @@ class Pipeline:
                 node = entering
             if inbound.principal is None or self.closed:
                 checked = self.checked(inbound)
-                inbound.principal = checked if type(checked) is Principal else await self._waited(checked, inbound)
+                if type(checked) is Principal:
+                    inbound.principal = checked
+                elif checked is not NEEDS_BODY:
+                    inbound.principal = await self._waited(checked, inbound)  # type: ignore[arg-type]  # an awaitable
             services = self.store.current
             known = services.get(inbound.service)
             if known is None or not known.is_active or channel.internal_only:
@@ -73,13 +75,14 @@ class Pipeline:
             entry = known
             entry.stats.in_flight += 1
             body = inbound.body
-            if not isinstance(body, bytes):  # spooled or coded
-                inbound.body = await self._read(body, codec)
-            elif len(body) > codec.weightless:
-                codec.weigh(body)
-            payload = codec.decode(inbound)
+            if type(body) is bytes and len(body) <= codec.weightless:
+                payload = codec.decode(inbound)
+            else:  # spooled, coded or large
+                payload = await self._decoded(inbound, codec)
+            if inbound.principal is None:  # who it is stands in the body
+                inbound.principal = await _principal(self.guard.check_body(inbound))
             outcome = await self.invoker.invoke(entry, services, inbound, payload)
-            reply = reply_to(outcome, inbound, codec)
+            reply: Reply = codec.answer(outcome, inbound)
         except CancelledError as error:
             _count_failed(entry, began, Timeout(inbound.cid) if hasattr(inbound, 'expired') else error)
             raise
@@ -102,6 +105,16 @@ class Pipeline:
                 checked.close()
             raise
         return await _principal(checked)
+
+    async def _decoded(self, inbound: Inbound, codec: ICodec) -> object:
+        body = inbound.body
+        if not isinstance(body, bytes):
+            body = inbound.body = await self._read(body, codec)
+        elif len(body) > codec.weightless:
+            codec.weigh(body)
+        if len(body) > codec.threaded:
+            return await self.offload(codec.decode, inbound)
+        return codec.decode(inbound)
 
     async def _read(self, body: Body, codec: ICodec) -> bytes:
         """All of a body, off the reactor unless it is small."""
@@ -128,9 +141,11 @@ class Pipeline:
             self.admission.node.refused += 1
             raise self.admission.node_full()
         self.admission.check(inbound.channel, self.store.current.get(inbound.service))
-        inbound.principal = await _principal(self.checked(inbound))
+        checked = self.checked(inbound)
+        if checked is not NEEDS_BODY:
+            inbound.principal = await _principal(checked)  # type: ignore[arg-type]  # the rest of what it may be
 
-    def checked(self, inbound: Inbound) -> Principal | Awaitable[Principal]:
+    def checked(self, inbound: Inbound) -> Principal | Awaitable[Principal] | NeedsBody:
         """The principal of a message that may be served now, at once where nothing must be waited for. Raises what
         the guard raises, ServiceUnavailable while the pipeline is closed."""
         if self.closed and not inbound.channel.always_open:

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 
 from zope.interface import Attribute, Interface
 
-from zatotx.model.message import Inbound, Principal, Reply
+from zatotx.model.faults import Fault
+from zatotx.model.message import Inbound, Outcome, Principal, Reply
 
 
 class IRun(Interface):
@@ -28,30 +29,44 @@ class IExchange(Interface):
         `admitted(None)` = go on (and `inbound.principal` is set); `admitted(reply)` = refuse with it."""
 
 
+class NeedsBody:
+    """What a guard says where only the body tells who is calling."""
+
+    __slots__ = ()
+
+
+NEEDS_BODY = NeedsBody()
+
+
 class IGuard(Interface):
     """Decides who may use a channel."""
 
-    def check(inbound: Inbound) -> Principal | Awaitable[Principal]:
-        """The principal, at once where it is known, else awaitable. Raises Unauthorized, Forbidden or
-        TooManyRequests."""
+    def check(inbound: Inbound) -> Principal | Awaitable[Principal] | NeedsBody:
+        """The principal by the head, at once where it is known, else awaitable; NEEDS_BODY where `check_body` is to be
+        asked once the body was decoded. Raises Unauthorized, Forbidden or TooManyRequests."""
+
+    def check_body(inbound: Inbound) -> Principal | Awaitable[Principal]:
+        """The principal by what the codec left in `inbound.parsed` too. Raises likewise."""
 
 
 class ICodec(Interface):
     """One data format: bytes to a payload, a response to bytes."""
-
-    content_type: bytes = Attribute('What an answer in this format is, e.g. b"application/json"')
 
     weightless: int = Attribute('Bytes of a body up to which it cannot hold too much')
 
     def weigh(body: bytes) -> None:
         """Raises BadRequest where the body holds more than one message may. Takes time with large ones: for threads."""
 
+    threaded: int = Attribute('Bytes of a body above which it is decoded in a thread')
+
     def decode(inbound: Inbound) -> object:
-        """The payload of a message whose body is in memory and was weighed. Raises BadRequest where it is not of this
-        format."""
+        """The payload of a message whose body is in memory and was weighed; what else a check may have to see of it
+        becomes `inbound.parsed`. Raises BadRequest where it is not of this format."""
 
-    def encode(value: object) -> bytes:
-        """The body of an answer. Raises TypeError where the value has no form in this format."""
+    def answer(outcome: Outcome, inbound: Inbound) -> Reply:
+        """What a service made, as it goes out. Raises TypeError where the value has no form in this format, ValueError
+        for an illegal header."""
 
-    def fault(cid: str, status: int, details: str) -> bytes:
-        """The body of an error answer in Zato's form for this format."""
+    def refuse(fault: Fault, details: str, inbound: Inbound) -> Reply:
+        """The answer that tells the caller of a fault in Zato's form for this format. `details` is what may be said of
+        it. Never raises."""

@@ -29,8 +29,11 @@ class ChannelSpec(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     kind: str  # Zato's constant: 'http-soap', 'amqp', 'zmq', 'scheduler', 'invoke' …
     service: str  # '' where the message itself names it (Inbound.service)
-    data_format: str = ''  # '' = raw bytes; 'json', 'form', later 'xml'
-    security: str | None = None  # name of a security definition; None = open
+    data_format: str = ''  # '' = raw bytes; 'json', 'form', 'xml', 'soap'
+    security: str | None = None  # name of a security definition; None = open, unless there are groups
+    groups: tuple[str, ...] = ()  # names of groups of definitions, any of which admits
+    roles: tuple[str, ...] = ()  # one of which the caller must have; () = none
+    rates: tuple[str, ...] = ()  # names of the rate limits that hold here
     timeout: float = 60.0  # seconds
     internal_only: bool = False  # a door that leads to zato.* services only
     door: bool = False  # one of the broker's own doors: takes any method, with or without a body
@@ -84,8 +87,10 @@ class HTTPView:
 class Inbound:
     """One message on its way to a service."""
 
-    __slots__ = ('body', 'channel', 'cid', 'deadline', 'expired', 'headers', 'http', 'principal', 'service', 'trace')
+    __slots__ = ('body', 'channel', 'cid', 'deadline', 'expired', 'headers', 'http', 'parsed', 'principal', 'service',
+                 'trace')  # fmt: skip
     expired: bool  # set, and so there, only when the caller was told that the deadline has passed
+    parsed: Any  # set, and so there, only where the codec reads more than the payload: the root of an XML document
 
     def __init__(
         self,

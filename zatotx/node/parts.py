@@ -7,9 +7,9 @@ from typing import Any
 
 from attrs import frozen
 
-from zatotx.exchange.guard import Guard
 from zatotx.exchange.pipeline import Pipeline
 from zatotx.exchange.run import Exchange
+from zatotx.exchange.security.guard import Guard
 from zatotx.interfaces.kind import IChannel
 from zatotx.node.logbook import Logbook
 from zatotx.node.reload import Reload

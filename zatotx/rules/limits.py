@@ -144,3 +144,6 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     json_depth: int = 100  # of objects and lists within each other
     json_keys: int = 100_000  # keys and elements of all of them
     form_fields: int = 1_000
+
+
+USUAL = Budget()

@@ -11,11 +11,11 @@ from typing import Any
 from attrs import define
 from twisted.internet.threads import deferToThreadPool
 
-from zatotx.exchange.basic_auth import BasicAuthCheck, Verifier
 from zatotx.exchange.faults import FaultReplies
-from zatotx.exchange.guard import Guard
 from zatotx.exchange.pipeline import Pipeline
 from zatotx.exchange.run import Exchange
+from zatotx.exchange.security.basic_auth import BasicAuthCheck, Verifier
+from zatotx.exchange.security.guard import Guard
 from zatotx.interfaces.kind import SERVER, IChannel, KindContext
 from zatotx.kinds import FoundKind, find_kinds, object_types
 from zatotx.metrics.meters import Meters

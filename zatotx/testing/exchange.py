@@ -84,6 +84,8 @@ class OpenGuard:
     def check(self, inbound: Inbound) -> Principal:
         return ANONYMOUS
 
+    check_body = check
+
 
 def message(
     body: bytes = b'{}',

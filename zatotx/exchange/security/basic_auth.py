@@ -83,6 +83,7 @@ class Verifier:
 class BasicAuthCheck:
     """The check of one Basic auth definition."""
 
+    needs_body = False
     __slots__ = ('_challenge', '_digest', '_hashed', '_known', '_principal', '_username', '_verifier', '_waiting')
 
     def __init__(self, verifier: Verifier, stored: Stored) -> None:

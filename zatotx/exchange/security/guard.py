@@ -8,14 +8,17 @@ from typing import Protocol
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from zatotx.interfaces.exchange import IGuard
+from zatotx.interfaces.exchange import NEEDS_BODY, IGuard, NeedsBody
 from zatotx.model.faults import Unauthorized
 from zatotx.model.message import ANONYMOUS, Inbound, Principal
 from zatotx.schema.snapshot import Snapshot, Stored
 
 
 class Check(Protocol):
-    """One security definition, ready to check requests."""
+    """One security definition, ready to check requests: by the head, or, where it `needs_body`, once that was decoded.
+    Raises Unauthorized with the challenge of its kind."""
+
+    needs_body: bool
 
     def check(self, inbound: Inbound) -> Principal | Awaitable[Principal]: ...
 
@@ -31,14 +34,22 @@ class Guard:
         self._makers = makers
         self._checks: dict[str, tuple[Stored, Check]] = {}
 
-    def check(self, inbound: Inbound) -> Principal | Awaitable[Principal]:
+    def check(self, inbound: Inbound) -> Principal | Awaitable[Principal] | NeedsBody:
         name = inbound.channel.security
         if name is None:
             return ANONYMOUS
+        check = self._check_of(name, inbound)
+        return NEEDS_BODY if check.needs_body else check.check(inbound)
+
+    def check_body(self, inbound: Inbound) -> Principal | Awaitable[Principal]:
+        name = inbound.channel.security
+        return ANONYMOUS if name is None else self._check_of(name, inbound).check(inbound)
+
+    def _check_of(self, name: str, inbound: Inbound) -> Check:
         known = self._checks.get(name)
         if known is None:  # the definition is gone or switched off: nobody gets in
             raise Unauthorized(inbound.cid)
-        return known[1].check(inbound)
+        return known[1]
 
     def apply(self, snapshot: Snapshot) -> None:
         """Take over the definitions of a snapshot: unchanged ones keep what they know of verified credentials."""

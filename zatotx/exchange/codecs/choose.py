@@ -1,0 +1,35 @@
+"""Which codec reads a message and writes its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from zatotx.exchange.codecs.form import CalledForm, FormCodec
+from zatotx.exchange.codecs.json import JsonCodec
+from zatotx.exchange.codecs.raw import RawCodec
+from zatotx.interfaces.exchange import ICodec
+from zatotx.model.message import Inbound
+from zatotx.rules.limits import USUAL, Budget
+
+_FORM = b'application/x-www-form-urlencoded'
+_JSON = b'application/json'
+
+
+class Codecs:
+    """Chooses the codec of a message. `budget`: what one message may hold; `others`: the formats that kinds bring."""
+
+    def __init__(self, budget: Budget = USUAL, others: Mapping[str, ICodec] | None = None) -> None:
+        self._json: ICodec = JsonCodec(budget)
+        self._raw: ICodec = RawCodec(budget)
+        self._form: ICodec = FormCodec(budget)
+        self._called_form: ICodec = CalledForm(budget)
+        self._by_format = {'json': self._json, '': self._raw, 'form': self._form, 'post': self._form, **(others or {})}
+
+    def of(self, inbound: Inbound) -> ICodec:
+        """By the channel's data format; a form is a form on a JSON channel too, as browsers send it."""
+        codec = self._by_format.get(inbound.channel.data_format, self._raw)
+        if codec is self._json:
+            content_type = inbound.headers.get(b'content-type')
+            if content_type is not None and content_type != _JSON and content_type.startswith(_FORM):
+                return self._called_form
+        return codec

@@ -1,0 +1,45 @@
+"""HTML forms."""
+
+from __future__ import annotations
+
+from zope.interface import implementer
+
+from zatotx.exchange.codecs.json import JsonCodec
+from zatotx.exchange.codecs.raw import RawCodec
+from zatotx.interfaces.exchange import ICodec
+from zatotx.model.faults import BadRequest
+from zatotx.model.message import Inbound
+from zatotx.rules.limits import USUAL, Budget
+from zatotx.wire import form
+
+
+@implementer(ICodec)
+class FormCodec(RawCodec):
+    """application/x-www-form-urlencoded in, JSON out."""
+
+    def decode(self, inbound: Inbound) -> object:
+        """Field name -> text, or a list of texts where it is repeated. Raises BadRequest."""
+        try:
+            return form.decode(inbound.body, self._budget.form_fields)  # type: ignore[arg-type]  # read back as above
+        except form.Malformed as error:
+            raise BadRequest(inbound.cid, f'Malformed form: {error}') from None
+
+
+@implementer(ICodec)
+class CalledForm(FormCodec):
+    """What a JSON channel is sent under the name of a form: a form, or JSON all the same. The body says which."""
+
+    def __init__(self, budget: Budget = USUAL) -> None:
+        super().__init__(budget)
+        self._json = JsonCodec(budget)
+        self.weightless = self._json.weightless
+
+    def weigh(self, body: bytes) -> None:
+        if form.is_json_instead(body):
+            self._json.weigh(body)
+
+    def decode(self, inbound: Inbound) -> object:
+        """As the one or the other. Raises BadRequest."""
+        if form.is_json_instead(inbound.body):  # type: ignore[arg-type]  # read back as above
+            return self._json.decode(inbound)
+        return super().decode(inbound)

@@ -1,0 +1,63 @@
+"""RFC 8259 JSON."""
+
+from __future__ import annotations
+
+from zope.interface import implementer
+
+from zatotx.exchange.codecs.written import WrittenCodec
+from zatotx.interfaces.exchange import ICodec
+from zatotx.model.faults import BadRequest
+from zatotx.model.message import Inbound
+from zatotx.rules.limits import USUAL, Budget
+from zatotx.wire import json
+from zatotx.wire.json_budget import has_more_keys, is_deeper
+
+_BODY_METHODS = frozenset({'POST', 'PUT', 'PATCH'})
+
+
+@implementer(ICodec)
+class JsonCodec(WrittenCodec):
+    """RFC 8259 JSON both ways."""
+
+    content_type = b'application/json'
+
+    def __init__(self, budget: Budget = USUAL) -> None:
+        self._budget = budget
+        self._depth = budget.json_depth
+        self.weightless = budget.json_keys
+
+    def weigh(self, body: bytes) -> None:
+        if has_more_keys(body, self._budget.json_keys):
+            raise BadRequest(None, f'The JSON has more than {self._budget.json_keys} keys and elements, the limit here')
+
+    def decode(self, inbound: Inbound) -> object:
+        """The value of the body; None where the message brings none. Raises BadRequest for malformed JSON and for one
+        that is nested too deeply: an empty body is malformed too, unless the method has none or the input comes in the
+        URL."""
+        body = inbound.body
+        if not body:
+            if _brings_body(inbound):
+                raise BadRequest(inbound.cid, 'Malformed JSON: the body is empty')
+            return None
+        assert isinstance(body, bytes)  # the pipeline has read spooled ones back
+        try:
+            value = json.decode(body)
+        except json.Malformed as error:
+            raise BadRequest(inbound.cid, f'Malformed JSON: {error}') from None
+        if len(body) > self._depth and is_deeper(body, value, self._depth):
+            raise BadRequest(inbound.cid, f'The JSON is nested more than {self._depth} deep, the limit here')
+        return value
+
+    def encode(self, value: object) -> bytes:
+        return json.encode(value)
+
+    def fault(self, cid: str, status: int, details: str) -> bytes:
+        return json.encode({'zato_env': {'result': 'ZATO_ERROR', 'cid': cid, 'details': details}})
+
+
+def _brings_body(inbound: Inbound) -> bool:
+    """Whether a body must be there: the method has one, and the URL carries no input in its stead."""
+    http = inbound.http
+    if http is None or inbound.channel.door:
+        return False
+    return http.method in _BODY_METHODS and not http.query and not http.params

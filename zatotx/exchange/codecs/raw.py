@@ -1,0 +1,24 @@
+"""No data format."""
+
+from __future__ import annotations
+
+from zope.interface import implementer
+
+from zatotx.exchange.codecs.json import JsonCodec
+from zatotx.exchange.codecs.written import ANY
+from zatotx.interfaces.exchange import ICodec
+from zatotx.model.message import Inbound
+from zatotx.rules.limits import USUAL, Budget
+
+
+@implementer(ICodec)
+class RawCodec(JsonCodec):
+    """No data format: the body is the payload, bytes as they came. Answers that are neither text nor bytes, and
+    errors, go out as JSON."""
+
+    def __init__(self, budget: Budget = USUAL) -> None:
+        super().__init__(budget)
+        self.weightless = ANY
+
+    def decode(self, inbound: Inbound) -> object:
+        return inbound.body
