@@ -45,6 +45,15 @@ def object_types(kinds: Iterable[FoundKind]) -> list[ObjectType]:
     return [type_ for found in kinds if found.kind.schema for type_ in found.load(found.kind.schema)]
 
 
+def formats(kinds: Iterable[FoundKind], budget: Any) -> dict[str, Any]:
+    """The codecs that the enabled kinds bring, by data format. `budget`: zatotx.rules.limits.Budget."""
+    found_codecs: dict[str, Any] = {}
+    for found in kinds:
+        if found.enabled and found.kind.codecs:
+            found_codecs.update(found.load(found.kind.codecs)(budget))
+    return found_codecs
+
+
 def settings_mistakes(kinds: Iterable[FoundKind], sections: Mapping[str, dict[str, Any]]) -> list[str]:
     """What the kinds find wrong in their sections of server.toml, a text each."""
     mistakes = []

@@ -74,6 +74,23 @@ class KindContext:
     )
 
 
+@frozen(kw_only=True)
+class OutgoingContext:
+    """What a node lends to the outgoing connections of a kind."""
+
+    reactor: Any
+    settings: dict[str, Any]  # the kind's section of server.toml
+    offload: Callable[..., Deferred[Any]]  # (function, *args): run in the node's worker threads
+    meters: Callable[[str], IMeters] = uncounted  # those of a kind of connections: 'rest', 'soap' …
+    keyvalue: Any = None  # IKeyValue and IBatch
+    scripts: Any = None  # IScripts
+    leases: Any = None  # ILeases
+    key: Callable[..., str] = ':'.join  # (kind, *names): a name in Redis of this cluster's own
+    seal: Callable[[str], str] = str  # encrypts what is kept in Redis
+    unseal: Callable[[str], str] = str  # reads that, and the encrypted half of a secret of both forms
+    component: str = 'zatotx'  # who calls, as peers see it: 'server1@host'
+
+
 class IConnectorKind(IPlugin):
     """What getPlugins finds."""
 
@@ -90,6 +107,8 @@ class ConnectorKind:
     title: str
     runs_in: str  # SERVER or CONNECTOR
     channel: str = ''  # 'package.module:factory', called with (KindContext) -> IChannel
+    outgoing: str = ''  # 'package.module:factory', called with (OutgoingContext) -> IOutgoingKind
+    codecs: str = ''  # 'package.module:factory', called with (Budget) -> Mapping of data formats to ICodec
     schema: str = ''  # 'package.module:OBJECT_TYPES', a sequence of ObjectType
     settings: str = ''  # 'package.module:check', called with its section of server.toml; raises StartError
     listens: Sequence[str] = ()  # where it listens, where its section of server.toml has no `listen`
@@ -99,4 +118,5 @@ class ConnectorKind:
 
 __all__ = [
     'CONNECTOR', 'SERVER', 'ConnectorKind', 'IChannel', 'IConnectorKind', 'ILineSink', 'KindContext', 'ObjectType',
+    'OutgoingContext',
 ]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
+
+from zatotx.schema.snapshot import Snapshot
 
 
 class ICall(Interface):
@@ -26,3 +29,26 @@ class IOutgoing(Interface):
     def kind(name: str, call: ICall) -> Any:
         """What `self.out.<name>` is for one call: an object whose `[connection]` and `get(connection)` give a
         connection and raise NotFound or Inactive naming it. None where the node has no connections of that kind."""
+
+    def ping(object_type: str, name: str) -> Deferred[str]:
+        """Try whether the peer of a connection answers; what it said, for people. `object_type`: the key of its type,
+        'outgoing_rest'. Fails with NotFound where its kind cannot be asked, else as a call of the connection does."""
+
+
+class IOutgoingKind(Interface):
+    """The outgoing connections of one kind in one node."""
+
+    doors: Mapping[str, Callable[[ICall], Any]] = Attribute(
+        "What `self.out.<name>` is, for one call: {'rest': …}; see IOutgoing.kind"
+    )
+    types: Sequence[str] = Attribute('Keys of the object types that can be asked by `ping`')
+
+    def apply(snapshot: Snapshot) -> Deferred[None]:
+        """Take over a new configuration: built beside, swapped whole. Calls under way end with what they began with.
+        Fires when it is in force."""
+
+    def ping(object_type: str, name: str) -> Deferred[str]:
+        """See IOutgoing.ping."""
+
+    def stop() -> Deferred[None]:
+        """End what is left, and let go of all connections. Fires when that is done."""

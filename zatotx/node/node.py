@@ -115,9 +115,8 @@ class Node(Service):
             await self.config.load()
 
     async def _configure(self) -> None:
-        self.parts.guard.apply(self.config.snapshot)
-        for channel in self.parts.channels.values():
-            await channel.apply(self.config.snapshot)
+        for apply in self.parts.at_start:
+            await apply(self.config.snapshot)
 
     async def _listen(self) -> None:
         """Requests are answered 503 until the services are there. A worker that joins others who serve already comes to
@@ -133,6 +132,8 @@ class Node(Service):
             channel.drain()
         await _quietly(parts.pickup.stop(), 'The pickup directory')
         await gatherResults([_done(channel.stop(), 'A channel') for channel in channels])
+        for outgoing in parts.outgoing:
+            await _quietly(outgoing.stop(), 'Outgoing connections')
         self._enter(STOPPED)
         if parts.company is not None:
             await _quietly(parts.company.stop(), 'What the workers of this server share')

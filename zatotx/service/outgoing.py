@@ -7,6 +7,7 @@ from threading import get_ident
 from typing import Any, NoReturn
 
 from attrs import define, field
+from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
 from zatotx.interfaces.outgoing import ICall, IOutgoing
@@ -87,7 +88,7 @@ class NoConnections:
         raise not_found(self._kind, name, self._cid)
 
 
-def not_found(kind: str, name: str, cid: str) -> NotFound:
+def not_found(kind: str, name: str, cid: str | None) -> NotFound:
     """What asking for a connection raises that is not there."""
     return NotFound(cid, f'There is no outgoing connection {name!r} of kind {kind}')
 
@@ -95,10 +96,15 @@ def not_found(kind: str, name: str, cid: str) -> NotFound:
 @implementer(IOutgoing)
 @define(eq=False)
 class Outgoings:
-    """The connections of a node: kind -> what gives its connections for one call."""
+    """The connections of a node: kind -> what gives its connections for one call; and type -> what asks its peers."""
 
     kinds: Mapping[str, Callable[[ICall], Any]] = field(factory=dict)
+    pings: Mapping[str, Callable[[str, str], Deferred[str]]] = field(factory=dict)
 
     def kind(self, name: str, call: ICall) -> Any:
         make = self.kinds.get(name)
         return None if make is None else make(call)
+
+    def ping(self, object_type: str, name: str) -> Deferred[str]:
+        ask = self.pings.get(object_type)
+        return fail(not_found(object_type, name, None)) if ask is None else ask(object_type, name)

@@ -8,16 +8,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from attrs import define
+from attrs import define, frozen
 from twisted.internet.threads import deferToThreadPool
 
 from zatotx.exchange.faults import FaultReplies
 from zatotx.exchange.pipeline import Pipeline
 from zatotx.exchange.run import Exchange
-from zatotx.exchange.security.basic_auth import BasicAuthCheck, Verifier
 from zatotx.exchange.security.guard import Guard
 from zatotx.interfaces.kind import SERVER, IChannel, KindContext
-from zatotx.kinds import FoundKind, find_kinds, object_types
+from zatotx.kinds import FoundKind, find_kinds, formats, object_types
+from zatotx.kvdb.keys import Keys
+from zatotx.kvdb.scripts import Scripts
 from zatotx.metrics.meters import Meters
 from zatotx.metrics.scrapes import Scrapes
 from zatotx.model.faults import StartError
@@ -39,6 +40,7 @@ from zatotx.odb.secrets import Secrets
 from zatotx.odb.store import counted, open_store
 from zatotx.odb.urls import resolve
 from zatotx.schema.builtin import BUILTIN_TYPES
+from zatotx.schema.snapshot import Snapshot
 from zatotx.schema.types import ObjectTypes
 from zatotx.service.at_work import at_work
 from zatotx.service.deployment.deploy import Deployer, VersionKeeper
@@ -53,6 +55,8 @@ from zatotx.tap.dumps import forbid_core_dumps
 from zatotx.tap.keyvalue import client_and_bus
 from zatotx.tap.limiting import Limited, raise_file_limit
 from zatotx.tap.observing import Observed, certificates
+from zatotx.tap.outgoing import Shared, fetcher, outgoing_kinds, outgoings
+from zatotx.tap.securing import Means, make_guard
 
 
 def make_server(directory: str, reactor: Any, place: Place | None = None) -> Node:
@@ -76,6 +80,35 @@ def make_server(directory: str, reactor: Any, place: Place | None = None) -> Nod
         raise
 
 
+@frozen
+class _Ground:
+    """What all else of a server stands on."""
+
+    logs: Logbook
+    counts: Any
+    limited: Limited
+    offload: Callable[..., Any]
+    observed: Observed
+    types: ObjectTypes
+    secrets: Secrets
+    odb: Any  # IConfigStore
+    client: Any  # zatotx.kvdb.client.RedisClient
+    bus: Any  # IBus
+    services: ServiceStore
+    keeper: VersionKeeper
+
+
+@frozen
+class _Doors:
+    """The two sides of a server that others see; `appliers` bring a configuration into force there."""
+
+    outgoing: Sequence[Any]  # IOutgoingKind
+    guard: Guard
+    listeners: Listeners
+    channels: Mapping[str, IChannel]
+    appliers: Sequence[Callable[[Snapshot], Any]]
+
+
 @define
 class _Assembly:
     """What the steps of building share."""
@@ -88,64 +121,85 @@ class _Assembly:
     place: Place
 
     def node(self) -> Node:
+        ground, settings, reactor = self._ground(), self.settings, self.reactor
+        limited = ground.limited
+        doors = self._doors(ground)
+        config = LiveConfig(ground.odb, ground.bus, reactor,
+                            [ground.keeper.apply, limited.admission.applied, *doors.appliers],
+                            lambda: ground.keeper.verdicts)
+        deployer = Deployer(odb=ground.odb, config=config, keeper=ground.keeper, bring=config.bring)
+        state = NodeState()
+        view = self._view(ground, doors, config=config, deployer=deployer, state=state)
+        invoker = Invoker(reactor, limited.service_threads, node=view, user_config=self._user_config(),
+                          left_behind=limited.left_behind)
+        pipeline = Pipeline(guard=doors.guard, store=ground.services, invoker=invoker, codecs=limited.codecs,
+                            faults=FaultReplies(), offload=ground.offload, admission=limited.admission)
+        work = self.home / 'work'
+        pickup = Pickup(reactor=reactor, directory=str(self.home / settings.hot_deploy.pickup_dir), deployer=deployer,
+                        odb=ground.odb, offload=ground.offload, since=began(work))
+        parts = Parts(
+            reactor=reactor, settings=settings, lock=self.lock, logs=ground.logs,
+            pools=(limited.workers, limited.service_threads), channels=doors.channels, odb=ground.odb,
+            redis=(ground.client, ground.bus), outgoing=doors.outgoing, at_start=doors.appliers, pipeline=pipeline,
+            exchange=Exchange(pipeline, reactor), services=ground.services, code=ground.keeper,
+            pickup=pickup_duty(pickup, work, reactor), watchdog=ground.observed.watchdog,
+            reload=Reload(self._settings_of_now, ground.logs, doors.listeners),
+            company=company_of(work, self.place, view, reactor),
+        )  # fmt: skip
+        return Node(parts, config, state, self.place)
+
+    def _ground(self) -> _Ground:
         settings, reactor = self.settings, self.reactor
         logs = Logbook(self.home / 'logs', reactor, settings.log, whose=at_work)
         counts = counts_of(self.home / 'work', self.place)
-        limited = Limited(settings, reactor, gates_of(counts))
+        limited = Limited(settings, reactor, gates_of(counts), partial(formats, self.kinds))
         offload = partial(deferToThreadPool, reactor, limited.workers)
         observed = Observed(reactor, self._deployed())
-        meters = observed.meters
         types = ObjectTypes([*BUILTIN_TYPES, *object_types(self.kinds)])
-        odb = counted(self._odb(types), meters.odb)
+        secrets = self._secrets()
+        odb = counted(self._odb(types, secrets), observed.meters.odb)
         client, bus = client_and_bus(settings, self.home, reactor)
-        services = ServiceStore(internal_entries(types), meters.services.of, limited.gate_of_service)
+        services = ServiceStore(internal_entries(types), observed.meters.services.of, limited.gate_of_service)
         observed.counts(services, client)
-        keeper = VersionKeeper(odb=odb, store=services, directory=self._deployed(), reactor=reactor,
-                               offload=offload)
-        guard = self._guard(offload)
-        listeners = Listeners(reactor, self.place.sockets, counts)
-        channels = self._channels(logs, offload, listeners, meters)
-        appliers = [keeper.apply, guard.applied, limited.admission.applied, *(c.apply for c in channels.values())]
-        config = LiveConfig(odb, bus, reactor, appliers, lambda: keeper.verdicts)
-        deployer = Deployer(odb=odb, config=config, keeper=keeper, bring=config.bring)
-        state = NodeState()
-        levels = LiveLevels(logs, bus)
+        keeper = VersionKeeper(odb=odb, store=services, directory=self._deployed(), reactor=reactor, offload=offload)
+        return _Ground(logs, counts, limited, offload, observed, types, secrets, odb, client, bus, services, keeper)
+
+    def _doors(self, ground: _Ground) -> _Doors:
+        """Where messages come in and go out, and who is let through."""
+        settings, reactor, offload, client = self.settings, self.reactor, ground.offload, ground.client
+        meters = ground.observed.meters
+        outgoing = outgoing_kinds(self.kinds, Shared(reactor=reactor, settings=settings, offload=offload, meters=meters,
+                                                     client=client, odb=ground.odb, secrets=ground.secrets))
+        guard = make_guard(Means(reactor=reactor, offload=offload, scripts=Scripts(client),
+                                 keys=Keys(settings.main.cluster), fetcher=fetcher(outgoing)))
+        listeners = Listeners(reactor, self.place.sockets, ground.counts)
+        channels = self._channels(ground.logs, offload, listeners, meters)
+        appliers = [guard.applied, *(o.apply for o in outgoing), *(c.apply for c in channels.values())]
+        return _Doors(outgoing, guard, listeners, channels, appliers)
+
+    def _view(self, ground: _Ground, doors: _Doors, *, config: LiveConfig, deployer: Deployer, state: NodeState
+              ) -> NodeView:
+        """The node as zato.* services see it."""
+        main, observed, limited = self.settings.main, ground.observed, ground.limited
+        levels = LiveLevels(ground.logs, ground.bus)
         levels.start()
-        scrapes = Scrapes(
-            [
-                *observed.sources(names={'node': settings.main.name, 'cluster': settings.main.cluster},
-                                  services=services, channels=channels, logs=logs, config=config, client=client),
-                *limited.sources(services),
-                certificates(listeners),
-            ],
-            offload,
+        sources = [
+            *observed.sources(names={'node': main.name, 'cluster': main.cluster}, services=ground.services,
+                              channels=doors.channels, logs=ground.logs, config=config, client=ground.client),
+            *limited.sources(ground.services),
+            certificates(doors.listeners),
+        ]
+        finders = [
+            partial(findings.odb_away, config), partial(findings.redis_away, ground.client),
+            partial(findings.refused_code, ground.keeper), limited.left_behind.findings, observed.findings,
+            *(c.findings for c in doors.channels.values() if hasattr(c, 'findings')),
+        ]
+        return NodeView(
+            name=main.name, cluster=main.cluster, config=config, odb=ground.odb, services=ground.services,
+            deployer=deployer, types=ground.types, state=state, kinds=self.kinds, offloader=ground.offload,
+            finders=finders, scrapes=Scrapes(sources, ground.offload), levels=levels,
+            user_metrics=observed.user_metrics, outgoing=outgoings(doors.outgoing),
         )
-        view = NodeView(
-            name=settings.main.name, cluster=settings.main.cluster, config=config, odb=odb, services=services,
-            deployer=deployer, types=types, state=state, kinds=self.kinds, offloader=offload,
-            finders=[partial(findings.odb_away, config), partial(findings.redis_away, client),
-                     partial(findings.refused_code, keeper), limited.left_behind.findings,
-                     observed.findings, *(c.findings for c in channels.values() if hasattr(c, 'findings'))],
-            scrapes=scrapes, levels=levels, user_metrics=observed.user_metrics,
-        )
-        invoker = Invoker(reactor, limited.service_threads, node=view, user_config=self._user_config(),
-                          left_behind=limited.left_behind)
-        pipeline = Pipeline(guard=guard, store=services, invoker=invoker, codecs=limited.codecs, faults=FaultReplies(),
-                            offload=offload, admission=limited.admission)
-        pickup = pickup_duty(
-            Pickup(reactor=reactor, directory=str(self.home / settings.hot_deploy.pickup_dir), deployer=deployer,
-                   odb=odb, offload=offload, since=began(self.home / 'work')),
-            self.home / 'work', reactor,
-        )  # fmt: skip
-        parts = Parts(
-            reactor=reactor, settings=settings, lock=self.lock, logs=logs,
-            pools=(limited.workers, limited.service_threads), channels=channels, odb=odb, redis=(client, bus),
-            guard=guard, pipeline=pipeline,
-            exchange=Exchange(pipeline, reactor), services=services, code=keeper, pickup=pickup,
-            watchdog=observed.watchdog, reload=Reload(self._settings_of_now, logs, listeners),
-            company=company_of(self.home / 'work', self.place, view, reactor),
-        )
-        return Node(parts, config, state, self.place)
 
     def _settings_of_now(self) -> Settings:
         return load(self.home / 'config' / 'server.toml', [found.kind.name for found in self.kinds])
@@ -155,18 +209,19 @@ class _Assembly:
         seat = self.place.seat
         return self.home / 'work' / (f'deployed-{seat}' if seat else 'deployed')
 
-    def _odb(self, types: ObjectTypes) -> Any:
+    def _secrets(self) -> Secrets:
         read = partial(read_key, self.home / 'config' / 'secret.key', dict(os.environ))
         try:
-            url = resolve(self.settings.odb.url, str(self.home))
-            secrets = Secrets(read(), read)  # the file is read again where a rotation may have changed it
-            return open_store(url, secrets, reactor=self.reactor, cluster=self.settings.main.cluster, types=types)
+            return Secrets(read(), read)  # the file is read again where a rotation may have changed it
         except ValueError as error:
             raise StartError(str(error)) from None
 
-    def _guard(self, offload: Callable[..., Any]) -> Guard:
-        verifier = Verifier(self.reactor, offload)
-        return Guard({'basic_auth': partial(BasicAuthCheck, verifier)})
+    def _odb(self, types: ObjectTypes, secrets: Secrets) -> Any:
+        try:
+            url = resolve(self.settings.odb.url, str(self.home))
+            return open_store(url, secrets, reactor=self.reactor, cluster=self.settings.main.cluster, types=types)
+        except ValueError as error:
+            raise StartError(str(error)) from None
 
     def _channels(self, logs: Logbook, offload: Callable[..., Any], listeners: Listeners, meters: Meters
                   ) -> Mapping[str, IChannel]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -12,6 +12,7 @@ from twisted.python.threadpool import ThreadPool
 
 from zatotx.exchange.admission import Admission
 from zatotx.exchange.codecs import Codecs
+from zatotx.interfaces.exchange import ICodec
 from zatotx.metrics.families import OTHERS
 from zatotx.metrics.meters import MOST
 from zatotx.metrics.sample import Row, Source
@@ -48,6 +49,7 @@ class Limited:
     settings: Settings
     reactor: Any
     make_gate: MakeGate = own_gate
+    formats: Callable[[Budget], Mapping[str, ICodec]] = lambda budget: {}  # those that kinds bring
     workers: ThreadPool = field(init=False)
     service_threads: ServiceThreads = field(init=False)
     left_behind: LeftBehind = field(init=False)
@@ -61,8 +63,8 @@ class Limited:
         self.left_behind = LeftBehind(self.reactor)
         self.admission = Admission(self.reactor, node=self.make_gate('node', limits.in_flight),
                                    make_gate=self.make_gate)  # fmt: skip
-        self.codecs = Codecs(Budget(json_depth=limits.json_depth, json_keys=limits.json_keys,
-                                    form_fields=limits.form_fields))  # fmt: skip
+        budget = Budget(json_depth=limits.json_depth, json_keys=limits.json_keys, form_fields=limits.form_fields)
+        self.codecs = Codecs(budget, self.formats(budget))
 
     def gate_of_service(self, name: str) -> Gate:
         """The gate of a service that has none yet."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
@@ -51,6 +52,10 @@ class ScriptedOutgoing:
 
     def kind(self, name: str, call: ICall) -> Any:
         return KindDouble(self, canonical(name), call)
+
+    def ping(self, object_type: str, name: str) -> Deferred[str]:
+        """Tests have no zato.* services that would ask."""
+        return succeed(f'{name} is scripted')
 
 
 class KindDouble:

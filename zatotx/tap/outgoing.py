@@ -1,0 +1,70 @@
+"""Puts together what services call other systems with: the outgoing connections of all kinds."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+
+from zatotx.interfaces.fetch import IFetcher
+from zatotx.interfaces.kind import OutgoingContext
+from zatotx.kinds import FoundKind
+from zatotx.kvdb.keys import Keys
+from zatotx.kvdb.lease_desk import RedisDesk
+from zatotx.kvdb.leases import Leases
+from zatotx.kvdb.scripts import Scripts
+from zatotx.metrics.meters import Meters
+from zatotx.node.settings import Settings
+from zatotx.odb.secrets import Secrets
+from zatotx.service.outgoing import Outgoings
+
+
+@frozen(kw_only=True)
+class Shared:
+    """What all kinds get."""
+
+    reactor: Any
+    settings: Settings
+    offload: Callable[..., Deferred[Any]]
+    meters: Meters
+    client: Any  # zatotx.kvdb.client.RedisClient
+    odb: Any  # IConfigStore
+    secrets: Secrets
+
+
+def outgoing_kinds(kinds: Sequence[FoundKind], shared: Shared) -> list[Any]:
+    """An IOutgoingKind of every enabled kind that has outgoing connections."""
+    made = []
+    for found in kinds:
+        if found.enabled and found.kind.outgoing:
+            made.append(found.load(found.kind.outgoing)(_context(found.kind.name, shared)))
+    return made
+
+
+def outgoings(made: Sequence[Any]) -> Outgoings:
+    """All of them, as services and zato.* services reach them."""
+    doors = {name: door for kind in made for name, door in kind.doors.items()}
+    pings = {object_type: kind.ping for kind in made for object_type in kind.types}
+    return Outgoings(doors, pings)
+
+
+def fetcher(made: Sequence[Any]) -> Any:
+    """The IFetcher that a kind offers to the rest of the node; None where none does."""
+    return next((kind for kind in made if IFetcher.providedBy(kind)), None)
+
+
+def _context(kind: str, shared: Shared) -> OutgoingContext:
+    main = shared.settings.main
+    keys = Keys(main.cluster)
+    scripts = Scripts(shared.client)
+    return OutgoingContext(
+        reactor=shared.reactor, settings=shared.settings.kinds.get(kind, {}), offload=shared.offload,
+        meters=shared.meters.outgoing, keyvalue=shared.client, scripts=scripts,
+        leases=Leases(shared.reactor, RedisDesk(scripts, keys), partial(shared.odb.next_epoch, 'redis')),
+        key=keys.key, seal=shared.secrets.encrypt, unseal=shared.secrets.decrypt,
+        component=f'{main.name}@{socket.gethostname()}',
+    )  # fmt: skip
