@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zatotx.schema.security import BASIC_AUTH
+from zatotx.schema.security import SECURITY_TYPES
 from zatotx.schema.service import SERVICE
 
-BUILTIN_TYPES = (BASIC_AUTH, SERVICE)
+BUILTIN_TYPES = (*SECURITY_TYPES, SERVICE)

@@ -1,4 +1,4 @@
-"""Security definitions that every node knows."""
+"""HTTP Basic Auth definitions."""
 
 from __future__ import annotations
 
