@@ -286,6 +286,7 @@ class Probe(Configured, frozen=True, kw_only=True):
     name: Annotated[str, field('Its name')]
     token: Annotated[str, field('Secret that is read back', secret='encrypted')] = ''
     target: Annotated[str | None, field('Another probe', ref='probes')] = None
+    others: Annotated[tuple[str, ...], field('More probes', ref='probes')] = ()
 
 
 PROBE = ObjectType(key='probe', struct=Probe, section='probes', title='Probe')
@@ -318,6 +319,21 @@ class ThrowAwayTypeTests(StoreCase):
         b = await self.named('probe', 'b')
         error = await self.assertFailure(self.store.write([delete('probe', b.id)], ME), Conflict)
         self.assertIn("Probe 'b' cannot be deleted: it is used by probe 'a'", str(error))
+
+    async def test_a_list_of_references_is_as_many_references(self) -> None:
+        """In their order, each twice where it is named twice; a rename is followed, who is in it cannot go, and one
+        that leads nowhere is named by its place."""
+        await self.store.write([self.probe('a', others=['c', 'b', 'c']), self.probe('b'), self.probe('c')], ME)
+        a, c = await self.named('probe', 'a'), await self.named('probe', 'c')
+        self.assertEqual(a.value.others, ('c', 'b', 'c'))
+        error = await self.assertFailure(self.store.write([delete('probe', c.id)], ME), Conflict)
+        self.assertIn("Probe 'c' cannot be deleted: it is used by probe 'a'", str(error))
+        await self.store.write([edit('probe', c.id, name='z')], ME)
+        self.assertEqual((await self.named('probe', 'a')).value.others, ('z', 'b', 'z'))
+        error = await self.assertFailure(self.store.write([edit('probe', a.id, others=['b', 'y'])], ME), BadInput)
+        self.assertEqual(str(error), "others[1]: there is no probes called 'y'")
+        await self.store.write([edit('probe', a.id, others=['b']), delete('probe', c.id)], ME)
+        self.assertEqual((await self.named('probe', 'a')).value.others, ('b',))
 
     async def test_those_who_do_not_know_it_leave_it_alone(self) -> None:
         """A node without the kind sees all else, and what it writes does not harm the others' objects."""

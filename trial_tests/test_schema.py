@@ -12,7 +12,7 @@ from trial_tests.support.odb import TYPES
 from zatotx.plugins.http.schema import CHANNEL_REST, RestChannel
 from zatotx.schema import docs
 from zatotx.schema.convert import from_door
-from zatotx.schema.fields import NO_DEFAULT, fields_of
+from zatotx.schema.fields import NO_DEFAULT, fields_of, refs_of
 from zatotx.schema.masking import Configured
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.schema.references import SnapshotReferences, dangling
@@ -279,9 +279,8 @@ class DoorTests(SynchronousTestCase):
         for given in ('99', 99, 9):
             self.assertEqual(self.rest(security_id=given), {'security': str(given)})
         self.assertEqual(self.rest(security_id=True), {'security': True})
-        refs = {'security': 'security', 'service': 'service'}
         self.assertEqual(
-            dangling(self.references, refs, {'security': '99', 'service': 'echo', 'name': 'x'}),
+            dangling(self.references, refs_of(CHANNEL_REST), {'security': '99', 'service': 'echo', 'name': 'x'}),
             [('security', "there is no security called '99'")],
         )
 

@@ -15,7 +15,7 @@ from zatotx.model.faults import BadInput, Conflict
 from zatotx.odb.context import Transaction, chunks
 from zatotx.odb.documents import Document
 from zatotx.odb.tables import config_object, key_of
-from zatotx.schema.fields import refs_of
+from zatotx.schema.fields import references_in, refs_of
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.references import nothing_called
 from zatotx.schema.types import space_of
@@ -115,9 +115,8 @@ def resolve(t: Transaction, written: Sequence[Target]) -> dict[tuple[str, str], 
 def _references(written: Iterable[Target]) -> Iterator[tuple[Target, str, tuple[str, str]]]:
     for target in written:
         for info in refs_of(target.object_type):
-            name = getattr(target.value, info.name)
-            if name is not None:
-                yield target, info.name, (info.ref, name)
+            for path, name in references_in(info, getattr(target.value, info.name)):
+                yield target, path, (info.ref, name)
 
 
 def _rows(t: Transaction, column: Any, keys: Sequence[str]) -> Iterator[Any]:

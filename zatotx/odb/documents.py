@@ -6,6 +6,7 @@ In the document references are ids, so that renaming is followed by itself, and 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -15,7 +16,7 @@ from zatotx.model.faults import BadInput, ServiceUnavailable
 from zatotx.odb.context import chunks
 from zatotx.odb.secrets import Secrets
 from zatotx.odb.tables import config_object
-from zatotx.schema.fields import refs_of, secrets_of
+from zatotx.schema.fields import references_in, refs_of, secrets_of, with_references
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.snapshot import Operation
 from zatotx.schema.types import ObjectTypes
@@ -66,10 +67,12 @@ def to_document(object_type: ObjectType, value: Any, ids: Mapping[tuple[str, str
     """The document of a Struct. `ids`: (space, name) -> id, of everything it refers to."""
     document: Document = msgspec.to_builtins(value)
     for info in refs_of(object_type):
-        name = document[info.name]
-        if name is not None:
-            document[info.name] = ids[info.ref, name]
+        document[info.name] = with_references(document[info.name], partial(_id_of, ids, info.ref))
     return document
+
+
+def _id_of(ids: Mapping[tuple[str, str], int], space: str, name: str) -> int:
+    return ids[space, name]
 
 
 def from_document(object_type: ObjectType, document: Document, names: Mapping[int, str], secrets: Secrets) -> Any:
@@ -90,15 +93,16 @@ def named(object_type: ObjectType, document: Document, names: Mapping[int, str])
     """The document with names instead of ids; secrets stay as they are stored."""
     named_document = dict(document)
     for info in refs_of(object_type):
-        target = document.get(info.name)
-        if target is not None:
-            named_document[info.name] = names[target]
+        if info.name in document:
+            named_document[info.name] = with_references(document[info.name], names.__getitem__)
     return named_document
 
 
 def targets(object_type: ObjectType, document: Document) -> dict[str, int]:
-    """Field -> id of what it refers to."""
-    return {f.name: document[f.name] for f in refs_of(object_type) if document.get(f.name) is not None}
+    """Path of a field -> id of what it refers to there."""
+    return {
+        path: target for info in refs_of(object_type) for path, target in references_in(info, document.get(info.name))
+    }
 
 
 def names_of(connection: Connection, object_ids: Iterable[int]) -> dict[int, str]:

@@ -17,7 +17,7 @@ from zatotx.rules.config_diff import changed_fields, diff
 from zatotx.rules.enmasse_export import export
 from zatotx.rules.enmasse_text import Mistake, label_of, substitute
 from zatotx.schema.convert import from_text
-from zatotx.schema.fields import fields_of, refs_of, secrets_of
+from zatotx.schema.fields import fields_of, references_in, refs_of, secrets_of
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.references import SnapshotReferences, nothing_called
 from zatotx.schema.snapshot import Operation, Snapshot, Stored
@@ -137,11 +137,11 @@ class _Reader:
         """References to what is neither in the document nor there already."""
         references = SnapshotReferences(self.snapshot, self.types)
         for info in refs_of(object_type):
-            name = fields.get(info.name)
-            if not isinstance(name, str) or not name or (info.ref, name) in self.named:
-                continue
-            if not references.has(info.ref, name):
-                yield info.name, nothing_called(info.ref, name)
+            for path, name in references_in(info, fields.get(info.name)):
+                if not isinstance(name, str) or not name or (info.ref, name) in self.named:
+                    continue
+                if not references.has(info.ref, name):
+                    yield path, nothing_called(info.ref, name)
 
     def _wrong(self, section: str, label: str, field: str, text: str) -> None:
         self.mistakes.append(Mistake(section, label, field, text))

@@ -29,7 +29,9 @@ def from_door(object_type: ObjectType, request: Mapping[str, Any], references: R
         if given not in request:
             continue
         value = request[given]
-        if info.ref:
+        if info.ref and info.kind == 'list':
+            document[info.name] = [_reference(info, given, one, references) for one in _several(value)]
+        elif info.ref:
             document[info.name] = _reference(info, given, value, references)
         else:
             _plain(info, value, document)
@@ -52,6 +54,13 @@ def _plain(info: FieldInfo, value: Any, document: dict[str, Any]) -> None:
         else:
             value = from_text(info, value)
     document[info.name] = value
+
+
+def _several(value: Any) -> list[Any]:
+    """A list as doors give it: itself, or text with commas between its members; nothing for nothing."""
+    if isinstance(value, str):
+        return to_list(value)
+    return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
 
 
 def _reference(info: FieldInfo, given: str, value: Any, references: References) -> Any:
@@ -106,9 +115,15 @@ def to_datetime(text: str) -> Any:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
+def to_list(text: str) -> list[str]:
+    """The texts between its commas."""
+    return [one.strip() for one in text.split(',') if one.strip()]
+
+
 _CONVERTERS: Mapping[str, Callable[[str], Any]] = {
     'bool': to_bool,
     'int': to_int,
     'float': to_float,
     'datetime': to_datetime,
+    'list': to_list,
 }

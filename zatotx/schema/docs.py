@@ -30,11 +30,15 @@ def type_of(info: FieldInfo) -> str:
     """Kind, choices, bounds and what it refers to, in words."""
     if info.choices:
         return ', '.join(choice or '(empty)' for choice in info.choices)
-    words = [f'name ({info.ref})' if info.ref else info.kind]
+    words = [_refers(info) if info.ref else info.kind]
     words.extend(f'{_COMPARED[b]} {value}' for b, value in info.bounds.items() if b in _COMPARED)
     if info.secret:
         words.append('secret')
     return ' '.join(words)
+
+
+def _refers(info: FieldInfo) -> str:
+    return f'names ({info.ref})' if info.kind == 'list' else f'name ({info.ref})'
 
 
 def default_of(info: FieldInfo) -> str:

@@ -59,6 +59,21 @@ def refs_of(object_type: ObjectType) -> tuple[FieldInfo, ...]:
     return tuple(f for f in fields_of(object_type) if f.ref)
 
 
+def references_in(info: FieldInfo, value: Any) -> list[tuple[str, Any]]:
+    """What a field that refers to others has, each with its path: ('security', 'api.user'), or of a list
+    ('members[0]', 'api.user'), ('members[1]', …). None refers to nothing."""
+    if isinstance(value, list | tuple):
+        return [(f'{info.name}[{position}]', one) for position, one in enumerate(value)]
+    return [] if value is None else [(info.name, value)]
+
+
+def with_references(value: Any, other: Callable[[Any], Any]) -> Any:
+    """A field's value with `other` of each reference in its place."""
+    if isinstance(value, list | tuple):
+        return [other(one) for one in value]
+    return None if value is None else other(value)
+
+
 def secrets_of(object_type: ObjectType) -> Mapping[str, str]:
     """Secret field -> 'encrypted' or 'hashed'."""
     return secrets_of_struct(object_type.struct)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
+from zatotx.schema.fields import FieldInfo, references_in
 from zatotx.schema.snapshot import Snapshot
 from zatotx.schema.types import ObjectTypes
 
@@ -53,12 +54,15 @@ class SnapshotReferences:
         return [t.key for t in self._types.in_space(space)]
 
 
-def dangling(references: References, refs: Mapping[str, str], document: Mapping[str, object]) -> list[tuple[str, str]]:
-    """A mistake for every reference of the document that leads nowhere. `refs`: field -> space."""
+def dangling(
+    references: References, refs: Iterable[FieldInfo], document: Mapping[str, object]
+) -> list[tuple[str, str]]:
+    """A mistake for every reference of the document that leads nowhere; what is no text is for others to name."""
     return [
-        (name, nothing_called(space, str(document[name])))
-        for name, space in refs.items()
-        if document.get(name) is not None and not references.has(space, str(document[name]))
+        (path, nothing_called(info.ref, name))
+        for info in refs
+        for path, name in references_in(info, document.get(info.name))
+        if isinstance(name, str) and not references.has(info.ref, name)
     ]
 
 

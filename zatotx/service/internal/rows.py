@@ -54,7 +54,7 @@ def row(object_type: ObjectType, stored: Stored, references: SnapshotReferences)
         if info.secret:
             continue
         value = getattr(stored.value, info.name)
-        if info.ref:
+        if info.ref and info.kind != 'list':
             out.update(_reference(object_type, info, value, references))
         else:
             out[zato_name(object_type, info.name)] = '' if value is None else msgspec.to_builtins(value)
@@ -93,8 +93,7 @@ def _reference(
 def _dangling(
     object_type: ObjectType, document: Mapping[str, Any], references: SnapshotReferences
 ) -> list[Mistake]:
-    given = {info.name: info.ref for info in refs_of(object_type) if isinstance(document.get(info.name), str)}
-    return dangling(references, given, document)
+    return dangling(references, refs_of(object_type), document)
 
 
 def _in_zato_words(object_type: ObjectType, mistakes: Iterable[Mistake]) -> list[Mistake]:
