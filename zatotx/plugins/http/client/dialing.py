@@ -1,0 +1,125 @@
+"""How the client comes by a connection: the name looked up, the first address that answers, a proxy's consent where
+there is one, TLS where it is wanted; all of it within one deadline, and an error that says how far it got.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import define, frozen
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.error import ConnectBindError, ConnectError, ConnectionRefusedError, NoRouteError
+from twisted.internet.error import TimeoutError as AttemptTimeout
+from twisted.internet.interfaces import IProtocol, IProtocolFactory
+from twisted.python.failure import Failure
+
+from zatotx.plugins.http.client.call import Origin
+from zatotx.plugins.http.client.errors import ConnectRefused, ConnectTimeout, NotReached, ProxyFailed
+from zatotx.plugins.http.client.race import race
+from zatotx.plugins.http.client.resolver import Resolver
+from zatotx.plugins.http.client.tls import ClientTls
+from zatotx.plugins.http.client.tunnel import Tunnel
+from zatotx.rules.proxies import Proxies, Proxy, Unusable
+
+_LONGEST = 600.0  # seconds, whoever asks for more
+
+
+@frozen
+class Dialer:
+    """Gives connections; its `dial` is a Dial."""
+
+    reactor: Any
+    resolver: Resolver
+    tls: ClientTls
+    proxies: Proxies
+
+    def dial(self, origin: Origin, factory: IProtocolFactory, deadline: float) -> Deferred[IProtocol]:
+        """A protocol of the factory, connected to an origin by `deadline` (seconds on the reactor's clock). Fails with
+        NotReached. Cancelling it leaves nothing open."""
+        patience = min(_LONGEST, max(0.0, deadline - self.reactor.seconds()))
+        dialing = _Dialing(self, origin)
+        dialed: Deferred[IProtocol] = ensureDeferred(dialing.connect(factory, patience))
+        return dialed.addTimeout(patience, self.reactor, dialing.too_late)
+
+
+@define
+class _Dialing:
+    """One of them. `missing`: what there is not yet, in words."""
+
+    dialer: Dialer
+    origin: Origin
+    missing: str = 'no connection'
+    transport: Any = None  # of TCP, once there is one
+
+    async def connect(self, factory: IProtocolFactory, patience: float) -> IProtocol:
+        try:
+            return self._hand_over(await self._way(patience), factory)
+        except BaseException:
+            if self.transport is not None:
+                self.transport.abortConnection()
+            raise
+
+    def too_late(self, result: object, patience: float) -> Failure:
+        return Failure(ConnectTimeout(f'{self.missing} within {patience:.3g} s'))
+
+    async def _way(self, patience: float) -> Any:
+        """The transport to speak HTTP over."""
+        dialer, origin = self.dialer, self.origin
+        secure = origin.scheme == 'https'
+        proxy = self._proxy()
+        self.transport = await self._tcp(proxy or origin, patience)
+        if proxy is not None and secure:
+            self.missing = f'the proxy {proxy.host}:{proxy.port} made no tunnel to {origin.host}:{origin.port}'
+            await Tunnel(proxy, _with_port(origin)).ask(self.transport)
+        if not secure:
+            return self.transport
+        self.missing = f'{origin.host}:{origin.port} did not finish the TLS handshake'
+        return await dialer.tls.handshake(self.transport, origin.host, dialer.reactor).done
+
+    async def _tcp(self, there: Origin | Proxy, patience: float) -> Any:
+        self.missing = f'no address for the name {there.host} was found'
+        addresses = await self.dialer.resolver.addresses(there.host)
+        self.missing = f'{there.host}:{there.port} did not accept a connection'
+        try:
+            return await race(self.dialer.reactor, addresses, there.port, patience)
+        except ConnectError as error:
+            raise _translated(error, there) from error
+
+    def _proxy(self) -> Proxy | None:
+        origin = self.origin
+        try:
+            return self.dialer.proxies.proxy(secure=origin.scheme == 'https', host=origin.host, port=origin.port)
+        except Unusable as unusable:
+            raise ProxyFailed(f'the proxy for {origin.host} cannot be used: {unusable}') from None
+
+    def _hand_over(self, transport: Any, factory: IProtocolFactory) -> IProtocol:
+        """Nobody spoke yet, so nothing is lost: from now on the connection is its protocol's."""
+        protocol = factory.buildProtocol(transport.getPeer())
+        assert protocol is not None
+        if transport is self.transport:
+            transport.protocol = protocol
+        else:
+            transport.wrappedProtocol = protocol
+        self.transport = None
+        protocol.makeConnection(transport)
+        return protocol
+
+
+def _with_port(origin: Origin) -> bytes:
+    """As CONNECT names it: always with its port."""
+    host = f'[{origin.host}]' if ':' in origin.host else origin.host
+    return f'{host}:{origin.port}'.encode('ascii')
+
+
+def _translated(error: ConnectError, there: Origin | Proxy) -> NotReached:
+    """Twisted's errors of connecting in our words."""
+    place = f'{there.host}:{there.port}'
+    if isinstance(error, ConnectionRefusedError):
+        return ConnectRefused(f'nobody listens at {place}')
+    if isinstance(error, NoRouteError):
+        return ConnectRefused(f'the network does not lead to {place}')
+    if isinstance(error, AttemptTimeout):
+        return ConnectTimeout(f'{place} did not accept a connection')
+    if isinstance(error, ConnectBindError):
+        return ConnectRefused(f'no socket could be made for {place}: {error}')
+    return ConnectRefused(f'{place} cannot be connected to: {error.osError or error}')

@@ -1,0 +1,85 @@
+"""Certificates and keys as people give them to a connection: PEM text."""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509 import Certificate, load_pem_x509_certificates
+
+Key = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey | Ed448PrivateKey
+
+
+class Unfit(ValueError):  # noqa: N818 - what it is
+    """Certificates or keys that will not do. `problems`: a sentence each, beginning with the name of the setting, that
+    shows nothing of them."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__('; '.join(problems))
+        self.problems = problems
+
+
+@frozen(kw_only=True)
+class TlsSettings:
+    """Whom a connection trusts, and who we are to it."""
+
+    ca: str = field(default='', repr=False)  # those it trusts instead of the system's authorities
+    certificate: str = field(default='', repr=False)  # our own, followed by those that signed it
+    key: str = field(default='', repr=False)  # of our own; may stand in `certificate` too
+    key_password: str = field(default='', repr=False)  # where the key is encrypted
+    verify: bool = True  # False = whoever answers is the peer: for tests of systems without certificates
+
+
+@frozen
+class Credentials:
+    """What stands in them."""
+
+    authorities: tuple[Certificate, ...]
+    chain: tuple[Certificate, ...]  # our own certificate first
+    key: Key | None = field(repr=False)  # None = we have no certificate
+
+
+def credentials(settings: TlsSettings) -> Credentials:
+    """Read them. Raises Unfit, which tells all that is wrong."""
+    problems: list[str] = []
+    authorities = _certificates('tls_ca', settings.ca, problems)
+    chain = _certificates('tls_certificate', settings.certificate, problems)
+    key = _key(settings, problems) if settings.certificate else None
+    if settings.key and not settings.certificate:
+        problems.append('tls_certificate: is missing beside tls_key')
+    if chain and key is not None and key.public_key() != chain[0].public_key():
+        problems.append('tls_key: is not the key of the first certificate in tls_certificate')
+    if problems:
+        raise Unfit(problems)
+    return Credentials(authorities, chain, key)
+
+
+def _certificates(name: str, text: str, problems: list[str]) -> tuple[Certificate, ...]:
+    if not text:
+        return ()
+    try:
+        return tuple(load_pem_x509_certificates(text.encode()))
+    except ValueError:
+        problems.append(f'{name}: holds no certificate in PEM form')
+        return ()
+
+
+def _key(settings: TlsSettings, problems: list[str]) -> Key | None:
+    text = settings.key or settings.certificate
+    name = 'tls_key' if settings.key else 'tls_certificate'
+    try:
+        key = load_pem_private_key(text.encode(), settings.key_password.encode() or None)
+        if isinstance(key, Key):
+            return key
+        problems.append(f'{name}: holds a key of a kind that certificates for TLS do not have')
+    except TypeError:  # what cryptography says of a password too few or too many
+        wanted = 'is not encrypted, so that tls_key_password must be empty'
+        problems.append(f'{name}: {wanted if settings.key_password else "is encrypted and wants tls_key_password"}')
+    except (ValueError, UnsupportedAlgorithm):
+        why = ', or tls_key_password is not its password' if settings.key_password else ''
+        problems.append(f'{name}: holds no private key in PEM form{why}')
+    return None

@@ -1,0 +1,178 @@
+"""TLS as a client: 1.2 or newer, the chain verified against the system's authorities or a connection's own, the name
+against the certificate (RFC 9525), with the name in the handshake (SNI) and http/1.1 asked for (ALPN).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from cryptography.x509 import Certificate, DNSName, ExtensionNotFound, IPAddress, SubjectAlternativeName
+from OpenSSL import SSL
+from OpenSSL.crypto import X509, PKey, X509StoreFlags
+from service_identity import VerificationError
+from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
+from service_identity.pyopenssl import extract_patterns
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHandshakeListener, IOpenSSLClientConnectionCreator
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from zatotx.plugins.http.client.errors import TlsFailed
+from zatotx.plugins.http.client.pem import TlsSettings, credentials
+from zatotx.rules.tls_words import certificate_verdict, handshake_words, late_words
+from zatotx.wire.host import is_address
+
+_NAMES_SHOWN = 3  # of a certificate that is for others
+_NOBODY = Factory()  # wrapped by the factory of a handshake, and never asked: its protocol is put in by hand
+
+
+class ClientTls:
+    """TLS by one set of settings; made once, for all connections that have them."""
+
+    def __init__(self, settings: TlsSettings) -> None:
+        """Raises Unfit."""
+        self._credentials = credentials(settings)
+        self._verify = settings.verify
+
+    def handshake(self, transport: Any, host: str, clock: Any) -> Handshake:
+        """Begin it over a connected transport, whose protocol TLS becomes."""
+        handshake = Handshake(host)
+        creator = _Creator(self._connection(host, handshake.verdict))
+        tls = TLSMemoryBIOProtocol(TLSMemoryBIOFactory(creator, True, _NOBODY, clock), handshake)
+        transport.protocol = tls
+        tls.makeConnection(transport)
+        return handshake
+
+    def _connection(self, host: str, verdict: Verdict) -> SSL.Connection:
+        connection = SSL.Connection(self._context)
+        if not is_address(host):  # RFC 6066 §3
+            connection.set_tlsext_host_name(host.removesuffix('.').encode('ascii'))
+        if self._verify:
+            connection.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, verdict.check)
+        return connection
+
+    @cached_property
+    def _context(self) -> SSL.Context:
+        """Made when the first connection wants it: reading the system's authorities takes milliseconds."""
+        context = SSL.Context(SSL.TLS_METHOD)
+        context.set_min_proto_version(SSL.TLS1_2_VERSION)
+        context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
+        context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+        context.set_alpn_protos([b'http/1.1'])
+        self._trust(context)
+        self._identify(context)
+        return context
+
+    def _trust(self, context: SSL.Context) -> None:
+        if not self._credentials.authorities:
+            context.set_default_verify_paths()
+            return
+        store = context.get_cert_store()
+        assert store is not None
+        store.set_flags(X509StoreFlags.PARTIAL_CHAIN)  # who trusts one server's certificate names just that
+        for one in self._credentials.authorities:
+            store.add_cert(X509.from_cryptography(one))
+
+    def _identify(self, context: SSL.Context) -> None:
+        key = self._credentials.key
+        if key is None:
+            return
+        own, *chain = self._credentials.chain
+        context.use_certificate(X509.from_cryptography(own))
+        context.use_privatekey(PKey.from_cryptography_key(key))
+        for one in chain:
+            context.add_extra_chain_cert(X509.from_cryptography(one))
+
+
+class Verdict:
+    """What is found wrong with a peer's certificate: `words`, '' = nothing yet."""
+
+    __slots__ = ('_host', 'words')
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self.words = ''
+
+    def check(self, connection: SSL.Connection, certificate: X509, code: int, depth: int, ok: int) -> bool:
+        """OpenSSL's verify callback: called for each certificate of the chain, and for each fault that it finds."""
+        if not self.words:
+            try:
+                self.words = self._wrong(certificate, code, depth, bool(ok))
+            except Exception:  # of parsers, on bytes of the peer's: whatever it is, the certificate will not do
+                self.words = 'cannot be read'
+        return not self.words
+
+    def _wrong(self, certificate: X509, code: int, depth: int, ok: bool) -> str:
+        if not ok:
+            return certificate_verdict(code, of_peer=depth == 0)
+        if depth:
+            return ''
+        wanted = IPAddress_ID(self._host) if is_address(self._host) else DNS_ID(self._host.removesuffix('.'))
+        try:
+            verify_service_identity(extract_patterns(certificate), [wanted], [])
+        except VerificationError:
+            return f'is for {_names(certificate.to_cryptography())}'
+        return ''
+
+
+@implementer(IHandshakeListener)
+class Handshake(Protocol):
+    """Waits for the end of a handshake: `done` gives the transport to speak over, or fails with TlsFailed."""
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self.verdict = Verdict(host)
+        self.done: Deferred[Any] = Deferred()
+
+    def handshakeCompleted(self) -> None:
+        self.done.callback(self.transport)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if not self.done.called:
+            self.done.errback(Failure(self._failed(reason.value)))
+
+    def _failed(self, error: BaseException | None) -> TlsFailed:
+        if self.verdict.words:
+            return TlsFailed(f'the certificate of {self._host} {self.verdict.words}')
+        return TlsFailed(f'{self._host} {handshake_words(_reasons(error))}')
+
+
+def refused_late(error: BaseException, host: str) -> TlsFailed | None:
+    """What a peer of TLS 1.3 says of our certificate when it ends a connection: it does so after our handshake is done,
+    while we wait for its answer, and has read nothing of our request. None where it is not that."""
+    words = late_words(_reasons(error))
+    return TlsFailed(f'{host} {words}') if words else None
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class _Creator:
+    """Gives the factory of one handshake its connection."""
+
+    def __init__(self, connection: SSL.Connection) -> None:
+        self._connection = connection
+
+    def clientConnectionForTLS(self, tlsProtocol: object) -> SSL.Connection:
+        return self._connection
+
+
+def _reasons(error: BaseException | None) -> Sequence[str]:
+    """The reasons of an error of OpenSSL's; none of another kind's."""
+    if not isinstance(error, SSL.Error) or not error.args or not isinstance(error.args[0], list):
+        return ()
+    return [entry[2] for entry in error.args[0] if len(entry) > 2]
+
+
+def _names(certificate: Certificate) -> str:
+    """Whom a certificate is for, in words."""
+    try:
+        names = certificate.extensions.get_extension_for_class(SubjectAlternativeName).value
+    except ExtensionNotFound:
+        return 'nobody: it has no subjectAltName'
+    found = [*names.get_values_for_type(DNSName), *map(str, names.get_values_for_type(IPAddress))]
+    more = f' and {len(found) - _NAMES_SHOWN} more' if len(found) > _NAMES_SHOWN else ''
+    return f'another name: {", ".join(found[:_NAMES_SHOWN])}{more}'
