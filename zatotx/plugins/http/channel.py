@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredLock, gatherResults, maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IListeningPort, IProtocol
+from twisted.internet.interfaces import IAddress, IListeningPort, IProtocol, IProtocolNegotiationFactory
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -31,10 +31,15 @@ CHANNEL_TYPE = 'channel_rest'
 AT_ONCE = 200  # channels up to which a table is built on the reactor: it takes a millisecond or two
 
 
+@implementer(IProtocolNegotiationFactory)
 class ConnectionFactory(Factory):
     """Makes a Connection for each client."""
 
     noisy = False
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """What TLS agrees on with clients that ask for a protocol (ALPN): without it Twisted turns them away."""
+        return [b'http/1.1', b'http/1.0']
 
     def logPrefix(self) -> str:
         """What Twisted calls the listener in the log: 'HTTP starting on 17010'."""

@@ -235,6 +235,12 @@ class TLSTests(Served):
         self.assertEqual([answer.body == sent for answer, sent in zip(answers, (b'1', body, b'[]'), strict=True)],
                          [True] * 3)  # fmt: skip
 
+    async def test_a_protocol_asked_for(self) -> None:
+        """Browsers, curl and requests ask for a protocol in the handshake (ALPN): theirs is HTTP/1.1 here."""
+        await self.serve_tls()
+        self.trusting.set_alpn_protocols(['h2', 'http/1.1'])
+        self.assertEqual(await self.secure(ssl.SSLSocket.selected_alpn_protocol), 'http/1.1')
+
     async def test_a_stream(self) -> None:
         """Whole, and at the client's pace."""
         flood = Flood()
