@@ -28,6 +28,9 @@ class Proxy:
     port: int
     authorization: bytes = field(default=b'', repr=False)  # the value of Proxy-Authorization; b'' = none
 
+    def __str__(self) -> str:
+        return f'the proxy {self.host}:{self.port}'
+
 
 @frozen(kw_only=True)
 class Proxies:

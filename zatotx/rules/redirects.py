@@ -52,7 +52,7 @@ class Place:
 class Hop:
     """The next request of a call that was redirected."""
 
-    method: bytes
+    method: str
     place: Place
     keeps_body: bool
     keeps_credentials: bool
@@ -73,17 +73,17 @@ def place_of(url: str) -> Place:
     return Place(parts.scheme == 'https', host, port, urlunsplit(('', '', parts.path or '/', parts.query, '')))
 
 
-def next_hop(status: int, method: bytes, place: Place, location: bytes, *, has_body: bool) -> Hop:
+def next_hop(status: int, method: str, place: Place, location: bytes, *, has_body: bool) -> Hop:
     """Where an answer of one of the REDIRECTIONS with this Location leads. Raises Misled.
 
     303 makes a GET of all but HEAD; 301 and 302 make one of POST, as every browser and requests do, and leave other
     methods as they are. What stays as it is takes its body along, yet never from https to http.
     """
     there = place_of(urljoin(place.url, _written(location)))
-    to_get = (status == 303 and method != b'HEAD') or (status in (301, 302) and method == b'POST')
+    to_get = (status == 303 and method != 'HEAD') or (status in (301, 302) and method == 'POST')
     if has_body and not to_get and place.secure and not there.secure:
         raise Misled('would send in the clear a body that was meant for TLS')
-    return Hop(b'GET' if to_get else method, there, not to_get, there.same_origin(place))
+    return Hop('GET' if to_get else method, there, not to_get, there.same_origin(place))
 
 
 def is_credential(name: bytes) -> bool:

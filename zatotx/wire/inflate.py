@@ -1,4 +1,4 @@
-"""Content codings of request bodies, taken off piece by piece and within limits (RFC 9110 8.4.1): gzip (RFC 1952, of
+"""Content codings of bodies, taken off piece by piece and within limits (RFC 9110 8.4.1): gzip (RFC 1952, of
 any number of members) and deflate, which is zlib's form (RFC 1950). Pure.
 
     inflating = Inflater('gzip', most=20_000_000)
@@ -17,6 +17,7 @@ __all__ = ['CODINGS', 'Bomb', 'Inflater', 'Malformed', 'coding_of']
 
 CODINGS = {b'gzip': 'gzip', b'x-gzip': 'gzip', b'deflate': 'deflate'}
 _WINDOW = {'gzip': 16 + zlib.MAX_WBITS, 'deflate': zlib.MAX_WBITS}
+_BARE = -zlib.MAX_WBITS
 _MEMBERS = 1_000  # of one gzip body: each costs time, however little is in it
 _FREE = 64 * 1024  # bytes that may come out whatever the ratio: small texts shrink a lot
 
@@ -38,11 +39,13 @@ class Inflater:
     """One body in a coding.
 
     Gives at most `most` bytes, and beyond the first 64 KiB at most `ratio` times what it was fed; never holds more.
+    `bare`: a deflate body may come without zlib's frame (RFC 1951), as some servers send it.
     """
 
-    __slots__ = ('_coding', '_fed', '_given', '_members', '_most', '_ratio', '_stream')
+    __slots__ = ('_bare', '_coding', '_fed', '_given', '_members', '_most', '_ratio', '_stream')
 
-    def __init__(self, coding: str, *, most: int, ratio: int = 100) -> None:
+    def __init__(self, coding: str, *, most: int, ratio: int = 100, bare: bool = False) -> None:
+        self._bare = bare and coding == 'deflate'
         self._coding = coding
         self._most = most
         self._ratio = ratio
@@ -53,6 +56,10 @@ class Inflater:
 
     def feed(self, piece: bytes) -> bytes:
         """What comes out of one more piece. Raises Malformed, Bomb."""
+        if self._bare and piece:
+            self._bare = False
+            if not _begins_zlib(piece[0]):
+                self._stream = zlib.decompressobj(_BARE)
         self._fed += len(piece)
         out = b''
         while piece:
@@ -91,3 +98,8 @@ class Inflater:
         if self._given > self._most:
             return f'The body is larger than the {self._most} bytes allowed here once it is decoded'
         return f'The body grows more than {self._ratio} times when it is decoded, the limit here'
+
+
+def _begins_zlib(first: int) -> bool:
+    """Whether a byte begins zlib's frame: method 8 and a window of at most 32 KiB (RFC 1950 §2.2)."""
+    return first & 0x8F == 0x08

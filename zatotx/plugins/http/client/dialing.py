@@ -69,7 +69,7 @@ class _Dialing:
         proxy = self._proxy()
         self.transport = await self._tcp(proxy or origin, patience)
         if proxy is not None and secure:
-            self.missing = f'the proxy {proxy.host}:{proxy.port} made no tunnel to {origin.host}:{origin.port}'
+            self.missing = f'{proxy} made no tunnel to {origin.host}:{origin.port}'
             await Tunnel(proxy, _with_port(origin)).ask(self.transport)
         if not secure:
             return self.transport
@@ -77,13 +77,14 @@ class _Dialing:
         return await dialer.tls.handshake(self.transport, origin.host, dialer.reactor).done
 
     async def _tcp(self, there: Origin | Proxy, patience: float) -> Any:
+        place = str(there) if isinstance(there, Proxy) else f'{there.host}:{there.port}'
         self.missing = f'no address for the name {there.host} was found'
         addresses = await self.dialer.resolver.addresses(there.host)
-        self.missing = f'{there.host}:{there.port} did not accept a connection'
+        self.missing = f'{place} did not accept a connection'
         try:
             return await race(self.dialer.reactor, addresses, there.port, patience)
         except ConnectError as error:
-            raise _translated(error, there) from error
+            raise _translated(error, place) from error
 
     def _proxy(self) -> Proxy | None:
         origin = self.origin
@@ -111,9 +112,8 @@ def _with_port(origin: Origin) -> bytes:
     return f'{host}:{origin.port}'.encode('ascii')
 
 
-def _translated(error: ConnectError, there: Origin | Proxy) -> NotReached:
+def _translated(error: ConnectError, place: str) -> NotReached:
     """Twisted's errors of connecting in our words."""
-    place = f'{there.host}:{there.port}'
     if isinstance(error, ConnectionRefusedError):
         return ConnectRefused(f'nobody listens at {place}')
     if isinstance(error, NoRouteError):

@@ -108,5 +108,9 @@ class TooManyRedirects(CallFailed):
     """The peer sent us on and on, or round in circles."""
 
 
+class BadRedirect(CallFailed):
+    """The peer sent us to where we do not go: no URL, another scheme, a body in the clear."""
+
+
 class StreamClosed(CallFailed):
     """The answer's body was closed by its reader before its end."""

@@ -10,7 +10,8 @@ from twisted.python.failure import Failure
 
 from zatotx.plugins.http.client.errors import ProxyFailed
 from zatotx.rules.proxies import Proxy
-from zatotx.wire.http1_connect import ConnectAnswer, Malformed, connect_answer, connect_request
+from zatotx.wire.http1_answer import ANSWER_LIMITS, AnswerHead, AnswerParser, Refused
+from zatotx.wire.http1_ask import NO_BODY, request_head
 
 
 class Tunnel(Protocol):
@@ -20,39 +21,42 @@ class Tunnel(Protocol):
         """`authority`: host and port of the target, as CONNECT names it."""
         self._proxy = proxy
         self._authority = authority
-        self._received = b''
+        self._parser = AnswerParser(ANSWER_LIMITS)
         self.done: Deferred[None] = Deferred()
 
     def ask(self, transport: Any) -> Deferred[None]:
         """Ask over a connected transport, whose protocol this becomes."""
         transport.protocol = self
-        transport.write(connect_request(self._authority, self._proxy.authorization))
+        self._parser.expect('CONNECT')
+        known = self._proxy.authorization
+        fields = [(b'Proxy-Authorization', known)] if known else []
+        transport.write(request_head('CONNECT', self._authority, self._authority, fields, NO_BODY))
         return self.done
 
     def dataReceived(self, data: bytes) -> None:
-        self._received += data
+        self._parser.feed(data)
         try:
-            answer = connect_answer(self._received)
-        except Malformed as error:
-            self._fail(f'answered a CONNECT with what is not HTTP: {error}')
-            return
-        if answer is not None:
-            self._judge(answer)
+            while isinstance(head := self._parser.next(), AnswerHead):
+                if head.status >= 200:
+                    self._judge(head.status)
+                    return
+        except Refused as refused:
+            self._fail(f'answered a CONNECT with what is not HTTP/1: {refused.reason}')
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._fail('closed the connection instead of answering a CONNECT')
 
-    def _judge(self, answer: ConnectAnswer) -> None:
-        if not 200 <= answer.status < 300:
-            self._fail(refusal(answer.status, self._authority))
-        elif answer.rest:
-            self._fail('sends something before anybody was asked')  # TLS begins with us
+    def _judge(self, status: int) -> None:
+        if status >= 300:
+            self._fail(refusal(status, self._authority))
+        elif self._parser.pending:
+            self._fail('sends something through the tunnel before anybody was asked')  # TLS begins with us
         elif not self.done.called:
             self.done.callback(None)
 
     def _fail(self, what: str) -> None:
         if not self.done.called:
-            self.done.errback(ProxyFailed(f'the proxy {self._proxy.host}:{self._proxy.port} {what}'))
+            self.done.errback(ProxyFailed(f'{self._proxy} {what}'))
 
 
 def refusal(status: int, authority: bytes) -> str:

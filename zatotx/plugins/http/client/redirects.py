@@ -1,0 +1,98 @@
+"""Redirections followed, where a connection wants that: RFC 9110 §15.4, by the rules of `rules.redirects`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+from twisted.internet.defer import Deferred
+
+from zatotx.plugins.http.client.call import Answer, Fields, Origin, Outbound, Sender
+from zatotx.plugins.http.client.errors import BadRedirect, TooManyRedirects
+from zatotx.rules.redirects import REDIRECTIONS, Hop, Misled, Place, is_credential, is_of_body, next_hop
+
+
+class Redirecting:
+    """A Sender that follows at most `most` redirections of a call, within the time that the call has as a whole.
+
+    What says who asks (`is_credential`, and the names in `secret`, lower-case) stays behind where the origin changes.
+    Fails with BadRedirect where a redirection cannot be followed, with TooManyRedirects where there are more or they go
+    in circles. One without a Location is an answer like any other.
+    """
+
+    def __init__(
+        self, sender: Sender, seconds: Callable[[], float], *, most: int, secret: frozenset[bytes] = frozenset()
+    ) -> None:
+        self._sender = sender
+        self._seconds = seconds
+        self._most = most
+        self._secret = secret
+
+    def send(self, outbound: Outbound) -> Deferred[Answer]:
+        """As a Sender."""
+        by = min(outbound.deadline, self._seconds() + outbound.timeouts.total)
+        return self._sender.send(outbound).addCallback(self._look, outbound, by)
+
+    def _look(self, answer: Answer, outbound: Outbound, by: float) -> Answer | Deferred[Answer]:
+        if answer.head.status not in REDIRECTIONS or b'location' not in answer.head.headers:
+            return answer
+        return Deferred.fromCoroutine(self._follow(answer, outbound, by))
+
+    async def _follow(self, answer: Answer, outbound: Outbound, by: float) -> Answer:
+        seen = {(outbound.method, _place(outbound))}
+        while answer.head.status in REDIRECTIONS and b'location' in answer.head.headers:
+            if not isinstance(answer.body, bytes):
+                answer.body.close()
+            if len(seen) > self._most:
+                raise TooManyRedirects(f'redirected more than {self._most} times, at last by {outbound.origin.host}')
+            outbound = self._next(answer, outbound, by)
+            here = (outbound.method, _place(outbound))
+            if here in seen:
+                raise TooManyRedirects(f'redirected in a circle by {outbound.origin.host}')
+            seen.add(here)
+            answer = await self._sender.send(outbound)
+        return answer
+
+    def _next(self, answer: Answer, outbound: Outbound, by: float) -> Outbound:
+        """The request that the answer asks for. Raises BadRedirect."""
+        head, host = answer.head, outbound.origin.host
+        try:
+            hop = next_hop(
+                head.status, outbound.method, _place(outbound), head.headers[b'location'],
+                has_body=outbound.body is not None,
+            )  # fmt: skip
+        except Misled as misled:
+            raise BadRedirect(f'the redirection ({head.status}) by {host} {misled}') from None
+        if hop.keeps_body and not _repeatable(outbound):
+            raise BadRedirect(f'the redirection ({head.status}) by {host} is of a body that can be sent only once')
+        there = hop.place
+        return msgspec.structs.replace(
+            outbound,
+            method=hop.method,
+            origin=Origin('https' if there.secure else 'http', there.host, there.port),
+            target=there.target.encode('ascii'),
+            headers=self._kept(outbound.headers, hop),
+            body=outbound.body if hop.keeps_body else None,
+            expect=outbound.expect if hop.keeps_body else 0.0,
+            deadline=by,
+        )
+
+    def _kept(self, headers: Fields, hop: Hop) -> Fields:
+        return [
+            (name, value) for name, value in headers
+            if (hop.keeps_body or not is_of_body(name)) and (hop.keeps_credentials or not self._stays(name))
+        ]  # fmt: skip
+
+    def _stays(self, name: bytes) -> bool:
+        """Whether another origin must not see it; Host is a matter of the origin's anyway."""
+        return is_credential(name) or name.lower() in self._secret or name.lower() == b'host'
+
+
+def _place(outbound: Outbound) -> Place:
+    origin = outbound.origin
+    return Place(origin.scheme == 'https', origin.host, origin.port, outbound.target.decode('ascii'))
+
+
+def _repeatable(outbound: Outbound) -> bool:
+    body = outbound.body
+    return body is None or isinstance(body, bytes) or body.repeatable
