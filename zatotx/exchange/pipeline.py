@@ -109,6 +109,8 @@ class Pipeline:
     async def _decoded(self, inbound: Inbound, codec: ICodec) -> object:
         body = inbound.body
         if not isinstance(body, bytes):
+            if codec.piecewise:
+                return await self.offload(codec.decode, inbound)
             body = inbound.body = await self._read(body, codec)
         elif len(body) > codec.weightless:
             codec.weigh(body)

@@ -59,6 +59,8 @@ class ICodec(Interface):
 
     threaded: int = Attribute('Bytes of a body above which it is decoded in a thread')
 
+    piecewise: bool = Attribute('Whether `decode` reads a body that is no bytes by itself, in a thread')
+
     def decode(inbound: Inbound) -> object:
         """The payload of a message whose body is in memory and was weighed; what else a check may have to see of it
         becomes `inbound.parsed`. Raises BadRequest where it is not of this format."""

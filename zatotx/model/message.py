@@ -5,7 +5,7 @@ Both are plain slotted objects, made once a request on the hot path.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -50,11 +50,14 @@ class Body(Protocol):
     is over."""
 
     size: int  # bytes, as it came
+    seekable: bool  # any part of it can be read at any time: `pieces` and `at` are there
 
     @property
     def quick(self) -> bool: ...  # `read` takes no time and waits for nothing: on the reactor, else in a thread
 
     def read(self) -> bytes: ...  # may raise a Fault
+    def pieces(self, size: int) -> Iterator[bytes]: ...  # all of it, so many bytes at a time; in a thread
+    def at(self, start: int, size: int) -> bytes: ...  # what is there, less at the end; from any thread
     def close(self) -> None: ...
 
 
@@ -90,7 +93,8 @@ class Inbound:
     __slots__ = ('body', 'channel', 'cid', 'deadline', 'expired', 'headers', 'http', 'parsed', 'principal', 'service',
                  'trace')  # fmt: skip
     expired: bool  # set, and so there, only when the caller was told that the deadline has passed
-    parsed: Any  # set, and so there, only where the codec reads more than the payload: the root of an XML document
+    parsed: Any  # set, and so there, only where the codec reads more than the payload: the root of an XML document,
+    # or a tuple of the files of an upload (wire.multipart.Part)
 
     def __init__(
         self,

@@ -172,7 +172,7 @@ def prepare(run: Run) -> Any:
     service: Any = entry.cls()
     service._zatotx = run
     io = entry.traits.io
-    service.request = Request(run.inbound, run.payload, run.raw)
+    service.request = Request(run.inbound, run.payload, run.raw, run)
     service.response = Response(io.output)
     if io.input is not None:
         read_input(service, run)

@@ -7,6 +7,7 @@ from typing import Any
 
 from zatotx.model.message import HTTPView, Inbound
 from zatotx.service.deployment.bunch import Bunch, bunchify
+from zatotx.service.files import files_of
 from zatotx.service.io.sources import form_params, gather, parse_params
 from zatotx.service.lazy import lazy
 
@@ -63,9 +64,10 @@ class HTTP:
 class Request:
     """What a service was asked. `payload` is the decoded body, `input` what the service declares of it."""
 
-    def __init__(self, inbound: Inbound, payload: Any, raw: Any = None) -> None:
+    def __init__(self, inbound: Inbound, payload: Any, raw: Any = None, run: Any = None) -> None:
         self._inbound = inbound
         self._raw = raw
+        self._run = run
         self.payload = payload
 
     @lazy
@@ -81,6 +83,7 @@ class Request:
         """The declared input, set before the service runs; without a declaration everything there is, merged."""
         return Bunch(gather(self._inbound, self.payload).merged())
 
+    files = lazy(lambda self: files_of(self._run), 'The files of an upload, by the names of their fields.')
     http = lazy(lambda self: HTTP(self._inbound, self.payload), 'The HTTP side.')
     headers = lazy(lambda self: Headers(self._inbound.headers), 'Header fields of the message, by name in any case.')
 

@@ -25,7 +25,7 @@ from zatotx.service.timeutil import TimeUtil
 
 def _request(service: Service) -> Request:
     run = service._zatotx
-    return Request(run.inbound, run.payload, run.raw)
+    return Request(run.inbound, run.payload, run.raw, run)
 
 
 def _time(service: Service) -> TimeUtil:

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 
 from zatotx.exchange.codecs.form import CalledForm, FormCodec
 from zatotx.exchange.codecs.json import JsonCodec
+from zatotx.exchange.codecs.multipart import FileCodec, MultipartCodec
 from zatotx.exchange.codecs.raw import RawCodec
 from zatotx.interfaces.exchange import ICodec
 from zatotx.model.message import Inbound
 from zatotx.rules.limits import USUAL, Budget
+from zatotx.wire.multipart import CONTENT_TYPE
 
 _FORM = b'application/x-www-form-urlencoded'
 _JSON = b'application/json'
@@ -23,13 +25,22 @@ class Codecs:
         self._raw: ICodec = RawCodec(budget)
         self._form: ICodec = FormCodec(budget)
         self._called_form: ICodec = CalledForm(budget)
-        self._by_format = {'json': self._json, '': self._raw, 'form': self._form, 'post': self._form, **(others or {})}
+        self._multipart: ICodec = MultipartCodec(budget)
+        self._take_forms: tuple[ICodec, ...] = (self._json, self._raw, self._form)
+        self._by_format = {'file': FileCodec(budget), 'json': self._json, '': self._raw, 'form': self._form,
+                           'post': self._form, **(others or {})}  # fmt: skip
 
     def of(self, inbound: Inbound) -> ICodec:
-        """By the channel's data format; a form is a form on a JSON channel too, as browsers send it."""
+        """By the channel's data format; a form is a form on a JSON channel too, as browsers send it, and one with files
+        wherever bodies are not XML."""
         codec = self._by_format.get(inbound.channel.data_format, self._raw)
-        if codec is self._json:
+        if codec in self._take_forms:
             content_type = inbound.headers.get(b'content-type')
-            if content_type is not None and content_type != _JSON and content_type.startswith(_FORM):
-                return self._called_form
+            if content_type is not None and content_type != _JSON:
+                return self._form_instead(content_type.lower(), codec)
         return codec
+
+    def _form_instead(self, content_type: bytes, codec: ICodec) -> ICodec:
+        if content_type.startswith(CONTENT_TYPE):
+            return self._multipart
+        return self._called_form if content_type.startswith(_FORM) and codec is self._json else codec

@@ -19,6 +19,7 @@ class WrittenCodec:
     content_type: ClassVar[bytes]
     weightless: int = ANY
     threaded: int = ANY
+    piecewise: bool = False
 
     def weigh(self, body: bytes) -> None:
         """See ICodec: nothing here is too much."""

@@ -6,6 +6,7 @@ gives it nothing more, so no more than one batch is in memory.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from tempfile import TemporaryFile
 from typing import IO, Any
@@ -23,6 +24,7 @@ class SpooledBody:
 
     __slots__ = ('_file', '_offload', 'size')
     quick = False
+    seekable = True
 
     def __init__(self, file: IO[bytes], size: int, offload: Offload) -> None:
         self._file = file
@@ -39,6 +41,10 @@ class SpooledBody:
         self._file.seek(0)
         while piece := self._file.read(size):
             yield piece
+
+    def at(self, start: int, size: int) -> bytes:
+        """Bytes from `start` on, fewer at the end. Blocks as `read` does; may be called while others read."""
+        return os.pread(self._file.fileno(), size, start)
 
     def close(self) -> None:
         """Give the space back. May be called on the reactor and while another thread reads."""

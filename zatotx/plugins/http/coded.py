@@ -26,6 +26,7 @@ class CodedBody:
     came; it blocks unless the body is `quick`."""
 
     __slots__ = ('_body', '_coding', '_most', '_ratio', 'size')
+    seekable = False
 
     def __init__(self, body: bytes | SpooledBody, coding: str, *, most: int, ratio: int) -> None:
         self._body = body
@@ -53,6 +54,15 @@ class CodedBody:
         except Bomb as error:
             raise ContentTooLarge(None, str(error)) from None
         return bytes(decoded)
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """All of it, decoded. Raises as `read`."""
+        decoded = self.read()
+        yield from (decoded[start : start + size] for start in range(0, len(decoded), size))
+
+    def at(self, start: int, size: int) -> bytes:
+        """Bytes of it, decoded. Raises as `read`."""
+        return self.read()[start : start + size]
 
     def close(self) -> None:
         """Give back what it came in."""

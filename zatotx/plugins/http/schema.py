@@ -34,7 +34,8 @@ class RestChannel(Configured, frozen=True, kw_only=True):
     security: Annotated[str | None, field('Security definition to log in with; none = open', ref='security')] = None
     data_format: Annotated[
         str,
-        field('How bodies are read and written', choices=('', 'json', 'form'), aliases={'post': 'form'}),
+        field('How bodies are read and written; file: as one file', choices=('', 'json', 'form', 'file'),
+              aliases={'post': 'form'}),
     ] = ''
     timeout: Annotated[float, field('Seconds until a request is answered with 504', gt=0, le=86400)] = 60.0
     max_in_flight: (

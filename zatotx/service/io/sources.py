@@ -15,6 +15,8 @@ from zatotx.wire import form
 BODY_FIRST = 'msg-over-channel-params'
 FORMS = ('form', 'post')  # data formats: ours, and Zato's word for it
 FORM = b'application/x-www-form-urlencoded'
+UPLOAD = b'multipart/form-data'
+TAKE_UPLOADS = ('json', '')  # beside FORMS: where the exchange reads a form with files
 _NOTHING: Mapping[str, Any] = {}
 _BODY_VERBS = frozenset(('POST', 'PUT', 'PATCH'))
 
@@ -37,7 +39,10 @@ def is_form(inbound: Inbound) -> bool:
     data_format, body = inbound.channel.data_format, inbound.body
     if data_format in FORMS:
         return True
-    if not inbound.headers.get(b'content-type', b'').startswith(FORM):
+    content_type = inbound.headers.get(b'content-type', b'')
+    if content_type[: len(UPLOAD)].lower() == UPLOAD:
+        return data_format in TAKE_UPLOADS
+    if not content_type.startswith(FORM):
         return False
     return data_format != 'json' or not (isinstance(body, bytes) and form.is_json_instead(body))
 
