@@ -40,8 +40,10 @@ def _version(number: str, namespace: str, content_type: str, prefix: str, actor:
     names = [f'{{{namespace}}}{name}' for name in ('Envelope', 'Header', 'Body', 'Fault', 'mustUnderstand')]
     opening = f'<{prefix}:Envelope xmlns:{prefix}="{namespace}"><{prefix}:Body>'.encode('ascii')
     closing = f'</{prefix}:Body></{prefix}:Envelope>'.encode('ascii')
-    return Version(number, namespace, content_type, prefix, f'{{{namespace}}}{actor}', frozenset(('', *ours)), *names,
-                   opening, closing)  # fmt: skip
+    return Version(
+        number, namespace, content_type, prefix, f'{{{namespace}}}{actor}', frozenset(('', *ours)), *names,
+        opening=opening, closing=closing,
+    )  # fmt: skip
 
 
 NS_11 = 'http://schemas.xmlsoap.org/soap/envelope/'
@@ -133,9 +135,9 @@ def write(version: Version, *content: bytes | Element, headers: Iterable[bytes |
     )  # fmt: skip
 
 
-def as_xml(piece: bytes | Element) -> bytes:
+def as_xml(piece: Any) -> bytes:
     """An element as XML without a declaration, with all namespaces it stands in. XML as it is."""
-    if type(piece) is bytes:
+    if isinstance(piece, bytes):
         return piece
     written: bytes = etree.tostring(piece, encoding='utf-8', xml_declaration=False, with_tail=False)
     return written
