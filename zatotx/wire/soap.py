@@ -37,12 +37,14 @@ class Version(msgspec.Struct, frozen=True):
 
 
 def _version(number: str, namespace: str, content_type: str, prefix: str, actor: str, ours: Iterable[str]) -> Version:
-    names = [f'{{{namespace}}}{name}' for name in ('Envelope', 'Header', 'Body', 'Fault', 'mustUnderstand')]
-    opening = f'<{prefix}:Envelope xmlns:{prefix}="{namespace}"><{prefix}:Body>'.encode('ascii')
-    closing = f'</{prefix}:Body></{prefix}:Envelope>'.encode('ascii')
+    def name(local: str) -> str:
+        return f'{{{namespace}}}{local}'
+
     return Version(
-        number, namespace, content_type, prefix, f'{{{namespace}}}{actor}', frozenset(('', *ours)), *names,
-        opening=opening, closing=closing,
+        number, namespace, content_type, prefix, name(actor), frozenset(('', *ours)), name('Envelope'), name('Header'),
+        name('Body'), name('Fault'), name('mustUnderstand'),
+        f'<{prefix}:Envelope xmlns:{prefix}="{namespace}"><{prefix}:Body>'.encode('ascii'),
+        f'</{prefix}:Body></{prefix}:Envelope>'.encode('ascii'),
     )  # fmt: skip
 
 
