@@ -1,0 +1,59 @@
+"""What XML can say beside elements and text: which of it is accepted, found in the bytes before they are parsed.
+
+A document type declaration is refused, whatever is in it: entities, external subsets and defaults of attributes all
+come by it. Comments and processing instructions say nothing to anybody here, but they may cut a value in two, of which
+one reader sees the whole and another the first half. So they, and CDATA sections, may not touch text. That is decided
+here, where pieces are still apart.
+"""
+
+from __future__ import annotations
+
+import re
+
+from zatotx.wire.malformed import Malformed
+from zatotx.wire.xml_encoding import place
+
+_MARKUP = re.compile(rb'<(?:!--|!\[CDATA\[|!|\?)')
+_BLANK = re.compile(rb'[ \t\r\n]*')
+_ENDS = {b'<!--': b'-->', b'<![CDATA[': b']]>', b'<?': b'?>'}
+_NAMES = {b'<!--': 'a comment', b'<![CDATA[': 'a CDATA section', b'<?': 'a processing instruction'}
+_CDATA = b'<![CDATA['
+
+
+def check(data: bytes) -> None:
+    """Raises Malformed for what is not accepted in a document in UTF-8. Linear; what is no XML at all passes, as the
+    parser says better what is wrong with it."""
+    after = _after_declaration(data)
+    if b'!' not in data and data.find(b'?', after) < 0:
+        return
+    before = b''  # the kind of markup that ends at `after`
+    while (found := _MARKUP.search(data, after)) is not None:
+        kind = found[0]
+        if kind == b'<!':
+            raise Malformed(f'a document type declaration (DTD) is not accepted here ({place(data, found.start())})')
+        end = data.find(_ENDS[kind], found.end())
+        if end < 0:
+            return
+        end += len(_ENDS[kind])
+        if _touches_text(data, kind, before, slice(after, found.start()), end):
+            raise Malformed(f'{_NAMES[kind]} stands inside a value ({place(data, found.start())})')
+        before, after = kind, end
+
+
+def _after_declaration(data: bytes) -> int:
+    """Where the XML declaration ends, 0 without one."""
+    if data[:5] != b'<?xml' or data[5:6] not in (b' ', b'\t', b'\r', b'\n'):
+        return 0
+    return data.find(b'?>') + 2
+
+
+def _touches_text(data: bytes, kind: bytes, before: bytes, between: slice, end: int) -> bool:
+    """Whether markup has text right before or after it, blanks aside. A CDATA section is text itself."""
+    text = data[between].rstrip(b' \t\r\n')
+    if not text:
+        beside = bool(before) and _CDATA in (before, kind)
+    else:
+        beside = not text.endswith(b'>')
+    following = _BLANK.match(data, end)
+    last = end if following is None else following.end()
+    return beside or data[last : last + 1] not in (b'<', b'')
