@@ -1,0 +1,10 @@
+"""The object types of the HTTP kind, one a file."""
+
+from __future__ import annotations
+
+from zatotx.plugins.http.schema.rest import CHANNEL_REST, RestChannel
+from zatotx.plugins.http.schema.soap import CHANNEL_SOAP, SoapChannel
+
+OBJECT_TYPES = (CHANNEL_REST, CHANNEL_SOAP)
+
+__all__ = ['CHANNEL_REST', 'CHANNEL_SOAP', 'OBJECT_TYPES', 'RestChannel', 'SoapChannel']

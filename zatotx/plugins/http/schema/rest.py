@@ -1,0 +1,56 @@
+"""REST channels."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from zatotx.plugins.http.schema.shared import HttpChannel, mistakes, shape
+from zatotx.schema.meta import ObjectType, ZatoApi, field
+
+
+class RestChannel(HttpChannel, frozen=True, kw_only=True):
+    """A path that leads to a service."""
+
+    name: Annotated[str, field('Name of the channel, unique among REST channels', min_length=1, max_length=1000)]
+    method: (
+        Annotated[str, field('HTTP method it takes, in capitals; none = any', pattern='^[A-Z][A-Z0-9_-]{0,31}$')] | None
+    ) = None
+    data_format: Annotated[
+        str,
+        field('How bodies are read and written', choices=('', 'json', 'form'), aliases={'post': 'form'}),
+    ] = ''
+    match_slash: Annotated[bool, field('Whether {name} matches slashes too')] = False
+    merge_url_params_req: Annotated[bool, field('Whether parameters of path and query join request.input')] = True
+    url_params_pri: Annotated[
+        str,
+        field('Which wins where path and query have one name', choices=('path-over-qs', 'qs-over-path')),
+    ] = 'path-over-qs'
+    params_pri: Annotated[
+        str,
+        field(
+            'Which wins where path or query and the body have one name',
+            choices=('channel-params-over-msg', 'msg-over-channel-params'),
+        ),
+    ] = 'channel-params-over-msg'
+
+
+def _unique(value: RestChannel) -> str:
+    """Two channels are told apart by method and path; what a parameter is called does not tell them apart."""
+    return f'{value.method or "any"} /{shape(value.url_path, match_slash=value.match_slash)}'
+
+
+CHANNEL_REST = ObjectType(
+    key='channel_rest',
+    struct=RestChannel,
+    section='channel_rest',
+    title='REST channel',
+    zato=ZatoApi(
+        prefix='http-soap',
+        fixed={'connection': 'channel', 'transport': 'plain_http'},
+        names={'security': 'security_id'},
+        extra_out=('host', 'soap_action', 'soap_version'),
+    ),
+    check=mistakes,
+    unique=_unique,
+    unique_says='method and url_path',
+)

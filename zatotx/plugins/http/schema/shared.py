@@ -1,0 +1,58 @@
+"""What all HTTP channels have in common."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from zatotx.rules.route_pattern import Hole, parse
+from zatotx.schema.masking import Configured
+from zatotx.schema.meta import field
+
+
+def _path_mistake(path: str) -> str:
+    _, wrong = parse(path)
+    if wrong:
+        return '; '.join(wrong)
+    if path == '/zato' or path.startswith('/zato/'):
+        return "must not lie under /zato/, which is the broker's own"
+    return ''
+
+
+class HttpChannel(Configured, frozen=True, kw_only=True):
+    """A path that leads to a service."""
+
+    name: Annotated[str, field('Name of the channel', min_length=1, max_length=1000)]
+    is_active: Annotated[bool, field('Whether it answers; an inactive one is a 404')] = True
+    url_path: Annotated[
+        str,
+        field('Path, with {name} for one segment and {name:path} for any number', max_length=4096, check=_path_mistake),
+    ]
+    service: Annotated[str, field('Service that answers', ref='service', min_length=1)]
+    security: Annotated[str | None, field('Security definition to log in with; none = open', ref='security')] = None
+    timeout: Annotated[float, field('Seconds until a request is answered with 504', gt=0, le=86400)] = 60.0
+    max_in_flight: (
+        Annotated[
+            int,
+            field('Requests at once on a node, over it clients get 503; none = no limit of its own', ge=1, le=100_000),
+        ] | None
+    ) = None
+    queue: Annotated[int, field('Requests over max_in_flight that may wait for their turn', ge=0, le=100_000)] = 0
+    queue_timeout: Annotated[float, field('Seconds they wait before they get 503', gt=0, le=3600)] = 10.0
+
+
+def mistakes(value: HttpChannel) -> list[tuple[str, str]]:
+    """What one field alone cannot say."""
+    if value.queue and value.max_in_flight is None:
+        return [('queue', 'needs max_in_flight: nobody has to wait where there is no limit')]
+    return []
+
+
+def shape(url_path: str, *, match_slash: bool = False) -> str:
+    """The paths that a pattern matches, whatever its parameters are called."""
+    pattern, _ = parse(url_path, match_slash=match_slash)
+    return '/'.join(s if isinstance(s, str) else _nameless(s) for s in pattern.segments)
+
+
+def _nameless(hole: Hole) -> str:
+    between = '{:path}' if hole.spans else '{}'
+    return hole.prefix + between + ''.join(f'{literal}{{}}' for literal in hole.middles) + hole.suffix

@@ -1,0 +1,68 @@
+"""SOAP channels."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from zatotx.plugins.http.schema.shared import HttpChannel, mistakes, shape
+from zatotx.schema.meta import ObjectType, ZatoApi, field
+from zatotx.wire.soap_action import unquoted
+
+
+def _action_mistake(action: str) -> str:
+    if any(ord(c) < 32 or ord(c) == 127 for c in action):
+        return 'must not have control characters'
+    return 'must not have a quotation mark: SOAPAction has them around it' if '"' in unquoted(action) else ''
+
+
+class SoapChannel(HttpChannel, frozen=True, kw_only=True):
+    """A path and a SOAPAction that lead to a service."""
+
+    name: Annotated[str, field('Name of the channel, unique among SOAP channels', min_length=1, max_length=1000)]
+    soap_action: Annotated[
+        str,
+        field('SOAPAction it answers to; empty = requests that name none', max_length=2000, check=_action_mistake),
+    ] = ''
+    soap_version: Annotated[
+        str, field('Version its WSDL begins with; requests are answered in their own', choices=('1.1', '1.2'))
+    ] = '1.1'
+    style: Annotated[
+        str, field('Whether elements in the messages are those of a document, or parts of a call',
+                   choices=('document', 'rpc')),
+    ] = 'document'
+    operation: Annotated[
+        str,
+        field('Name of the operation; empty = the last part of soap_action, or else of the service',
+              pattern=r'^([A-Za-z_][A-Za-z0-9_.-]*)?$', max_length=200),
+    ] = ''
+    namespace: Annotated[
+        str, field('Namespace of its messages; empty = that of the service, or else urn:<service>', max_length=2000)
+    ] = ''
+    one_way: Annotated[bool, field('Whether callers get an empty 202 once the service has ended')] = False
+    fault_status: (
+        Annotated[int, field("500 = every fault comes with status 500, SOAP 1.1's own rule; none = 400 for those of "
+                             'the caller', ge=500, le=500)] | None
+    ) = None
+    data_format: Annotated[str, field('As in Zato', choices=('xml',), aliases={'': 'xml'})] = 'xml'
+
+
+def _unique(value: SoapChannel) -> str:
+    """Channels may share a path, where each has a SOAPAction of its own."""
+    return f'/{shape(value.url_path)} {unquoted(value.soap_action)}'
+
+
+CHANNEL_SOAP = ObjectType(
+    key='channel_soap',
+    struct=SoapChannel,
+    section='channel_soap',
+    title='SOAP channel',
+    zato=ZatoApi(
+        prefix='http-soap',
+        fixed={'connection': 'channel', 'transport': 'soap'},
+        names={'security': 'security_id'},
+        extra_out=('host', 'method'),
+    ),
+    check=mistakes,
+    unique=_unique,
+    unique_says='url_path and soap_action',
+)
