@@ -1,0 +1,134 @@
+"""Circuit breakers: who keeps failing is left alone, probed by one call at a time, and taken back."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from trial_tests.support.properties import holds
+from zatotx.rules.breaker import CLOSED, HALF_OPEN, OPEN, Breaker
+
+
+def opened(failures: int = 3, reset: float = 10.0, at: float = 100.0) -> Breaker:
+    """A breaker that has just opened."""
+    breaker = Breaker(failures, reset)
+    for _ in range(failures):
+        fail(breaker, at)
+    return breaker
+
+
+def fail(breaker: Breaker, now: float) -> None:
+    """One call that fails."""
+    ticket = breaker.enter(now)
+    assert ticket is not None
+    breaker.failed(ticket, now)
+
+
+def succeed(breaker: Breaker, now: float) -> None:
+    """One call that does not."""
+    ticket = breaker.enter(now)
+    assert ticket is not None
+    breaker.succeeded(ticket)
+
+
+def end(breaker: Breaker, how: str, ticket: int, now: float) -> None:
+    """A call that was let in is over."""
+    if how == 'good':
+        breaker.succeeded(ticket)
+    elif how == 'bad':
+        breaker.failed(ticket, now)
+    else:
+        breaker.left(ticket)
+
+
+class BreakerTests(SynchronousTestCase):
+    def test_opens_after_failures_in_a_row(self) -> None:
+        """The third of three opens it: nobody is let through for its time."""
+        breaker = Breaker(3, 10.0)
+        fail(breaker, 100.0)
+        fail(breaker, 100.0)
+        self.assertEqual((breaker.state, breaker.opened), (CLOSED, 0))
+        fail(breaker, 100.0)
+        self.assertEqual((breaker.state, breaker.opened), (OPEN, 1))
+        self.assertEqual([breaker.enter(now) for now in (100.0, 105.0, 109.9)], [None] * 3)
+        self.assertEqual([breaker.wait(now) for now in (100.0, 104.0, 111.0)], [10.0, 6.0, 0.0])
+
+    def test_one_success_forgets_failures(self) -> None:
+        """A peer that fails now and then is never cut off."""
+        breaker = Breaker(3, 10.0)
+        for _ in range(50):
+            fail(breaker, 100.0)
+            fail(breaker, 100.0)
+            succeed(breaker, 100.0)
+        self.assertEqual((breaker.state, breaker.opened), (CLOSED, 0))
+
+    def test_one_probe_at_a_time(self) -> None:
+        """After its time one call is let through, others are not while it is under way."""
+        breaker = opened()
+        self.assertIsNotNone(breaker.enter(110.0))
+        self.assertEqual(breaker.state, HALF_OPEN)
+        self.assertEqual([breaker.enter(now) for now in (110.0, 500.0)], [None, None])
+
+    def test_a_probe_that_succeeds(self) -> None:
+        """Closes it, and failures are counted from none on."""
+        breaker = opened()
+        succeed(breaker, 110.0)
+        self.assertEqual((breaker.state, breaker.wait(110.0)), (CLOSED, 0.0))
+        fail(breaker, 110.0)
+        fail(breaker, 110.0)
+        self.assertEqual(breaker.state, CLOSED)
+
+    def test_a_probe_that_fails(self) -> None:
+        """Opens it for its whole time again; that counts as one time of being open."""
+        breaker = opened()
+        fail(breaker, 115.0)
+        self.assertEqual((breaker.state, breaker.enter(124.9), breaker.opened), (OPEN, None, 1))
+        self.assertIsNotNone(breaker.enter(125.0))
+
+    def test_a_probe_whose_caller_gave_up(self) -> None:
+        """Says nothing: the next call is the probe."""
+        breaker = opened()
+        ticket = breaker.enter(110.0)
+        assert ticket is not None
+        breaker.left(ticket)
+        self.assertEqual(breaker.state, OPEN)
+        self.assertIsNotNone(breaker.enter(110.0))
+
+    def test_calls_of_an_earlier_time(self) -> None:
+        """A call that began before it opened neither closes nor re-opens it, however it ends."""
+        breaker = Breaker(2, 10.0)
+        early = [breaker.enter(100.0) for _ in range(5)]
+        first, second, third, fourth, fifth = (ticket for ticket in early if ticket is not None)
+        breaker.failed(first, 100.0)
+        breaker.failed(second, 100.0)
+        breaker.succeeded(third)
+        self.assertEqual((breaker.state, breaker.enter(101.0)), (OPEN, None))
+        probe = breaker.enter(110.0)
+        assert probe is not None
+        breaker.failed(fourth, 110.0)
+        breaker.left(fifth)
+        self.assertEqual(breaker.state, HALF_OPEN)
+        breaker.succeeded(probe)
+        self.assertEqual(breaker.state, CLOSED)
+
+    @holds(steps=st.lists(st.tuples(st.sampled_from(('enter', 'good', 'bad', 'left')), st.floats(0, 4)), max_size=60),
+           failures=st.integers(1, 4))
+    def test_whatever_happens(self, steps: list[tuple[str, float]], failures: int) -> None:
+        """Nobody enters while it is open within its time, and no more than one while it is half open. It is never
+        stuck: when all calls have ended and its time is over, somebody is let in, and one success closes it."""
+        breaker, now, inside = Breaker(failures, 5.0), 0.0, list[int]()
+        for what, later in steps:
+            now += later
+            before, wait = breaker.state, breaker.wait(now)
+            if what == 'enter':
+                ticket = breaker.enter(now)
+                self.assertEqual(ticket is None, before == HALF_OPEN or wait > 0)
+                if ticket is not None:
+                    inside.append(ticket)
+            elif inside:
+                ticket = inside.pop(0)
+                end(breaker, what, ticket, now)
+        for ticket in inside:
+            breaker.left(ticket)
+        succeed(breaker, now + 5.0)
+        self.assertEqual(breaker.state, CLOSED)

@@ -1,0 +1,114 @@
+"""Retries: which calls are made again, after which pause, and how much load all of them may add."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from trial_tests.support.properties import holds
+from zatotx.rules.retry import Repeats, RetryBudget, Tried, is_passing, pause, retry_after
+
+THRICE = Repeats(attempts=3, backoff=0.2)
+NOW = 1_795_600_000.0  # 2026-11-25T09:46:40Z
+
+
+def longest(tried: Tried, *, made: int = 1, again: bool = True, repeats: Repeats = THRICE) -> float | None:
+    """The pause where the dice fall highest."""
+    return pause(repeats, made, tried, again=again, random=lambda: 1.0)
+
+
+class PauseTests(SynchronousTestCase):
+    def test_attempts(self) -> None:
+        """There are as many as the connection says, the first one included; by default one."""
+        refused = Tried(reached=False)
+        self.assertEqual([longest(refused, made=made) is None for made in (1, 2, 3, 4)], [False, False, True, True])
+        self.assertIsNone(longest(refused, repeats=Repeats()))
+
+    def test_what_may_be_repeated(self) -> None:
+        """Safe methods, and any with an Idempotency-Key or that the connection's owner names; no other that the peer
+        may have got. What it never got is sent again whatever it is."""
+        self.assertTrue(all(THRICE.may(method, keyed=False) for method in ('GET', 'HEAD', 'OPTIONS', 'TRACE')))
+        others = ('POST', 'PUT', 'PATCH', 'DELETE', 'get', 'LOCK')
+        self.assertFalse(any(THRICE.may(method, keyed=False) for method in others))
+        self.assertTrue(all(THRICE.may(method, keyed=True) for method in others))
+        self.assertTrue(Repeats(methods=frozenset(('GET', 'PUT'))).may('PUT', keyed=False))
+        for tried in (Tried(), Tried(status=503)):
+            self.assertIsNone(longest(tried, again=False))
+            self.assertIsNotNone(longest(tried, again=True))
+        self.assertIsNotNone(longest(Tried(reached=False), again=False))
+
+    def test_which_answers(self) -> None:
+        """502, 503 and 504; 429 only where it says when. All others are answers."""
+        again = [status for status in range(100, 600) if longest(Tried(status=status)) is not None]
+        self.assertEqual(again, [502, 503, 504])
+        self.assertEqual(longest(Tried(status=429, retry_after=3.0)), 3.0)
+        self.assertEqual([status for status in range(100, 600) if is_passing(status)], [429, 502, 503, 504])
+
+    def test_the_pause_grows(self) -> None:
+        """Full jitter: from nothing up to the backoff, twice that before the third attempt, ten seconds at most."""
+        many = Repeats(attempts=20, backoff=0.2)
+        pauses = [longest(Tried(), made=made, repeats=many) for made in (1, 2, 3, 10)]
+        self.assertEqual(pauses, [0.2, 0.4, 0.8, 10.0])
+        self.assertEqual(pause(many, 1, Tried(), again=True, random=lambda: 0.0), 0.0)
+
+    def test_never_sooner_than_asked(self) -> None:
+        """The peer's own Retry-After is kept to, however long it is; a shorter one makes no pause shorter."""
+        self.assertEqual(longest(Tried(status=503, retry_after=100.0)), 100.0)
+        self.assertEqual(longest(Tried(status=503, retry_after=0.0)), 0.2)
+
+    def test_retry_after(self) -> None:
+        """A number of seconds or a date, a past one is now; anything else is as if it were not there."""
+        for value, expected in (
+            (None, None), (b'0', 0.0), (b'120', 120.0), (b'', None), (b'-1', None), (b'1.5', None), (b'soon', None),
+            (b'9' * 30, None), ('\u0661'.encode(), None), (b'Wed, 25 Nov 2026 09:47:10 GMT', 30.0),
+            (b'Wed, 25 Nov 2020 09:47:10 GMT', 0.0), (b'Wed, 99 Nov 2026 09:47:10 GMT', None), (b'\xff', None),
+        ):  # fmt: skip
+            self.assertEqual(retry_after(value, NOW), expected, value)
+
+    @holds(value=st.binary(max_size=40))
+    def test_retry_after_of_anything(self, value: bytes) -> None:
+        """Whatever a peer writes there: seconds that are not negative, or nothing."""
+        found = retry_after(value, NOW)
+        self.assertTrue(found is None or found >= 0.0)
+
+
+class BudgetTests(SynchronousTestCase):
+    def test_a_fifth_of_the_calls(self) -> None:
+        """A thousand calls that all fail make two hundred more, not two thousand."""
+        budget = RetryBudget()
+        taken = 0
+        for _ in range(1000):
+            budget.called(100.0)
+            taken += budget.take(100.0) + budget.take(100.0)
+        self.assertEqual(taken, 200)
+
+    def test_few_calls(self) -> None:
+        """Ten in ten seconds are granted in any case: a connection with a call a minute may repeat it."""
+        budget = RetryBudget()
+        budget.called(100.0)
+        self.assertEqual(sum(budget.take(100.0) for _ in range(30)), 10)
+
+    def test_old_calls_do_not_count(self) -> None:
+        """What was long ago allows nothing now, and stands in nobody's way."""
+        budget = RetryBudget()
+        for _ in range(1000):
+            budget.called(100.0)
+        self.assertEqual(sum(budget.take(100.0) for _ in range(300)), 200)
+        self.assertFalse(budget.take(111.0))  # of the window before
+        self.assertEqual(sum(budget.take(131.0) for _ in range(30)), 10)
+
+    @holds(steps=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 20), st.floats(0, 8)), max_size=30))
+    def test_never_over_the_share(self, steps: list[tuple[int, int, float]]) -> None:
+        """In no ten seconds are there more retries than a fifth of the calls of twice that time, or ten."""
+        budget, now = RetryBudget(), 0.0
+        calls, retries = list[float](), list[float]()
+        for called, wanted, later in steps:
+            now += later
+            for _ in range(called):
+                budget.called(now)
+            calls += [now] * called
+            retries += [now] * sum(budget.take(now) for _ in range(wanted))
+        for end in retries:
+            lately = [at for at in retries if end - 10.0 < at <= end]
+            around = [at for at in calls if end - 20.0 <= at <= end]
+            self.assertLessEqual(len(lately), max(10, 0.2 * len(around)))
