@@ -5,10 +5,12 @@ Both are plain slotted objects, made once a request on the hot path.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
+
+from zatotx.model.soap import SoapMessage, SoapSpec
 
 
 class Principal(msgspec.Struct, frozen=True):
@@ -18,6 +20,7 @@ class Principal(msgspec.Struct, frozen=True):
     username: str = ''
     kind: str = 'anonymous'
     claims: Mapping[str, Any] = {}
+    roles: frozenset[str] = frozenset()
 
 
 ANONYMOUS = Principal('anonymous')
@@ -43,6 +46,7 @@ class ChannelSpec(msgspec.Struct, frozen=True, kw_only=True):
     queue_timeout: float = 10.0  # seconds they wait
     params_pri: str = 'channel-params-over-msg'
     merge_url_params: bool = True
+    soap: SoapSpec | None = None  # set where data_format is 'soap'
 
 
 class Body(Protocol):
@@ -91,10 +95,11 @@ class Inbound:
     """One message on its way to a service."""
 
     __slots__ = ('body', 'channel', 'cid', 'deadline', 'expired', 'headers', 'http', 'parsed', 'principal', 'service',
-                 'trace')  # fmt: skip
+                 'soap', 'trace')  # fmt: skip
     expired: bool  # set, and so there, only when the caller was told that the deadline has passed
     parsed: Any  # set, and so there, only where the codec reads more than the payload: the root of an XML document,
     # or a tuple of the files of an upload (wire.multipart.Part)
+    soap: SoapMessage  # set, and so there, only where a SOAP channel brought it and the codec has read it
 
     def __init__(
         self,
@@ -143,7 +148,7 @@ class Reply:
 class Outcome:
     """What a service made of a request, before a codec has written it."""
 
-    __slots__ = ('content_type', 'element', 'headers', 'internal', 'status', 'stream', 'value')
+    __slots__ = ('content_type', 'element', 'headers', 'internal', 'soap_headers', 'status', 'stream', 'value')
 
     def __init__(self, value: Any, *, element: str = '', status: int = 200, internal: bool = False) -> None:
         self.value = value  # str and bytes go out unchanged; anything else through the codec
@@ -153,3 +158,4 @@ class Outcome:
         self.content_type = ''  # set by the service, overrides the codec's
         self.headers: Mapping[str, str] = {}
         self.stream: AsyncIterator[bytes] | None = None
+        self.soap_headers: Sequence[Any] = ()  # lxml elements, or XML

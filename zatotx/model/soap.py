@@ -1,0 +1,70 @@
+"""What SOAP adds to messages and faults."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from zatotx.model.faults import Fault
+
+# Codes of 1.2, and 1.1's words for two of them.
+SENDER, RECEIVER, MUST_UNDERSTAND = 'Sender', 'Receiver', 'MustUnderstand'
+_WORDS = {'Client': SENDER, 'Server': RECEIVER}
+_OF_CALLER = (SENDER, MUST_UNDERSTAND, 'VersionMismatch', 'DataEncodingUnknown')
+CODES = (*_WORDS, RECEIVER, *_OF_CALLER)
+
+
+class SoapSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What the exchange must know of a SOAP channel."""
+
+    action: str = ''
+    version: str = '1.1'  # what a caller is answered in whose message says neither
+    operation: str = ''
+    namespace: str = ''
+    rpc: bool = False  # parts of a call, unqualified, instead of the elements of a document
+    one_way: bool = False
+    fault_status: int = 0  # 0 = each its own
+
+
+class SoapMessage(msgspec.Struct, frozen=True):
+    """What a SOAP message holds beside its payload."""
+
+    version: str  # '1.1', '1.2'
+    action: str
+    headers: tuple[Any, ...]  # lxml elements
+    demanded: tuple[Any, ...]  # those of them that must be understood here
+    body: Any  # lxml element
+
+
+class SoapFault(Fault):
+    """A fault in SOAP's own words; on channels of other formats an error like any other.
+
+        raise SoapFault('Client', 'There is not enough money', '<shortage xmlns="urn:bank">10.00</shortage>')
+
+    `code`: whose fault it is, 'Client' or 'Sender' for the caller's (400), 'Server' or 'Receiver' (500). `detail`: an
+    lxml element, XML, plain text, or several of them; it reaches the caller. `subcodes`: '{namespace}name', the most
+    general first; SOAP 1.1, which has one code only, carries the last of them. Raises ValueError for an unknown code.
+    """
+
+    def __init__(
+        self, code: str = 'Server', string: str = '', detail: Any = None, *, subcodes: Sequence[str] = (),
+        actor: str = '', cid: str | None = None,
+    ) -> None:  # fmt: skip
+        if code not in CODES:
+            raise ValueError(f'A SOAP fault has no code {code!r}: use one of {", ".join(CODES)}, and subcodes')
+        super().__init__(cid, string)
+        self.code = _WORDS.get(code, code)  # 1.2's word
+        self.subcodes = tuple(subcodes)
+        self.actor = actor
+        self.detail = () if detail is None else tuple(detail) if isinstance(detail, list | tuple) else (detail,)
+        self.status = 400 if self.code in _OF_CALLER else 500
+
+
+class NotUnderstood(SoapFault):
+    """Headers that must be understood, and are not, by their tags."""
+
+    def __init__(self, tags: Sequence[str], cid: str | None = None) -> None:
+        self.tags = tuple(tags)
+        super().__init__(MUST_UNDERSTAND, 'Headers that must be understood are not: ' + ', '.join(self.tags), cid=cid)
