@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Annotated
 
+import msgspec
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
 from zope.interface.verify import verifyObject
@@ -280,6 +281,13 @@ class HistoryTests(StoreCase):
         self.assertEqual(deleted.revision, edited.revision + 1)
 
 
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """A mapping with fields of its own."""
+
+    steps: Annotated[int, field('How many')]
+    on: Annotated[list[str], field('Where')] = msgspec.field(default_factory=list)
+
+
 class Probe(Configured, frozen=True, kw_only=True):
     """A type that nothing in the house knows."""
 
@@ -287,6 +295,7 @@ class Probe(Configured, frozen=True, kw_only=True):
     token: Annotated[str, field('Secret that is read back', secret='encrypted')] = ''
     target: Annotated[str | None, field('Another probe', ref='probes')] = None
     others: Annotated[tuple[str, ...], field('More probes', ref='probes')] = ()
+    pace: Annotated[Pace | None, field('How fast')] = None
 
 
 PROBE = ObjectType(key='probe', struct=Probe, section='probes', title='Probe')
@@ -334,6 +343,20 @@ class ThrowAwayTypeTests(StoreCase):
         self.assertEqual(str(error), "others[1]: there is no probes called 'y'")
         await self.store.write([edit('probe', a.id, others=['b']), delete('probe', c.id)], ME)
         self.assertEqual((await self.named('probe', 'a')).value.others, ('b',))
+
+    async def test_a_mapping_is_a_value_like_any_other(self) -> None:
+        """It comes back as its Struct, changes as a whole, and the history says what it was."""
+        await self.store.write([self.probe('a', pace=Pace(steps=3)), self.probe('b', pace={'steps': 1})], ME)
+        a = await self.named('probe', 'a')
+        self.assertEqual((a.value.pace, (await self.named('probe', 'b')).value.pace), (Pace(steps=3), Pace(steps=1)))
+        await self.store.write([edit('probe', a.id, pace=Pace(steps=4, on=['x']))], ME)
+        await self.store.write([edit('probe', a.id, pace=None)], ME)
+        self.assertEqual((await self.named('probe', 'a')).value.pace, None)
+        last, before = (await self.store.history(limit=2))[:2]
+        self.assertEqual((last.old, last.new), ({'pace': {'steps': 4, 'on': ['x']}}, {'pace': None}))
+        self.assertEqual(before.old, {'pace': {'steps': 3, 'on': []}})
+        error = await self.assertFailure(self.store.write([edit('probe', a.id, pace={})], ME), BadInput)
+        self.assertIn('steps', str(error))
 
     async def test_those_who_do_not_know_it_leave_it_alone(self) -> None:
         """A node without the kind sees all else, and what it writes does not harm the others' objects."""

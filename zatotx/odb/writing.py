@@ -261,7 +261,7 @@ def _refer(t: Transaction, written: Sequence[Target]) -> None:
 
 def _entry(target: Target) -> Entry:
     """Of an edit only what changed."""
-    new = {} if target.action == 'delete' else msgspec.to_builtins(target.value)
+    new = {} if target.action == 'delete' else decode(encode(target.value))  # as `old` is: a tuple is a list
     old = target.old
     if target.action == 'edit':
         differing = {name for name, value in new.items() if old.get(name) != value}

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from zatotx.schema.fields import fields_of
+from zatotx.schema.fields import fields_of_struct
 from zatotx.schema.masking import masked
 from zatotx.schema.meta import ObjectType
 
@@ -32,13 +32,21 @@ def diff(object_type: ObjectType, old: Any, new: Any) -> list[str]:
 def _facts(object_type: ObjectType, new: Any) -> list[str]:
     """What of a new object is not as by default, a line."""
     shown = _shown(object_type, new)
-    return [f'    {name}: {shown[name]!r}' for name in given(object_type, new) if name != 'name']
+    return [f'    {name}: {shown[name]!r}' for name in given(new) if name != 'name']
 
 
-def given(object_type: ObjectType, value: Any) -> tuple[str, ...]:
-    """The fields that are not at their default."""
-    return tuple(f.name for f in fields_of(object_type) if f.required or getattr(value, f.name) != f.default)
+def given(value: Any) -> tuple[str, ...]:
+    """The fields of a Struct that are not at their default."""
+    return tuple(f.name for f in fields_of_struct(type(value)) if f.required or getattr(value, f.name) != f.default)
+
+
+def brief(value: Any) -> Any:
+    """A field's value for people: of a mapping with fields of its own what is not as by default."""
+    if not isinstance(value, msgspec.Struct):
+        return value
+    return {name: brief(getattr(value, name)) for name in given(value)}
 
 
 def _shown(object_type: ObjectType, value: Any) -> dict[str, Any]:
-    return masked(object_type.struct, msgspec.structs.asdict(value))
+    fields = masked(object_type.struct, msgspec.structs.asdict(value))
+    return {name: brief(each) for name, each in fields.items()}

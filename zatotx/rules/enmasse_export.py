@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from zatotx.rules.config_diff import given
+from zatotx.rules.config_diff import brief, given
 from zatotx.rules.references import escaped
 from zatotx.schema.fields import secrets_of
 from zatotx.schema.meta import ObjectType
@@ -38,11 +38,11 @@ def export(snapshot: Snapshot, types: ObjectTypes, *, secrets: bool = False) -> 
 
 
 def _exported(object_type: ObjectType, stored: Stored, placeholders: dict[tuple[int, str], str]) -> dict[str, Any]:
-    fields = msgspec.to_builtins(stored.value)
+    fields = {name: msgspec.to_builtins(brief(getattr(stored.value, name))) for name in given(stored.value)}
     item = {'name': fields['name']}
     if object_type.tag:
         item['type'] = object_type.tag
-    for name in given(object_type, stored.value):
+    for name in fields:
         variable = placeholders.get((stored.id, name))
         item[name] = escaped(fields[name]) if variable is None else f'${{{variable}}}'
     return item

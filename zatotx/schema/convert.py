@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from zatotx.schema.fields import FieldInfo, fields_of
+import msgspec
+
+from zatotx.schema.fields import FieldInfo, fields_of, fields_of_struct
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.references import References
 
@@ -51,9 +53,7 @@ def _plain(info: FieldInfo, value: Any, document: dict[str, Any]) -> None:
             value = None
         elif value == '' and info.optional:
             value = None
-        else:
-            value = from_text(info, value)
-    document[info.name] = value
+    document[info.name] = from_text(info, value)
 
 
 def _several(value: Any) -> list[Any]:
@@ -78,8 +78,14 @@ def _reference(info: FieldInfo, given: str, value: Any, references: References) 
 
 
 def from_text(info: FieldInfo, value: Any) -> Any:
-    """A value given as text where the field is a number, a switch or a date; anything else as it is."""
-    return _CONVERTERS[info.kind](value) if isinstance(value, str) and info.kind in _CONVERTERS else value
+    """A value given as text where the field is a number, a switch, a date, a list or a mapping; likewise what a mapping
+    with fields of its own has in it. Anything else as it is."""
+    if isinstance(value, str) and info.kind in _CONVERTERS:
+        value = _CONVERTERS[info.kind](value)
+    if info.struct is None or not isinstance(value, Mapping):
+        return value
+    inside = {f.name: f for f in fields_of_struct(info.struct)}
+    return {key: from_text(inside[key], each) if key in inside else each for key, each in value.items()}
 
 
 def to_bool(text: str) -> Any:
@@ -120,10 +126,20 @@ def to_list(text: str) -> list[str]:
     return [one.strip() for one in text.split(',') if one.strip()]
 
 
+def to_mapping(text: str) -> Any:
+    """The object that the text has as JSON; the text where it has none."""
+    try:
+        value = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
+    return value if isinstance(value, dict) else text
+
+
 _CONVERTERS: Mapping[str, Callable[[str], Any]] = {
     'bool': to_bool,
     'int': to_int,
     'float': to_float,
     'datetime': to_datetime,
     'list': to_list,
+    'mapping': to_mapping,
 }

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from zatotx.schema.fields import NO_DEFAULT, FieldInfo, fields_of
+from zatotx.schema.fields import NO_DEFAULT, FieldInfo, fields_of, fields_of_struct
 from zatotx.schema.meta import ObjectType
 
 _COMPARED = {'gt': '>', 'ge': '>=', 'lt': '<', 'le': '<='}
 
 
 def table(object_type: ObjectType) -> str:
-    """A Markdown table of the fields: name, type, default, meaning."""
-    rows = ['| Field | Type | Default | Meaning |', '| --- | --- | --- | --- |']
-    rows.extend(
-        f'| `{f.name}` | {_cell(type_of(f))} | {_cell(default_of(f))} | {_cell(f.description)} |'
-        for f in fields_of(object_type)
-    )
+    """A Markdown table of the fields: name, type, default, meaning. Those of a mapping follow it, by their paths."""
+    rows = ['| Field | Type | Default | Meaning |', '| --- | --- | --- | --- |', *_rows(fields_of(object_type))]
     return '\n'.join(rows) + '\n'
+
+
+def _rows(fields: Iterable[FieldInfo], place: str = '') -> Iterator[str]:
+    for f in fields:
+        yield f'| `{place}{f.name}` | {_cell(type_of(f))} | {_cell(default_of(f))} | {_cell(f.description)} |'
+        if f.struct is not None:
+            yield from _rows(fields_of_struct(f.struct), f'{place}{f.name}.')
 
 
 def help_of(info: FieldInfo) -> str:

@@ -42,12 +42,13 @@ class FieldInfo(msgspec.Struct, frozen=True, kw_only=True):
     choices: tuple[str, ...] = ()
     aliases: Mapping[str, str] = {}
     check: Callable[[Any], str] | None = None
+    struct: type[Any] | None = None  # what a mapping with fields of its own is read into
     bounds: Mapping[str, Any] = {}  # those of gt, ge, lt, le, min_length, max_length, pattern that are set
 
 
 def fields_of(object_type: ObjectType) -> tuple[FieldInfo, ...]:
     """The fields, in the order the Struct declares them. Raises TypeError where the type is no msgspec.Struct."""
-    return _fields_of_struct(object_type.struct)
+    return fields_of_struct(object_type.struct)
 
 
 def field_names(object_type: ObjectType) -> tuple[str, ...]:
@@ -81,10 +82,11 @@ def secrets_of(object_type: ObjectType) -> Mapping[str, str]:
 
 def secrets_of_struct(struct: type[Any]) -> Mapping[str, str]:
     """As secrets_of, for those who have the Struct only."""
-    return {f.name: f.secret for f in _fields_of_struct(struct) if f.secret}
+    return {f.name: f.secret for f in fields_of_struct(struct) if f.secret}
 
 
-def _fields_of_struct(struct: type[Any]) -> tuple[FieldInfo, ...]:
+def fields_of_struct(struct: type[Any]) -> tuple[FieldInfo, ...]:
+    """As fields_of: of the Struct itself, or of one that is a field's value (FieldInfo.struct)."""
     found = _read.get(struct)
     if found is None:
         found = _read[struct] = _read_struct(struct)
@@ -115,6 +117,7 @@ def _field(found: inspect.Field, hint: Any) -> FieldInfo:
         choices=tuple(meta.get('choices', ())),
         aliases=meta.get('aliases', {}),
         check=meta.get('check'),
+        struct=meta.get('struct'),
         bounds={name: meta[name] for name in _BOUNDS if meta.get(name) is not None},
     )
 
@@ -133,6 +136,8 @@ def _look_into(type_: inspect.Type, meta: dict[str, Any]) -> tuple[str, bool]:
         return _look_into(type_.type, meta)
     if isinstance(type_, inspect.UnionType):
         return _look_into_union(type_, meta)
+    if isinstance(type_, inspect.StructType):
+        meta['struct'] = type_.cls
     for name in _BOUNDS:
         if getattr(type_, name, None) is not None:
             meta[name] = getattr(type_, name)

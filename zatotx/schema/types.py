@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from zatotx.schema.fields import field_names, fields_of
+from zatotx.schema.fields import FieldInfo, field_names, fields_of, fields_of_struct
 from zatotx.schema.meta import ObjectType
 
 
@@ -94,3 +94,12 @@ def _misdeclared(types: tuple[ObjectType, ...], spaces: frozenset[str]) -> Itera
                 yield f'{object_type.key}.{info.name} refers to {info.ref!r}, which is no section or key of a type'
             if info.secret and (info.kind != 'text' or info.bounds.keys() - {'min_length'}):
                 yield f'{object_type.key}.{info.name} is secret: it must be text without bounds, to be stored longer'
+            yield from _too_deep(f'{object_type.key}.{info.name}', info)
+
+
+def _too_deep(place: str, info: FieldInfo) -> Iterator[str]:
+    """What is stored in another form than it is used in must be found without looking into values."""
+    for inside in fields_of_struct(info.struct) if info.struct is not None else ():
+        if inside.secret or inside.ref:
+            yield f'{place}.{inside.name} is a secret or a reference: only fields of the object itself can be'
+        yield from _too_deep(f'{place}.{inside.name}', inside)

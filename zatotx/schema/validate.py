@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from zatotx.schema.fields import FieldInfo, fields_of
+from zatotx.schema.fields import FieldInfo, fields_of_struct
 from zatotx.schema.meta import ObjectType
 
 Mistake = tuple[str, str]  # (path of the field, what is wrong with it)
@@ -22,24 +22,14 @@ def validate(object_type: ObjectType, document: Mapping[str, Any]) -> tuple[Any,
 
     References are checked for their form only: whether they lead somewhere the caller knows.
     """
-    fields = {f.name: f for f in fields_of(object_type)}
-    mistakes = [(str(key), unknown(str(key), fields)) for key in document if key not in fields]
-    values: dict[str, Any] = {}
-    for name, info in fields.items():
-        if name in document:
-            _take(info, document[name], values, mistakes)
-        elif info.required:
-            mistakes.append((name, 'missing'))
-    if mistakes:
-        return None, mistakes
-    value = object_type.struct(**values)
-    if object_type.check is not None:
+    value, mistakes = _read(object_type.struct, document)
+    if value is not None and object_type.check is not None:
         mistakes.extend(object_type.check(value))
     return (None, mistakes) if mistakes else (value, [])
 
 
 def validate_edit(object_type: ObjectType, current: Any, changes: Mapping[str, Any]) -> tuple[Any, list[Mistake]]:
-    """As validate, for an existing object of which only some fields change."""
+    """As validate, for an existing object of which only some fields change; a mapping changes as a whole."""
     return validate(object_type, {**msgspec.structs.asdict(current), **changes})
 
 
@@ -49,9 +39,27 @@ def unknown(key: str, known: Iterable[str]) -> str:
     return f'unknown, did you mean {near[0]}?' if near else 'unknown'
 
 
+def _read(struct: type[Any], document: Mapping[str, Any]) -> tuple[Any, list[Mistake]]:
+    """The Struct, or None and the mistakes of all its fields."""
+    fields = {f.name: f for f in fields_of_struct(struct)}
+    mistakes = [(str(key), unknown(str(key), fields)) for key in document if key not in fields]
+    values: dict[str, Any] = {}
+    for name, info in fields.items():
+        if name in document:
+            _take(info, document[name], values, mistakes)
+        elif info.required:
+            mistakes.append((name, 'missing'))
+    return (None, mistakes) if mistakes else (struct(**values), [])
+
+
 def _take(info: FieldInfo, given: Any, values: dict[str, Any], mistakes: list[Mistake]) -> None:
     if isinstance(given, str):
         given = info.aliases.get(given, given)
+    if info.struct is not None and isinstance(given, Mapping):
+        given, inside = _read(info.struct, given)
+        if inside:
+            mistakes.extend((f'{info.name}.{path}', text) for path, text in inside)
+            return
     try:
         value = msgspec.convert(given, info.hint)
     except msgspec.ValidationError as error:

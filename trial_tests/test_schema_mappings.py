@@ -1,0 +1,148 @@
+"""Fields that are mappings with fields of their own: named by path, read leniently, described, exported, compared."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.rules.config_diff import diff
+from zatotx.rules.enmasse import export, plan_import
+from zatotx.schema import docs
+from zatotx.schema.convert import from_door
+from zatotx.schema.fields import fields_of
+from zatotx.schema.masking import Configured
+from zatotx.schema.meta import ObjectType, ZatoApi, field
+from zatotx.schema.references import SnapshotReferences
+from zatotx.schema.snapshot import Snapshot, Stored
+from zatotx.schema.types import ObjectTypes
+from zatotx.schema.validate import validate, validate_edit
+
+
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """How fast."""
+
+    steps: Annotated[int, field('How many', ge=1)]
+    pause: Annotated[float, field('Seconds between them', ge=0)] = 0.5
+    on: Annotated[list[str], field('Where')] = msgspec.field(default_factory=list)
+    way: Annotated[str, field('Which way', choices=('up', 'down'))] = 'up'
+
+
+class Walk(Configured, frozen=True, kw_only=True):
+    """With a pace of its own, or without."""
+
+    name: Annotated[str, field('Its name')]
+    pace: Annotated[Pace | None, field('How fast it goes; none = as it comes')] = None
+    least: Annotated[Pace, field('The slowest')] = Pace(steps=1)
+
+
+class Inner(msgspec.Struct):
+    """What no field's value may have."""
+
+    key: Annotated[str, field('A key', secret='encrypted')] = ''
+    to: Annotated[str, field('A walk', ref='walk')] = ''
+
+
+class Outer(msgspec.Struct):
+    """Of something that has it all the same."""
+
+    name: str
+    inner: Inner | None = None
+
+
+WALK = ObjectType(key='walk', struct=Walk, section='walk', zato=ZatoApi(prefix='walk', names={'pace': 'the_pace'}))
+TYPES = ObjectTypes((WALK,))
+NOTHING = SnapshotReferences(Snapshot(), TYPES)
+
+
+def mistakes(document: dict[str, Any]) -> dict[str, str]:
+    """Path -> mistake."""
+    return dict(validate(WALK, document)[1])
+
+
+class ValidateTests(SynchronousTestCase):
+    def test_a_mapping_is_its_struct(self) -> None:
+        """With its own defaults; none where none may be, and what is such a Struct already stays."""
+        value, found = validate(WALK, {'name': 'w', 'pace': {'steps': 3, 'on': ['a']}})
+        self.assertEqual(found, [])
+        self.assertEqual(value, Walk(name='w', pace=Pace(steps=3, on=['a'])))
+        self.assertEqual(validate(WALK, {'name': 'w', 'pace': None})[0], Walk(name='w'))
+        self.assertEqual(validate_edit(WALK, value, {'name': 'v'})[0], Walk(name='v', pace=Pace(steps=3, on=['a'])))
+
+    def test_every_mistake_is_named_by_its_path(self) -> None:
+        """At once: unknown, missing, of the wrong type, out of bounds, none of the choices."""
+        found = mistakes({
+            'name': 'w',
+            'pace': {'paus': 1, 'pause': -1, 'on': ['a', 3], 'way': 'left'},
+            'least': {'steps': 'many'},
+        })  # fmt: skip
+        self.assertEqual(found, {
+            'pace.paus': 'unknown, did you mean pause?',
+            'pace.steps': 'missing',
+            'pace.pause': 'expected float >= 0.0',
+            'pace.on[1]': 'expected str, got int',
+            'pace.way': "must be one of: up, down, got 'left'",
+            'least.steps': 'expected int, got str',
+        })  # fmt: skip
+
+    def test_what_is_no_mapping(self) -> None:
+        """Is a mistake of the field itself."""
+        self.assertEqual(mistakes({'name': 'w', 'pace': 3, 'least': None}), {
+            'pace': 'expected object | null, got int',
+            'least': 'expected object, got null',
+        })  # fmt: skip
+
+    def test_no_secret_and_no_reference_hides_in_one(self) -> None:
+        """They are stored in another form, which nobody would look for there."""
+
+        error = self.assertRaises(ValueError, ObjectTypes, (WALK, ObjectType(key='o', struct=Outer, section='o')))
+        for path in ('o.inner.key', 'o.inner.to'):
+            self.assertIn(path, str(error))
+
+
+class DoorTests(SynchronousTestCase):
+    def test_text_becomes_what_the_field_inside_is(self) -> None:
+        """Also where the whole mapping comes as text, which is JSON then; none of it is left for validation to name."""
+        wanted = {'pace': {'steps': 3, 'pause': 0.5, 'on': ['a', 'b'], 'odd': '1'}}
+        given = {'steps': '3', 'pause': '0.5', 'on': 'a, b', 'odd': '1'}
+        for pace in (given, msgspec.json.encode(given).decode()):
+            for name in ('pace', 'the_pace'):
+                self.assertEqual(from_door(WALK, {name: pace}, NOTHING), wanted)
+        self.assertEqual(from_door(WALK, {'pace': ''}, NOTHING), {'pace': None})
+        for text in ('{', '[1]', 'fast'):
+            self.assertEqual(from_door(WALK, {'pace': text}, NOTHING), {'pace': text})
+
+    def test_an_import_takes_text_too(self) -> None:
+        """As the environment gives it for `${NAME}`."""
+        plan = plan_import({'walk': [{'name': 'w', 'pace': {'steps': '3'}}]}, TYPES, Snapshot(), replace=False,
+                           verify=lambda hashed, clear: False)  # fmt: skip
+        self.assertEqual(plan.mistakes, ())
+        self.assertEqual(plan.operations[0].fields['pace'], Pace(steps=3))
+
+
+class OutsideTests(SynchronousTestCase):
+    walk = Walk(name='w', pace=Pace(steps=3, way='down'))
+
+    def test_described(self) -> None:
+        """Its fields follow it, by their paths."""
+        table = docs.table(WALK)
+        self.assertIn('| `pace` | mapping | none | How fast it goes; none = as it comes |\n| `pace.steps` | int >= 1 |',
+                      table)  # fmt: skip
+        self.assertIn('| `least.way` | up, down | up | Which way |', table)
+        self.assertEqual({f.name: f.kind for f in fields_of(WALK)}['pace'], 'mapping')
+
+    def test_exported_and_imported_again(self) -> None:
+        """Without what is by default, and without a difference."""
+        snapshot = Snapshot(1, [Stored(1, 'walk', self.walk, 1)])
+        document = export(snapshot, TYPES)
+        self.assertEqual(document, {'walk': [{'name': 'w', 'pace': {'steps': 3, 'way': 'down'}}]})
+        for replace in (False, True):
+            plan = plan_import(document, TYPES, snapshot, replace=replace, verify=lambda hashed, clear: False)
+            self.assertEqual((plan.operations, plan.mistakes, plan.unchanged), ((), (), 1))
+
+    def test_compared(self) -> None:
+        """By what is said of it, not by how it is kept."""
+        self.assertEqual(diff(WALK, None, self.walk), ["+ walk 'w'", "    pace: {'steps': 3, 'way': 'down'}"])
+        other = msgspec.structs.replace(self.walk, pace=None)
+        self.assertEqual(diff(WALK, self.walk, other), ["~ walk 'w': pace: {'steps': 3, 'way': 'down'} → None"])
