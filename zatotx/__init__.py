@@ -17,6 +17,7 @@ _PLACES = {
         'Secret', 'Text', 'UTC', 'UUID', 'Unicode',
     ),
     'zatotx.service.io.records': ('Dict', 'DictList', 'ListOfDicts', 'Nested'),
+    'zatotx.wire.sse': ('Event',),
     'zatotx.model.faults': (
         'BadRequest', 'Conflict', 'Forbidden', 'HTTPException', 'Inactive', 'InternalServerError', 'MethodNotAllowed',
         'NotFound', 'ServiceUnavailable', 'Timeout', 'TooManyRequests', 'Unauthorized', 'ZatoException',
@@ -26,10 +27,10 @@ _HOME = {name: module for module, names in _PLACES.items() for name in names}
 
 __all__ = [
     'CSV', 'UTC', 'UUID', 'AsIs', 'BadRequest', 'Bool', 'Boolean', 'Bunch', 'Conflict', 'Date', 'DateTime', 'Decimal',
-    'Dict', 'DictList', 'Float', 'Forbidden', 'HTTPException', 'Inactive', 'Int', 'Integer', 'InternalServerError',
-    'List', 'ListOfDicts', 'MethodNotAllowed', 'Model', 'Nested', 'NotFound', 'Opaque', 'Secret', 'Service',
-    'ServiceUnavailable', 'Text', 'Timeout', 'TooManyRequests', 'Unauthorized', 'Unicode', 'ZatoException',
-    '__version__',
+    'Dict', 'DictList', 'Event', 'Float', 'Forbidden', 'HTTPException', 'Inactive', 'Int', 'Integer',
+    'InternalServerError', 'List', 'ListOfDicts', 'MethodNotAllowed', 'Model', 'Nested', 'NotFound', 'Opaque',
+    'Secret', 'Service', 'ServiceUnavailable', 'Text', 'Timeout', 'TooManyRequests', 'Unauthorized', 'Unicode',
+    'ZatoException', '__version__',
 ]  # fmt: skip
 
 

@@ -38,13 +38,14 @@ from zatotx.service.io.elements import (
 from zatotx.service.io.records import Dict, DictList, ListOfDicts, Nested
 from zatotx.service.model import Model
 from zatotx.service.service import Service
+from zatotx.wire.sse import Event
 
 __all__ = [
     'CSV', 'UTC', 'UUID', 'AsIs', 'BadRequest', 'Bool', 'Boolean', 'Bunch', 'Conflict', 'Date', 'DateTime', 'Decimal',
-    'Dict', 'DictList', 'Float', 'Forbidden', 'HTTPException', 'Inactive', 'Int', 'Integer', 'InternalServerError',
-    'List', 'ListOfDicts', 'MethodNotAllowed', 'Model', 'Nested', 'NotFound', 'Opaque', 'Secret', 'Service',
-    'ServiceUnavailable', 'Text', 'Timeout', 'TooManyRequests', 'Unauthorized', 'Unicode', 'ZatoException',
-    '__version__',
+    'Dict', 'DictList', 'Event', 'Float', 'Forbidden', 'HTTPException', 'Inactive', 'Int', 'Integer',
+    'InternalServerError', 'List', 'ListOfDicts', 'MethodNotAllowed', 'Model', 'Nested', 'NotFound', 'Opaque',
+    'Secret', 'Service', 'ServiceUnavailable', 'Text', 'Timeout', 'TooManyRequests', 'Unauthorized', 'Unicode',
+    'ZatoException', '__version__',
 ]  # fmt: skip
 
 __version__: str

@@ -23,6 +23,7 @@ class ServiceEntry:
     traits: ServiceTraits
     is_internal: bool = False
     is_active: bool = True
+    roles: frozenset[str] = frozenset()
     file: str = ''  # 'crm.py', 'crm' for a package, '' for zatotx's own
     version: int = 0
     stats: Any = None

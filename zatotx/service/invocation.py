@@ -17,6 +17,7 @@ from zatotx.model.faults import BadInput, Inactive, MethodNotAllowed
 from zatotx.model.message import Inbound, Outcome
 from zatotx.service.deployment.bunch import Bunch
 from zatotx.service.entry import ServiceEntry
+from zatotx.service.events import event_stream
 from zatotx.service.io.description import BadOutput
 from zatotx.service.io.sources import gather
 from zatotx.service.io.wrong import Wrong
@@ -216,7 +217,7 @@ def finish(service: Any, run: Run) -> Outcome:
     value = response._payload
     if response.chunks is not None:
         outcome = Outcome('', status=_status(response), internal=entry.is_internal)
-        outcome.stream = stream(run, response.chunks)
+        outcome.stream = stream(run, response.chunks, response.heartbeat)
         return _dressed(outcome, response)
     if io.output is not None and not (isinstance(value, (str, bytes)) and value):
         try:
@@ -256,10 +257,13 @@ def _status(response: Response) -> int:
     return int(code.value) if isinstance(code, HTTPStatus) else int(code)
 
 
-async def stream(run: Run, chunks: Any) -> AsyncIterator[bytes]:
-    """The chunks of a streamed answer as bytes. A plain iterator is read in the service threads. Whoever stops reading
-    (aclose) closes the service's own generator too, so that its `finally` runs and what it holds is let go."""
+async def stream(run: Run, chunks: Any, heartbeat: float = 0.0) -> AsyncIterator[bytes]:
+    """The chunks of a streamed answer as bytes; with a `heartbeat` those of server-sent events. A plain iterator is
+    read in the service threads. Whoever stops reading (aclose) closes the service's own generator too, so that its
+    `finally` runs and what it holds is let go."""
     source = aiter(chunks) if isinstance(chunks, AsyncIterable) else _read_in_threads(run, iter(chunks))
+    if heartbeat:
+        source = event_stream(source, run.invoker.reactor, heartbeat)
     try:
         async for chunk in source:
             yield _bytes(chunk)

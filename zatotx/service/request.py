@@ -99,6 +99,11 @@ class Request:
         return self._inbound.cid
 
     @property
+    def last_event_id(self) -> str:
+        """The id of the last server-sent event that a client had before it connected anew; '' for none."""
+        return self.headers.get('Last-Event-ID', '')
+
+    @property
     def data_format(self) -> str:
         """The channel's data format."""
         return self._inbound.channel.data_format

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
 from typing import Any
 
+from zatotx.service.events import HEARTBEAT
 from zatotx.service.io.elements import as_mapping
+from zatotx.wire.sse import CONTENT_TYPE
 
 _set = object.__setattr__
 
@@ -103,6 +105,7 @@ class Response:
     result: str = 'ZATO_OK'
     result_details: str = ''
     chunks: AsyncIterable[Any] | Iterable[Any] | None = None
+    heartbeat: float = 0.0  # seconds; above 0 the chunks are server-sent events
     _payload: Any = ''
     _headers: dict[str, str] | None = None
 
@@ -148,3 +151,13 @@ class Response:
         self.chunks = chunks
         if content_type:
             self.content_type = content_type
+
+    def events(self, events: AsyncIterable[Any] | Iterable[Any], heartbeat: float = HEARTBEAT) -> None:
+        """Answer with server-sent events as they come: each an Event, or its data (text, else as JSON). A comment goes
+        out whenever none came for `heartbeat` seconds."""
+        if heartbeat <= 0:
+            raise ValueError(f'heartbeat={heartbeat}: it must be above 0 seconds')
+        self.stream(events, CONTENT_TYPE)
+        self.heartbeat = heartbeat
+        for name, value in (('Cache-Control', 'no-cache'), ('X-Accel-Buffering', 'no')):  # the latter is for nginx
+            self.headers.setdefault(name, value)

@@ -11,6 +11,7 @@ from zope.interface import implementer
 
 from zatotx.interfaces.services import IServices, IServiceStore
 from zatotx.rules.limits import Gate
+from zatotx.rules.roles import demanded
 from zatotx.service.deployment.checking import Checked
 from zatotx.service.entry import ServiceEntry
 
@@ -52,6 +53,7 @@ class ServiceStore:
     _stats: dict[str, Any] = field(factory=dict, init=False)
     _gates: dict[str, tuple[Gate, int]] = field(factory=dict, init=False)  # with the limit it was made with
     _limits: Mapping[str, int] = field(factory=dict, init=False)
+    _roles: Mapping[str, tuple[str, ...]] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._build()
@@ -79,6 +81,12 @@ class ServiceStore:
         for name in self._gates:
             self._limited(name)
 
+    def demand(self, roles: Mapping[str, tuple[str, ...]]) -> None:
+        """Callers must have one of these roles, by service; the broker's own services demand some by their names."""
+        if roles != self._roles:
+            self._roles = roles
+            self._build()
+
     def gates(self) -> list[tuple[str, Gate]]:
         """The gates of all services there are or were."""
         return [(name, gate) for name, (gate, _) in self._gates.items()]
@@ -91,12 +99,14 @@ class ServiceStore:
         self.current = Services(entries, [checked.loaded for checked in self._files.values()])
 
     def _ready(self, entry: ServiceEntry, version: int) -> ServiceEntry:
-        """The entry with its counters and its gate, which are one a name whatever the version, and its switch."""
+        """The entry with its counters and its gate, which are one a name whatever the version, its switch and roles."""
         stats = self._stats.get(entry.name)
         if stats is None:
             stats = self._stats[entry.name] = self.make_stats(entry.name)
         active = entry.name not in self._inactive
-        return attrs.evolve(entry, stats=stats, gate=self._limited(entry.name), version=version, is_active=active)
+        roles = demanded(entry.name, is_internal=entry.is_internal, by_row=self._roles.get(entry.name, ()))
+        return attrs.evolve(entry, stats=stats, gate=self._limited(entry.name), version=version, is_active=active,
+                            roles=roles)  # fmt: skip
 
     def _limited(self, name: str) -> Gate:
         """The gate of that name, with the limit it has now."""

@@ -70,6 +70,7 @@ class VersionKeeper:
         rows = snapshot.of('service')
         self.store.switch(frozenset(row.name for row in rows if not row.value.is_active))
         self.store.limit({row.name: row.value.max_in_flight for row in rows if row.value.max_in_flight})
+        self.store.demand({row.name: tuple(row.value.roles) for row in rows if row.value.roles})
         await self._level()
 
     async def retry(self) -> None:

@@ -17,7 +17,8 @@ class RestChannel(HttpChannel, frozen=True, kw_only=True):
     ) = None
     data_format: Annotated[
         str,
-        field('How bodies are read and written', choices=('', 'json', 'form'), aliases={'post': 'form'}),
+        field('How bodies are read and written; file: as one file', choices=('', 'json', 'form', 'file'),
+              aliases={'post': 'form'}),
     ] = ''
     match_slash: Annotated[bool, field('Whether {name} matches slashes too')] = False
     merge_url_params_req: Annotated[bool, field('Whether parameters of path and query join request.input')] = True

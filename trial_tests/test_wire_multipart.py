@@ -1,0 +1,103 @@
+"""multipart/form-data as bytes: fields, and where files lie."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from trial_tests.support.properties import holds
+from zatotx.wire.multipart import Form, Limits, Malformed, boundary_of, read_form
+
+BOUNDARY = 'XbX'
+PIECES = st.lists(st.sampled_from([b'x', b'\r\n', b'--XbX', b'\r\n--Xb', b'\r']))
+PARTS = st.lists(st.tuples(st.sampled_from('abc'), PIECES, st.booleans()), max_size=4)
+
+
+def written(*parts: tuple[str, bytes, str | None]) -> bytes:
+    """A body of (name, content, filename or None)."""
+    out = b''
+    for name, content, filename in parts:
+        also = f'; filename="{filename}"' if filename is not None else ''
+        head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"{also}\r\n\r\n'
+        out += head.encode() + content + b'\r\n'
+    return out + f'--{BOUNDARY}--\r\n'.encode()
+
+
+def read(body: bytes, size: int = 1 << 20, **limits: int) -> Form:
+    """`body`, so many bytes at a time."""
+    pieces = (body[start : start + size] for start in range(0, len(body), size))
+    return read_form(pieces, lambda start, size: body[start : start + size], BOUNDARY, Limits(**limits))
+
+
+class FormTests(SynchronousTestCase):
+    def refused(self, body: bytes, **limits: int) -> str:
+        return str(self.assertRaises(Malformed, read, body, **limits))
+
+    def test_fields_are_text_and_repeated_ones_lists(self) -> None:
+        """In the order of the body, in UTF-8."""
+        form = read(written(('a', 'é'.encode(), None), ('b', b'1', None), ('b', b'', None), ('b', b'3', None)))
+        self.assertEqual(form.fields, {'a': 'é', 'b': ['1', '', '3']})
+        self.assertEqual(form.files, ())
+
+    def test_what_a_file_says_of_itself_is_kept(self) -> None:
+        """Name, file name as sent, content type, headers."""
+        more = b'\r\nContent-Type: a/b\r\nX-Y: z\r\n\r\n'
+        body = written(('doc', b'PDF', '../../etc/passwd')).replace(b'\r\n\r\n', more, 1)
+        [part] = read(body).files
+        self.assertEqual((part.name, part.filename, part.content_type), ('doc', '../../etc/passwd', 'a/b'))
+        self.assertEqual(part.headers['X-Y'], 'z')
+
+    def test_a_part_with_a_content_type_is_a_file_also_without_a_name(self) -> None:
+        """As clients send blobs; text/plain is how some send fields."""
+        typed = written(('a', b'x', None)).replace(b'\r\n\r\n', b'\r\nContent-Type: image/png\r\n\r\n', 1)
+        self.assertEqual([part.name for part in read(typed).files], ['a'])
+        plain = written(('a', b'x', None)).replace(b'\r\n\r\n', b'\r\nContent-Type: text/plain\r\n\r\n', 1)
+        self.assertEqual(read(plain).fields, {'a': 'x'})
+
+    def test_an_empty_form_and_one_after_a_preamble(self) -> None:
+        """Both are forms."""
+        self.assertEqual(read(f'--{BOUNDARY}--'.encode()).fields, {})
+        self.assertEqual(read(b'read on\r\n' + written(('a', b'1', None))).fields, {'a': '1'})
+
+    def test_what_ends_early_or_is_none_is_refused(self) -> None:
+        """At whatever byte it ends."""
+        whole = written(('a', b'1', None), ('f', b'22', 'x'))
+        for end in range(len(whole) - 4):
+            self.refused(whole[:end])
+        self.refused(b'{"a": 1}')
+        self.refused(written(('a', b'1', None)).replace(b'form-data', b'attachment'))
+        self.refused(written(('', b'1', None)))
+
+    def test_limits(self) -> None:
+        """Of parts, of text, of headers and their number."""
+        many = written(*((str(n), b'', None) for n in range(11)))
+        self.refused(many, parts=10)
+        self.assertEqual(len(read(many, parts=11).fields), 11)
+        eleven = written(('a', b'123456', None), ('b', b'78901', None))
+        self.assertIn('more than 10 bytes', self.refused(eleven, text=10))
+        self.refused(written(('a' * 500, b'', None)), header=400)
+        crowded = written(('a', b'', None)).replace(b'\r\n\r\n', b'\r\nA: b' * 9 + b'\r\n\r\n', 1)
+        self.refused(crowded)
+
+    def test_a_field_that_is_not_utf8_is_named(self) -> None:
+        """Never guessed."""
+        self.assertEqual(self.refused(written(('a', b'\xff', None))), "the field 'a' is not UTF-8")
+
+    def test_boundaries(self) -> None:
+        """Quoted or not; none, an overlong or a strange one is refused."""
+        self.assertEqual(boundary_of(b'multipart/form-data; boundary=x'), 'x')
+        self.assertEqual(boundary_of(b'multipart/form-data; charset=utf-8; boundary="a b"'), 'a b')
+        said = b'multipart/form-data; boundary='
+        for bad in (b'multipart/form-data', b'multipart/mixed; boundary=x', said + b'x' * 71, said + b'\xe9'):
+            self.assertRaises(Malformed, boundary_of, bad)
+
+
+class PlaceTests(SynchronousTestCase):
+    @holds(parts=PARTS, size=st.integers(1, 40))
+    def test_every_file_is_found_where_it_lies(self, parts: list[tuple[str, list[bytes], bool]], size: int) -> None:
+        """Whatever is in it, and however the body comes in pieces."""
+        sent = [(name, b''.join(pieces), 'f' if is_file else None) for name, pieces, is_file in parts]
+        sent = [one for one in sent if b'\r\n--XbX' not in b'\r\n' + one[1]]
+        body = written(*sent)
+        found = [(part.name, body[part.start : part.start + part.size]) for part in read(body, size).files]
+        self.assertEqual(found, [(name, content) for name, content, filename in sent if filename])
