@@ -59,7 +59,7 @@ class TypesTests(SynchronousTestCase):
         self.assertEqual(TYPES.in_space('security'), (BASIC_AUTH,))
         self.assertEqual(TYPES.in_space('service'), (SERVICE,))
         self.assertEqual(TYPES.in_space('nothing'), ())
-        self.assertEqual(TYPES.sections, ('security', 'channel_rest', 'channel_soap'))
+        self.assertEqual(TYPES.sections, ('security', 'groups', 'channel_rest', 'channel_soap'))
         self.assertEqual((space_of(BASIC_AUTH), space_of(SERVICE)), ('security', 'service'))
         rest = {'connection': 'channel', 'transport': 'plain_http', 'cluster_id': 1}
         self.assertIs(TYPES.of_zato('http-soap', rest), CHANNEL_REST)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from inspect import isawaitable, iscoroutine
+from inspect import isawaitable
 from time import perf_counter
 from typing import Any
 
@@ -15,9 +15,11 @@ from zatotx.exchange.codecs import Codecs
 from zatotx.exchange.faults import FaultReplies
 from zatotx.interfaces.exchange import NEEDS_BODY, ICodec, IGuard, NeedsBody
 from zatotx.interfaces.services import IInvoker, IServiceEntry, IServiceStore
-from zatotx.model.faults import Inactive, NotFound, ServiceUnavailable, Timeout
+from zatotx.model.faults import Forbidden, Inactive, NotFound, ServiceUnavailable, Timeout
 from zatotx.model.message import Body, ChannelSpec, Inbound, Principal, Reply
 from zatotx.rules.limits import Gate
+
+_Checked = Principal | NeedsBody | Awaitable[Principal | NeedsBody]  # what a guard says
 
 
 @define
@@ -58,11 +60,13 @@ class Pipeline:
                 if type(checked) is Principal:
                     inbound.principal = checked
                 elif checked is not NEEDS_BODY:
-                    inbound.principal = await self._waited(checked, inbound)  # type: ignore[arg-type]  # an awaitable
+                    inbound.principal = await self._waited(checked, inbound)
             services = self.store.current
             known = services.get(inbound.service)
             if known is None or not known.is_active or channel.internal_only:
                 known = self.found(known, inbound)
+            if known.roles:
+                permit(known, inbound)
             if node is not None:
                 if channel.max_in_flight:
                     entrance = await self._entered(channel)
@@ -81,6 +85,7 @@ class Pipeline:
                 payload = await self._decoded(inbound, codec)
             if inbound.principal is None:  # who it is stands in the body
                 inbound.principal = await _principal(self.guard.check_body(inbound))
+                permit(known, inbound)
             outcome = await self.invoker.invoke(entry, services, inbound, payload)
             reply: Reply = codec.answer(outcome, inbound)
         except CancelledError as error:
@@ -96,13 +101,14 @@ class Pipeline:
         entry.stats.observe(perf_counter() - began)
         return reply
 
-    async def _waited(self, checked: Principal | Awaitable[Principal], inbound: Inbound) -> Principal:
-        """The principal, where its password must be hashed first: not for a request that would be turned away."""
+    async def _waited(self, checked: _Checked, inbound: Inbound) -> Principal | None:
+        """The principal, where its password must be hashed first: not for a request that would be turned away. None
+        where the body must tell."""
         try:
             self.admission.check(inbound.channel, self.store.current.get(inbound.service))
         except ServiceUnavailable:
-            if iscoroutine(checked):
-                checked.close()
+            if (close := getattr(checked, 'close', None)) is not None:
+                close()
             raise
         return await _principal(checked)
 
@@ -142,12 +148,13 @@ class Pipeline:
         if not inbound.channel.always_open and self.admission.node.full:
             self.admission.node.refused += 1
             raise self.admission.node_full()
-        self.admission.check(inbound.channel, self.store.current.get(inbound.service))
-        checked = self.checked(inbound)
-        if checked is not NEEDS_BODY:
-            inbound.principal = await _principal(checked)  # type: ignore[arg-type]  # the rest of what it may be
+        entry = self.store.current.get(inbound.service)
+        self.admission.check(inbound.channel, entry)
+        inbound.principal = await _principal(self.checked(inbound))
+        if entry is not None:
+            permit(entry, inbound)
 
-    def checked(self, inbound: Inbound) -> Principal | Awaitable[Principal] | NeedsBody:
+    def checked(self, inbound: Inbound) -> _Checked:
         """The principal of a message that may be served now, at once where nothing must be waited for. Raises what
         the guard raises, ServiceUnavailable while the pipeline is closed."""
         if self.closed and not inbound.channel.always_open:
@@ -180,8 +187,19 @@ def _weighed(body: Body, codec: ICodec) -> bytes:
     return data
 
 
-async def _principal(checked: Principal | Awaitable[Principal]) -> Principal:
-    return await checked if isawaitable(checked) else checked
+async def _principal(checked: _Checked) -> Principal | None:
+    found = await checked if isawaitable(checked) else checked
+    return found if isinstance(found, Principal) else None
+
+
+def permit(entry: IServiceEntry, inbound: Inbound) -> None:
+    """Raises Forbidden where the service demands a role that the principal has not; one that is not known yet has every
+    chance. A door with a service of its own decides by itself whom it lets in."""
+    principal, channel = inbound.principal, inbound.channel
+    if not entry.roles or principal is None or (channel.door and channel.service):
+        return
+    if entry.roles.isdisjoint(principal.roles):
+        raise Forbidden(inbound.cid)
 
 
 def _count_failed(entry: IServiceEntry | None, began: float, error: BaseException) -> None:

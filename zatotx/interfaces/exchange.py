@@ -41,12 +41,13 @@ NEEDS_BODY = NeedsBody()
 class IGuard(Interface):
     """Decides who may use a channel."""
 
-    def check(inbound: Inbound) -> Principal | Awaitable[Principal] | NeedsBody:
+    def check(inbound: Inbound) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
         """The principal by the head, at once where it is known, else awaitable; NEEDS_BODY where `check_body` is to be
-        asked once the body was decoded. Raises Unauthorized, Forbidden or TooManyRequests."""
+        asked once the body was decoded. An awaitable that will not be awaited is to be closed where it has `close`.
+        Raises Unauthorized, Forbidden or TooManyRequests; ServiceUnavailable where it cannot be said now."""
 
-    def check_body(inbound: Inbound) -> Principal | Awaitable[Principal]:
-        """The principal by what the codec left in `inbound.parsed` too. Raises likewise."""
+    def check_body(inbound: Inbound) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
+        """The principal by what the codec left in `inbound.parsed` too; never NEEDS_BODY. Raises likewise."""
 
 
 class ICodec(Interface):

@@ -18,6 +18,7 @@ class IServiceEntry(Interface):
     cls: type = Attribute('The Service subclass')
     is_internal: bool = Attribute('One of zato.*')
     is_active: bool = Attribute('Switched on')
+    roles: frozenset[str] = Attribute('Of which a caller must have one; none = whoever its channel lets in')
     gate: Gate = Attribute('Lets in so many calls at once; one a name, kept across versions')
     stats: Any = Attribute('zatotx.metrics.slots.CallSlots: plain counters of this service, kept across versions')
 

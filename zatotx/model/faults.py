@@ -60,13 +60,15 @@ class Unauthorized(Fault):
     status = 401
     default = 'You are not authorized to access this resource'
 
-    def __init__(self, cid: str | None = None, msg: str | None = None, challenge: str = 'Basic realm="zatotx"') -> None:
+    def __init__(self, cid: str | None = None, msg: str | None = None, challenge: str = 'Basic realm="zatotx"', *,
+                 more: Sequence[str] = ()) -> None:  # fmt: skip
         super().__init__(cid, msg)
         self.challenge = challenge
+        self.more = tuple(more)  # challenges of other ways in
 
     @property
     def headers(self) -> tuple[tuple[bytes, bytes], ...]:
-        return ((b'WWW-Authenticate', self.challenge.encode('utf-8')),)
+        return tuple((b'WWW-Authenticate', each.encode('utf-8')) for each in (self.challenge, *self.more))
 
 
 class Forbidden(Fault):

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from zatotx.schema.masking import Configured
 from zatotx.schema.meta import ObjectType, field
+from zatotx.schema.security.definition import Role, roles_mistake
 
 SLOW = 99999  # milliseconds: Zato's default, which is never
 MOST_IN_FLIGHT = 4_000  # contract §4
@@ -26,6 +27,10 @@ class ServiceRow(Configured, frozen=True, kw_only=True):
                   le=MOST_IN_FLIGHT),
         ] | None
     ) = None
+    roles: Annotated[
+        list[Role], field('Roles of which a caller must have one; none = whoever its channel lets in', max_length=100,
+                          check=roles_mistake),
+    ] = []
     file: Annotated[str, field('The deployed file whose active version has it; empty where none has')] = ''
 
 

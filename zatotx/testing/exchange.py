@@ -42,6 +42,7 @@ class FunctionEntry:
         self.function = function
         self.is_internal = internal
         self.is_active = active
+        self.roles: frozenset[str] = frozenset()
         self.stats = CountingStats()
         self.gate = Gate()
 

@@ -24,6 +24,7 @@ from zatotx.model.message import ChannelSpec, Inbound, Principal, Reply
 from zatotx.node.config import LiveConfig
 from zatotx.odb.setup import NewCluster, create
 from zatotx.odb.store import open_store
+from zatotx.rules.roles import ADMIN
 from zatotx.schema.snapshot import Operation
 from zatotx.schema.types import ObjectTypes
 from zatotx.service.deployment.deploy import Deployer, VersionKeeper
@@ -171,7 +172,7 @@ class NodeInMemory:
         body = payload if isinstance(payload, bytes) else msgspec.json.encode({} if payload is None else payload)
         deadline = self.reactor.seconds() + 30.0
         inbound = Inbound(new_cid(), channel, service, {}, body, deadline)
-        inbound.principal = Principal('admin.invoke', 'admin.invoke', 'basic_auth')
+        inbound.principal = Principal('admin.invoke', 'admin.invoke', 'basic_auth', roles=frozenset({ADMIN}))
         return await self.pipeline.serve(inbound)
 
     async def call(self, service: str, payload: Any = None) -> Any:

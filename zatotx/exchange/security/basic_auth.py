@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
+from zatotx.exchange.security.check import NOBODY, principal_of
 from zatotx.model.faults import ServiceUnavailable, Unauthorized
 from zatotx.model.message import Inbound, Principal
 from zatotx.rules.throttle import Throttle
@@ -84,7 +85,9 @@ class BasicAuthCheck:
     """The check of one Basic auth definition."""
 
     needs_body = False
-    __slots__ = ('_challenge', '_digest', '_hashed', '_known', '_principal', '_username', '_verifier', '_waiting')
+    sort = 'basic_auth'
+    __slots__ = ('_digest', '_hashed', '_known', '_principal', '_username', '_verifier', '_waiting', 'challenge',
+                 'claim')  # fmt: skip
 
     def __init__(self, verifier: Verifier, stored: Stored) -> None:
         definition = stored.value
@@ -93,10 +96,21 @@ class BasicAuthCheck:
         self._digest = verifier.digest
         self._username = definition.username.encode('utf-8')
         self._hashed = definition.password or ''
-        self._challenge = f'Basic realm="{realm}"'
-        self._principal = Principal(stored.name, definition.username, 'basic_auth')
+        self.challenge = f'Basic realm="{realm}"'
+        self.claim = definition.username
+        self._principal = principal_of(stored)
         self._known: dict[bytes, None] = {}
         self._waiting: dict[bytes, list[Deferred[bool]]] = {}  # for one verification under way
+
+    def claimed(self, inbound: Inbound) -> str | None:
+        """The user name."""
+        header = inbound.headers.get(b'authorization')
+        if header is None or header[:6].lower() != b'basic ':
+            return None
+        try:
+            return basic(header)[0]
+        except Malformed:
+            return NOBODY
 
     def check(self, inbound: Inbound) -> Principal | Awaitable[Principal]:
         """The principal at once for credentials seen before, else after the hash was verified in a thread. Raises
@@ -143,4 +157,4 @@ class BasicAuthCheck:
                 waiting.callback(result)
 
     def _refused(self, inbound: Inbound) -> Unauthorized:
-        return Unauthorized(inbound.cid, None, self._challenge)
+        return Unauthorized(inbound.cid, None, self.challenge)

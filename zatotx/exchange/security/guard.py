@@ -2,47 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from inspect import isawaitable
+from typing import TypeVar
 
+from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
+from zatotx.exchange.security.any_of import AnyOf
+from zatotx.exchange.security.check import Check
+from zatotx.exchange.security.waiting import Waiting
 from zatotx.interfaces.exchange import NEEDS_BODY, IGuard, NeedsBody
-from zatotx.model.faults import Unauthorized
-from zatotx.model.message import ANONYMOUS, Inbound, Principal
+from zatotx.model.faults import Forbidden, Unauthorized
+from zatotx.model.message import ANONYMOUS, ChannelSpec, Inbound, Principal
+from zatotx.rules.roles import held
 from zatotx.schema.snapshot import Snapshot, Stored
 
+GROUP = 'security_group'  # the type of groups of definitions
 
-class Check(Protocol):
-    """One security definition, ready to check requests: by the head, or, where it `needs_body`, once that was decoded.
-    Raises Unauthorized with the challenge of its kind."""
+_Found = Principal | NeedsBody
+_T = TypeVar('_T', bound=_Found)
 
-    needs_body: bool
 
-    def check(self, inbound: Inbound) -> Principal | Awaitable[Principal]: ...
+@frozen
+class _Way:
+    """Into the channels that ask for the same."""
+
+    any_of: AnyOf | None  # None = open
+    roles: frozenset[str]  # one of which the principal must have; none = it need not
 
 
 @implementer(IGuard)
 class Guard:
     """Keeps a check for every security definition, and drops it, with all it remembers, when the definition changes.
 
-    `makers`: type of definition ('basic_auth') -> what makes its check.
+    A channel accepts its `security` and every member of its `groups`; without either it is open. One of the broker's
+    own doors that asks for roles accepts every definition that has one of them. `makers`: type of definition
+    ('basic_auth') -> what makes its check.
     """
 
     def __init__(self, makers: Mapping[str, Callable[[Stored], Check]]) -> None:
         self._makers = makers
         self._checks: dict[str, tuple[Stored, Check]] = {}
+        self._groups: Mapping[str, tuple[str, ...]] = {}
+        self._ways: dict[tuple[object, ...], _Way] = {}  # made when they are needed, all forgotten with a change
 
-    def check(self, inbound: Inbound) -> Principal | Awaitable[Principal] | NeedsBody:
-        name = inbound.channel.security
+    def check(self, inbound: Inbound) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
+        channel = inbound.channel
+        if channel.groups or channel.roles:
+            way = self._way(channel)
+            return ANONYMOUS if way.any_of is None else _with_role(way.any_of.check(inbound), way, inbound)
+        name = channel.security
         if name is None:
             return ANONYMOUS
         check = self._check_of(name, inbound)
         return NEEDS_BODY if check.needs_body else check.check(inbound)
 
-    def check_body(self, inbound: Inbound) -> Principal | Awaitable[Principal]:
-        name = inbound.channel.security
+    def check_body(self, inbound: Inbound) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
+        channel = inbound.channel
+        if channel.groups or channel.roles:
+            way = self._way(channel)
+            return ANONYMOUS if way.any_of is None else _with_role(way.any_of.check_body(inbound), way, inbound)
+        name = channel.security
         return ANONYMOUS if name is None else self._check_of(name, inbound).check(inbound)
 
     def _check_of(self, name: str, inbound: Inbound) -> Check:
@@ -50,6 +72,31 @@ class Guard:
         if known is None:  # the definition is gone or switched off: nobody gets in
             raise Unauthorized(inbound.cid)
         return known[1]
+
+    def _way(self, channel: ChannelSpec) -> _Way:
+        asked = channel.security, channel.groups, channel.roles, channel.door
+        way = self._ways.get(asked)
+        if way is None:
+            way = self._ways[asked] = self._made_way(channel)
+        return way
+
+    def _made_way(self, channel: ChannelSpec) -> _Way:
+        roles = frozenset(channel.roles)
+        names = dict.fromkeys(self._accepted(channel))
+        any_of = AnyOf([self._checks[name][1] for name in names if name in self._checks])
+        closed = channel.security is not None or channel.groups or channel.door
+        return _Way(any_of if closed else None, roles)
+
+    def _accepted(self, channel: ChannelSpec) -> Iterator[str]:
+        """The names of the definitions that let in, in the order in which they are asked."""
+        if channel.security is not None:
+            yield channel.security
+        for group in channel.groups:
+            yield from self._groups.get(group, ())
+        if channel.door:
+            for name, (stored, _) in self._checks.items():
+                if not held(stored.type, name, stored.value.roles).isdisjoint(channel.roles):
+                    yield name
 
     def apply(self, snapshot: Snapshot) -> None:
         """Take over the definitions of a snapshot: unchanged ones keep what they know of verified credentials."""
@@ -62,8 +109,29 @@ class Guard:
             elif stored.value.is_active:
                 checks[stored.name] = (stored, self._makers[stored.type](stored))
         self._checks = checks
+        self._groups = {stored.name: tuple(stored.value.members) for stored in snapshot.of(GROUP)}
+        self._ways = {}
 
     def applied(self, snapshot: Snapshot) -> Deferred[None]:
         """The same, as one of a node's appliers."""
         self.apply(snapshot)
         return succeed(None)
+
+
+def _with_role(found: _Found | Awaitable[_Found], way: _Way, inbound: Inbound) -> _Found | Awaitable[_Found]:
+    """Whoever was found, if he may. Raises Forbidden."""
+    if not way.roles:
+        return found
+    if isawaitable(found):
+        return Waiting(found, _waited(found, way, inbound))
+    return _permitted(found, way, inbound)
+
+
+async def _waited(found: Awaitable[_Found], way: _Way, inbound: Inbound) -> _Found:
+    return _permitted(await found, way, inbound)
+
+
+def _permitted(found: _T, way: _Way, inbound: Inbound) -> _T:
+    if isinstance(found, Principal) and found.roles.isdisjoint(way.roles):
+        raise Forbidden(inbound.cid)
+    return found

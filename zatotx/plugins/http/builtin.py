@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from zatotx.model.message import ChannelSpec
+from zatotx.rules import roles
 
 PREFIX = '/zato/'
 ADMIN, PUBAPI = 'admin.invoke', 'pubapi'  # names of the Basic auth definitions that every cluster begins with
+# Who is let in beside them: every definition that has one of these roles.
+_ADMINS, _API, _MONITORS = (roles.ADMIN,), (roles.API,), (roles.ADMIN, roles.MONITOR)
 
 
 def _door(
@@ -13,6 +16,7 @@ def _door(
     service: str = '',
     security: str | None = None,
     *,
+    roles: tuple[str, ...] = (),
     always_open: bool = False,
     internal_only: bool = False,
 ) -> ChannelSpec:
@@ -22,6 +26,7 @@ def _door(
         service=service,
         data_format='json',
         security=security,
+        roles=roles,
         door=True,
         always_open=always_open,
         internal_only=internal_only,
@@ -36,10 +41,10 @@ DOORS: dict[str, ChannelSpec] = {
     '/zato/ping': _door('zato.ping', 'zato.ping', always_open=True),
     '/zato/live': _door('zato.live', 'zato.health.live', always_open=True),
     '/zato/ready': _door('zato.ready', 'zato.health.ready', always_open=True),
-    '/zato/metrics': _door('zato.metrics', 'zato.metrics.get', ADMIN, always_open=True),
-    '/zato/api/invoke/{service}': _door('zato.api.invoke', security=ADMIN),
-    '/zato/json/{service}': _door('zato.json', security=PUBAPI, internal_only=True),
-    '/zato/admin/invoke': _door('admin.invoke.json', 'zato.service.invoke', ADMIN),
+    '/zato/metrics': _door('zato.metrics', 'zato.metrics.get', ADMIN, roles=_MONITORS, always_open=True),
+    '/zato/api/invoke/{service}': _door('zato.api.invoke', security=ADMIN, roles=_ADMINS),
+    '/zato/json/{service}': _door('zato.json', security=PUBAPI, roles=_API, internal_only=True),
+    '/zato/admin/invoke': _door('admin.invoke.json', 'zato.service.invoke', ADMIN, roles=_ADMINS),
 }
 
 
@@ -49,7 +54,8 @@ def doors(openapi: str = BASIC, *, docs: bool = True) -> dict[str, ChannelSpec]:
     by its own prompt would send them with requests that other sites make it send."""
     out = dict(DOORS)
     if openapi != OFF:
-        out['/zato/openapi.json'] = _door('zato.openapi', 'zato.openapi.get', ADMIN if openapi == BASIC else None)
+        who, asked = (ADMIN, _ADMINS) if openapi == BASIC else (None, ())
+        out['/zato/openapi.json'] = _door('zato.openapi', 'zato.openapi.get', who, roles=asked)
         if docs:
             out['/zato/docs'] = _door('zato.docs', 'zato.docs.get')
             out['/zato/docs/{file}'] = _door('zato.docs.file', 'zato.docs.get')

@@ -53,6 +53,8 @@ def _route(channel: Any, meter: Meter) -> Route:
         service=channel.service,
         data_format=channel.data_format,
         security=channel.security,
+        groups=tuple(channel.groups),
+        roles=tuple(channel.roles),
         timeout=channel.timeout,
         max_in_flight=channel.max_in_flight or 0,
         queue=channel.queue,

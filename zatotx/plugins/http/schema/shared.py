@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from msgspec import Meta
+
 from zatotx.rules.route_pattern import Hole, parse
 from zatotx.schema.masking import Configured
 from zatotx.schema.meta import field
+from zatotx.schema.security.definition import Role, roles_mistake
 
 
 def _path_mistake(path: str) -> str:
@@ -28,7 +31,17 @@ class HttpChannel(Configured, frozen=True, kw_only=True):
         field('Path, with {name} for one segment and {name:path} for any number', max_length=4096, check=_path_mistake),
     ]
     service: Annotated[str, field('Service that answers', ref='service', min_length=1)]
-    security: Annotated[str | None, field('Security definition to log in with; none = open', ref='security')] = None
+    security: Annotated[
+        str | None, field('Security definition to log in with; none, and no groups = open', ref='security')
+    ] = None
+    groups: Annotated[
+        list[Annotated[str, Meta(min_length=1)]],
+        field('Groups of security definitions, any of which lets in too', ref='groups'),
+    ] = []
+    roles: Annotated[
+        list[Role],
+        field('Roles of which whoever logs in must have one; none = it need not', max_length=100, check=roles_mistake),
+    ] = []
     timeout: Annotated[float, field('Seconds until a request is answered with 504', gt=0, le=86400)] = 60.0
     max_in_flight: (
         Annotated[
@@ -42,9 +55,12 @@ class HttpChannel(Configured, frozen=True, kw_only=True):
 
 def mistakes(value: HttpChannel) -> list[tuple[str, str]]:
     """What one field alone cannot say."""
+    found = []
     if value.queue and value.max_in_flight is None:
-        return [('queue', 'needs max_in_flight: nobody has to wait where there is no limit')]
-    return []
+        found.append(('queue', 'needs max_in_flight: nobody has to wait where there is no limit'))
+    if value.roles and value.security is None and not value.groups:
+        found.append(('roles', 'needs security or groups: nobody has a role who does not log in'))
+    return found
 
 
 def shape(url_path: str, *, match_slash: bool = False) -> str:

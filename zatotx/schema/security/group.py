@@ -1,0 +1,33 @@
+"""Groups of security definitions."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from zatotx.schema.masking import Configured
+from zatotx.schema.meta import ObjectType, ZatoApi, field
+
+
+def _members_mistake(members: list[str]) -> str:
+    return 'has a definition twice' if len(set(members)) < len(members) else ''
+
+
+class SecurityGroup(Configured, frozen=True, kw_only=True):
+    """Definitions any of which admits to the channels that name the group."""
+
+    name: Annotated[str, field('Name of the group', min_length=1, max_length=1000)]
+    members: Annotated[
+        list[Annotated[str, Meta(min_length=1)]],
+        field('Security definitions in it, of whatever types', ref='security', check=_members_mistake),
+    ] = []
+
+
+SECURITY_GROUP = ObjectType(
+    key='security_group',
+    struct=SecurityGroup,
+    section='groups',
+    title='Security group',
+    zato=ZatoApi(prefix='groups'),
+)
