@@ -72,6 +72,14 @@ def check_names(names: Iterable[bytes]) -> None:
             raise Refused(400, f'The field {name.decode("ascii")} is spelled with _ where the field it imitates has -')
 
 
+def check_lengths(head: bytes, longest: int) -> None:
+    """Refuse (431) a head with a field line that is longer than this many bytes, its end included."""
+    lines = iter(head.split(b'\r\n'))
+    next(lines)
+    if any(len(line) + 2 > longest for line in lines):
+        raise Refused(431, f'A field of the head is longer than {longest} bytes')
+
+
 def combined(raw: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     """Fields by lower-case name; repeated ones joined in order by ', ', cookies by '; '. Repeated singletons: 400."""
     fields: dict[bytes, bytes] = {}

@@ -6,12 +6,15 @@ through is checked here and in `http1_fields` and `http1_target`.
 
 from __future__ import annotations
 
+from typing import Any
+
 import httptools
 import msgspec
 
 from zatotx.wire.http1_bounds import Limits, Refused
 from zatotx.wire.http1_fields import (
     check_chunked_last,
+    check_lengths,
     check_names,
     combined,
     content_length,
@@ -31,7 +34,6 @@ METHODS = {
     )
 }  # fmt: skip
 VERSIONS = {b'HTTP/1.1': (1, 1), b'HTTP/1.0': (1, 0)}
-_LlhttpParser = httptools.HttpRequestParser
 # What a request line has beside its target: the longest method, two spaces, the version.
 LINE_BESIDE_TARGET = max(map(len, METHODS)) + 2 + len(b'HTTP/1.1')
 
@@ -87,9 +89,9 @@ def request_head(line: RequestLine, head: bytes, limits: Limits) -> RequestHead:
 
     Raises Refused: 400, 413 by Content-Length, 431 for too many or too long fields.
     """
-    raw = _raw_fields(head)
+    raw = raw_fields(head)
     if len(head) > limits.field:
-        _check_lengths(head, limits.field)
+        check_lengths(head, limits.field)
     if len(raw) > limits.fields:
         raise Refused(431, f'The head has more than {limits.fields} fields')
     headers = {name.lower(): value for name, value in raw}
@@ -127,22 +129,16 @@ class _Collector:
         self.raw.append((name, value.rstrip()))  # llhttp strips the space before a value only
 
 
-def _raw_fields(head: bytes) -> list[tuple[bytes, bytes]]:
+def raw_fields(head: bytes, parser: Any = httptools.HttpRequestParser) -> list[tuple[bytes, bytes]]:
+    """The fields of a whole head, of a request or, with its parser, of an answer. Raises Refused: 400."""
     collector = _Collector()
     try:
-        _LlhttpParser(collector).feed_data(head)
+        parser(collector).feed_data(head)
     except httptools.HttpParserUpgrade:
         pass  # CONNECT, or a wish to upgrade, which is ignored
     except httptools.HttpParserError as error:
         raise Refused(400, f'The head is not HTTP/1: {error}') from None
     return collector.raw
-
-
-def _check_lengths(head: bytes, longest: int) -> None:
-    lines = iter(head.split(b'\r\n'))
-    next(lines)
-    if any(len(line) + 2 > longest for line in lines):
-        raise Refused(431, f'A field of the head is longer than {longest} bytes')
 
 
 def _body_length(version: tuple[int, int], value: bytes | None, coding: bytes | None, most: int) -> int | None:

@@ -184,13 +184,17 @@ class DirectOutlet(Outlet):
             sent = self._socket.send(data)
         except BlockingIOError:
             sent = 0
-        except OSError:  # the socket is dead: connectionLost follows
-            self._transport.abortConnection()
+        except OSError:
+            self._broken()
             return len(data)
         if sent == len(data):
             return sent
         self._fall_behind(bytes(data[sent : sent + SLICE]))
         return min(sent + SLICE, len(data))
+
+    def _broken(self) -> None:
+        """The socket takes no more: connectionLost follows."""
+        self._transport.abortConnection()
 
     def _fall_behind(self, data: bytes) -> None:
         self.pauseProducing()

@@ -5,6 +5,8 @@ without a thought.
 
 from __future__ import annotations
 
+from twisted.internet.error import ConnectError, ConnectionRefusedError, DNSLookupError, TCPTimedOutError, TimeoutError
+
 
 class CallFailed(Exception):  # noqa: N818 - what happened, not an error of ours
     """A call that has no answer. `reached`: the peer may have got some or all of the request.
@@ -114,3 +116,21 @@ class BadRedirect(CallFailed):
 
 class StreamClosed(CallFailed):
     """The answer's body was closed by its reader before its end."""
+
+
+def from_twisted(error: BaseException | None) -> CallFailed:
+    """What a way to the peer failed with, in our words; the original is the __cause__."""
+    if isinstance(error, CallFailed):
+        return error
+    if isinstance(error, DNSLookupError):
+        failed: CallFailed = NoSuchHost('the name of the host has no address')
+    elif isinstance(error, ConnectionRefusedError):
+        failed = ConnectRefused('nobody listens at the address')
+    elif isinstance(error, TimeoutError | TCPTimedOutError):
+        failed = ConnectTimeout('the peer did not accept a connection')
+    elif isinstance(error, ConnectError):
+        failed = ConnectRefused('the address cannot be connected to')
+    else:
+        failed = NotReached(f'there is no connection: {type(error).__name__}')
+    failed.__cause__ = error
+    return failed

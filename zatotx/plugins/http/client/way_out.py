@@ -1,0 +1,72 @@
+"""The way out of the client's connections: as the server's (`outlet`), and what only a client must know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from socket import MSG_DONTWAIT, MSG_PEEK
+from typing import Any, Protocol
+
+from twisted.internet.tcp import Connection as TCPConnection
+
+from zatotx.plugins.http.burst import Burst
+from zatotx.plugins.http.outlet import DirectOutlet, Outlet
+
+
+class WayOut(Protocol):
+    """Where requests are written to. `behind` and `moved` as an Outlet has them."""
+
+    behind: bool
+    moved: float
+
+    @property
+    def unsent(self) -> bool:
+        """Whether what was written is here still, all of it: the peer cannot have seen it."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def gone(self) -> bool:
+        """Whether an idle connection is seen to be of no use, before the reactor has told so."""
+
+
+class PlainWayOut(DirectOutlet):
+    """Over plain TCP."""
+
+    __slots__ = ()
+
+    @property
+    def unsent(self) -> bool:
+        return bool(self._aside)
+
+    def gone(self) -> bool:
+        try:
+            self._socket.recv(1, MSG_PEEK | MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return True  # it was closed, or bytes came that nobody asked for
+
+    def _broken(self) -> None:
+        # The peer may have answered before it closed, as one does to whom a request is too long: its answer is still
+        # to be read. The end of the connection is read after it.
+        return
+
+
+class OtherWayOut(Outlet):
+    """Over TLS, and whatever else."""
+
+    __slots__ = ()
+
+    @property
+    def unsent(self) -> bool:
+        return False
+
+    def gone(self) -> bool:
+        return False
+
+
+def way_out(transport: Any, drained: Callable[[], None], seconds: Callable[[], float], burst: Burst) -> WayOut:
+    """What fits a transport, by its exact nature: see `outlet_to`."""
+    if isinstance(transport, TCPConnection) and not transport.TLS:
+        return PlainWayOut(transport, drained, seconds, burst)
+    return OtherWayOut(transport, drained, seconds)

@@ -1,0 +1,71 @@
+"""Heads of HTTP/1.1 requests, as bytes. No I/O.
+
+    data = request_head('POST', b'/orders', b'crm.example.com', fields, COUNTED % len(body)) + body
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from zatotx.wire.http1_fields import VALUE, is_token, is_value
+
+# Fields that the writer owns: two of one kind would make two requests of one.
+OWNED = frozenset((b'connection', b'content-length', b'expect', b'keep-alive', b'te', b'trailer', b'transfer-encoding',
+                   b'upgrade'))  # fmt: skip
+# Ends of heads, up to the empty line: how the body is framed.
+NO_BODY = b'\r\n'
+COUNTED = b'Content-Length: %d\r\n\r\n'
+CHUNKED = b'Transfer-Encoding: chunked\r\n\r\n'
+EXPECT = b'Expect: 100-continue\r\n'
+CLOSE = b'Connection: close\r\n'
+
+_VISIBLE = bytes(range(0x21, 0x7F))
+
+
+def request_head(
+    method: str, target: bytes, host: bytes, fields: Sequence[tuple[bytes, bytes]], ending: bytes
+) -> bytes:
+    """The head of a request, up to its empty line, which is in `ending` after the fields that the writer owns.
+
+    `host` is what the field Host says, unless it stands in `fields`. Raises ValueError, naming what but never showing
+    a value, where something could end its line or the head, or a field is one of OWNED.
+    """
+    if not target or target.translate(None, _VISIBLE):
+        raise ValueError('The target of a request has a space or another character that must be percent-encoded')
+    lines = b''.join([b'%b: %b\r\n' % field for field in fields])
+    if lines.translate(None, VALUE) != b'\r\n' * len(fields):
+        _raise_for_value(fields)
+    start = b'%b %b HTTP/1.1\r\n' % (_method(method), target)
+    if _names_host(tuple([name for name, _ in fields])):
+        return start + lines + ending
+    return b'%bHost: %b\r\n%b%b' % (start, host, lines, ending)
+
+
+@lru_cache(maxsize=64)
+def _method(method: str) -> bytes:
+    data = method.encode('ascii', 'replace')
+    if not is_token(data) or method != method.upper() or '?' in method:
+        raise ValueError(f'The method {method!r} is not a word of capital letters')
+    return data
+
+
+@lru_cache(maxsize=1024)
+def _names_host(names: tuple[bytes, ...]) -> bool:
+    """Whether Host is among the names, each of which is checked. A program mostly sends the same ones."""
+    for name in names:
+        if not is_token(name):
+            raise ValueError(f'The name of the field {name!r} has characters that no name may have')
+        if name.lower() in OWNED:
+            raise ValueError(f'The field {name.decode("ascii")} is written by the client and cannot be set')
+    hosts = [name.lower() for name in names].count(b'host')
+    if hosts > 1:
+        raise ValueError('The field Host stands twice')
+    return hosts == 1
+
+
+def _raise_for_value(fields: Sequence[tuple[bytes, bytes]]) -> None:
+    for name, value in fields:
+        _names_host((name,))
+        if not is_value(value):
+            raise ValueError(f'The value of the field {name.decode("ascii")} has control characters')
