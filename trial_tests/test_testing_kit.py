@@ -149,6 +149,20 @@ class Catches(Service):
             self.response.payload = 'fine'
 
 
+class Files(Service):
+    """Reads what is uploaded."""
+
+    name = 'kit.files'
+    input = '-note'
+
+    async def handle(self) -> None:
+        found = [
+            [file.name, file.filename, file.content_type, (await file.read()).decode()]
+            for name in self.request.files for file in self.request.files.getlist(name)
+        ]  # fmt: skip
+        self.response.payload = {'note': self.request.input.note, 'files': found}
+
+
 class CallTests(ServiceTesting, SynchronousTestCase):
     """One call."""
 
@@ -182,6 +196,16 @@ class CallTests(ServiceTesting, SynchronousTestCase):
         broken = self.call(Add, b'{', through_channel=True, data_format='json')
         self.assertEqual(broken.status, 400)
         self.assertIn('Malformed JSON', broken.text)
+
+    def test_uploads(self) -> None:
+        """Files beside fields: their content alone, or with a name and a type, one or several."""
+        files: dict[str, Any] = {'a': b'1', 'b': [('x.csv', b'2'), ('y.txt', b'3', 'text/plain')]}
+        answer = self.call(Files, {'note': 'é'}, files=files)
+        self.assertEqual(answer.payload, {'note': 'é', 'files': [
+            ['a', 'a', 'application/octet-stream', '1'], ['b', 'x.csv', 'application/octet-stream', '2'],
+            ['b', 'y.txt', 'text/plain', '3'],
+        ]})  # fmt: skip
+        self.assertEqual(self.call(Files, files={}).payload, {'note': '', 'files': []})
 
     def test_what_is_not_there(self) -> None:
         """A service that says it is missing or switched off is to be found so; one without a script fails the test."""

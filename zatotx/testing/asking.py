@@ -10,6 +10,7 @@ from attrs import frozen
 
 from zatotx.model.message import ANONYMOUS, ChannelSpec, HTTPView, Inbound, Principal
 from zatotx.service.invocation import JOB_TYPE
+from zatotx.testing.uploads import CONTENT_TYPE, File, upload
 from zatotx.wire import json
 
 HTTP, INVOKE = 'http-soap', 'invoke'
@@ -28,6 +29,7 @@ class Request(TypedDict, total=False):
     params: Mapping[str, str]  # what the channel's URL pattern captured
     query: Mapping[str, Any]  # name -> text, or a list where it is repeated
     headers: Mapping[str, str]
+    files: Mapping[str, File | list[File]]  # what is uploaded beside the payload, a dict of fields: {'doc': b'…'}
     peer: str  # the client's address: '127.0.0.1'
     principal: str | Principal  # who asks: anonymous by default; a name stands for a Basic auth definition
     timeout: float  # seconds until the deadline: 60
@@ -58,9 +60,13 @@ def ask(service: str, payload: Any, request: Request, *, now: float, cid: str) -
     handed = kind == INVOKE
     data_format = request.get('data_format', '' if handed or type(payload) is bytes else 'json')
     spec = ChannelSpec(name=request.get('channel_name', 'test'), kind=kind, service=service, data_format=data_format)
-    body = b'' if handed else encoded(payload, data_format)
     headers = _headers(request)
-    http = _http(request, headers, payload is not NOTHING) if kind == HTTP else None
+    if 'files' in request:
+        body = upload({} if payload is NOTHING else payload, request['files'])
+        headers[b'content-type'] = CONTENT_TYPE
+    else:
+        body = b'' if handed else encoded(payload, data_format)
+    http = _http(request, headers, payload is not NOTHING or 'files' in request) if kind == HTTP else None
     deadline = now + request.get('timeout', 60.0)
     inbound = Inbound(request.get('cid', cid), spec, service, headers, body, deadline, http)
     inbound.principal = _principal(request.get('principal', ANONYMOUS))
