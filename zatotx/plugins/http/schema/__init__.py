@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from zatotx.plugins.http.schema.outgoing_rest import OUTGOING_REST, RestOutgoing
 from zatotx.plugins.http.schema.rest import CHANNEL_REST, RestChannel
 from zatotx.plugins.http.schema.soap import CHANNEL_SOAP, SoapChannel
 
-OBJECT_TYPES = (CHANNEL_REST, CHANNEL_SOAP)
+OBJECT_TYPES = (CHANNEL_REST, CHANNEL_SOAP, OUTGOING_REST)
 
-__all__ = ['CHANNEL_REST', 'CHANNEL_SOAP', 'OBJECT_TYPES', 'RestChannel', 'SoapChannel']
+__all__ = [
+    'CHANNEL_REST', 'CHANNEL_SOAP', 'OBJECT_TYPES', 'OUTGOING_REST', 'RestChannel', 'RestOutgoing', 'SoapChannel',
+]  # fmt: skip

@@ -1,0 +1,167 @@
+"""What all outgoing HTTP connections have in common."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from zatotx.plugins.http.client.pem import TlsSettings, Unfit, credentials
+from zatotx.rules.proxies import Unusable, proxies
+from zatotx.rules.redirects import Misled, place_of
+from zatotx.rules.url_template import template_mistake
+from zatotx.schema.masking import Configured
+from zatotx.schema.meta import field
+
+MEBIBYTE = 1024 * 1024
+METHOD = '^[A-Z][A-Z0-9_-]{0,31}$'
+_PEM_NAMES = {'tls_certificate': 'tls_cert'}  # what pem.py calls settings that are called otherwise here
+
+
+def _host_mistake(host: str) -> str:
+    try:
+        place_of(host)
+        parts = urlsplit(host)
+    except Misled:
+        return 'must be a URL like https://example.com or http://127.0.0.1:8080'
+    if '@' in parts.netloc:
+        return 'must have no user name or password: they belong into a security definition'
+    if parts.query or parts.fragment or '?' in host or '#' in host:
+        return 'must be without ? and #: what follows the host belongs into url_path'
+    return 'must have no {name}: parameters belong into url_path' if '{' in host or '}' in host else ''
+
+
+def _proxy_mistake(setting: str) -> str:
+    try:
+        proxies(setting, {})
+    except Unusable as wrong:
+        return f'cannot be used: {wrong}'
+    return ''
+
+
+def _type_mistake(content_type: str) -> str:
+    return '' if content_type.isascii() and content_type.isprintable() else 'must be printable ASCII'
+
+
+class Retry(msgspec.Struct, frozen=True, kw_only=True):
+    """How calls are repeated that may be."""
+
+    attempts: Annotated[
+        int,
+        field('How often a call is made at most, the first time included: of GET, HEAD and OPTIONS, or with a header '
+              'Idempotency-Key, and of any where the request never reached the peer', ge=1, le=20),
+    ] = 3
+    backoff: Annotated[
+        float,
+        field('Seconds: the longest pause before the second attempt, doubled for each further one', ge=0, le=60),
+    ] = 0.2
+    methods: Annotated[
+        list[Annotated[str, Meta(pattern=METHOD)]],
+        field('Further methods that may be repeated, as this peer keeps to it that they do the same twice: PUT, DELETE',
+              max_length=20),
+    ] = []
+
+
+class CircuitBreaker(msgspec.Struct, frozen=True, kw_only=True):
+    """When a peer that fails is left alone."""
+
+    failures: Annotated[
+        int, field('Calls in a row that get no answer, or one of status 5xx, until nothing is sent', ge=1, le=10_000)
+    ] = 5
+    reset: Annotated[
+        float, field('Seconds until one call is sent to see whether the peer is well again', gt=0, le=86_400)
+    ] = 10.0
+
+
+class HttpOutgoing(Configured, frozen=True, kw_only=True):
+    """Another system that services call."""
+
+    name: Annotated[str, field('Name of the connection', min_length=1, max_length=1000)]
+    is_active: Annotated[bool, field('Whether services may use it')] = True
+    host: Annotated[
+        str, field('Where it is: https://example.com, http://127.0.0.1:8080', max_length=2000, check=_host_mistake)
+    ]
+    url_path: Annotated[
+        str,
+        field('Path there, with {name} for a parameter and {name:path} for one with slashes', max_length=4096,
+              check=template_mistake),
+    ] = ''
+    security: Annotated[
+        str | None,
+        field('Security definition that says who we are: basic_auth, apikey, digest_auth, oauth2_client; none = nobody',
+              ref='security'),
+    ] = None
+    content_type: Annotated[
+        str, field('Content-Type of what is sent; empty = by data_format', max_length=1000, check=_type_mistake)
+    ] = ''
+    timeout: Annotated[
+        float,
+        field('Seconds for a call as a whole, the wait for a connection, connecting and all attempts included', gt=0,
+              le=86_400),
+    ] = 10.0
+    connect_timeout: (
+        Annotated[float, field('Seconds of them for connecting; none = no bound of its own', gt=0, le=86_400)] | None
+    ) = None
+    pool_size: Annotated[
+        int, field('Connections at once of a worker; further calls wait for one', ge=1, le=10_000)
+    ] = 20
+    max_in_flight: (
+        Annotated[
+            int,
+            field('Calls at once of a worker, those that wait included; over it they fail at once; none = no limit',
+                  ge=1, le=1_000_000),
+        ] | None
+    ) = None
+    retry: Annotated[Retry, field('Repeats calls; none = each is made once')] | None = None
+    circuit_breaker: (
+        Annotated[CircuitBreaker, field('Leaves a peer alone that fails; none = it is always asked')] | None
+    ) = None
+    follow_redirects: Annotated[
+        bool, field('Whether redirections are followed, ten at most; credentials stay behind where the host changes')
+    ] = True
+    max_response_size: Annotated[
+        int,
+        field('Bytes an answer may have, once unpacked; streamed ones may have any number', ge=1, le=2**31),
+    ] = 20 * MEBIBYTE
+    ping_method: Annotated[
+        str, field('Method that the peer is asked with whether it is there', pattern=METHOD)
+    ] = 'HEAD'
+    tls_verify: Annotated[
+        bool, field('Whether the certificate of the peer is verified; false lets anybody be the peer: for tests only')
+    ] = True
+    tls_ca: Annotated[
+        str,
+        field("Authorities that the peer's certificate may be of, in PEM form; empty = the system's",
+              max_length=MEBIBYTE),
+    ] = ''
+    tls_cert: Annotated[
+        str, field('Our own certificate, and those that signed it, in PEM form; empty = none', max_length=MEBIBYTE)
+    ] = ''
+    tls_key: Annotated[str, field('Its key, in PEM form', secret='encrypted')] = ''
+    proxy: Annotated[
+        str,
+        field('URL of the proxy that calls take, http://user:password@host:port; none = no proxy; environment = what '
+              'http_proxy, https_proxy and no_proxy of the server say', secret='encrypted', check=_proxy_mistake),
+    ] = 'environment'
+
+
+def mistakes(value: HttpOutgoing) -> list[tuple[str, str]]:
+    """What one field alone cannot say."""
+    try:
+        credentials(tls_settings(value))
+    except Unfit as unfit:
+        return [_in_our_words(*problem.split(': ', 1)) for problem in unfit.problems]
+    return []
+
+
+def tls_settings(value: HttpOutgoing) -> TlsSettings:
+    """Whom it trusts, and who we are."""
+    return TlsSettings(ca=value.tls_ca, certificate=value.tls_cert, key=value.tls_key, verify=value.tls_verify)
+
+
+def _in_our_words(name: str, text: str) -> tuple[str, str]:
+    for theirs, ours in _PEM_NAMES.items():
+        name, text = name.replace(theirs, ours), text.replace(theirs, ours)
+    return name, text

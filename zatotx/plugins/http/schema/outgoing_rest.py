@@ -1,0 +1,40 @@
+"""Outgoing REST connections."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from zatotx.plugins.http.schema.outgoing import METHOD, HttpOutgoing, mistakes
+from zatotx.schema.meta import ObjectType, ZatoApi, field
+
+
+class RestOutgoing(HttpOutgoing, frozen=True, kw_only=True):
+    """Another system that services call by HTTP: `self.out.rest[name]`."""
+
+    name: Annotated[
+        str, field('Name of the connection, unique among outgoing REST ones', min_length=1, max_length=1000)
+    ]
+    method: Annotated[
+        str, field("Method of calls that name none: call() and Zato's send()", pattern=METHOD)
+    ] = 'POST'
+    data_format: Annotated[
+        str,
+        field('How values are written, and answers read that do not say what they are; empty = as JSON, and by '
+              'what answers say', choices=('', 'json', 'xml', 'form'), aliases={'post': 'form'}),
+    ] = ''
+
+
+OUTGOING_REST = ObjectType(
+    key='outgoing_rest',
+    struct=RestOutgoing,
+    section='outgoing_rest',
+    title='Outgoing REST connection',
+    zato=ZatoApi(
+        prefix='http-soap',
+        actions=('create', 'edit', 'delete', 'get-list', 'ping'),
+        fixed={'connection': 'outgoing', 'transport': 'plain_http'},
+        names={'security': 'security_id'},
+        extra_out=('soap_action', 'soap_version'),
+    ),
+    check=mistakes,
+)

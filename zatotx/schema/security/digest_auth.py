@@ -1,0 +1,38 @@
+"""HTTP Digest Auth: who we are to systems that ask for it. Outgoing connections alone name such definitions."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from zatotx.schema.masking import Configured
+from zatotx.schema.meta import ObjectType, ZatoApi, field
+from zatotx.schema.security.definition import line_mistake
+
+
+def _username_mistake(username: str) -> str:
+    """RFC 7616 §3.4.2: a colon ends the user name in what is hashed."""
+    return 'must not have a colon: Digest Auth cannot carry one' if ':' in username else line_mistake(username)
+
+
+class DigestAuth(Configured, frozen=True, kw_only=True):
+    """User name and password for HTTP Digest Auth (RFC 7616)."""
+
+    name: Annotated[
+        str,
+        field('Name of the definition, unique among all security definitions', min_length=1, max_length=1000),
+    ]
+    is_active: Annotated[bool, field('Whether connections may use it')] = True
+    username: Annotated[str, field('Our user name', min_length=1, max_length=1000, check=_username_mistake)]
+    password: Annotated[str, field('Our password', secret='encrypted')] = ''
+
+
+DIGEST_AUTH = ObjectType(
+    key='digest_auth',
+    struct=DigestAuth,
+    section='security',
+    tag='digest_auth',
+    title='HTTP Digest Auth definition',
+    zato=ZatoApi(
+        prefix='security.digest-auth', actions=('create', 'edit', 'delete', 'get-list', 'change-password')
+    ),
+)

@@ -1,0 +1,104 @@
+"""OAuth 2.0 as a client: tokens for systems that we call. Outgoing connections alone name such definitions."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from msgspec import Meta
+
+from zatotx.schema.masking import Configured
+from zatotx.schema.meta import ObjectType, ZatoApi, field
+from zatotx.schema.security.definition import line_mistake
+from zatotx.wire.host import is_loopback
+
+_OURS = frozenset(('grant_type', 'scope', 'client_id', 'client_secret'))
+
+
+def _url_mistake(url: str) -> str:
+    """RFC 6749 §3.2: the client's secret goes by TLS; to this machine it may go without."""
+    try:
+        parts = urlsplit(url)
+        host, _port = parts.hostname or '', parts.port
+    except ValueError:
+        return 'must be a URL'
+    if not url.isascii() or not url.isprintable() or ' ' in url:
+        return 'must be a URL, with what is not ASCII encoded'
+    if parts.scheme not in ('https', 'http') or not host:
+        return 'must be a URL that begins with https://'
+    if '@' in parts.netloc:
+        return 'must have no user name or password: they are client_id and client_secret'
+    if '#' in url:
+        return 'must have no fragment'
+    if parts.scheme == 'http' and not is_loopback(host):
+        return 'must begin with https://: by plain http anybody on the way could read the secret'
+    return ''
+
+
+def _scopes_mistake(scopes: list[str]) -> str:
+    """RFC 6749 §3.3."""
+    wrong = [scope for scope in scopes if any(not 0x21 <= ord(c) <= 0x7E or c in '"\\' for c in scope)]
+    return 'scopes have no blanks, quotation marks, backslashes and nothing but ASCII' if wrong else ''
+
+
+def _fields_mistake(fields: dict[str, str]) -> str:
+    ours = sorted(_OURS.intersection(fields))
+    return f'must not have {", ".join(ours)}: there are fields for that' if ours else ''
+
+
+def _certificates_mistake(text: str) -> str:
+    from cryptography.x509 import load_pem_x509_certificates  # takes its time, and few have such definitions
+
+    if not text:
+        return ''
+    try:
+        load_pem_x509_certificates(text.encode())
+    except ValueError:
+        return 'holds no certificate in PEM form'
+    return ''
+
+
+class OAuth2Client(Configured, frozen=True, kw_only=True):
+    """A client of an authorization server, by the client credentials grant (RFC 6749 §4.4)."""
+
+    name: Annotated[
+        str,
+        field('Name of the definition, unique among all security definitions', min_length=1, max_length=1000),
+    ]
+    is_active: Annotated[bool, field('Whether connections may use it')] = True
+    token_url: Annotated[
+        str,
+        field('Where tokens are given: https, or http on loopback', min_length=1, max_length=4096, check=_url_mistake),
+    ]
+    client_id: Annotated[
+        str, field('Who we are there', min_length=1, max_length=1000, check=line_mistake)
+    ]
+    client_secret: Annotated[str, field('What we prove it with', secret='encrypted')] = ''
+    client_auth: Annotated[
+        str,
+        field('Whether id and secret go as HTTP Basic Auth, which every server must take, or as fields of the form',
+              choices=('basic', 'post')),
+    ] = 'basic'
+    scopes: Annotated[
+        list[Annotated[str, Meta(min_length=1, max_length=1000)]],
+        field('Scopes to ask for', max_length=100, check=_scopes_mistake),
+    ] = []
+    extra_fields: Annotated[
+        dict[str, str], field('Further fields of the form, such as audience or resource', check=_fields_mistake)
+    ] = {}
+    timeout: Annotated[float, field('Seconds a token may take to come', gt=0, le=600)] = 10.0
+    tls_ca: Annotated[
+        str,
+        field("Authorities that token_url's certificate may be of, in PEM form; empty = the system's",
+              max_length=1_000_000, check=_certificates_mistake),
+    ] = ''
+
+
+OAUTH2_CLIENT = ObjectType(
+    key='oauth2_client',
+    struct=OAuth2Client,
+    section='security',
+    tag='oauth2_client',
+    title='OAuth 2.0 client',
+    zato=ZatoApi(prefix='security.oauth2-client', extra_out=('username',)),
+)
