@@ -15,6 +15,7 @@ from zatotx.plugins.http.client.answering import Answering
 from zatotx.plugins.http.client.asking import Asking
 from zatotx.plugins.http.client.call import Answer
 from zatotx.plugins.http.client.errors import BadAnswer, CallFailed, PeerReset, TooLarge
+from zatotx.plugins.http.client.tls import refused_late
 from zatotx.plugins.http.client.underway import Call, Shared
 from zatotx.wire.http1_answer import Refused
 
@@ -145,9 +146,10 @@ class Connection:
             self._abort(renewed=call)
             return
         if begun:
-            error = PeerReset('the connection was lost within the answer', begun=True)
+            error: CallFailed = PeerReset('the connection was lost within the answer', begun=True)
         else:
-            error = PeerReset('the peer closed the connection without an answer', reached=call.reached)
+            closed = PeerReset('the peer closed the connection without an answer', reached=call.reached)
+            error = refused_late(reason.value, self._pool.origin.host) or closed
         error.__cause__ = reason.value
         self.fail(error)
 

@@ -22,15 +22,15 @@ class Expiring(Protocol):
 
 
 class Deadlines:
-    """Watches from `watch` to `forget`, and tells those that are late. Looks only while there are any."""
+    """Watches from `watch` to `forget`, and tells those that are late. Looks only while there are any: `looking`."""
 
-    __slots__ = ('_clock', '_looking', '_watched')
+    __slots__ = ('_clock', '_watched', 'looking')
     _log = Logger()
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._watched: set[Expiring] = set()
-        self._looking = False
+        self.looking = False
 
     def __len__(self) -> int:
         return len(self._watched)
@@ -38,8 +38,8 @@ class Deadlines:
     def watch(self, expiring: Expiring) -> None:
         """Tell it when its deadline passes."""
         self._watched.add(expiring)
-        if not self._looking:
-            self._looking = True
+        if not self.looking:
+            self.looking = True
             self._clock.callLater(INTERVAL, self._look)
 
     def forget(self, expiring: Expiring) -> None:
@@ -56,6 +56,6 @@ class Deadlines:
             except Exception:  # one broken call must not end the look at the others
                 self._watched.discard(expiring)
                 self._log.failure('The deadline of an outgoing call cannot be kept')
-        self._looking = bool(self._watched)
-        if self._looking:
+        self.looking = bool(self._watched)
+        if self.looking:
             self._clock.callLater(INTERVAL, self._look)

@@ -11,7 +11,7 @@ from typing import Any
 from cryptography.x509 import Certificate, DNSName, ExtensionNotFound, IPAddress, SubjectAlternativeName
 from OpenSSL import SSL
 from OpenSSL.crypto import X509, PKey, X509StoreFlags
-from service_identity import VerificationError
+from service_identity import CertificateError, VerificationError
 from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
 from service_identity.pyopenssl import extract_patterns
 from twisted.internet.defer import Deferred
@@ -115,7 +115,7 @@ class Verdict:
         wanted = IPAddress_ID(self._host) if is_address(self._host) else DNS_ID(self._host.removesuffix('.'))
         try:
             verify_service_identity(extract_patterns(certificate), [wanted], [])
-        except VerificationError:
+        except (CertificateError, VerificationError):
             return f'is for {_names(certificate.to_cryptography())}'
         return ''
 
@@ -142,7 +142,7 @@ class Handshake(Protocol):
         return TlsFailed(f'{self._host} {handshake_words(_reasons(error))}')
 
 
-def refused_late(error: BaseException, host: str) -> TlsFailed | None:
+def refused_late(error: BaseException | None, host: str) -> TlsFailed | None:
     """What a peer of TLS 1.3 says of our certificate when it ends a connection: it does so after our handshake is done,
     while we wait for its answer, and has read nothing of our request. None where it is not that."""
     words = late_words(_reasons(error))
