@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from zatotx.wire.malformed import Malformed
 
 SOAP_12_TYPE = b'application/soap+xml'
-TYPES = frozenset((b'text/xml', SOAP_12_TYPE, b'application/xml'))
+ACCEPTED = b'text/xml, ' + SOAP_12_TYPE
+_TYPES = frozenset((b'text/xml', SOAP_12_TYPE, b'application/xml'))
 
 
 def unquoted(action: str) -> str:
@@ -22,9 +23,20 @@ def media_type(content_type: bytes) -> bytes:
     return content_type.partition(b';')[0].strip().lower()
 
 
+def is_soap_type(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a body may be SOAP by its Content-Type. application/xml, and none, are what it often comes as."""
+    content_type = headers.get(b'content-type')
+    return not content_type or media_type(content_type) in _TYPES
+
+
 def names_soap(headers: Mapping[bytes, bytes]) -> bool:
     """Whether a head is that of a SOAP message and of nothing else."""
     return b'soapaction' in headers or headers.get(b'content-type', b'')[: len(SOAP_12_TYPE)].lower() == SOAP_12_TYPE
+
+
+def asked_version(headers: Mapping[bytes, bytes]) -> str:
+    """The version that a head speaks of: whoever cannot be asked further is answered in it."""
+    return '1.2' if headers.get(b'content-type', b'')[: len(SOAP_12_TYPE)].lower() == SOAP_12_TYPE else '1.1'
 
 
 def action_of(headers: Mapping[bytes, bytes]) -> str:

@@ -13,7 +13,7 @@ from zatotx.model.message import Reply
 from zatotx.plugins.http.access_log import CLIENT_GONE
 from zatotx.plugins.http.framing import BODILESS, head_of
 from zatotx.plugins.http.outlet import SLICE, Outlet
-from zatotx.plugins.http.refusals import refusal
+from zatotx.plugins.http.refusals import refused
 from zatotx.plugins.http.site import Site
 from zatotx.plugins.http.streaming import Stream, close
 from zatotx.plugins.http.turn import Turn
@@ -150,7 +150,7 @@ class Answers:
     def _instead(self, turn: Turn, error: ValueError) -> Reply:
         self._log.error('{cid}: channel {channel!r} has an answer that cannot be sent: {error}', cid=turn.cid,
                         service=turn.service, channel=turn.channel, error=error)
-        return refusal(500, turn.cid, _ERROR)
+        return refused(turn, 500, _ERROR)
 
     def _stream_ended(self, turn: Turn, status: int, closing: bool, failure: Failure | None) -> None:
         stream, self.stream = self.stream, None

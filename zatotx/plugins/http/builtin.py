@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zatotx.model.message import ChannelSpec
+from zatotx.model.soap import SoapSpec
 from zatotx.rules import roles
 
 PREFIX = '/zato/'
@@ -19,12 +20,14 @@ def _door(
     roles: tuple[str, ...] = (),
     always_open: bool = False,
     internal_only: bool = False,
+    soap: SoapSpec | None = None,
 ) -> ChannelSpec:
     return ChannelSpec(
         name=name,
         kind='http-soap',
         service=service,
-        data_format='json',
+        data_format='json' if soap is None else 'soap',
+        soap=soap,
         security=security,
         roles=roles,
         door=True,
@@ -44,6 +47,7 @@ DOORS: dict[str, ChannelSpec] = {
     '/zato/metrics': _door('zato.metrics', 'zato.metrics.get', ADMIN, roles=_MONITORS, always_open=True),
     '/zato/api/invoke/{service}': _door('zato.api.invoke', security=ADMIN, roles=_ADMINS),
     '/zato/json/{service}': _door('zato.json', security=PUBAPI, roles=_API, internal_only=True),
+    '/zato/soap': _door('zato.soap', security=PUBAPI, roles=_API, internal_only=True, soap=SoapSpec()),
     '/zato/admin/invoke': _door('admin.invoke.json', 'zato.service.invoke', ADMIN, roles=_ADMINS),
 }
 

@@ -24,10 +24,9 @@ from zatotx.plugins.http.deadlines import Sweep
 from zatotx.plugins.http.reception import Reception
 from zatotx.plugins.http.settings import read_settings
 from zatotx.plugins.http.site import Site
-from zatotx.plugins.http.table import KIND, build_table
+from zatotx.plugins.http.table import KIND, REST, SOAP, build_table
 from zatotx.schema.snapshot import Snapshot, Stored
 
-CHANNEL_TYPE = 'channel_rest'
 AT_ONCE = 200  # channels up to which a table is built on the reactor: it takes a millisecond or two
 
 
@@ -54,7 +53,7 @@ class ConnectionFactory(Factory):
 
 @implementer(IChannel)
 class HTTPChannel:
-    """Listens where the settings say, and serves the REST channels of the configuration in force.
+    """Listens where the settings say, and serves the channels of the configuration in force.
 
     `counters` are read by the node's metrics; `addresses` are where it listens, once it does.
     """
@@ -94,8 +93,8 @@ class HTTPChannel:
         return Deferred.fromCoroutine(self._listen(self._site))
 
     def apply(self, snapshot: Snapshot) -> Deferred[None]:
-        """Take over the REST channels of a snapshot: requests whose head comes from then on go by them."""
-        return self._turn.run(self._apply, snapshot.of(CHANNEL_TYPE))
+        """Take over the channels of a snapshot: requests whose head comes from then on go by them."""
+        return self._turn.run(self._apply, snapshot.of(REST, SOAP))
 
     def retire(self) -> Deferred[None]:
         """Listen no more; each connection is closed with its next answer, and none before: a client that sends a

@@ -18,11 +18,14 @@ from zatotx.model.message import ChannelSpec, HTTPView, Inbound, Reply
 from zatotx.plugins.http import refusals
 from zatotx.plugins.http.access_log import described, plain_bytes
 from zatotx.plugins.http.refusals import refusal
-from zatotx.plugins.http.table import Target
+from zatotx.plugins.http.soap import routing as soap_routing
+from zatotx.plugins.http.table import Table
 from zatotx.plugins.http.turn import Turn
-from zatotx.rules.routing import MethodMissing, RouteTable
+from zatotx.plugins.http.way import Refusing, Target, Way
+from zatotx.rules.routing import Match, MethodMissing
 from zatotx.wire.http1 import RequestHead
 from zatotx.wire.inflate import coding_of
+from zatotx.wire.soap_action import ACCEPTED, asked_version, is_soap_type, names_soap
 from zatotx.wire.target import Malformed, decode_path
 from zatotx.wire.trace import continued
 
@@ -32,29 +35,11 @@ _UNCOUNTED = Uncounted()
 _LONGEST_DEADLINE = 24 * 60 * 60 * 1000  # milliseconds, eight digits
 
 
-class Refusing(msgspec.Struct, frozen=True):
-    """An answer that needs no exchange, before it has its cid."""
-
-    status: int
-    details: str
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-
-
-class Way(msgspec.Struct, frozen=True):
-    """Where a method and a target lead."""
-
-    target: Target
-    service: str
-    params: Mapping[str, str]
-    path: str
-    request: str  # method and target for the log
-
-
 class Place(msgspec.Struct, frozen=True):
     """Where requests with a certain head lead, under certain routes, and for which client."""
 
     head: RequestHead
-    routes: RouteTable
+    routes: Table
     label: str  # the channel's name for the log
     request: str  # the request line for the log
     agent: str  # the client's program for the log
@@ -66,6 +51,7 @@ class Place(msgspec.Struct, frozen=True):
     view: HTTPView | None = None
     allowed: float = 0.0  # seconds
     way: Way | None = None
+    soap: str = ''  # the version of SOAP in which errors are told; '' = in JSON
     meter: Any = _UNCOUNTED  # IChannelMeter
 
 
@@ -74,7 +60,7 @@ class Reception:
 
     __slots__ = ('_max_body', 'routes')
 
-    def __init__(self, routes: RouteTable, max_body: int) -> None:
+    def __init__(self, routes: Table, max_body: int) -> None:
         self.routes = routes
         self._max_body = max_body
 
@@ -86,6 +72,8 @@ class Reception:
                 return last
             if last.head.target == head.target and last.head.method == head.method:
                 way = last.way
+                if way is not None and way.forked and not soap_routing.same_action(last.head, head):
+                    way = None
         if way is None:
             way = self._way(head)
         if isinstance(way, Refusing):
@@ -96,8 +84,9 @@ class Reception:
         if isinstance(allowed, Refusing):
             return self._refusing(head, allowed, way.target)
         view = HTTPView(head.method, head.target, way.path, head.query, head.headers, way.params, peer, head.version)
+        soap = '' if spec.soap is None else asked_version(head.headers)
         return Place(head, self.routes, way.target.label, *_said(head, way.request), None, spec, way.service, view,
-                     allowed, way, way.target.meter)  # fmt: skip
+                     allowed, way, soap, way.target.meter)  # fmt: skip
 
     def receive(self, turn: Turn, place: Place) -> Reply | None:
         """Give the turn its cid and its Inbound. Where there is nothing to do for the exchange: the answer."""
@@ -106,7 +95,7 @@ class Reception:
         place.meter.requests += 1
         refusing = place.refusing
         if refusing is not None:
-            return refusal(refusing.status, cid, refusing.details, refusing.headers)
+            return refusal(refusing.status, cid, refusing.details, refusing.headers, place.soap)
         parent = place.parent
         turn.inbound = Inbound(
             cid, place.spec, place.service, place.head.headers, b'', turn.began + place.allowed, place.view,
@@ -115,26 +104,30 @@ class Reception:
         return None
 
     def _refusing(self, head: RequestHead, refusing: Refusing, target: Target | None = None) -> Place:
-        label, meter = ('-', _UNCOUNTED) if target is None else (target.label, target.meter)
+        label, meter, soap = '-', _UNCOUNTED, refusing.soap
+        if target is not None:
+            label, meter = target.label, target.meter
+            soap = '' if target.spec.soap is None else asked_version(head.headers)
         said = _said(head, described(head.method, head.target))
-        return Place(head, self.routes, label, *said, refusing, meter=meter)
+        return Place(head, self.routes, label, *said, refusing, meter=meter, soap=soap)
 
     def _way(self, head: RequestHead) -> Way | Refusing:
         """The channel, what its pattern captured, and the path as text."""
+        by_action = names_soap(head.headers)
         try:
-            match = self.routes.find(head.method, head.path)
+            match = self.routes.find(head.method, head.path, soap_first=by_action)
             path = decode_path(head.path)
         except Malformed as error:
             return Refusing(400, f'The URL cannot be read: {error}')
-        if match is None:
-            return Refusing(404, refusals.NOT_FOUND)
-        if isinstance(match, MethodMissing):
-            allow = ', '.join(match.allow).encode('ascii')
-            return Refusing(405, refusals.NOT_SO.format(method=head.method), ((b'Allow', allow),))
+        if not isinstance(match, Match):
+            return _nowhere(match, head, asked_version(head.headers) if by_action else '')
+        if not isinstance(match.target, Target):
+            return soap_routing.way(match, head, path, described(head.method, head.target))
         service, params = match.target.spec.service, match.params
         if not service:  # a door: its path names the service, which is no parameter of that service
             service, params = params['service'], _NOWHERE
-        return Way(match.target, service, params, path, described(head.method, head.target))
+        return Way(match.target, service, params, path, described(head.method, head.target),
+                   forked=self.routes.has_soap)  # fmt: skip
 
     def _wrong(self, target: Target, head: RequestHead) -> Refusing | None:
         """What this channel cannot do for a request with such a head."""
@@ -146,6 +139,8 @@ class Reception:
             return Refusing(415, refusals.NO_CODING, ((b'Accept-Encoding', b'gzip, deflate, identity'),))
         if head.length is not None and head.length > self._max_body:
             return Refusing(413, refusals.TOO_MUCH.format(limit=self._max_body))
+        if target.spec.soap is not None and not is_soap_type(head.headers):
+            return Refusing(415, refusals.NO_SOAP_TYPE, ((b'Accept', ACCEPTED),))
         return None
 
     def _allowed(self, timeout: float, head: RequestHead) -> float | Refusing:
@@ -156,6 +151,13 @@ class Reception:
         if not asked.isdigit() or len(asked) > 8 or not 0 < int(asked) <= _LONGEST_DEADLINE:
             return Refusing(400, refusals.BAD_DEADLINE)
         return min(timeout, int(asked) / 1000)
+
+
+def _nowhere(match: MethodMissing | None, head: RequestHead, soap: str) -> Refusing:
+    if match is None:
+        return Refusing(404, refusals.NOT_FOUND, soap=soap)
+    allow = ', '.join(match.allow).encode('ascii')
+    return Refusing(405, refusals.NOT_SO.format(method=head.method), ((b'Allow', allow),), soap)
 
 
 def _said(head: RequestHead, request: str) -> tuple[str, str, str | None, bytes | None]:

@@ -16,7 +16,7 @@ from zatotx.plugins.http.body import Intake, SpooledBody
 from zatotx.plugins.http.coded import decoded
 from zatotx.plugins.http.outlet import Outlet
 from zatotx.plugins.http.reception import Place
-from zatotx.plugins.http.refusals import refusal
+from zatotx.plugins.http.refusals import refusal, refused
 from zatotx.plugins.http.site import Site
 from zatotx.plugins.http.turn import SAFE, Turn
 from zatotx.wire.http1 import Refused, RequestHead, RequestParser
@@ -106,7 +106,7 @@ class Requests:
         self._drop_body()
         if phase == BODY and turn is not None:
             turn.persist = False
-            turn.answered(refusal(status, turn.cid, why))
+            turn.answered(refused(turn, status, why))
         elif phase == HEAD:
             turn = Turn(None, now, self._answers.ready)
             turn.cid = new_cid()

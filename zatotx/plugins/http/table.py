@@ -1,4 +1,4 @@
-"""From the configuration to a RouteTable: the REST channels of a snapshot and the broker's own doors."""
+"""From the configuration to a table of routes: the channels of a snapshot and the broker's own doors."""
 
 from __future__ import annotations
 
@@ -9,35 +9,61 @@ import msgspec
 
 from zatotx.interfaces.meters import Uncounted
 from zatotx.model.message import ChannelSpec
+from zatotx.model.soap import SoapSpec
 from zatotx.plugins.http.access_log import plain
 from zatotx.plugins.http.builtin import DOORS
+from zatotx.plugins.http.soap.routing import forks
+from zatotx.plugins.http.way import Target
 from zatotx.rules.route_pattern import parse
-from zatotx.rules.routing import ANY, BadRoutes, Route, RouteTable
+from zatotx.rules.routing import ANY, BadRoutes, Match, MethodMissing, Route, RouteTable
+from zatotx.rules.soap_names import operation_of
 from zatotx.schema.snapshot import Stored
+from zatotx.wire.soap_action import unquoted
 
+REST, SOAP = 'channel_rest', 'channel_soap'  # object types
 KIND = 'http-soap'  # Zato's word for the channels of this kind
 Meter = Callable[[str], Any]
 
 
-class Target(msgspec.Struct, frozen=True):
-    """Where a route leads."""
+class Table(msgspec.Struct, frozen=True):
+    """All routes of a node at one moment."""
 
-    spec: ChannelSpec
-    label: str  # the channel's name as the access log writes it
-    is_active: bool = True
-    meter: Any = Uncounted()  # IChannelMeter: what its requests are counted by
+    rest: RouteTable  # to a Target
+    soap: RouteTable  # to what zatotx.plugins.http.soap.routing tells apart
+    has_soap: bool = False  # whether there is a SOAP channel, doors aside
+
+    def find(self, method: str, path: bytes, *, soap_first: bool = False) -> Match | MethodMissing | None:
+        """Of the REST channels, or else of SOAP's; the other way round where the request is one of SOAP. Raises as
+        RouteTable.find does."""
+        first, second = (self.soap, self.rest) if soap_first else (self.rest, self.soap)
+        match = first.find(method, path)
+        if isinstance(match, Match):
+            return match
+        other = second.find(method, path)
+        if match is None or isinstance(other, Match):
+            return other
+        return match if other is None else MethodMissing(tuple(sorted({*match.allow, *other.allow})))
 
 
 def build_table(
     channels: Sequence[Stored], doors: Mapping[str, ChannelSpec] = DOORS, meter: Meter = lambda name: Uncounted()
-) -> tuple[RouteTable, list[str]]:
+) -> tuple[Table, list[str]]:
     """The table of these channels and the doors, and a sentence about each channel that had to be left out: one that
     cannot be reached must not keep the others from being served. `meter` gives that of a channel, by its name. Takes
     its time with many: for threads."""
-    routes = [
-        Route(path, ANY, Target(spec, plain(spec.name), meter=meter(spec.name))) for path, spec in doors.items()
-    ]
-    routes += [_route(stored.value, meter) for stored in channels]
+    open_doors = [(path, Target(spec, plain(spec.name), meter=meter(spec.name))) for path, spec in doors.items()]
+    routes = [Route(path, ANY, target) for path, target in open_doors if target.spec.soap is None]
+    routes += [_route(stored.value, meter) for stored in channels if stored.type == REST]
+    soap_routes, soap_mistakes = forks(
+        [(stored.value.url_path, _soap_target(stored.value, meter)) for stored in channels if stored.type == SOAP],
+        [(path, target) for path, target in open_doors if target.spec.soap is not None],
+    )
+    has_soap = any(stored.type == SOAP for stored in channels)
+    rest, mistakes = _rest_table(routes)
+    return Table(rest, RouteTable.build(soap_routes), has_soap), mistakes + soap_mistakes
+
+
+def _rest_table(routes: Sequence[Route]) -> tuple[RouteTable, list[str]]:
     try:
         return RouteTable.build(routes), []
     except BadRoutes:
@@ -47,11 +73,34 @@ def build_table(
 
 def _route(channel: Any, meter: Meter) -> Route:
     """The route of one REST channel (schema.RestChannel)."""
-    spec = ChannelSpec(
+    spec = _spec(channel, data_format=channel.data_format, params_pri=channel.params_pri,
+                 merge_url_params=channel.merge_url_params_req)  # fmt: skip
+    target = Target(spec, plain(channel.name), channel.is_active, meter(channel.name))
+    return Route(channel.url_path, channel.method or ANY, target, match_slash=channel.match_slash)
+
+
+def _soap_target(channel: Any, meter: Meter) -> Target:
+    """Where one SOAP channel leads (schema.SoapChannel)."""
+    action = unquoted(channel.soap_action)
+    soap = SoapSpec(
+        action=action,
+        version=channel.soap_version,
+        operation=operation_of(action, channel.service, channel.operation),
+        namespace=channel.namespace,
+        rpc=channel.style == 'rpc',
+        one_way=channel.one_way,
+        fault_status=channel.fault_status or 0,
+    )
+    return Target(_spec(channel, data_format='soap', soap=soap), plain(channel.name), channel.is_active,
+                  meter(channel.name))  # fmt: skip
+
+
+def _spec(channel: Any, **own: Any) -> ChannelSpec:
+    """What all channels have (schema.shared.HttpChannel), and what is a kind's own."""
+    return ChannelSpec(
         name=channel.name,
         kind=KIND,
         service=channel.service,
-        data_format=channel.data_format,
         security=channel.security,
         groups=tuple(channel.groups),
         roles=tuple(channel.roles),
@@ -59,11 +108,8 @@ def _route(channel: Any, meter: Meter) -> Route:
         max_in_flight=channel.max_in_flight or 0,
         queue=channel.queue,
         queue_timeout=channel.queue_timeout,
-        params_pri=channel.params_pri,
-        merge_url_params=channel.merge_url_params_req,
+        **own,
     )
-    target = Target(spec, plain(channel.name), channel.is_active, meter(channel.name))
-    return Route(channel.url_path, channel.method or ANY, target, match_slash=channel.match_slash)
 
 
 def _sorted_out(routes: Sequence[Route]) -> tuple[list[Route], list[str]]:

@@ -1,0 +1,89 @@
+"""Which SOAP channel a request is for: its path says which there are, its action which of them it means.
+
+SOAP channels have a table of their own. A request that names an action, or is application/soap+xml, is looked for there
+first, any other one among the REST channels first: so both may have the same path, and REST pays nothing for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from zatotx.plugins.http.refusals import NO_ACTION, NO_SUCH_ACTION
+from zatotx.plugins.http.way import Refusing, Target, Way
+from zatotx.rules.route_pattern import parse
+from zatotx.rules.routing import ANY, Match, Route
+from zatotx.wire.http1 import RequestHead
+from zatotx.wire.malformed import Malformed
+from zatotx.wire.soap_action import action_of, asked_version
+
+Names = tuple[str, ...]
+
+
+class Fork(msgspec.Struct, frozen=True):
+    """The SOAP channels of one path: by action, each with what it calls the parameters in the path. '' = requests that
+    name none."""
+
+    actions: Mapping[str, tuple[Target, Names]]
+
+
+class Door(msgspec.Struct, frozen=True):
+    """Where the action names the service (`/zato/soap`)."""
+
+    target: Target
+
+
+def forks(targets: Iterable[tuple[str, Target]], doors: Iterable[tuple[str, Target]]) -> tuple[list[Route], list[str]]:
+    """The routes of SOAP channels, given as (url_path, target), and of doors; a sentence about each channel that had
+    to be left out."""
+    by_path: dict[Any, dict[str, tuple[Target, Names]]] = {}
+    paths: dict[Any, str] = {}
+    mistakes: list[str] = []
+    for url_path, target in targets:
+        pattern, wrong = parse(url_path)
+        if wrong:
+            mistakes.append(f'SOAP channel {target.spec.name!r} is left out: its url_path {url_path!r} is no pattern: '
+                            + '; '.join(wrong))  # fmt: skip
+            continue
+        paths.setdefault(pattern.segments, url_path)
+        soap = target.spec.soap
+        actions = by_path.setdefault(pattern.segments, {})
+        first = actions.setdefault('' if soap is None else soap.action, (target, pattern.names))
+        if first[0] is not target:
+            mistakes.append(f'SOAP channel {target.spec.name!r} is left out: {first[0].spec.name!r} has the same '
+                            'url_path and the same soap_action')  # fmt: skip
+    routes = [Route(paths[segments], 'POST', Fork(actions)) for segments, actions in by_path.items()]
+    return [*routes, *(Route(path, ANY, Door(target)) for path, target in doors)], mistakes
+
+
+def way(match: Match, head: RequestHead, path: str, request: str) -> Way | Refusing:
+    """The channel of a request that came to a path of SOAP. `path`, `request`: as text, as the log has it."""
+    version = asked_version(head.headers)
+    try:
+        action = action_of(head.headers)
+    except Malformed as error:
+        return Refusing(400, f'{error}', soap=version)
+    found = match.target
+    if isinstance(found, Door):
+        if not action:
+            return Refusing(400, NO_ACTION, soap=version)
+        return Way(found.target, action, {}, path, request, forked=True)
+    chosen = found.actions.get(action)
+    if chosen is None:
+        if not action:
+            return Refusing(400, NO_ACTION, soap=version)
+        return Refusing(404, NO_SUCH_ACTION.format(action=action), soap=version)
+    target, names = chosen
+    params = match.params
+    if tuple(params) != names:
+        params = dict(zip(names, params.values(), strict=True))
+    return Way(target, target.spec.service, params, path, request, forked=True)
+
+
+def same_action(one: RequestHead, other: RequestHead) -> bool:
+    """Whether two heads name the same action, and mean SOAP or not in the same way."""
+    before, now = one.headers, other.headers
+    return (before.get(b'soapaction') == now.get(b'soapaction')
+            and before.get(b'content-type') == now.get(b'content-type'))  # fmt: skip

@@ -1,0 +1,33 @@
+"""What the operation of a SOAP channel is called, and in which namespace its messages are: one answer for channels,
+their messages and their WSDL. Pure."""
+
+from __future__ import annotations
+
+import re
+
+_LAST = re.compile(r'[^/:#?]+(?=[/:#?]*\Z)')  # of a URL, a URN, or a plain name
+_NO_NAME = re.compile(r'[^A-Za-z0-9_.-]+')
+_RESPONSE = 'Response'
+
+
+def operation_of(action: str, service: str, operation: str = '') -> str:
+    """The channel's own name for it, else the last part of its SOAPAction (`getBalance` of
+    `http://bank.example/crm/getBalance`), else that of the service (`getBalance` of `crm.get-balance`)."""
+    if operation:
+        return operation
+    found = _LAST.search(action)
+    named = _NO_NAME.sub('_', found[0]).strip('.-') if found else ''
+    if not named:
+        first, *others = _NO_NAME.sub('_', service.rpartition('.')[2]).split('-')
+        named = first + ''.join(other[:1].upper() + other[1:] for other in others)
+    return named if named and (named[0].isalpha() or named[0] == '_') else f'_{named}'
+
+
+def response_of(operation: str) -> str:
+    """The element of the answer (Basic Profile 1.1, R2729, which binds rpc; what document-wrapped does too)."""
+    return operation + _RESPONSE
+
+
+def namespace_of(channel: str, service: str, declared: str) -> str:
+    """`channel`: the channel's own namespace; `declared`: that of the service's SimpleIO; either may be ''."""
+    return channel or declared or f'urn:{service}'
