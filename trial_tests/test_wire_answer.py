@@ -1,0 +1,228 @@
+"""The parser of answers: what it takes, what it refuses, its limits; and that none of it depends on how bytes come."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from trial_tests.support.answered import Reading, reading
+from trial_tests.support.answers_corpus import BAD, ODD, SHORT
+from trial_tests.support.parsed import one_by_one
+from trial_tests.support.properties import holds
+from zatotx.wire.http1_answer import ANSWER_LIMITS, END, AnswerHead, AnswerParser, End, Limits, Refused
+
+
+def pieces(data: bytes, cuts: set[int]) -> list[bytes]:
+    edges = [0, *sorted(cut for cut in cuts if 0 < cut < len(data)), len(data)]
+    return [data[a:b] for a, b in pairwise(edges)]
+
+
+class CorpusTests(SynchronousTestCase):
+    def read(self, data: bytes, method: str = 'GET') -> Reading:
+        """What comes of these bytes, in one piece and one by one alike."""
+        whole = reading([data], [method])
+        parts = one_by_one(data) if len(data) < 3000 else pieces(data, set(range(0, len(data), 97)))
+        self.assertEqual(reading(parts, [method]).verdict, whole.verdict, data[:80])
+        return whole
+
+    def test_bad_answers(self) -> None:
+        """None is believed, and no part of one is: there is no end of it."""
+        for name, data in BAD.items():
+            got = self.read(data)
+            self.assertIn(got.status, (400, 431), name)
+            self.assertNotIn(END, got.ends, name)
+
+    def test_short_answers(self) -> None:
+        """An answer whose connection ends before it does is none."""
+        for name, data in SHORT.items():
+            got = self.read(data)
+            self.assertEqual((got.status, END in got.ends), (400, False), name)
+
+    def test_odd_answers(self) -> None:
+        """What is unusual and clear is taken."""
+        for name, (data, body) in ODD.items():
+            got = self.read(data)
+            self.assertEqual((got.status, got.bodies, got.reason), (0, (body,), ''), name)
+
+    def test_nothing_at_all(self) -> None:
+        """A connection that ends before an answer, or after a whole one, is not the parser's to judge."""
+        self.assertEqual(self.read(b'').verdict, ((), (), (), 0))
+        self.assertEqual(self.read(b'HTTP/1.1 100 Continue\r\n\r\n').status, 0)
+
+    def test_what_follows_an_answer(self) -> None:
+        """Bytes after an answer are those of no other: the answer stands, they are refused."""
+        data = b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
+        for more in (b'x', b'\r\n', b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno'):
+            got = self.read(data + more)
+            self.assertEqual((got.status, got.bodies), (400, (b'ok',)), more)
+
+
+class AnswerTests(SynchronousTestCase):
+    def head(self, data: bytes, method: str = 'GET') -> AnswerHead:
+        got = reading([data], [method])
+        self.assertEqual(got.status, 0, got.reason)
+        return got.heads[-1]
+
+    def test_an_answer_as_values(self) -> None:
+        """Version, status, reason and fields come out as sent; names in lower case beside them."""
+        head = self.head(b'HTTP/1.1 404 Not  Found\r\nX-Thing:  a b \t\r\nx-thing: c\r\nSet-Cookie: a=1, b\r\n'
+                         b'Set-Cookie: c\r\nContent-Length: 2\r\n\r\nok')
+        self.assertEqual((head.version, head.status, head.reason, head.length), ((1, 1), 404, b'Not  Found', 2))
+        self.assertEqual(head.headers, {b'x-thing': b'a b, c', b'set-cookie': b'a=1, b', b'content-length': b'2'})
+        self.assertEqual(head.raw_headers[:2], [(b'X-Thing', b'a b'), (b'x-thing', b'c')])
+        self.assertEqual(len(head.raw_headers), 5)
+
+    def test_trailers(self) -> None:
+        """Stand beside the head's fields."""
+        got = reading([b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nDigest: x\r\n\r\n'])
+        self.assertEqual((got.bodies, got.ends), ((b'a',), (End(((b'Digest', b'x'),)),)))
+        self.assertNotIn(b'digest', got.heads[0].headers)
+
+    def test_what_a_head_answers(self) -> None:
+        """An answer to HEAD has no body, whatever it says of one; a GET's that looks the same has."""
+        for framing in (b'Content-Length: 2', b'Transfer-Encoding: chunked', b'A: b'):
+            data = b'HTTP/1.1 200 OK\r\n' + framing + b'\r\n\r\n'
+            got = reading([data + data], ['HEAD', 'HEAD'])
+            self.assertEqual((got.status, got.bodies), (0, (b'', b'')), framing)
+        data = b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n'
+        self.assertEqual(reading([data + data + b'ok' + data], ['HEAD', 'GET', 'HEAD']).bodies, (b'', b'ok', b''))
+
+    def test_what_a_connect_answers(self) -> None:
+        """Of 2xx no body, whatever the fields say, and nothing that follows is read: it is the tunnel's."""
+        parser = AnswerParser(ANSWER_LIMITS)
+        parser.expect('CONNECT')
+        parser.feed(b'HTTP/1.1 200 Go\r\nContent-Length: 5\r\n\r\n\x16\x03')
+        head = parser.next()
+        assert isinstance(head, AnswerHead)
+        self.assertEqual((head.status, head.length, parser.take_whole(), parser.pending), (200, 0, b'', 2))
+        self.assertEqual(reading([b'HTTP/1.1 407 No\r\nContent-Length: 2\r\n\r\nno'], ['CONNECT']).bodies, (b'no',))
+
+    def test_whether_the_connection_goes_on(self) -> None:
+        """By version and Connection; never after a body that its end delimits."""
+        for line, fields, goes_on in (
+            (b'HTTP/1.1', b'Content-Length: 0', True), (b'HTTP/1.0', b'Content-Length: 0', False),
+            (b'HTTP/1.1', b'Content-Length: 0\r\nConnection: x, Close', False),
+            (b'HTTP/1.0', b'Content-Length: 0\r\nConnection: Keep-Alive', True),
+            (b'HTTP/1.1', b'Connection: keep-alive', False), (b'HTTP/1.0', b'Connection: keep-alive', False),
+        ):  # fmt: skip
+            parser = AnswerParser(ANSWER_LIMITS)
+            parser.expect('GET')
+            parser.feed(line + b' 200 OK\r\n' + fields + b'\r\n\r\n')
+            head = parser.next()
+            assert isinstance(head, AnswerHead)
+            self.assertEqual(head.keep_alive, goes_on, fields)
+            if head.length is not None:
+                parser.take_whole()
+                self.assertEqual(parser.over, not goes_on)
+
+    def test_one_go(self) -> None:
+        """A small answer is taken whole right after its head; one that is not here yet comes in pieces."""
+        parser = AnswerParser(ANSWER_LIMITS)
+        data = b'HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n'
+        parser.expect('GET')
+        parser.feed(data + b'abcd')
+        parser.next()
+        self.assertEqual((parser.take_whole(), parser.pending), (b'abcd', 0))
+        parser.expect('GET')
+        parser.feed(data + b'ab')
+        parser.next()
+        self.assertEqual((parser.take_whole(), parser.next(), parser.next()), (None, b'ab', None))
+        parser.feed(b'cd')
+        self.assertEqual((parser.next(), parser.next()), (b'cd', END))
+
+    def test_a_head_that_comes_again(self) -> None:
+        """Is read once, and shared."""
+        data = b'HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n'
+        got = reading([data + b'a' + data + b'b'], ['GET', 'GET'])
+        self.assertEqual(got.bodies, (b'a', b'b'))
+        self.assertIs(got.heads[0], got.heads[1])
+        other = reading([data + b'a' + data + b'b'], ['GET', 'POST'])
+        self.assertEqual(other.verdict, got.verdict)
+
+    def test_a_refusal_is_for_ever(self) -> None:
+        """What was refused stays refused, and what is fed after it is dropped."""
+        parser = AnswerParser(ANSWER_LIMITS)
+        parser.expect('GET')
+        parser.feed(b'nonsense')
+        first = self.assertRaises(Refused, parser.next)
+        parser.feed(b'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')
+        self.assertIs(self.assertRaises(Refused, parser.next), first)
+        self.assertIs(self.assertRaises(Refused, parser.eof), first)
+        self.assertEqual((parser.over, parser.pending), (True, 0))
+
+    def test_nobody_asked(self) -> None:
+        """Bytes that come before a request are refused."""
+        parser = AnswerParser(ANSWER_LIMITS)
+        parser.feed(b'HTTP/1.1 408 Late\r\nContent-Length: 0\r\n\r\n')
+        self.assertIn('no answer', self.assertRaises(Refused, parser.next).reason)
+
+    def test_limits(self) -> None:
+        """Of head, fields and field; each at its last byte."""
+        fields = b'A: b\r\nContent-Length: 0\r\n'
+        data = b'HTTP/1.1 200 OK\r\n' + fields + b'\r\n'
+        for limits, status in (
+            (Limits(head=len(data)), 0), (Limits(head=len(data) - 1), 431), (Limits(fields=2), 0),
+            (Limits(fields=1), 431), (Limits(field=19), 0), (Limits(field=18), 431),
+        ):  # fmt: skip
+            for parts in ([data], one_by_one(data)):
+                self.assertEqual(reading(parts, limits=limits).status, status, limits)
+
+
+CUTS = st.sets(st.integers(0, 400), max_size=12)
+SHORT_CASES = [data for data in (*BAD.values(), *SHORT.values(), *(odd[0] for odd in ODD.values())) if len(data) < 500]
+METHODS = st.lists(st.sampled_from(['GET', 'POST', 'HEAD', 'CONNECT']), min_size=1, max_size=3)
+DAMAGE = st.lists(st.tuples(st.integers(0, 300), st.binary(max_size=2) | st.sampled_from(
+    [b'\r', b'\n', b'\r\n', b'\0', b' ', b'\t', b':', b';', b'_', b'0', b'\x80', b'\r\n\r\n', b'1', b'2']
+)), max_size=5)  # fmt: skip
+NAME = st.text('ABCXYZabcxyz019-.~', min_size=1, max_size=8).map(lambda name: b'X-' + name.encode())
+VALUE = st.binary(max_size=12).map(lambda value: bytes(octet for octet in value if octet > 0x20 and octet != 0x7F))
+BODY = st.binary(max_size=60)
+CHUNKS = st.none() | st.lists(st.integers(1, 59), max_size=5)
+
+
+class PropertyTests(SynchronousTestCase):
+    def check(self, data: bytes, methods: list[str], cuts: set[int]) -> None:
+        whole = reading([data], methods)
+        self.assertIn(whole.status, (0, 400, 413, 431))
+        self.assertEqual(reading(pieces(data, cuts), methods).verdict, whole.verdict)
+        self.assertEqual(reading(one_by_one(data), methods).verdict, whole.verdict)
+
+    @holds(data=st.binary(max_size=120), methods=METHODS, cuts=CUTS)
+    def test_any_bytes(self, data: bytes, methods: list[str], cuts: set[int]) -> None:
+        """Have one verdict, however they are cut."""
+        self.check(data, methods, cuts)
+        self.check(b'HTTP/1.1 200 OK\r\n' + data, methods, cuts)
+
+    @holds(cases=st.lists(st.sampled_from(SHORT_CASES), min_size=1, max_size=2), changes=DAMAGE, methods=METHODS,
+           cuts=CUTS)  # fmt: skip
+    def test_damaged(
+        self, cases: list[bytes], changes: list[tuple[int, bytes]], methods: list[str], cuts: set[int]
+    ) -> None:
+        """Too."""
+        data = b''.join(cases)
+        for at, octets in changes:
+            data = data[:at] + octets + data[at + 1 :]
+        self.check(data, methods, cuts)
+
+    @holds(sent=st.lists(st.tuples(st.lists(st.tuples(NAME, VALUE), max_size=4), BODY, CHUNKS), min_size=1, max_size=3),
+           cuts=CUTS)  # fmt: skip
+    def test_what_was_sent(
+        self, sent: list[tuple[list[tuple[bytes, bytes]], bytes, list[int] | None]], cuts: set[int]
+    ) -> None:
+        """Answers one after another come out as they were meant, in however many pieces."""
+        data = b''.join(self.octets(*each) for each in sent)
+        got = reading(pieces(data, cuts), ['GET'] * len(sent))
+        self.assertEqual((got.status, got.bodies), (0, tuple(body for _, body, _ in sent)), got.reason)
+        for head, (fields, _, _) in zip(got.heads, sent, strict=True):
+            self.assertEqual([field for field in head.raw_headers if field[0].startswith(b'X-')], fields)
+
+    def octets(self, fields: list[tuple[bytes, bytes]], body: bytes, chunks: list[int] | None) -> bytes:
+        framing = b'Transfer-Encoding: chunked' if chunks is not None else b'Content-Length: %d' % len(body)
+        lines = [b'HTTP/1.1 200 OK', *(b'%b: %b' % field for field in fields), framing]
+        head = b'\r\n'.join(lines) + b'\r\n\r\n'
+        if chunks is None:
+            return head + body
+        parts = [part for part in pieces(body, set(chunks)) if part]
+        return head + b''.join(b'%x\r\n%b\r\n' % (len(part), part) for part in parts) + b'0\r\n\r\n'
