@@ -76,7 +76,8 @@ class SecurityTests(InternalTestCase):
         (row,) = await self.call('zato.security.basic-auth.get-list', {'cluster_id': '1'})
         self.assertEqual(
             row,
-            {'id': made['id'], 'name': 'crm', 'is_active': False, 'username': 'crm', 'realm': 'New', 'revision': 3},
+            {'id': made['id'], 'name': 'crm', 'is_active': False, 'roles': [], 'username': 'crm', 'realm': 'New',
+             'revision': 3},
         )
 
     async def test_all_mistakes_at_once(self) -> None:

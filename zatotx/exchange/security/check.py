@@ -20,10 +20,17 @@ class Check(Protocol):
     is the claim: a request that claims what a definition has for `claim` is checked by that one alone.
     """
 
-    needs_body: bool
-    challenge: str  # what a refused caller reads in WWW-Authenticate
-    sort: Hashable
-    claim: Hashable  # a user name, say; ANY_OF_THEM where no request can say which definition it means
+    @property
+    def needs_body(self) -> bool: ...
+
+    @property
+    def challenge(self) -> str: ...  # what a refused caller reads in WWW-Authenticate
+
+    @property
+    def sort(self) -> Hashable: ...
+
+    @property
+    def claim(self) -> Hashable: ...  # a user name, say; ANY_OF_THEM where no request can say which one it means
 
     def claimed(self, inbound: Inbound) -> Hashable | None:
         """What the request claims by what checks of this sort read; None where it carries nothing of that."""

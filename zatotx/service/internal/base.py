@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from zatotx.interfaces.node import INode
-from zatotx.model.faults import BadInput
+from zatotx.model.faults import BadInput, Forbidden
+from zatotx.rules.roles import ADMIN, beyond
 from zatotx.schema.snapshot import Actor
 from zatotx.service.service import Service
 
@@ -38,6 +40,26 @@ class AdminService(Service):
         """Who changes what, by which door and from where, for the history."""
         who = self.principal.username or self.principal.name
         return Actor(who, self.channel.name, self.cid, self.request.http.peer)
+
+    @property
+    def asking_roles(self) -> frozenset[str]:
+        """What may be asked for here: the roles of the caller. Where a service of users asks, for whomever it may be,
+        all of them: their code is part of the broker."""
+        run = self._zatotx.parent
+        while run is not None:
+            if not run.entry.is_internal:
+                return frozenset((ADMIN,))
+            run = run.parent
+        roles: frozenset[str] = self.principal.roles
+        return roles
+
+    def refuse_roles(self, roles: Iterable[str]) -> None:
+        """Raises Forbidden where one of these roles is not the caller's to give or to take."""
+        missing = beyond(self.asking_roles, roles)
+        if missing:
+            raise Forbidden(
+                self.cid, f'Roles are given and taken by those who have them: you lack {", ".join(sorted(missing))}'
+            )
 
 
 def bad(field: str, text: str) -> BadInput:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
+import msgspec
+
 from zatotx.model.faults import BadInput, NotFound
 from zatotx.schema.convert import to_int
 from zatotx.schema.fields import secrets_of
@@ -19,7 +21,7 @@ from zatotx.schema.types import ObjectTypes
 from zatotx.schema.validate import Mistake
 from zatotx.service.entry import ServiceEntry
 from zatotx.service.internal.base import AdminService, bad
-from zatotx.service.internal.rows import SECURITY, read_changes, read_new, row, union
+from zatotx.service.internal.rows import SECURITY, read_changes, read_new, roles_of, row, union
 
 PASSWORD = 'password'
 
@@ -111,6 +113,9 @@ class ObjectService(AdminService):
         """Change an object; live here and announced when this returns. Raises Conflict where the request says which
         revision of the object its editor saw, and it is another one now."""
         name = str(fields.get('name', stored.name))
+        object_type = self.server.types[stored.type]
+        before = msgspec.structs.asdict(stored.value)
+        self.refuse_roles(roles_of(object_type, before) | roles_of(object_type, {**before, **fields}))
         step = Operation(
             action=action, type=stored.type, name=name, id=stored.id, fields=fields, revision=self.seen_revision
         )
@@ -132,6 +137,7 @@ class Create(ObjectService):
         fields, mistakes = read_new(object_type, self.asked, self.references)
         _refuse(mistakes)
         name = fields['name']
+        self.refuse_roles(roles_of(object_type, fields))
         step = Operation(action='create', type=object_type.key, name=name, fields=fields)
         await self.server.config.change([step], self.actor)
         stored = self.server.config.snapshot.named(object_type.key, name)

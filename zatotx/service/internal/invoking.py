@@ -6,7 +6,7 @@ from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from typing import Any
 
-from zatotx.model.faults import BadInput, BadRequest, Conflict
+from zatotx.model.faults import BadInput, BadRequest, Conflict, Forbidden
 from zatotx.service.internal.base import bad
 from zatotx.service.internal.services import OnServices
 from zatotx.service.io.elements import AsIs, Bool
@@ -28,6 +28,7 @@ class Invoke(OnServices):
         if asked['async']:
             raise BadRequest(self.cid, 'Asynchronous invocation is not available on this server yet: leave async out')
         name = self._target(asked)
+        self._permit(name)
         options: dict[str, Any] = {}
         if asked.channel:
             options['channel'] = asked.channel
@@ -44,6 +45,12 @@ class Invoke(OnServices):
         if name == self.name:
             raise Conflict(self.cid, f'{name} cannot invoke itself')
         return name
+
+    def _permit(self, name: str) -> None:
+        """This door leads no further than the service's own doors. Raises Forbidden."""
+        entry = self.server.services.current.get(name)
+        if entry is not None and entry.roles and entry.roles.isdisjoint(self.asking_roles):
+            raise Forbidden(self.cid)
 
     def _payload(self, asked: Any) -> Any:
         """The payload as a channel of that data format gives it to a service: JSON decoded, where no format is said

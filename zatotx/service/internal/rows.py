@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from zatotx.rules.roles import NONE, held
 from zatotx.schema.convert import from_door, zato_name
 from zatotx.schema.fields import FieldInfo, fields_of, refs_of, secrets_of
 from zatotx.schema.masking import MASK
@@ -64,6 +65,13 @@ def row(object_type: ObjectType, stored: Stored, references: SnapshotReferences)
         out.update(dict.fromkeys((name for name in api.extra_out if name not in out), ''))
     out['revision'] = stored.revision  # an edit that gives it back is refused where somebody was faster
     return out
+
+
+def roles_of(object_type: ObjectType, fields: Mapping[str, Any]) -> frozenset[str]:
+    """The roles that an object with these fields gives to those whom it admits; none where it is no definition."""
+    if object_type.section != SECURITY:
+        return NONE
+    return held(object_type.key, fields['name'], fields['roles'])
 
 
 def union(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.snapshot import Operation, Stored
 from zatotx.service.internal.base import AdminService
 from zatotx.service.internal.rows import read_changes, row, union
-from zatotx.service.io.elements import Int
+from zatotx.service.io.elements import AsIs, Int
 from zatotx.service.naming import impl_name
 
 KEY = 'service'  # of the type whose objects are the rows, and the space that channels refer to
@@ -50,6 +50,7 @@ class OnServices(AdminService):
             'usage': 0 if entry is None else getattr(entry.stats, 'calls', 0),
             'slow_threshold': stored.value.slow_threshold,
             'max_in_flight': stored.value.max_in_flight or '',
+            'roles': list(stored.value.roles),
             'file': stored.value.file,
             'version': 0 if entry is None else entry.version,
             'revision': stored.revision,
@@ -86,15 +87,16 @@ class GetByName(OnServices):
 
 
 class Edit(OnServices):
-    """Switch a service on or off, say when it is slow and how many calls it takes at once ('' = as in server.toml)."""
+    """Switch a service on or off, say when it is slow, how many calls it takes at once ('' = as in server.toml), and
+    which roles it demands of its callers."""
 
     name = 'zato.service.edit'
 
-    changeable = ('is_active', 'slow_threshold', 'max_in_flight')
+    changeable = ('is_active', 'slow_threshold', 'max_in_flight', 'roles')
 
     class SimpleIO:
         input_required = ('id',)
-        input_optional = ('is_active', 'slow_threshold', 'max_in_flight', Int('revision'))
+        input_optional = ('is_active', 'slow_threshold', 'max_in_flight', AsIs('roles'), Int('revision'))
         default_value = None
 
     async def handle(self) -> None:
@@ -110,6 +112,8 @@ class Edit(OnServices):
         changes, mistakes = read_changes(types[KEY], stored.value, given, references)
         if mistakes:
             raise BadInput(mistakes)
+        if 'roles' in changes:
+            self.refuse_roles((*stored.value.roles, *changes['roles']))
         if changes:
             step = Operation(
                 action='edit', type=KEY, name=stored.name, id=stored.id, fields=changes, revision=asked.revision

@@ -1,0 +1,246 @@
+"""Channels that accept several security definitions, and channels that demand roles."""
+
+from __future__ import annotations
+
+import warnings
+from base64 import b64encode
+from typing import Any
+
+from argon2 import PasswordHasher
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.exchange.security.any_of import MOST_CHALLENGES
+from zatotx.exchange.security.basic_auth import BasicAuthCheck, Verifier
+from zatotx.exchange.security.guard import Guard
+from zatotx.model.faults import Forbidden, ServiceUnavailable, Unauthorized
+from zatotx.model.message import ChannelSpec, Inbound, Principal
+from zatotx.schema.security import BasicAuth, SecurityGroup
+from zatotx.schema.snapshot import Snapshot, Stored
+from zatotx.testing.exchange import message
+from zatotx.testing.security import FieldCheck, admitted
+
+HASHER = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+
+
+def channel(**fields: Any) -> ChannelSpec:
+    return ChannelSpec(name='test', kind='http-soap', service='s', **fields)
+
+
+def stored(number: int, type_: str, name: str, **fields: Any) -> Stored:
+    values = {'name': name, 'username': name, 'password': name, **fields}
+    return Stored(number, type_, BasicAuth(**values), 1)
+
+
+def group(number: int, name: str, *members: str) -> Stored:
+    return Stored(number, 'security_group', SecurityGroup(name=name, members=list(members)), 1)
+
+
+class GroupCase(SynchronousTestCase):
+    """Definitions a and b are read from the field X-Key, o from another one, body from the body."""
+
+    def setUp(self) -> None:
+        self.made: dict[str, FieldCheck] = {}
+        self.guard = Guard({
+            'key': self.maker(),
+            'other': self.maker(b'x-other'),
+            'body': self.maker(b'x-body', needs_body=True),
+        })  # fmt: skip
+        self.apply()
+
+    def maker(self, *args: Any, **options: Any) -> Any:
+        def make(definition: Stored) -> FieldCheck:
+            check = self.made[definition.name] = FieldCheck(definition, *args, **options)
+            return check
+        return make
+
+    def apply(self, *more: Stored) -> None:
+        self.guard.apply(Snapshot(1, [
+            stored(1, 'key', 'a', roles=['reader']), stored(2, 'key', 'b'), stored(3, 'other', 'o', roles=['writer']),
+            stored(4, 'body', 'body'), stored(5, 'key', 'off', is_active=False),
+            group(10, 'keys', 'a', 'b', 'off'), group(11, 'all', 'body', 'o', 'b', 'a'), group(12, 'empty'),
+            *more,
+        ]))  # fmt: skip
+
+    def request(self, asked: ChannelSpec, **fields: str) -> Inbound:
+        return message(channel=asked, headers={f'x-{name}'.encode(): value.encode() for name, value in fields.items()})
+
+    def who(self, asked: ChannelSpec, **fields: str) -> str:
+        principal: Principal = self.successResultOf(
+            Deferred.fromCoroutine(admitted(self.guard, self.request(asked, **fields))))
+        return principal.name
+
+    def refused(self, asked: ChannelSpec, kind: type[Exception] = Unauthorized, **fields: str) -> Any:
+        waiting = Deferred.fromCoroutine(admitted(self.guard, self.request(asked, **fields)))
+        return self.failureResultOf(waiting, kind).value
+
+
+class GroupTests(GroupCase):
+    def test_any_member_is_let_in_under_its_own_name(self) -> None:
+        """Members of all groups, and the channel's own definition, whatever they look at."""
+        asked = channel(security='o', groups=('keys',))
+        self.assertEqual([self.who(asked, key='a'), self.who(asked, key='b'), self.who(asked, other='o')],
+                         ['a', 'b', 'o'])
+
+    def test_nobody_else_is(self) -> None:
+        """Not who is inactive, in another group, or wrong; and all challenges are told, the channel's own first."""
+        asked = channel(security='o', groups=('keys',))
+        tries: list[dict[str, Any]] = [{}, {'key': 'off'}, {'key': 'wrong'}, {'body': 'body'}]
+        for fields in tries:
+            error = self.refused(asked, **fields)
+            self.assertEqual([value for name, value in error.headers if name == b'WWW-Authenticate'],
+                             [b'x-other o', b'x-key a', b'x-key b'])
+
+    def test_a_group_without_members_is_no_open_door(self) -> None:
+        """Nor is one that is gone."""
+        for name in ('empty', 'gone'):
+            self.refused(channel(groups=(name,)), key='a')
+            self.refused(channel(groups=(name,)))
+
+    def test_only_what_the_request_carries_is_asked(self) -> None:
+        """A definition whose field is not there costs nothing."""
+        asked = channel(groups=('all',))
+        self.who(asked, key='a')
+        self.assertEqual((self.made['o'].asked, self.made['body'].asked), (0, 0))
+
+    def test_the_first_that_admits(self) -> None:
+        """The head before the body, then in the order of the channel; one that refuses hands on to the next."""
+        asked = channel(groups=('all',))
+        self.assertEqual(self.who(asked, body='body', other='o', key='a'), 'o')
+        self.assertEqual(self.who(asked, body='body', other='wrong', key='a'), 'a')
+        self.assertEqual(self.who(asked, body='body', other='wrong', key='wrong'), 'body')
+        self.assertEqual(self.who(asked, body='body'), 'body')
+        self.refused(asked, body='wrong', other='wrong')
+
+    def test_one_that_has_to_wait(self) -> None:
+        """Hands on likewise, to the body too."""
+        asked = channel(groups=('all',))
+        self.made['o'].waits = True
+        for fields, expected in (({'other': 'o'}, 'o'), ({'other': 'x', 'key': 'b'}, 'b'),
+                                 ({'other': 'x', 'body': 'body'}, 'body')):
+            waiting = Deferred.fromCoroutine(admitted(self.guard, self.request(asked, **fields)))
+            self.assertNoResult(waiting)
+            self.made['o'].waiting.pop().callback(None)
+            self.assertEqual(self.successResultOf(waiting).name, expected)
+
+    def test_one_that_cannot_say_now(self) -> None:
+        """Is told of only where nobody else admits."""
+        asked = channel(groups=('all',))
+        for waits in (False, True):
+            self.apply(stored(20, 'key', f'change {waits}'))
+            away = self.made['o']
+            away.fault, away.waits = ServiceUnavailable(None, 'keys are away'), waits
+            for fields, expected in (({'key': 'a'}, 'a'), ({'key': 'x', 'body': 'body'}, 'body')):
+                waiting = Deferred.fromCoroutine(admitted(self.guard, self.request(asked, other='o', **fields)))
+                for each in away.waiting:
+                    each.callback(None)
+                away.waiting.clear()
+                self.assertEqual(self.successResultOf(waiting).name, expected)
+            only = channel(groups=('keys',), security='o')
+            waiting = Deferred.fromCoroutine(admitted(self.guard, self.request(only, other='o', key='x')))
+            for each in away.waiting:
+                each.callback(None)
+            self.failureResultOf(waiting, ServiceUnavailable)
+
+    def test_a_request_that_is_turned_away_unasked(self) -> None:
+        """Leaves no coroutine behind that complains."""
+        self.made['o'].waits = True
+        for asked in (channel(groups=('all',)), channel(groups=('all',), roles=('writer',))):
+            checked: Any = self.guard.check(self.request(asked, other='o'))
+            with warnings.catch_warnings():
+                warnings.simplefilter('error')
+                checked.close()
+        self.assertEqual(self.flushWarnings(), [])
+
+    def test_a_change_of_a_group_is_in_force_at_once(self) -> None:
+        """With the snapshot that has it."""
+        asked = channel(groups=('empty',))
+        self.refused(asked, key='a')
+        self.apply(group(12, 'empty', 'a'))
+        self.assertEqual(self.who(asked, key='a'), 'a')
+        self.apply()
+        self.refused(asked, key='a')
+
+    def test_challenges_are_bounded(self) -> None:
+        """A group of a thousand definitions makes no head that clients refuse."""
+        many = [stored(number, 'key', f'k{number}') for number in range(100, 200)]
+        self.apply(*many, group(12, 'empty', *(each.name for each in many)))
+        self.assertEqual(len(self.refused(channel(groups=('empty',))).headers), MOST_CHALLENGES)
+
+
+class RoleTests(GroupCase):
+    def test_one_of_the_roles_is_enough(self) -> None:
+        """Else it is 403 with a sentence that tells nothing, not 401: who it is was proved."""
+        asked = channel(groups=('all',), roles=('reader', 'writer'))
+        self.assertEqual((self.who(asked, key='a'), self.who(asked, other='o')), ('a', 'o'))
+        error = self.refused(asked, Forbidden, key='b')
+        self.assertEqual(error.details, 'You are not allowed to access this resource')
+        self.refused(asked, Forbidden, body='body')
+        self.refused(asked, Unauthorized, key='wrong')
+
+    def test_with_one_definition(self) -> None:
+        """Likewise, waiting or not."""
+        self.assertEqual(self.who(channel(security='a', roles=('reader',)), key='a'), 'a')
+        self.refused(channel(security='b', roles=('reader',)), Forbidden, key='b')
+        self.made['b'].waits = True
+        waiting = Deferred.fromCoroutine(
+            admitted(self.guard, self.request(channel(security='b', roles=('reader',)), key='b')))
+        self.made['b'].waiting.pop().callback(None)
+        self.failureResultOf(waiting, Forbidden)
+
+    def test_a_door_of_the_broker(self) -> None:
+        """Lets in every definition that has one of its roles, and no other."""
+        door = channel(security='gone', roles=('writer',), door=True)
+        self.assertEqual(self.who(door, other='o'), 'o')
+        self.refused(door, key='a')
+        self.apply(stored(20, 'key', 'new', roles=['writer']))
+        self.assertEqual(self.who(door, key='new'), 'new')
+        self.refused(channel(roles=('none',), door=True), key='new')
+
+
+class ManyUsersTests(SynchronousTestCase):
+    """A group of Basic auth definitions."""
+
+    def setUp(self) -> None:
+        self.verified = 0
+        self.verifier = Verifier(Clock(), self.offload)
+        self.guard = Guard({'basic_auth': lambda definition: BasicAuthCheck(self.verifier, definition)})
+        users = [('one', 'ann'), ('two', 'bob'), ('three', 'ann')]
+        self.guard.apply(Snapshot(1, [
+            *(Stored(number, 'basic_auth', BasicAuth(name=name, username=user, password=HASHER.hash(f'of {name}')), 1)
+              for number, (name, user) in enumerate(users)),
+            group(10, 'users', *(name for name, _ in users)),
+        ]))  # fmt: skip
+
+    def offload(self, function: Any, *args: Any) -> Deferred[Any]:
+        self.verified += 1
+        return succeed(function(*args))
+
+    def login(self, credentials: str) -> Deferred[Principal]:
+        headers = {b'authorization': b'Basic ' + b64encode(credentials.encode())}
+        inbound = message(channel=channel(groups=('users',)), headers=headers)
+        return Deferred.fromCoroutine(admitted(self.guard, inbound))
+
+    def test_the_user_name_says_who_is_asked(self) -> None:
+        """One hash for each definition that has the name, however many there are in the group."""
+        for credentials, expected, hashes in (('bob:of two', 'two', 1), ('ann:of one', 'one', 1),
+                                              ('ann:of three', 'three', 2), ('bob:of two', 'two', 0)):
+            self.verified = 0
+            self.assertEqual(self.successResultOf(self.login(credentials)).name, expected)
+            self.assertEqual(self.verified, hashes, credentials)
+
+    def test_an_unknown_user_costs_what_a_known_one_costs(self) -> None:
+        """A hash is verified, and the answer is the same."""
+        for credentials in ('nobody:x', 'bob:x'):
+            self.verified = 0
+            self.assertEqual(self.failureResultOf(self.login(credentials), Unauthorized).value.details,
+                             Unauthorized.default)
+            self.assertEqual(self.verified, 1, credentials)
+
+    def test_malformed_credentials_cost_nothing(self) -> None:
+        """And are refused."""
+        for value in (b'Basic ?', b'Basic ' + b64encode(b'nocolon'), b'Bearer x', b'Basic'):
+            inbound = message(channel=channel(groups=('users',)), headers={b'authorization': value})
+            self.failureResultOf(Deferred.fromCoroutine(admitted(self.guard, inbound)), Unauthorized)
+        self.assertEqual(self.verified, 0)
