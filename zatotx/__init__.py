@@ -19,18 +19,19 @@ _PLACES = {
     'zatotx.service.io.records': ('Dict', 'DictList', 'ListOfDicts', 'Nested'),
     'zatotx.wire.sse': ('Event',),
     'zatotx.model.faults': (
-        'BadRequest', 'Conflict', 'Forbidden', 'HTTPException', 'Inactive', 'InternalServerError', 'MethodNotAllowed',
-        'NotFound', 'ServiceUnavailable', 'Timeout', 'TooManyRequests', 'Unauthorized', 'ZatoException',
+        'BadGateway', 'BadRequest', 'BadStatus', 'Conflict', 'Forbidden', 'HTTPException', 'Inactive',
+        'InternalServerError', 'MethodNotAllowed', 'NotFound', 'ServiceUnavailable', 'Timeout', 'TooManyRequests',
+        'Unauthorized', 'ZatoException',
     ),
 }  # fmt: skip
 _HOME = {name: module for module, names in _PLACES.items() for name in names}
 
 __all__ = [
-    'CSV', 'UTC', 'UUID', 'AsIs', 'BadRequest', 'Bool', 'Boolean', 'Bunch', 'Conflict', 'Date', 'DateTime', 'Decimal',
-    'Dict', 'DictList', 'Event', 'Float', 'Forbidden', 'HTTPException', 'Inactive', 'Int', 'Integer',
-    'InternalServerError', 'List', 'ListOfDicts', 'MethodNotAllowed', 'Model', 'Nested', 'NotFound', 'Opaque',
-    'Secret', 'Service', 'ServiceUnavailable', 'Text', 'Timeout', 'TooManyRequests', 'Unauthorized', 'Unicode',
-    'ZatoException', '__version__',
+    'CSV', 'UTC', 'UUID', 'AsIs', 'BadGateway', 'BadRequest', 'BadStatus', 'Bool', 'Boolean', 'Bunch', 'Conflict',
+    'Date', 'DateTime', 'Decimal', 'Dict', 'DictList', 'Event', 'Float', 'Forbidden', 'HTTPException', 'Inactive',
+    'Int', 'Integer', 'InternalServerError', 'List', 'ListOfDicts', 'MethodNotAllowed', 'Model', 'Nested', 'NotFound',
+    'Opaque', 'Secret', 'Service', 'ServiceUnavailable', 'Text', 'Timeout', 'TooManyRequests', 'Unauthorized',
+    'Unicode', 'ZatoException', '__version__',
 ]  # fmt: skip
 
 

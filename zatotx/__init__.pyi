@@ -1,7 +1,9 @@
 """What `from zatotx import …` offers; the module itself loads each name when it is asked for."""
 
 from zatotx.model.faults import (
+    BadGateway,
     BadRequest,
+    BadStatus,
     Conflict,
     Forbidden,
     HTTPException,
@@ -41,11 +43,11 @@ from zatotx.service.service import Service
 from zatotx.wire.sse import Event
 
 __all__ = [
-    'CSV', 'UTC', 'UUID', 'AsIs', 'BadRequest', 'Bool', 'Boolean', 'Bunch', 'Conflict', 'Date', 'DateTime', 'Decimal',
-    'Dict', 'DictList', 'Event', 'Float', 'Forbidden', 'HTTPException', 'Inactive', 'Int', 'Integer',
-    'InternalServerError', 'List', 'ListOfDicts', 'MethodNotAllowed', 'Model', 'Nested', 'NotFound', 'Opaque',
-    'Secret', 'Service', 'ServiceUnavailable', 'Text', 'Timeout', 'TooManyRequests', 'Unauthorized', 'Unicode',
-    'ZatoException', '__version__',
+    'CSV', 'UTC', 'UUID', 'AsIs', 'BadGateway', 'BadRequest', 'BadStatus', 'Bool', 'Boolean', 'Bunch', 'Conflict',
+    'Date', 'DateTime', 'Decimal', 'Dict', 'DictList', 'Event', 'Float', 'Forbidden', 'HTTPException', 'Inactive',
+    'Int', 'Integer', 'InternalServerError', 'List', 'ListOfDicts', 'MethodNotAllowed', 'Model', 'Nested', 'NotFound',
+    'Opaque', 'Secret', 'Service', 'ServiceUnavailable', 'Text', 'Timeout', 'TooManyRequests', 'Unauthorized',
+    'Unicode', 'ZatoException', '__version__',
 ]  # fmt: skip
 
 __version__: str

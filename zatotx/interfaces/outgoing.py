@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
+from zatotx.model.faults import NotFound
 from zatotx.schema.snapshot import Snapshot
 
 
@@ -17,6 +18,7 @@ class ICall(Interface):
     cid: str = Attribute('The correlation id, for faults and for what goes out')
     service: str = Attribute('The name of the service')
     deadline: float = Attribute("When its answer has to be there, seconds on the reactor's clock")
+    trace: str = Attribute('The W3C traceparent to send on, or an empty text')
 
     def result(begin: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         """What a method of a connection returns to the service: an awaitable where the service runs on the reactor;
@@ -52,3 +54,8 @@ class IOutgoingKind(Interface):
 
     def stop() -> Deferred[None]:
         """End what is left, and let go of all connections. Fires when that is done."""
+
+
+def not_found(kind: str, name: str, cid: str | None) -> NotFound:
+    """What asking for a connection raises that is not there."""
+    return NotFound(cid, f'There is no outgoing connection {name!r} of kind {kind}')

@@ -7,6 +7,7 @@ other exception never does.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from zatotx.model.cid import is_new_cid
 
@@ -129,6 +130,22 @@ class TooManyRequests(_Later):
 class InternalServerError(Fault):
     status = 500
     default = 'An error has occurred'
+
+
+class BadGateway(Fault):
+    """Another system, which the request needs, answered what is of no use."""
+
+    status = 502
+    default = 'Another system gave no usable answer'
+
+
+class BadStatus(BadGateway):
+    """It answered that it could not do what it was asked: `response` is its answer, `status_code` what that says."""
+
+    def __init__(self, cid: str | None = None, msg: str | None = None, response: Any = None) -> None:
+        super().__init__(cid, msg)
+        self.response = response
+        self.status_code: int = getattr(response, 'status_code', 0)
 
 
 class ServiceUnavailable(_Later):

@@ -10,8 +10,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
-from zatotx.interfaces.outgoing import ICall, IOutgoing
-from zatotx.model.faults import NotFound
+from zatotx.interfaces.outgoing import ICall, IOutgoing, not_found
 from zatotx.service.threads import Lender
 
 
@@ -38,6 +37,11 @@ class ServiceCall:
     def deadline(self) -> float:
         at: float = self._run.inbound.deadline
         return at
+
+    @property
+    def trace(self) -> str:
+        trace: str = self._run.inbound.trace
+        return trace
 
     def result(self, begin: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         run = self._run
@@ -86,11 +90,6 @@ class NoConnections:
     def send(self, message: object, name: str, *args: object, **options: object) -> NoReturn:
         """Zato's form: the name follows the message."""
         raise not_found(self._kind, name, self._cid)
-
-
-def not_found(kind: str, name: str, cid: str | None) -> NotFound:
-    """What asking for a connection raises that is not there."""
-    return NotFound(cid, f'There is no outgoing connection {name!r} of kind {kind}')
 
 
 @implementer(IOutgoing)

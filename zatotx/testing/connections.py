@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from zatotx.interfaces.outgoing import ICall, IOutgoing
-from zatotx.testing.doubles import HTTP_KINDS
+from zatotx.testing.doubles import HTTP_KINDS, answered
 from zatotx.testing.script import Call, ConnectionScript, Matcher, Scripts, canonical
 
 # What follows the cid in Zato's calls of an HTTP connection, and the connection's name in its sends.
@@ -101,7 +101,8 @@ class ConnectionDouble:
 
         async def play() -> Any:
             call = Call.of(self._target, method, args, kwargs)
-            return await outgoing.scripts.play(call, asker.service).run(call, asker.cid, outgoing.clock)
+            given = await outgoing.scripts.play(call, asker.service).run(call, asker.cid, outgoing.clock)
+            return answered(given, outgoing.scripts.of(*self._target).title, asker.cid)
 
         return asker.result(play)
 

@@ -7,30 +7,25 @@ from typing import Any
 
 import msgspec
 
+from zatotx.model.response import Headers, PeerResponse
+
 HTTP_KINDS = frozenset(('rest', 'soap'))
 
 
-class Response(msgspec.Struct, frozen=True, kw_only=True):
+class Response(PeerResponse, msgspec.Struct, frozen=True, kw_only=True):
     """What a call of an HTTP connection gives: names as in `requests`, and `data`, the parsed body."""
 
     status_code: int = 200
     data: Any = None
     text: str = ''
-    headers: Mapping[str, str] = {}
-
-    @property
-    def ok(self) -> bool:
-        """Whether the status says so: below 400."""
-        return self.status_code < 400
+    headers: Mapping[str, str] = Headers()
+    cid: str = ''
+    title: str = 'The scripted connection'
 
     @property
     def content(self) -> bytes:
         """The body."""
         return self.text.encode('utf-8')
-
-    def json(self) -> Any:
-        """The body, read as JSON."""
-        return msgspec.json.decode(self.text)
 
     @classmethod
     def of(cls, value: Any, *, status_code: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -39,7 +34,12 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
             text = value.decode('utf-8', 'replace')
         else:
             text = value if isinstance(value, str) else msgspec.json.encode(value).decode('utf-8')
-        return cls(status_code=status_code, data=value, text=text, headers=headers or {})
+        return cls(status_code=status_code, data=value, text=text, headers=Headers((headers or {}).items()))
+
+
+def answered(value: Any, title: str, cid: str) -> Any:
+    """A value as the call of a connection gives it: a response says whose it is, and what it answers."""
+    return msgspec.structs.replace(value, title=title, cid=cid) if isinstance(value, Response) else value
 
 
 class Row:

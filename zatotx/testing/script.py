@@ -7,8 +7,8 @@ from typing import Any, Self
 
 from attrs import define, field
 
+from zatotx.interfaces.outgoing import not_found
 from zatotx.model.faults import Inactive, ServiceUnavailable, Timeout
-from zatotx.service.outgoing import not_found
 from zatotx.testing.doubles import HTTP_KINDS, Response, rows, snapshot
 from zatotx.testing.plays import Later, Never, Play, Returns
 
