@@ -76,6 +76,10 @@ class Asking:
             return now  # its body is being made
         return self._out.moved
 
+    def leave(self) -> None:
+        """Close the connection in good order."""
+        self._out.lose()
+
     def stop(self) -> None:
         """The rest of the body is not wanted. It stays unfinished."""
         if self._upload is not None:

@@ -103,7 +103,7 @@ class Connection:
         if not self._ended:
             self.due = self._shared.seconds() + FAREWELL
             self._shared.deadlines.watch(self)
-            self.transport.loseConnection()
+            self.asking.leave()
 
     def expire(self, now: float) -> None:
         """The peer does not let us go."""

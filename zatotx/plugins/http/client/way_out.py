@@ -24,6 +24,9 @@ class WayOut(Protocol):
 
     def write(self, data: bytes) -> None: ...
 
+    def lose(self) -> None:
+        """Close the connection in good order when all is out."""
+
     def gone(self) -> bool:
         """Whether an idle connection is seen to be of no use, before the reactor has told so."""
 
