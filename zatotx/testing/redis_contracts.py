@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from zope.interface.verify import verifyObject
 
+from zatotx.interfaces.rates import IRates
 from zatotx.interfaces.redis import Busy, IConsumer, ILease, ILeases, IStream
+from zatotx.rules.gcra import SECOND, Rate
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import TestCase as Case
@@ -210,3 +212,79 @@ class StreamContract(_Contract):
         self.assertEqual(await consumer.claim(self.IDLE), [])
         self.assertEqual([entry.id for entry in await consumer.read(9, 0)], ids[3:])
         self.assertEqual((await stream.backlog()).pending, 2)
+
+
+class RateContract(_Contract):
+    """IRates. SLOW gives nothing back while a test runs, QUICK does."""
+
+    SLOW, QUICK = Rate.of(1, 60, 5), Rate.of(5, 1, 3)
+
+    def rates(self) -> IRates:
+        """A node of the cluster: all of them share the buckets."""
+        raise NotImplementedError
+
+    async def charged(self, rates: IRates, *names: str, rate: Rate | None = None) -> Any:
+        """One call."""
+        return await self.got(rates.charge(names, (rate or self.SLOW,) * len(names)))
+
+    async def test_a_burst_and_no_more(self) -> None:
+        """As many as may come at once, each one interval further ahead; those that are refused count for nothing, and
+        another name is another bucket."""
+        rates = self.rates()
+        verifyObject(IRates, rates)
+        charges = [await self.charged(rates, 'a') for _ in range(8)]
+        self.assertEqual([charge.admitted for charge in charges], [True] * 5 + [False] * 3)
+        ahead = [charge.aheads[0] / SECOND for charge in charges]
+        for number, seconds in enumerate(ahead):
+            self.assertTrue(abs(seconds - 60 * min(number, 5)) < 20, ahead)
+        self.assertTrue((await self.charged(rates, 'b')).admitted)
+
+    async def test_time_gives_back(self) -> None:
+        """One interval after a burst there is room for one more, and not for the whole burst."""
+        rates = self.rates()
+        for _ in range(3):
+            self.assertTrue((await self.charged(rates, 'a', rate=self.QUICK)).admitted)
+        await self.later(0.25)
+        self.assertTrue((await self.charged(rates, 'a', rate=self.QUICK)).admitted)
+        await self.later(1)
+        again = [await self.charged(rates, 'a', rate=Rate.of(1, 60, 3)) for _ in range(4)]
+        self.assertEqual([charge.admitted for charge in again], [True, True, True, False])
+
+    async def test_many_of_one_turn(self) -> None:
+        """Calls that come at once are counted one by one, each is told how it stood, in the order they came."""
+        rates, other = self.rates(), self.rates()
+        charges = await self.got(gatherResults(
+            [rates.charge(('a',), (self.SLOW,)) for _ in range(4)] + [rates.charge(('b',), (self.SLOW,))]
+        ))  # fmt: skip
+        self.assertEqual([charge.admitted for charge in charges], [True] * 5)
+        self.assertEqual([round(charge.aheads[0] / SECOND / 60) for charge in charges], [0, 1, 2, 3, 0])
+        both = [some.charge(('a',), (self.SLOW,)) for some in (rates, other) for _ in range(10)]
+        charges = await self.got(gatherResults(both))
+        self.assertEqual(sum(charge.admitted for charge in charges), 1)
+
+    async def test_all_buckets_or_none(self) -> None:
+        """A call that one bucket refuses is counted in no other one, also among calls that come at once."""
+        rates = self.rates()
+        narrow = (Rate.of(1, 60, 2), self.SLOW)
+        charges = await self.got(gatherResults([rates.charge(('n', 'w'), narrow) for _ in range(4)]))
+        self.assertEqual([charge.admitted for charge in charges], [True, True, False, False])
+        self.assertEqual([round(ahead / SECOND / 60) for ahead in charges[3].aheads], [2, 2])
+        alone = await self.got(gatherResults([rates.charge(('w',), (self.SLOW,)) for _ in range(4)]))
+        self.assertEqual([charge.admitted for charge in alone], [True, True, True, False])
+
+    async def test_a_lower_limit_holds_at_once(self) -> None:
+        """What was admitted before counts."""
+        rates = self.rates()
+        for _ in range(3):
+            await self.charged(rates, 'a')
+        self.assertFalse((await self.charged(rates, 'a', rate=Rate.of(1, 60, 2))).admitted)
+        self.assertTrue((await self.charged(rates, 'a', rate=Rate.of(1, 60, 4))).admitted)
+
+    async def test_cancelled(self) -> None:
+        """Who gives up holds nobody else up."""
+        rates = self.rates()
+        gone, staying = (rates.charge(('a',), (self.SLOW,)) for _ in range(2))
+        gone.cancel()
+        with self.assertRaises(CancelledError):
+            await gone
+        self.assertTrue((await self.got(staying)).admitted)

@@ -1,0 +1,285 @@
+"""Rate limits: buckets as pure numbers, in memory and in a real Redis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+from twisted.internet import reactor as _reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface import implementer
+
+from trial_tests.support.properties import holds
+from trial_tests.support.redis import KEYS, RedisCase
+from zatotx.interfaces.redis import IScripts, Script
+from zatotx.kvdb.keys import Keys
+from zatotx.kvdb.rates import PATIENCE, RedisRates
+from zatotx.kvdb.scripts import Scripts
+from zatotx.model.faults import ServiceUnavailable, Timeout
+from zatotx.rules.gcra import SECOND, Buckets, Rate, let_in
+from zatotx.testing.rates import MemoryRates
+from zatotx.testing.redis_contracts import RateContract
+
+reactor: Any = _reactor
+RATES = st.builds(lambda count, seconds, burst: Rate.of(count, seconds, burst),
+                  st.integers(1, 1000), st.integers(1, 3600), st.integers(1, 50))  # fmt: skip
+PAUSES = st.lists(st.integers(0, 3 * SECOND), max_size=60)
+
+
+class RateTests(SynchronousTestCase):
+    def test_read(self) -> None:
+        """A pace in whole nanoseconds, rounded to the slower side; what would take too long is refused."""
+        self.assertEqual(Rate.of(100, 60, 100), Rate(600_000_000, 60 * SECOND))
+        self.assertEqual(Rate.of(3, 1, 2).interval, 333_333_334)
+        self.assertEqual((Rate.of(3, 1, 2).burst, Rate.of(1, 86_400, 100).burst), (2, 100))
+        self.assertRaises(ValueError, Rate.of, 1, 86_400, 101)
+
+    def test_asked(self) -> None:
+        """How many more, and how long until the next one."""
+        rate = Rate.of(1, 1, 3)
+        self.assertEqual([rate.left(n * SECOND) for n in range(5)], [3, 2, 1, 0, 0])
+        self.assertEqual([rate.admits(n * SECOND) for n in range(4)], [True, True, True, False])
+        self.assertEqual(rate.wait(2 * SECOND), 0)
+        self.assertEqual(rate.wait(3 * SECOND - 1), SECOND - 1)
+        self.assertEqual(let_in((rate, Rate.of(1, 1, 9)), (SECOND, 0), 5), 2)
+
+    @holds(rate=RATES, pauses=PAUSES)
+    def test_never_more_than_burst_and_rate(self, rate: Rate, pauses: list[int]) -> None:
+        """Of any span of time, no more are admitted than the burst and what the rate gives in that span; and one is
+        refused only where one more would be too many in some span that ends now."""
+        buckets, now, admitted = Buckets(), 5, []
+        for pause in [0, *pauses]:
+            now += pause
+            if rate.admits(buckets.charge('a', rate, now)):
+                admitted.append(now)
+                for first in range(len(admitted)):
+                    span = now - admitted[first]
+                    self.assertLessEqual(len(admitted) - first, rate.burst + span / rate.interval)
+            else:
+                spans = [(len(admitted) - first + 1, now - moment) for first, moment in enumerate(admitted)]
+                self.assertTrue(any(calls > rate.burst + span / rate.interval for calls, span in spans))
+
+    @holds(rate=RATES, calls=st.lists(st.integers(1, 9), min_size=1, max_size=20), pauses=PAUSES)
+    def test_many_at_once_are_as_many_one_by_one(self, rate: Rate, calls: list[int], pauses: list[int]) -> None:
+        """What a script decides for a lot is what each of them would have been told."""
+        together, single, now = 0, Buckets(), 0
+        for count, pause in zip(calls, pauses, strict=False):
+            now += pause
+            ahead = max(0, together - now)
+            admitted = let_in((rate,), (ahead,), count)
+            together = now + ahead + admitted * rate.interval
+            one_by_one = [rate.admits(single.charge('a', rate, now)) for _ in range(count)]
+            self.assertEqual(one_by_one, [True] * admitted + [False] * (count - admitted))
+
+
+class BucketsTests(SynchronousTestCase):
+    rate = Rate.of(1, 1, 2)
+
+    def test_the_boundary(self) -> None:
+        """One nanosecond before its time a call is refused, at its time it is admitted."""
+        buckets = Buckets()
+        self.assertEqual([buckets.charge('a', self.rate, 7) for _ in range(3)], [0, SECOND, 2 * SECOND])
+        self.assertFalse(self.rate.admits(buckets.charge('a', self.rate, 6 + SECOND)))
+        self.assertTrue(self.rate.admits(buckets.charge('a', self.rate, 7 + SECOND)))
+        self.assertFalse(self.rate.admits(buckets.charge('a', self.rate, 7 + SECOND)))
+
+    def test_given_back(self) -> None:
+        """A call that did not take place leaves its room to another one."""
+        buckets = Buckets()
+        for _ in range(2):
+            buckets.charge('a', self.rate, 0)
+        buckets.give_back('a', self.rate)
+        buckets.give_back('b', self.rate)
+        self.assertEqual([buckets.charge('a', self.rate, 0) for _ in range(2)], [SECOND, 2 * SECOND])
+
+    def test_memory_is_bounded(self) -> None:
+        """However many names come: those that go on being used are known all the while."""
+        buckets = Buckets(100)
+        for number in range(1000):
+            buckets.charge(f'name {number}', self.rate, 0)
+            buckets.charge('busy', self.rate, 0)
+            self.assertLessEqual(len(buckets), 101)
+        self.assertEqual(buckets.charge('busy', self.rate, 0), 2 * SECOND)
+
+
+class MemoryRatesTests(RateContract, TestCase):
+    """The double."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.shared: dict[str, int] = {}
+
+    def rates(self) -> Any:
+        return MemoryRates(self.clock, self.shared)
+
+    async def later(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    async def got(self, waiting: Deferred[Any]) -> Any:
+        self.clock.advance(0)
+        return await waiting
+
+    async def test_away(self) -> None:
+        """It can be told to be."""
+        rates = self.rates()
+        rates.away = 'Redis is away'
+        waiting = rates.charge(('a',), (self.SLOW,))
+        self.clock.advance(0)
+        self.failureResultOf(waiting, ServiceUnavailable)
+        self.assertEqual(rates.asked, [('a',)])
+
+
+class RedisRatesTests(RedisCase, RateContract):
+    """The real one."""
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        super().setUp()
+        self.shared = await self.client()
+
+    def rates(self) -> RedisRates:
+        return self.of(self.shared)
+
+    def of(self, client: Any, keys: Keys = KEYS) -> RedisRates:
+        return RedisRates(reactor, Scripts(client), keys)
+
+    async def ask(self, *words: str) -> Any:
+        """One command."""
+        return await self.shared.execute(*words)
+
+    async def asked(self) -> int:
+        """How many scripts Redis ran so far."""
+        stats = str(await self.shared.execute('INFO', 'commandstats'))
+        return sum(
+            int(line.partition('calls=')[2].partition(',')[0])
+            for line in stats.splitlines()
+            if line.startswith(('cmdstat_eval:', 'cmdstat_evalsha:'))
+        )
+
+    async def test_one_call_a_turn(self) -> None:
+        """However many requests come in one turn of the reactor, and however many buckets they need."""
+        rates = self.rates()
+        await self.charged(rates, 'first')
+        before = await self.asked()
+        waiting = [rates.charge((f'{n % 7}', f'{n % 3} more'), (self.SLOW, self.SLOW)) for n in range(100)]
+        charges = await self.got(gatherResults(waiting))
+        self.assertEqual(await self.asked(), before + 1)
+        self.assertEqual(sum(charge.admitted for charge in charges), 15)
+
+    SLOWEST = Rate.of(1, 1000, 5000)
+
+    async def test_exact_under_load(self) -> None:
+        """Several clients at once, turn after turn: just as many are admitted as may be."""
+        everybody = [self.of(await self.client()) for _ in range(4)]
+        rate, admitted = Rate.of(1, 3600, 100), 0
+        for _ in range(10):
+            waiting = [rates.charge(('a', 'b'), (rate, self.SLOWEST)) for rates in everybody for _ in range(7)]
+            admitted += sum(charge.admitted for charge in await self.got(gatherResults(waiting)))
+        self.assertEqual(admitted, 100)
+
+    async def test_keys_go_by_themselves(self) -> None:
+        """A bucket that is full again leaves nothing behind; until then it is below the cluster's own prefix, and
+        another cluster has another one."""
+        await self.charged(self.rates(), 'a:b', rate=self.QUICK)
+        await self.charged(self.rates(), 'c', rate=self.SLOW)
+        quick, slow = KEYS.key('rate', 'a:b'), KEYS.key('rate', 'c')
+        self.assertTrue(0 < await self.ask('PTTL', quick) <= 200)
+        self.assertTrue(50_000 < await self.ask('PTTL', slow) <= 60_000)
+        await self.later(0.3)
+        self.assertEqual(await self.ask('KEYS', '*'), [slow])
+        other = self.of(self.shared, Keys('c2'))
+        self.assertEqual((await self.charged(other, 'c')).aheads, [0])
+
+    async def test_frozen(self) -> None:
+        """Nobody waits longer than half a second for a Redis that says nothing, nobody at all while it owes an answer,
+        and when it goes on it is asked again."""
+        rates = self.rates()
+        await self.charged(rates, 'a')
+        self.server.freeze()
+        began = reactor.seconds()
+        await self.assertFailure(rates.charge(('a',), (self.SLOW,)), Timeout)
+        self.assertTrue(PATIENCE * 0.9 <= reactor.seconds() - began < 4, reactor.seconds() - began)
+        self.assertTrue(rates.overdue)
+        self.failureResultOf(rates.charge(('a',), (self.SLOW,)), Timeout)
+        self.server.thaw()
+        await self.until(lambda: not rates.overdue, 'the late answer')
+        self.assertTrue((await self.charged(rates, 'a')).admitted)
+
+    async def test_away(self) -> None:
+        """A Redis that is not there is told of at once; when it is back, limits hold again."""
+        rates = self.rates()
+        self.server.kill()
+        await self.until(lambda: self.shared.problem, 'the loss')
+        error: Any = await self.assertFailure(rates.charge(('a',), (self.SLOW,)), ServiceUnavailable)
+        self.assertIn(str(self.server.address), error.details)
+        self.assertFalse(rates.overdue)
+        self.server.start()
+        await self.got(self.shared.up())
+        self.assertTrue((await self.charged(rates, 'a')).admitted)
+
+    async def test_refused(self) -> None:
+        """What Redis refuses is as good as Redis away, and the log says it in its words."""
+        rates = self.rates()
+        await self.shared.execute('LPUSH', KEYS.key('rate', 'a'), 'x')
+        error: Any = await self.assertFailure(rates.charge(('a',), (self.SLOW,)), ServiceUnavailable)
+        self.assertIn('WRONGTYPE', error.details)
+        self.assertEqual(len(self.flushLoggedErrors()), 0)
+        self.assertTrue((await self.charged(rates, 'b')).admitted)
+
+
+@implementer(IScripts)
+class _Silent:
+    """Answers when the test says so."""
+
+    def __init__(self) -> None:
+        self.asked: list[Deferred[Any]] = []
+
+    def run(self, script: Script, keys: Any, args: Any = ()) -> Deferred[Any]:
+        answer: Deferred[Any] = Deferred()
+        self.asked.append(answer)
+        return answer
+
+
+class PatienceTests(SynchronousTestCase):
+    """Moments, to the tick of a clock."""
+
+    def setUp(self) -> None:
+        self.clock, self.scripts = Clock(), _Silent()
+        self.rates = RedisRates(self.clock, self.scripts, KEYS)
+
+    def charge(self) -> Any:
+        return self.rates.charge(('a',), (Rate.of(1, 60, 5),))
+
+    def test_an_answer_in_time(self) -> None:
+        """Leaves no timer behind."""
+        waiting = self.charge()
+        self.clock.advance(0)
+        self.clock.advance(PATIENCE - 0.01)
+        self.scripts.asked[0].callback('1 0')
+        self.assertTrue(self.successResultOf(waiting).admitted)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_late_answer(self) -> None:
+        """Is of no use to those who waited, and clears the way for those who come."""
+        for end in (lambda answer: answer.callback('1 0'), lambda answer: answer.errback(Timeout(None, 'lost'))):
+            waiting = [self.charge(), self.charge()]
+            self.clock.advance(0)
+            self.clock.advance(PATIENCE)
+            for one in waiting:
+                self.failureResultOf(one, Timeout)
+            self.failureResultOf(self.charge(), Timeout)
+            end(self.scripts.asked.pop())
+            self.assertFalse(self.rates.overdue)
+            self.assertNoResult(self.charge())
+            self.clock.advance(0)
+            self.scripts.asked.pop().callback('1 0')
+
+    def test_each_has_an_error_of_its_own(self) -> None:
+        """One that several coroutines raise would gather the traces of all of them."""
+        waiting = [self.charge(), self.charge()]
+        self.clock.advance(0)
+        self.scripts.asked[0].errback(ServiceUnavailable(None, 'Redis is away'))
+        errors = [self.failureResultOf(one, ServiceUnavailable).value for one in waiting]
+        self.assertEqual([error.details for error in errors], ['Redis is away'] * 2)
+        self.assertIsNot(*errors)
