@@ -25,6 +25,7 @@ from zatotx.service.left_behind import LeftBehind
 from zatotx.service.lifecycle import lifecycle, walk, walk_blocking
 from zatotx.service.request import Request
 from zatotx.service.response import Payload, Response, taken
+from zatotx.service.soap import understand
 from zatotx.service.threads import Hop, Lender, Threads
 from zatotx.service.traits import Handler
 
@@ -165,10 +166,12 @@ def label(run: Run) -> str:
 
 def prepare(run: Run) -> Any:
     """The instance that serves this run, its handler chosen and its input read. Raises Inactive, MethodNotAllowed,
-    BadInput."""
+    BadInput, NotUnderstood."""
     entry = run.entry
     if not entry.is_active:
         raise Inactive(entry.name, run.inbound.cid)
+    if run.inbound.channel.soap is not None:
+        understand(run.inbound, entry.traits.understands)
     run.handler = entry.traits.only or choose(run)
     service: Any = entry.cls()
     service._zatotx = run
@@ -243,6 +246,8 @@ _BARE = frozenset(('_output', '_payload'))
 def _dressed(outcome: Outcome, response: Response) -> Outcome:
     if response.content_type:
         outcome.content_type = response.content_type
+    if 'soap' in response.__dict__:
+        outcome.soap_headers = response.soap.headers
     if response._headers or response.content_encoding:
         outcome.headers = dict(response.headers)
         if response.content_encoding:

@@ -10,6 +10,7 @@ from zatotx.service.deployment.bunch import Bunch, bunchify
 from zatotx.service.files import files_of
 from zatotx.service.io.sources import form_params, gather, parse_params
 from zatotx.service.lazy import lazy
+from zatotx.service.soap import SoapRequest
 
 _NO_HTTP = HTTPView('', b'', '', b'', {}, {}, '')
 
@@ -84,6 +85,7 @@ class Request:
         return Bunch(gather(self._inbound, self.payload).merged())
 
     files = lazy(lambda self: files_of(self._run), 'The files of an upload, by the names of their fields.')
+    soap = lazy(lambda self: SoapRequest(self._inbound), 'The SOAP envelope: version, action, headers.')
     http = lazy(lambda self: HTTP(self._inbound, self.payload), 'The HTTP side.')
     headers = lazy(lambda self: Headers(self._inbound.headers), 'Header fields of the message, by name in any case.')
 
@@ -105,8 +107,9 @@ class Request:
 
     @property
     def data_format(self) -> str:
-        """The channel's data format."""
-        return self._inbound.channel.data_format
+        """The channel's data format; 'xml' for SOAP, as in Zato."""
+        channel = self._inbound.channel
+        return channel.data_format if channel.soap is None else 'xml'
 
     def bunchified(self) -> Any:
         """The payload with a Bunch in place of every dict."""

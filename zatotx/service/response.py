@@ -7,6 +7,8 @@ from typing import Any
 
 from zatotx.service.events import HEARTBEAT
 from zatotx.service.io.elements import as_mapping
+from zatotx.service.lazy import lazy
+from zatotx.service.soap import SoapResponse
 from zatotx.wire.sse import CONTENT_TYPE
 
 _set = object.__setattr__
@@ -111,6 +113,8 @@ class Response:
 
     def __init__(self, output: Any = None) -> None:
         self._output = output
+
+    soap: lazy[SoapResponse] = lazy(lambda self: SoapResponse(), 'The SOAP envelope of the answer: headers.')
 
     @property
     def payload(self) -> Any:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from zatotx.interfaces.meters import IUserMetrics, NoUserMetrics
-from zatotx.model.message import ANONYMOUS, Principal
+from zatotx.model.message import ANONYMOUS, Inbound, Principal
 from zatotx.schema.service import SLOW
 from zatotx.service.context import Channel, Deadline, wsgi_environ
 from zatotx.service.deployment.bunch import Bunch
@@ -32,6 +32,12 @@ def _time(service: Service) -> TimeUtil:
     return TimeUtil(service._zatotx.invoker.now)
 
 
+def _transport(inbound: Inbound) -> str:
+    if inbound.http is None:
+        return ''
+    return 'plain_http' if inbound.channel.soap is None else 'soap'
+
+
 def _slow_threshold(service: Service) -> int:
     config = getattr(service._zatotx.invoker.node, 'config', None)
     stored = None if config is None else config.snapshot.named('service', service._zatotx.entry.name)
@@ -50,6 +56,8 @@ class Service(Hooks, JobHooks):
     # Declarations. `input` and `output`: a name, an element, several of them, or a model; `SimpleIO` the classic way.
     input: ClassVar[Any] = None
     output: ClassVar[Any] = None
+    # SOAP headers it takes care of, '{namespace}name' each: what else a message demands to be understood refuses it.
+    soap_understands: ClassVar[str | Iterable[str]] = ()
     _zatotx: Any = None  # the Run of this call
     _zatotx_name: ClassVar[str] = ''
 
@@ -70,10 +78,8 @@ class Service(Hooks, JobHooks):
         lambda self: Deadline(self._zatotx.inbound.deadline, self._zatotx.invoker.reactor.seconds),
         'When the answer has to be there.',
     )
-    data_format: lazy[str] = lazy(lambda self: self._zatotx.inbound.channel.data_format, "The channel's data format.")
-    transport: lazy[str] = lazy(
-        lambda self: 'plain_http' if self._zatotx.inbound.http is not None else '', "Zato's word for the transport."
-    )
+    data_format: lazy[str] = lazy(lambda self: self.request.data_format, "The channel's data format.")
+    transport: lazy[str] = lazy(lambda self: _transport(self._zatotx.inbound), "Zato's word for the transport.")
     job_type: lazy[str] = lazy(lambda self: self._zatotx.job_type or '', "The scheduler's type of job, or ''.")
     environ: lazy[dict[str, Any]] = lazy(
         lambda self: {} if self._zatotx.environ is None else self._zatotx.environ, 'Free for use during the call.'

@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import frozen
 
+from zatotx.service import soap
 from zatotx.service.hooks import overridden
 from zatotx.service.io.declared import describe_io
 from zatotx.service.io.description import IO
@@ -42,6 +43,7 @@ class ServiceTraits:
     verbs: Mapping[str, Handler]  # HTTP verb -> its handler
     hooks: frozenset[str]  # those it has of its own
     only: Handler | None  # `handle`, where there is nothing to choose
+    understands: tuple[str, ...] = ()  # SOAP headers
 
     @property
     def is_async(self) -> bool:
@@ -68,9 +70,15 @@ def describe(cls: type) -> ServiceTraits:
         io = describe_io(cls)
     except (TypeError, NameError) as error:
         mistakes.append(f'{cls.__name__}.{error}')
+    understands: tuple[str, ...] = ()
+    try:
+        understands = soap.declared(getattr(cls, 'soap_understands', ()))
+    except TypeError as error:
+        mistakes.append(f'{cls.__name__}.{error}')
     if mistakes:
         raise BadDeclaration(mistakes)
-    return ServiceTraits(io=io, handle=handle, verbs=verbs, hooks=overridden(cls), only=None if verbs else handle)
+    return ServiceTraits(io=io, handle=handle, verbs=verbs, hooks=overridden(cls), only=None if verbs else handle,
+                         understands=understands)  # fmt: skip
 
 
 def _handler(cls: type, name: str, mistakes: list[str]) -> Handler | None:

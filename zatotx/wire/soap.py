@@ -14,6 +14,7 @@ import msgspec
 from lxml import etree
 
 from zatotx.wire.malformed import Malformed
+from zatotx.wire.xml import to_bytes
 
 Element = Any  # lxml.etree._Element, or an objectified one
 
@@ -139,10 +140,7 @@ def write(version: Version, *content: bytes | Element, headers: Iterable[bytes |
 
 def as_xml(piece: Any) -> bytes:
     """An element as XML without a declaration, with all namespaces it stands in. XML as it is."""
-    if isinstance(piece, bytes):
-        return piece
-    written: bytes = etree.tostring(piece, encoding='utf-8', xml_declaration=False, with_tail=False)
-    return written
+    return piece if isinstance(piece, bytes) else to_bytes(piece)
 
 
 def is_envelope(element: Element) -> bool:

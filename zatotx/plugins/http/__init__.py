@@ -1,4 +1,4 @@
-"""HTTP/1.1: REST channels and the broker's own doors."""
+"""HTTP/1.1: REST and SOAP channels and the broker's own doors."""
 
 from zatotx.interfaces.kind import SERVER, ConnectorKind
 
@@ -9,6 +9,7 @@ kind = ConnectorKind(
     title='HTTP and REST',
     runs_in=SERVER,
     channel='zatotx.plugins.http.channel:make_channel',
+    codecs='zatotx.plugins.http.soap.codec:make_codecs',
     settings='zatotx.plugins.http.settings:read_settings',
     listens=LISTEN,
     schema='zatotx.plugins.http.schema:OBJECT_TYPES',

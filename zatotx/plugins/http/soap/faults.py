@@ -13,8 +13,9 @@ from typing import Any
 from zatotx.model.faults import BadInput
 from zatotx.model.faults import Fault as ModelFault
 from zatotx.model.soap import NotUnderstood, SoapFault
+from zatotx.plugins.http.soap.content import header_xml
 from zatotx.wire import soap_faults
-from zatotx.wire.soap import SOAP_12, Version, as_xml
+from zatotx.wire.soap import SOAP_12, Version
 from zatotx.wire.soap_faults import RECEIVER, SENDER, VERSION_MISMATCH, Fault, text, write_fault
 
 NAMESPACE = 'https://zato.io/ns/20130518'
@@ -68,10 +69,17 @@ def _headers(version: Version, fault: SoapFault) -> list[bytes]:
 def _own_details(given: Sequence[Any]) -> Iterable[bytes]:
     """What a service put into a fault: elements, XML or text."""
     for one in given:
-        if isinstance(one, str):
-            yield one.encode('utf-8') if one.lstrip().startswith('<') else text(one)
-        else:
-            yield as_xml(one)
+        try:
+            if not isinstance(one, str) or one.lstrip().startswith('<'):
+                yield header_xml(one)
+                continue
+        except ValueError:  # it is told as what it is: text
+            pass
+        yield b'<text xmlns="%s">%s</text>' % (NAMESPACE.encode('ascii'), text(_readable(one)))
+
+
+def _readable(one: Any) -> str:
+    return one.decode('utf-8', 'replace') if isinstance(one, bytes) else str(one)
 
 
 def _error(cid: str, details: str = '', wrong: Sequence[tuple[str, str]] = ()) -> bytes:

@@ -1,0 +1,110 @@
+"""SOAP 1.1 and 1.2 as a data format: envelopes in, envelopes and faults out, each in the version it was asked in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from zope.interface import implementer
+
+from zatotx.interfaces.exchange import ICodec
+from zatotx.model.faults import BadRequest, Fault
+from zatotx.model.message import Inbound, Outcome, Reply
+from zatotx.model.soap import SoapMessage, SoapSpec
+from zatotx.plugins.http.soap.content import as_content, header_xml, is_message
+from zatotx.plugins.http.soap.faults import WrongEnvelope, fault_body, status_of
+from zatotx.wire import soap, xml
+from zatotx.wire.malformed import Malformed
+from zatotx.wire.soap import VERSIONS, Version
+from zatotx.wire.soap_action import asked_version
+from zatotx.wire.xml import charset_of
+
+_THREADED = 256 * 1024  # bytes
+_ANY = 1 << 62
+_NO_SOAP = SoapSpec()
+
+
+@implementer(ICodec)
+class SoapCodec:
+    """Reads envelopes, writes envelopes."""
+
+    weightless: int = _ANY  # what a document holds is found by those who parse it
+    threaded: int = _THREADED
+    piecewise: bool = False
+
+    def __init__(self, budget: xml.Budget = xml.USUAL) -> None:
+        self._budget = budget
+
+    def weigh(self, body: bytes) -> None:
+        """See ICodec: nothing here is too much before it is parsed."""
+
+    def decode(self, inbound: Inbound) -> object:
+        """The first element of the Body, None where there is none. Sets `parsed` and `soap`.
+
+        Raises BadRequest for what is no XML and no envelope, WrongEnvelope for one of another version.
+        """
+        body = inbound.body
+        assert isinstance(body, bytes)  # the pipeline has read spooled ones back
+        root = inbound.parsed = self._parsed(body, inbound)
+        try:
+            envelope = soap.read(root)
+            demanded = tuple(soap.demanded(envelope)) if envelope.headers else ()
+        except soap.WrongVersion as error:
+            raise WrongEnvelope(f'Malformed SOAP: {error}', inbound.cid) from None
+        except Malformed as error:
+            raise BadRequest(inbound.cid, f'Malformed SOAP: {error}') from None
+        channel = inbound.channel
+        action = inbound.service if channel.door else (channel.soap or _NO_SOAP).action
+        inbound.soap = SoapMessage(envelope.version.number, action, envelope.headers, demanded, envelope.body)
+        return envelope.payload
+
+    def _parsed(self, body: bytes, inbound: Inbound) -> Any:
+        if not body:
+            raise BadRequest(inbound.cid, 'Malformed SOAP: the body is empty')
+        try:
+            return xml.parse(body, charset_of(inbound.headers.get(b'content-type', b'')), self._budget)
+        except Malformed as error:
+            raise BadRequest(inbound.cid, f'Malformed XML: {error}') from None
+
+    def answer(self, outcome: Outcome, inbound: Inbound) -> Reply:
+        """What a service made in an envelope; an envelope that it made itself unchanged; nothing but 202 where the
+        channel is one-way. Raises ValueError where it is no XML, or a header is illegal."""
+        spec = inbound.channel.soap or _NO_SOAP
+        headers = _fields(outcome.headers) if outcome.headers else ()
+        if spec.one_way:
+            return Reply(202, b'', b'', headers)
+        version = VERSIONS[inbound.soap.version]
+        content_type = (outcome.content_type or version.content_type).encode('latin-1')
+        if outcome.stream is not None:
+            return Reply(outcome.status, b'', content_type, headers, stream=outcome.stream)
+        content = as_content(outcome.value, spec, inbound.service)
+        if not is_message(content):
+            content = soap.write(version, content, headers=map(header_xml, outcome.soap_headers))
+        return Reply(outcome.status, content, content_type, headers)
+
+    def refuse(self, fault: Fault, details: str, inbound: Inbound) -> Reply:
+        """See ICodec: a fault, in the version that was asked in as far as that is known."""
+        version = _asked(inbound)
+        status = status_of(fault, (inbound.channel.soap or _NO_SOAP).fault_status)
+        body = fault_body(version, fault, details, inbound.cid)
+        return Reply(status, body, version.content_type.encode('ascii'), fault.headers)
+
+
+def _asked(inbound: Inbound) -> Version:
+    root = getattr(inbound, 'parsed', None)
+    version = None if root is None else soap.version_of(root)
+    if version is not None:
+        return version
+    if inbound.headers.get(b'content-type'):
+        return VERSIONS[asked_version(inbound.headers)]
+    return VERSIONS[(inbound.channel.soap or _NO_SOAP).version]
+
+
+def _fields(given: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Header fields as a service set them, for the wire."""
+    return [(name.encode('ascii'), str(value).encode('utf-8')) for name, value in given.items()]
+
+
+def make_codecs(budget: Any) -> Mapping[str, ICodec]:
+    """What the node calls, once. `budget`: zatotx.rules.limits.Budget."""
+    return {'soap': SoapCodec(getattr(budget, 'xml', xml.USUAL))}
