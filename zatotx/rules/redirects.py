@@ -4,7 +4,7 @@ clients. Pure.
 
 from __future__ import annotations
 
-from urllib.parse import quote, urljoin, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
 from attrs import frozen
 
@@ -64,7 +64,7 @@ def place_of(url: str) -> Place:
         parts = urlsplit(url)
         if parts.scheme not in _PORTS:
             raise Misled('is to a URL that is not of http or https')
-        host = ascii_host(parts.hostname or '')
+        host = ascii_host(unquote(parts.hostname or ''))
         port = parts.port or _PORTS[parts.scheme]
     except Misled:
         raise
@@ -79,7 +79,7 @@ def next_hop(status: int, method: str, place: Place, location: bytes, *, has_bod
     303 makes a GET of all but HEAD; 301 and 302 make one of POST, as every browser and requests do, and leave other
     methods as they are. What stays as it is takes its body along, yet never from https to http.
     """
-    there = place_of(urljoin(place.url, _written(location)))
+    there = _joined(place, location)
     to_get = (status == 303 and method != 'HEAD') or (status in (301, 302) and method == 'POST')
     if has_body and not to_get and place.secure and not there.secure:
         raise Misled('would send in the clear a body that was meant for TLS')
@@ -97,9 +97,13 @@ def is_of_body(name: bytes) -> bool:
     return name.lower().startswith(_OF_BODY)
 
 
-def _written(location: bytes) -> str:
-    """A Location as a URL reference, what must not stand in one percent-encoded: many write it as UTF-8, or with
-    blanks."""
+def _joined(place: Place, location: bytes) -> Place:
+    """Where a Location, seen from a place, leads. What must not stand in a URL is percent-encoded first: many write it
+    as UTF-8, or with blanks."""
     if not location or len(location) > _LONGEST:
         raise Misled(f'has a Location of no length, or of more than {_LONGEST} bytes')
-    return quote(location, safe=_KEPT)
+    try:
+        url = urljoin(place.url, quote(location, safe=_KEPT))
+    except ValueError:
+        raise Misled('is to something that is no URL') from None
+    return place_of(url)

@@ -1,0 +1,241 @@
+"""Redirections that outgoing HTTP follows, and what it leaves behind on the way."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from trial_tests.support.authority import Authority
+from zatotx.plugins.http.client.call import AnswerStream, Outbound
+from zatotx.plugins.http.client.errors import BadRedirect, TooManyRedirects, TotalTimeout
+from zatotx.plugins.http.client.pem import TlsSettings
+from zatotx.plugins.http.client.upload import Pieces
+from zatotx.plugins.http.test.upstream import (
+    Answering,
+    Peer,
+    Request,
+    Timeouts,
+    WithPeers,
+    get,
+    post,
+    raw,
+    reactor,
+    says,
+    server_tls,
+    silent,
+)
+from zatotx.rules.redirects import Hop, Misled, Place, is_credential, is_of_body, next_hop, place_of
+
+SECRETS = [
+    (b'Authorization', b'Basic x'), (b'Cookie', b'a=b'), (b'X-API-Key', b'k'), (b'X-Zato-User', b'u'),
+    (b'X-Partner', b'p'),
+]  # fmt: skip
+OPEN = [(b'X-Zato-CID', b'1'), (b'Accept', b'application/json')]
+
+
+def sends_to(location: str, status: bytes = b'302 Found') -> Answering:
+    return says(status, b'moved', b'Location: ' + location.encode())
+
+
+class RuleTests(SynchronousTestCase):
+    here = Place(True, 'crm.example', 443, '/a/b?x=1')
+
+    def hop(self, location: bytes, status: int = 302, method: str = 'GET', *, has_body: bool = False) -> Hop:
+        return next_hop(status, method, self.here, location, has_body=has_body)
+
+    def test_methods(self) -> None:
+        """RFC 9110 §15.4 and the Fetch standard: 303 asks anew, 301 and 302 do for POST, 307 and 308 change nothing."""
+        for status, method, then, body in (
+            (301, 'GET', 'GET', True), (301, 'POST', 'GET', False), (302, 'POST', 'GET', False),
+            (301, 'PUT', 'PUT', True), (302, 'DELETE', 'DELETE', True), (302, 'HEAD', 'HEAD', True),
+            (303, 'POST', 'GET', False), (303, 'PUT', 'GET', False), (303, 'HEAD', 'HEAD', True),
+            (307, 'POST', 'POST', True), (308, 'POST', 'POST', True),
+        ):  # fmt: skip
+            hop = self.hop(b'/c', status, method)
+            self.assertEqual((hop.method, hop.keeps_body), (then, body), (status, method))
+
+    def test_where_to(self) -> None:
+        """References of all kinds (RFC 3986 §5), of those who write URLs as they should and of others."""
+        for location, url in (
+            (b'/c', 'https://crm.example/c'), (b'c', 'https://crm.example/a/c'), (b'?y=2', 'https://crm.example/a/b?y=2'),
+            (b'../../../c', 'https://crm.example/c'), (b'//erp.example/c', 'https://erp.example/c'),
+            (b'HTTP://ERP.example:8080', 'http://erp.example:8080/'), (b'http://[::1]:80/', 'http://[::1]/'),
+            (b'/\xc5\xbc b', 'https://crm.example/%C5%BC%20b'), (b'/%41%zz', 'https://crm.example/%41%zz'),
+            (b'/c#part', 'https://crm.example/c'), (b'https://user:pw@erp.example/', 'https://erp.example/'),
+            ('https://żółw.example/'.encode(), 'https://xn--w-uga1v8h.example/'),
+            (b'/\r\nX-Injected: 1', 'https://crm.example/%0D%0AX-Injected:%201'),
+        ):  # fmt: skip
+            self.assertEqual(self.hop(location).place.url, url)
+
+    def test_where_not_to(self) -> None:
+        """Nothing but http and https, and nothing that is not a URL."""
+        for location in (
+            b'', b'ftp://a/', b'javascript:alert(1)', b'file:///etc/passwd', b'http://', b'http:///x', b'http://a:99999/',
+            b'http://a b/', b'http://[::1/', b'/' + b'x' * 8192,
+        ):  # fmt: skip
+            self.assertRaises(Misled, self.hop, location)
+
+    def test_a_body_in_the_clear(self) -> None:
+        """What was meant for TLS does not go without; without a body there is nothing to lose."""
+        self.assertRaises(Misled, self.hop, b'http://crm.example/', 307, 'POST', has_body=True)
+        self.assertEqual(self.hop(b'http://crm.example/', 303, 'POST', has_body=True).method, 'GET')
+        self.assertEqual(self.hop(b'http://crm.example/', 307).place.secure, False)
+
+    def test_whose_credentials(self) -> None:
+        """They go along within an origin: scheme, host and port (RFC 6454)."""
+        for location, kept in (
+            (b'/c', True), (b'https://crm.example:443/', True), (b'http://crm.example/', False),
+            (b'https://crm.example:8443/', False), (b'https://www.crm.example/', False),
+        ):  # fmt: skip
+            self.assertEqual(self.hop(location).keeps_credentials, kept, location)
+
+    def test_names_of_fields(self) -> None:
+        """What says who asks, and what speaks of a body, in any case."""
+        for name in (b'AUTHORIZATION', b'Cookie', b'X-Api-Key', b'apikey', b'X-Auth-Token', b'X-Session-Id'):
+            self.assertTrue(is_credential(name), name)
+        for name in (b'Accept', b'X-Zato-CID', b'traceparent', b'User-Agent', b'Idempotency-Key'):
+            self.assertFalse(is_credential(name), name)
+        self.assertEqual([is_of_body(name) for name in (b'Content-Type', b'Digest', b'Accept')], [True, True, False])
+
+    def test_a_url_taken_apart(self) -> None:
+        """As a connection's host may be written."""
+        self.assertEqual(place_of('http://CRM.example'), Place(False, 'crm.example', 80, '/'))
+
+
+class FollowingTests(WithPeers):
+    async def test_followed(self) -> None:
+        """To another place of the same peer, on the same connection, with all that was sent."""
+        onward = sends_to('c?d=1', b'308 Permanent Redirect')
+        answers = {b'/a': sends_to('/b'), b'/b': onward, b'/c?d=1': says(body=b'here')}
+        upstream = self.listen(lambda peer, request: answers[request.target](peer, request))
+        answer = await self.client().send(get(upstream.port, b'/a', headers=SECRETS + OPEN))
+        self.assertEqual((answer.status, answer.body, upstream.accepted), (200, b'here', 1))
+        for request in upstream.requests:
+            self.assertEqual({name.lower() for name, _ in SECRETS + OPEN} - set(request.headers), set())
+
+    async def test_off(self) -> None:
+        """A connection may have redirections as answers."""
+        upstream = self.listen(sends_to('/b'))
+        answer = await self.client(follow_redirects=0).send(get(upstream.port))
+        self.assertEqual((answer.status, answer.headers[b'location'], len(upstream.requests)), (302, b'/b', 1))
+
+    async def test_nothing_to_follow(self) -> None:
+        """Other answers of 3xx, and those that do not say where to, are answers."""
+        for status, lines in ((304, b'Location: /b\r\n'), (300, b'Location: /b\r\n'), (302, b'')):
+            upstream = self.listen(raw(b'HTTP/1.1 %d Odd\r\nContent-Length: 0\r\n%b\r\n' % (status, lines)))
+            answer = await self.client().send(get(upstream.port))
+            self.assertEqual((answer.status, len(upstream.requests)), (status, 1))
+
+    async def test_another_origin_hears_of_no_credentials(self) -> None:
+        """Nor of the fields that the connection says are secret, nor of the body's where the body stays behind."""
+        there = self.listen(says())
+        here = self.listen(sends_to(f'http://localhost:{there.port}/b', b'303 See Other'))
+        headers = [*SECRETS, *OPEN, (b'Content-Type', b'text/plain'), (b'Host', b'crm.example')]
+        client = self.client(secret_fields=frozenset((b'x-partner',)))
+        await client.send(post(here.port, b'order', headers=headers))
+        (request,) = there.requests
+        self.assertEqual((request.method, request.body), (b'GET', b''))
+        self.assertEqual(set(request.headers), {b'host', b'x-zato-cid', b'accept'})
+        self.assertEqual(request.headers[b'host'], b'localhost:%d' % there.port)
+
+    async def test_from_https_to_http(self) -> None:
+        """Followed without credentials; with a body it is not."""
+        ca = Authority(Path(self.mktemp()).absolute())
+        there = self.listen(says(body=b'in the clear'))
+        for status in (b'302 Found', b'307 Temporary Redirect'):
+            here = self.listen(sends_to(f'http://127.0.0.1:{there.port}/', status),
+                               tls=server_tls(ca.sign('here', '127.0.0.1')))
+            client = self.client(tls=TlsSettings(ca=ca.path.read_text()))
+            answer = await client.send(get(here.port, scheme='https', headers=SECRETS[:4] + OPEN))
+            self.assertEqual(answer.body, b'in the clear')
+            self.assertEqual(set(there.requests.pop().headers), {b'host', b'x-zato-cid', b'accept'})
+        why = await self.failed(client.send(post(here.port, b'order', scheme='https')), BadRedirect)
+        self.assertIn('the redirection (307) by 127.0.0.1 would send in the clear a body that was meant for TLS', why)
+        self.assertEqual(there.requests, [])
+
+    async def test_the_body_again(self) -> None:
+        """307 and 308 have the same body sent once more, whole."""
+        answers = {b'/': sends_to('/b', b'307 Temporary Redirect'), b'/b': says()}
+        upstream = self.listen(lambda peer, request: answers[request.target](peer, request))
+        await self.client().send(post(upstream.port, b'x' * 200_000, headers=[(b'Content-Type', b'a/b')]))
+        self.assertEqual([(request.method, len(request.body), request.headers[b'content-type'])
+                          for request in upstream.requests], [(b'POST', 200_000, b'a/b')] * 2)  # fmt: skip
+
+    async def test_a_body_that_is_gone(self) -> None:
+        """One that was made while it was sent cannot be sent again: it says so, and the pool is clean."""
+
+        async def pieces() -> AsyncIterator[bytes]:
+            yield b'order'
+
+        upstream = self.listen(sends_to('/b', b'307 Temporary Redirect'))
+        client = self.client()
+        outbound: Any = post(upstream.port, b'')
+        outbound = Outbound('POST', outbound.origin, body=Pieces(pieces(), 5))
+        why = await self.failed(client.send(outbound), BadRedirect)
+        self.assertEqual(why, 'the redirection (307) by 127.0.0.1 is of a body that can be sent only once')
+        self.assertEqual((client.core.active, client.core.idle), (0, 1))
+
+    async def test_in_circles(self) -> None:
+        """Found out at the second time around, whatever the limit."""
+        answers = {b'/a': sends_to('/b'), b'/b': sends_to('/a')}
+        upstream = self.listen(lambda peer, request: answers[request.target](peer, request))
+        client = self.client()
+        why = await self.failed(client.send(get(upstream.port, b'/a')), TooManyRedirects)
+        self.assertEqual(why, 'redirected in a circle by 127.0.0.1')
+        self.assertEqual(len(upstream.requests), 2)
+        self.assertEqual((client.core.active, client.core.idle), (0, 1))
+
+    async def test_on_and_on(self) -> None:
+        """No more than the connection says."""
+
+        def onward(peer: Peer, request: Request) -> None:
+            sends_to(f'/{int(request.target[1:] or b"0") + 1}')(peer, request)
+
+        upstream = self.listen(onward)
+        client = self.client(follow_redirects=3)
+        why = await self.failed(client.send(get(upstream.port)), TooManyRedirects)
+        self.assertEqual(why, 'redirected more than 3 times, at last by 127.0.0.1')
+        self.assertEqual((len(upstream.requests), client.core.active), (4, 0))
+
+    async def test_to_nowhere(self) -> None:
+        """A Location that is none ends the call, and says who sent it."""
+        upstream = self.listen(sends_to('ftp://127.0.0.1/'))
+        why = await self.failed(self.client().send(get(upstream.port)), BadRedirect)
+        self.assertEqual(why, 'the redirection (302) by 127.0.0.1 is to a URL that is not of http or https')
+
+    async def test_the_time_of_all_of_them(self) -> None:
+        """The time of a call is that of all its requests together."""
+        answers = {b'/': sends_to('/b'), b'/b': silent}
+        upstream = self.listen(lambda peer, request: answers[request.target](peer, request))
+        began = reactor.seconds()
+        await self.failed(self.client().send(get(upstream.port, timeouts=Timeouts(total=0.3))), TotalTimeout)
+        self.assertLess(reactor.seconds() - began, 3)
+
+    async def test_given_up(self) -> None:
+        """Cancelling the call ends the request that is under way by then."""
+        answers = {b'/': sends_to('/b'), b'/b': silent}
+        upstream = self.listen(lambda peer, request: answers[request.target](peer, request))
+        client = self.client()
+        sending = client.send(get(upstream.port))
+        sending.addErrback(lambda failure: None)
+        await self.until(lambda: len(upstream.requests) == 2)
+        sending.cancel()
+        self.assertEqual((client.core.active, client.core.idle), (0, 0))
+        await self.until(lambda: not upstream.peers)
+
+    async def test_streamed(self) -> None:
+        """An answer that comes as a stream is the last one; those before are not read to their ends."""
+        answers = {b'/': raw(b'HTTP/1.1 302 Found\r\nLocation: /b\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nmoved'),
+                   b'/b': says(body=b'here')}  # fmt: skip
+        upstream = self.listen(lambda peer, request: answers[request.target](peer, request))
+        answer = await self.client().send(get(upstream.port, stream=True))
+        stream = answer.body
+        assert not isinstance(stream, bytes)
+        self.assertEqual(await self.read(stream), b'here')
+        self.assertEqual(upstream.accepted, 2)
+
+    async def read(self, stream: AnswerStream) -> bytes:
+        return b''.join([piece async for piece in stream])
