@@ -8,7 +8,7 @@ are null and have content. Comments and processing instructions are not in the t
 from __future__ import annotations
 
 import copy
-from typing import Any, cast
+from typing import Any
 
 from lxml import etree, objectify
 
@@ -18,8 +18,8 @@ from zatotx.wire.xml_budget import USUAL, Budget
 from zatotx.wire.xml_encoding import as_utf8, charset_of
 from zatotx.wire.xml_names import parsed
 
-__all__ = ['NIL', 'USUAL', 'XSI', 'Budget', 'Element', 'Malformed', 'Plain', 'charset_of', 'is_nil', 'local_name',
-           'parse', 'to_bytes', 'trusted']  # fmt: skip
+__all__ = ['NIL', 'USUAL', 'XSI', 'Budget', 'Element', 'Malformed', 'Plain', 'charset_of', 'is_element', 'is_nil',
+           'local_name', 'own', 'parse', 'to_bytes', 'trusted']  # fmt: skip
 
 Element = Any  # lxml's; its class depends on what looks at it
 
@@ -30,8 +30,14 @@ TRUE = frozenset(('true', '1'))
 _TYPES = (f'{{{XSI}}}type', f'{{{PYTYPE}}}pytype')
 _LONGEST_PHRASE = 200  # characters: libxml2 repeats names of any length
 
+
+
+class _Parser(etree.XMLParser):
+    """A parser of one document alone, which so has a look of its own."""
+
+
 _OBJECTS = objectify.ObjectifyElementClassLookup()
-_PARSER = etree.XMLParser(
+_PARSER = _Parser(
     encoding='utf-8', resolve_entities=False, load_dtd=False, no_network=True, huge_tree=False, collect_ids=False,
     remove_comments=True, remove_pis=True,
 )  # fmt: skip
@@ -50,10 +56,13 @@ def parse(data: bytes, charset: str = '', budget: Budget = USUAL) -> Element:
     data = as_utf8(data, charset)
     xml_budget.check(data, budget)
     xml_markup.check(data)
-    root = _parsed(data)
+    try:
+        root = trusted(data)
+    except etree.XMLSyntaxError as error:
+        raise Malformed(_phrase(error)) from None
     parsed(len(data))
-    _check_shape(root, data, budget)
-    return _without_types(root) if b'xmlns:' in data and _may_have_types(data) else root
+    _check_tree(root, data, budget)
+    return root if data.find(b'xmlns:') < 0 or not _may_have_types(data) else _without_types(root)
 
 
 def to_bytes(element: Element) -> bytes:
@@ -73,7 +82,7 @@ class Plain:
         with Plain(root):
             texts = [child.text for child in root.iterchildren()]
 
-    For a moment without an await, on what `parse` gave: each document has a parser, and so a look, of its own.
+    For a moment without an await, on what `parse` or `own` gave: each document has a parser, and so a look, of its own.
     """
 
     __slots__ = ('_parser',)
@@ -86,6 +95,16 @@ class Plain:
 
     def __exit__(self, *_: object) -> None:
         self._parser.set_element_class_lookup(_OBJECTS)
+
+
+def is_element(value: object) -> bool:
+    """Whether it is an element of a tree."""
+    return isinstance(value, etree._Element)
+
+
+def own(element: Element) -> Element:
+    """The same element, of a tree that `parse` or we ourselves made: a copy where somebody else did."""
+    return element if isinstance(element.getroottree().parser, _Parser) else trusted(to_bytes(element))
 
 
 def local_name(element: Element) -> str:
@@ -101,14 +120,8 @@ def is_nil(element: Element) -> bool:
 
 def trusted(data: bytes) -> Element:
     """The root of a document that we wrote ourselves, in UTF-8."""
-    return etree.fromstring(data, cast(etree.XMLParser, _PARSER.copy()))
-
-
-def _parsed(data: bytes) -> Element:
-    try:
-        return trusted(data)
-    except etree.XMLSyntaxError as error:
-        raise Malformed(_phrase(error)) from None
+    parser: Any = _PARSER.copy()
+    return etree.fromstring(data, parser)
 
 
 def _phrase(error: etree.XMLSyntaxError) -> str:
@@ -120,20 +133,17 @@ def _phrase(error: etree.XMLSyntaxError) -> str:
     return f'{said[:_LONGEST_PHRASE]} (line {line}, column {column})'
 
 
-def _check_shape(root: Element, data: bytes, budget: Budget) -> None:
-    """What only the tree tells, each looked at where the bytes do not rule it out."""
-    if data.count(b'</') > budget.depth and _reaches(root, budget.depth):
-        raise Malformed(f'elements are nested more than {budget.depth} deep, the limit here')
-    if data.count(b'=') > budget.per_element and _finds(root, f'//*[@*[{budget.per_element + 1}]]'):
-        raise Malformed(f'an element has more than {budget.per_element} attributes, the limit here')
+def _check_tree(root: Element, data: bytes, budget: Budget) -> None:
+    """What only the tree tells, each looked at where the size does not rule it out."""
+    depth, most = budget.depth, budget.per_element
+    if data.count(b'<') > 2 * depth and _finds(root, '/*' * (depth + 1)):
+        raise Malformed(f'elements are nested more than {depth} deep, the limit here')
+    if data.count(b'=') > most and _finds(root, f'//*[@*[{most + 1}]]'):
+        raise Malformed(f'an element has more than {most} attributes, the limit here')
     if len(data) > budget.text and _finds(root, f'//text()[string-length() > {budget.text}]'):
         raise Malformed(f'a text has more than {budget.text} characters, the limit here')
     if b'XInclude' in data and _INCLUDES(root):
         raise Malformed('XInclude is not accepted here')
-
-
-def _reaches(root: Element, depth: int) -> bool:
-    return _finds(root, '/*' * (depth + 1))
 
 
 def _finds(root: Element, path: str) -> bool:
@@ -149,8 +159,10 @@ def _without_types(root: Element) -> Element:
     with Plain(root):
         found: Any = _SCHEMA(root)
         for element in found:
-            if is_nil(element) and (len(element) or (element.text or '').strip()):
-                raise Malformed(f'the element {local_name(element)} is null (xsi:nil) and has content')
+            if is_nil(element):
+                if len(element) or (element.text or '').strip():
+                    raise Malformed(f'the element {local_name(element)} is null (xsi:nil) and has content')
+                element.text = None
             for name in _TYPES:
                 element.attrib.pop(name, None)
     if root.find('*') is None:  # its class was chosen by what is gone now

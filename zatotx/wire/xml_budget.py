@@ -15,6 +15,7 @@ from zatotx.wire.malformed import Malformed
 DEEPEST = 250  # libxml2 itself goes no deeper than 256
 LONGEST_TEXT = 10_000_000  # nor has it texts that are longer, in bytes
 
+_ATTRIBUTE, _NAMESPACE = len(' a=""'), len(' xmlns=""')  # bytes of the shortest ones
 _DECLARATION = re.compile(rb"""xmlns(?::[^\s=<>"']*)?\s*=\s*(?:"[^"<]*"|'[^'<]*')""")
 
 
@@ -36,14 +37,19 @@ def check(data: bytes, budget: Budget) -> None:
     """Raises Malformed where a document in UTF-8 has more elements, attributes or namespaces than it may.
 
     Comments, CDATA sections and processing instructions count as elements, being nodes as well."""
-    opening, most = data.count(b'<'), budget.elements
-    if opening > most and (opening > 2 * most or opening - data.count(b'</') > most):
+    size, most = len(data), budget.elements
+    if size > most and has_more_elements(data, most):
         raise Malformed(f'there are more than {most} elements, the limit here')
-    equals = data.count(b'=')
-    if equals > budget.namespaces and _has_more_namespaces(data, budget.namespaces):
+    if size > budget.namespaces * _NAMESPACE and _has_more_namespaces(data, budget.namespaces):
         raise Malformed(f'there are more than {budget.namespaces} namespace declarations, the limit here')
-    if equals > budget.attributes and _attributes(data) > budget.attributes:
+    if size > budget.attributes * _ATTRIBUTE and _has_more_attributes(data, budget.attributes):
         raise Malformed(f'there are more than {budget.attributes} attributes, the limit here')
+
+
+def has_more_elements(data: bytes, most: int) -> bool:
+    """Whether there are more than `most` elements, of which each opens a bracket and most open two."""
+    opening = data.count(b'<')
+    return opening > most and (opening > 2 * most or opening - data.count(b'</') > most)
 
 
 def _has_more_namespaces(data: bytes, most: int) -> bool:
@@ -58,7 +64,9 @@ def _has_more_namespaces(data: bytes, most: int) -> bool:
     return False
 
 
-def _attributes(data: bytes) -> int:
-    """The equals signs inside of tags, which are at least as many as there are attributes: those of markup in CDATA,
-    and of text before a `>` that ends no tag, count too."""
-    return sum(tag.count(b'=', 0, tag.rfind(b'>') + 1 or len(tag)) for tag in data.split(b'<'))
+def _has_more_attributes(data: bytes, most: int) -> bool:
+    """Counted as the equals signs inside of tags, of which there are at least as many: those of markup in CDATA, and of
+    text before a `>` that ends no tag, count too."""
+    if data.count(b'=') <= most:
+        return False
+    return sum(tag.count(b'=', 0, tag.rfind(b'>') + 1 or len(tag)) for tag in data.split(b'<')) > most

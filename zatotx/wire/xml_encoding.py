@@ -49,12 +49,12 @@ def as_utf8(data: bytes, charset: str = '') -> bytes:
         data = data[3:]
     if b'\0' in data:
         raise Malformed(_why_nul(data))
-    codec = _agreed('utf-8' if marked else '', charset, declared(data), ascii_=data.isascii())
-    if codec == 'utf-8' or codec == 'ascii':
-        if not data.isascii():
-            _decoded(data, codec)
+    ascii_ = data.isascii()
+    codec = _agreed('utf-8' if marked else '', charset, declared(data), ascii_)
+    if ascii_:
         return data
-    return _decoded(data, codec).encode('utf-8')
+    text = _decoded(data, codec)
+    return data if codec == 'utf-8' else text.encode('utf-8')
 
 
 def declared(data: bytes) -> str:
@@ -91,7 +91,8 @@ def place(data: bytes, at: int) -> str:
 NEWLINE = b'\n'
 
 
-def _agreed(mark: str, charset: str, declaration: str, *, ascii_: bool) -> str:
+@lru_cache(maxsize=256)
+def _agreed(mark: str, charset: str, declaration: str, ascii_: bool) -> str:
     """The codec that all who named an encoding mean. ASCII is the same in all of them."""
     said = [name for name in (mark, charset, declaration) if name]
     found = {_codec(name) for name in said}

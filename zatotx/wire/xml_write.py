@@ -2,7 +2,7 @@
 
     pieces: list[str] = []
     write(pieces, 'customer', {'name': 'Ann', 'phones': ['1', '2'], 'vip': None})
-    markup('response', pieces).data
+    markup('customer', pieces).data
 
 An object has its keys as children, a list an `<item>` for each of its own, None is xsi:nil. What is no text by itself
 has the form that XML Schema gives it: true, 2026-01-31T12:00:00, 10.50.
@@ -55,13 +55,15 @@ class Markup:
 
 
 def markup(name: str, pieces: Iterable[str], namespace: str = '') -> Markup:
-    """The element around pieces that were written, which are in its namespace. Raises NoForm for a text that has
-    characters XML cannot hold."""
-    body = ''.join(pieces)
+    """The element of that name that was written in pieces, with all that is in it in the namespace. Raises NoForm for a
+    text that has characters XML cannot hold."""
+    text = ''.join(pieces)
     spaces = f' xmlns="{attribute(namespace)}"' if namespace else ''
-    if _NULL in body:
+    if _NULL in text:
         spaces += f' xmlns:xsi="{XSI}"'
-    text = f'<{name}{spaces}>{body}</{name}>'
+    if spaces:
+        opening = 1 + len(name)
+        text = text[:opening] + spaces + text[opening:]
     try:
         data = text.encode('utf-8')
     except UnicodeEncodeError:
@@ -80,17 +82,6 @@ def write(pieces: list[str], name: str, value: object) -> None:
         pieces.append(null(name))
     else:
         _write_other(pieces, name, value)
-
-
-def write_pairs(pieces: list[str], name: str, value: Mapping[Any, object]) -> None:
-    """A mapping whose keys may be any text, as Zato writes its Dict: an `<item>` with `<key>` and `<value>` each."""
-    pieces.append(f'<{name}>')
-    for key, item in value.items():
-        pieces.append(f'<{ITEM}>')
-        write(pieces, KEY, key)
-        write(pieces, VALUE, item)
-        pieces.append(f'</{ITEM}>')
-    pieces.append(f'</{name}>')
 
 
 def null(name: str) -> str:
@@ -149,7 +140,7 @@ def _nearest(name: str, value: object) -> object:
         return value.value
     for kind, as_text in TEXTS.items():
         if isinstance(value, kind):
-            return as_text(value) if kind is not str else str.__str__(value)  # type: ignore[arg-type]
+            return as_text(value) if kind is not str else str.__str__(value)
     try:
         return msgspec.to_builtins(value, builtin_types=(dt.datetime, dt.date, dt.time, decimal.Decimal, bytes))
     except TypeError:

@@ -232,6 +232,7 @@ class IO:
     namespace: str = ''
     use_text: bool = True
     options: Mapping[str, Any] = field(factory=dict)
+    memo: dict[str, Any] = field(init=False, factory=dict, eq=False, repr=False)  # worked out by readers and writers
 
 
 NO_IO = IO()

@@ -1,0 +1,43 @@
+"""Declared input from XML: the values of a document as the declaration says they are, in texts that it converts.
+
+The same for XML and for SOAP, whose payload is the first element of the Body.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zatotx.model.faults import BadInput
+from zatotx.service.io.description import IO, NO_IO
+from zatotx.service.io.xml_plan import of_input
+from zatotx.service.io.xml_shapes import Shape
+from zatotx.wire.xml import Element, Plain, is_element, local_name, own
+
+_IN = 'xml_in'
+
+
+def values(payload: Any, io: IO = NO_IO) -> Any:
+    """What a document holds: a dict for declared fields, a dict or list for a model, whatever there is for a service
+    that declares no input. A payload that is no element is given back.
+
+    With `request_elem` it stands in an element of that name: the root, or the first one in it. With `namespace` all
+    that is declared stands in that, without one in any. Raises BadInput where the element is not there.
+    """
+    if not is_element(payload):
+        return payload
+    payload = own(payload)
+    shape: Shape | None = io.memo.get(_IN)
+    if shape is None:
+        shape = io.memo[_IN] = of_input(io)
+    with Plain(payload):
+        return shape.one(_asked(payload, io) if io.request_elem else payload)
+
+
+def _asked(root: Element, io: IO) -> Element:
+    """The element that holds the input."""
+    name = f'{{{io.namespace or "*"}}}{io.request_elem}'
+    found = next(root.iter(name), None)
+    if found is None:
+        inside = f' in the namespace {io.namespace}' if io.namespace else ''
+        raise BadInput([('$', f'expected the element {io.request_elem}{inside}, got {local_name(root)}')])
+    return found

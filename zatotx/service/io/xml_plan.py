@@ -1,0 +1,165 @@
+"""Which shape each declaration has in XML, worked out once a service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec.inspect as mi
+
+from zatotx.service.io import elements as e
+from zatotx.service.io.description import IO, ElementsOut, Output, Typed
+from zatotx.service.io.elements import Element
+from zatotx.service.io.records import Dict, ListOfDicts, Plain, Record
+from zatotx.service.io.xml_shapes import (
+    ANYTHING,
+    TEXT,
+    IntTag,
+    Items,
+    Object,
+    OneOf,
+    Pairs,
+    Row,
+    Scalar,
+    Shape,
+    Unnamed,
+    Untouched,
+)
+from zatotx.wire.xml_write import is_name
+
+DICT = 'dict'  # what Zato calls each of a list of dicts that goes out
+SCALAR = Scalar()
+_OR_NULL = Scalar(nothing=None)
+_TEXTS = (e.Text, e.CSV)
+
+
+def of_input(io: IO) -> Shape:
+    """The shape of what a service takes: an object of its fields, or its model."""
+    declared = io.input
+    if declared is None:
+        return ANYTHING
+    if isinstance(declared, Typed):
+        return of_model(declared.model, io.namespace)
+    return Object({f.name: of_element(f.element, io.use_text) for f in declared.fields}, namespace=io.namespace)
+
+
+def of_output(declared: Output) -> Shape:
+    """The shape of what a service gives: of one record, or of the model."""
+    if isinstance(declared, ElementsOut):
+        return Object(_named((f.name, of_element(f.element)) for f in declared.fields))
+    return of_model(declared.model)
+
+
+def of_element(element: Element, use_text: bool = True) -> Shape:
+    """The shape of one element (feature map 3.5). A name without a type takes whatever there is."""
+    if isinstance(element, ListOfDicts):
+        return Items(_of_record(element.item, pairs=True), DICT)
+    if isinstance(element, e.List):
+        return Items(ANYTHING)
+    if isinstance(element, Record):
+        return _of_record(element, pairs=isinstance(element, Dict))
+    if isinstance(element, (Plain, e.AsIs)):
+        return ANYTHING if use_text else Untouched()
+    return TEXT if isinstance(element, _TEXTS) else SCALAR
+
+
+def _of_record(record: Record, *, pairs: bool) -> Shape:
+    fields = _named((f.name, of_element(f.element)) for f in record.fields)
+    if pairs:
+        return Object(fields, pairs=True) if fields else Pairs(ANYTHING)
+    return Object(fields, closed=not fields)
+
+
+def _named(fields: Iterable[tuple[str, Shape]]) -> dict[str, Shape]:
+    return {name: shape if is_name(name) else Unnamed() for name, shape in fields}
+
+
+def of_model(model: Any, namespace: str = '') -> Shape:
+    """The shape of a type that msgspec knows."""
+    return _Models(namespace).shape(mi.type_info(model))
+
+
+class _Models:
+    """Shapes of the types of one model, which may hold each other."""
+
+    def __init__(self, namespace: str) -> None:
+        self._namespace = namespace
+        self._known: dict[int, Object] = {}  # by the identity of what msgspec says of a model, which is one for each
+
+    def shape(self, info: mi.Type) -> Shape:
+        """Of one type."""
+        made = _MAKERS.get(type(info))
+        return SCALAR if made is None else made(self, info)
+
+    def object(self, info: Any) -> Shape:
+        """Of a Struct, a dataclass or a TypedDict."""
+        if id(info) in self._known:
+            return self._known[id(info)]
+        closed = getattr(info, 'forbid_unknown_fields', False)
+        made = self._known[id(info)] = Object({}, namespace=self._namespace, closed=closed)
+        made.fields.update(_named((field.encode_name, self.shape(field.type)) for field in info.fields))
+        if (tag := getattr(info, 'tag', None)) is not None:
+            made.fields[info.tag_field] = TEXT if isinstance(tag, str) else IntTag()
+        return made
+
+    def struct(self, info: mi.StructType) -> Shape:
+        """Of a Struct, which may be written as a list."""
+        return Row(tuple(self.shape(field.type) for field in info.fields)) if info.array_like else self.object(info)
+
+    def named_tuple(self, info: mi.NamedTupleType) -> Shape:
+        """Of a NamedTuple."""
+        return Row(tuple(self.shape(field.type) for field in info.fields))
+
+    def row(self, info: mi.TupleType) -> Shape:
+        """Of a tuple of so many places."""
+        return Row(tuple(self.shape(item) for item in info.item_types))
+
+    def items(self, info: mi.CollectionType) -> Shape:
+        """Of a list, a set and the like."""
+        return Items(self.shape(info.item_type))
+
+    def pairs(self, info: mi.DictType) -> Shape:
+        """Of a dict."""
+        return Pairs(self.shape(info.value_type))
+
+    def inner(self, info: mi.Metadata) -> Shape:
+        """Of a type that something more is said about."""
+        return self.shape(info.type)
+
+    def union(self, info: mi.UnionType) -> Shape:
+        """Of what is None or something else, or one of several."""
+        kinds = [one for one in info.types if not isinstance(one, mi.NoneType)]
+        shapes = [self.shape(one) for one in kinds]
+        if len(shapes) == 1:
+            only = shapes[0]
+            return _OR_NULL if only is SCALAR and info.includes_none else only
+        scalars = [shape for shape in shapes if isinstance(shape, Scalar | type(TEXT))]
+        return OneOf(
+            scalar=(TEXT if TEXT in scalars else _OR_NULL if info.includes_none else SCALAR) if scalars else ANYTHING,
+            lists=next((shape for shape in shapes if isinstance(shape, Items | Row)), None),
+            objects={str(getattr(kind, 'tag', None) or ''): shape
+                     for kind, shape in zip(kinds, shapes, strict=True) if isinstance(shape, Object | Pairs)},
+            tag_field=next((found for kind in kinds if (found := getattr(kind, 'tag_field', None))), ''),
+        )  # fmt: skip
+
+
+_MAKERS: dict[type[mi.Type], Callable[[_Models, Any], Shape]] = {
+    mi.AnyType: lambda models, info: ANYTHING,
+    mi.CustomType: lambda models, info: ANYTHING,
+    mi.RawType: lambda models, info: ANYTHING,
+    mi.StrType: lambda models, info: TEXT,
+    mi.EnumType: lambda models, info: TEXT if issubclass(info.cls, str) else SCALAR,
+    mi.LiteralType: lambda models, info: TEXT if all(isinstance(one, str) for one in info.values) else SCALAR,
+    mi.StructType: _Models.struct,
+    mi.DataclassType: _Models.object,
+    mi.TypedDictType: _Models.object,
+    mi.NamedTupleType: _Models.named_tuple,
+    mi.TupleType: _Models.row,
+    mi.ListType: _Models.items,
+    mi.SetType: _Models.items,
+    mi.FrozenSetType: _Models.items,
+    mi.VarTupleType: _Models.items,
+    mi.DictType: _Models.pairs,
+    mi.Metadata: _Models.inner,
+    mi.UnionType: _Models.union,
+}
