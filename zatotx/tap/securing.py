@@ -7,12 +7,16 @@ from functools import partial
 from typing import Any
 
 from attrs import frozen
+from twisted.internet.defer import Deferred, fail
+from zope.interface import implementer
 
 from zatotx.exchange.security.basic_auth import BasicAuthCheck, Verifier
 from zatotx.exchange.security.guard import Guard
-from zatotx.interfaces.fetch import IFetcher
+from zatotx.interfaces.fetch import Fetched, IFetcher
 from zatotx.interfaces.redis import IScripts
 from zatotx.kvdb.keys import Keys
+from zatotx.model.faults import ServiceUnavailable
+from zatotx.schema.snapshot import Stored
 
 
 @frozen(kw_only=True)
@@ -29,4 +33,18 @@ class Means:
 def make_guard(means: Means) -> Guard:
     """The guard of a node, without definitions yet."""
     verifier = Verifier(means.reactor, means.offload)
-    return Guard({'basic_auth': partial(BasicAuthCheck, verifier)})
+    return Guard({'basic_auth': partial(BasicAuthCheck, verifier), 'jwt': partial(_jwt_check, means)})
+
+
+def _jwt_check(means: Means, stored: Stored) -> Any:
+    from zatotx.exchange.security.jwt import make_jwt_check  # PyJWT takes its time, and few have such definitions
+
+    return make_jwt_check(stored, fetcher=means.fetcher or _NoFetcher(), clock=means.reactor, offload=means.offload)
+
+
+@implementer(IFetcher)
+class _NoFetcher:
+    """There is no kind that fetches."""
+
+    def fetch(self, url: str, *, timeout: float, most: int) -> Deferred[Fetched]:
+        return fail(ServiceUnavailable(None, 'no kind of connections that could fetch them is installed'))

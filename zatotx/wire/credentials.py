@@ -1,4 +1,4 @@
-"""The Basic scheme of the field Authorization (RFC 7617)."""
+"""The field Authorization: the schemes Basic (RFC 7617) and Bearer (RFC 6750)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from binascii import Error, a2b_base64
 
 from zatotx.wire.malformed import Malformed
 
-__all__ = ['Malformed', 'basic']
+__all__ = ['Malformed', 'basic', 'bearer']
 
 _LONGEST = 8_192  # bytes of the field; a head has a limit of its own, an embedding may not
 _CONTROLS = frozenset(map(chr, (*range(0x20), 0x7F)))
@@ -34,3 +34,11 @@ def basic(value: bytes) -> tuple[str, str]:
     if not colon or not _CONTROLS.isdisjoint(text):
         raise Malformed('the credentials are not a username, a colon and a password without control characters')
     return username, password
+
+
+def bearer(value: bytes) -> bytes:
+    """The token of an Authorization field of the scheme Bearer (RFC 6750 §2.1). Raises Malformed for another scheme."""
+    scheme, _, token = value.partition(b' ')
+    if scheme.lower() != b'bearer':
+        raise Malformed('the credentials are not of the scheme Bearer')
+    return token.strip(b' ')

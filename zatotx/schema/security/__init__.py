@@ -6,11 +6,12 @@ from zatotx.schema.meta import ObjectType
 from zatotx.schema.security.basic_auth import BASIC_AUTH, BasicAuth
 from zatotx.schema.security.digest_auth import DIGEST_AUTH, DigestAuth
 from zatotx.schema.security.group import SECURITY_GROUP, SecurityGroup
+from zatotx.schema.security.jwt import JWT, Jwt
 from zatotx.schema.security.oauth2_client import OAUTH2_CLIENT, OAuth2Client
 
-SECURITY_TYPES: tuple[ObjectType, ...] = (BASIC_AUTH, SECURITY_GROUP, DIGEST_AUTH, OAUTH2_CLIENT)
+SECURITY_TYPES: tuple[ObjectType, ...] = (BASIC_AUTH, SECURITY_GROUP, DIGEST_AUTH, OAUTH2_CLIENT, JWT)
 
 __all__ = [
-    'BASIC_AUTH', 'DIGEST_AUTH', 'OAUTH2_CLIENT', 'SECURITY_GROUP', 'SECURITY_TYPES', 'BasicAuth', 'DigestAuth',
-    'OAuth2Client', 'SecurityGroup',
+    'BASIC_AUTH', 'DIGEST_AUTH', 'JWT', 'OAUTH2_CLIENT', 'SECURITY_GROUP', 'SECURITY_TYPES', 'BasicAuth', 'DigestAuth',
+    'Jwt', 'OAuth2Client', 'SecurityGroup',
 ]  # fmt: skip

@@ -1,0 +1,493 @@
+"""Who may use a channel by a token: what is accepted of signatures, headers and claims, and what never is."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from trial_tests.support.certificate import write_certificate
+from trial_tests.support.tokens import GOOD, NOW, SECRET, part, pem, private_key, sign, signed
+from zatotx.exchange.security.guard import Guard
+from zatotx.exchange.security.jwt import CHALLENGE, REFUSED, REMEMBERED, JwtCheck, OneKey, make_jwt_check
+from zatotx.exchange.security.remembered import Remembered
+from zatotx.model.faults import Unauthorized
+from zatotx.model.message import ANONYMOUS, ChannelSpec, Inbound, Principal
+from zatotx.rules.jwt import choose
+from zatotx.schema.security import JWT, Jwt
+from zatotx.schema.snapshot import Snapshot, Stored
+from zatotx.schema.validate import validate
+from zatotx.testing.exchange import message
+from zatotx.testing.fetching import PlannedFetcher
+from zatotx.testing.recorder import Recorder
+from zatotx.wire.jwk import Key, key_of_pem, key_of_secret
+from zatotx.wire.malformed import Malformed
+
+SECURED = ChannelSpec(name='test', kind='http-soap', service='s', security='idp')
+_SECRETS = ('HS256', 'HS384', 'HS512')
+_PUBLIC = ('RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA')
+
+
+def definition(*algorithms: str, **fields: Any) -> Stored:
+    """Of the algorithms' own key, with everything that can be asked of a token."""
+    names = algorithms or ('RS256',)
+    source = {'secret': SECRET} if names[0] in _SECRETS else {'public_key': pem(private_key(names[0]))}
+    values = {'name': 'idp', 'algorithms': list(names), 'issuer': 'https://idp/', 'audience': ['zatotx'], **source}
+    return Stored(1, 'jwt', Jwt(**{**values, **fields}), 1)
+
+
+def bearing(token: bytes, scheme: bytes = b'Bearer ') -> Inbound:
+    return message(channel=SECURED, headers={b'authorization': scheme + token})
+
+
+class JwtTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.now = NOW
+        self.log = Recorder()
+        globalLogPublisher.addObserver(self.log)
+        self.addCleanup(globalLogPublisher.removeObserver, self.log)
+
+    def check_of(self, stored: Stored) -> JwtCheck:
+        value = stored.value
+        key = key_of_pem(value.public_key) if value.public_key else key_of_secret(value.secret)
+        return JwtCheck(stored, lambda changed: OneKey(key), lambda: self.now)
+
+    def admitted(self, check: JwtCheck, token: bytes) -> Principal:
+        found = check.check(bearing(token))
+        assert isinstance(found, Principal)
+        return found
+
+    def refused(self, check: JwtCheck, token: bytes, why: str) -> None:
+        """With the one answer that all refused tokens get, and the reason in the log alone."""
+        self.log.records.clear()
+        error = self.assertRaises(Unauthorized, check.check, bearing(token))
+        self.assertEqual((error.challenge, error.details), (REFUSED, Unauthorized.default))
+        (said,) = self.log.messages(logging.DEBUG)
+        self.assertIn(why, said)
+        for secret in token.split(b'.'):
+            self.assertNotIn(secret.decode('latin-1') or '.', said)
+
+
+class AcceptedTests(JwtTestCase):
+    def test_every_algorithm(self) -> None:
+        """A good token of each algorithm is accepted, with its claims and its user name on the principal."""
+        for algorithm in (*_SECRETS, *_PUBLIC):
+            principal = self.admitted(self.check_of(definition(algorithm)), signed(algorithm=algorithm))
+            self.assertEqual((principal.name, principal.username, principal.kind), ('idp', 'joe', 'jwt'), algorithm)
+            self.assertEqual(principal.claims['iss'], 'https://idp/')
+
+    def test_ed448(self) -> None:
+        """EdDSA is both of its curves."""
+        key = private_key('Ed448')
+        check = self.check_of(definition('EdDSA', public_key=pem(key)))
+        self.assertEqual(self.admitted(check, signed(algorithm='EdDSA', key=key)).username, 'joe')
+
+    def test_seen_before(self) -> None:
+        """A token is verified once; the very same principal comes of it until it ends, and then it is refused."""
+        check = self.check_of(definition())
+        first = self.admitted(check, signed())
+        self.assertIs(self.admitted(check, signed()), first)
+        self.now = NOW + 59.9
+        self.assertIs(self.admitted(check, signed()), first)
+        self.now = NOW + 60
+        self.refused(check, signed(), 'exp has passed')
+
+    def test_a_changed_definition_forgets(self) -> None:
+        """What a definition accepted is forgotten when it changes."""
+        guard = Guard({'jwt': self.check_of})
+        guard.apply(Snapshot(1, [definition()]))
+        self.assertIsInstance(guard.check(bearing(signed())), Principal)
+        guard.apply(Snapshot(2, [definition(issuer='https://other/')]))
+        self.assertRaises(Unauthorized, guard.check, bearing(signed()))
+
+    def test_the_scheme_has_no_case(self) -> None:
+        """RFC 9110 §11.1: `bearer` is Bearer, and more blanks than one are no part of the token."""
+        check = self.check_of(definition())
+        self.assertIsInstance(check.check(bearing(signed(), b'bearer   ')), Principal)
+
+    def test_what_is_not_asked_for(self) -> None:
+        """Without issuer and audience nobody's are looked at, and without `require_exp` a token needs no end."""
+        check = self.check_of(definition(issuer='', audience=[], require_exp=False))
+        self.assertEqual(self.admitted(check, signed({'aud': 'others'})).username, '')
+        self.now += 10.0**8
+        self.admitted(check, signed({'aud': 'others'}))
+
+    def test_audiences(self) -> None:
+        """One of the audience's names is enough, on either side a list or a text."""
+        check = self.check_of(definition(audience=['zatotx', 'broker']))
+        for aud in ('broker', ['x', 'zatotx'], [7, 'broker']):
+            self.admitted(check, signed({**GOOD, 'aud': aud}))
+
+    def test_leeway(self) -> None:
+        """Clocks may differ by so much, and no more, in all three dates."""
+        check = self.check_of(definition(leeway=30.0))
+        self.admitted(check, signed({**GOOD, 'exp': NOW - 29}))
+        self.admitted(check, signed({**GOOD, 'nbf': NOW + 30, 'iat': NOW + 30}))
+        self.refused(check, signed({**GOOD, 'exp': NOW - 30}), 'exp has passed')
+        self.refused(check, signed({**GOOD, 'nbf': NOW + 31}), 'nbf is yet to come')
+        self.refused(check, signed({**GOOD, 'iat': NOW + 31}), 'iat is yet to come')
+
+    def test_types(self) -> None:
+        """Tokens that say they are access tokens, and those that say nothing or something of their own, are taken;
+        those made for other uses are not."""
+        check = self.check_of(definition())
+        for kind in ('JWT', 'at+jwt', 'application/at+JWT', '', 'Bearer'):
+            self.admitted(check, signed(typ=kind))
+        others: list[Any] = ['logout+jwt', 'dpop+jwt', 'application/secevent+jwt', 7, None]
+        for other in others:
+            self.refused(check, signed(typ=other), 'its typ is not')
+
+    def test_claims_cannot_be_changed(self) -> None:
+        """One principal serves many requests: no service changes what others see."""
+        principal = self.admitted(self.check_of(definition()), signed())
+        with self.assertRaises(TypeError):
+            principal.claims['sub'] = 'root'  # type: ignore[index]
+
+
+class IdentityTests(JwtTestCase):
+    def test_username(self) -> None:
+        """Another claim may be the user name, a number too; a list or a number of many digits is none."""
+        check = self.check_of(definition(username_claim='email'))
+        self.assertEqual(self.admitted(check, signed({**GOOD, 'email': 'joe@example.com'})).username, 'joe@example.com')
+        self.assertEqual(self.admitted(check, signed({**GOOD, 'email': 17})).username, '17')
+        for email in (['joe'], True, None, 10**400):
+            self.refused(check, signed({**GOOD, 'email': email}), 'its email is no text')
+
+    def test_roles(self) -> None:
+        """Those of the definition, and those that its claim has: a list, or a text with blanks, or deeper."""
+        check = self.check_of(definition(roles=['partner'], roles_claim='realm_access.roles'))
+        self.assertEqual(self.admitted(check, signed()).roles, {'partner'})
+        with_roles: list[Any] = [{'realm_access': {'roles': ['a', 'b', 7]}}, {'realm_access.roles': 'a  b'}]
+        for claims in with_roles:
+            self.assertEqual(self.admitted(check, signed({**GOOD, **claims})).roles, {'partner', 'a', 'b'})
+        without: list[Any] = [{'realm_access': 'a'},
+                              {'realm_access': {'roles': {'a': 1}}}, {'realm_access.roles': None}]
+        for claims in without:
+            self.assertEqual(self.admitted(check, signed({**GOOD, **claims})).roles, {'partner'})
+
+    def test_the_brokers_own_roles_are_not_the_issuers_to_give(self) -> None:
+        """A token never makes anybody an administrator; the definition's own roles may."""
+        claims = {**GOOD, 'roles': ['admin', 'api', 'monitor', 'clerk']}
+        self.assertEqual(self.admitted(self.check_of(definition(roles_claim='roles')), signed(claims)).roles, {'clerk'})
+        check = self.check_of(definition(roles_claim='roles', roles=['api']))
+        self.assertEqual(self.admitted(check, signed(claims)).roles, {'api', 'clerk'})
+
+
+class RefusedTests(JwtTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.check = self.check_of(definition())
+
+    def test_nothing_sent(self) -> None:
+        """Who sent no token, or credentials of another scheme, is told the scheme and no error (RFC 6750 §3.1)."""
+        for headers in ({}, {b'authorization': b'Basic dTpw'}, {b'authorization': signed()}):
+            error = self.assertRaises(Unauthorized, self.check.check, message(channel=SECURED, headers=headers))
+            self.assertEqual(error.challenge, CHALLENGE)
+
+    def test_unsigned(self) -> None:
+        """`none` in any case, with or without a signature, also where the definition is for a secret."""
+        for check in (self.check, self.check_of(definition('HS256'))):
+            for name in ('none', 'None', 'NONE', 'nOnE', ''):
+                unsigned = part({'alg': name, 'typ': 'JWT'}) + b'.' + part(GOOD) + b'.'
+                self.refused(check, unsigned, 'alg is none of the definition')
+                self.refused(check, unsigned + signed().split(b'.')[2], 'alg is none of the definition')
+
+    def test_algorithm_confusion(self) -> None:
+        """The public key is nobody's secret: a token signed by HMAC with its text, or its bytes, is refused, and so are
+        other algorithms of the same key that the definition does not name."""
+        for secret in (pem(private_key('RS256')).encode(), pem(private_key('RS256')).strip().encode()):
+            self.refused(self.check, signed(algorithm='HS256', key=secret), 'alg is none of the definition')
+            self.refused(self.check, signed(by='HS256', key=secret), 'signature is not of the key')
+        for name in ('RS512', 'PS256'):
+            self.refused(self.check, signed(algorithm=name, key=private_key('RS256')), 'alg is none of the definition')
+        self.refused(self.check, signed(by='PS256', key=private_key('RS256')), 'signature is not of the key')
+
+    def test_a_definition_that_names_too_much(self) -> None:
+        """Were a definition with HS256 beside RS256 stored by some older version: the key itself is for RSA only."""
+        check = self.check_of(definition('RS256', 'HS256'))
+        confused = signed(algorithm='HS256', key=pem(private_key('RS256')).encode())
+        self.refused(check, confused, 'signature is not of the key')
+        self.admitted(check, signed())
+
+    def test_alg_of_odd_kinds(self) -> None:
+        """An alg is a text, as it is spelled in the definition."""
+        for name in (None, 7, ['RS256'], {'a': 1}, 'rs256', 'RS256 ', True):
+            self.refused(self.check, signed(alg=name, by='RS256'), 'alg is none of the definition')
+        header = part({'typ': 'JWT'})
+        self.refused(self.check, header + b'.' + part(GOOD) + b'.AA', 'alg is none of the definition')
+
+    def test_another_key(self) -> None:
+        """A signature by a key that is not the definition's."""
+        self.refused(self.check, signed(key=private_key('RS256', 2)), 'signature is not of the key')
+
+    def test_keys_in_the_token(self) -> None:
+        """A token's own key or the URL of one changes nothing: it is neither used nor fetched."""
+        mine = private_key('RS256', 2)
+        embedded = {'kty': 'RSA', 'n': 'AQAB', 'e': 'AQAB'}
+        for header in ({'jwk': embedded}, {'jku': 'http://127.0.0.1:1/keys'}, {'x5u': 'http://127.0.0.1:1/c'},
+                       {'x5c': ['MIIB']}, {'kid': '../../dev/null'}):
+            self.refused(self.check, signed(key=mine, **header), 'signature is not of the key')
+            self.admitted(self.check, signed(**header))
+
+    def test_crit(self) -> None:
+        """An extension that must be understood is not understood here, whatever it is."""
+        for crit in (['exp'], ['b64'], [], None, 'x'):
+            self.refused(self.check, signed(crit=crit), 'it has a crit')
+
+    def test_kid_of_odd_kinds(self) -> None:
+        """A kid is a text."""
+        kids: list[Any] = [7, ['a'], {}, True]
+        for kid in kids:
+            self.refused(self.check, signed(kid=kid), 'its kid is no text')
+
+    def test_tampered(self) -> None:
+        """Another payload, another header or a bit of the signature: refused."""
+        header, payload, signature = signed().split(b'.')
+        self.refused(self.check, b'.'.join([header, part({**GOOD, 'sub': 'root'}), signature]), 'signature is not')
+        self.refused(self.check, b'.'.join([part({'alg': 'RS256'}), payload, signature]), 'signature is not')
+        other = b'B' if signature[:1] == b'A' else b'A'
+        self.refused(self.check, b'.'.join([header, payload, other + signature[1:]]), 'signature is not')
+        self.refused(self.check, b'.'.join([header, payload, b'']), 'signature is not')
+
+    def test_signatures_of_odd_lengths(self) -> None:
+        """Cut, longer or empty signatures of every algorithm are refused, none fails otherwise."""
+        for algorithm in (*_SECRETS, *_PUBLIC):
+            check = self.check_of(definition(algorithm))
+            text = part({'alg': algorithm}) + b'.' + part(GOOD)
+            right = sign(text, algorithm, private_key(algorithm))
+            for signature in (b'', b'\0', right[:-1], right + b'\0', right[::-1], bytes(len(right)), bytes(2000)):
+                self.refused(check, text + b'.' + part(signature), 'signature is not of the key')
+
+    def test_a_signature_of_the_other_form(self) -> None:
+        """An ECDSA signature in DER, as OpenSSL writes it, is not the JWS form."""
+        key = private_key('ES256')
+        text = part({'alg': 'ES256'}) + b'.' + part(GOOD)
+        der = key.sign(text, ec.ECDSA(SHA256()))
+        self.refused(self.check_of(definition('ES256')), text + b'.' + part(der), 'signature is not of the key')
+
+    def test_no_token(self) -> None:
+        """Other texts: too few or many parts, five as an encrypted one has, no base64url, spare bits, no JSON."""
+        good = signed()
+        header, payload, signature = good.split(b'.')
+        self.refused(self.check, b'x', 'parts')
+        self.refused(self.check, b'.'.join([header, payload]), '2 parts')
+        self.refused(self.check, b'.'.join([header, b'', b'', payload, signature]), '5 parts')
+        self.refused(self.check, good + b'=', 'base64url')
+        self.refused(self.check, good.replace(b'.', b'.+', 1), 'base64url')
+        self.refused(self.check, b'.'.join([header, payload + b'\xc3\xa9', signature]), 'base64url')
+        self.refused(self.check, good + b', Bearer ' + good, 'parts')
+        self.refused(self.check, b'.'.join([part(b'[]'), payload, signature]), 'no JSON object')
+        self.refused(self.check, b'.'.join([part(b'{'), payload, signature]), 'ends too early')
+        self.refused(self.check, b'.'.join([part(b'{"alg":"RS256"}\xff'), payload, signature]), '')
+        self.refused(self.check, b'.'.join([header, part(b'"text"'), signature]), 'no JSON object')
+        self.refused(self.check, b'.'.join([part(b'[' * 5000), payload, signature]), '')
+        self.refused(self.check, b'x' * 20_000, 'longer than 16384 bytes')
+
+    def test_spare_bits(self) -> None:
+        """A token has one text: the unused bits of base64 cannot be used to make another one of the same bytes."""
+        good = signed({**GOOD, 'pad': ''})
+        for text in (good, signed({**GOOD, 'pad': 'x'}), signed({**GOOD, 'pad': 'xx'})):
+            payload = text.split(b'.')[1]
+            if len(payload) % 4:
+                last = bytes([payload[-1] + 1]) if payload[-1:] not in (b'Z', b'z', b'9', b'-', b'_') else b'_'
+                self.refused(self.check, text.replace(payload, payload[:-1] + last), 'base64url')
+
+    def test_repeated_members(self) -> None:
+        """A member that stands twice, in the header or in the claims, at any depth, written in any way."""
+        twice = json.dumps(dict(GOOD))[:-1] + ', "sub": "root"}'
+        escaped = json.dumps(dict(GOOD))[:-1] + ', "s\\u0075b": "root"}'
+        deep = json.dumps(dict(GOOD))[:-1] + ', "a": [{"b": 1, "b": 2}]}'
+        for text in (twice, escaped, deep):
+            self.refused(self.check, signed(text.encode()), 'stands twice')
+        header = part(b'{"alg": "RS256", "alg": "none"}')
+        self.refused(self.check, header + b'.' + part(GOOD) + b'.AA', 'stands twice')
+
+    def test_dates(self) -> None:
+        """No dates are: negative and huge numbers, texts, lists, switches, null; nothing of that is a failure."""
+        no_dates: list[Any] = [-1, -0.5, -(10**30), 10**30, 253_402_300_800, 1e300, 10**400, '1', '', [], {}, True,
+                               None]
+        for name in ('exp', 'nbf', 'iat'):
+            for value in no_dates:
+                self.refused(self.check, signed({**GOOD, name: value}), f'its {name} is no date')
+        self.refused(self.check, signed(b'{"exp": 1e999}'), '')
+        self.refused(self.check, signed(b'{"exp": NaN}'), '')
+        self.refused(self.check, signed(b'{"exp": Infinity}'), '')
+        self.admitted(self.check, signed({**GOOD, 'exp': 253_402_300_799}))
+        self.admitted(self.check, signed({**GOOD, 'iat': 0}))
+
+    def test_moments(self) -> None:
+        """Ended, not yet begun, made in the future, without an end."""
+        self.refused(self.check, signed({**GOOD, 'exp': NOW}), 'exp has passed')
+        self.refused(self.check, signed({**GOOD, 'nbf': NOW + 1}), 'nbf is yet to come')
+        self.refused(self.check, signed({**GOOD, 'iat': NOW + 1}), 'iat is yet to come')
+        self.refused(self.check, signed({name: GOOD[name] for name in GOOD if name != 'exp'}), 'it has no exp')
+
+    def test_issuer_and_audience(self) -> None:
+        """Where they are set they must be there, and equal."""
+        for issuer in (None, '', 'https://idp', 'https://idp/ ', ['https://idp/'], 7):
+            self.refused(self.check, signed({**GOOD, 'iss': issuer}), 'its iss is not')
+        for audience in (None, '', 'zatotx ', ['x'], [], [None], {'zatotx': 1}, 7, 'zato'):
+            self.refused(self.check, signed({**GOOD, 'aud': audience}), 'its aud is not')
+        for name in ('iss', 'aud'):
+            self.refused(self.check, signed({each: GOOD[each] for each in GOOD if each != name}), f'its {name} is not')
+
+    def test_refusals_are_not_remembered_as_good(self) -> None:
+        """A refused token stays refused, and spoils nothing for a good one."""
+        bad = signed(key=private_key('RS256', 2))
+        for _ in range(3):
+            self.refused(self.check, bad, 'signature is not of the key')
+        self.admitted(self.check, signed())
+        self.refused(self.check, bad, 'signature is not of the key')
+
+
+class RememberedTests(SynchronousTestCase):
+    def test_bounded(self) -> None:
+        """Of more than so many the oldest goes; what is kept again is the newest."""
+        memory: Remembered[int] = Remembered(3)
+        for key in (1, 2, 3, 1, 4):
+            memory.keep(key, ANONYMOUS, 10.0)
+        self.assertEqual([key for key in range(5) if memory.get(key, 0.0)], [1, 3, 4])
+        self.assertIsNone(memory.get(1, 10.0))
+        memory.clear()
+        self.assertIsNone(memory.get(3, 0.0))
+        self.assertGreaterEqual(REMEMBERED, 1000)
+
+
+class ChooseTests(SynchronousTestCase):
+    def test_only_one_that_fits(self) -> None:
+        """By kid and algorithm; without a kid only where there is one key for the algorithm: nothing is tried out."""
+        rsa_1, rsa_2 = (Key(n, frozenset({'RS256', 'PS256'}), f'r{n}') for n in (1, 2))
+        curve = Key(3, frozenset({'ES256'}), 'e')
+        keys = [rsa_1, rsa_2, curve]
+        self.assertIs(choose(keys, 'RS256', 'r2'), rsa_2)
+        self.assertIs(choose(keys, 'ES256', None), curve)
+        self.assertIsNone(choose(keys, 'RS256', None))
+        self.assertIsNone(choose(keys, 'RS256', 'e'))
+        self.assertIsNone(choose(keys, 'RS256', 'unknown'))
+        self.assertIsNone(choose([*keys, Key(4, rsa_1.algorithms, 'r1')], 'RS256', 'r1'))
+        self.assertIsNone(choose([], 'RS256', None))
+
+
+class DefinitionTests(SynchronousTestCase):
+    def mistakes(self, **fields: Any) -> dict[str, str]:
+        value, mistakes = validate(JWT, {'name': 'idp', **fields})
+        self.assertEqual(value is None, bool(mistakes))
+        return dict(mistakes)
+
+    def assert_wrong(self, field: str, why: str, **fields: Any) -> None:
+        found = self.mistakes(**fields)
+        self.assertEqual(list(found), [field])
+        self.assertIn(why, found[field])
+
+    def test_good_ones(self) -> None:
+        """Each source of keys with what it is for; a certificate is as good as its key."""
+        self.assertEqual(self.mistakes(algorithms=['HS256', 'HS512'], secret=SECRET), {})
+        self.assertEqual(self.mistakes(algorithms=['RS256', 'PS512'], public_key=pem(private_key('RS256'))), {})
+        self.assertEqual(self.mistakes(algorithms=['ES384'], public_key=pem(private_key('ES384'))), {})
+        self.assertEqual(self.mistakes(algorithms=['RS256', 'EdDSA'], jwks_url='https://idp.example/jwks?v=1'), {})
+        certificate = write_certificate(Path(self.mktemp())).read_text()
+        self.assertEqual(
+            self.mistakes(algorithms=['ES256'], public_key=certificate[certificate.index('-----BEGIN CERT') :]), {}
+        )
+
+    def test_exactly_one_source(self) -> None:
+        """No key and more than one are told of."""
+        self.assert_wrong('secret', 'exactly one of secret, public_key, jwks_url', algorithms=['HS256'])
+        self.assert_wrong('secret', "not secret and jwks_url; set the others to ''", algorithms=['HS256'],
+                          secret=SECRET, jwks_url='https://idp/jwks')  # fmt: skip
+
+    def test_algorithms_fit_the_source(self) -> None:
+        """A secret is for HMAC alone, and HMAC for a secret alone; a key is for what its type and curve are for."""
+        public = pem(private_key('RS256'))
+        self.assert_wrong('algorithms', 'not for RS256', algorithms=['HS256', 'RS256'], secret=SECRET)
+        self.assert_wrong('algorithms', 'not for HS256', algorithms=['RS256', 'HS256'], public_key=public)
+        self.assert_wrong('algorithms', 'not for ES256', algorithms=['ES256'], public_key=public)
+        self.assert_wrong('algorithms', 'is for ES384, and not for ES256', algorithms=['ES256'],
+                          public_key=pem(private_key('ES384')))  # fmt: skip
+        self.assert_wrong('algorithms', 'not for HS512', algorithms=['HS512'], jwks_url='https://idp/jwks')
+
+    def test_unknown_algorithms(self) -> None:
+        """`none` is no algorithm, whatever its case; nor is what is misspelled, and there must be one at least."""
+        for name in ('none', 'None', 'rs256', 'RS1024', ''):
+            self.assert_wrong('algorithms', 'must be of: HS256', algorithms=[name], secret=SECRET)
+        self.assertIn('algorithms', self.mistakes(algorithms=[], secret=SECRET))
+        self.assertEqual(self.mistakes(secret=SECRET), {'algorithms': 'missing'})
+
+    def test_weak_keys(self) -> None:
+        """RSA below 2048 bits, and secrets shorter than a hash that is asked for (RFC 7518 §3.2, §3.3)."""
+        weak = rsa.generate_private_key(65537, 1024)
+        self.assert_wrong('public_key', '1024 bits', algorithms=['RS256'], public_key=pem(weak))
+        self.assert_wrong('secret', 'has 31 bytes', algorithms=['HS256'], secret='x' * 31)
+        self.assertEqual(self.mistakes(algorithms=['HS256'], secret='x' * 32), {})
+        self.assert_wrong('secret', '48 bytes that HS384 needs', algorithms=['HS256', 'HS384'], secret='x' * 47)
+        self.assertEqual(self.mistakes(algorithms=['HS384'], secret='é' * 24), {})
+
+    def test_keys_that_are_none(self) -> None:
+        """Private keys, other curves and texts that are no keys; a public key as a secret. No sentence shows them."""
+        private = private_key('RS256').private_bytes(*_private_form()).decode()
+        self.assert_wrong('public_key', 'is a private key', algorithms=['RS256'], public_key=private)
+        for text in ('x', '-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----', '-----BEGIN CERTIFICATE-----'):
+            self.assert_wrong('public_key', 'holds no public key', algorithms=['RS256'], public_key=text)
+        other = pem(ec.generate_private_key(ec.SECP256K1()))
+        self.assert_wrong('public_key', 'type or curve', algorithms=['ES256'], public_key=other)
+        self.assert_wrong('secret', 'that others may know', algorithms=['HS256'], secret=pem(private_key('RS256')))
+
+    def test_urls(self) -> None:
+        """https, or http on loopback alone (contract §4); nothing secret in it, and nothing that is no URL."""
+        for url in ('https://idp/jwks', 'http://127.0.0.1:8080/jwks', 'http://[::1]/jwks', 'http://localhost/jwks'):
+            self.assertEqual(self.mistakes(algorithms=['RS256'], jwks_url=url), {}, url)
+        for url, why in (
+            ('http://idp.example/jwks', 'plain http'), ('http://127.0.0.1.example.com/', 'plain http'),
+            ('http://10.0.0.1/jwks', 'plain http'), ('http://127.0.0.1@evil.example/', 'no user name'),
+            ('ftp://idp/jwks', 'begins with https'), ('file:///etc/passwd', 'begins with https'),
+            ('idp/jwks', 'begins with https'), ('https://u:p@idp/jwks', 'no user name'),
+            ('https://idp/jwks#a', 'fragment'), ('https://idp:x/', 'must be a URL'), ('https://[idp/', 'must be a URL'),
+            ('https://idp/a b', 'not ASCII'), ('https://idp/é', 'not ASCII'), ('https:///jwks', 'begins with https'),
+        ):  # fmt: skip
+            self.assert_wrong('jwks_url', why, algorithms=['RS256'], jwks_url=url)
+
+    def test_leeway_is_bounded(self) -> None:
+        """From none to ten minutes."""
+        for leeway in (-1, 601):
+            self.assertIn('leeway', self.mistakes(algorithms=['HS256'], secret=SECRET, leeway=leeway))
+
+    def test_silence(self) -> None:
+        """No repr shows the secret: not of the definition, and not of the key that is made of it."""
+        value = definition('HS256').value
+        for each in (value, key_of_secret(SECRET), self.assertRaises(Malformed, key_of_secret, 'short secret')):
+            self.assertNotIn('secret as', repr(each) + str(each))
+            self.assertNotIn('short secret', repr(each) + str(each))
+
+
+class MadeTests(JwtTestCase):
+    def make(self, **fields: Any) -> JwtCheck:
+        return make_jwt_check(definition(**fields), fetcher=PlannedFetcher(), clock=Clock(), offload=_never)
+
+    def test_of_a_definition(self) -> None:
+        """A key or secret of the definition is ready at once, by the time of day."""
+        check = self.make()
+        self.assertRaises(Unauthorized, check.check, bearing(signed({**GOOD, 'exp': 1})))
+        self.assertIsInstance(check.check(bearing(signed({**GOOD, 'iat': 1, 'exp': 250_000_000_000}))), Principal)
+
+    def test_of_one_that_is_not_valid_any_more(self) -> None:
+        """A key that an older version took and this one does not: nobody is admitted, and the log says why."""
+        check = self.make(public_key='', secret='short')
+        self.assertIn("JWT definition 'idp' admits nobody: its key has 5 bytes", self.log.messages(logging.ERROR)[0])
+        self.assertRaises(Unauthorized, check.check, bearing(signed({**GOOD, 'iat': 1, 'exp': 250_000_000_000})))
+
+
+def _never(*call: Any) -> Deferred[Any]:
+    raise AssertionError('nothing is for a thread here')
+
+
+def _private_form() -> tuple[Any, ...]:
+    return Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
