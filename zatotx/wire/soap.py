@@ -157,6 +157,7 @@ def _payload(body: Element) -> Element | None:
         version = _BY_ENVELOPE.get(child.tag) or _part_of(child.tag)
         if version is not None:
             raise Malformed(f'the Body holds {_called(version, child.tag)}, a message within the message')
+        _no_text(child.tail, 'Body')
     return first
 
 

@@ -43,10 +43,7 @@ def action_of(headers: Mapping[bytes, bytes]) -> str:
     """The action; '' where none is named. The Content-Type's comes before SOAPAction, which is not for 1.2. Raises
     Malformed where it is no text."""
     content_type = headers.get(b'content-type', b'')
-    named = ''
-    if b'action' in content_type and media_type(content_type) == SOAP_12_TYPE:
-        named = _parameter(content_type, b'action')
-    if named:
+    if media_type(content_type) == SOAP_12_TYPE and (named := _parameter(content_type, b'action')):
         return named
     header = headers.get(b'soapaction')
     return unquoted(_text(header)) if header else ''

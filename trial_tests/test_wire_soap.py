@@ -1,0 +1,230 @@
+"""SOAP envelopes and actions, bytes to values and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lxml import etree, objectify
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.wire import xml
+from zatotx.wire.malformed import Malformed
+from zatotx.wire.soap import (
+    NS_11,
+    NS_12,
+    SOAP_11,
+    SOAP_12,
+    Envelope,
+    Version,
+    WrongVersion,
+    demanded,
+    is_envelope,
+    read,
+    write,
+)  # fmt: skip
+from zatotx.wire.soap_action import action_of, asked_version, is_soap_type, names_soap, unquoted
+
+VERSIONS = (SOAP_11, SOAP_12)
+
+
+def envelope(inside: str, version: Version = SOAP_11) -> Any:
+    """The root of an envelope that holds this; `s:` is the version's own prefix."""
+    return xml.parse(f'<s:Envelope xmlns:s="{version.namespace}">{inside}</s:Envelope>'.encode())
+
+
+def both(inside: str) -> list[Envelope]:
+    return [read(envelope(inside, version)) for version in VERSIONS]
+
+
+class ReadTests(SynchronousTestCase):
+    def refused(self, root: Any) -> str:
+        return str(self.assertRaises(Malformed, read, root))
+
+    def test_the_parts(self) -> None:
+        """Version, headers and body are found, and the payload is the first element of the body."""
+        for found, version in zip(both('<s:Header><h xmlns="u:h"/></s:Header><s:Body><a xmlns="u:a"><b>1</b></a>'
+                                       '<c xmlns="u:a"/></s:Body>'), VERSIONS, strict=True):
+            self.assertIs(found.version, version)
+            self.assertEqual([one.tag for one in found.headers], ['{u:h}h'])
+            self.assertEqual(found.body.tag, version.body)
+            assert found.payload is not None
+            self.assertEqual((found.payload.tag, found.payload.b.text), ('{u:a}a', '1'))
+
+    def test_no_header_and_an_empty_body(self) -> None:
+        """Both are messages; there is no payload then."""
+        for inside in ('<s:Body/>', '<s:Body>\n</s:Body>', '<s:Header/>\n<s:Body/>\n'):
+            for found in both(inside):
+                self.assertEqual((found.headers, found.payload), ((), None))
+
+    def test_refused(self) -> None:
+        """What is not an optional Header and one Body after it is told of, in one phrase."""
+        body = '<s:Body><a/></s:Body>'
+        for inside, why in (
+            ('', 'has no Body'),
+            ('<s:Header/>', 'has no Body'),
+            (body + body, 'two Bodies'),
+            (body + '<s:Header/>', 'the Header stands after the Body'),
+            ('<s:Header/><s:Header/>' + body, 'a second Header before its Body'),
+            ('<a/>' + body, 'the element a before its Body'),
+            ('<Body><a/></Body>' + body, 'the element Body before its Body'),
+            (body + '<a xmlns="u:x"/>', 'the element a after its Body'),
+            ('text' + body, 'the Envelope has text of its own'),
+            (body + 'text', 'the Envelope has text of its own'),
+            ('<s:Header/>text' + body, 'the Envelope has text of its own'),
+            ('<s:Body>text<a/></s:Body>', 'the Body has text of its own'),
+            ('<s:Body><a/>text</s:Body>', 'the Body has text of its own'),
+        ):  # fmt: skip
+            for version in VERSIONS:
+                self.assertIn(why, self.refused(envelope(inside, version)), inside)
+
+    def test_messages_within_messages(self) -> None:
+        """A body holds no envelope, header or body, of either version: nobody may read that one instead."""
+        for outer in VERSIONS:
+            for inner in VERSIONS:
+                for name in ('Envelope', 'Header', 'Body'):
+                    hidden = f'<i:{name} xmlns:i="{inner.namespace}"><b/></i:{name}>'
+                    for inside in (hidden, '<a/>' + hidden):
+                        said = self.refused(envelope(f'<s:Body>{inside}</s:Body>', outer))
+                        self.assertIn('a message within the message', said)
+
+    def test_hidden_bodies_are_nobodys(self) -> None:
+        """A body in a header, or deeper in the payload, is data: the payload stays that of the envelope's own body."""
+        for version in VERSIONS:
+            hidden = f'<w xmlns="u:w"><i:Body xmlns:i="{version.namespace}"><evil/></i:Body></w>'
+            for inside in (f'<s:Header>{hidden}</s:Header><s:Body><good/></s:Body>',
+                           f'<s:Body><good>{hidden}</good></s:Body>'):  # fmt: skip
+                found = read(envelope(inside, version))
+                assert found.payload is not None
+                self.assertEqual(found.payload.tag, 'good')
+
+    def test_other_roots(self) -> None:
+        """An Envelope of another namespace is another version; anything else is no envelope at all."""
+        for namespace in ('http://www.w3.org/2001/12/soap-envelope', 'urn:x', NS_11 + '/', NS_12[:-1]):
+            root = xml.parse(f'<e:Envelope xmlns:e="{namespace}"><e:Body/></e:Envelope>'.encode())
+            self.assertIn(NS_11, str(self.assertRaises(WrongVersion, read, root)))
+        self.assertRaises(WrongVersion, read, xml.parse(b'<Envelope><Body/></Envelope>'))
+        other = self.assertRaises(Malformed, read, xml.parse(f'<e:Body xmlns:e="{NS_11}"/>'.encode()))
+        self.assertNotIsInstance(other, WrongVersion)
+
+    def test_bodies_of_the_other_version(self) -> None:
+        """The parts are of the envelope's own namespace."""
+        self.assertIn('the element Body', self.refused(envelope(f'<o:Body xmlns:o="{NS_12}"/>')))
+
+
+class DemandedTests(SynchronousTestCase):
+    def asked(self, attributes: str, version: Version) -> list[str]:
+        root = envelope(f'<s:Header><h xmlns="u:h" {attributes}/></s:Header><s:Body/>', version)
+        return [one.tag for one in demanded(read(root))]
+
+    def test_must_understand(self) -> None:
+        """1 and true ask for it, 0, false and silence do not; the attribute is the version's own."""
+        for version in VERSIONS:
+            for value, expected in (('1', True), ('true', True), (' 1 ', True), ('0', False), ('false', False)):
+                self.assertEqual(bool(self.asked(f's:mustUnderstand="{value}"', version)), expected, value)
+            self.assertEqual(self.asked('', version), [])
+            self.assertEqual(self.asked('mustUnderstand="1"', version), [])
+            other = SOAP_12 if version is SOAP_11 else SOAP_11
+            self.assertEqual(self.asked(f'xmlns:o="{other.namespace}" o:mustUnderstand="1"', version), [])
+
+    def test_neither_yes_nor_no(self) -> None:
+        """A value that is no boolean is refused: taken for a no it would switch off what the sender insists on."""
+        for value in ('TRUE', 'yes', '', '2'):
+            self.assertRaises(Malformed, self.asked, f's:mustUnderstand="{value}"', SOAP_12)
+
+    def test_for_whom(self) -> None:
+        """Only what is for the receiver of the message, or the next one, is asked of us."""
+        next_11 = 'http://schemas.xmlsoap.org/soap/actor/next'
+        for version, attribute, uri, ours in (
+            (SOAP_11, 'actor', next_11, True), (SOAP_11, 'actor', '', True), (SOAP_11, 'actor', 'urn:gateway', False),
+            (SOAP_11, 'role', 'urn:gateway', True),  # no attribute of 1.1
+            (SOAP_12, 'role', f'{NS_12}/role/next', True), (SOAP_12, 'role', f'{NS_12}/role/ultimateReceiver', True),
+            (SOAP_12, 'role', '', True), (SOAP_12, 'role', f'{NS_12}/role/none', False),
+            (SOAP_12, 'role', 'urn:gateway', False), (SOAP_12, 'role', next_11, False),
+        ):  # fmt: skip
+            asked = self.asked(f's:mustUnderstand="1" s:{attribute}="{uri}"', version)
+            self.assertEqual(bool(asked), ours, (version.number, uri))
+
+
+class WriteTests(SynchronousTestCase):
+    def test_read_back(self) -> None:
+        """Elements and XML, as content and as headers, are where they belong."""
+        element = etree.fromstring('<a xmlns="u:a"><b>ż</b></a>')
+        for version in VERSIONS:
+            data = write(version, element, b'<c xmlns="u:c"/>', headers=[b'<h xmlns="u:h"/>', etree.Element('{u:i}i')])
+            found = read(xml.parse(data))
+            self.assertIs(found.version, version)
+            self.assertEqual([one.tag for one in found.headers], ['{u:h}h', '{u:i}i'])
+            self.assertEqual([one.tag for one in found.body.iterchildren()], ['{u:a}a', '{u:c}c'])
+            assert found.payload is not None
+            self.assertEqual(found.payload.b.text, 'ż')
+
+    def test_nothing(self) -> None:
+        """An empty body, and no header where there are none."""
+        for version in VERSIONS:
+            data = write(version)
+            self.assertIsNone(read(xml.parse(data)).payload)
+            self.assertNotIn(b'Header', data)
+
+    def test_namespaces_go_along(self) -> None:
+        """A part of a document takes the namespaces with it that were declared around it."""
+        root = xml.parse(b'<x:a xmlns:x="u:x"><x:b kind="x:k"/></x:a>')
+        found = read(xml.parse(write(SOAP_11, root.find('{u:x}b')))).payload
+        assert found is not None
+        self.assertEqual((found.tag, found.nsmap['x']), ('{u:x}b', 'u:x'))
+
+    def test_notes_of_objectify_stay(self) -> None:
+        """What lxml.objectify writes into its own elements does not go out."""
+        made = objectify.Element('balance')
+        made.amount = 10
+        self.assertNotIn(b'pytype', write(SOAP_11, made))
+
+    def test_whole_messages(self) -> None:
+        """They are known by their root."""
+        self.assertTrue(all(is_envelope(envelope('<s:Body/>', version)) for version in VERSIONS))
+        self.assertFalse(is_envelope(etree.Element('Envelope')))
+
+
+class ActionTests(SynchronousTestCase):
+    def test_of_1_1(self) -> None:
+        """SOAPAction, with its quotation marks or without."""
+        for sent, expected in ((b'"urn:a"', 'urn:a'), (b'urn:a', 'urn:a'), (b'""', ''), (b'', ''), (b'" a "', 'a'),
+                               ('"ż"'.encode(), 'ż')):  # fmt: skip
+            self.assertEqual(action_of({b'soapaction': sent, b'content-type': b'text/xml'}), expected)
+        self.assertEqual(action_of({b'content-type': b'text/xml; action="urn:a"'}), '')
+
+    def test_of_1_2(self) -> None:
+        """The parameter of the Content-Type, wherever it stands in it; SOAPAction where there is none."""
+        for sent, expected in (
+            (b'application/soap+xml;action="urn:a"', 'urn:a'), (b'application/soap+xml; action=urn:a', 'urn:a'),
+            (b'Application/SOAP+XML; charset=utf-8; Action="a;b=\\"c\\""', 'a;b="c"'),
+            (b'application/soap+xml; x="; action=no"; action="yes"', 'yes'), (b'application/soap+xml; action', ''),
+            (b'application/soap+xml; action="', ''), (b'application/soap+xml; action=""', ''),
+            (b'application/soap+xml; xaction="a"', ''),
+        ):  # fmt: skip
+            self.assertEqual(action_of({b'content-type': sent}), expected, sent)
+        self.assertEqual(action_of({b'content-type': b'application/soap+xml', b'soapaction': b'"urn:b"'}), 'urn:b')
+        both_ = {b'content-type': b'application/soap+xml; action="urn:a"', b'soapaction': b'"urn:b"'}
+        self.assertEqual(action_of(both_), 'urn:a')
+
+    def test_no_text(self) -> None:
+        """Bytes that are no text are refused."""
+        self.assertRaises(Malformed, action_of, {b'soapaction': b'"\xff"'})
+
+    def test_quotation_marks(self) -> None:
+        """Those around an action are none of it."""
+        for given, expected in (('"a"', 'a'), ('a', 'a'), ('"', '"'), ('""', ''), (' "a b" ', 'a b')):
+            self.assertEqual(unquoted(given), expected)
+
+    def test_what_a_head_says(self) -> None:
+        """Which requests mean SOAP, in which version, and which bodies may be it."""
+        for headers, means, version, may in (
+            ({}, False, '1.1', True), ({b'soapaction': b''}, True, '1.1', True),
+            ({b'content-type': b'text/xml; charset=utf-8'}, False, '1.1', True),
+            ({b'content-type': b'Application/Soap+XML; charset=utf-8'}, True, '1.2', True),
+            ({b'content-type': b'application/xml'}, False, '1.1', True),
+            ({b'content-type': b'application/json'}, False, '1.1', False),
+            ({b'content-type': b'multipart/related; type="text/xml"'}, False, '1.1', False),
+            ({b'content-type': b'text/xmlish'}, False, '1.1', False),
+        ):  # fmt: skip
+            found = names_soap(headers), asked_version(headers), is_soap_type(headers)
+            self.assertEqual(found, (means, version, may), headers)
