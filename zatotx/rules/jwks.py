@@ -31,7 +31,7 @@ def lifetime(headers: Mapping[bytes, bytes]) -> float:
 
 def _seconds(text: bytes) -> float:
     digits = text.strip(b'"')
-    return float(digits) if digits.isdigit() and len(digits) < 10 else 0.0
+    return min(float(digits), 2.0**31) if digits.isdigit() else 0.0  # RFC 9111 §1.2.2: as if it were that
 
 
 @define

@@ -1,0 +1,434 @@
+"""The keys that an issuer publishes: which are used, when they are fetched, and who waits for that."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from jwt.algorithms import get_default_algorithms
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from trial_tests.support.tokens import GOOD, NOW, SECRET, jwk, jwks, part, private_key, signed
+from zatotx.exchange.security.jwks import MOST, PATIENCE, TIMEOUT
+from zatotx.exchange.security.jwt import JwtCheck, make_jwt_check
+from zatotx.interfaces.fetch import IFetcher
+from zatotx.model.faults import ServiceUnavailable, Timeout, Unauthorized
+from zatotx.model.message import ChannelSpec, Inbound, Principal
+from zatotx.rules.jwks import DEFAULT, LONGEST, SHORTEST, STALE, lifetime
+from zatotx.schema.security import Jwt
+from zatotx.schema.snapshot import Stored
+from zatotx.testing.exchange import message
+from zatotx.testing.fetching import PlannedFetcher
+from zatotx.testing.recorder import Recorder
+from zatotx.wire.jwk import key_of_jwk, read_key_set
+from zatotx.wire.malformed import Malformed
+
+URL = 'https://idp.example/jwks'
+SECURED = ChannelSpec(name='test', kind='http-soap', service='s', security='idp')
+ONE, TWO, THREE = (private_key('RS256', number) for number in (1, 2, 3))
+OLD = jwks(jwk(ONE, kid='one'))
+NEW = jwks(jwk(TWO, kid='two'))
+
+
+def token(key: Any = ONE, **header: Any) -> bytes:
+    """Good for as long as any test goes on."""
+    return signed({**GOOD, 'exp': NOW + 10 * STALE}, key=key, **header)
+
+
+class Issuer(SynchronousTestCase):
+    """A definition whose keys are at URL; what the issuer has there; a clock for both kinds of time."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.fetcher = PlannedFetcher()
+        self.fetcher.serve(URL, OLD)
+        self.log = Recorder()
+        globalLogPublisher.addObserver(self.log)
+        self.addCleanup(globalLogPublisher.removeObserver, self.log)
+
+    def make(self, *algorithms: str) -> JwtCheck:
+        definition = Jwt(name='idp', algorithms=list(algorithms or ('RS256', 'ES256')), jwks_url=URL)
+        check = make_jwt_check(Stored(1, 'jwt', definition, 1), fetcher=self.fetcher, clock=self.clock,
+                               offload=lambda function, *args: succeed(function(*args)))  # fmt: skip
+        check._now = lambda: NOW + self.clock.seconds()
+        return check
+
+    def asked(self, check: JwtCheck, text: bytes) -> Deferred[Any]:
+        """The check of a request with that token, as the exchange awaits it."""
+
+        async def wait() -> Principal:
+            found = check.check(bearing(text))
+            return found if isinstance(found, Principal) else await found
+
+        return Deferred.fromCoroutine(wait())
+
+    def admitted(self, check: JwtCheck, text: bytes) -> None:
+        """At once."""
+        self.assertEqual(self.successResultOf(self.asked(check, text)).username, 'joe')
+
+    def refused(self, check: JwtCheck, text: bytes) -> None:
+        """At once, with 401."""
+        self.failureResultOf(self.asked(check, text), Unauthorized)
+
+    def away(self) -> None:
+        """Nobody is at the URL from now on."""
+        self.fetcher.documents.clear()
+
+
+def bearing(text: bytes) -> Inbound:
+    return message(channel=SECURED, headers={b'authorization': b'Bearer ' + text})
+
+
+class FetchingTests(Issuer):
+    def test_before_the_first_request(self) -> None:
+        """The keys are fetched when the definition is made, once, and requests find them there."""
+        check = self.make()
+        self.assertEqual(self.fetcher.asked, [URL])
+        self.admitted(check, token(kid='one'))
+        self.admitted(check, token())
+        self.assertEqual(self.fetcher.asked, [URL])
+        self.assertTrue(IFetcher.providedBy(self.fetcher))
+
+    def test_one_at_a_time(self) -> None:
+        """However many requests need the keys: one fetch is under way, and all go on when it is over."""
+        self.fetcher.holding = True
+        check = self.make()
+        waiting = [self.asked(check, token(kid='one')) for _ in range(5)]
+        for each in waiting:
+            self.assertNoResult(each)
+        self.assertEqual(len(self.fetcher.asked), 1)
+        self.fetcher.release()
+        for each in waiting:
+            self.assertEqual(self.successResultOf(each).username, 'joe')
+
+    def test_beside_the_requests(self) -> None:
+        """Keys are fetched again before their time is over, and no request waits for it; tokens that were accepted
+        before are looked at again then, so that somebody notices."""
+        check = self.make()
+        self.admitted(check, token(kid='one'))
+        self.clock.advance(0.79 * DEFAULT)
+        self.admitted(check, token(kid='one'))
+        self.assertEqual(len(self.fetcher.asked), 1)
+        self.fetcher.holding = True
+        self.clock.advance(0.02 * DEFAULT)
+        self.admitted(check, token(kid='one'))
+        self.assertEqual(len(self.fetcher.asked), 2)
+        self.admitted(check, token(kid='one'))
+        self.assertEqual(len(self.fetcher.asked), 2)
+        self.fetcher.release()
+        self.admitted(check, token(kid='one'))
+
+    def test_after_a_long_rest(self) -> None:
+        """Where the time of the keys is over and nobody asked meanwhile, a request waits for the next ones."""
+        check = self.make()
+        self.admitted(check, token(kid='one'))
+        self.clock.advance(2 * DEFAULT)
+        self.fetcher.holding = True
+        waiting = self.asked(check, token(kid='one'))
+        self.assertNoResult(waiting)
+        self.fetcher.release()
+        self.assertEqual(self.successResultOf(waiting).username, 'joe')
+
+    def test_cancelled(self) -> None:
+        """A request whose client went away while it waited takes nothing from the others."""
+        self.fetcher.holding = True
+        check = self.make()
+        gone, stays = self.asked(check, token(kid='one')), self.asked(check, token(kid='one'))
+        gone.cancel()
+        self.failureResultOf(gone, CancelledError)
+        self.fetcher.release()
+        self.assertEqual(self.successResultOf(stays).username, 'joe')
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_bug_is_told_of(self) -> None:
+        """What no fetcher should raise costs the keys, not the server: it is logged, and tried again."""
+        self.fetcher.documents[URL] = ZeroDivisionError()
+        check = self.make()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.fetcher.serve(URL, OLD)
+        self.clock.advance(1.0)
+        self.admitted(check, token(kid='one'))
+
+
+class AwayTests(Issuer):
+    def test_never_there(self) -> None:
+        """Without keys nobody can be told from anybody: 503 for tokens that may be good, 401 for those that are not."""
+        self.away()
+        check = self.make()
+        self.failureResultOf(self.asked(check, token(kid='one')), ServiceUnavailable)
+        self.refused(check, b'nonsense')
+        self.refused(check, signed({**GOOD, 'exp': NOW - 1}, kid='one'))
+        self.refused(check, signed(algorithm='HS256', kid='one'))
+
+    def test_patience(self) -> None:
+        """No request waits longer than its time from the beginning of the fetch, those that come later not at all."""
+        self.fetcher.holding = True
+        check = self.make()
+        first = self.asked(check, token(kid='one'))
+        self.clock.advance(PATIENCE / 2)
+        second = self.asked(check, token(kid='one'))
+        self.clock.advance(PATIENCE / 2)
+        for each in (first, second, self.asked(check, token(kid='one'))):
+            self.failureResultOf(each, ServiceUnavailable)
+        self.assertEqual(len(self.fetcher.asked), 1)
+        self.clock.advance(TIMEOUT)
+        self.fetcher.release()
+        self.admitted(check, token(kid='one'))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_old_keys_stay(self) -> None:
+        """While the issuer is away the keys that were there are used; that is logged once, and that it is over."""
+        check = self.make()
+        self.away()
+        self.clock.advance(2 * DEFAULT)
+        for _ in range(50):
+            self.admitted(check, token(kid='one'))
+            self.clock.advance(60.0)
+        (said,) = self.log.messages(logging.WARNING)
+        self.assertIn("The keys of JWT definition 'idp' at https://idp.example/jwks: nobody is at", said)
+        self.fetcher.serve(URL, NEW)
+        self.clock.advance(60.0)
+        self.admitted(check, token(TWO, kid='two'))
+        self.refused(check, token(kid='one'))
+        self.assertIn('are there again', self.log.messages(logging.INFO)[-1])
+
+    def test_a_frozen_issuer_delays_one_request(self) -> None:
+        """Once it is known that the issuer does not answer, requests are served by the old keys without waiting."""
+        check = self.make()
+        self.clock.advance(2 * DEFAULT)
+        self.fetcher.holding = True
+        waiting = self.asked(check, token(kid='one'))
+        self.clock.advance(PATIENCE)
+        self.assertEqual(self.successResultOf(waiting).username, 'joe')
+        self.fetcher.documents[URL] = Timeout(None, 'idp.example gave no answer within 10 s')
+        for _ in range(20):
+            self.clock.advance(5.0)
+            self.fetcher.release()
+            self.admitted(check, token(kid='one'))
+        self.assertIn('gave no answer', self.log.messages(logging.WARNING)[0])
+
+    def test_not_for_ever(self) -> None:
+        """After a day without the issuer its old keys are good for nothing."""
+        check = self.make()
+        self.away()
+        self.clock.advance(DEFAULT + STALE - 1)
+        self.admitted(check, token(kid='one'))
+        self.clock.advance(1.0)
+        self.failureResultOf(self.asked(check, token(kid='one')), ServiceUnavailable)
+
+    def test_not_asked_all_the_time(self) -> None:
+        """An issuer that is away is asked every few seconds, not with every request."""
+        self.away()
+        check = self.make()
+        for _ in range(600):
+            self.failureResultOf(self.asked(check, token(kid='one')), ServiceUnavailable)
+            self.clock.advance(0.1)
+        self.assertLess(len(self.fetcher.asked), 12)
+        self.assertGreater(len(self.fetcher.asked), 5)
+
+    def test_answers_that_are_no_keys(self) -> None:
+        """Another status, other documents, too long ones: as if the issuer were away."""
+        check = self.make()
+        for body, status in ((OLD, 500), (OLD, 302), (OLD, 204), (b'', 200), (b'<html>', 200), (b'[]', 200),
+                             (b'{}', 200), (b'{"keys": {}}', 200), (b'{"keys": [], "keys": []}', 200),
+                             (b' ' * (MOST + 1), 200), (jwks(*[jwk(ONE, kid='one')] * 101), 200)):  # fmt: skip
+            self.fetcher.serve(URL, body, status=status)
+            before = len(self.fetcher.asked)
+            self.clock.advance(2 * DEFAULT)
+            self.admitted(check, token(kid='one'))
+            self.assertEqual(len(self.fetcher.asked), before + 1)
+
+    def test_keys_that_were_withdrawn(self) -> None:
+        """An issuer that has no keys any more has withdrawn them: nobody is admitted, and the log says why where there
+        was something in their place."""
+        check = self.make()
+        self.fetcher.serve(URL, jwks(jwk(ONE, kid='one', use='enc')))
+        self.clock.advance(DEFAULT)
+        self.refused(check, token(kid='one'))
+        self.assertIn('key 1 is not for verifying signatures', self.log.messages(logging.WARNING)[0])
+
+
+class RotationTests(Issuer):
+    def test_a_new_key(self) -> None:
+        """A token with a kid that is not known has the keys fetched, once, and is accepted by them."""
+        check = self.make()
+        self.admitted(check, token(kid='one'))
+        self.fetcher.serve(URL, jwks(jwk(ONE, kid='one'), jwk(TWO, kid='two')))
+        self.clock.advance(1.0)
+        self.admitted(check, token(TWO, kid='two'))
+        self.assertEqual(len(self.fetcher.asked), 2)
+        self.admitted(check, token(kid='one'))
+
+    def test_a_key_that_is_gone(self) -> None:
+        """Tokens that were accepted by it are refused from the moment that is known, whatever was remembered."""
+        check = self.make()
+        self.admitted(check, token(kid='one'))
+        self.fetcher.serve(URL, NEW)
+        self.clock.advance(1.0)
+        self.admitted(check, token(TWO, kid='two'))
+        self.refused(check, token(kid='one'))
+
+    def test_a_kid_that_means_another_key(self) -> None:
+        """Likewise where the new key has the old one's kid."""
+        check = self.make()
+        self.admitted(check, token(kid='one'))
+        self.fetcher.serve(URL, jwks(jwk(TWO, kid='one')))
+        self.clock.advance(DEFAULT)
+        self.admitted(check, token(TWO, kid='one'))
+        self.refused(check, token(kid='one'))
+
+    def test_guessed_kids(self) -> None:
+        """Whoever makes kids up has the issuer asked every ten seconds at last, not with every request, and delays
+        nobody whose key is known."""
+        check = self.make()
+        for number in range(600):
+            self.refused(check, token(THREE, kid=f'guess {number}'))
+            self.admitted(check, token(kid='one'))
+            self.clock.advance(0.1)
+        self.assertLess(len(self.fetcher.asked), 12)
+
+    def test_a_guess_waits_no_longer_than_others(self) -> None:
+        """A token with an unknown kid is refused when the fetch for it takes too long; the keys stay."""
+        check = self.make()
+        self.clock.advance(1.0)
+        self.fetcher.holding = True
+        waiting = self.asked(check, token(TWO, kid='two'))
+        self.assertNoResult(waiting)
+        self.admitted(check, token(kid='one'))
+        self.clock.advance(PATIENCE)
+        self.failureResultOf(waiting, Unauthorized)
+        self.fetcher.serve(URL, NEW)
+        self.fetcher.release()
+        self.admitted(check, token(TWO, kid='two'))
+
+    def test_two_rotations_soon_after_each_other(self) -> None:
+        """A fetch that brought what it was for makes nobody wait for the next one."""
+        check = self.make()
+        for number in range(2, 6):
+            self.clock.advance(1.0)
+            key = private_key('RS256', number)
+            self.fetcher.serve(URL, jwks(jwk(key, kid=str(number))))
+            self.admitted(check, token(key, kid=str(number)))
+
+    def test_without_a_kid(self) -> None:
+        """It is accepted where one key of the set is for its algorithm, and has nothing fetched where not."""
+        self.fetcher.serve(URL, jwks(jwk(ONE, kid='one'), jwk(private_key('ES256'), kid='curve')))
+        check = self.make()
+        self.admitted(check, token())
+        self.admitted(check, signed({**GOOD, 'exp': NOW + 1e6}, 'ES256'))
+        self.fetcher.serve(URL, jwks(jwk(ONE, kid='one'), jwk(TWO, kid='two')))
+        self.clock.advance(DEFAULT)
+        self.refused(check, token())
+        asked = len(self.fetcher.asked)
+        self.clock.advance(30.0)
+        self.refused(check, token())
+        self.assertEqual(len(self.fetcher.asked), asked)
+
+    def test_the_alg_is_the_keys(self) -> None:
+        """A token is refused whose alg is not for the key of its kid, and one whose alg the key's own alg rules out."""
+        self.fetcher.serve(URL, jwks(jwk(ONE, kid='one', alg='RS256'), jwk(private_key('ES256'), kid='curve')))
+        check = self.make('RS256', 'PS256', 'ES256')
+        self.admitted(check, token(kid='one'))
+        self.refused(check, signed({**GOOD, 'exp': NOW + 1e6}, 'PS256', key=ONE, kid='one'))
+        self.refused(check, token(kid='curve'))
+        self.refused(check, signed({**GOOD, 'exp': NOW + 1e6}, 'ES256', kid='one'))
+
+    def test_urls_in_tokens(self) -> None:
+        """Nothing but the definition's own URL is ever fetched (contract §4)."""
+        check = self.make()
+        self.clock.advance(20.0)
+        urls = {'jku': 'https://evil.example/a', 'x5u': 'https://evil.example/b', 'iss': 'https://evil.example/c'}
+        self.refused(check, token(THREE, kid='https://evil.example/d', jwk=jwk(THREE), **urls))
+        self.assertEqual(set(self.fetcher.asked), {URL})
+
+    def test_the_hash_of_a_public_key(self) -> None:
+        """A set of public keys verifies no HMAC, whatever the set or the token says."""
+        text = json.dumps({'kty': 'oct', 'k': part(SECRET.encode()).decode(), 'alg': 'HS256', 'use': 'sig', 'kid': 's'})
+        self.fetcher.serve(URL, b'{"keys": [' + text.encode() + b']}')
+        check = self.make('RS256', 'HS256')  # as no definition can say it
+        self.refused(check, signed({**GOOD, 'exp': NOW + 1e6}, 'HS256', kid='s'))
+
+
+class KeyTests(SynchronousTestCase):
+    def wrong(self, **members: Any) -> str:
+        error = self.assertRaises(Malformed, key_of_jwk, {**jwk(ONE), **members})
+        return str(error)
+
+    def test_every_type(self) -> None:
+        """RSA, the three curves, both of Edwards: each knows its algorithms."""
+        for name in ('RS256', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed448'):
+            key = key_of_jwk(jwk(private_key(name), kid='k'))
+            self.assertIn({'Ed448': 'EdDSA'}.get(name, name), key.algorithms)
+            self.assertEqual(key.kid, 'k')
+        self.assertEqual(key_of_jwk(jwk(ONE)).algorithms, key_of_jwk(jwk(ONE, use=None)).algorithms)
+
+    def test_what_it_is_for(self) -> None:
+        """`use` other than sig, `key_ops` without verify: not used (contract §4); what is not said is allowed."""
+        for use in ('enc', '', 'SIG', 7, ['sig']):
+            self.assertEqual(self.wrong(use=use), 'is not for verifying signatures')
+        for operations in (['sign'], [], 'verify', None, {'verify': 1}, ['Verify']):
+            self.assertEqual(self.wrong(key_ops=operations), 'is not for verifying signatures')
+        self.assertTrue(key_of_jwk(jwk(ONE, use=None, key_ops=['sign', 'verify'])).algorithms)
+
+    def test_alg(self) -> None:
+        """A key that says its alg is for that alone; one that does not fit the key makes it useless."""
+        self.assertEqual(key_of_jwk(jwk(ONE, alg='PS384')).algorithms, {'PS384'})
+        for alg in ('RSA-OAEP', 'HS256', 'none', 'ES256', '', 7, None, ['RS256']):
+            self.assertEqual(self.wrong(alg=alg), 'has an alg that does not fit it')
+
+    def test_private_and_shared_ones(self) -> None:
+        """A private key that was published is nobody's any more; a shared secret is no public key."""
+        document = get_default_algorithms()['RS256'].to_jwk(ONE, as_dict=True)
+        self.assertIn('private', str(self.assertRaises(Malformed, key_of_jwk, document)))
+        self.assertIn('no type', self.wrong(kty='oct', k='AAAA'))
+
+    def test_weak_ones(self) -> None:
+        """RSA of 1024 bits, a curve that no algorithm here has, a key of an exchange."""
+        weak = jwk(rsa.generate_private_key(65537, 1024))
+        self.assertIn('1024 bits', str(self.assertRaises(Malformed, key_of_jwk, weak)))
+        other = jwk(ec.generate_private_key(ec.SECP256K1()))
+        self.assertIn('type or curve', str(self.assertRaises(Malformed, key_of_jwk, other)))
+        x = X25519PrivateKey.generate().public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        exchange = {'kty': 'OKP', 'crv': 'X25519', 'x': part(x).decode()}
+        self.assertEqual(str(self.assertRaises(Malformed, key_of_jwk, exchange)), 'cannot be read')
+
+    def test_broken_ones(self) -> None:
+        """Members that are missing, of another type, no base64, or no point of the curve."""
+        for members in ({'n': ''}, {'n': 7}, {'n': None}, {'e': 'AA'}, {'n': '!'}, {'n': []}, {'e': {}}):
+            self.assertTrue(self.wrong(**members))
+        for kty in (None, 7, [], {}, 'rsa', ''):
+            self.assertEqual(self.wrong(kty=kty), 'is of no type that has public keys')
+        self.assertEqual(self.wrong(kid=7), 'has a kid that is no text')
+        curve = jwk(private_key('ES256'))
+        for changed in ({'x': curve['y']}, {'crv': 'P-384'}, {'crv': None}, {'y': 'AA'}):
+            error = self.assertRaises(Malformed, key_of_jwk, {**curve, **changed})
+            self.assertEqual(str(error), 'cannot be read')
+
+    def test_a_set(self) -> None:
+        """What cannot be used is left out and told of by its place; a key that stands twice counts once."""
+        body = json.dumps({'keys': [jwk(ONE, kid='a'), jwk(ONE, kid='a'), 7, jwk(TWO, use='enc'), jwk(TWO, kid='b')]})
+        keys, wrong = read_key_set(body.encode())
+        self.assertEqual([key.kid for key in keys], ['a', 'b'])
+        self.assertEqual(wrong, ['key 3 is of no type that has public keys', 'key 4 is not for verifying signatures'])
+
+
+class LifetimeTests(SynchronousTestCase):
+    def test_by_the_answer(self) -> None:
+        """Cache-Control's max-age less Age, within bounds; what must not be kept is fetched again soon."""
+        for field, age, seconds in (
+            (b'', b'', DEFAULT), (b'public', b'', DEFAULT), (b'max-age=600', b'', 600.0),
+            (b'public, MAX-AGE = 600', b'', DEFAULT), (b'public, Max-Age=600', b'200', 400.0),
+            (b'max-age="120"', b'', 120.0), (b'max-age=600', b'nonsense', 600.0), (b'max-age=1', b'', SHORTEST),
+            (b'max-age=100', b'1000', SHORTEST), (b'max-age=' + b'9' * 400, b'', LONGEST),
+            (b'max-age=-1', b'', SHORTEST), (b'max-age=86400', b'', LONGEST), (b'no-store', b'', SHORTEST),
+            (b'no-cache, max-age=600', b'', SHORTEST), (b'private="a, b",max-age=60', b'', 60.0),
+        ):  # fmt: skip
+            self.assertEqual(lifetime({b'cache-control': field, b'age': age}), seconds, field)
+        self.assertEqual(lifetime({}), DEFAULT)
