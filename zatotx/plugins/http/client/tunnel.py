@@ -61,8 +61,8 @@ class Tunnel(Protocol):
 
 def refusal(status: int, authority: bytes) -> str:
     """What a proxy's refusal means."""
-    if status == 407:
-        return 'wants other credentials than it was given (407)'
+    if status in (401, 407):  # 401 is tinyproxy's word for wrong ones
+        return f'wants other credentials than it was given ({status})'
     if status in (502, 503, 504):
         return f'did not reach {authority.decode("ascii")} ({status})'
     return f'makes no tunnel to {authority.decode("ascii")} ({status})'
