@@ -51,7 +51,7 @@ class ServiceTests(InternalTestCase):
         expected = {
             'name': 'crm.get-balance', 'is_active': True, 'impl_name': 'crm.GetBalance', 'is_internal': False,
             'slow_threshold': 99999, 'file': 'crm.py', 'version': 1, 'usage': 0, 'may_be_deleted': False,
-            'max_in_flight': '', 'revision': self.one.config.snapshot.revision,
+            'max_in_flight': '', 'roles': [], 'revision': self.one.config.snapshot.revision,
         }  # fmt: skip
         self.assertEqual({**row, 'id': None}, {**expected, 'id': None})
         self.assertIn("'nix'", await self.refusal('zato.service.get-by-name', {'name': 'nix'}, 404))

@@ -11,6 +11,7 @@ from zatotx.model.faults import BadInput, Conflict, NotFound
 from zatotx.odb import states
 from zatotx.odb.secrets import verify
 from zatotx.odb.setup import apply, restore, snapshot
+from zatotx.schema.both_forms import hash_of
 from zatotx.schema.masking import MASK
 from zatotx.schema.snapshot import Actor, Snapshot, Stored
 
@@ -148,7 +149,7 @@ class StateTests(HistoryCase):
         api, was = now.named('basic_auth', 'api'), then.named('basic_auth', 'api')
         assert api is not None and was is not None
         self.assertEqual(api.id, was.id)
-        self.assertTrue(verify(api.value.password, 'first'))
+        self.assertTrue(verify(hash_of(api.value.password), 'first'))
         self.assertEqual((await self.store.versions('crm.py'))[-1].services, ('crm.a', 'crm.b'))
         self.assertIsNotNone(now.named('service', 'crm.b'))
         self.assertEqual({row.who for row in await self.store.history(revision=after + 1)}, {'her'})

@@ -15,6 +15,7 @@ from zatotx.interfaces.config import IConfigStore
 from zatotx.odb.engine import room_of
 from zatotx.odb.secrets import verify
 from zatotx.odb.setup import restore, schema_state, upgrade
+from zatotx.schema.both_forms import hash_of
 from zatotx.schema.snapshot import Snapshot
 
 
@@ -56,7 +57,7 @@ class UpgradeCase(OdbCase):
         assert found is not None and login is not None
         self.assertEqual((found.id, found.revision, found.value.url_path), (3, 4, '/a'))
         self.assertEqual((found.value.service, found.value.security), (service, user))
-        self.assertTrue(verify(login.value.password, 'sesame'))
+        self.assertTrue(verify(hash_of(login.value.password), 'sesame'))
         self.assertEqual((await store.changes(5)).deleted, (4,))
         self.assertEqual([(n.name, n.worker, n.bind_port) for n in await store.nodes()],
                          [('server1', 0, 17010), ('server2', 0, 17011)])  # fmt: skip

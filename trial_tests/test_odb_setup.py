@@ -34,6 +34,7 @@ from zatotx.odb.nodes import Address, nodes
 from zatotx.odb.secrets import verify
 from zatotx.odb.setup import NewCluster, apply, create, open_database, schema_state, set_password, snapshot, upgrade
 from zatotx.odb.tables import SCHEMA, metadata
+from zatotx.schema.both_forms import hash_of
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.security import BasicAuth
 from zatotx.schema.snapshot import Operation
@@ -146,7 +147,7 @@ class PasswordTests(OdbCase):
         set_password(database, 'pubapi', 'open-sesame', ME)
         found = snapshot(database).named('basic_auth', 'pubapi')
         assert found is not None
-        self.assertTrue(verify(found.value.password, 'open-sesame'))
+        self.assertTrue(verify(hash_of(found.value.password), 'open-sesame'))
 
     def test_a_name_that_several_have_is_refused(self) -> None:
         """Whose password is meant cannot be told."""

@@ -27,6 +27,7 @@ from zatotx.interfaces.config import IConfigStore
 from zatotx.model.faults import BadInput, Conflict, NotFound, ServiceUnavailable
 from zatotx.odb.secrets import Secrets, hash_secret, is_hash, new_key, verify
 from zatotx.odb.store import open_store
+from zatotx.schema.both_forms import hash_of, joined, sealed_of
 from zatotx.schema.masking import Configured
 from zatotx.schema.meta import ObjectType, field
 from zatotx.schema.snapshot import Changes, Operation, Snapshot, Stored
@@ -209,8 +210,8 @@ class SecretTests(StoreCase):
         await self.store.write([user('api', 'open-sesame')], ME)
         found = await self.named('basic_auth', 'api')
         self.assertTrue(found.value.password.startswith('$argon2id$v=19$m=19456,t=2,p=1$'))
-        self.assertTrue(verify(found.value.password, 'open-sesame'))
-        self.assertFalse(verify(found.value.password, 'open-sesamo'))
+        self.assertTrue(verify(hash_of(found.value.password), 'open-sesame'))
+        self.assertFalse(verify(hash_of(found.value.password), 'open-sesamo'))
         self.assertFalse(verify('', 'open-sesame'))
         self.assertNotIn('open-sesame', self.stored())
         history = repr(await self.store.history())
@@ -218,12 +219,24 @@ class SecretTests(StoreCase):
         self.assertNotIn('argon2', history)
         self.assertIn('******', history)
 
+    async def test_what_channels_verify_and_others_are_shown(self) -> None:
+        """A password of Basic auth is stored in both forms: a hash, and what the secret key opens."""
+        await self.store.write([user('api', 'open-sesame')], ME)
+        password = (await self.named('basic_auth', 'api')).value.password
+        self.assertTrue(is_hash(hash_of(password)))
+        self.assertEqual(Secrets(KEY).decrypt(sealed_of(password)), 'open-sesame')
+        await self.store.write([user('copy', password)], ME)
+        self.assertEqual((await self.named('basic_auth', 'copy')).value.password, password)
+        foreign = joined(hash_of(password), Secrets(new_key()).encrypt('open-sesame'))
+        await self.store.write([user('import', foreign)], ME)
+        self.assertEqual((await self.named('basic_auth', 'import')).value.password, hash_of(password))
+
     async def test_a_hash_is_kept_as_it_is(self) -> None:
         """So that an export with secrets imports; what only looks like one, or is too dear to verify, is hashed."""
         hashed = hash_secret('sesame')
         await self.store.write([user('a', hashed), user('b', '$argon2id$nonsense')], ME)
         self.assertEqual((await self.named('basic_auth', 'a')).value.password, hashed)
-        self.assertTrue(verify((await self.named('basic_auth', 'b')).value.password, '$argon2id$nonsense'))
+        self.assertTrue(verify(hash_of((await self.named('basic_auth', 'b')).value.password), '$argon2id$nonsense'))
         self.assertFalse(is_hash(hashed.replace('m=19456', 'm=4194304')))
 
     async def test_no_password_stays_none(self) -> None:
@@ -238,7 +251,7 @@ class SecretTests(StoreCase):
         await self.store.write([edit('basic_auth', before.id, realm='R')], ME)
         self.assertEqual((await self.named('basic_auth', 'a')).value.password, before.value.password)
         await self.store.write([edit('basic_auth', before.id, password='second')], ME)
-        self.assertTrue(verify((await self.named('basic_auth', 'a')).value.password, 'second'))
+        self.assertTrue(verify(hash_of((await self.named('basic_auth', 'a')).value.password), 'second'))
 
     async def test_what_is_encrypted_is_not_encrypted_again(self) -> None:
         """By this key; what another key encrypted is text like any other."""

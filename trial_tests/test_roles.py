@@ -37,10 +37,12 @@ class RuleTests(SynchronousTestCase):
         configuration at once."""
         for service in ('zato.security.basic-auth.create', 'zato.http-soap.get-list', 'zato.scheduler.job.execute',
                         'zato.kvdb.data-dict.dictionary.create', 'zato.service.upload-package',
-                        'zato.outgoing.sql.ping', 'zato.service.slow-response.get', 'zato.stats.trends.get-trends', 'zato.server.edit'):
+                        'zato.outgoing.sql.ping',
+                        'zato.service.slow-response.get', 'zato.stats.trends.get-trends', 'zato.server.edit'):
             self.assertEqual(of_internal(service), {ADMIN, API}, service)
         for service in ('zato.history.restore', 'zato.history.get-list', 'zato.logging.set-level',
-                        'zato.enmasse.import', 'zato.enmasse.export', 'zato.kvdb.remote-command.execute', 'zato.crypto.rotate-key',
+                        'zato.enmasse.import', 'zato.enmasse.export',
+                        'zato.kvdb.remote-command.execute', 'zato.crypto.rotate-key',
                         'zato.service.rollback', 'zato.groups.create', 'zato.anything.else'):
             self.assertEqual(of_internal(service), {ADMIN}, service)
 

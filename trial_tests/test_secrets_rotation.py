@@ -22,7 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support import broker
 from trial_tests.support.broker import Broker, free_offset
 from trial_tests.support.command import Said, sentences, zatotx
-from trial_tests.support.odb import CLUSTER, KEY, ME, TYPES, OdbCase, edit, on_every_database
+from trial_tests.support.odb import CLUSTER, KEY, ME, TYPES, OdbCase, edit, on_every_database, user
 from trial_tests.support.vault import VAULT, installed, vault
 from zatotx.cli import rotate_key
 from zatotx.cli.layout import find
@@ -33,10 +33,11 @@ from zatotx.odb.context import begin
 from zatotx.odb.documents import prepared
 from zatotx.odb.lanes import Call
 from zatotx.odb.nodes import Address, register
-from zatotx.odb.secrets import Secrets, new_key
+from zatotx.odb.secrets import Secrets, hash_secret, new_key
 from zatotx.odb.setup import apply, open_database, snapshot
 from zatotx.odb.store import open_store
 from zatotx.odb.writing import write
+from zatotx.schema.both_forms import hash_of, sealed_of
 from zatotx.schema.types import ObjectTypes
 
 WITH_VAULTS = ObjectTypes((*TYPES, VAULT))
@@ -81,6 +82,21 @@ class DatabaseTests(OdbCase):
         self.assertEqual(changed, 5 + 6)
         self.assertTrue(all(Secrets(new).is_ours(token) for token in tokens))
 
+    def test_a_secret_in_both_forms(self) -> None:
+        """Its encrypted half is encrypted anew, in former states too; its hash stays what it was."""
+        database, new = self.database(), new_key()
+        apply(database, [user('api', 'sesame'), user('old', hash_secret('before there were both'))], ME)
+        before = snapshot(database).named('basic_auth', 'api')
+        assert before is not None
+        self.assertEqual(rotation.rotate(self.opened(f'{new}\n{KEY}\n', TYPES)), 2)
+        found = {stored.name: stored.value.password for stored in snapshot(self.opened(new)).of('basic_auth')}
+        self.assertEqual(hash_of(found['api']), hash_of(before.value.password))
+        self.assertEqual(Secrets(new).decrypt(sealed_of(found['api'])), 'sesame')
+        self.assertEqual(sealed_of(found['old']), '')
+        for table in rotation.DOCUMENTS:
+            for token in re.findall('enc:[^" ]+', ' '.join(row.document for row in self.rows(self.opened(new), table))):
+                self.assertTrue(Secrets(new).is_ours(token))
+
     async def test_a_process_that_runs_takes_up_the_new_key(self) -> None:
         """With no signal: it reads what the new key encrypted, and writes with it."""
         keys, new = [KEY], new_key()
@@ -102,12 +118,15 @@ class DatabaseTests(OdbCase):
         keys, new = [KEY], new_key()
         database = Database(url=self.url, cluster=CLUSTER, types=WITH_VAULTS, secrets=Secrets(KEY, lambda: keys[0]))
         self.addCleanup(database.close)
-        ready = prepared(WITH_VAULTS, database.secrets, [vault('slow', 's')], lambda: None)
+        ready = prepared(WITH_VAULTS, database.secrets, [vault('slow', 's'), user('both', 'b')], lambda: None)
         keys[0] = f'{new} {KEY}'
         rotation.rotate(self.opened(keys[0]))
         keys[0] = new
         database.write(Call(), lambda c, cluster: write(begin(c, cluster, ME, lambda: None), ready))
         self.assertEqual(self.secrets(new), {'slow': 's'})
+        stored = snapshot(self.opened(new)).named('basic_auth', 'both')
+        assert stored is not None
+        self.assertEqual(Secrets(new).decrypt(sealed_of(stored.value.password)), 'b')
 
 
 class SecretsTests(SynchronousTestCase):

@@ -1,4 +1,4 @@
-"""Secrets at rest: Fernet for what must be read back, argon2id for what need only be verified."""
+"""Secrets at rest: Fernet for what must be read back, argon2id for what need only be verified, and both."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from argon2.exceptions import Argon2Error, InvalidHashError
 from cryptography.fernet import Fernet, InvalidToken
 
 from zatotx.model.faults import ServiceUnavailable, StartError
+from zatotx.schema.both_forms import ENCRYPTED, HASHED, hash_of, is_both, joined, sealed_of
 
-HASHED = '$argon2id$'
-ENCRYPTED = 'enc:'
 _CHECK = 'zatotx'
 
 # OWASP's lower setting for argon2id: 19 MiB, 2 passes, 1 lane.
@@ -114,7 +113,10 @@ class Secrets:
         return found
 
     def renewed(self, stored: str) -> str:
-        """What is encrypted with another key than the first, encrypted with that; all else is kept."""
+        """What is encrypted with another key than the first, encrypted with that; all else is kept, such as the hash
+        beside it."""
+        if is_both(stored):
+            return joined(hash_of(stored), self.renewed(sealed_of(stored)))
         if not stored.startswith(ENCRYPTED) or _opened(self._fernets[0], stored) is not None:
             return stored
         clear = self._decrypted(stored)
@@ -131,13 +133,24 @@ class Secrets:
         return next((clear for fernet in self._fernets if (clear := _opened(fernet, stored)) is not None), None)
 
     def at_rest(self, kind: str, clear: str) -> str:
-        """The stored form. `kind`: 'encrypted' or 'hashed'. Empty text stays empty."""
+        """The stored form. `kind`: 'encrypted', 'hashed' or 'both'. Empty text stays empty."""
         if not clear:
             return clear
+        if kind == 'both':
+            return self._in_both_forms(clear)
         return hash_secret(clear) if kind == 'hashed' else self.encrypt(clear)
 
+    def _in_both_forms(self, clear: str) -> str:
+        """Text that has both, or is a hash, is kept; what another cluster's key encrypted is of no use here."""
+        hashed = hash_of(clear) if is_both(clear) else clear
+        if not is_hash(hashed):
+            return joined(hash_secret(clear), self._sealed(clear))
+        sealed = sealed_of(clear)
+        return joined(hashed, sealed) if sealed and self.is_ours(sealed) else hashed
+
     def in_use(self, kind: str, stored: str) -> str:
-        """From the stored form to the one a Stored has."""
+        """From the stored form to the one a Stored has: only what is encrypted alone is decrypted, what has both forms
+        is opened by those who need it."""
         return self.decrypt(stored) if kind == 'encrypted' and stored else stored
 
     def key_check(self) -> str:

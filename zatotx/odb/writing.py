@@ -61,7 +61,7 @@ def _by_the_first_key(t: Transaction, written: Sequence[Target]) -> None:
         (target, name)
         for target in written
         for name, kind in secrets_of(target.object_type).items()
-        if kind == 'encrypted' and target.document.get(name)
+        if kind in ('encrypted', 'both') and target.document.get(name)
     ]
     if encrypted:
         t.cluster.secrets.refresh()

@@ -16,6 +16,7 @@ from attrs import Factory, define
 from zatotx.rules.config_diff import changed_fields, diff
 from zatotx.rules.enmasse_export import export
 from zatotx.rules.enmasse_text import Mistake, label_of, substitute
+from zatotx.schema.both_forms import hash_of, is_both
 from zatotx.schema.convert import from_text
 from zatotx.schema.fields import fields_of, references_in, refs_of, secrets_of
 from zatotx.schema.meta import ObjectType
@@ -220,17 +221,25 @@ def _compared(entries: Iterable[Entry], *, verify: Callable[[str, str], bool]) -
 
 
 def _settled(entry: Entry, verify: Callable[[str, str], bool]) -> Any:
-    """The object as the document says it; a hashed secret that is still the right one stays as it is."""
+    """The object as the document says it; a hashed secret that is still the right one stays as it is, unless it is to
+    be had in both forms and only its hash is there."""
     if entry.existing is None:
         return entry.value
     old, new = entry.existing.value, entry.value
-    hashed = {name for name, kind in secrets_of(entry.object_type).items() if kind == 'hashed'}
+    kinds = secrets_of(entry.object_type)
     same = {
         name: getattr(old, name)
         for name in changed_fields(old, new)
-        if name in hashed and verify(getattr(old, name), getattr(new, name))
+        if _is_still(kinds.get(name, ''), getattr(old, name), getattr(new, name), verify)
     }
     return msgspec.structs.replace(new, **same) if same else new
+
+
+def _is_still(kind: str, stored: str, given: str, verify: Callable[[str, str], bool]) -> bool:
+    """Whether what is stored of a secret is the right thing for what a document gives."""
+    if kind == 'hashed':
+        return verify(stored, given)
+    return kind == 'both' and is_both(stored) and (given == hash_of(stored) or verify(hash_of(stored), given))
 
 
 def _step(entry: Entry, new: Any) -> Operation:

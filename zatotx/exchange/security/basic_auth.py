@@ -22,6 +22,7 @@ from zatotx.exchange.security.check import NOBODY, principal_of
 from zatotx.model.faults import ServiceUnavailable, Unauthorized
 from zatotx.model.message import Inbound, Principal
 from zatotx.rules.throttle import Throttle
+from zatotx.schema.both_forms import hash_of
 from zatotx.schema.snapshot import Stored
 from zatotx.wire.credentials import Malformed, basic
 
@@ -95,7 +96,7 @@ class BasicAuthCheck:
         self._verifier = verifier
         self._digest = verifier.digest
         self._username = definition.username.encode('utf-8')
-        self._hashed = definition.password or ''
+        self._hashed = hash_of(definition.password)
         self.challenge = f'Basic realm="{realm}"'
         self.claim = definition.username
         self._principal = principal_of(stored)

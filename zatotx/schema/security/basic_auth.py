@@ -25,7 +25,7 @@ class BasicAuth(Definition, frozen=True, kw_only=True):
     ] = 'zatotx'
     password: Annotated[
         str,
-        field('What the caller gives as password; until there is one nobody is admitted', secret='hashed'),
+        field('What the caller gives as password; until there is one nobody is admitted', secret='both'),
     ] = ''
 
 

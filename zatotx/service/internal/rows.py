@@ -69,7 +69,7 @@ def row(object_type: ObjectType, stored: Stored, references: SnapshotReferences)
 
 def roles_of(object_type: ObjectType, fields: Mapping[str, Any]) -> frozenset[str]:
     """The roles that an object with these fields gives to those whom it admits; none where it is no definition."""
-    if object_type.section != SECURITY:
+    if object_type.section != SECURITY or 'roles' not in fields:
         return NONE
     return held(object_type.key, fields['name'], fields['roles'])
 
