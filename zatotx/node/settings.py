@@ -19,6 +19,7 @@ from zatotx.rules.limits import NODE, SERVICE
 from zatotx.rules.references import Sources, refers
 from zatotx.schema.masking import shown
 from zatotx.schema.service import MOST_IN_FLIGHT
+from zatotx.wire.xml_budget import DEEPEST, LONGEST_TEXT
 
 _Seconds = Annotated[float, Meta(gt=0, le=86400)]
 _Count = Annotated[int, Meta(ge=1)]
@@ -60,6 +61,12 @@ class Limits(_Section, frozen=True, kw_only=True):
     json_depth: Annotated[int, Meta(ge=1, le=500)] = 100  # objects and lists within each other, in one body
     json_keys: _Count = 100_000  # keys and elements of one body
     form_fields: _Count = 1_000  # of one body
+    xml_depth: Annotated[int, Meta(ge=1, le=DEEPEST)] = 100  # elements within each other, in one body
+    xml_elements: _Count = 250_000  # of one body
+    xml_attributes: _Count = 100_000  # of one body
+    xml_element_attributes: _Count = 256  # of one element
+    xml_namespaces: _Count = 1_000  # different declarations in one body
+    xml_text: Annotated[int, Meta(ge=1, le=LONGEST_TEXT)] = LONGEST_TEXT  # characters of one text in a body
 
 
 class HotDeploy(_Section, frozen=True, kw_only=True):

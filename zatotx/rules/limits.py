@@ -11,6 +11,8 @@ from threading import Lock
 
 import msgspec
 
+from zatotx.wire.xml_budget import Budget as XmlBudget
+
 SERVICE, NODE = 1_000, 10_000  # requests of one service, and of a node, at once where nobody says otherwise
 _WORKERS = 256  # processes of one node, those that drain included, that together have no more than the limit granted
 _CLOSELY = -1  # a room that is always passed, so that every entry is looked at closely
@@ -144,6 +146,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     json_depth: int = 100  # of objects and lists within each other
     json_keys: int = 100_000  # keys and elements of all of them
     form_fields: int = 1_000
+    xml: XmlBudget = XmlBudget()
 
 
 USUAL = Budget()

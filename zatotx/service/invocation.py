@@ -18,8 +18,9 @@ from zatotx.model.message import Inbound, Outcome
 from zatotx.service.deployment.bunch import Bunch
 from zatotx.service.entry import ServiceEntry
 from zatotx.service.events import event_stream
+from zatotx.service.io import xml_in, xml_out
 from zatotx.service.io.description import BadOutput
-from zatotx.service.io.sources import gather
+from zatotx.service.io.sources import XML, gather
 from zatotx.service.io.wrong import Wrong
 from zatotx.service.left_behind import LeftBehind
 from zatotx.service.lifecycle import lifecycle, walk, walk_blocking
@@ -204,11 +205,15 @@ def read_input(service: Any, run: Run) -> None:
     """Set `request.input`. Raises BadInput."""
     declared = run.entry.traits.io.input
     assert declared is not None
+    inbound, payload = run.inbound, run.payload
     try:
-        sources = gather(run.inbound, run.payload, params_only=declared.params_only)
+        texts = xml_in.is_xml(inbound, payload)
+        if texts:
+            payload = xml_in.values(payload, run.entry.traits.io, inbound)
+        sources = gather(inbound, payload, params_only=declared.params_only, texts=texts)
         service.request.input = declared.read(sources)
     except BadInput as bad:
-        bad.cid = run.inbound.cid
+        bad.cid = inbound.cid
         raise
 
 
@@ -234,6 +239,8 @@ def finish(service: Any, run: Run) -> Outcome:
         outcome = Outcome(value, element=io.output.element, internal=entry.is_internal)
     else:
         outcome = Outcome(value, element=io.element if entry.is_internal else '', internal=entry.is_internal)
+    if run.inbound.channel.data_format in XML:
+        xml_out.write(outcome, io, run.inbound, entry.name)
     if response.__dict__.keys() <= _BARE:  # as mostly: nothing but a payload was set
         return outcome
     outcome.status = _status(response)

@@ -8,6 +8,7 @@ from typing import Any
 from zatotx.model.message import HTTPView, Inbound
 from zatotx.service.deployment.bunch import Bunch, bunchify
 from zatotx.service.files import files_of
+from zatotx.service.io import xml_in
 from zatotx.service.io.sources import form_params, gather, parse_params
 from zatotx.service.lazy import lazy
 from zatotx.service.soap import SoapRequest
@@ -82,7 +83,9 @@ class Request:
     @lazy
     def input(self) -> Any:
         """The declared input, set before the service runs; without a declaration everything there is, merged."""
-        return Bunch(gather(self._inbound, self.payload).merged())
+        inbound, payload = self._inbound, self.payload
+        texts = xml_in.is_xml(inbound, payload)
+        return Bunch(gather(inbound, xml_in.values(payload) if texts else payload, texts=texts).merged())
 
     files = lazy(lambda self: files_of(self._run), 'The files of an upload, by the names of their fields.')
     soap = lazy(lambda self: SoapRequest(self._inbound), 'The SOAP envelope: version, action, headers.')

@@ -16,11 +16,12 @@ from zatotx.interfaces.exchange import ICodec
 from zatotx.metrics.families import OTHERS
 from zatotx.metrics.meters import MOST
 from zatotx.metrics.sample import Row, Source
-from zatotx.node.settings import Settings
+from zatotx.node.settings import Limits, Settings
 from zatotx.node.threads import daemon_pool
 from zatotx.rules.limits import Budget, Gate
 from zatotx.service.left_behind import LeftBehind
 from zatotx.service.pool import ServiceThreads
+from zatotx.wire.xml_budget import Budget as XmlBudget
 
 MOST_FILES = 65_536  # that a server asks for; what the machine allows may be less
 
@@ -40,6 +41,15 @@ MakeGate = Callable[[str, int], Gate]  # (name of what it is the gate of: 'node'
 def own_gate(name: str, limit: int) -> Gate:
     """A gate of this process alone."""
     return Gate(limit)
+
+
+def _budget(limits: Limits) -> Budget:
+    return Budget(
+        json_depth=limits.json_depth, json_keys=limits.json_keys, form_fields=limits.form_fields,
+        xml=XmlBudget(depth=limits.xml_depth, elements=limits.xml_elements, attributes=limits.xml_attributes,
+                      per_element=limits.xml_element_attributes, namespaces=limits.xml_namespaces,
+                      text=limits.xml_text),
+    )  # fmt: skip
 
 
 @define
@@ -63,7 +73,7 @@ class Limited:
         self.left_behind = LeftBehind(self.reactor)
         self.admission = Admission(self.reactor, node=self.make_gate('node', limits.in_flight),
                                    make_gate=self.make_gate)  # fmt: skip
-        budget = Budget(json_depth=limits.json_depth, json_keys=limits.json_keys, form_fields=limits.form_fields)
+        budget = _budget(limits)
         self.codecs = Codecs(budget, self.formats(budget))
 
     def gate_of_service(self, name: str) -> Gate:

@@ -2,7 +2,7 @@
 
     pieces: list[str] = []
     write(pieces, 'customer', {'name': 'Ann', 'phones': ['1', '2'], 'vip': None})
-    markup('customer', pieces).data
+    rooted('customer', pieces).data
 
 An object has its keys as children, a list an `<item>` for each of its own, None is xsi:nil. What is no text by itself
 has the form that XML Schema gives it: true, 2026-01-31T12:00:00, 10.50.
@@ -26,6 +26,7 @@ import msgspec
 from zatotx.wire.xml import XSI, Element, trusted
 
 ITEM, KEY, VALUE = 'item', 'key', 'value'
+_PREFIX = 'ns'
 _NULL = ' xsi:nil="true"/>'  # only we write it: the `>` of a text is escaped
 _START = (
     'A-Za-z_\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02ff\u0370-\u037d\u037f-\u1fff\u200c\u200d\u2070-\u218f'
@@ -55,15 +56,23 @@ class Markup:
 
 
 def markup(name: str, pieces: Iterable[str], namespace: str = '') -> Markup:
-    """The element of that name that was written in pieces, with all that is in it in the namespace. Raises NoForm for a
-    text that has characters XML cannot hold."""
+    """An element around pieces that were written, all in its namespace. Raises as `rooted` does."""
+    return rooted(name, (f'<{name}>', *pieces, f'</{name}>'), namespace)
+
+
+def rooted(name: str, pieces: Iterable[str], namespace: str = '', *, qualified: bool = True) -> Markup:
+    """The element of that name that was written in pieces, as one that can stand anywhere. It is in the namespace, and
+    unless it is not `qualified`, all that is in it too. Raises NoForm for a text that has characters XML cannot hold.
+    """
     text = ''.join(pieces)
-    spaces = f' xmlns="{attribute(namespace)}"' if namespace else ''
-    if _NULL in text:
-        spaces += f' xmlns:xsi="{XSI}"'
-    if spaces:
-        opening = 1 + len(name)
-        text = text[:opening] + spaces + text[opening:]
+    nulls = f' xmlns:xsi="{XSI}"' if _NULL in text else ''
+    opening = 1 + len(name)
+    if namespace and not qualified:
+        prefixed = f'<{_PREFIX}:{name} xmlns:{_PREFIX}="{attribute(namespace)}"{nulls}{text[opening:]}'
+        text = f'{prefixed[: -opening - 1]}{_PREFIX}:{name}>' if text.endswith(f'</{name}>') else prefixed
+    elif namespace or nulls:
+        spaces = f' xmlns="{attribute(namespace)}"' if namespace else ''
+        text = f'{text[:opening]}{spaces}{nulls}{text[opening:]}'
     try:
         data = text.encode('utf-8')
     except UnicodeEncodeError:
@@ -105,6 +114,11 @@ def escaped(text: str) -> str:
 def attribute(text: str) -> str:
     """A text in double quotes."""
     return escaped(text).replace('"', '&quot;').replace('\n', '&#10;').replace('\t', '&#9;')
+
+
+def sayable(text: str) -> str:
+    """A text with a replacement for every character that XML cannot hold."""
+    return _NO_CHARACTERS.sub('\ufffd', text)
 
 
 @lru_cache(maxsize=4096)

@@ -8,6 +8,7 @@ from zatotx.exchange.codecs.form import CalledForm, FormCodec
 from zatotx.exchange.codecs.json import JsonCodec
 from zatotx.exchange.codecs.multipart import FileCodec, MultipartCodec
 from zatotx.exchange.codecs.raw import RawCodec
+from zatotx.exchange.codecs.xml import XmlCodec
 from zatotx.interfaces.exchange import ICodec
 from zatotx.model.message import Inbound
 from zatotx.rules.limits import USUAL, Budget
@@ -28,7 +29,7 @@ class Codecs:
         self._multipart: ICodec = MultipartCodec(budget)
         self._take_forms: tuple[ICodec, ...] = (self._json, self._raw, self._form)
         self._by_format = {'file': FileCodec(budget), 'json': self._json, '': self._raw, 'form': self._form,
-                           'post': self._form, **(others or {})}  # fmt: skip
+                           'post': self._form, 'xml': XmlCodec(budget), **(others or {})}  # fmt: skip
 
     def of(self, inbound: Inbound) -> ICodec:
         """By the channel's data format; a form is a form on a JSON channel too, as browsers send it, and one with files

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from zope.interface import implementer
 
-from zatotx.exchange.codecs.written import WrittenCodec
+from zatotx.exchange.codecs.written import WrittenCodec, brings_body
 from zatotx.interfaces.exchange import ICodec
 from zatotx.model.faults import BadRequest
 from zatotx.model.message import Inbound
 from zatotx.rules.limits import USUAL, Budget
 from zatotx.wire import json
 from zatotx.wire.json_budget import has_more_keys, is_deeper
-
-_BODY_METHODS = frozenset({'POST', 'PUT', 'PATCH'})
 
 
 @implementer(ICodec)
@@ -36,7 +34,7 @@ class JsonCodec(WrittenCodec):
         URL."""
         body = inbound.body
         if not body:
-            if _brings_body(inbound):
+            if brings_body(inbound):
                 raise BadRequest(inbound.cid, 'Malformed JSON: the body is empty')
             return None
         assert isinstance(body, bytes)  # the pipeline has read spooled ones back
@@ -53,11 +51,3 @@ class JsonCodec(WrittenCodec):
 
     def fault(self, cid: str, status: int, details: str) -> bytes:
         return json.encode({'zato_env': {'result': 'ZATO_ERROR', 'cid': cid, 'details': details}})
-
-
-def _brings_body(inbound: Inbound) -> bool:
-    """Whether a body must be there: the method has one, and the URL carries no input in its stead."""
-    http = inbound.http
-    if http is None or inbound.channel.door:
-        return False
-    return http.method in _BODY_METHODS and not http.query and not http.params

@@ -11,12 +11,14 @@ from zatotx.model.message import Inbound, Outcome, Reply
 ANY = 1 << 62  # bytes
 _ZATO_OK = 'ZATO_OK'
 _BYTES = b'application/octet-stream'
+_BODY_METHODS = frozenset({'POST', 'PUT', 'PATCH'})
 
 
 class WrittenCodec:
     """An ICodec but for reading: subclasses say how one value and one error are written."""
 
     content_type: ClassVar[bytes]
+    bytes_type: ClassVar[bytes] = _BYTES  # what bytes are that a service answers with
     weightless: int = ANY
     threaded: int = ANY
     piecewise: bool = False
@@ -42,7 +44,7 @@ class WrittenCodec:
         value = outcome.value
         if not outcome.element and type(value) in (bytes, str):
             body = value if type(value) is bytes else value.encode('utf-8')
-            written = self.content_type if type(value) is str else _BYTES
+            written = self.content_type if type(value) is str else self.bytes_type
         else:
             body = self.encode(enveloped(outcome, inbound.cid) if outcome.element else value)
             written = self.content_type
@@ -51,6 +53,14 @@ class WrittenCodec:
     def refuse(self, fault: Fault, details: str, inbound: Inbound) -> Reply:
         """See ICodec."""
         return Reply(fault.status, self.fault(inbound.cid, fault.status, details), self.content_type, fault.headers)
+
+
+def brings_body(inbound: Inbound) -> bool:
+    """Whether a body must be there: the method has one, and the URL carries no input in its stead."""
+    http = inbound.http
+    if http is None or inbound.channel.door:
+        return False
+    return http.method in _BODY_METHODS and not http.query and not http.params
 
 
 def enveloped(outcome: Outcome, cid: str) -> dict[str, Any]:

@@ -91,7 +91,7 @@ class Typed:
         if sources.text and self.fields:
             value, texts = self._with_text(dict(value), sources, mistakes)
         try:
-            instance = typed.convert(value, self.model, text=self.lenient)
+            instance = typed.convert(value, self.model, text=self.lenient or sources.texts)
         except Wrong as wrong:
             mistakes += [self._placed(path, what, sources) for path, what in wrong.mistakes if path[1:] not in texts]
         if mistakes:
@@ -232,7 +232,7 @@ class IO:
     namespace: str = ''
     use_text: bool = True
     options: Mapping[str, Any] = field(factory=dict)
-    memo: dict[str, Any] = field(init=False, factory=dict, eq=False, repr=False)  # worked out by readers and writers
+    memo: dict[Any, Any] = field(init=False, factory=dict, eq=False, repr=False)  # worked out by readers and writers
 
 
 NO_IO = IO()

@@ -14,6 +14,8 @@ from zatotx.wire import form
 
 BODY_FIRST = 'msg-over-channel-params'
 FORMS = ('form', 'post')  # data formats: ours, and Zato's word for it
+XML = frozenset(('xml', 'soap'))  # data formats whose values are all texts
+_OBJECTS = XML | {'json'}  # data formats whose messages have parts with names
 FORM = b'application/x-www-form-urlencoded'
 UPLOAD = b'multipart/form-data'
 TAKE_UPLOADS = ('json', '')  # beside FORMS: where the exchange reads a form with files
@@ -39,6 +41,8 @@ def is_form(inbound: Inbound) -> bool:
     data_format, body = inbound.channel.data_format, inbound.body
     if data_format in FORMS:
         return True
+    if data_format in XML:
+        return False
     content_type = inbound.headers.get(b'content-type', b'')
     if content_type[: len(UPLOAD)].lower() == UPLOAD:
         return data_format in TAKE_UPLOADS
@@ -59,13 +63,14 @@ def form_params(inbound: Inbound, payload: Any) -> Params:
 class Sources:
     """All input of one call: `body` is what the message says, `text` what arrived as text beside it."""
 
-    __slots__ = ('body', 'body_first', 'json', 'text', 'whole')
+    __slots__ = ('body', 'body_first', 'json', 'text', 'texts', 'whole')
 
     def __init__(self, body: Mapping[str, Any], text: Mapping[str, Any], whole: Any) -> None:
         self.body = body
         self.text = text
         self.whole = whole  # the payload, where it is no object
         self.json = True  # a missing element is named as one of the body: `$.name`
+        self.texts = False  # the body is made of texts, to be converted as those beside it are
         self.body_first = False
 
     def pick(self, name: str) -> tuple[Any, bool] | None:
@@ -89,19 +94,23 @@ class Sources:
         return {**first, **second}
 
 
-def gather(inbound: Inbound, payload: Any, *, params_only: bool = False) -> Sources:
-    """The sources of a call. Path parameters win over the query; those against the body as `params_pri` says.
+def gather(inbound: Inbound, payload: Any, *, params_only: bool = False, texts: bool = False) -> Sources:
+    """The sources of a call. Path parameters win over the query; those against the body as `params_pri` says. Of XML,
+    the payload is what `xml_in` made of it, in `texts`.
 
     Raises BadInput for a query or form that is none.
     """
     http, channel = inbound.http, inbound.channel
     if http is None:
         whole = _json_or_same(payload) if isinstance(payload, (str, bytes)) and payload else payload
-        return Sources(as_mapping(whole) or _NOTHING, _NOTHING, whole)
+        sources = Sources(as_mapping(whole) or _NOTHING, _NOTHING, whole)
+        sources.texts = texts
+        return sources
     text = _url_params(inbound) if channel.merge_url_params and (http.params or http.query) else _NOTHING
-    if channel.data_format == 'json' and not params_only and not is_form(inbound):
+    if channel.data_format in _OBJECTS and not params_only and not is_form(inbound):
         sources = Sources(as_mapping(payload) or _NOTHING, text, payload)
         sources.json = bool(payload) or http.method in _BODY_VERBS
+        sources.texts = texts
     else:
         body = _NOTHING if params_only else form_params(inbound, payload)
         sources = Sources(_NOTHING, _joined(body, text, channel.params_pri == BODY_FIRST), None)

@@ -8,35 +8,44 @@ from __future__ import annotations
 from typing import Any
 
 from zatotx.model.faults import BadInput
+from zatotx.model.message import Inbound
 from zatotx.service.io.description import IO, NO_IO
+from zatotx.service.io.sources import XML
 from zatotx.service.io.xml_plan import of_input
 from zatotx.service.io.xml_shapes import Shape
 from zatotx.wire.xml import Element, Plain, is_element, local_name, own
 
-_IN = 'xml_in'
+
+def is_xml(inbound: Inbound, payload: Any) -> bool:
+    """Whether the payload is a part of an XML document: by the channel's data format, or because another service hands
+    it over."""
+    return inbound.channel.data_format in XML or (inbound.http is None and is_element(payload))
 
 
-def values(payload: Any, io: IO = NO_IO) -> Any:
+def values(payload: Any, io: IO = NO_IO, inbound: Inbound | None = None) -> Any:
     """What a document holds: a dict for declared fields, a dict or list for a model, whatever there is for a service
     that declares no input. A payload that is no element is given back.
 
     With `request_elem` it stands in an element of that name: the root, or the first one in it. With `namespace` all
-    that is declared stands in that, without one in any. Raises BadInput where the element is not there.
+    that is declared stands in that, without one in any; the parts of a call on a SOAP channel of rpc's are in none.
+    Raises BadInput where the element is not there.
     """
     if not is_element(payload):
         return payload
     payload = own(payload)
-    shape: Shape | None = io.memo.get(_IN)
+    soap = None if inbound is None else inbound.channel.soap
+    namespace = '' if soap is not None and soap.rpc else io.namespace
+    known = ('xml_in', namespace)
+    shape: Shape | None = io.memo.get(known)
     if shape is None:
-        shape = io.memo[_IN] = of_input(io)
+        shape = io.memo[known] = of_input(io, namespace)
     with Plain(payload):
         return shape.one(_asked(payload, io) if io.request_elem else payload)
 
 
 def _asked(root: Element, io: IO) -> Element:
     """The element that holds the input."""
-    name = f'{{{io.namespace or "*"}}}{io.request_elem}'
-    found = next(root.iter(name), None)
+    found = next(root.iter(f'{{{io.namespace or "*"}}}{io.request_elem}'), None)
     if found is None:
         inside = f' in the namespace {io.namespace}' if io.namespace else ''
         raise BadInput([('$', f'expected the element {io.request_elem}{inside}, got {local_name(root)}')])

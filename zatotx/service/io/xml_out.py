@@ -6,10 +6,14 @@ from typing import Any
 
 import msgspec
 
+from zatotx.model.faults import InternalServerError
+from zatotx.model.message import Inbound, Outcome
+from zatotx.rules.soap_names import namespace_of, operation_of, response_of
 from zatotx.service.io.description import IO, ElementsOut, TypedOut
 from zatotx.service.io.xml_plan import of_output
 from zatotx.service.io.xml_shapes import ANYTHING, Items, Shape
-from zatotx.wire.xml_write import ITEM, Markup, NoForm, escaped, is_name, markup
+from zatotx.wire.xml import is_element
+from zatotx.wire.xml_write import ITEM, Markup, NoForm, escaped, is_name, rooted
 
 ROOT = 'response'
 ITEM_LIST = 'item_list'
@@ -17,25 +21,50 @@ ZATO = 'https://zato.io/ns/20130518'  # what zato.* services stand in (feature m
 _OUT = 'xml_out'
 
 
-def answer(value: Any, io: IO, *, zato_cid: str = '') -> Markup:
+def write(outcome: Outcome, io: IO, inbound: Inbound, service: str) -> None:
+    """What a service gives, as one XML element: whatever is no text, no bytes and no element that it made itself.
+    Raises InternalServerError for what XML has no form for."""
+    value = outcome.value
+    if outcome.element or not (isinstance(value, (str, bytes)) or is_element(value)):
+        try:
+            outcome.value = answer(value, io, inbound, internal=outcome.internal)
+        except NoForm as why:
+            raise InternalServerError(inbound.cid, f'Service {service} gives what has no form in XML: {why}') from None
+        outcome.element = ''
+
+
+def answer(value: Any, io: IO, inbound: Inbound, *, internal: bool = False) -> Markup:
     """The element of an answer whose declared output was made (`io.output.write`), or of any value where none is
-    declared. `zato_cid`: the cid, where it is a zato.* service that answers.
+    declared. `internal`: a zato.* service answers, with `zato_env` in it.
 
     Classic SimpleIO answers in its `response_elem`, which holds an `<item>`, or an `<item_list>` of them; all others in
-    a `<response>` with the fields themselves. Raises NoForm for what XML cannot hold.
+    a `<response>`, on a SOAP channel in the response of its operation, with the fields themselves. Raises NoForm for
+    what XML cannot hold.
     """
-    name = io.element or ROOT
+    name, namespace = _names(io, inbound, internal)
     if not is_name(name):
         raise NoForm(f'The response_elem {name!r} is no name for an XML element')
     pieces: list[str] = []
     output = io.output
-    if zato_cid or (isinstance(output, ElementsOut) and output.element):
-        pieces += f'<{name}>', _zato_env(zato_cid) if zato_cid else ''
+    if internal or (isinstance(output, ElementsOut) and output.element):
+        pieces += f'<{name}>', _zato_env(inbound.cid) if internal else ''
         _write_items(pieces, io, value)
         pieces.append(f'</{name}>')
     else:
         _shape(io).write(pieces, name, msgspec.to_builtins(value) if isinstance(output, TypedOut) else value)
-    return markup(name, pieces, io.namespace or (ZATO if zato_cid else ''))
+    soap = inbound.channel.soap
+    return rooted(name, pieces, namespace, qualified=soap is None or not soap.rpc)
+
+
+def _names(io: IO, inbound: Inbound, internal: bool) -> tuple[str, str]:
+    """Name and namespace of the element."""
+    declared = io.namespace or (ZATO if internal else '')
+    soap = inbound.channel.soap
+    if soap is None:
+        return io.element or ROOT, declared
+    service = inbound.service
+    name = io.element or response_of(operation_of(soap.action, service, soap.operation))
+    return name, namespace_of(soap.namespace, service, declared)
 
 
 def _write_items(pieces: list[str], io: IO, value: Any) -> None:

@@ -33,14 +33,14 @@ _OR_NULL = Scalar(nothing=None)
 _TEXTS = (e.Text, e.CSV)
 
 
-def of_input(io: IO) -> Shape:
-    """The shape of what a service takes: an object of its fields, or its model."""
+def of_input(io: IO, namespace: str) -> Shape:
+    """The shape of what a service takes, in a namespace: an object of its fields, or its model."""
     declared = io.input
     if declared is None:
         return ANYTHING
     if isinstance(declared, Typed):
-        return of_model(declared.model, io.namespace)
-    return Object({f.name: of_element(f.element, io.use_text) for f in declared.fields}, namespace=io.namespace)
+        return of_model(declared.model, namespace)
+    return Object({f.name: of_element(f.element, io.use_text) for f in declared.fields}, namespace=namespace)
 
 
 def of_output(declared: Output) -> Shape:

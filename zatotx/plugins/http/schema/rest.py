@@ -17,7 +17,7 @@ class RestChannel(HttpChannel, frozen=True, kw_only=True):
     ) = None
     data_format: Annotated[
         str,
-        field('How bodies are read and written; file: as one file', choices=('', 'json', 'form', 'file'),
+        field('How bodies are read and written; file: as one file', choices=('', 'json', 'xml', 'form', 'file'),
               aliases={'post': 'form'}),
     ] = ''
     match_slash: Annotated[bool, field('Whether {name} matches slashes too')] = False

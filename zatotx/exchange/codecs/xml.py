@@ -1,0 +1,58 @@
+"""XML."""
+
+from __future__ import annotations
+
+from zope.interface import implementer
+
+from zatotx.exchange.codecs.written import WrittenCodec, brings_body
+from zatotx.interfaces.exchange import ICodec
+from zatotx.model.faults import BadRequest
+from zatotx.model.message import Inbound
+from zatotx.rules.limits import USUAL, Budget
+from zatotx.wire import xml
+from zatotx.wire.xml_write import Markup, escaped, rooted, sayable, write
+
+_ROOT = 'response'  # of a value that nobody gave a name
+THREADED = 256 * 1024  # bytes
+
+
+@implementer(ICodec)
+class XmlCodec(WrittenCodec):
+    """XML 1.0 both ways: the payload is the root of the document, as lxml.objectify shows it."""
+
+    content_type = b'application/xml'
+    bytes_type = b'application/xml'
+    threaded = THREADED
+    weightless = THREADED
+
+    def __init__(self, budget: Budget = USUAL) -> None:
+        self._budget = budget.xml
+
+    def decode(self, inbound: Inbound) -> object:
+        """The root, which is `inbound.parsed` too; None where the message brings no body. Raises BadRequest for what
+        `wire.xml` refuses: an empty body is refused where one must be there."""
+        body = inbound.body
+        if not body:
+            if brings_body(inbound):
+                raise BadRequest(inbound.cid, 'Malformed XML: the body is empty')
+            return None
+        assert isinstance(body, bytes)  # the pipeline has read spooled ones back
+        try:
+            charset = xml.charset_of(inbound.headers.get(b'content-type', b''))
+            root = inbound.parsed = xml.parse(body, charset, self._budget)
+        except xml.Malformed as error:
+            raise BadRequest(inbound.cid, f'Malformed XML: {error}') from None
+        return root
+
+    def encode(self, value: object) -> bytes:
+        """An element as a document; any other value in a `<response>`. Raises ValueError where it has no form."""
+        if type(value) is Markup:
+            return value.data
+        if xml.is_element(value):
+            return xml.to_bytes(value)
+        pieces: list[str] = []
+        write(pieces, _ROOT, value)
+        return rooted(_ROOT, pieces).data
+
+    def fault(self, cid: str, status: int, details: str) -> bytes:
+        return f'<error><cid>{escaped(cid)}</cid><details>{escaped(sayable(details))}</details></error>'.encode()
