@@ -34,7 +34,7 @@ class RateTests(SynchronousTestCase):
         self.assertEqual(Rate.of(100, 60, 100), Rate(600_000_000, 60 * SECOND))
         self.assertEqual(Rate.of(3, 1, 2).interval, 333_333_334)
         self.assertEqual((Rate.of(3, 1, 2).burst, Rate.of(1, 86_400, 100).burst), (2, 100))
-        self.assertRaises(ValueError, Rate.of, 1, 86_400, 101)
+        self.assertRaises(ValueError, Rate.of, 1, 86_400, 105)
 
     def test_asked(self) -> None:
         """How many more, and how long until the next one."""

@@ -13,9 +13,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from zatotx.exchange.admission import Admission, Entrance, service_full
 from zatotx.exchange.codecs import Codecs
 from zatotx.exchange.faults import FaultReplies
+from zatotx.exchange.rates import RateLimiter
 from zatotx.interfaces.exchange import NEEDS_BODY, ICodec, IGuard, NeedsBody
 from zatotx.interfaces.services import IInvoker, IServiceEntry, IServiceStore
-from zatotx.model.faults import Forbidden, Inactive, NotFound, ServiceUnavailable, Timeout
+from zatotx.model.faults import Forbidden, Inactive, NotFound, ServiceUnavailable, Timeout, Unauthorized
 from zatotx.model.message import Body, ChannelSpec, Inbound, Principal, Reply
 from zatotx.rules.limits import Gate
 
@@ -24,7 +25,7 @@ _Checked = Principal | NeedsBody | Awaitable[Principal | NeedsBody]  # what a gu
 
 @define
 class Pipeline:
-    """limits -> guard -> decode -> invoke -> encode.
+    """limits -> guard -> rate limits -> decode -> invoke -> encode.
 
     `closed` says why nothing is served now ('' = served): a node that is still starting answers 503 with it.
     """
@@ -37,6 +38,7 @@ class Pipeline:
     offload: Callable[..., Deferred[Any]]
     closed: str = ''
     admission: Admission = field(factory=Admission)
+    rates: RateLimiter = field(factory=RateLimiter)
 
     async def serve(self, inbound: Inbound) -> Reply:
         """The reply to a message, whatever happens on the way. Raises nothing but CancelledError."""
@@ -56,17 +58,15 @@ class Pipeline:
                     raise admission.node_full()
                 node = entering
             if inbound.principal is None or self.closed:
-                checked = self.checked(inbound)
+                checked = await self._within_limits(inbound) if channel.rates else self.checked(inbound)
                 if type(checked) is Principal:
                     inbound.principal = checked
                 elif checked is not NEEDS_BODY:
                     inbound.principal = await self._waited(checked, inbound)
             services = self.store.current
             known = services.get(inbound.service)
-            if known is None or not known.is_active or channel.internal_only:
+            if known is None or not known.is_active or known.roles or channel.internal_only:
                 known = self.found(known, inbound)
-            if known.roles:
-                permit(known, inbound)
             if node is not None:
                 if channel.max_in_flight:
                     entrance = await self._entered(channel)
@@ -84,8 +84,7 @@ class Pipeline:
             else:  # spooled, coded or large
                 payload = await self._decoded(inbound, codec)
             if inbound.principal is None:  # who it is stands in the body
-                inbound.principal = await _principal(self.guard.check_body(inbound))
-                permit(known, inbound)
+                await self._known_by_body(known, inbound)
             outcome = await self.invoker.invoke(entry, services, inbound, payload)
             reply: Reply = codec.answer(outcome, inbound)
         except CancelledError as error:
@@ -111,6 +110,30 @@ class Pipeline:
                 close()
             raise
         return await _principal(checked)
+
+    async def _within_limits(self, inbound: Inbound) -> Principal | NeedsBody:
+        """As `checked`, on a channel with rate limits: raises TooManyRequests too. Whom the guard refuses is counted as
+        well, so that nobody can go on guessing."""
+        try:
+            checked = self.checked(inbound)
+            found = checked if type(checked) is Principal else await self._waited(checked, inbound)
+        except (Unauthorized, Forbidden):
+            await _counted(self.rates.take_stranger(inbound))
+            raise
+        if found is not None:
+            inbound.principal = found
+            await _counted(self.rates.take(inbound))
+            return found
+        if inbound.standing is None:  # else it was counted when it was admitted
+            await _counted(self.rates.take_stranger(inbound))
+        return NEEDS_BODY
+
+    async def _known_by_body(self, entry: IServiceEntry, inbound: Inbound) -> None:
+        """Who it is stands in the body, which is decoded now."""
+        inbound.principal = await _principal(self.guard.check_body(inbound))
+        if inbound.channel.rates:
+            await _counted(self.rates.take_caller(inbound))
+        permit(entry, inbound)
 
     async def _decoded(self, inbound: Inbound, codec: ICodec) -> object:
         body = inbound.body
@@ -150,7 +173,8 @@ class Pipeline:
             raise self.admission.node_full()
         entry = self.store.current.get(inbound.service)
         self.admission.check(inbound.channel, entry)
-        inbound.principal = await _principal(self.checked(inbound))
+        checked = self._within_limits(inbound) if inbound.channel.rates else self.checked(inbound)
+        inbound.principal = await _principal(checked)
         if entry is not None:
             permit(entry, inbound)
 
@@ -171,11 +195,13 @@ class Pipeline:
         return self.faults.expired(inbound, self.codecs.of(inbound))
 
     def found(self, entry: IServiceEntry | None, inbound: Inbound) -> IServiceEntry:
-        """The service, where it may be served on this channel. Raises NotFound, Inactive."""
+        """The service, where it may be served on this channel, to this principal. Raises NotFound, Inactive,
+        Forbidden."""
         if entry is None or (inbound.channel.internal_only and not entry.is_internal):
             raise NotFound(inbound.cid, f'No such service `{inbound.service}`')
         if not entry.is_active:
             raise Inactive(inbound.service, inbound.cid)
+        permit(entry, inbound)
         return entry
 
 
@@ -185,6 +211,11 @@ def _weighed(body: Body, codec: ICodec) -> bytes:
     if len(data) > codec.weightless:
         codec.weigh(data)
     return data
+
+
+async def _counted(counting: Awaitable[None] | None) -> None:
+    if counting is not None:
+        await counting
 
 
 async def _principal(checked: _Checked) -> Principal | None:

@@ -95,7 +95,7 @@ class Inbound:
     """One message on its way to a service."""
 
     __slots__ = ('body', 'channel', 'cid', 'deadline', 'expired', 'headers', 'http', 'parsed', 'principal', 'service',
-                 'soap', 'trace')  # fmt: skip
+                 'soap', 'standing', 'trace')  # fmt: skip
     expired: bool  # set, and so there, only when the caller was told that the deadline has passed
     parsed: Any  # set, and so there, only where the codec reads more than the payload: the root of an XML document,
     # or a tuple of the files of an upload (wire.multipart.Part)
@@ -121,6 +121,7 @@ class Inbound:
         self.http = http
         self.trace = trace  # W3C traceparent to continue, or ''
         self.principal: Principal | None = None  # set by the guard; None = not checked yet
+        self.standing: Any = None  # how it stands with its rate limits (rules.rate_fields.Standing), once they were asked
 
 
 class Reply:

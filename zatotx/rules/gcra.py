@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 SECOND = 1_000_000_000  # nanoseconds
-LONGEST = 100 * 86_400 * SECOND  # of a tolerance: whole numbers stay exact in the doubles of Redis's Lua
+LONGEST = 104 * 86_400 * SECOND  # of a tolerance: whole numbers stay exact in the doubles of Redis's Lua
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -28,7 +28,7 @@ class Rate(msgspec.Struct, frozen=True):
         Raises ValueError where a burst would take longer than LONGEST to be had again."""
         interval = -(-seconds * SECOND // count)
         if interval * burst > LONGEST:
-            raise ValueError(f'at this rate {burst} calls take longer than 100 days')
+            raise ValueError(f'at this rate {burst} calls take longer than 104 days')
         return cls(interval, interval * burst)
 
     @property

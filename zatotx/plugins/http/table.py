@@ -104,6 +104,7 @@ def _spec(channel: Any, **own: Any) -> ChannelSpec:
         security=channel.security,
         groups=tuple(channel.groups),
         roles=tuple(channel.roles),
+        rates=tuple(channel.rate_limits),
         timeout=channel.timeout,
         max_in_flight=channel.max_in_flight or 0,
         queue=channel.queue,

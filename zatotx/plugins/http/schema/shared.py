@@ -51,6 +51,10 @@ class HttpChannel(Configured, frozen=True, kw_only=True):
     ) = None
     queue: Annotated[int, field('Requests over max_in_flight that may wait for their turn', ge=0, le=100_000)] = 0
     queue_timeout: Annotated[float, field('Seconds they wait before they get 503', gt=0, le=3600)] = 10.0
+    rate_limits: Annotated[
+        list[Annotated[str, Meta(min_length=1)]],
+        field('Rate limits that hold here, all of them', ref='rate_limit', max_length=20),
+    ] = []
 
 
 def mistakes(value: HttpChannel) -> list[tuple[str, str]]:
@@ -60,6 +64,8 @@ def mistakes(value: HttpChannel) -> list[tuple[str, str]]:
         found.append(('queue', 'needs max_in_flight: nobody has to wait where there is no limit'))
     if value.roles and value.security is None and not value.groups:
         found.append(('roles', 'needs security or groups: nobody has a role who does not log in'))
+    if len(set(value.rate_limits)) < len(value.rate_limits):
+        found.append(('rate_limits', 'must not name a limit twice'))
     return found
 
 
