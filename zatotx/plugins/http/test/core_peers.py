@@ -1,0 +1,170 @@
+"""The core of the client against real sockets of the loopback, whose peers do as a test says, byte by byte."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet import reactor as global_reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.interfaces import IProtocol, IProtocolFactory
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+from twisted.trial.unittest import TestCase
+
+from zatotx.plugins.http.client.call import Answer, AnswerStream, Origin, Outbound
+from zatotx.plugins.http.client.core import Client
+from zatotx.plugins.http.client.errors import CallFailed
+from zatotx.plugins.http.client.pool import Bounds
+from zatotx.plugins.http.client.underway import Shared
+
+reactor: Any = global_reactor
+PATIENCE = 20.0  # seconds after which a test that waits for something gives up
+OK = b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
+
+
+class Talk(Protocol):
+    """One connection from the peer's side. `heard` is all that came."""
+
+    transport: Any
+
+    def __init__(self, hears: Callable[[Talk], object]) -> None:
+        self._hears = hears
+        self.heard = b''
+        self.over = False
+        self.lost: Failure | None = None
+
+    def connectionMade(self) -> None:
+        self.transport.setTcpNoDelay(True)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.heard += data
+        self._hears(self)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.over = True
+        self.lost = reason
+
+    def say(self, data: bytes) -> None:
+        self.transport.write(data)
+
+    def close(self) -> None:
+        self.transport.loseConnection()
+
+    def reset(self) -> None:
+        self.transport.abortConnection()
+
+    def freeze(self) -> None:
+        """Read nothing from now on."""
+        self.transport.pauseProducing()
+
+    @property
+    def asked(self) -> int:
+        """Heads that have come."""
+        return self.heard.count(b'\r\n\r\n')
+
+
+class Listener(Factory):
+    """Listens on `port`; `talks` are its connections, the first one first."""
+
+    noisy = False
+
+    def __init__(self, hears: Callable[[Talk], object]) -> None:
+        self.hears = hears
+        self.talks: list[Talk] = []
+        self.port = 0
+
+    def buildProtocol(self, addr: Any) -> Talk:
+        talk = Talk(lambda talk: self.hears(talk))
+        self.talks.append(talk)
+        return talk
+
+    @property
+    def talk(self) -> Talk:
+        """The newest connection."""
+        return self.talks[-1]
+
+
+def answers(data: bytes = OK) -> Callable[[Talk], object]:
+    """Says this whenever a head has come, and does not mind bodies."""
+
+    def hear(talk: Talk) -> None:
+        if talk.heard.endswith(b'\r\n\r\n'):
+            talk.say(data)
+
+    return hear
+
+
+def silent(talk: Talk) -> None:
+    """Says nothing."""
+
+
+def dial(origin: Origin, factory: IProtocolFactory, deadline: float) -> Deferred[IProtocol]:
+    """Plain TCP to an address."""
+    connecting: Deferred[IProtocol] = TCP4ClientEndpoint(reactor, origin.host, origin.port).connect(factory)
+    return connecting
+
+
+class WithCore(TestCase):
+    """A test of the core, and its peers."""
+
+    def core(self, **bounds: Any) -> Client:
+        """A client that must be clean at the end of the test: no place taken, nothing watched."""
+        shared = Shared(reactor)
+        client = Client(shared, dial, Bounds(**bounds))
+        self.addCleanup(self._end, client, shared)
+        return client
+
+    def listen(self, hears: Callable[[Talk], object]) -> Listener:
+        """A peer that ends with the test."""
+        listener = Listener(hears)
+        port = reactor.listenTCP(0, listener, interface='127.0.0.1')
+        self.addCleanup(self._hang_up, port, listener)
+        listener.port = port.getHost().port
+        return listener
+
+    def call(self, listener: Listener, method: str = 'GET', **more: Any) -> Outbound:
+        """A request to it."""
+        return Outbound(method, Origin('http', '127.0.0.1', listener.port), **more)
+
+    async def failed(self, sending: Deferred[Any], *errors: type[CallFailed]) -> Any:
+        """The error of a call that fails."""
+        return await self.assertFailure(sending, *errors)
+
+    async def streamed(self, sending: Deferred[Answer]) -> AnswerStream:
+        """The body of an answer that comes in a stream."""
+        answer = await sending
+        assert not isinstance(answer.body, bytes)
+        return answer.body
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait for something to become true."""
+        end = reactor.seconds() + PATIENCE
+        while not condition():
+            if reactor.seconds() > end:
+                self.fail(f'not within {PATIENCE} s')
+            await pause(0.005)
+
+    def clean(self, client: Client, idle: int = 0) -> None:
+        """Nothing is left of any call."""
+        self.assertEqual((client.active, client.idle, client.waiting), (0, idle, 0))
+
+    async def _end(self, client: Client, shared: Shared) -> None:
+        await client.close()
+        self.clean(client)
+        await self.until(lambda: not shared.deadlines.looking)
+
+    async def _hang_up(self, port: Any, listener: Listener) -> None:
+        await port.stopListening()
+        for talk in listener.talks:
+            talk.reset()
+        await self.until(lambda: all(talk.over for talk in listener.talks))
+
+
+def pause(seconds: float) -> Deferred[None]:
+    return deferLater(reactor, seconds)
+
+
+__all__ = ['OK', 'PATIENCE', 'Listener', 'Talk', 'WithCore', 'answers', 'dial', 'pause', 'reactor', 'silent']
