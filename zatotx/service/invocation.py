@@ -104,10 +104,13 @@ class Invoker:
 
     async def perform(self, run: Run) -> Outcome:
         """The same for a run that is already set up."""
-        service = prepare(run)
+        large = xml_in.is_large(run.inbound)
+        service = prepare(run, with_input=not large)
         entry, handler = run.entry, run.handler
         hooks = entry.traits.hooks
         try:
+            if large and entry.traits.io.input is not None:
+                await self._aside(read_input, service, run)
             if not handler.on_reactor:
                 return await self._hop(service, run)
             if hooks:
@@ -118,7 +121,13 @@ class Invoker:
             raise RuntimeError(f'Service {entry.name} tried to end the process: SystemExit({error})') from error
         if returned is not None:
             self._ignored(run, returned)
-        return finish(service, run)
+        return await self._aside(finish, service, run) if large else finish(service, run)
+
+    def _aside(self, function: Callable[[Any, Run], Any], service: Any, run: Run) -> Deferred[Any]:
+        """What takes long with a large document, and waits for nothing, in a thread."""
+        return self.threads.hop(
+            lambda hop: function(service, run), lambda: label(run), run.lender, deadline=run.inbound.deadline
+        )
 
     def _hop(self, service: Any, run: Run) -> Deferred[Outcome]:
         return self.threads.hop(
@@ -165,9 +174,9 @@ def label(run: Run) -> str:
     return f'Service {run.entry.name} (cid {run.inbound.cid})'
 
 
-def prepare(run: Run) -> Any:
-    """The instance that serves this run, its handler chosen and its input read. Raises Inactive, MethodNotAllowed,
-    BadInput, NotUnderstood."""
+def prepare(run: Run, *, with_input: bool = True) -> Any:
+    """The instance that serves this run, its handler chosen and, as a rule, its input read. Raises Inactive,
+    MethodNotAllowed, BadInput, NotUnderstood."""
     entry = run.entry
     if not entry.is_active:
         raise Inactive(entry.name, run.inbound.cid)
@@ -179,7 +188,7 @@ def prepare(run: Run) -> Any:
     io = entry.traits.io
     service.request = Request(run.inbound, run.payload, run.raw, run)
     service.response = Response(io.output)
-    if io.input is not None:
+    if with_input and io.input is not None:
         read_input(service, run)
     return service
 

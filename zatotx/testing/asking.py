@@ -12,10 +12,12 @@ from zatotx.model.message import ANONYMOUS, ChannelSpec, HTTPView, Inbound, Prin
 from zatotx.service.invocation import JOB_TYPE
 from zatotx.testing.uploads import CONTENT_TYPE, File, upload
 from zatotx.wire import json
+from zatotx.wire.xml import is_element, to_bytes
 
 HTTP, INVOKE = 'http-soap', 'invoke'
 NOTHING = object()  # no payload at all
 _FORMS = ('form', 'post')
+XML = 'xml'
 
 
 class Request(TypedDict, total=False):
@@ -23,7 +25,7 @@ class Request(TypedDict, total=False):
 
     channel: str  # what brings it, by Zato's constants: 'http-soap' (the default), 'invoke', 'amqp', 'scheduler' …
     channel_name: str  # 'test'
-    data_format: str  # 'json' (the default), 'form', or '' for raw bytes
+    data_format: str  # 'json' (the default), 'xml', 'form', or '' for raw bytes
     method: str  # HTTP's: POST where there is a payload, else GET
     path: str  # '/'
     params: Mapping[str, str]  # what the channel's URL pattern captured
@@ -75,15 +77,20 @@ def ask(service: str, payload: Any, request: Request, *, now: float, cid: str) -
 
 
 def encoded(payload: Any, data_format: str) -> bytes:
-    """The payload as the body of a message: bytes as they are, text too where the format is none. Raises TypeError."""
+    """The payload as the body of a message: bytes as they are, text too where the format is none or XML. Raises
+    TypeError."""
     if payload is NOTHING:
         return b''
     if isinstance(payload, bytes):
         return payload
     if data_format in _FORMS:
         return urlencode(payload, doseq=True).encode('ascii')
-    if data_format == '' and isinstance(payload, str):
+    if data_format in ('', XML) and isinstance(payload, str):
         return payload.encode('utf-8')
+    if data_format == XML:
+        if is_element(payload):
+            return to_bytes(payload)
+        raise TypeError(f'XML is given as text, bytes or an element, not as a {type(payload).__name__}')
     return json.encode(payload)
 
 

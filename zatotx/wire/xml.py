@@ -18,8 +18,8 @@ from zatotx.wire.xml_budget import USUAL, Budget
 from zatotx.wire.xml_encoding import as_utf8, charset_of
 from zatotx.wire.xml_names import parsed
 
-__all__ = ['NIL', 'USUAL', 'XSI', 'Budget', 'Element', 'Malformed', 'Plain', 'charset_of', 'is_element', 'is_nil',
-           'local_name', 'own', 'parse', 'to_bytes', 'trusted']  # fmt: skip
+__all__ = ['LARGE', 'NIL', 'USUAL', 'XSI', 'Budget', 'Element', 'Malformed', 'Plain', 'charset_of', 'is_element',
+           'is_nil', 'local_name', 'own', 'parse', 'to_bytes', 'trusted']  # fmt: skip
 
 Element = Any  # lxml's; its class depends on what looks at it
 
@@ -28,6 +28,7 @@ PYTYPE = 'http://codespeak.net/lxml/objectify/pytype'
 NIL = f'{{{XSI}}}nil'
 TRUE = frozenset(('true', '1'))
 _TYPES = (f'{{{XSI}}}type', f'{{{PYTYPE}}}pytype')
+LARGE = 256 * 1024  # bytes of a document that is worth a thread
 _LONGEST_PHRASE = 200  # characters: libxml2 repeats names of any length
 
 
@@ -130,6 +131,8 @@ def _phrase(error: etree.XMLSyntaxError) -> str:
     said = ' '.join((error.msg or 'no element was found').rpartition(', line ')[0].split())
     if 'XML_PARSE_HUGE' in said:
         said = said.partition(', ')[0].partition(': 256')[0].lower()
+    if said[1:2].islower():
+        said = said[0].lower() + said[1:]
     return f'{said[:_LONGEST_PHRASE]} (line {line}, column {column})'
 
 

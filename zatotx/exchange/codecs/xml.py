@@ -13,7 +13,6 @@ from zatotx.wire import xml
 from zatotx.wire.xml_write import Markup, escaped, rooted, sayable, write
 
 _ROOT = 'response'  # of a value that nobody gave a name
-THREADED = 256 * 1024  # bytes
 
 
 @implementer(ICodec)
@@ -22,8 +21,8 @@ class XmlCodec(WrittenCodec):
 
     content_type = b'application/xml'
     bytes_type = b'application/xml'
-    threaded = THREADED
-    weightless = THREADED
+    threaded = xml.LARGE
+    weightless = xml.LARGE
 
     def __init__(self, budget: Budget = USUAL) -> None:
         self._budget = budget.xml

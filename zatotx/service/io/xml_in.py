@@ -13,13 +13,21 @@ from zatotx.service.io.description import IO, NO_IO
 from zatotx.service.io.sources import XML
 from zatotx.service.io.xml_plan import of_input
 from zatotx.service.io.xml_shapes import Shape
-from zatotx.wire.xml import Element, Plain, is_element, local_name, own
+from zatotx.wire.xml import LARGE, Element, Plain, is_element, own
 
 
 def is_xml(inbound: Inbound, payload: Any) -> bool:
     """Whether the payload is a part of an XML document: by the channel's data format, or because another service hands
     it over."""
     return inbound.channel.data_format in XML or (inbound.http is None and is_element(payload))
+
+
+def is_large(inbound: Inbound) -> bool:
+    """Whether the message is a document of a size that nothing is done about on the reactor."""
+    if inbound.channel.data_format not in XML:
+        return False
+    body = inbound.body
+    return isinstance(body, bytes) and len(body) > LARGE
 
 
 def values(payload: Any, io: IO = NO_IO, inbound: Inbound | None = None) -> Any:
@@ -48,5 +56,5 @@ def _asked(root: Element, io: IO) -> Element:
     found = next(root.iter(f'{{{io.namespace or "*"}}}{io.request_elem}'), None)
     if found is None:
         inside = f' in the namespace {io.namespace}' if io.namespace else ''
-        raise BadInput([('$', f'expected the element {io.request_elem}{inside}, got {local_name(root)}')])
+        raise BadInput([('$', f'expected the element {io.request_elem}{inside}, got {root.tag}')])
     return found
