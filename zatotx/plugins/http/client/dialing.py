@@ -38,7 +38,7 @@ class Dialer:
         NotReached. Cancelling it leaves nothing open."""
         patience = min(_LONGEST, max(0.0, deadline - self.reactor.seconds()))
         dialing = _Dialing(self, origin)
-        dialed: Deferred[IProtocol] = ensureDeferred(dialing.connect(factory, patience))
+        dialed: Deferred[IProtocol] = ensureDeferred(dialing.connect(factory))
         return dialed.addTimeout(patience, self.reactor, dialing.too_late)
 
 
@@ -51,9 +51,9 @@ class _Dialing:
     missing: str = 'no connection'
     transport: Any = None  # of TCP, once there is one
 
-    async def connect(self, factory: IProtocolFactory, patience: float) -> IProtocol:
+    async def connect(self, factory: IProtocolFactory) -> IProtocol:
         try:
-            return self._hand_over(await self._way(patience), factory)
+            return self._hand_over(await self._way(), factory)
         except BaseException:
             if self.transport is not None:
                 self.transport.abortConnection()
@@ -62,12 +62,12 @@ class _Dialing:
     def too_late(self, result: object, patience: float) -> Failure:
         return Failure(ConnectTimeout(f'{self.missing} within {patience:.3g} s'))
 
-    async def _way(self, patience: float) -> Any:
+    async def _way(self) -> Any:
         """The transport to speak HTTP over."""
         dialer, origin = self.dialer, self.origin
         secure = origin.scheme == 'https'
         proxy = self._proxy()
-        self.transport = await self._tcp(proxy or origin, patience)
+        self.transport = await self._tcp(proxy or origin)
         if proxy is not None and secure:
             self.missing = f'{proxy} made no tunnel to {origin.host}:{origin.port}'
             await Tunnel(proxy, _with_port(origin)).ask(self.transport)
@@ -76,13 +76,13 @@ class _Dialing:
         self.missing = f'{origin.host}:{origin.port} did not finish the TLS handshake'
         return await dialer.tls.handshake(self.transport, origin.host, dialer.reactor).done
 
-    async def _tcp(self, there: Origin | Proxy, patience: float) -> Any:
+    async def _tcp(self, there: Origin | Proxy) -> Any:
         place = str(there) if isinstance(there, Proxy) else f'{there.host}:{there.port}'
         self.missing = f'no address for the name {there.host} was found'
         addresses = await self.dialer.resolver.addresses(there.host)
         self.missing = f'{place} did not accept a connection'
         try:
-            return await race(self.dialer.reactor, addresses, there.port, patience)
+            return await race(self.dialer.reactor, addresses, there.port)
         except ConnectError as error:
             raise _translated(error, place) from error
 

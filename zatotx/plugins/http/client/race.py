@@ -22,22 +22,21 @@ class Lobby(Protocol):
         self.factory.won(self)
 
 
-def race(reactor: Any, addresses: Sequence[str], port: int, patience: float) -> Deferred[Any]:
+def race(reactor: Any, addresses: Sequence[str], port: int) -> Deferred[Any]:
     """The transport of a TCP connection to one of the addresses, tried in their order: the next one as soon as one has
     failed, or HEAD_START after it was begun. Its protocol is to be replaced before anything is read.
 
-    Fails, when the last has, with Twisted's ConnectError of the one that told most. Cancelling it leaves nothing open.
-    `patience`: seconds that one attempt may take.
+    Fails, when the last has, with Twisted's ConnectError of the one that told most. How long it may take is the
+    caller's matter: cancelling it leaves nothing open.
     """
-    return _Race(reactor, addresses, port, patience).result
+    return _Race(reactor, addresses, port).result
 
 
 class _Race:
-    def __init__(self, reactor: Any, addresses: Sequence[str], port: int, patience: float) -> None:
+    def __init__(self, reactor: Any, addresses: Sequence[str], port: int) -> None:
         self._reactor = reactor
         self._left: Iterator[str] = iter(addresses)
         self._port = port
-        self._patience = patience
         self._running: list[_Attempt] = []
         self._failures: list[Failure] = []
         self._timer: Any = None
@@ -55,7 +54,7 @@ class _Race:
             self._timer = self._reactor.callLater(HEAD_START, self._next)
             attempt = _Attempt(self)
             self._running.append(attempt)
-            attempt.connector = self._reactor.connectTCP(address, self._port, attempt, self._patience)
+            attempt.connector = self._reactor.connectTCP(address, self._port, attempt, None)
         elif not self._running and not self.over:
             self._end().errback(_telling(self._failures))
 

@@ -217,7 +217,7 @@ class ResolverTests(SynchronousTestCase):
 class RaceTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
-        self.racing: Deferred[Any] = race(self.reactor, ['10.0.0.1', '10.0.0.2', '10.0.0.3'], 80, 5.0)
+        self.racing: Deferred[Any] = race(self.reactor, ['10.0.0.1', '10.0.0.2', '10.0.0.3'], 80)
 
     def tried(self) -> list[str]:
         return [str(client[0]) for client in self.reactor.tcpClients]

@@ -59,6 +59,10 @@ class Peer(Protocol):
             self.factory.greets(self)
 
     def dataReceived(self, data: bytes) -> None:
+        if self.factory.deaf:
+            transport: Any = self.transport
+            transport.pauseProducing()
+            return
         self._data += data
         while (end := self._data.find(b'\r\n\r\n') + 4) > 3:
             request = Request(self._data[:end])
@@ -90,13 +94,14 @@ Answering = Callable[[Peer, Request], object]
 
 @implementer(IProtocolNegotiationFactory)
 class Upstream(Factory):
-    """Listens on `port`. `peers` are the connections that are open now."""
+    """Listens on `port`. `peers` are the connections that are open now. `deaf`: reads no more than the first bytes."""
 
     noisy = False
 
     def __init__(self, answer: Answering, *, greets: Callable[[Peer], object] | None = None) -> None:
         self.answer = answer
         self.greets = greets
+        self.deaf = False
         self.accepted = 0
         self.peers: list[Peer] = []
         self.requests: list[Request] = []
