@@ -29,6 +29,8 @@ NIL = f'{{{XSI}}}nil'
 TRUE = frozenset(('true', '1'))
 _TYPES = (f'{{{XSI}}}type', f'{{{PYTYPE}}}pytype')
 LARGE = 256 * 1024  # bytes of a document that is worth a thread
+TOO_DEEP = 'elements are nested more than {} deep, the limit here'
+TOO_LONG = 'a text has more than {} characters, the limit here'
 _LONGEST_PHRASE = 200  # characters: libxml2 repeats names of any length
 
 
@@ -45,7 +47,7 @@ _PARSER = _Parser(
 _PARSER.set_element_class_lookup(_OBJECTS)
 
 _INCLUDES = etree.XPath('boolean(//*[namespace-uri() = "http://www.w3.org/2001/XInclude"])')
-_SCHEMA = etree.XPath('//*[@xsi:nil or @xsi:type or @py:pytype]', namespaces={'xsi': XSI, 'py': PYTYPE})
+_NULLS: Any = etree.XPath('//*[@xsi:nil]', namespaces={'xsi': XSI})
 
 
 def parse(data: bytes, charset: str = '', budget: Budget = USUAL) -> Element:
@@ -60,10 +62,10 @@ def parse(data: bytes, charset: str = '', budget: Budget = USUAL) -> Element:
     try:
         root = trusted(data)
     except etree.XMLSyntaxError as error:
-        raise Malformed(_phrase(error)) from None
+        raise Malformed(_phrase(error, budget)) from None
     parsed(len(data))
     _check_tree(root, data, budget)
-    return root if data.find(b'xmlns:') < 0 or not _may_have_types(data) else _without_types(root)
+    return _without_types(root, data) if b'xmlns:' in data else root
 
 
 def to_bytes(element: Element) -> bytes:
@@ -125,14 +127,16 @@ def trusted(data: bytes) -> Element:
     return etree.fromstring(data, parser)
 
 
-def _phrase(error: etree.XMLSyntaxError) -> str:
+def _phrase(error: etree.XMLSyntaxError, budget: Budget) -> str:
     """libxml2's sentence in one line, without its own idea of where."""
-    line, column = error.position
     said = ' '.join((error.msg or 'no element was found').rpartition(', line ')[0].split())
+    if 'xcessive depth' in said:
+        return TOO_DEEP.format(budget.depth)
     if 'XML_PARSE_HUGE' in said:
-        said = said.partition(', ')[0].partition(': 256')[0].lower()
+        return TOO_LONG.format(budget.text)
     if said[1:2].islower():
         said = said[0].lower() + said[1:]
+    line, column = error.position
     return f'{said[:_LONGEST_PHRASE]} (line {line}, column {column})'
 
 
@@ -140,11 +144,11 @@ def _check_tree(root: Element, data: bytes, budget: Budget) -> None:
     """What only the tree tells, each looked at where the size does not rule it out."""
     depth, most = budget.depth, budget.per_element
     if data.count(b'<') > 2 * depth and _finds(root, '/*' * (depth + 1)):
-        raise Malformed(f'elements are nested more than {depth} deep, the limit here')
+        raise Malformed(TOO_DEEP.format(depth))
     if data.count(b'=') > most and _finds(root, f'//*[@*[{most + 1}]]'):
         raise Malformed(f'an element has more than {most} attributes, the limit here')
     if len(data) > budget.text and _finds(root, f'//text()[string-length() > {budget.text}]'):
-        raise Malformed(f'a text has more than {budget.text} characters, the limit here')
+        raise Malformed(TOO_LONG.format(budget.text))
     if b'XInclude' in data and _INCLUDES(root):
         raise Malformed('XInclude is not accepted here')
 
@@ -153,21 +157,15 @@ def _finds(root: Element, path: str) -> bool:
     return bool(etree.XPath(f'boolean({path})')(root))
 
 
-def _may_have_types(data: bytes) -> bool:
-    return b':nil' in data or b':type' in data or b':pytype' in data
-
-
-def _without_types(root: Element) -> Element:
-    """The document without xsi:type and lxml's own form of it. Raises Malformed for a null that has content."""
-    with Plain(root):
-        found: Any = _SCHEMA(root)
-        for element in found:
-            if is_nil(element):
-                if len(element) or (element.text or '').strip():
+def _without_types(root: Element, data: bytes) -> Element:
+    """The document without xsi:type and lxml's own form of it. Raises Malformed for what is null and has content, which
+    may not be (XML Schema 1 §3.3.4)."""
+    if b':nil' in data:
+        with Plain(root):
+            for element in _NULLS(root):
+                if is_nil(element) and (element.text is not None or element.getchildren()):
                     raise Malformed(f'the element {local_name(element)} is null (xsi:nil) and has content')
-                element.text = None
-            for name in _TYPES:
-                element.attrib.pop(name, None)
-    if root.find('*') is None:  # its class was chosen by what is gone now
-        return copy.deepcopy(root)
-    return root
+    if b':type' not in data and b':pytype' not in data:
+        return root
+    etree.strip_attributes(root, *_TYPES)
+    return root if root.find('*') is not None else copy.deepcopy(root)  # its class was chosen by what is gone now

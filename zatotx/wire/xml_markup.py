@@ -17,6 +17,7 @@ _MARKUP = re.compile(rb'<(?:!--|!\[CDATA\[|!|\?)')
 _BLANK = re.compile(rb'[ \t\r\n]*')
 _ENDS = {b'<!--': b'-->', b'<![CDATA[': b']]>', b'<?': b'?>'}
 _NAMES = {b'<!--': 'a comment', b'<![CDATA[': 'a CDATA section', b'<?': 'a processing instruction'}
+MOST_NOTES = 10_000  # comments and processing instructions of one document
 _CDATA = b'<![CDATA['
 
 
@@ -27,6 +28,7 @@ def check(data: bytes) -> None:
     if b'!' not in data and data.find(b'?', after) < 0:
         return
     before = b''  # the kind of markup that ends at `after`
+    notes = 0
     while (found := _MARKUP.search(data, after)) is not None:
         kind = found[0]
         if kind == b'<!':
@@ -35,6 +37,9 @@ def check(data: bytes) -> None:
         if end < 0:
             return
         end += len(_ENDS[kind])
+        notes += kind != _CDATA
+        if notes > MOST_NOTES:
+            raise Malformed(f'there are more than {MOST_NOTES} comments and processing instructions, the limit here')
         if _touches_text(data, kind, before, slice(after, found.start()), end):
             raise Malformed(f'{_NAMES[kind]} stands inside a value ({place(data, found.start())})')
         before, after = kind, end
