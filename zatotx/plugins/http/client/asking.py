@@ -85,6 +85,11 @@ class Asking:
         if self._upload is not None:
             self._upload.cancel()
 
+    def abandon(self) -> None:
+        """Nothing more is sent, of what was written either."""
+        self.stop()
+        self._out.discard()
+
     def gone(self) -> bool:
         """Whether the connection, idle, is seen to be of no use, before the reactor has told so."""
         return self._out.gone()

@@ -167,7 +167,7 @@ class Connection:
         on a new connection, which takes the place of this one."""
         if renewed is not None:
             self.call = renewed.connection = None
-        self.asking.stop()
+        self.asking.abandon()
         self.transport.abortConnection()
         self._leave(renewed)
 

@@ -27,6 +27,9 @@ class WayOut(Protocol):
     def lose(self) -> None:
         """Close the connection in good order when all is out."""
 
+    def discard(self) -> None:
+        """Send nothing of what is here still: the connection ends."""
+
     def gone(self) -> bool:
         """Whether an idle connection is seen to be of no use, before the reactor has told so."""
 
@@ -39,6 +42,9 @@ class PlainWayOut(DirectOutlet):
     @property
     def unsent(self) -> bool:
         return bool(self._aside)
+
+    def discard(self) -> None:
+        self._aside.clear()
 
     def gone(self) -> bool:
         try:
@@ -63,6 +69,9 @@ class OtherWayOut(Outlet):
     @property
     def unsent(self) -> bool:
         return False
+
+    def discard(self) -> None:
+        """What was handed to the transport is its to drop."""
 
     def gone(self) -> bool:
         return False

@@ -1,0 +1,352 @@
+"""Calls that have no answer: peers that lie, break off or say nothing, at every stage. What the caller is told, and
+that nothing is left of it. Real sockets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from socket import SO_LINGER, SOL_SOCKET
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
+
+from trial_tests.support.answers_corpus import BAD, SHORT
+from zatotx.plugins.http.client.call import Answer, Origin, Outbound, Timeouts
+from zatotx.plugins.http.client.core import Client
+from zatotx.plugins.http.client.errors import (
+    BadAnswer,
+    CallFailed,
+    ConnectRefused,
+    FirstByteTimeout,
+    PeerReset,
+    SilenceTimeout,
+    TooLarge,
+    TotalTimeout,
+)
+from zatotx.plugins.http.test.core_peers import OK, Listener, Talk, WithCore, answers, pause, reactor, silent
+
+
+def rst(talk: Talk) -> None:
+    """End it with a reset, now, whatever is on its way."""
+    talk.transport.getHandle().setsockopt(SOL_SOCKET, SO_LINGER, b'\1\0\0\0\0\0\0\0')
+    talk.reset()
+
+
+class LiarTests(WithCore):
+    async def test_bad_answers(self) -> None:
+        """None is believed, at once; each costs its connection, and no more."""
+        client = self.core(connections=1)
+        for name, data in BAD.items():
+            peer = self.listen(answers(data))
+            error = await self.failed(client.send(self.call(peer)), BadAnswer)
+            self.assertTrue(error.reached, name)
+            self.clean(client)
+            await self.until(lambda peer=peer: peer.talk.over)  # type: ignore[misc]
+
+    async def test_answers_that_end_too_early(self) -> None:
+        """Are lost connections, whether they end in good order or by a reset."""
+        client = self.core(connections=1)
+        for end in (Talk.close, rst):
+            for name, data in SHORT.items():
+                peer = self.listen(silent)
+                sending = client.send(self.call(peer))
+                await self.until(lambda peer=peer: peer.talks and peer.talk.heard)  # type: ignore[misc]
+                peer.talk.say(data)
+                await pause(0.01)
+                end(peer.talk)
+                error = await self.failed(sending, PeerReset)
+                self.assertEqual((error.begun, error.reached), (True, True), name)
+                self.clean(client)
+
+    async def test_a_body_without_a_length_that_is_reset(self) -> None:
+        """Only an end in good order ends it."""
+        peer = self.listen(answers(b'HTTP/1.1 200 OK\r\n\r\nhalf'))
+        client = self.core()
+        sending = client.send(self.call(peer))
+        await self.until(lambda: peer.talks and peer.talk.heard)
+        await pause(0.01)
+        rst(peer.talk)
+        self.assertTrue((await self.failed(sending, PeerReset)).begun)
+        self.clean(client)
+
+    async def test_longer_than_allowed(self) -> None:
+        """By its length at once, by chunks and by its end when it is seen; the connection is cut."""
+        for data in (b'HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n',
+                     b'HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n' + bytes(1001),
+                     b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n' + bytes(1001),
+                     b'HTTP/1.1 200 OK\r\n\r\n' + bytes(1001)):
+            peer = self.listen(answers(data))
+            client = self.core()
+            error = await self.failed(client.send(self.call(peer, most=1000)), TooLarge)
+            self.assertEqual(str(error), 'the body of the answer is longer than the 1000 bytes that this call allows')
+            await self.until(lambda peer=peer: peer.talk.over)  # type: ignore[misc]
+            self.clean(client)
+
+    async def test_more_than_the_answer(self) -> None:
+        """The answer stands; what follows it is never the next one's."""
+        peer = self.listen(answers(OK + b'HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison'))
+        client = self.core()
+        for _ in range(3):
+            self.assertEqual((await client.send(self.call(peer))).body, b'ok')
+        self.assertEqual(len(peer.talks), 3)
+        self.clean(client)
+
+    async def test_more_in_the_next_packet(self) -> None:
+        """Too: it comes to a connection that nobody uses, which then nobody will."""
+        peer = self.listen(answers(OK))
+        client = self.core()
+        await client.send(self.call(peer))
+        peer.talk.say(b'HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison')
+        await self.until(lambda: peer.talk.over)
+        self.assertEqual((await client.send(self.call(peer))).body, b'ok')
+        self.clean(client, idle=1)
+
+    async def test_more_that_meets_the_next_request(self) -> None:
+        """It is here before the request went out: the request goes out on another connection, a POST as well."""
+        peer = self.listen(answers(OK))
+        client = self.core()
+        await client.send(self.call(peer))
+        [connection] = next(iter(client._pools.values()))._idle
+        sending = client.send(self.call(peer, 'POST', body=b'once'))
+        connection.dataReceived(b'HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison')
+        await self.until(lambda: len(peer.talks) == 2 and peer.talk.heard)
+        peer.talk.say(OK)
+        self.assertEqual((await sending).body, b'ok')
+        self.assertNotIn(b'POST', peer.talks[0].heard)
+        self.clean(client, idle=1)
+
+
+class LossTests(WithCore):
+    async def test_nobody_is_there(self) -> None:
+        """The port is closed."""
+        port = reactor.listenTCP(0, Listener(silent), interface='127.0.0.1')
+        nobody = Origin('http', '127.0.0.1', port.getHost().port)
+        await port.stopListening()
+        client = self.core()
+        error = await self.failed(client.send(Outbound('POST', nobody, body=b'{}')), ConnectRefused)
+        self.assertEqual((str(error), error.reached), ('nobody listens at the address', False))
+        self.clean(client)
+
+    async def test_no_answer_at_all(self) -> None:
+        """A new connection that ends without a byte of an answer: the peer may have done what was asked."""
+        for end in (Talk.close, rst):
+            for method in ('GET', 'POST'):
+                peer = self.listen(end)
+                client = self.core()
+                error = await self.failed(client.send(self.call(peer, method)), PeerReset)
+                self.assertEqual((error.begun, error.reached, len(peer.talks)), (False, True, 1))
+                self.clean(client)
+
+    async def test_lost_while_the_request_goes_out(self) -> None:
+        """In the middle of a body that does not fit into the buffers."""
+        for end in (Talk.close, rst):
+            peer = self.listen(end)
+            client = self.core()
+            error = await self.failed(client.send(self.call(peer, 'POST', body=bytes(20_000_000))), PeerReset)
+            self.assertTrue(error.reached)
+            self.clean(client)
+
+    async def test_an_answer_before_the_request_was_heard(self) -> None:
+        """As of one who takes no more: it is the answer, though the rest cannot be sent, and the connection ends."""
+        refusal = b'HTTP/1.1 413 Too Long\r\nContent-Length: 3\r\n\r\nno!'
+        ends: list[Callable[[Talk], object]] = [lambda talk: None, Talk.close, Talk.freeze]
+        for end in ends:
+            peer = self.listen(silent)
+            client = self.core()
+            sending = client.send(self.call(peer, 'POST', body=bytes(20_000_000)))
+            await self.until(lambda peer=peer: peer.talks and peer.talk.heard)  # type: ignore[misc]
+            peer.talk.freeze()
+            peer.talk.say(refusal)
+            end(peer.talk)
+            answer = await sending
+            self.assertEqual((answer.status, answer.body), (413, b'no!'))
+            self.clean(client)
+
+
+class StaleTests(WithCore):
+    """A used connection that turns out to be closed."""
+
+    async def used(self, client: Client) -> Listener:
+        """A peer with one idle connection. What comes next closes it without an answer; later ones are answered."""
+        peer = self.listen(answers())
+        await client.send(self.call(peer))
+        first = peer.talk
+
+        def hear(talk: Talk) -> None:
+            if talk is first:
+                rst(talk)
+            else:
+                talk.say(b'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')
+
+        peer.hears = hear
+        return peer
+
+    async def test_what_may_be_done_twice(self) -> None:
+        """Is sent again on a new connection, unseen by its caller."""
+        for method, more in (('GET', {}), ('HEAD', {}), ('PUT', {'body': b'x'}), ('DELETE', {}), ('OPTIONS', {}),
+                             ('POST', {'idempotent': True, 'body': b'y'})):
+            client = self.core(connections=1)
+            peer = await self.used(client)
+            answer = await client.send(self.call(peer, method, **more))
+            self.assertEqual((answer.status, len(peer.talks)), (200, 2), method)
+            self.clean(client, idle=1)
+
+    async def test_what_may_not(self) -> None:
+        """Is not: the peer may have done it."""
+        for method in ('POST', 'PATCH', 'LOCK'):
+            client = self.core(connections=1)
+            peer = await self.used(client)
+            error = await self.failed(client.send(self.call(peer, method)), PeerReset)
+            self.assertEqual((error.reached, error.begun, len(peer.talks)), (True, False, 1))
+            self.clean(client)
+
+    async def test_not_again_and_again(self) -> None:
+        """Once; the new connection is not stale, so its end is an end."""
+        client = self.core(connections=1)
+        peer = await self.used(client)
+        peer.hears = rst
+        await self.failed(client.send(self.call(peer)), PeerReset)
+        self.assertEqual(len(peer.talks), 2)
+        self.clean(client)
+
+    async def test_not_after_a_byte_of_the_answer(self) -> None:
+        """Then the peer was at work on it."""
+        client = self.core(connections=1)
+        peer = await self.used(client)
+
+        def hear(talk: Talk) -> None:
+            talk.say(b'H')
+            talk.close()
+
+        peer.hears = hear
+        self.assertTrue((await self.failed(client.send(self.call(peer)), PeerReset)).begun)
+        self.assertEqual(len(peer.talks), 1)
+        self.clean(client)
+
+    async def test_a_peer_that_has_closed(self) -> None:
+        """Is noticed before anything is sent, even where the reactor has not come to it yet: a POST takes a new one."""
+        client = self.core(connections=2)
+        peer = self.listen(answers())
+        await client.send(self.call(peer))
+        [connection] = next(iter(client._pools.values()))._idle
+        connection.transport.pauseProducing()  # the reactor does not come to it
+        connection.idle_since -= 5
+        peer.talk.close()
+        await self.until(lambda: peer.talks[0].over)
+        await client.send(self.call(peer, 'POST'))
+        self.assertEqual((len(peer.talks), peer.talks[0].asked), (2, 1))
+        self.clean(client, idle=1)
+
+    async def test_closed_in_the_same_turn(self) -> None:
+        """The end of the connection is read before the request went out: nothing is lost, a POST goes out elsewhere."""
+        client = self.core(connections=1)
+        peer = self.listen(answers())
+        await client.send(self.call(peer))
+        [connection] = next(iter(client._pools.values()))._idle
+        sending = client.send(self.call(peer, 'POST'))
+        connection.transport.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual((await sending).body, b'ok')
+        self.assertEqual(len(peer.talks), 2)
+        self.clean(client, idle=1)
+
+    async def test_all_of_them(self) -> None:
+        """Twenty idle connections to a peer that was started again: twenty calls, none of them fails."""
+        client = self.core(connections=20)
+        peer = self.listen(answers())
+        for sending in [client.send(self.call(peer)) for _ in range(20)]:
+            await sending
+        stale = list(peer.talks)
+        peer.hears = lambda talk: rst(talk) if talk in stale else talk.say(OK)
+        for sending in [client.send(self.call(peer)) for _ in range(20)]:
+            self.assertEqual((await sending).body, b'ok')
+        self.clean(client, idle=20)
+
+
+class FrozenTests(WithCore):
+    """A peer that stops, at each stage. The moments are exact in `test_client_deadlines`."""
+
+    async def frozen(self, said: bytes, timeouts: Timeouts, error: type[CallFailed], **more: Any) -> None:
+        def hear(talk: Talk) -> None:
+            talk.say(said)
+            talk.freeze()
+
+        peer = self.listen(hear)
+        client = self.core(connections=1)
+        sending = client.send(self.call(peer, timeouts=timeouts, **more))
+        waiting = client.send(self.call(peer))
+        self.assertEqual(client.waiting, 1)
+        await self.failed(sending, error)
+        await self.until(lambda: len(peer.talks) == 2)
+        self.assertEqual((client.active, client.waiting), (1, 0))
+        waiting.cancel()
+        await self.assertFailure(waiting, CancelledError)
+        self.clean(client)
+
+    async def test_before_the_answer(self) -> None:
+        """And the place goes to who waits for it, here as below."""
+        await self.frozen(b'', Timeouts(first_byte=0.1), FirstByteTimeout)
+
+    async def test_in_the_head(self) -> None:
+        """Half of it is here."""
+        await self.frozen(OK[:20], Timeouts(silence=0.1), SilenceTimeout)
+
+    async def test_in_the_body(self) -> None:
+        """One byte is missing."""
+        await self.frozen(OK[:-1], Timeouts(silence=0.1), SilenceTimeout)
+
+    async def test_in_the_chunks(self) -> None:
+        """The last one does not come."""
+        data = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n'
+        await self.frozen(data, Timeouts(silence=0.1), SilenceTimeout)
+
+    async def test_in_all(self) -> None:
+        """The whole call has its own end."""
+        await self.frozen(OK[:-1], Timeouts(total=0.1), TotalTimeout)
+
+    async def test_taking_the_request(self) -> None:
+        """It does not read on, and the body does not fit into the buffers."""
+        await self.frozen(b'', Timeouts(first_byte=0.1), FirstByteTimeout, method='POST', body=bytes(20_000_000))
+
+
+class CancelTests(WithCore):
+    async def test_at_every_stage(self) -> None:
+        """The connection is cut at once, its place is free, and the peer sees the end."""
+        for said in (b'', OK[:10], OK[:-1], b'HTTP/1.1 100 Continue\r\n\r\n', b'HTTP/1.1 200 OK\r\n\r\n1'):
+            for body in (b'', bytes(20_000_000)):
+                await self.cancel_at(said, body)
+
+    async def cancel_at(self, said: bytes, body: bytes) -> None:
+        peer = self.listen(silent)
+        client = self.core(connections=1)
+        sending = client.send(self.call(peer, 'POST', body=body))
+        await self.until(lambda: peer.talks and peer.talk.heard)
+        peer.talk.say(said)
+        await pause(0.01)
+        await self.cancelled(sending)
+        self.clean(client)
+        await self.until(lambda: peer.talk.over)
+
+    async def test_before_it_is_sent(self) -> None:
+        """In the turn in which it was asked for: the peer sees nothing of it."""
+        peer = self.listen(answers())
+        client = self.core()
+        await client.send(self.call(peer))
+        await self.cancelled(client.send(self.call(peer, 'POST')))
+        await self.until(lambda: peer.talk.over)
+        self.assertNotIn(b'POST', peer.talk.heard)
+        self.clean(client)
+
+    async def test_while_it_connects(self) -> None:
+        """Nothing is opened that nobody wants."""
+        peer = self.listen(silent)
+        client = self.core()
+        await self.cancelled(client.send(self.call(peer)))
+        self.clean(client)
+        await pause(0.05)
+        self.assertEqual([talk for talk in peer.talks if not talk.over], [])
+
+    async def cancelled(self, sending: Deferred[Answer]) -> None:
+        sending.cancel()
+        await self.assertFailure(sending, CancelledError)
