@@ -29,5 +29,6 @@ def response_of(operation: str) -> str:
 
 
 def namespace_of(channel: str, service: str, declared: str) -> str:
-    """`channel`: the channel's own namespace; `declared`: that of the service's SimpleIO; either may be ''."""
-    return channel or declared or f'urn:{service}'
+    """`declared`: that of the service's SimpleIO, by which its input is read; `channel`: what its channel says, for a
+    service that declares none; either may be ''."""
+    return declared or channel or f'urn:{service}'

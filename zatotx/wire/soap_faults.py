@@ -10,6 +10,7 @@ from lxml import etree
 
 from zatotx.wire import soap
 from zatotx.wire.soap import NS_11, NS_12, SOAP_11, SOAP_12, Element, Version
+from zatotx.wire.xml_write import attribute, sayable
 
 # The codes in 1.2's words. 1.1 calls the first two Client and Server.
 SENDER, RECEIVER = 'Sender', 'Receiver'
@@ -57,14 +58,8 @@ def upgrade() -> bytes:
 
 
 def text(value: str) -> bytes:
-    """Text as it may stand in XML. What XML has no form for becomes U+FFFD."""
-    return value.translate(_ESCAPES).encode('utf-8', 'replace')
-
-
-_ESCAPES: dict[int, str] = {
-    **dict.fromkeys((*range(32), *range(0xD800, 0xE000), 0xFFFE, 0xFFFF), '\ufffd'),
-    9: '\t', 10: '\n', 13: '&#13;', ord('&'): '&amp;', ord('<'): '&lt;', ord('>'): '&gt;', ord('"'): '&quot;',
-}  # fmt: skip
+    """Text as it may stand in XML, in quotation marks too. What XML has no form for becomes U+FFFD."""
+    return attribute(sayable(value)).encode('utf-8')
 
 
 def _fault_11(fault: Fault) -> bytes:

@@ -69,7 +69,7 @@ def rooted(name: str, pieces: Iterable[str], namespace: str = '', *, qualified: 
     opening = 1 + len(name)
     if namespace and not qualified:
         prefixed = f'<{_PREFIX}:{name} xmlns:{_PREFIX}="{attribute(namespace)}"{nulls}{text[opening:]}'
-        text = f'{prefixed[: -opening - 1]}{_PREFIX}:{name}>' if text.endswith(f'</{name}>') else prefixed
+        text = f'{prefixed[:-opening]}{_PREFIX}:{name}>' if text.endswith(f'</{name}>') else prefixed
     elif namespace or nulls:
         spaces = f' xmlns="{attribute(namespace)}"' if namespace else ''
         text = f'{text[:opening]}{spaces}{nulls}{text[opening:]}'

@@ -9,6 +9,7 @@ from zatotx.interfaces.node import INode
 from zatotx.model.faults import BadInput, Forbidden
 from zatotx.rules.roles import ADMIN, beyond
 from zatotx.schema.snapshot import Actor
+from zatotx.service.io import xml_in
 from zatotx.service.service import Service
 
 
@@ -34,6 +35,11 @@ class AdminService(Service):
             declared = vars(cls).get('SimpleIO', object)
             element = '' if cls.plain else element_of(name)
             cls.SimpleIO = type('SimpleIO', (declared,), {'response_elem': element})  # type: ignore[attr-defined]
+
+    @property
+    def sent(self) -> Any:
+        """The payload, that of a SOAP message as values too."""
+        return xml_in.values(self.request.payload)
 
     @property
     def actor(self) -> Actor:

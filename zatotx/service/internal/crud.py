@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from zatotx.model.faults import BadInput, NotFound
+from zatotx.model.faults import BadInput, Conflict, NotFound
 from zatotx.schema.convert import to_int
 from zatotx.schema.fields import secrets_of
 from zatotx.schema.meta import ObjectType
@@ -21,7 +21,7 @@ from zatotx.schema.types import ObjectTypes
 from zatotx.schema.validate import Mistake
 from zatotx.service.entry import ServiceEntry
 from zatotx.service.internal.base import AdminService, bad
-from zatotx.service.internal.rows import SECURITY, read_changes, read_new, roles_of, row, union
+from zatotx.service.internal.rows import SECURITY, read_changes, read_new, roles_of, row, sec_type, union
 
 PASSWORD = 'password'
 
@@ -35,7 +35,7 @@ class ObjectService(AdminService):
     @property
     def asked(self) -> Mapping[str, Any]:
         """The request: body, form, query and path merged. Raises BadInput where it is no object."""
-        payload = self.request.payload
+        payload = self.sent
         if payload not in (None, '', b'') and not isinstance(payload, Mapping):
             raise BadInput([('$', 'expected an object')])
         merged: Mapping[str, Any] = self.request.input
@@ -167,8 +167,20 @@ class Delete(ObjectService):
     zato_dont_import = True
 
     async def handle(self) -> None:
-        await self.write('delete', self.found(), {})
+        stored = self.found()
+        self._refuse_own(stored)
+        await self.write('delete', stored, {})
         self.response.payload = {}
+
+    def _refuse_own(self, stored: Stored) -> None:
+        """Raises Conflict where the type says that this one stays, or the caller logged in with it."""
+        object_type = self.server.types[stored.type]
+        stays = object_type.zato.stays if object_type.zato is not None else None
+        why = '' if stays is None else stays(stored.value, self.asked)
+        if not why and (self.principal.kind, self.principal.name) == (stored.type, stored.name):
+            why = f'{object_type.title} {stored.name!r} may not delete itself'
+        if why:
+            raise Conflict(self.cid, why)
 
 
 class GetList(ObjectService):
@@ -219,7 +231,8 @@ class GetSecurityList(AdminService):
         known = {object_type.key: object_type for object_type in types.in_space(SECURITY)}
         references = SnapshotReferences(snapshot, types)
         self.response.payload = union(
-            [{**row(known[one.type], one, references), 'sec_type': known[one.type].tag} for one in snapshot.of(*known)]
+            [{**row(known[one.type], one, references), 'sec_type': sec_type(known[one.type])}
+             for one in snapshot.of(*known)]
         )
 
 

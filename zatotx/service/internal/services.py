@@ -105,7 +105,7 @@ class Edit(OnServices):
         if stored.value.is_internal and asked.is_active is False:
             raise Conflict(self.cid, f'{stored.name} is one of the broker\'s own: it cannot be switched off')
         given = {name: asked[name] for name in self.changeable if asked[name] is not None}
-        sent = self.request.payload
+        sent = self.sent
         if isinstance(sent, Mapping) and sent.get('max_in_flight', 0) in ('', None):  # which input calls not given
             given['max_in_flight'] = ''
         references = SnapshotReferences(self.server.config.snapshot, types)

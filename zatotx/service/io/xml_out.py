@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from typing import Any
 
 import msgspec
@@ -9,7 +10,7 @@ import msgspec
 from zatotx.model.faults import InternalServerError
 from zatotx.model.message import Inbound, Outcome
 from zatotx.rules.soap_names import namespace_of, operation_of, response_of
-from zatotx.service.io.description import IO, ElementsOut, TypedOut
+from zatotx.service.io.description import IO, NO_IO, ElementsOut, TypedOut
 from zatotx.service.io.xml_plan import of_output
 from zatotx.service.io.xml_shapes import ANYTHING, Items, Shape
 from zatotx.wire.xml import is_element
@@ -19,15 +20,19 @@ ROOT = 'response'
 ITEM_LIST = 'item_list'
 ZATO = 'https://zato.io/ns/20130518'  # what zato.* services stand in (feature map 3.5)
 _OUT = 'xml_out'
+_BOMS_16 = (BOM_UTF16_LE, BOM_UTF16_BE)
 
 
 def write(outcome: Outcome, io: IO, inbound: Inbound, service: str) -> None:
-    """What a service gives, as one XML element: whatever is no text, no bytes and no element that it made itself.
+    """What a service gives, as one XML element: whatever is no text, no bytes and no element that it made itself. On
+    a SOAP channel, where nothing but elements can go out, text and bytes too unless they are XML, bytes in base64.
     Raises InternalServerError for what XML has no form for."""
     value = outcome.value
-    if outcome.element or not (isinstance(value, (str, bytes)) or is_element(value)):
+    text = isinstance(value, (str, bytes))
+    told = text and inbound.channel.soap is not None and not _is_markup(value)
+    if outcome.element or told or not (text or is_element(value)):
         try:
-            outcome.value = answer(value, io, inbound, internal=outcome.internal)
+            outcome.value = answer(value, NO_IO if told else io, inbound, internal=outcome.internal)
         except NoForm as why:
             raise InternalServerError(inbound.cid, f'Service {service} gives what has no form in XML: {why}') from None
         outcome.element = ''
@@ -56,6 +61,13 @@ def answer(value: Any, io: IO, inbound: Inbound, *, internal: bool = False) -> M
     return rooted(name, pieces, namespace, qualified=soap is None or not soap.rpc)
 
 
+def _is_markup(value: str | bytes) -> bool:
+    """Whether text is meant as XML, in whatever encoding."""
+    if isinstance(value, str):
+        return value.lstrip('\ufeff \t\r\n')[:1] == '<'
+    return value[:2] in _BOMS_16 or value.removeprefix(BOM_UTF8).lstrip()[:1] == b'<'
+
+
 def _names(io: IO, inbound: Inbound, internal: bool) -> tuple[str, str]:
     """Name and namespace of the element."""
     declared = io.namespace or (ZATO if internal else '')
@@ -63,7 +75,8 @@ def _names(io: IO, inbound: Inbound, internal: bool) -> tuple[str, str]:
     if soap is None:
         return io.element or ROOT, declared
     service = inbound.service
-    name = io.element or response_of(operation_of(soap.action, service, soap.operation))
+    operation = response_of(operation_of(soap.action, service, soap.operation))
+    name = operation if soap.rpc else io.element or operation
     return name, namespace_of(soap.namespace, service, declared)
 
 

@@ -36,7 +36,7 @@ class SoapChannel(HttpChannel, frozen=True, kw_only=True):
               pattern=r'^([A-Za-z_][A-Za-z0-9_.-]*)?$', max_length=200),
     ] = ''
     namespace: Annotated[
-        str, field('Namespace of its messages; empty = that of the service, or else urn:<service>', max_length=2000)
+        str, field('Namespace of its messages, unless its service declares one; empty = urn:<service>', max_length=2000)
     ] = ''
     one_way: Annotated[bool, field('Whether callers get an empty 202 once the service has ended')] = False
     fault_status: (

@@ -13,6 +13,7 @@ from zatotx.model.message import Inbound, Outcome, Reply
 from zatotx.model.soap import SoapMessage, SoapSpec
 from zatotx.plugins.http.soap.content import as_content, header_xml, is_message
 from zatotx.plugins.http.soap.faults import WrongEnvelope, fault_body, status_of
+from zatotx.rules.limits import Budget
 from zatotx.wire import soap, xml
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap import VERSIONS, Version
@@ -20,7 +21,6 @@ from zatotx.wire.soap_action import asked_version
 from zatotx.wire.xml import charset_of
 
 _THREADED = 256 * 1024  # bytes
-_ANY = 1 << 62
 _NO_SOAP = SoapSpec()
 
 
@@ -28,7 +28,7 @@ _NO_SOAP = SoapSpec()
 class SoapCodec:
     """Reads envelopes, writes envelopes."""
 
-    weightless: int = _ANY  # what a document holds is found by those who parse it
+    weightless: int = _THREADED  # what a document holds is found where it is parsed
     threaded: int = _THREADED
     piecewise: bool = False
 
@@ -77,7 +77,7 @@ class SoapCodec:
         content_type = (outcome.content_type or version.content_type).encode('latin-1')
         if outcome.stream is not None:
             return Reply(outcome.status, b'', content_type, headers, stream=outcome.stream)
-        content = as_content(outcome.value, spec, inbound.service)
+        content = as_content(outcome.value)
         if not is_message(content):
             content = soap.write(version, content, headers=map(header_xml, outcome.soap_headers))
         return Reply(outcome.status, content, content_type, headers)
@@ -105,6 +105,6 @@ def _fields(given: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.encode('ascii'), str(value).encode('utf-8')) for name, value in given.items()]
 
 
-def make_codecs(budget: Any) -> Mapping[str, ICodec]:
-    """What the node calls, once. `budget`: zatotx.rules.limits.Budget."""
-    return {'soap': SoapCodec(getattr(budget, 'xml', xml.USUAL))}
+def make_codecs(budget: Budget) -> Mapping[str, ICodec]:
+    """What the node calls, once."""
+    return {'soap': SoapCodec(budget.xml)}

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, AnyStr
 
-from zatotx.model.soap import SoapSpec
-from zatotx.rules.soap_names import namespace_of, operation_of, response_of
 from zatotx.wire import soap, xml
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.xml_encoding import as_utf8
-from zatotx.wire.xml_write import Markup, escaped, markup
+from zatotx.wire.xml_write import Markup
 
 _FREE = xml.Budget(elements=1 << 62, attributes=1 << 62, per_element=1 << 30, namespaces=1 << 62)
 
@@ -23,52 +21,43 @@ def is_message(content: bytes) -> bool:
     return type(content) is Message
 
 
-def as_content(value: Any, spec: SoapSpec, service: str) -> bytes:
-    """An element as XML, or a Message. Text that is no XML becomes the text of the operation's response. Raises
-    ValueError for a value that is none of it."""
+def as_content(value: Any) -> bytes:
+    """An element as XML, or a Message. Raises ValueError for what is no element and no XML."""
     if type(value) is Markup:
         return value.data
     if xml.is_element(value):
         written = xml.to_bytes(value)
         return Message(written) if soap.is_envelope(value) else written
-    if isinstance(value, str):
-        value = value.encode('utf-8')
-    if not isinstance(value, bytes):
-        raise ValueError(f'A {type(value).__name__} is no content of a SOAP message')
-    data = value.strip()
-    if not data:
-        return b''
-    if data[:1] == b'<' or not _is_text(data):
-        return _checked(data)
-    name = response_of(operation_of(spec.action, service, spec.operation))
-    return markup(name, [escaped(value.decode('utf-8'))], namespace_of(spec.namespace, service, '')).data
+    return _checked(value)
 
 
 def header_xml(header: Any) -> bytes:
     """A header of an answer: an element, or XML. Raises ValueError."""
     if xml.is_element(header):
         return xml.to_bytes(header)
-    return _checked(header.encode('utf-8') if isinstance(header, str) else header)
+    return _checked(header)
 
 
-def _is_text(data: bytes) -> bool:
-    """Whether bytes are text that may stand in an element, and no document in an encoding of its own."""
-    try:
-        return '\0' not in data.decode('utf-8')
-    except UnicodeDecodeError:
-        return False
-
-
-def _checked(data: bytes) -> bytes:
+def _checked(written: Any) -> bytes:
     """A document that a service wrote, as it may stand within another one; a Message where it is an envelope. Nothing
     that would break the envelope around it gets out."""
+    if isinstance(written, str):  # which has left the encoding behind that it may still speak of
+        written = _undeclared(written.lstrip('\ufeff').strip()).encode('utf-8')
+    if not isinstance(written, bytes):
+        raise ValueError(f'A {type(written).__name__} is no content of a SOAP message')
     try:
-        data = as_utf8(data)
-        root = xml.parse(data, budget=_FREE)
+        data = as_utf8(written)
+        inside = _undeclared(data)
+        root = xml.parse(inside, budget=_FREE)
     except Malformed as error:
         raise ValueError(f'The service answers with what is no XML: {error}') from None
     if soap.is_envelope(root):
-        return Message(data)
-    if data.startswith(b'<?xml'):
-        data = data[data.index(b'?>') + 2 :]
-    return data
+        return Message(written if data is written else inside)
+    return inside
+
+
+def _undeclared(text: AnyStr) -> AnyStr:
+    """A document without its XML declaration."""
+    opening, closing = ('<?xml', '?>') if isinstance(text, str) else (b'<?xml', b'?>')
+    end = text.find(closing) if text.startswith(opening) else -1
+    return text if end < 0 else text[end + 2 :]

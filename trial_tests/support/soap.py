@@ -1,0 +1,115 @@
+"""SOAP from bytes to bytes in memory: the HTTP kind, the exchange and real services, without a port."""
+
+from __future__ import annotations
+
+from typing import Any
+from xml.sax.saxutils import quoteattr
+
+from twisted.internet.defer import maybeDeferred
+from zope.interface import implementer
+
+from zatotx.exchange.codecs import Codecs
+from zatotx.exchange.faults import FaultReplies
+from zatotx.exchange.pipeline import Pipeline
+from zatotx.exchange.run import Exchange
+from zatotx.interfaces.exchange import IGuard
+from zatotx.model.message import Inbound, Principal
+from zatotx.plugins.http.schema import RestChannel, SoapChannel
+from zatotx.plugins.http.soap.codec import make_codecs
+from zatotx.plugins.http.test.support import Answer, ScriptedExchange, Server, post
+from zatotx.rules.limits import USUAL
+from zatotx.rules.roles import ADMIN
+from zatotx.schema.snapshot import Stored
+from zatotx.service.entry import ServiceEntry
+from zatotx.service.invocation import Invoker
+from zatotx.service.store import ServiceStore
+from zatotx.testing.exchange import CountingStats
+from zatotx.wire import xml
+from zatotx.wire.soap import SOAP_11, VERSIONS, Envelope, Version, read
+from zatotx.wire.soap_faults import Fault, read_fault
+
+PATH, ACTION = '/crm', 'getBalance'
+
+
+def envelope(inside: str, version: Version = SOAP_11, header: str = '') -> bytes:
+    """A message with that content of its Body, and of its Header; `s:` is SOAP's own prefix."""
+    head = f'<s:Header>{header}</s:Header>' if header else ''
+    return f'<s:Envelope xmlns:s={quoteattr(version.namespace)}>{head}<s:Body>{inside}</s:Body></s:Envelope>'.encode()
+
+
+class Answered:
+    """An answer as a SOAP client reads it."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.status, self.headers, self.body = answer.status, answer.headers, answer.body
+        self.cid = answer.headers[b'x-zato-cid'].decode()
+
+    @property
+    def envelope(self) -> Envelope:
+        return read(xml.parse(self.body))
+
+    @property
+    def payload(self) -> Any:
+        return self.envelope.payload
+
+    @property
+    def fault(self) -> Fault:
+        fault = read_fault(self.payload)
+        if fault is None:
+            raise AssertionError(f'No fault: {self.status} {self.body!r}')
+        return fault
+
+    @property
+    def wrong(self) -> list[tuple[str, str]]:
+        """The wrong elements that the detail of a fault names, each with what is wrong."""
+        error: Any
+        (error,) = [one for one in self.fault.detail if getattr(one, 'tag', '') == f'{{{ZATO}}}error']
+        return [(one.path.text, one.reason.text) for one in error.iterchildren(f'{{{ZATO}}}wrong')]
+
+
+ZATO = 'https://zato.io/ns/20130518'
+
+
+@implementer(IGuard)
+class AdminGuard:
+    """Everybody is an administrator."""
+
+    def check(self, inbound: Inbound) -> Principal:
+        return Principal('admin.invoke', 'admin.invoke', 'basic_auth', roles=frozenset({ADMIN}))
+
+    check_body = check
+
+
+class SoapSide:
+    """A SOAP channel at PATH with ACTION for the first of these services, and whatever else `channels` has."""
+
+    def __init__(self, *services: type, internal: tuple[type, ...] = (), channels: tuple[Stored, ...] = (),
+                 guard: Any = None, node: Any = None, **channel: Any) -> None:
+        entries = [ServiceEntry.of(one) for one in services]
+        entries += [ServiceEntry.of(one, is_internal=True) for one in internal]
+        given = {'name': 'crm', 'url_path': PATH, 'soap_action': ACTION, 'service': entries[0].name, **channel}
+        stored = Stored(1, 'channel_soap', SoapChannel(**given), 1)
+        self.server = Server(ScriptedExchange(), channels=[stored, *channels])
+        store = ServiceStore(entries, lambda name: CountingStats())
+        invoker = Invoker(self.server.clock, None, node=node)
+        pipeline = Pipeline(guard=guard or AdminGuard(), store=store, invoker=invoker, offload=maybeDeferred,
+                            codecs=Codecs(USUAL, make_codecs(USUAL)), faults=FaultReplies())
+        self.server.site.exchange = Exchange(pipeline, self.server.clock)
+
+    def send(self, body: bytes, *headers: str, version: str = '1.1', action: str = ACTION, path: str = PATH
+             ) -> Answered:  # fmt: skip
+        """POST it under the names of that version. `headers` come beside them."""
+        if version == '1.1':
+            named = ['Content-Type: text/xml; charset=utf-8', f'SOAPAction: "{action}"']
+        else:
+            named = [f'Content-Type: application/soap+xml; charset=utf-8; action="{action}"']
+        return Answered(self.server.connect().ask(post(path, body, *named, *headers)))
+
+    def ask(self, inside: str, *, version: str = '1.1', header: str = '', **where: str) -> Answered:
+        """Send a message with that content of its Body."""
+        return self.send(envelope(inside, VERSIONS[version], header), version=version, **where)
+
+
+def rest(number: int, name: str, url_path: str, service: str, **fields: Any) -> Stored:
+    """A REST channel beside."""
+    return Stored(number, 'channel_rest', RestChannel(name=name, url_path=url_path, service=service, **fields), number)
