@@ -110,9 +110,8 @@ class Answering:
 
     def _stream(self, call: Call, head: AnswerHead, now: float) -> None:
         stream = Streamed(self)
+        self._receive(call, head, stream, now)
         call.begin(Answer(head, stream), stream)
-        if self._connection.call is call:
-            self._receive(call, head, stream, now)
 
     def _receive(self, call: Call, head: AnswerHead, receipt: Collected | Streamed, now: float) -> None:
         """The answer is not whole yet. A peer that says no before it has heard all need not hear the rest."""

@@ -27,11 +27,6 @@ class Asking:
         self._withheld = False
 
     @property
-    def unsent(self) -> bool:
-        """Whether all of the request is here still: the peer cannot have seen it."""
-        return self._out.unsent
-
-    @property
     def withheld(self) -> bool:
         """Whether the body waits for the peer's consent."""
         return self._withheld
@@ -40,6 +35,10 @@ class Asking:
     def unfinished(self) -> bool:
         """Whether some of the request did not go out yet."""
         return self._call is not None or self._out.behind
+
+    def unsent(self, call: Call) -> bool:
+        """Whether all of the request is here still: the peer cannot have seen it."""
+        return self._out.holds(call.data)
 
     def start(self, call: Call, now: float) -> None:
         """Send the request."""

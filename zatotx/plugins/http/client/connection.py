@@ -58,7 +58,7 @@ class Connection:
     def dataReceived(self, data: bytes) -> None:
         """Bytes of the peer."""
         call = self.call
-        if call is None or self.asking.unsent:
+        if call is None or self.asking.unsent(call):
             self._unasked()
             return
         try:

@@ -103,11 +103,11 @@ class Call:
         self._over().callback(answer)
 
     def begin(self, answer: Answer, stream: Streamed) -> None:
-        """Here it is; its body comes in a stream, over which the deadlines watch on."""
+        """Here it is, unless that has failed already; its body comes in a stream, over which the deadlines watch on."""
         self._stream = stream
         deferred, self._deferred = self._deferred, None
-        assert deferred is not None
-        deferred.callback(answer)
+        if deferred is not None:
+            deferred.callback(answer)
 
     def finish(self) -> None:
         """All of the stream has come."""
@@ -199,5 +199,5 @@ class Call:
 
     def note_reached(self) -> None:
         """Whether the peer may have seen something of it, by now."""
-        if self.connection is not None and not self.connection.asking.unsent:
+        if self.connection is not None and not self.connection.asking.unsent(self):
             self.reached = True

@@ -18,9 +18,8 @@ class WayOut(Protocol):
     behind: bool
     moved: float
 
-    @property
-    def unsent(self) -> bool:
-        """Whether what was written is here still, all of it: the peer cannot have seen it."""
+    def holds(self, data: bytes) -> bool:
+        """Whether this, which was written first, is here still: the peer cannot have seen any of it."""
 
     def write(self, data: bytes) -> None: ...
 
@@ -39,9 +38,8 @@ class PlainWayOut(DirectOutlet):
 
     __slots__ = ()
 
-    @property
-    def unsent(self) -> bool:
-        return bool(self._aside)
+    def holds(self, data: bytes) -> bool:
+        return bool(self._aside) and self._aside[0] is data
 
     def discard(self) -> None:
         self._aside.clear()
@@ -66,8 +64,7 @@ class OtherWayOut(Outlet):
 
     __slots__ = ()
 
-    @property
-    def unsent(self) -> bool:
+    def holds(self, data: bytes) -> bool:
         return False
 
     def discard(self) -> None:
