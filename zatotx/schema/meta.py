@@ -19,6 +19,9 @@ class ZatoApi(msgspec.Struct, frozen=True, kw_only=True):
     fixed: Mapping[str, str] = {}  # request fields that choose among types of one prefix: connection, transport
     names: Mapping[str, str] = {}  # our field -> Zato's, where they differ: {'security': 'security_id'}
     extra_out: tuple[str, ...] = ()  # Zato's answer fields that we have no field for: answered as ''
+    sec_type: str = ''  # Zato's word for a security definition of the type, where it is not the tag
+    # Why (object, request to delete it) is to be refused, '' = it need not be.
+    stays: Callable[[Any, Mapping[str, Any]], str] | None = None
 
 
 class ObjectType(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from zatotx.schema.fields import FieldInfo, references_in
+from zatotx.schema.meta import ObjectType
 from zatotx.schema.snapshot import Snapshot
 from zatotx.schema.types import ObjectTypes
 
@@ -46,9 +47,9 @@ class SnapshotReferences:
                 return found.id
         return None
 
-    def type_of(self, space: str, name: str) -> str:
-        """The key of the type of the object of that name, or ''."""
-        return next((key for key in self._keys(space) if self._snapshot.named(key, name) is not None), '')
+    def type_of(self, space: str, name: str) -> ObjectType | None:
+        """The type of the object of that name, or None."""
+        return next((t for t in self._types.in_space(space) if self._snapshot.named(t.key, name) is not None), None)
 
     def _keys(self, space: str) -> Iterable[str]:
         return [t.key for t in self._types.in_space(space)]

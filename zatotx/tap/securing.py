@@ -10,12 +10,16 @@ from attrs import frozen
 from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
+from zatotx.exchange.security.apikey import ApiKeyCheck
 from zatotx.exchange.security.basic_auth import BasicAuthCheck, Verifier
 from zatotx.exchange.security.guard import Guard
+from zatotx.exchange.security.guesses import Guesses
+from zatotx.exchange.security.tech_account import TechAccountCheck
 from zatotx.interfaces.fetch import Fetched, IFetcher
 from zatotx.interfaces.redis import IScripts
 from zatotx.kvdb.keys import Keys
 from zatotx.model.faults import ServiceUnavailable
+from zatotx.rules.throttle import Throttle
 from zatotx.schema.snapshot import Stored
 
 
@@ -32,8 +36,15 @@ class Means:
 
 def make_guard(means: Means) -> Guard:
     """The guard of a node, without definitions yet."""
-    verifier = Verifier(means.reactor, means.offload)
-    return Guard({'basic_auth': partial(BasicAuthCheck, verifier), 'jwt': partial(_jwt_check, means)})
+    throttle = Throttle()  # whoever guesses at one definition is slow at all of them
+    verifier = Verifier(means.reactor, means.offload, throttle)
+    guesses = Guesses(means.reactor, throttle)
+    return Guard({
+        'apikey': partial(ApiKeyCheck, guesses),
+        'basic_auth': partial(BasicAuthCheck, verifier),
+        'jwt': partial(_jwt_check, means),
+        'tech_account': partial(TechAccountCheck, guesses),
+    })  # fmt: skip
 
 
 def _jwt_check(means: Means, stored: Stored) -> Any:

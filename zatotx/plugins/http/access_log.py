@@ -8,6 +8,7 @@ that could end it or the line are written escaped. Values of query parameters th
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from urllib.parse import unquote_plus
 
@@ -47,13 +48,29 @@ def _escaped(character: str) -> str:
     return f'\\x{code:02x}' if code < 0x100 else f'\\u{code:04x}' if code < 0x10000 else f'\\U{code:08x}'
 
 
-def masked(target: bytes) -> bytes:
+class KeyNames:
+    """Names of query parameters that carry keys, in lower case: those that always do, and those of the API key
+    definitions in force."""
+
+    __slots__ = ('names',)
+
+    def __init__(self) -> None:
+        self.names = MASKED
+
+    def follow(self, queries: Iterable[str]) -> bool:
+        """These are the parameters of the definitions from now on; whether anything changes by that."""
+        names = MASKED.union(query.strip().lower() for query in queries)
+        changed, self.names = names != self.names, names
+        return changed
+
+
+def masked(target: bytes, names: frozenset[str] = MASKED) -> bytes:
     """The target with the values of key-carrying query parameters, and user and password of an absolute URL, replaced
     by `***`."""
     path, mark, query = target.partition(b'?')
     if b'@' in path:
         path = _without_user(path)
-    return path + mark + b'&'.join(_masked_pair(pair) for pair in query.split(b'&'))
+    return path + mark + b'&'.join(_masked_pair(pair, names) for pair in query.split(b'&'))
 
 
 def _without_user(url: bytes) -> bytes:
@@ -64,16 +81,16 @@ def _without_user(url: bytes) -> bytes:
     return b''.join((scheme, separator, b'***@', authority.rpartition(b'@')[2], slash, path))
 
 
-def _masked_pair(pair: bytes) -> bytes:
+def _masked_pair(pair: bytes, names: frozenset[str]) -> bytes:
     name, _, value = pair.partition(b'=')
-    if not value or unquote_plus(name.decode('latin-1')).strip().lower() not in MASKED:
+    if not value or unquote_plus(name.decode('latin-1')).strip().lower() not in names:
         return pair
     return name + b'=***'
 
 
-def described(method: str, target: bytes) -> str:
+def described(method: str, target: bytes, names: frozenset[str] = MASKED) -> str:
     """What a line says of a request's method and target."""
-    return f'{method} {plain_bytes(masked(target))}'
+    return f'{method} {plain_bytes(masked(target, names))}'
 
 
 class Line(msgspec.Struct):
@@ -95,9 +112,10 @@ class Line(msgspec.Struct):
 class AccessLog:
     """Writes the lines."""
 
-    __slots__ = ('_encode', '_line', '_sink', '_stamps')
+    __slots__ = ('_encode', '_keys', '_line', '_sink', '_stamps')
 
-    def __init__(self, sink: ILineSink, stamps: Stamps) -> None:
+    def __init__(self, sink: ILineSink, stamps: Stamps, keys: KeyNames) -> None:
+        self._keys = keys
         self._sink = sink
         self._line = sink.line
         self._stamps = stamps
@@ -110,7 +128,8 @@ class AccessLog:
             label, request, agent = place.label, place.request, place.agent
         else:  # refused before its head was whole, or left by the client before it was looked at
             label, agent = '-', '-'
-            request = plain_bytes(b' '.join(masked(part) for part in turn.request_line.split(b' '))) or '-'
+            names = self._keys.names
+            request = plain_bytes(b' '.join(masked(part, names) for part in turn.request_line.split(b' '))) or '-'
         if self._sink.json:
             self._record_json(turn, (label, request, agent), Line(
                 '', turn.cid, peer, '', '', status, size, round(now - turn.began, 6)

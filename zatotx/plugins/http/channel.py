@@ -94,7 +94,8 @@ class HTTPChannel:
 
     def apply(self, snapshot: Snapshot) -> Deferred[None]:
         """Take over the channels of a snapshot: requests whose head comes from then on go by them."""
-        return self._turn.run(self._apply, snapshot.of(REST, SOAP))
+        queries = [stored.value.query for stored in snapshot.of('apikey') if stored.value.query]
+        return self._turn.run(self._apply, snapshot.of(REST, SOAP), queries)
 
     def retire(self) -> Deferred[None]:
         """Listen no more; each connection is closed with its next answer, and none before: a client that sends a
@@ -147,8 +148,9 @@ class HTTPChannel:
                 await self.stop()
                 raise StartError(_cannot_listen(description, error)) from None
 
-    async def _apply(self, channels: list[Stored]) -> None:
-        if channels == self._applied:
+    async def _apply(self, channels: list[Stored], queries: list[str]) -> None:
+        keys_changed = self._reception.keys.follow(queries)  # heads that are remembered go with the table they had
+        if channels == self._applied and not keys_changed:
             return
         if len(channels) <= AT_ONCE:
             table, mistakes = build_table(channels, self._doors, self._meters.of)

@@ -7,7 +7,7 @@ deadline, span) is made for each. Where only fields differ (a request id, say), 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -16,7 +16,7 @@ from zatotx.interfaces.meters import Uncounted
 from zatotx.model.cid import accepted_cid, new_cid
 from zatotx.model.message import ChannelSpec, HTTPView, Inbound, Reply
 from zatotx.plugins.http import refusals
-from zatotx.plugins.http.access_log import described, plain_bytes
+from zatotx.plugins.http.access_log import KeyNames, described, plain_bytes
 from zatotx.plugins.http.refusals import refusal
 from zatotx.plugins.http.soap import routing as soap_routing
 from zatotx.plugins.http.table import Table
@@ -58,14 +58,18 @@ class Place(msgspec.Struct, frozen=True):
 class Reception:
     """Receives heads with the routes in force: a request goes by the table of the moment its head came."""
 
-    __slots__ = ('_max_body', 'routes')
+    __slots__ = ('_max_body', 'keys', 'routes')
 
     def __init__(self, routes: Table, max_body: int) -> None:
         self.routes = routes
+        self.keys = KeyNames()  # what the log must not show; where they change, so must the routes
         self._max_body = max_body
 
-    def place(self, head: RequestHead, peer: str, last: Place | None) -> Place:
-        """Where this head leads: `last`, the connection's last one, where nothing has changed."""
+    def place(
+        self, head: RequestHead, peer: str, last: Place | None, certificates: Sequence[bytes] = ()
+    ) -> Place:
+        """Where this head leads: `last`, the connection's last one, where nothing has changed. `certificates`: that the
+        connection's client sent."""
         way: Way | Refusing | None = None
         if last is not None and last.routes is self.routes:
             if last.head is head:
@@ -83,7 +87,8 @@ class Reception:
         allowed = self._allowed(spec.timeout, head) if wrong is None else wrong
         if isinstance(allowed, Refusing):
             return self._refusing(head, allowed, way.target)
-        view = HTTPView(head.method, head.target, way.path, head.query, head.headers, way.params, peer, head.version)
+        view = HTTPView(head.method, head.target, way.path, head.query, head.headers, way.params, peer, head.version,
+                        certificates)  # fmt: skip
         soap = '' if spec.soap is None else asked_version(head.headers)
         return Place(head, self.routes, way.target.label, *_said(head, way.request), None, spec, way.service, view,
                      allowed, way, soap, way.target.meter)  # fmt: skip
@@ -108,7 +113,7 @@ class Reception:
         if target is not None:
             label, meter = target.label, target.meter
             soap = '' if target.spec.soap is None else asked_version(head.headers)
-        said = _said(head, described(head.method, head.target))
+        said = _said(head, described(head.method, head.target, self.keys.names))
         return Place(head, self.routes, label, *said, refusing, meter=meter, soap=soap)
 
     def _way(self, head: RequestHead) -> Way | Refusing:
@@ -122,11 +127,11 @@ class Reception:
         if not isinstance(match, Match):
             return _nowhere(match, head, asked_version(head.headers) if by_action else '')
         if not isinstance(match.target, Target):
-            return soap_routing.way(match, head, path, described(head.method, head.target))
+            return soap_routing.way(match, head, path, described(head.method, head.target, self.keys.names))
         service, params = match.target.spec.service, match.params
         if not service:  # a door: its path names the service, which is no parameter of that service
             service, params = params['service'], _NOWHERE
-        return Way(match.target, service, params, path, described(head.method, head.target),
+        return Way(match.target, service, params, path, described(head.method, head.target, self.keys.names),
                    forked=self.routes.has_soap)  # fmt: skip
 
     def _wrong(self, target: Target, head: RequestHead) -> Refusing | None:

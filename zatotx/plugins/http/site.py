@@ -54,7 +54,7 @@ class Site:
         self.exchange = exchange
         self.reception = reception
         self.stamps = Stamps()
-        self.log = AccessLog(context.lines('http_access.log'), self.stamps)
+        self.log = AccessLog(context.lines('http_access.log'), self.stamps, reception.keys)
         self.counters = counters
         self.burst = Burst(context.reactor)
         self.connections: set[Connection] = set()

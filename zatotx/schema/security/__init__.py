@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from zatotx.schema.meta import ObjectType
+from zatotx.schema.security.apikey import APIKEY, ApiKey
 from zatotx.schema.security.basic_auth import BASIC_AUTH, BasicAuth
 from zatotx.schema.security.digest_auth import DIGEST_AUTH, DigestAuth
 from zatotx.schema.security.group import SECURITY_GROUP, SecurityGroup
 from zatotx.schema.security.jwt import JWT, Jwt
 from zatotx.schema.security.oauth2_client import OAUTH2_CLIENT, OAuth2Client
+from zatotx.schema.security.tech_account import TECH_ACCOUNT, TechAccount
 
-SECURITY_TYPES: tuple[ObjectType, ...] = (BASIC_AUTH, SECURITY_GROUP, DIGEST_AUTH, OAUTH2_CLIENT, JWT)
+SECURITY_TYPES: tuple[ObjectType, ...] = (
+    BASIC_AUTH, APIKEY, TECH_ACCOUNT, JWT, SECURITY_GROUP, DIGEST_AUTH, OAUTH2_CLIENT,
+)  # fmt: skip
 
 __all__ = [
-    'BASIC_AUTH', 'DIGEST_AUTH', 'JWT', 'OAUTH2_CLIENT', 'SECURITY_GROUP', 'SECURITY_TYPES', 'BasicAuth', 'DigestAuth',
-    'Jwt', 'OAuth2Client', 'SecurityGroup',
+    'APIKEY', 'BASIC_AUTH', 'DIGEST_AUTH', 'JWT', 'OAUTH2_CLIENT', 'SECURITY_GROUP', 'SECURITY_TYPES',
+    'TECH_ACCOUNT', 'ApiKey', 'BasicAuth', 'DigestAuth', 'Jwt', 'OAuth2Client', 'SecurityGroup', 'TechAccount',
 ]  # fmt: skip

@@ -80,6 +80,11 @@ def union(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return sorted(({**dict.fromkeys(columns, ''), **one} for one in rows), key=lambda one: str(one['name']))
 
 
+def sec_type(object_type: ObjectType) -> str:
+    """Zato's word for the type of a security definition."""
+    return (object_type.zato.sec_type if object_type.zato is not None else '') or object_type.tag
+
+
 def _reference(
     object_type: ObjectType, info: FieldInfo, name: str | None, references: SnapshotReferences
 ) -> dict[str, Any]:
@@ -94,7 +99,8 @@ def _reference(
     if called == base:
         out[base] = '' if name is None else name
     if info.ref == SECURITY:
-        out['sec_type'] = '' if name is None else references.type_of(info.ref, name)
+        its_type = None if name is None else references.type_of(info.ref, name)
+        out['sec_type'] = '' if its_type is None else sec_type(its_type)
     return out
 
 

@@ -1,0 +1,334 @@
+"""API keys and technical accounts: secrets that are compared as they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from trial_tests.support.internals import InternalTestCase
+from zatotx.exchange.security import guesses as guesses_room
+from zatotx.exchange.security.apikey import ApiKeyCheck
+from zatotx.exchange.security.guard import Guard
+from zatotx.exchange.security.guesses import Guesses, same
+from zatotx.exchange.security.tech_account import TechAccountCheck
+from zatotx.model.faults import ServiceUnavailable, Unauthorized
+from zatotx.model.message import ChannelSpec, HTTPView, Inbound, Principal
+from zatotx.rules.enmasse import export, plan_import
+from zatotx.rules.throttle import Throttle
+from zatotx.schema.security import (
+    APIKEY,
+    SECURITY_GROUP,
+    TECH_ACCOUNT,
+    ApiKey,
+    BasicAuth,
+    SecurityGroup,
+    TechAccount,
+)
+from zatotx.schema.snapshot import Snapshot, Stored
+from zatotx.schema.types import ObjectTypes
+from zatotx.schema.validate import validate
+from zatotx.testing.exchange import message
+from zatotx.testing.security import admitted
+from zatotx.wire.query import Malformed, parameter
+
+
+class Made(SynchronousTestCase):
+    """A guard with these definitions."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.guesses = Guesses(self.clock, Throttle())
+        self.guard = Guard({
+            'apikey': lambda stored: ApiKeyCheck(self.guesses, stored),
+            'tech_account': lambda stored: TechAccountCheck(self.guesses, stored),
+        })  # fmt: skip
+        self.apply(
+            ('apikey', ApiKey(name='header', password='sesame ž', roles=['partner'])),
+            ('apikey', ApiKey(name='other', header='X-Other', password='sesame')),
+            ('apikey', ApiKey(name='query', query='the key', password='a+b/c=')),
+            ('apikey', ApiKey(name='empty')),
+            ('tech_account', TechAccount(name='old', password='sesame')),
+            ('tech_account', TechAccount(name='named', username='user', password='sesame')),
+            ('tech_account', TechAccount(name='empty.account')),
+        )
+
+    def apply(self, *values: tuple[str, Any]) -> None:
+        self.guard.apply(Snapshot(1, [Stored(n, type_, value, 1) for n, (type_, value) in enumerate(values, 1)]))
+
+    def request(self, security: str | None, headers: dict[str, str] | None = None, query: bytes = b'', *,
+                groups: tuple[str, ...] = (), peer: str = '127.0.0.1') -> Inbound:
+        fields = {name.encode(): value.encode() for name, value in (headers or {}).items()}
+        inbound = message(channel=ChannelSpec(name='c', kind='http-soap', service='s', security=security,
+                                              groups=groups), headers=fields)
+        inbound.http = HTTPView('GET', b'/', '/', query, fields, {}, peer)
+        return inbound
+
+    def check(self, inbound: Inbound) -> Deferred[Principal]:
+        return Deferred.fromCoroutine(admitted(self.guard, inbound))
+
+    def who(self, *args: Any, **options: Any) -> Principal:
+        principal: Principal = self.successResultOf(self.check(self.request(*args, **options)))
+        return principal
+
+    def refused(self, *args: Any, **options: Any) -> Unauthorized:
+        error = self.failureResultOf(self.check(self.request(*args, **options)), Unauthorized).value
+        assert isinstance(error, Unauthorized)
+        return error
+
+
+class ApiKeyTests(Made):
+    def test_in_a_header(self) -> None:
+        """X-API-Key, or the one that the definition names; the principal has the definition's name and roles."""
+        principal = self.who('header', {'x-api-key': 'sesame ž'})
+        self.assertEqual(principal, Principal('header', '', 'apikey', {}, frozenset({'partner'})))
+        self.assertEqual(self.who('other', {'x-other': 'sesame'}).name, 'other')
+
+    def test_in_the_query(self) -> None:
+        """However it is encoded, and nowhere else."""
+        for query in (b'the+key=a%2Bb%2Fc%3D', b'x=1&the%20key=a%2bb/c=&y', b'the+key=%61%2Bb/c='):
+            self.assertEqual(self.who('query', query=query).name, 'query')
+        for query in (b'', b'the+key=a+b/c=', b'thekey=a%2Bb/c=', b'The+key=a%2Bb/c='):
+            self.refused('query', {'x-api-key': 'a+b/c=', 'the key': 'a+b/c='}, query)
+
+    def test_two_keys_are_none(self) -> None:
+        """Neither the first nor the last one counts."""
+        right = b'the+key=a%2Bb/c='
+        for query in (right + b'&' + right, b'the+key=x&' + right, right + b'&the%20key='):
+            self.refused('query', query=query)
+        self.refused('header', {'x-api-key': 'sesame ž, sesame ž'})
+
+    def test_what_is_refused(self) -> None:
+        """With Zato's challenge and nothing that was sent."""
+        for headers in ({}, {'x-api-key': ''}, {'x-api-key': 'sesame'}, {'x-api-key': 'sesame Ž'},
+                        {'authorization': 'sesame ž'}, {'x-other': 'sesame ž'}):
+            error = self.refused('header', headers)
+            self.assertEqual((error.headers, error.details),
+                             (((b'WWW-Authenticate', b'zato-apikey'),), Unauthorized.default))
+
+    def test_no_key_yet(self) -> None:
+        """Admits nobody, unlike in Zato 2.0: not even who sends an empty one."""
+        for headers in ({}, {'x-api-key': ''}, {'x-api-key': 'x'}):
+            self.refused('empty', headers)
+
+    def test_a_group_of_many_keys(self) -> None:
+        """The key says whose it is; all of them in one look, whether it is one of them or not."""
+        asked: list[str] = []
+
+        class Counted(ApiKeyCheck):
+            def check(self, inbound: Inbound) -> Any:
+                asked.append(self._principal.name)
+                return super().check(inbound)
+
+        self.guard = Guard({'apikey': lambda stored: Counted(self.guesses, stored)})
+        keys = [('apikey', ApiKey(name=f'k{n}', password=f'key {n}')) for n in range(1000)]
+        members = [value.name for _, value in keys]
+        self.apply(*keys, ('security_group', SecurityGroup(name='all', members=members)))
+        self.assertEqual(self.who(None, {'x-api-key': 'key 777'}, groups=('all',)).name, 'k777')
+        self.refused(None, {'x-api-key': 'key 1001'}, groups=('all',))
+        self.assertEqual(asked, ['k777', 'k0'])
+
+    def test_digests_are_compared(self) -> None:
+        """In constant time, by a key of this process: what is compared is neither the secret nor the same anywhere
+        else."""
+        other = Guesses(self.clock)
+        self.assertNotEqual(self.guesses.digest(b'sesame'), other.digest(b'sesame'))
+        self.assertEqual(self.guesses.digest(b'sesame'), self.guesses.digest(b'sesame'))
+        self.assertNotEqual(self.guesses.digest(b'a', b'bc'), self.guesses.digest(b'ab', b'c'))
+        self.assertFalse(same(b'', self.guesses.digest(b'')))
+        self.assertNotIn('sesame', repr(self.guesses))
+
+
+class TechAccountTests(Made):
+    def test_admitted(self) -> None:
+        """By its name, or by the user name it has."""
+        principal = self.who('old', {'x-zato-user': 'old', 'x-zato-password': 'sesame'})
+        self.assertEqual(principal, Principal('old', 'old', 'tech_account'))
+        self.assertEqual(self.who('named', {'x-zato-user': 'user', 'x-zato-password': 'sesame'}).username, 'user')
+
+    def test_what_is_refused(self) -> None:
+        """With Zato's challenge: a wrong half, a half that is not there, and a password shifted over to the name."""
+        for name, headers in (
+            ('old', {}), ('old', {'x-zato-user': 'old'}), ('old', {'x-zato-password': 'sesame'}),
+            ('old', {'x-zato-user': 'old', 'x-zato-password': 'Sesame'}),
+            ('old', {'x-zato-user': 'Old', 'x-zato-password': 'sesame'}),
+            ('old', {'x-zato-user': 'olds', 'x-zato-password': 'esame'}),
+            ('named', {'x-zato-user': 'named', 'x-zato-password': 'sesame'}),
+            ('empty.account', {'x-zato-user': 'empty.account', 'x-zato-password': ''}),
+        ):  # fmt: skip
+            self.assertEqual(self.refused(name, headers).headers, ((b'WWW-Authenticate', b'zato-tech-acc'),))
+
+    def test_in_a_group(self) -> None:
+        """The user says which account is meant."""
+        self.apply(*(('tech_account', TechAccount(name=f'a{n}', password=f'p{n}')) for n in range(5)),
+                   ('security_group', SecurityGroup(name='all', members=[f'a{n}' for n in range(5)])))
+        headers = {'x-zato-user': 'a3', 'x-zato-password': 'p3'}
+        self.assertEqual(self.who(None, headers, groups=('all',)).name, 'a3')
+        for wrong in ({'x-zato-user': 'a2'}, {'x-zato-user': 'nobody'}):
+            self.refused(None, {**headers, **wrong}, groups=('all',))
+
+
+class GuessTests(Made):
+    def test_who_keeps_guessing_waits(self) -> None:
+        """Twenty failures of an address are answered at once, what comes after waits; the right key never does, nor
+        does anybody at another address."""
+        for number in range(21):
+            self.refused('header', {'x-api-key': f'guess {number}'})
+        waiting = self.check(self.request('old', {'x-zato-user': 'old', 'x-zato-password': 'guess'}))
+        self.assertNoResult(waiting)
+        self.who('header', {'x-api-key': 'sesame ž'})
+        self.refused('header', {'x-api-key': 'guess'}, peer='127.0.0.2')
+        self.clock.advance(8)
+        self.failureResultOf(waiting, Unauthorized)
+
+    def test_an_abandoned_guess_counts(self) -> None:
+        """Hanging up does not save a guesser the delay of the next one."""
+        for number in range(30):
+            self.check(self.request('header', {'x-api-key': f'guess {number}'})).addErrback(lambda failure: None)
+        waiting = self.check(self.request('header', {'x-api-key': 'guess'}))
+        self.clock.advance(7)
+        self.assertNoResult(waiting)
+        self.clock.advance(1.1)
+        self.failureResultOf(waiting, Unauthorized)
+
+    def test_refusals_that_wait_are_bounded(self) -> None:
+        """One more is told to come back, and there is room again when they are out."""
+        self.patch(guesses_room, 'MOST', 3)
+        for number in range(20):
+            self.refused('header', {'x-api-key': f'guess {number}'})
+        self.refused('header', {'x-api-key': 'the last one at once'})
+        waiting = [self.check(self.request('header', {'x-api-key': 'x'})) for _ in range(3)]
+        self.failureResultOf(self.check(self.request('header', {'x-api-key': 'x'})), ServiceUnavailable)
+        self.clock.advance(8)
+        for each in waiting:
+            self.failureResultOf(each, Unauthorized)
+        again = self.check(self.request('header', {'x-api-key': 'x'}))
+        self.assertNoResult(again)
+        self.clock.advance(8)
+        self.failureResultOf(again, Unauthorized)
+
+
+class QueryTests(SynchronousTestCase):
+    def test_one_parameter(self) -> None:
+        """Found by its decoded name; an odd escape is what it is."""
+        self.assertEqual(parameter(b'a=1&b=2', b'b'), b'2')
+        self.assertEqual(parameter(b'a', b'a'), b'')
+        self.assertEqual(parameter(b'%61=%zz', b'a'), b'%zz')
+        self.assertIsNone(parameter(b'', b'a'))
+        self.assertRaises(Malformed, parameter, b'a=1&%61=1', b'a')
+
+
+class SchemaTests(SynchronousTestCase):
+    def test_mistakes(self) -> None:
+        """What can be no header and no key is told when the definition is made."""
+        for fields, path in (
+            ({'header': 'X Key'}, 'header'), ({'header': ''}, 'header'), ({'header': 'X-Other', 'query': 'k'}, 'query'),
+            ({'password': 'a\nb'}, 'password'), ({'query': 'a\tb'}, 'query'), ({'roles': ['a', 'a']}, 'roles'),
+            ({'roles': ['a,b']}, 'roles'), ({'roles': ['']}, 'roles[0]'), ({'roles': [' a']}, 'roles'),
+        ):
+            _, mistakes = validate(APIKEY, {'name': 'n', **fields})
+            self.assertEqual([found for found, _ in mistakes], [path], fields)
+            self.assertNotIn('a\nb', repr(mistakes))
+
+    def test_enmasse(self) -> None:
+        """As the contract writes them, and back; a key that is there already is no change."""
+        types = ObjectTypes([APIKEY, TECH_ACCOUNT, SECURITY_GROUP])
+        document: dict[str, list[dict[str, Any]]] = {
+            'security': [
+                {'name': 'partner.key', 'type': 'apikey', 'header': 'X-Partner', 'password': 'k'},
+                {'name': 'query.key', 'type': 'apikey', 'query': 'api_key', 'password': 'k', 'roles': ['r', 's']},
+                {'name': 'old.account', 'type': 'tech_account', 'username': 'old', 'password': 'p'},
+            ],
+            'groups': [{'name': 'partners', 'members': ['partner.key', 'query.key']}],
+        }
+        plan = plan_import(document, types, Snapshot(), replace=False, verify=lambda hashed, clear: False)
+        self.assertEqual(plan.mistakes, ())
+        made = Snapshot(1, [Stored(n, step.type, types[step.type].struct(**step.fields), 1)
+                            for n, step in enumerate(plan.operations, 1)])
+        exported = export(made, types, secrets=True)
+        self.assertEqual({section: sorted(items, key=lambda item: str(item['name']))
+                          for section, items in exported.items()},
+                         {**document, 'security': sorted(document['security'], key=lambda item: str(item['name']))})
+        again = plan_import(document, types, made, replace=True, verify=lambda hashed, clear: False)
+        self.assertEqual((again.operations, again.unchanged), ((), 4))
+
+
+class ZatoTests(InternalTestCase):
+    """zato.security.apikey.*, tech-account.* and groups.*, by Zato's names."""
+
+    async def test_apikey(self) -> None:
+        """Zato calls the header's name username; the key is set by change-password, and is shown nowhere."""
+        made = await self.call('zato.security.apikey.create',
+                               {'cluster_id': 1, 'name': 'k', 'is_active': True, 'username': 'X-Partner'})
+        await self.call('zato.security.apikey.change-password', {**made, 'password1': 'sesame', 'password2': 'sesame'})
+        (row,) = await self.call('zato.security.apikey.get-list', {'cluster_id': 1})
+        self.assertEqual(row, {'id': made['id'], 'name': 'k', 'is_active': True, 'roles': [], 'username': 'X-Partner',
+                               'query': '', 'revision': row['revision']})
+        await self.call('zato.security.apikey.edit', {'id': made['id'], 'name': 'k', 'is_active': 'true',
+                                                      'username': 'X-API-Key', 'query': 'key'})
+        for node in (self.one, self.two):
+            await self.one.config.everywhere(self.one.config.snapshot.revision)
+            found = node.config.snapshot.named('apikey', 'k').value
+            self.assertEqual((found.password, found.query, found.header), ('sesame', 'key', 'X-API-Key'))
+        self.assertNotIn('sesame', repr(await self.call('zato.history.get-list')))
+
+    async def test_tech_account(self) -> None:
+        """Its name is the user name where it has no other; an account does not delete itself."""
+        made = await self.call('zato.security.tech-account.create', {'cluster_id': 1, 'name': 't', 'is_active': 'true'})
+        await self.call('zato.security.tech-account.change-password', {**made, 'password1': 'p', 'password2': 'p'})
+        got = await self.call('zato.security.tech-account.get-by-id', {'id': made['id'], 'cluster_id': 1})
+        self.assertEqual((got['name'], got['is_active'], got['username']), ('t', True, ''))
+        deleting = {'id': made['id'], 'current_tech_account_name': 't'}
+        told = await self.refusal('zato.security.tech-account.delete', deleting, 409)
+        self.assertEqual(told, "Technical account 't' may not delete itself")
+        await self.call('zato.security.tech-account.delete', {**deleting, 'current_tech_account_name': 'another'})
+
+    async def test_nobody_deletes_what_he_logged_in_with(self) -> None:
+        """Of any type: the caller of these tests is admin.invoke."""
+        await self.call('zato.security.basic-auth.create', {'name': 'admin.invoke', 'username': 'a', 'cluster_id': 1})
+        told = await self.refusal('zato.security.basic-auth.delete', {'name': 'admin.invoke'}, 409)
+        self.assertIn('may not delete itself', told)
+
+    async def test_all_definitions(self) -> None:
+        """zato.security.get-list has those of every type, with Zato's word for it; channels say it too."""
+        for service, name in (('apikey', 'a'), ('tech-account', 'b'), ('basic-auth', 'c')):
+            await self.call(f'zato.security.{service}.create',
+                            {'cluster_id': 1, 'name': name, 'is_active': True, 'username': name})
+        rows = await self.call('zato.security.get-list', {'cluster_id': 1})
+        self.assertEqual([(row['name'], row['sec_type']) for row in rows],
+                         [('a', 'apikey'), ('b', 'tech_acc'), ('c', 'basic_auth')])
+        await self.with_crm()
+        await self.call('zato.http-soap.create', {
+            'name': 'c', 'connection': 'channel', 'transport': 'plain_http', 'url_path': '/c', 'service': 'crm.get-balance',
+            'security_id': rows[1]['id'], 'cluster_id': 1, 'is_active': True, 'is_internal': False,
+        })  # fmt: skip
+        (channel,) = await self.call('zato.http-soap.get-list', {'connection': 'channel', 'transport': 'plain_http'})
+        self.assertEqual((channel['security_name'], channel['sec_type']), ('b', 'tech_acc'))
+
+    async def test_groups(self) -> None:
+        """Members by name or id; a member is not deleted from under its group."""
+        made = await self.call('zato.security.apikey.create', {'name': 'k', 'cluster_id': 1, 'is_active': True})
+        await self.call('zato.security.basic-auth.create', {'name': 'b', 'username': 'b', 'cluster_id': 1})
+        group = await self.call('zato.groups.create', {'name': 'g', 'members': ['k', 'b']})
+        (row,) = await self.call('zato.groups.get-list')
+        self.assertEqual(row['members'], ['k', 'b'])
+        told = await self.refusal('zato.security.apikey.delete', {'id': made['id']}, 409)
+        self.assertIn("security_group 'g'", told)
+        self.assertIn('members[0]', await self.refusal('zato.groups.edit', {**group, 'members': ['nobody']}, 400))
+        await self.call('zato.groups.edit', {'id': group['id'], 'members': ['b']})
+        await self.call('zato.security.apikey.delete', {'id': made['id']})
+        self.assertIsNone(self.one.config.snapshot.named('apikey', 'k'))
+
+
+class NameTests(SynchronousTestCase):
+    def test_basic_auth_and_keys_share_their_names(self) -> None:
+        """A channel that says `security: x` means one definition."""
+        types = ObjectTypes([APIKEY, TECH_ACCOUNT])
+        there = Snapshot(1, [Stored(1, 'apikey', ApiKey(name='x'), 1)])
+        plan = plan_import({'security': [{'name': 'x', 'type': 'tech_account'}]}, types, there, replace=False,
+                           verify=lambda hashed, clear: False)
+        self.assertEqual([str(mistake) for mistake in plan.mistakes],
+                         ["security 'x': type: it exists already as apikey"])
+        self.assertEqual(BasicAuth(name='x', username='x').roles, [])
