@@ -33,7 +33,7 @@ ACCEPTED = 'UTF-8, US-ASCII, ISO-8859-1, ISO-8859-15, windows-1252, UTF-16'
 _BOMS_16 = {codecs.BOM_UTF16_LE: 'utf-16le', codecs.BOM_UTF16_BE: 'utf-16be'}
 _BOMS_32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 _WIDE = (b'<\0', b'\0<', b'\0\0')  # how UTF-16 and UTF-32 begin without a mark
-_LONGEST_DECLARATION = 200  # bytes
+_LONGEST_DECLARATION = 1_000  # bytes
 _DECLARED = re.compile(rb"""<\?xml\s[^>]*?\sencoding\s*=\s*(?:"([^"]*)"|'([^']*)')""")
 
 
@@ -58,10 +58,13 @@ def as_utf8(data: bytes, charset: str = '') -> bytes:
 
 
 def declared(data: bytes) -> str:
-    """The encoding that an XML declaration names, in lower case; '' for none."""
+    """The encoding that an XML declaration names, in lower case; '' for none. Raises Malformed for one without end."""
     if not data.startswith(b'<?xml'):
         return ''
-    return _declared(data[: data.find(b'?>', 0, _LONGEST_DECLARATION) + 2])
+    end = data.find(b'?>', 0, _LONGEST_DECLARATION)
+    if end < 0:
+        raise Malformed(f'the XML declaration does not end within {_LONGEST_DECLARATION} bytes')
+    return _declared(data[:end])
 
 
 @lru_cache(maxsize=64)  # programs write the same declaration every time

@@ -1,0 +1,333 @@
+"""XML to trees: what is taken, what is refused and in which words; encodings, nulls and types; what is let go of."""
+
+from __future__ import annotations
+
+import codecs
+import copy
+from collections.abc import Iterable
+from pathlib import Path
+from threading import Thread
+
+from lxml import etree, objectify
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.wire import xml_names
+from zatotx.wire.xml import XSI, Budget, Malformed, Plain, charset_of, is_element, local_name, own, parse, to_bytes
+
+SCHEMA = f'xmlns:xsi="{XSI}"'
+ACCENTS = '<a>é€</a>'
+
+
+class Case(SynchronousTestCase):
+    def refused(self, document: bytes | str, *, charset: str = '', budget: Budget | None = None) -> str:
+        """Why it is refused, in one line."""
+        data = document.encode() if isinstance(document, str) else document
+        error = self.assertRaises(Malformed, parse, data, charset, budget or Budget())
+        self.assertEqual(len(str(error).splitlines()), 1)
+        return str(error)
+
+
+class TreeTests(Case):
+    def test_it_is_what_objectify_shows(self) -> None:
+        """Children as attributes, numbers as such, in the document's namespace."""
+        order = parse(b'<order xmlns="urn:o"><id>7</id><line><sku>a</sku></line><line><sku>b</sku></line></order>')
+        self.assertEqual(order.id + 1, 8)
+        self.assertEqual([line.sku.text for line in order.line], ['a', 'b'])
+
+    def test_comments_and_processing_instructions_are_not_in_it(self) -> None:
+        """Between elements they say nothing to anybody."""
+        root = parse(b'<?xml version="1.0"?>\n<?xml-stylesheet href="x"?><!-- a --><a><!-- b --><b>1</b><?c d?></a>')
+        self.assertEqual(to_bytes(root), b'<a><b>1</b></a>')
+
+    def test_texts_keep_every_blank(self) -> None:
+        """Line ends become what XML says; references to them stay."""
+        root = parse(b'<a><b> x\t</b><c>\r\n</c><d>&#13;&#10;</d><e>&amp;&lt;&gt;&quot;&apos;</e></a>')
+        self.assertEqual([child.text for child in root.iterchildren()], [' x\t', '\n', '\r\n', '&<>"\''])
+
+    def test_what_is_no_xml_is_told_with_its_place(self) -> None:
+        """In libxml2's words, our form, and never longer than anybody reads."""
+        for document, why in (
+            ('', 'document is empty (line 1, column 1)'),
+            ('  \n ', "start tag expected, '<' not found (line 2, column 2)"),
+            ('hello', "start tag expected, '<' not found (line 1, column 1)"),
+            ('<a>', 'premature end of data in tag a line 1 (line 1, column 4)'),
+            ('<a>\n<b></a>', 'opening and ending tag mismatch: b line 2 and a (line 2, column 8)'),
+            ('<a/><b/>', 'extra content at the end of the document (line 1, column 5)'),
+            ('<a b="1" b="2"/>', 'attribute b redefined (line 1, column 15)'),
+            ('<x:a/>', 'namespace prefix x on a is not defined (line 1, column 5)'),
+            ('<a>&b;</a>', "entity 'b' not defined (line 1, column 7)"),
+            ('<a>\x01</a>', 'PCDATA invalid Char value 1 (line 1, column 4)'),
+            ('<a>&#0;</a>', 'xmlParseCharRef: invalid xmlChar value 0 (line 1, column 8)'),
+            ('<a>]]></a>', "sequence ']]>' not allowed in content (line 1, column 4)"),
+            ('<?xml version="2.0"?><a/>', "unsupported version '2.0' (line 1, column 20)"),
+        ):
+            self.assertEqual(self.refused(document), why)
+        self.assertTrue(len(self.refused('<' + 'a' * 40_000 + '></b>')) < 300)
+
+    def test_foreign_elements_are_copied(self) -> None:
+        """A tree that somebody else parsed is read as one of ours; ours is not copied."""
+        theirs, ours = etree.fromstring('<a><b>1</b></a>'), parse(b'<a><b>1</b></a>')
+        self.assertIs(own(ours), ours)
+        self.assertEqual(to_bytes(own(theirs)), to_bytes(ours))
+        self.assertEqual(own(theirs).b, 1)
+
+    def test_plain_for_a_moment(self) -> None:
+        """Elements are plain while they are read, and objectify's before and after; other documents see nothing of
+        it."""
+        root, other = parse(b'<a><b>1</b></a>'), parse(b'<a><b>1</b></a>')
+        with Plain(root):
+            self.assertIs(type(root.getchildren()[0]), etree._Element)
+            self.assertEqual(other.b, 1)
+        self.assertEqual(root.b, 1)
+
+    def test_small_words(self) -> None:
+        """Names without namespaces; what is an element and what is not."""
+        root = parse(b'<x:a xmlns:x="urn:x"/>')
+        self.assertEqual(local_name(root), 'a')
+        self.assertTrue(is_element(root))
+        self.assertFalse(is_element('<a/>'))
+
+
+class PieceTests(Case):
+    def test_a_value_in_pieces_is_refused(self) -> None:
+        """A comment, a processing instruction or CDATA beside text: whoever reads the first piece only sees another
+        value."""
+        for document, what in (
+            ('<a>ab<!-- -->cd</a>', 'a comment stands inside a value (line 1, column 6)'),
+            ('<a>ab<!-- --></a>', 'a comment stands inside a value (line 1, column 6)'),
+            ('<a><!-- -->cd</a>', 'a comment stands inside a value (line 1, column 4)'),
+            ('<a>\n  ab\n<!-- -->\n</a>', 'a comment stands inside a value (line 3, column 1)'),
+            ('<a><!-- -->&#99;</a>', 'a comment stands inside a value (line 1, column 4)'),
+            ('<a>ab<?c d?>cd</a>', 'a processing instruction stands inside a value (line 1, column 6)'),
+            ('<a>ab<![CDATA[cd]]></a>', 'a CDATA section stands inside a value (line 1, column 6)'),
+            ('<a><![CDATA[ab]]>cd</a>', 'a CDATA section stands inside a value (line 1, column 4)'),
+            ('<a><![CDATA[ab]]><![CDATA[cd]]></a>', 'a CDATA section stands inside a value (line 1, column 18)'),
+            ('<a><![CDATA[ab]]> <![CDATA[cd]]></a>', 'a CDATA section stands inside a value (line 1, column 19)'),
+            ('<a><!-- --><![CDATA[ab]]></a>', 'a CDATA section stands inside a value (line 1, column 12)'),
+            ('<a><![CDATA[ab]]><!-- --></a>', 'a comment stands inside a value (line 1, column 18)'),
+            ('<a><![CDATA[]]]]><![CDATA[>]]></a>', 'a CDATA section stands inside a value (line 1, column 18)'),
+        ):
+            self.assertEqual(self.refused(document), what, document)
+
+    def test_a_value_in_one_piece_is_taken(self) -> None:
+        """CDATA as the whole value, blanks around it, and whatever markup is quoted in it."""
+        for document, value in (
+            ('<a><![CDATA[<b>&amp;</b>]]></a>', '<b>&amp;</b>'),
+            ('<a>\n<![CDATA[x]]>\n</a>', '\nx\n'),
+            ('<a><![CDATA[ text <!-- no comment --> text <?no pi?> <!DOCTYPE html> ]]></a>',
+             ' text <!-- no comment --> text <?no pi?> <!DOCTYPE html> '),
+            ('<a><!-- <b> ]]> <![CDATA[ text --></a>', None),
+            ('<!-- <!DOCTYPE a> --><a/>', None),
+            ('<a b="--&gt; x ?&gt; y">x ! y ? z</a>', 'x ! y ? z'),
+        ):  # fmt: skip
+            self.assertEqual(parse(document.encode()).text, value, document)
+
+    def test_a_document_type_is_refused(self) -> None:
+        """Whatever is in it, wherever it stands, and in any case."""
+        for before in ('', '<?xml version="1.0"?>', '<!-- a -->\n', '<?a b?>'):
+            why = self.refused(f'{before}<!DOCTYPE a><a/>')
+            self.assertIn('a document type declaration (DTD) is not accepted here (line ', why)
+        self.assertIn('(line 2, column 3)', self.refused('<a>\n  <!ENTITY b "c">\n</a>'))
+
+    def test_too_many_comments(self) -> None:
+        """Each costs time to look around it."""
+        taken = b'<a>' + b'<!---->' * 10_000 + b'</a>'
+        self.assertEqual(to_bytes(parse(taken)), b'<a/>')
+        self.assertIn('more than 10000 comments and processing instructions',
+                      self.refused(taken.replace(b'</a>', b'<?b?></a>')))  # fmt: skip
+
+    def test_unfinished_markup_is_the_parsers_to_tell(self) -> None:
+        """What begins and never ends."""
+        for document in ('<a><!-- ', '<a><![CDATA[ ', '<a><? ', '<a><!-', '<!', '<?', '<?xml', '<a>!', '?'):
+            self.refused(document)
+
+
+class SchemaTests(Case):
+    def test_types_change_nothing(self) -> None:
+        """xsi:type, and lxml's own way of saying it, are taken off: what a value is, its reader says."""
+        root = parse(f'<a {SCHEMA} xmlns:py="{objectify.PYTYPE_ATTRIBUTE[1:-7]}">'
+                     '<b xsi:type="xsd:int">x</b><c py:pytype="float">1</c><d xsi:type="t:Admin"><e>1</e></d>'
+                     '</a>'.encode())  # fmt: skip
+        self.assertEqual([root.b, root.c, root.d.e], ['x', 1, 1])
+        self.assertFalse(any(child.attrib for child in root.iter()))
+
+    def test_types_of_a_root(self) -> None:
+        """Also where the root is all there is."""
+        root = parse(f'<a {SCHEMA} xsi:type="xsd:int">x</a>'.encode())
+        self.assertEqual(root.text, 'x')
+        self.assertNotIsInstance(root, objectify.IntElement)
+
+    def test_null(self) -> None:
+        """An element that says xsi:nil is None for services too."""
+        root = parse(f'<a {SCHEMA}><b xsi:nil="true"/><c xsi:nil="1"/><d xsi:nil="false">1</d></a>'.encode())
+        self.assertIsNone(root.b.pyval)
+        self.assertEqual(root.d, 1)
+
+    def test_a_null_that_has_content_is_refused(self) -> None:
+        """It would be null for some readers and a value for others."""
+        for content in ('x', ' ', '<b/>', '<![CDATA[x]]>'):
+            for nil in ('true', '1', ' true '):
+                self.assertEqual(self.refused(f'<r {SCHEMA}><a xsi:nil="{nil}">{content}</a></r>'),
+                                 'the element a is null (xsi:nil) and has content')  # fmt: skip
+
+    def test_xinclude_is_refused(self) -> None:
+        """Its elements, not the word."""
+        include = '<a><i:include xmlns:i="http://www.w3.org/2001/XInclude" href="file:///etc/passwd"/></a>'
+        self.assertEqual(self.refused(include), 'XInclude is not accepted here')
+        self.assertEqual(parse(b'<a>http://www.w3.org/2001/XInclude</a>').text, 'http://www.w3.org/2001/XInclude')
+
+
+class EncodingTests(Case):
+    def text(self, data: bytes, charset: str = '') -> str:
+        text: str = parse(data, charset).text
+        return text
+
+    def test_what_is_accepted(self) -> None:
+        """Each by what the document declares, and by what the Content-Type says."""
+        for name, codec in (('UTF-8', 'utf-8'), ('utf8', 'utf-8'), ('ISO-8859-15', 'iso8859-15'),
+                            ('windows-1252', 'cp1252'), ('UTF-16', 'utf-16')):  # fmt: skip
+            for quote in '"\'':
+                declared = f'<?xml version={quote}1.0{quote} encoding={quote}{name}{quote} ?>{ACCENTS}'
+                self.assertEqual(self.text(declared.encode(codec)), 'é€', name)
+            self.assertEqual(self.text(ACCENTS.encode(codec), name.lower()), 'é€', name)
+        self.assertEqual(self.text('<?xml version="1.0" encoding="ISO-8859-1"?><a>é</a>'.encode('latin-1')), 'é')
+        self.assertEqual(self.text(b'<a>e</a>', 'us-ascii'), 'e')
+
+    def test_utf_8_is_what_nobody_says(self) -> None:
+        """With a byte order mark or without."""
+        self.assertEqual(self.text(ACCENTS.encode()), 'é€')
+        self.assertEqual(self.text(codecs.BOM_UTF8 + ACCENTS.encode()), 'é€')
+        self.assertEqual(self.text(codecs.BOM_UTF8 + ACCENTS.encode(), 'utf-8'), 'é€')
+
+    def test_utf_16(self) -> None:
+        """Marked and declared, either end first."""
+        for mark, codec in ((codecs.BOM_UTF16_LE, 'utf-16-le'), (codecs.BOM_UTF16_BE, 'utf-16-be')):
+            bare, own = mark + ACCENTS.encode(codec), codec.replace('16-', '16')
+            self.assertEqual(self.text(bare, 'utf-16'), 'é€')
+            self.assertEqual(self.text(bare, own), 'é€')
+            self.assertIn('UTF-16 must be declared', self.refused(bare))
+            other = {'utf-16le': 'utf-16be', 'utf-16be': 'utf-16le'}[own]
+            self.assertIn(f'the byte order mark is of {own.upper()}, the encoding is said to be {other.upper()}',
+                          self.refused(bare, charset=other))  # fmt: skip
+            self.assertIn('the encoding is said to be UTF-8', self.refused(bare, charset='utf-8'))
+            declared = f'<?xml version="1.0" encoding="UTF-8"?>{ACCENTS}'.encode(codec)
+            self.assertIn('the encoding is said to be UTF-8', self.refused(mark + declared))
+            self.assertIn('UTF-16 needs a byte order mark', self.refused(ACCENTS.encode(codec)))
+        self.assertIn('there is no byte order mark of UTF-16', self.refused('<a/>', charset='utf-16'))
+        self.assertIn('a NUL byte', self.refused('<a>\0</a>'.encode('utf-16'), charset='utf-16'))
+
+    def test_what_is_not_accepted(self) -> None:
+        """By its name, however it is said; the names that are are told."""
+        for name in ('UTF-7', 'UTF-32', 'EBCDIC-CP-BE', 'ISO-8859-2', 'Shift_JIS', 'x' * 500, 'utf 8', '..'):
+            declared = f'<?xml version="1.0" encoding="{name}"?><a/>'
+            for why in (self.refused(declared), self.refused('<a/>', charset=name.lower())):
+                self.assertIn(f'the encoding {name.upper()[:40]} is not accepted here (accepted: UTF-8, US-ASCII', why)
+                self.assertTrue(len(why) < 200)
+        for mark in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE):
+            self.assertRaises(Malformed, parse, mark + '<a/>'.encode('utf-32')[4:])
+        self.assertRaises(Malformed, parse, '<?xml version="1.0"?><a/>'.encode('cp500'))
+        self.assertIn("'<' not found", self.refused('+ADw-a/+AD4-'))
+
+    def test_a_declaration_that_hides_what_it_says(self) -> None:
+        """Behind more blanks than anybody looks through."""
+        for blanks in (900, 2_000, 2_000_000):
+            declared = f'<?xml version="1.0" {" " * blanks}encoding="UTF-7"?><a/>'
+            self.assertRegex(self.refused(declared), 'UTF-7 is not accepted|does not end within 1000 bytes')
+
+    def test_whose_bytes_are_none(self) -> None:
+        """Told with their place; surrogates and overlong forms are not UTF-8."""
+        for data, charset, why in (
+            (b'<a>\n\xff</a>', '', 'invalid UTF-8 (line 2, column 1)'),
+            (b'<a>\xed\xa0\x80</a>', '', 'invalid UTF-8 (line 1, column 4)'),
+            (b'<a>\xc0\xbc</a>', '', 'invalid UTF-8 (line 1, column 4)'),
+            (b'<a>\xe9</a>', 'us-ascii', 'invalid US-ASCII (line 1, column 4)'),
+            (b'<a>\x81</a>', 'windows-1252', 'invalid WINDOWS-1252 (line 1, column 4)'),
+            (b'<a>\0</a>', '', 'a NUL byte (line 1, column 4)'),
+            (codecs.BOM_UTF16_LE + b'<\0a\0>', 'utf-16', 'invalid UTF-16 (line 1, column 7)'),
+        ):
+            self.assertEqual(self.refused(data, charset=charset), why)
+
+    def test_two_that_do_not_agree(self) -> None:
+        """Refused where they would give different texts."""
+        declared = '<?xml version="1.0" encoding="ISO-8859-1"?>'
+        self.assertEqual(self.refused(declared.encode() + '<a>é</a>'.encode(), charset='utf-8'),
+                         'the encoding is said to be UTF-8 and ISO-8859-1')  # fmt: skip
+        self.assertEqual(self.refused(codecs.BOM_UTF8 + declared.encode() + b'<a>\xc3\xa9</a>'),
+                         'the encoding is said to be UTF-8 and ISO-8859-1')  # fmt: skip
+        self.assertEqual(self.text(declared.encode() + b'<a>e</a>', 'utf-8'), 'e')
+
+    def test_charset_of_a_content_type(self) -> None:
+        """In any case, quoted or not; none where there is none; one only."""
+        for field, charset in (
+            (b'', ''), (b'text/xml', ''), (b'text/xml; charset=UTF-8', 'utf-8'), (b'text/xml;charset="utf-8"', 'utf-8'),
+            (b'application/xml; a=b; Charset = utf-16 ', 'utf-16'), (b'text/xml; charset=a; charset=A', 'a'),
+            (b'text/xml; charset', ''), (b'text/xml; charset=\xff', '�'),
+        ):  # fmt: skip
+            self.assertEqual(charset_of(field), charset, field)
+        self.assertRaises(Malformed, charset_of, b'text/xml; charset=utf-8; charset=utf-16')
+
+
+class BudgetTests(Case):
+    def test_each_limit_holds_to_the_number(self) -> None:
+        """What is at the limit is taken, one more is refused, and the limit told."""
+        for over, limit, why in (
+            (b'<a>' * 5 + b'</a>' * 5, Budget(depth=4), 'elements are nested more than 4 deep'),
+            (b'<a><a><a><a><a/></a></a></a></a>', Budget(depth=4), 'elements are nested more than 4 deep'),
+            (b'<a><b/><c></c><d/><!-- --></a>', Budget(elements=4), 'more than 4 elements'),
+            (b'<a b="" c = ""><d e=\'\' f=""/><g h="1=2"/></a>', Budget(attributes=4), 'more than 4 attributes'),
+            (b'<a b="" c="" d="" e="" f=""/>', Budget(per_element=4), 'an element has more than 4 attributes'),
+            (b'<a xmlns="1" xmlns:b="2" xmlns:c="3"><b:d xmlns="4" xmlns:b="5"/></a>', Budget(namespaces=4),
+             'more than 4 namespace declarations'),
+            (b'<a>12345</a>', Budget(text=4), 'a text has more than 4 characters'),
+        ):  # fmt: skip
+            self.assertIn(f'{why}, the limit here', self.refused(over, budget=limit))
+            name = next(name for name in Budget.__struct_fields__ if getattr(limit, name) != getattr(Budget(), name))
+            parse(over, budget=Budget(**{name: 6}))
+
+    def test_what_only_looks_like_much(self) -> None:
+        """Texts and repeated declarations count for nothing."""
+        parse(b'<a><b>' + b'x=1 ' * 200 + b'</b></a>', budget=Budget(attributes=10, per_element=10))
+        parse(b'<a>' + b'<b xmlns="urn:b" xmlns:c="urn:c"/>' * 50 + b'</a>', budget=Budget(namespaces=3))
+        parse(b'<a>' + b'<b>&lt;</b>' * 50 + b'</a>', budget=Budget(elements=51, depth=2))
+
+    def test_limits_of_libxml2_are_told_as_ours(self) -> None:
+        """Which is who refuses very deep documents and very long texts."""
+        self.assertEqual(self.refused(b'<a>' * 300), 'elements are nested more than 100 deep, the limit here')
+        self.assertEqual(self.refused(b'<a>' + b'x' * 10_000_001 + b'</a>'),
+                         'a text has more than 10000000 characters, the limit here')  # fmt: skip
+
+
+class NameTests(SynchronousTestCase):
+    def names(self, threads: Iterable[str]) -> None:
+        """Parse documents of names that nobody used before."""
+        for thread in threads:
+            for number in range(160):
+                many = [f'{thread}{number}x{n}{"y" * 90}' for n in range(5_000)]
+                parse(f'<r>{"".join(f"<{name}/>" for name in many)}</r>'.encode())
+
+    def test_names_are_let_go(self) -> None:
+        """Eighty megabytes of names, in the reactor's thread and in another, leave a small part of that behind."""
+        self.names(['warm'])
+        before = resident()
+        other = Thread(target=self.names, args=(['b'],))
+        other.start()
+        self.names(['a'])
+        other.join()
+        self.assertLess(resident() - before, 64 * 2**20)
+
+    def test_documents_outlive_the_names(self) -> None:
+        """A tree keeps what it needs, and can be joined with one that came later."""
+        old = parse(b'<old xmlns:x="urn:x"><x:a b="1">text</x:a></old>')
+        kept = copy.deepcopy(old)
+        xml_names.parsed(xml_names.EVERY + 1)
+        new = parse(b'<new><c/></new>')
+        new.append(old.getchildren()[0])
+        self.assertEqual(to_bytes(new), b'<new><c/><x:a xmlns:x="urn:x" b="1">text</x:a></new>')
+        del old
+        self.assertEqual(to_bytes(kept), b'<old xmlns:x="urn:x"><x:a b="1">text</x:a></old>')
+        self.assertEqual(kept.xpath('string(x:a/@b)', namespaces={'x': 'urn:x'}), '1')
+
+
+def resident() -> int:
+    """Bytes of memory that this process holds."""
+    return int(Path('/proc/self/statm').read_text().split()[1]) * 4096
