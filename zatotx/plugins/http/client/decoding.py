@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from twisted.internet.defer import Deferred
 
-from zatotx.plugins.http.client.call import Answer, AnswerHead, AnswerStream, Fields, Outbound, Sender
+from zatotx.plugins.http.client.call import Answer, AnswerHead, AnswerStream, Fields
 from zatotx.plugins.http.client.errors import BadCoding
 from zatotx.wire.inflate import Bomb, Inflater, Malformed, coding_of
 
@@ -22,37 +22,30 @@ _GONE = (b'content-encoding', b'content-length')  # of the head of an answer tha
 Offload = Callable[..., Deferred[Any]]
 
 
-class Decoding:
-    """A Sender whose answers come without their content coding, and without the fields that speak of it.
+class Decoder:
+    """Takes content codings off answers, and the fields that speak of them. A coding that is not known here stays, as
+    its field says, and so do partial answers (206). `offload` runs a function in a thread."""
 
-    Fails with BadCoding where a body is damaged, is longer than the call's `most` once inflated, or grows to more than
-    `ratio` times what came. A coding that is not known here stays, as its field says; so do partial answers (206).
-    `offload` runs a function in a thread.
-    """
-
-    def __init__(self, sender: Sender, offload: Offload, *, ratio: int) -> None:
-        self._sender = sender
+    def __init__(self, offload: Offload, *, ratio: int) -> None:
         self._offload = offload
         self._ratio = ratio
 
-    def send(self, outbound: Outbound) -> Deferred[Answer]:
-        """As a Sender."""
-        return self._sender.send(outbound).addCallback(self._look, outbound)
-
-    def _look(self, answer: Answer, outbound: Outbound) -> Answer | Deferred[Answer]:
-        field = answer.head.headers.get(b'content-encoding')
-        if field is None or answer.head.status == _PARTIAL or not answer.body:
+    async def decode(self, answer: Answer, most: int) -> Answer:
+        """Raises BadCoding where the body is damaged, is longer than `most` bytes once inflated, or grows to more than
+        `ratio` times what came; a stream, which may be of any length, raises it when that is found."""
+        field, body = answer.head.headers.get(b'content-encoding'), answer.body
+        coding = coding_of(field) if answer.head.status != _PARTIAL else ''
+        if not coding or not body:
             return answer
-        coding = coding_of(field)
-        if not coding:
-            return answer
-        if not isinstance(answer.body, bytes):
+        if not isinstance(body, bytes):
             inflater = Inflater(coding, most=sys.maxsize, ratio=self._ratio, bare=True)
-            return Answer(_plain(answer.head, None), InflatedStream(answer.body, inflater))
-        inflater = Inflater(coding, most=outbound.most, ratio=self._ratio, bare=True)
-        if len(answer.body) <= _QUICK:
-            return _with_body(inflated(answer.body, inflater), answer)
-        return self._offload(inflated, answer.body, inflater).addCallback(_with_body, answer)
+            return Answer(_plain(answer.head, None), InflatedStream(body, inflater))
+        inflater = Inflater(coding, most=most, ratio=self._ratio, bare=True)
+        if len(body) <= _QUICK:
+            whole = inflated(body, inflater)
+        else:
+            whole = await self._offload(inflated, body, inflater)
+        return Answer(_plain(answer.head, len(whole)), whole, answer.trailers)
 
 
 def inflated(body: bytes, inflater: Inflater) -> bytes:
@@ -118,10 +111,6 @@ class InflatedStream:
 def _bad(error: Malformed | Bomb) -> BadCoding:
     text = str(error)
     return BadCoding(text[:1].lower() + text[1:])
-
-
-def _with_body(body: bytes, answer: Answer) -> Answer:
-    return Answer(_plain(answer.head, len(body)), body, answer.trailers)
 
 
 def _plain(head: AnswerHead, length: int | None) -> AnswerHead:

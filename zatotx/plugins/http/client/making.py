@@ -17,12 +17,13 @@ from twisted.internet.defer import Deferred
 
 from zatotx.plugins.http.client.call import Answer, Outbound, Sender
 from zatotx.plugins.http.client.core import Client
-from zatotx.plugins.http.client.decoding import Decoding, Offload
+from zatotx.plugins.http.client.decoding import Decoder, Offload
 from zatotx.plugins.http.client.dialing import Dialer
+from zatotx.plugins.http.client.finishing import Finishing
 from zatotx.plugins.http.client.pem import TlsSettings
 from zatotx.plugins.http.client.pool import Bounds
 from zatotx.plugins.http.client.proxying import Proxying
-from zatotx.plugins.http.client.redirects import Redirecting
+from zatotx.plugins.http.client.redirects import Redirects
 from zatotx.plugins.http.client.resolver import Resolver
 from zatotx.plugins.http.client.tls import ClientTls
 from zatotx.plugins.http.client.underway import Shared
@@ -86,13 +87,13 @@ def make_client(settings: ClientSettings, reach: Reach) -> MadeClient:
     by_proxies = proxies(settings.proxy, reach.environ)
     dialer = Dialer(reach.reactor, reach.resolver, reach.tls(settings.tls), by_proxies)
     core = Client(reach.shared, dialer.dial, settings.bounds)
-    sender: Sender = core
-    if by_proxies.http:
-        sender = Proxying(sender, by_proxies)
-    if settings.follow_redirects:
-        sender = Redirecting(
-            sender, reach.reactor.seconds, most=settings.follow_redirects, secret=settings.secret_fields
-        )
-    if settings.inflate:
-        sender = Decoding(sender, reach.offload, ratio=settings.ratio)
-    return MadeClient(core, sender.send)
+    sender: Sender = Proxying(core, by_proxies) if by_proxies.http else core
+    if not settings.follow_redirects and not settings.inflate:
+        return MadeClient(core, sender.send)
+    redirects = Redirects(sender, most=settings.follow_redirects, secret=settings.secret_fields)
+    decoder = Decoder(reach.offload, ratio=settings.ratio)
+    finishing = Finishing(
+        sender, reach.reactor.seconds,
+        redirects=redirects if settings.follow_redirects else None, decoder=decoder if settings.inflate else None,
+    )  # fmt: skip
+    return MadeClient(core, finishing.send)

@@ -2,43 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import msgspec
-from twisted.internet.defer import Deferred
 
 from zatotx.plugins.http.client.call import Answer, Fields, Origin, Outbound, Sender
 from zatotx.plugins.http.client.errors import BadRedirect, TooManyRedirects
 from zatotx.rules.redirects import REDIRECTIONS, Hop, Misled, Place, is_credential, is_of_body, next_hop
 
 
-class Redirecting:
-    """A Sender that follows at most `most` redirections of a call, within the time that the call has as a whole.
+class Redirects:
+    """Follows at most `most` redirections of a call, within the time that the call has as a whole.
 
     What says who asks (`is_credential`, and the names in `secret`, lower-case) stays behind where the origin changes.
-    Fails with BadRedirect where a redirection cannot be followed, with TooManyRedirects where there are more or they go
-    in circles. One without a Location is an answer like any other.
     """
 
-    def __init__(
-        self, sender: Sender, seconds: Callable[[], float], *, most: int, secret: frozenset[bytes] = frozenset()
-    ) -> None:
+    def __init__(self, sender: Sender, *, most: int, secret: frozenset[bytes] = frozenset()) -> None:
         self._sender = sender
-        self._seconds = seconds
         self._most = most
         self._secret = secret
 
-    def send(self, outbound: Outbound) -> Deferred[Answer]:
-        """As a Sender."""
-        by = min(outbound.deadline, self._seconds() + outbound.timeouts.total)
-        return self._sender.send(outbound).addCallback(self._look, outbound, by)
+    async def follow(self, answer: Answer, outbound: Outbound, by: float) -> Answer:
+        """The answer at the end of them, which is `answer` where it is none; one without a Location is an answer like
+        any other. `by`: when the call has to be over, in seconds on the reactor's clock.
 
-    def _look(self, answer: Answer, outbound: Outbound, by: float) -> Answer | Deferred[Answer]:
-        if answer.head.status not in REDIRECTIONS or b'location' not in answer.head.headers:
-            return answer
-        return Deferred.fromCoroutine(self._follow(answer, outbound, by))
-
-    async def _follow(self, answer: Answer, outbound: Outbound, by: float) -> Answer:
+        Raises BadRedirect where one cannot be followed, TooManyRedirects where there are more or they go in circles,
+        and what the sender fails with.
+        """
         seen = {(outbound.method, _place(outbound))}
         while answer.head.status in REDIRECTIONS and b'location' in answer.head.headers:
             if not isinstance(answer.body, bytes):
