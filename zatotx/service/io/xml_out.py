@@ -6,11 +6,12 @@ from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from typing import Any
 
 import msgspec
+from attrs import evolve
 
 from zatotx.model.faults import InternalServerError
 from zatotx.model.message import Inbound, Outcome
 from zatotx.rules.soap_names import namespace_of, operation_of, response_of
-from zatotx.service.io.description import IO, NO_IO, ElementsOut, TypedOut
+from zatotx.service.io.description import IO, ElementsOut, TypedOut
 from zatotx.service.io.xml_plan import of_output
 from zatotx.service.io.xml_shapes import ANYTHING, Items, Shape
 from zatotx.wire.xml import is_element
@@ -32,7 +33,7 @@ def write(outcome: Outcome, io: IO, inbound: Inbound, service: str) -> None:
     told = text and inbound.channel.soap is not None and not _is_markup(value)
     if outcome.element or told or not (text or is_element(value)):
         try:
-            outcome.value = answer(value, NO_IO if told else io, inbound, internal=outcome.internal)
+            outcome.value = answer(value, evolve(io, output=None, element='') if told else io, inbound, internal=outcome.internal)
         except NoForm as why:
             raise InternalServerError(inbound.cid, f'Service {service} gives what has no form in XML: {why}') from None
         outcome.element = ''
