@@ -77,6 +77,10 @@ _ALL = (
     Family('zatotx_channel_refused', COUNTER,
            'Requests of a channel that were too many at once: queue_full found no place (where no queue is asked for,'
            ' none is there), queue_late waited too long', (*_CHANNEL, 'reason')),
+    Family('zatotx_channel_rate_limited', COUNTER, 'Requests of a channel that were over one of its rate limits',
+           _CHANNEL),
+    Family('zatotx_rate_limits_unchecked', COUNTER,
+           'Requests about whose exact rate limits Redis could not be asked'),
     Family('zatotx_channel_queue_length', GAUGE, 'Requests of a channel that wait for their turn', _CHANNEL),
     Family('zatotx_node_in_flight', GAUGE, 'Requests of this server under way'),
     Family('zatotx_node_limit', GAUGE, 'Requests of this server that are let in at once', merge=max),

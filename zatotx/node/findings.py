@@ -10,6 +10,11 @@ from time import time
 from typing import Any
 
 RECENT = 3600.0  # seconds that a stall is worth a word
+_WITHOUT_REDIS = {
+    'local': 'rate limits count on each server alone, not in the cluster ({names})',
+    'open': 'rate limits do not hold ({names})',
+    'closed': 'channels let nobody in, as their rate limits cannot be checked ({names})',
+}
 
 
 def odb_away(config: Any) -> Iterator[str]:
@@ -23,6 +28,14 @@ def redis_away(client: Any) -> Iterator[str]:
     """`client`: zatotx.kvdb.client.RedisClient."""
     if client.problem:
         yield f'Redis is away ({client.problem}): see that it runs, and that [kvdb] url leads to it'
+
+
+def rates_without_redis(limiter: Any, client: Any) -> Iterator[str]:
+    """`limiter`: zatotx.exchange.rates.RateLimiter. One sentence for each way in which exact limits hold less now."""
+    if client.problem:
+        for setting, names in limiter.exact().items():
+            what = _WITHOUT_REDIS[setting].format(names=', '.join(names))
+            yield f'Redis is away, so {what}: see that it runs and can be reached'
 
 
 def refused_code(keeper: Any) -> Iterator[str]:

@@ -50,10 +50,10 @@ from zatotx.service.invocation import Invoker
 from zatotx.service.store import ServiceStore
 from zatotx.service.user_config import load_user_config
 from zatotx.tap.clear import read_in_clear
-from zatotx.tap.crewing import began, company_of, counts_of, gates_of, pickup_duty
+from zatotx.tap.crewing import began, buckets_of, company_of, counts_of, gates_of, pickup_duty
 from zatotx.tap.dumps import forbid_core_dumps
 from zatotx.tap.keyvalue import client_and_bus
-from zatotx.tap.limiting import Limited, raise_file_limit
+from zatotx.tap.limiting import Limited, raise_file_limit, rate_limiter
 from zatotx.tap.observing import Observed, certificates
 from zatotx.tap.outgoing import Shared, fetcher, outgoing_kinds, outgoings
 from zatotx.tap.securing import Means, make_guard
@@ -133,7 +133,8 @@ class _Assembly:
         invoker = Invoker(reactor, limited.service_threads, node=view, user_config=self._user_config(),
                           left_behind=limited.left_behind)
         pipeline = Pipeline(guard=doors.guard, store=ground.services, invoker=invoker, codecs=limited.codecs,
-                            faults=FaultReplies(), offload=ground.offload, admission=limited.admission)
+                            faults=FaultReplies(), offload=ground.offload, admission=limited.admission,
+                            rates=limited.rates)
         work = self.home / 'work'
         pickup = Pickup(reactor=reactor, directory=str(self.home / settings.hot_deploy.pickup_dir), deployer=deployer,
                         odb=ground.odb, offload=ground.offload, since=began(work))
@@ -152,13 +153,14 @@ class _Assembly:
         settings, reactor = self.settings, self.reactor
         logs = Logbook(self.home / 'logs', reactor, settings.log, whose=at_work)
         counts = counts_of(self.home / 'work', self.place)
-        limited = Limited(settings, reactor, gates_of(counts), partial(formats, self.kinds))
+        client, bus = client_and_bus(settings, self.home, reactor)
+        rates = rate_limiter(reactor, client, settings.main.cluster, buckets_of(self.home / 'work', self.place))
+        limited = Limited(settings, reactor, rates, gates_of(counts), partial(formats, self.kinds))
         offload = partial(deferToThreadPool, reactor, limited.workers)
         observed = Observed(reactor, self._deployed())
         types = ObjectTypes([*BUILTIN_TYPES, *object_types(self.kinds)])
         secrets = self._secrets()
         odb = counted(self._odb(types, secrets), observed.meters.odb)
-        client, bus = client_and_bus(settings, self.home, reactor)
         services = ServiceStore(internal_entries(types), observed.meters.services.of, limited.gate_of_service)
         observed.counts(services, client)
         keeper = VersionKeeper(odb=odb, store=services, directory=self._deployed(), reactor=reactor, offload=offload)
@@ -174,7 +176,8 @@ class _Assembly:
                                  keys=Keys(settings.main.cluster), fetcher=fetcher(outgoing)))
         listeners = Listeners(reactor, self.place.sockets, ground.counts)
         channels = self._channels(ground.logs, offload, listeners, meters)
-        appliers = [guard.applied, *(o.apply for o in outgoing), *(c.apply for c in channels.values())]
+        appliers = [guard.applied, ground.limited.rates.applied, *(o.apply for o in outgoing),
+                    *(c.apply for c in channels.values())]
         return _Doors(outgoing, guard, listeners, channels, appliers)
 
     def _view(self, ground: _Ground, doors: _Doors, *, config: LiveConfig, deployer: Deployer, state: NodeState
@@ -191,6 +194,7 @@ class _Assembly:
         ]
         finders = [
             partial(findings.odb_away, config), partial(findings.redis_away, ground.client),
+            partial(findings.rates_without_redis, limited.rates, ground.client),
             partial(findings.refused_code, ground.keeper), limited.left_behind.findings, observed.findings,
             *(c.findings for c in doors.channels.values() if hasattr(c, 'findings')),
         ]

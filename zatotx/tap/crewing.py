@@ -6,12 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from zatotx.interfaces.rates import IBuckets
 from zatotx.node.lock import DirectoryLock
 from zatotx.node.view import NodeView
 from zatotx.node.workers.board import Board, Shared
+from zatotx.node.workers.buckets import SharedBuckets
 from zatotx.node.workers.company import Company
 from zatotx.node.workers.duties import Duty
 from zatotx.node.workers.lifeline import Place
+from zatotx.rules.gcra import Buckets
 from zatotx.rules.limits import Gate
 from zatotx.tap.limiting import MakeGate
 
@@ -38,6 +41,12 @@ def gates_of(counts: Callable[[str], Shared | None]) -> MakeGate:
         return Gate(limit) if shared is None else Gate(limit, others=shared.others, publish=shared.publish)
 
     return gate
+
+
+def buckets_of(work: Path, place: Place) -> IBuckets:
+    """Where this process counts the rate limits of its server: with the other workers, where there are any."""
+    buckets: Any = SharedBuckets(work) if place.crewed else Buckets()
+    return buckets
 
 
 def company_of(work: Path, place: Place, view: NodeView, reactor: Any) -> Company | None:

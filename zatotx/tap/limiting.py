@@ -12,7 +12,12 @@ from twisted.python.threadpool import ThreadPool
 
 from zatotx.exchange.admission import Admission
 from zatotx.exchange.codecs import Codecs
+from zatotx.exchange.rates import RateLimiter
 from zatotx.interfaces.exchange import ICodec
+from zatotx.interfaces.rates import IBuckets
+from zatotx.kvdb.keys import Keys
+from zatotx.kvdb.rates import RedisRates
+from zatotx.kvdb.scripts import Scripts
 from zatotx.metrics.families import OTHERS
 from zatotx.metrics.meters import MOST
 from zatotx.metrics.sample import Row, Source
@@ -43,6 +48,11 @@ def own_gate(name: str, limit: int) -> Gate:
     return Gate(limit)
 
 
+def rate_limiter(reactor: Any, client: Any, cluster: str, buckets: IBuckets) -> RateLimiter:
+    """The rate limits of a node. `client`: zatotx.kvdb.client.RedisClient."""
+    return RateLimiter(RedisRates(reactor, Scripts(client), Keys(cluster)), buckets, reactor.seconds)
+
+
 def _budget(limits: Limits) -> Budget:
     return Budget(
         json_depth=limits.json_depth, json_keys=limits.json_keys, form_fields=limits.form_fields,
@@ -58,6 +68,7 @@ class Limited:
 
     settings: Settings
     reactor: Any
+    rates: RateLimiter = field(factory=RateLimiter)
     make_gate: MakeGate = own_gate
     formats: Callable[[Budget], Mapping[str, ICodec]] = lambda budget: {}  # those that kinds bring
     workers: ThreadPool = field(init=False)
@@ -92,7 +103,8 @@ class Limited:
                 refused = sum(entry.gate.refused for entry in entries[MOST:])
                 yield 'zatotx_service_refused', (OTHERS,), refused
 
-        return [self._of_node, of_services, self._of_channels, self._of_service_threads, self._of_workers]
+        return [self._of_node, of_services, self._of_channels, self._of_rates, self._of_service_threads,
+                self._of_workers]  # fmt: skip
 
     def _of_node(self) -> Iterator[Row]:
         node = self.admission.node
@@ -105,6 +117,11 @@ class Limited:
             yield 'zatotx_channel_refused', (*name, 'queue_full'), entrance.overflowed
             yield 'zatotx_channel_refused', (*name, 'queue_late'), entrance.late
             yield 'zatotx_channel_queue_length', name, entrance.waiting
+
+    def _of_rates(self) -> Iterator[Row]:
+        for name, refused in islice(self.rates.refused.copy().items(), MOST):
+            yield 'zatotx_channel_rate_limited', name, refused
+        yield 'zatotx_rate_limits_unchecked', (), self.rates.unchecked
 
     def _of_service_threads(self) -> Iterator[Row]:
         pool = self.service_threads

@@ -14,6 +14,7 @@ from zatotx.node.logbook import Logbook
 from zatotx.node.reload import Reload
 from zatotx.node.settings import Settings, load
 from zatotx.node.workers.board import make_board
+from zatotx.node.workers.buckets import make_table
 from zatotx.node.workers.crew import Crew
 from zatotx.node.workers.parent import Parent, Plan
 from zatotx.node.workers.seats import free_seat
@@ -44,6 +45,7 @@ def make_parent(directory: str, reactor: Any, workers: int | None) -> Parent:
         lock.release()
         raise
     sockets, board = Sockets(), make_board(work, workers or settings.main.workers)
+    make_table(work)
     crew = Crew(
         reactor=reactor, hire=Spawner(reactor, partial(command, home)), seat=partial(free_seat, work),
         descriptors=sockets.descriptors, changed=lambda: parent.list_workers(), left=board.clear,
