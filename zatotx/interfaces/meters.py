@@ -30,7 +30,9 @@ class ICallMeter(Interface):
 class IOutgoingMeter(ICallMeter):
     """Counts what one outgoing connection does."""
 
-    circuit_open: bool = Attribute('Its circuit breaker lets nothing through now')
+    circuit_open: bool = Attribute('Its circuit breaker lets nothing through now, or one call to try')
+    circuits_opened: int = Attribute('Raised when its circuit breaker opens, a try that failed aside')
+    retries: int = Attribute('Raised when a call is made once more')
 
 
 class IChannelMeter(Interface):
@@ -58,6 +60,8 @@ class Uncounted:
     in_flight = 0
     requests = 0
     circuit_open = False
+    circuits_opened = 0
+    retries = 0
 
     def observe(self, seconds: float) -> None:
         """See ICallMeter."""

@@ -72,13 +72,20 @@ class CallSlots(Histogram):
 
 
 class OutgoingSlots(CallSlots):
-    """The counters of one outgoing connection. `circuit_open`: its circuit breaker lets nothing through now."""
+    """The counters of one outgoing connection, and
 
-    __slots__ = ('circuit_open',)
+    - `circuit_open`: its circuit breaker lets nothing through now, or one call to try;
+    - `circuits_opened`: how often it opened, tries that failed aside;
+    - `retries`: how often a call was made once more.
+    """
+
+    __slots__ = ('circuit_open', 'circuits_opened', 'retries')
 
     def __init__(self) -> None:
         super().__init__()
         self.circuit_open = False
+        self.circuits_opened = 0
+        self.retries = 0
 
 
 class ChannelSlots(Histogram):

@@ -21,13 +21,13 @@ class Breaker:
     earlier time changes nothing: a call that began before the breaker opened says nothing about the peer as it is now.
     """
 
-    __slots__ = ('_reset', '_row', '_ticket', '_until', 'limit', 'opened', 'state')
+    __slots__ = ('_row', '_ticket', '_until', 'limit', 'opened', 'reset', 'state')
 
     def __init__(self, failures: int, reset: float) -> None:
         self.limit = failures
         self.state = CLOSED
         self.opened = 0  # how often it did, probes that failed aside
-        self._reset = reset
+        self.reset = reset
         self._row = 0  # failures, since the last success
         self._ticket = 0  # of the time that began when it last changed its state
         self._until = -inf  # when the next probe may go
@@ -55,7 +55,7 @@ class Breaker:
         self._row += 1
         if self.state is HALF_OPEN or self._row >= self.limit:
             self.opened += self.state is CLOSED
-            self._until = now + self._reset
+            self._until = now + self.reset
             self._change(OPEN)
 
     def left(self, ticket: int) -> None:

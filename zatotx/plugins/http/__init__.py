@@ -9,6 +9,7 @@ kind = ConnectorKind(
     title='HTTP and REST',
     runs_in=SERVER,
     channel='zatotx.plugins.http.channel:make_channel',
+    outgoing='zatotx.plugins.http.outgoing.kind:make_outgoing',
     codecs='zatotx.plugins.http.soap.codec:make_codecs',
     settings='zatotx.plugins.http.settings:read_settings',
     listens=LISTEN,

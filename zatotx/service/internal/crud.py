@@ -221,6 +221,17 @@ class ChangePassword(ObjectService):
         self.answer(await self.write('edit', stored, {PASSWORD: first}))
 
 
+class Ping(ObjectService):
+    """Ask the peer of a connection whether it is there; answers what was asked and answered."""
+
+    zato_dont_import = True
+
+    async def handle(self) -> None:
+        stored = self.found()
+        info = await self.server.outgoing.ping(stored.type, stored.name)
+        self.response.payload = {'id': stored.id, 'name': stored.name, 'info': info}
+
+
 class GetSecurityList(AdminService):
     """All security definitions of any type."""
 
@@ -244,6 +255,7 @@ _ACTIONS: Mapping[str, type[ObjectService]] = {
     'get-by-id': GetOne,
     'get-by-name': GetOne,
     'change-password': ChangePassword,
+    'ping': Ping,
 }
 _ALWAYS = ('get-by-id', 'get-by-name')
 

@@ -88,6 +88,14 @@ class HttpOutgoing(Configured, frozen=True, kw_only=True):
         field('Path there, with {name} for a parameter and {name:path} for one with slashes', max_length=4096,
               check=template_mistake),
     ] = ''
+    method: Annotated[
+        str, field("Method of calls that name none: call() and Zato's send()", pattern=METHOD)
+    ] = 'POST'
+    data_format: Annotated[
+        str,
+        field('How values are written, and answers read that do not say what they are; empty = as JSON, and by '
+              'what answers say', choices=('', 'json', 'xml', 'form'), aliases={'post': 'form'}),
+    ] = ''
     security: Annotated[
         str | None,
         field('Security definition that says who we are: basic_auth, apikey, digest_auth, oauth2_client; none = nobody',

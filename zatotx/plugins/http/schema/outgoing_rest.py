@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from zatotx.plugins.http.schema.outgoing import METHOD, HttpOutgoing, mistakes
+from zatotx.plugins.http.schema.outgoing import HttpOutgoing, mistakes
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 
 
@@ -14,14 +14,6 @@ class RestOutgoing(HttpOutgoing, frozen=True, kw_only=True):
     name: Annotated[
         str, field('Name of the connection, unique among outgoing REST ones', min_length=1, max_length=1000)
     ]
-    method: Annotated[
-        str, field("Method of calls that name none: call() and Zato's send()", pattern=METHOD)
-    ] = 'POST'
-    data_format: Annotated[
-        str,
-        field('How values are written, and answers read that do not say what they are; empty = as JSON, and by '
-              'what answers say', choices=('', 'json', 'xml', 'form'), aliases={'post': 'form'}),
-    ] = ''
 
 
 OUTGOING_REST = ObjectType(

@@ -1,0 +1,1 @@
+"""Outgoing HTTP connections: what services see of other systems."""

@@ -1,0 +1,107 @@
+"""A connection made of its configuration: whatever it does not ask for is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from sys import maxsize
+from typing import Any
+
+from attrs import frozen
+
+from zatotx import __version__
+from zatotx.plugins.http.client.call import Fields
+from zatotx.plugins.http.client.decoding import ACCEPT
+from zatotx.plugins.http.client.making import FOLLOWED, ClientSettings, MadeClient, Reach, make_client
+from zatotx.plugins.http.client.pool import Bounds
+from zatotx.plugins.http.outgoing.addresses import split_url
+from zatotx.plugins.http.outgoing.attempts import Attempt, Authorized, Broken, Direct, Repeating
+from zatotx.plugins.http.outgoing.connection import Connection, Parts
+from zatotx.plugins.http.outgoing.identity import Identity
+from zatotx.plugins.http.outgoing.requests import Form
+from zatotx.plugins.http.schema.outgoing import HttpOutgoing, Retry, tls_settings
+from zatotx.rules.breaker import Breaker
+from zatotx.rules.retry import SAFE, Repeats, RetryBudget
+from zatotx.rules.url_template import Template
+
+_ACCEPTED = {'json': b'application/json', 'xml': b'application/xml, text/xml'}
+_ANYTHING = b'*/*'
+AGENT = (b'User-Agent', f'zatotx/{__version__}'.encode('ascii'))
+
+
+@frozen(kw_only=True)
+class Workshop:
+    """What connections are made with."""
+
+    reach: Reach
+    component: bytes
+    meter: Callable[[str], Any]  # the IOutgoingMeter of a connection by its name
+
+
+def build(value: HttpOutgoing, title: str, identity: Identity, workshop: Workshop) -> Connection:
+    """The connection that is configured so. `title`: 'Outgoing connection CRM (rest)'. Raises ValueError, saying why,
+    for a configuration that this machine cannot use."""
+    reach, meter = workshop.reach, workshop.meter(value.name)
+    meter.circuit_open = False
+    client = make_client(_client_settings(value, identity), reach)
+    form = _form(value, identity, workshop)
+    plain = _plain(form, client, identity)
+    breaker = None
+    attempt: Attempt = Direct(form, client.send).send
+    if value.circuit_breaker is not None:
+        breaker = Breaker(value.circuit_breaker.failures, value.circuit_breaker.reset)
+        attempt = Broken(attempt, breaker, reach.reactor.seconds, meter).send
+    if identity.authorizer is not None:
+        attempt = Authorized(attempt, identity.authorizer()).send
+    if value.retry is not None and value.retry.attempts > 1:
+        attempt = Repeating(attempt, _repeats(value.retry), reach.reactor, meter, RetryBudget()).send
+    parts = Parts(
+        title=title, form=form, client=client, attempt=attempt, plain=plain, breaker=breaker,
+        ping_method=value.ping_method, max_in_flight=value.max_in_flight or maxsize, meter=meter,
+    )  # fmt: skip
+    return Connection(parts, reach.reactor)
+
+
+def _plain(form: Form, client: MadeClient, identity: Identity) -> Attempt:
+    direct = Direct(form, client.send).send
+    return direct if identity.authorizer is None else Authorized(direct, identity.authorizer()).send
+
+
+def _client_settings(value: HttpOutgoing, identity: Identity) -> ClientSettings:
+    return ClientSettings(
+        bounds=Bounds(connections=value.pool_size),
+        tls=tls_settings(value),
+        proxy=value.proxy,
+        follow_redirects=FOLLOWED if value.follow_redirects else 0,
+        secret_fields=frozenset(name.lower() for name, _ in identity.fields),
+    )
+
+
+def _form(value: HttpOutgoing, identity: Identity, workshop: Workshop) -> Form:
+    origin, base = split_url(value.host)
+    retried = () if value.retry is None else value.retry.methods
+    return Form(
+        origin=origin, method=value.method, template=Template(_joined(base, value.url_path)),
+        data_format=value.data_format, content_type=value.content_type.encode('ascii'),
+        common=_common(value, identity, workshop.component), query=identity.query, timeout=value.timeout,
+        connect_timeout=inf if value.connect_timeout is None else value.connect_timeout, most=value.max_response_size,
+        offload=workshop.reach.offload, seconds=workshop.reach.reactor.seconds, repeated=SAFE.union(retried),
+        asks_first=identity.asks_first,
+    )  # fmt: skip
+
+
+def _joined(base: bytes, path: str) -> str:
+    """The path of the host's URL, where it has one, before that of the connection."""
+    before = base.decode('ascii').rstrip('/')
+    return before + path if path else before or '/'
+
+
+def _common(value: HttpOutgoing, identity: Identity, component: bytes) -> Fields:
+    accepted = _ACCEPTED.get(value.data_format, _ANYTHING)
+    return (AGENT, (b'Accept', accepted), ACCEPT, (b'X-Zato-Component', component), *identity.fields)
+
+
+def _repeats(retry: Retry) -> Repeats:
+    return Repeats(attempts=retry.attempts, backoff=retry.backoff, methods=SAFE.union(retry.methods))
+
+

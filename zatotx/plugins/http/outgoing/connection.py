@@ -1,0 +1,157 @@
+"""One outgoing connection as it is configured: makes calls, counts them, and ends when nobody needs it any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from sys import maxsize
+from time import time
+from typing import Any
+
+from attrs import define, field, frozen
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.logger import Logger
+
+from zatotx.interfaces.outgoing import ICall
+from zatotx.plugins.http.client.call import Answer, AnswerStream
+from zatotx.plugins.http.client.errors import CallFailed
+from zatotx.plugins.http.client.making import MadeClient
+from zatotx.plugins.http.outgoing.attempts import Attempt
+from zatotx.plugins.http.outgoing.faults import Full, fault_of
+from zatotx.plugins.http.outgoing.reading import THREADED
+from zatotx.plugins.http.outgoing.requests import Form, Request
+from zatotx.plugins.http.outgoing.response import Response, StreamedResponse
+from zatotx.rules.breaker import CLOSED, Breaker
+
+
+@frozen(kw_only=True, eq=False)
+class Parts:
+    """What a connection is made of."""
+
+    title: str  # 'Outgoing connection CRM (rest)'
+    form: Form
+    client: MadeClient
+    attempt: Attempt  # the client with all that is wrapped around it
+    plain: Attempt  # without retries and circuit breaker
+    breaker: Breaker | None
+    ping_method: str
+    max_in_flight: int = maxsize
+    meter: Any  # IOutgoingMeter
+
+
+@define(eq=False)
+class Connection:
+    """`form` makes requests of what a service says, `perform` sends them."""
+
+    parts: Parts
+    reactor: Any  # IReactorTime, IReactorFromThreads
+    form: Form = field(init=False)
+    under_way: int = 0
+    _retired: bool = False
+    _trouble: str = ''  # what went wrong last, '' = it went well
+    _log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self.form = self.parts.form
+
+    async def perform(self, request: Request) -> Response:
+        """The answer. Raises Timeout, ServiceUnavailable and BadGateway, naming the connection."""
+        parts, seconds = self.parts, self.reactor.seconds
+        meter, began = parts.meter, seconds()
+        self.under_way += 1
+        meter.in_flight += 1
+        try:
+            if self.under_way > parts.max_in_flight:
+                raise Full('as many calls are under way as there may be')
+            answer = await parts.attempt(request)
+        except CallFailed as failed:
+            fault = fault_of(failed, parts.title, request.call.cid, request.seconds)
+            meter.failed(type(fault).__name__)
+            self._went_wrong(failed)
+            raise fault from failed
+        except CancelledError:
+            raise
+        except Exception as error:
+            meter.failed(type(error).__name__)
+            raise
+        finally:
+            meter.in_flight -= 1
+            meter.observe(seconds() - began)
+            self.under_way -= 1
+            if self._retired:
+                self._leave()
+        if self._trouble:
+            self._went_well()
+        if request.stream:
+            return self._streamed(request, answer)
+        response = Response(answer, self.form.data_format, request.model)
+        response.title, response.cid = parts.title, request.call.cid
+        if len(answer.body) > THREADED:  # type: ignore[arg-type]  # bytes, as it is not streamed
+            await response.read_in_thread(self.form.offload)
+        return response
+
+    async def ping(self, call: ICall) -> str:
+        """Ask the peer whether it is there: any answer says so. What was asked and answered, as Zato tells it.
+
+        Raises as `perform`; neither tries again nor minds the circuit breaker.
+        """
+        parts = self.parts
+        request = parts.form.ping(parts.ping_method, call)
+        began, moment = self.reactor.seconds(), datetime.fromtimestamp(time(), UTC).replace(tzinfo=None)
+        try:
+            answer = await parts.plain(request)
+        except CallFailed as failed:
+            raise fault_of(failed, parts.title, call.cid, request.seconds) from failed
+        took = timedelta(seconds=self.reactor.seconds() - began)
+        where = f'{parts.form.origin.scheme}://{parts.form.origin.authority.decode()}{parts.form.fixed.decode()}'
+        asked = f'{moment.isoformat()} (UTC) {request.method} {where}'
+        return f'{asked}\nCode: {answer.status}\nResponse time: {took}'
+
+    def retire(self) -> Deferred[None]:
+        """Another one takes the calls that come; those under way end here. Fires when there is none left."""
+        self._retired = True
+        return succeed(None) if self.under_way else self.parts.client.close()
+
+    def end(self) -> Deferred[None]:
+        """Take no more calls. Fires when those under way are over."""
+        return self.parts.client.close()
+
+    def findings(self) -> Iterator[str]:
+        """What is not as it should be here now."""
+        breaker = self.parts.breaker
+        if breaker is not None and breaker.state is not CLOSED:
+            why = f' ({self._trouble})' if self._trouble else ''
+            yield (f'{self.parts.title} is cut off by its circuit breaker, after {breaker.limit} failures in a row'
+                   f'{why}: see that its peer is well; one call is let through every {breaker.reset:g} s to try')
+
+    # What perform does in the end.
+
+    def _streamed(self, request: Request, answer: Answer) -> Response:
+        response = StreamedResponse(answer, self.form.data_format, request.model)
+        response.title, response.cid = self.parts.title, request.call.cid
+        body = answer.body
+        if not isinstance(body, bytes):
+            following = partial(request.call.result, partial(self._piece, body, request))
+            response.bind(following, partial(self.reactor.callFromThread, body.close))
+        return response
+
+    async def _piece(self, body: AnswerStream, request: Request) -> bytes:
+        try:
+            return await body.read()
+        except CallFailed as failed:
+            raise fault_of(failed, self.parts.title, request.call.cid, self.form.timeout) from failed
+
+    def _leave(self) -> None:
+        if not self.under_way:
+            self.parts.client.close()
+
+    def _went_wrong(self, failed: CallFailed) -> None:
+        """Said once, until it works again: a peer that is away would fill the log."""
+        if not self._trouble:
+            self._log.warn('{title}: {why}', title=self.parts.title, why=failed.detail)
+        self._trouble = failed.detail
+
+    def _went_well(self) -> None:
+        self._log.info('{title} works again', title=self.parts.title)
+        self._trouble = ''

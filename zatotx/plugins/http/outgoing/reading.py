@@ -1,0 +1,87 @@
+"""What peers answer, as values: by what the answer says it is, or else by the connection's data format; and as models.
+
+All of it raises ValueError with the rest of a sentence about the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from zatotx.model.faults import BadRequest
+from zatotx.plugins.http.outgoing.bodies import FORM, JSON, XML
+from zatotx.wire import form, json, xml
+from zatotx.wire.malformed import Malformed
+
+TEXT, BYTES = 'text', 'bytes'
+_NAMES = {JSON: 'JSON', XML: 'XML', FORM: 'a form'}
+# Types that say nothing of what is in the body: peers send all sorts of things under them.
+_SAYS_NOTHING = frozenset(('', 'text/plain', 'application/octet-stream', 'binary/octet-stream'))
+_MOST_PAIRS = 100_000
+THREADED = 256 * 1024  # bytes of XML that is parsed in a thread: lxml lets others run meanwhile
+
+
+def format_of(content_type: str, data_format: str) -> str:
+    """How a body is to be read. `data_format`: of the connection, for answers that do not say what they are."""
+    media = content_type.partition(';')[0].strip().lower()
+    if media in _SAYS_NOTHING:
+        return data_format or (TEXT if media == 'text/plain' else BYTES)
+    if media.endswith(('/json', '+json')):
+        return JSON
+    if media.endswith(('/xml', '+xml')):
+        return XML
+    if media == 'application/x-www-form-urlencoded':
+        return FORM
+    return TEXT if media.startswith('text/') else BYTES
+
+
+def value_of(body: bytes, as_what: str, content_type: str) -> Any:
+    """The value of a body; None of an empty one."""
+    if not body:
+        return None
+    try:
+        if as_what == JSON:
+            return json.decode(body)
+        if as_what == XML:
+            return xml.parse(body, xml.charset_of(content_type))
+        if as_what == FORM:
+            return form.decode(body, _MOST_PAIRS)
+    except Malformed as wrong:
+        raise ValueError(f'it is not {_NAMES[as_what]}: {wrong}') from None
+    return text_of(body, content_type) if as_what == TEXT else body
+
+
+def text_of(body: bytes, content_type: str) -> str:
+    """The body as text: in the charset that the answer names, UTF-8 where it names none that is known. What is not of
+    that charset becomes U+FFFD."""
+    charset = 'utf-8'
+    for parameter in content_type.split(';')[1:]:
+        name, _, value = parameter.partition('=')
+        if name.strip().lower() == 'charset':
+            charset = value.strip().strip('"\'')
+    try:
+        return body.decode(charset, 'replace')
+    except (LookupError, ValueError):
+        return body.decode('utf-8', 'replace')
+
+
+def modelled(value: Any, model: Any) -> Any:
+    """The value as a model: a Struct, a dataclass, a Model of Zato, or any type that msgspec reads, `list[Customer]`.
+    A list of what is one thing's model is a list of them, as in Zato."""
+    if isinstance(value, list) and isinstance(model, type) and not issubclass(model, list | tuple | set):
+        return [modelled(one, model) for one in value]
+    try:
+        if getattr(model, 'zato_model', False) and isinstance(value, Mapping):
+            return model.from_dict(value)
+        return msgspec.convert(value, model)
+    except BadRequest as wrong:
+        raise ValueError(f'it does not fit {_called(model)}: {wrong.msg}') from None
+    except msgspec.ValidationError as wrong:
+        text, _, place = str(wrong).replace('`', '').partition(' - at ')
+        raise ValueError(f'it does not fit {_called(model)}: {place or "$"}: {text[:1].lower()}{text[1:]}') from None
+
+
+def _called(model: Any) -> str:
+    return model.__name__ if isinstance(model, type) else str(model)

@@ -1,0 +1,24 @@
+"""X-Zato-Msg-TS: when a message was sent, as Zato has it: ISO 8601, UTC, without a zone."""
+
+from __future__ import annotations
+
+from time import gmtime, strftime
+
+_SECOND = '%Y-%m-%dT%H:%M:%S'
+
+
+class Stamp:
+    """Writes moments; those of one second share its text."""
+
+    __slots__ = ('_second', '_text')
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._text = ''
+
+    def of(self, now: float) -> bytes:
+        """`now`, in seconds since the epoch, to the microsecond: b'2026-11-26T17:46:10.000123'."""
+        second = int(now)
+        if second != self._second:
+            self._second, self._text = second, strftime(_SECOND, gmtime(second))
+        return f'{self._text}.{int((now - second) * 1_000_000):06d}'.encode('ascii')
