@@ -59,7 +59,7 @@ def as_utf8(data: bytes, charset: str = '') -> bytes:
 
 def declared(data: bytes) -> str:
     """The encoding that an XML declaration names, in lower case; '' for none. Raises Malformed for one without end."""
-    if not data.startswith(b'<?xml'):
+    if data[:5] != b'<?xml' or not data[5:6].isspace():
         return ''
     end = data.find(b'?>', 0, _LONGEST_DECLARATION)
     if end < 0:
