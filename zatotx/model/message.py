@@ -68,7 +68,7 @@ class Body(Protocol):
 class HTTPView:
     """The HTTP side of a request, as `self.request.http` builds on it."""
 
-    __slots__ = ('headers', 'method', 'params', 'path', 'peer', 'query', 'target', 'version')
+    __slots__ = ('certificates', 'headers', 'method', 'params', 'path', 'peer', 'query', 'secure', 'target', 'version')
 
     def __init__(
         self,
@@ -80,6 +80,8 @@ class HTTPView:
         params: Mapping[str, str],
         peer: str,
         version: tuple[int, int] = (1, 1),
+        certificates: Sequence[bytes] = (),
+        secure: bool = False,
     ) -> None:
         self.method = method
         self.target = target  # as sent
@@ -89,6 +91,8 @@ class HTTPView:
         self.params = params  # what the channel's pattern captured
         self.peer = peer  # the client's address
         self.version = version
+        self.certificates = certificates  # that the client sent, in DER, its own first; for the check of it only
+        self.secure = secure  # it came over TLS
 
 
 class Inbound:

@@ -12,7 +12,7 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IListeningPort, IOpenSSLContextFactory
+from twisted.internet.interfaces import IListeningPort, IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -22,18 +22,28 @@ from zatotx.node.workers.adopting import adopt_tcp, adopt_unix
 from zatotx.node.workers.board import Shared
 
 
-@implementer(IOpenSSLContextFactory)
+@implementer(IOpenSSLServerConnectionCreator)
 class Certificate:
-    """The TLS context of one listener, as TLSMemoryBIOFactory asks for it: connections that come after `reload` get the
-    new certificate, the others keep theirs."""
+    """TLS of one listener, as TLSMemoryBIOFactory asks for it: connections that come after `reload` get the new
+    certificate, the others keep theirs. Those that come while it is `asking` may send a certificate of their own."""
 
     def __init__(self, description: str, context: Any) -> None:
         self.description = description
+        self.asking = False
         self._context = context.getContext()
 
     def getContext(self) -> Any:
-        """What Twisted calls for each connection."""
+        """The context in force."""
         return self._context
+
+    def serverConnectionForTLS(self, tlsProtocol: object) -> Any:
+        """What Twisted calls for each connection. Sessions are not resumed, so no certificate is lost that way."""
+        from OpenSSL.SSL import VERIFY_PEER, Connection
+
+        connection = Connection(self._context, None)
+        if self.asking:
+            connection.set_verify(VERIFY_PEER, _any)
+        return connection
 
     def reload(self) -> str:
         """Read the files again; '', or a sentence that says why the old certificate stays."""
@@ -45,6 +55,12 @@ class Certificate:
             return (f'[http] listen: the certificate of {self.description!r} cannot be loaded, the old one stays: '
                     f'{error or type(error).__name__}')  # fmt: skip
         return ''
+
+
+def _any(*_certificate: object) -> bool:
+    """OpenSSL asks whether a certificate is to be trusted. That depends on the channel, which is not known yet: what
+    the handshake has to show is that the client has its key."""
+    return True
 
 
 def _unshared(name: str) -> None:
@@ -60,6 +76,7 @@ class Listeners:
     adopted: Mapping[str, int] = field(factory=dict)
     shared: Callable[[str], Shared | None] = _unshared
     certificates: list[Certificate] = field(factory=list, init=False)
+    _asking: bool = field(default=False, init=False)
 
     _log = Logger()
 
@@ -80,6 +97,7 @@ class Listeners:
         from twisted.protocols.tls import TLSMemoryBIOFactory  # costs memory that plain HTTP does not need
 
         certificate: Any = Certificate(description, wanted.context)
+        certificate.asking = self._asking
         self.certificates.append(certificate)
         return TLSMemoryBIOFactory(certificate, False, wanted.factory)
 
@@ -95,6 +113,12 @@ class Listeners:
         if family == socket.AF_UNIX:
             return adopt_unix(self.reactor, descriptor, wanted, factory)
         return adopt_tcp(self.reactor, descriptor, family, factory, self.shared(f'connections of {description}'))
+
+    def ask_clients(self, asking: bool) -> None:
+        """Whether clients are asked for a certificate, from the next handshake on."""
+        self._asking = asking
+        for certificate in self.certificates:
+            certificate.asking = asking
 
     def reload(self) -> None:
         """Take over the certificates as they are on disk now; what is wrong with one is logged."""

@@ -56,7 +56,7 @@ from zatotx.tap.keyvalue import client_and_bus
 from zatotx.tap.limiting import Limited, raise_file_limit, rate_limiter
 from zatotx.tap.observing import Observed, certificates
 from zatotx.tap.outgoing import Shared, fetcher, outgoing_kinds, outgoings
-from zatotx.tap.securing import Means, make_guard
+from zatotx.tap.securing import Means, asking_clients, make_guard
 
 
 def make_server(directory: str, reactor: Any, place: Place | None = None) -> Node:
@@ -176,8 +176,8 @@ class _Assembly:
                                  keys=Keys(settings.main.cluster), fetcher=fetcher(outgoing)))
         listeners = Listeners(reactor, self.place.sockets, ground.counts)
         channels = self._channels(ground.logs, offload, listeners, meters)
-        appliers = [guard.applied, ground.limited.rates.applied, *(o.apply for o in outgoing),
-                    *(c.apply for c in channels.values())]
+        appliers = [guard.applied, asking_clients(listeners), ground.limited.rates.applied,
+                    *(o.apply for o in outgoing), *(c.apply for c in channels.values())]
         return _Doors(outgoing, guard, listeners, channels, appliers)
 
     def _view(self, ground: _Ground, doors: _Doors, *, config: LiveConfig, deployer: Deployer, state: NodeState

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from attrs import frozen
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from zatotx.exchange.security.apikey import ApiKeyCheck
@@ -19,8 +19,9 @@ from zatotx.interfaces.fetch import Fetched, IFetcher
 from zatotx.interfaces.redis import IScripts
 from zatotx.kvdb.keys import Keys
 from zatotx.model.faults import ServiceUnavailable
+from zatotx.node.listening import Listeners
 from zatotx.rules.throttle import Throttle
-from zatotx.schema.snapshot import Stored
+from zatotx.schema.snapshot import Snapshot, Stored
 
 
 @frozen(kw_only=True)
@@ -43,14 +44,31 @@ def make_guard(means: Means) -> Guard:
         'apikey': partial(ApiKeyCheck, guesses),
         'basic_auth': partial(BasicAuthCheck, verifier),
         'jwt': partial(_jwt_check, means),
+        'mtls': _mtls_check,
         'tech_account': partial(TechAccountCheck, guesses),
     })  # fmt: skip
+
+
+def asking_clients(listeners: Listeners) -> Callable[[Snapshot], Deferred[None]]:
+    """One of a node's appliers: clients are asked for certificates while there is a definition that looks at them."""
+
+    def applied(snapshot: Snapshot) -> Deferred[None]:
+        listeners.ask_clients(any(stored.value.is_active for stored in snapshot.of('mtls')))
+        return succeed(None)
+
+    return applied
 
 
 def _jwt_check(means: Means, stored: Stored) -> Any:
     from zatotx.exchange.security.jwt import make_jwt_check  # PyJWT takes its time, and few have such definitions
 
     return make_jwt_check(stored, fetcher=means.fetcher or _NoFetcher(), clock=means.reactor, offload=means.offload)
+
+
+def _mtls_check(stored: Stored) -> Any:
+    from zatotx.exchange.security.mtls import MtlsCheck  # likewise
+
+    return MtlsCheck(stored)
 
 
 @implementer(IFetcher)

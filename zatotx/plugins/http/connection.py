@@ -6,12 +6,13 @@ from math import inf
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol
+from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, IProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from zatotx.plugins.http import refusals
 from zatotx.plugins.http.answers import Answers
+from zatotx.plugins.http.client_certificates import certificates_of
 from zatotx.plugins.http.hangup import ASKED, GONE, look
 from zatotx.plugins.http.outlet import outlet_to
 from zatotx.plugins.http.requests import DEAF, HEAD, Requests, body_due
@@ -26,7 +27,7 @@ PATIENCE = 0.2  # seconds a half-closed connection waits for its answers before 
 NOTHING, FRESH, IDLE, IN_HEAD, IN_BODY, LINGERING, CLOSING, HALF_CLOSED, PROBED = range(9)
 
 
-@implementer(IProtocol, IHalfCloseableProtocol)
+@implementer(IProtocol, IHalfCloseableProtocol, IHandshakeListener)
 class Connection:
     """Not a subclass of Twisted's Protocol, which would give each idle connection a dictionary.
 
@@ -68,6 +69,11 @@ class Connection:
     def connectionMade(self) -> None:
         """A node that drains takes nobody in."""
         self.drain()
+
+    def handshakeCompleted(self) -> None:
+        """Over TLS: before any bytes of the client come."""
+        self._requests.certificates = certificates_of(self.transport)
+        self._requests.secure = True
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes of the client."""

@@ -66,10 +66,10 @@ class Reception:
         self._max_body = max_body
 
     def place(
-        self, head: RequestHead, peer: str, last: Place | None, certificates: Sequence[bytes] = ()
+        self, head: RequestHead, peer: str, last: Place | None, certificates: Sequence[bytes] = (), secure: bool = False
     ) -> Place:
         """Where this head leads: `last`, the connection's last one, where nothing has changed. `certificates`: that the
-        connection's client sent."""
+        connection's client sent; `secure`: over TLS."""
         way: Way | Refusing | None = None
         if last is not None and last.routes is self.routes:
             if last.head is head:
@@ -88,7 +88,7 @@ class Reception:
         if isinstance(allowed, Refusing):
             return self._refusing(head, allowed, way.target)
         view = HTTPView(head.method, head.target, way.path, head.query, head.headers, way.params, peer, head.version,
-                        certificates)  # fmt: skip
+                        certificates, secure)  # fmt: skip
         soap = '' if spec.soap is None else asked_version(head.headers)
         return Place(head, self.routes, way.target.label, *_said(head, way.request), None, spec, way.service, view,
                      allowed, way, soap, way.target.meter)  # fmt: skip

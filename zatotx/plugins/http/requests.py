@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import inf
 
@@ -36,8 +36,8 @@ class Requests:
     """
 
     __slots__ = ('_answers', '_began', '_held', '_intake', '_outlet', '_paused', '_peer', '_piece', '_place',
-                 '_resumed', '_site', '_spool_above', '_turn', 'count', 'cut', 'parser', 'phase',
-                 'waiting')  # fmt: skip
+                 '_resumed', '_site', '_spool_above', '_turn', 'certificates', 'count', 'cut', 'parser', 'phase',
+                 'secure', 'waiting')  # fmt: skip
 
     _log = Logger()
 
@@ -47,6 +47,8 @@ class Requests:
         self._answers = answers
         self._outlet = outlet
         self._peer = peer
+        self.certificates: Sequence[bytes] = ()  # that the client sent
+        self.secure = False  # over TLS
         self._resumed = resumed
         self.parser = RequestParser(site.limits)
         self.phase = HEAD
@@ -143,7 +145,7 @@ class Requests:
         turn = Turn(head, now, self._answers.ready)
         turns.append(turn)
         self._began = now
-        place = self._place = site.reception.place(head, self._peer, self._place)
+        place = self._place = site.reception.place(head, self._peer, self._place, self.certificates, self.secure)
         refused = site.reception.receive(turn, place)
         if refused is not None:
             return self._refuse(turn, head, refused)

@@ -8,14 +8,15 @@ from zatotx.schema.security.basic_auth import BASIC_AUTH, BasicAuth
 from zatotx.schema.security.digest_auth import DIGEST_AUTH, DigestAuth
 from zatotx.schema.security.group import SECURITY_GROUP, SecurityGroup
 from zatotx.schema.security.jwt import JWT, Jwt
+from zatotx.schema.security.mtls import MTLS, Mtls
 from zatotx.schema.security.oauth2_client import OAUTH2_CLIENT, OAuth2Client
 from zatotx.schema.security.tech_account import TECH_ACCOUNT, TechAccount
 
 SECURITY_TYPES: tuple[ObjectType, ...] = (
-    BASIC_AUTH, APIKEY, TECH_ACCOUNT, JWT, SECURITY_GROUP, DIGEST_AUTH, OAUTH2_CLIENT,
+    BASIC_AUTH, APIKEY, TECH_ACCOUNT, JWT, MTLS, SECURITY_GROUP, DIGEST_AUTH, OAUTH2_CLIENT,
 )  # fmt: skip
 
 __all__ = [
-    'APIKEY', 'BASIC_AUTH', 'DIGEST_AUTH', 'JWT', 'OAUTH2_CLIENT', 'SECURITY_GROUP', 'SECURITY_TYPES',
-    'TECH_ACCOUNT', 'ApiKey', 'BasicAuth', 'DigestAuth', 'Jwt', 'OAuth2Client', 'SecurityGroup', 'TechAccount',
+    'APIKEY', 'BASIC_AUTH', 'DIGEST_AUTH', 'JWT', 'MTLS', 'OAUTH2_CLIENT', 'SECURITY_GROUP', 'SECURITY_TYPES',
+    'TECH_ACCOUNT', 'ApiKey', 'BasicAuth', 'DigestAuth', 'Jwt', 'Mtls', 'OAuth2Client', 'SecurityGroup', 'TechAccount',
 ]  # fmt: skip
