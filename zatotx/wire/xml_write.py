@@ -1,8 +1,6 @@
 """Values to XML, written as text: a fifth of what it costs to build a tree of them.
 
-    pieces: list[str] = []
-    write(pieces, 'customer', {'name': 'Ann', 'phones': ['1', '2'], 'vip': None})
-    rooted('customer', pieces).data
+    document('customer', {'name': 'Ann', 'phones': ['1', '2'], 'vip': None}).data
 
 An object has its keys as children, a list an `<item>` for each of its own, None is xsi:nil. What is no text by itself
 has the form that XML Schema gives it: true, 2026-01-31T12:00:00, 10.50.
@@ -25,6 +23,7 @@ import msgspec
 
 from zatotx.wire.xml import XSI, Element, trusted
 
+ENDLESS = 'The value is nested too deeply for XML, or contains itself'
 ITEM, KEY, VALUE = 'item', 'key', 'value'
 _PREFIX = 'ns'
 _NULL = ' xsi:nil="true"/>'  # only we write it: the `>` of a text is escaped
@@ -53,6 +52,16 @@ class Markup:
     def element(self) -> Element:
         """The same as a tree."""
         return trusted(self.data)
+
+
+def document(name: str, value: object, namespace: str = '') -> Markup:
+    """One value as an element. Raises NoForm."""
+    pieces: list[str] = []
+    try:
+        write(pieces, name, value)
+    except RecursionError:
+        raise NoForm(ENDLESS) from None
+    return rooted(name, pieces, namespace)
 
 
 def markup(name: str, pieces: Iterable[str], namespace: str = '') -> Markup:

@@ -10,7 +10,7 @@ from zatotx.model.faults import BadRequest
 from zatotx.model.message import Inbound
 from zatotx.rules.limits import USUAL, Budget
 from zatotx.wire import xml
-from zatotx.wire.xml_write import Markup, escaped, rooted, sayable, write
+from zatotx.wire.xml_write import Markup, document, escaped, sayable
 
 _ROOT = 'response'  # of a value that nobody gave a name
 
@@ -49,9 +49,7 @@ class XmlCodec(WrittenCodec):
             return value.data
         if xml.is_element(value):
             return xml.to_bytes(value)
-        pieces: list[str] = []
-        write(pieces, _ROOT, value)
-        return rooted(_ROOT, pieces).data
+        return document(_ROOT, value).data
 
     def fault(self, cid: str, status: int, details: str) -> bytes:
         return f'<error><cid>{escaped(cid)}</cid><details>{escaped(sayable(details))}</details></error>'.encode()

@@ -15,7 +15,7 @@ from zatotx.service.io.description import IO, ElementsOut, TypedOut
 from zatotx.service.io.xml_plan import of_output
 from zatotx.service.io.xml_shapes import ANYTHING, Items, Shape
 from zatotx.wire.xml import is_element
-from zatotx.wire.xml_write import ITEM, Markup, NoForm, escaped, is_name, rooted
+from zatotx.wire.xml_write import ENDLESS, ITEM, Markup, NoForm, escaped, is_name, rooted
 
 ROOT = 'response'
 ITEM_LIST = 'item_list'
@@ -33,8 +33,10 @@ def write(outcome: Outcome, io: IO, inbound: Inbound, service: str) -> None:
     told = text and inbound.channel.soap is not None and not _is_markup(value)
     if outcome.element or told or not (text or is_element(value)):
         try:
-            outcome.value = answer(value, evolve(io, output=None, element='') if told else io, inbound, internal=outcome.internal)
-        except NoForm as why:
+            io = evolve(io, output=None, element='') if told else io
+            outcome.value = answer(value, io, inbound, internal=outcome.internal)
+        except (NoForm, RecursionError) as error:
+            why = ENDLESS if isinstance(error, RecursionError) else error
             raise InternalServerError(inbound.cid, f'Service {service} gives what has no form in XML: {why}') from None
         outcome.element = ''
 
