@@ -31,8 +31,8 @@ def object_types() -> ObjectTypes:
 
 def odb_url(part: Part) -> str:
     """The URL of a server's database, in clear and with its path absolute."""
-    from zatotx.odb.secrets import ENCRYPTED
     from zatotx.odb.urls import resolve
+    from zatotx.schema.both_forms import ENCRYPTED
 
     url = setting(settings(part), 'odb', 'url', '')
     if url.startswith(ENCRYPTED):

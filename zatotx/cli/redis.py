@@ -16,7 +16,7 @@ def redis_address(part: Part) -> RedisAddress:
     """Raises Failure, one sentence, for settings that name none."""
     from zatotx.kvdb.address import Tls, parse_address
     from zatotx.model.faults import StartError
-    from zatotx.odb.secrets import ENCRYPTED
+    from zatotx.schema.both_forms import ENCRYPTED
 
     said = settings(part)
     url = setting(said, 'kvdb', 'url', '')

@@ -51,7 +51,8 @@ def field(
 ) -> Meta:
     """Metadata of one field, for `Annotated[type, field(...)]`.
 
-    `secret`: 'encrypted' (Fernet, can be read back), 'hashed' (argon2id, can only be verified) or 'both' (both_forms.py).
+    `secret`: 'encrypted' (Fernet, can be read back), 'hashed' (argon2id, can only be verified) or 'both'
+    (both_forms.py).
     `ref`: the enmasse section the value names an object of ('security', 'service').
     `choices`: the only values allowed. `aliases`: other spellings taken for one of them.
     `check`: what is wrong with a value that the bounds admit, '' for nothing; never asked about None.

@@ -18,7 +18,7 @@ from zatotx.exchange.security.guard import Guard
 from zatotx.interfaces.kind import SERVER, IChannel, KindContext
 from zatotx.kinds import FoundKind, find_kinds, formats, object_types
 from zatotx.kvdb.keys import Keys
-from zatotx.kvdb.scripts import Scripts
+from zatotx.kvdb.nonces import RedisNonces
 from zatotx.metrics.meters import Meters
 from zatotx.metrics.scrapes import Scrapes
 from zatotx.model.faults import StartError
@@ -172,8 +172,8 @@ class _Assembly:
         meters = ground.observed.meters
         outgoing = outgoing_kinds(self.kinds, Shared(reactor=reactor, settings=settings, offload=offload, meters=meters,
                                                      client=client, odb=ground.odb, secrets=ground.secrets))
-        guard = make_guard(Means(reactor=reactor, offload=offload, scripts=Scripts(client),
-                                 keys=Keys(settings.main.cluster), fetcher=fetcher(outgoing)))
+        nonces = RedisNonces(reactor, client, Keys(settings.main.cluster))
+        guard = make_guard(Means(reactor=reactor, offload=offload, nonces=nonces, fetcher=fetcher(outgoing)))
         listeners = Listeners(reactor, self.place.sockets, ground.counts)
         channels = self._channels(ground.logs, offload, listeners, meters)
         appliers = [guard.applied, asking_clients(listeners), ground.limited.rates.applied,
@@ -196,7 +196,7 @@ class _Assembly:
             partial(findings.odb_away, config), partial(findings.redis_away, ground.client),
             partial(findings.rates_without_redis, limited.rates, ground.client),
             partial(findings.refused_code, ground.keeper), limited.left_behind.findings, observed.findings,
-            *(c.findings for c in doors.channels.values() if hasattr(c, 'findings')),
+            *(part.findings for part in (*doors.channels.values(), *doors.outgoing) if hasattr(part, 'findings')),
         ]
         return NodeView(
             name=main.name, cluster=main.cluster, config=config, odb=ground.odb, services=ground.services,

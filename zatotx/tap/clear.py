@@ -8,7 +8,8 @@ from msgspec.structs import replace
 
 from zatotx.model.faults import ServiceUnavailable, StartError
 from zatotx.node.settings import Settings
-from zatotx.odb.secrets import ENCRYPTED, Secrets
+from zatotx.odb.secrets import Secrets
+from zatotx.schema.both_forms import ENCRYPTED
 
 
 def read_in_clear(read: Callable[[], Settings], key: Callable[[], str]) -> Settings:

@@ -16,8 +16,7 @@ from zatotx.exchange.security.guard import Guard
 from zatotx.exchange.security.guesses import Guesses
 from zatotx.exchange.security.tech_account import TechAccountCheck
 from zatotx.interfaces.fetch import Fetched, IFetcher
-from zatotx.interfaces.redis import IScripts
-from zatotx.kvdb.keys import Keys
+from zatotx.interfaces.nonces import INonces
 from zatotx.model.faults import ServiceUnavailable
 from zatotx.node.listening import Listeners
 from zatotx.rules.throttle import Throttle
@@ -30,8 +29,7 @@ class Means:
 
     reactor: Any
     offload: Callable[..., Any]
-    scripts: IScripts  # for what the whole cluster must know, such as nonces
-    keys: Keys
+    nonces: INonces
     fetcher: IFetcher | None  # for the keys of an issuer; None = there is no kind that has one
 
 
@@ -46,6 +44,7 @@ def make_guard(means: Means) -> Guard:
         'jwt': partial(_jwt_check, means),
         'mtls': _mtls_check,
         'tech_account': partial(TechAccountCheck, guesses),
+        'wss': partial(_wss_check, means, guesses),
     })  # fmt: skip
 
 
@@ -69,6 +68,12 @@ def _mtls_check(stored: Stored) -> Any:
     from zatotx.exchange.security.mtls import MtlsCheck  # likewise
 
     return MtlsCheck(stored)
+
+
+def _wss_check(means: Means, guesses: Guesses, stored: Stored) -> Any:
+    from zatotx.exchange.security.wss import WssCheck, WssMeans  # lxml likewise
+
+    return WssCheck(WssMeans(guesses, means.nonces), stored)
 
 
 @implementer(IFetcher)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Hashable, Iterator, Sequence
 from inspect import isawaitable
 
-from zatotx.exchange.security.check import Check
+from zatotx.exchange.security.check import ANY_OF_THEM, Check
 from zatotx.exchange.security.waiting import Waiting
 from zatotx.interfaces.exchange import NEEDS_BODY, NeedsBody
 from zatotx.model.faults import Fault, Unauthorized
@@ -23,18 +23,22 @@ MOST_CHALLENGES = 16  # in one answer: clients have limits for heads too
 class _Sort:
     """Definitions that read the same thing of a request."""
 
-    __slots__ = ('_by_claim', 'reader')
+    __slots__ = ('_all', '_by_claim', 'reader')
 
     def __init__(self, reader: Check) -> None:
         self.reader = reader
+        self._all: list[Check] = []
         self._by_claim: dict[Hashable, list[Check]] = {}
 
     def add(self, check: Check) -> None:
+        self._all.append(check)
         self._by_claim.setdefault(check.claim, []).append(check)
 
     def of(self, claim: Hashable) -> Sequence[Check]:
         """Whom to ask. For what nobody has it is the first one: a claim that is unknown must cost what a known one
         costs."""
+        if claim == ANY_OF_THEM:
+            return self._all
         return self._by_claim.get(claim) or (self.reader,)
 
 

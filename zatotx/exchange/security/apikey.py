@@ -47,7 +47,7 @@ class ApiKeyCheck:
             raise Unauthorized(inbound.cid, None, self.challenge)
         if same(claimed, self.claim):
             return self._principal
-        return self._guesses.refuse(inbound, self.challenge)
+        return self._guesses.refuse(inbound, Unauthorized(inbound.cid, None, self.challenge))
 
     def _presented(self, inbound: Inbound) -> bytes | None:
         """The key as it was sent; None where there is none. Raises Malformed where there are two."""

@@ -36,13 +36,12 @@ class Guesses:
         digest: bytes = keyed.digest()
         return digest
 
-    def refuse(self, inbound: Inbound, challenge: str) -> Awaitable[Principal]:
-        """What to return for a wrong secret: it raises Unauthorized when the wait is over that earlier failures of the
+    def refuse(self, inbound: Inbound, refused: Unauthorized) -> Awaitable[Principal]:
+        """What to return for a wrong secret: it raises `refused` when the wait is over that earlier failures of the
         address have earned. Where there is none to wait, this raises it; ServiceUnavailable where too many wait."""
         address, now = '' if inbound.http is None else inbound.http.peer, self.clock.seconds()
         delay = self.throttle.delay(address, now)
         self.throttle.failed(address, now)
-        refused = Unauthorized(inbound.cid, None, challenge)
         if delay <= 0:
             raise refused
         if self._waiting >= MOST:

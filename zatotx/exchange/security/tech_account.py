@@ -42,4 +42,4 @@ class TechAccountCheck:
             raise Unauthorized(inbound.cid, None, self.challenge)
         if same(self._guesses.digest(user, password), self._expected):
             return self._principal
-        return self._guesses.refuse(inbound, self.challenge)
+        return self._guesses.refuse(inbound, Unauthorized(inbound.cid, None, self.challenge))

@@ -1,0 +1,28 @@
+"""What was used once, without Redis."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from zatotx.interfaces.nonces import INonces
+
+
+@implementer(INonces)
+class MemoryNonces:
+    """Several with one `used` are processes of one cluster. `away`: what every question fails with."""
+
+    def __init__(self, clock: IReactorTime, used: dict[str, float] | None = None) -> None:
+        self._clock = clock
+        self.used = {} if used is None else used  # name -> when it may be used again
+        self.away: Exception | None = None
+
+    def use(self, name: str, ttl: float) -> Deferred[bool]:
+        if self.away is not None:
+            return fail(self.away)
+        now = self._clock.seconds()
+        first = self.used.get(name, 0.0) <= now
+        if first:
+            self.used[name] = now + ttl
+        return succeed(first)
