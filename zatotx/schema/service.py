@@ -31,6 +31,8 @@ class ServiceRow(Configured, frozen=True, kw_only=True):
         list[Role], field('Roles of which a caller must have one; none = whoever its channel lets in', max_length=100,
                           check=roles_mistake),
     ] = []
+    wsdl: Annotated[str, field('A WSDL that was uploaded for it, told in place of the one made; empty = none')] = ''
+    wsdl_name: Annotated[str, field('What the file of that WSDL was called', max_length=1000)] = ''
     file: Annotated[str, field('The deployed file whose active version has it; empty where none has')] = ''
 
 

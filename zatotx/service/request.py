@@ -52,6 +52,12 @@ class HTTP:
         self.path = view.path
         self.peer = view.peer
 
+    @property
+    def base_url(self) -> str:
+        """Scheme and authority by which the client asked: `https://crm.example:8443`."""
+        host = self._view.headers.get(b'host', b'localhost').decode('latin-1')
+        return f'{"https" if self._view.secure else "http"}://{host}'
+
     headers = lazy(lambda self: Headers(self._view.headers), 'The header fields, by name in any case.')
     params = lazy(lambda self: Bunch(self._view.params), "What the channel's URL pattern captured.")
     GET = lazy(lambda self: Bunch(parse_params(self._view.query)), 'The query: text, or a list where repeated.')

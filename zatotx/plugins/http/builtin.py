@@ -37,6 +37,7 @@ def _door(
     )
 
 
+WSDL = '/zato/wsdl'  # of a service; `?wsdl` of a SOAP channel's path leads there too
 OPEN, BASIC, OFF = 'open', 'basic', 'off'  # who may read the OpenAPI document
 
 # Path -> what is behind it. A door without a service of its own leads to the one its path names.
@@ -48,15 +49,16 @@ DOORS: dict[str, ChannelSpec] = {
     '/zato/api/invoke/{service}': _door('zato.api.invoke', security=ADMIN, roles=_ADMINS),
     '/zato/json/{service}': _door('zato.json', security=PUBAPI, roles=_API, internal_only=True),
     '/zato/soap': _door('zato.soap', security=PUBAPI, roles=_API, internal_only=True, soap=SoapSpec()),
+    WSDL: _door('zato.wsdl', 'zato.wsdl.get'),
     '/zato/admin/invoke': _door('admin.invoke.json', 'zato.service.invoke', ADMIN, roles=_ADMINS),
 }
 
 
-def doors(openapi: str = BASIC, *, docs: bool = True) -> dict[str, ChannelSpec]:
-    """DOORS, and those that settings open: the OpenAPI document and the page that shows it. The page holds nothing of
-    the cluster, so it is open; it asks for the credentials of the document itself, in a form: a browser that had them
-    by its own prompt would send them with requests that other sites make it send."""
-    out = dict(DOORS)
+def doors(openapi: str = BASIC, *, docs: bool = True, wsdl: bool = True) -> dict[str, ChannelSpec]:
+    """DOORS, without that of WSDL where it is shut, and those that settings open: the OpenAPI document and the page that
+    shows it. The page holds nothing of the cluster, so it is open; it asks for the credentials of the document itself, in
+    a form: a browser that had them by its own prompt would send them with requests that other sites make it send."""
+    out = {path: spec for path, spec in DOORS.items() if wsdl or path != WSDL}
     if openapi != OFF:
         who, asked = (ADMIN, _ADMINS) if openapi == BASIC else (None, ())
         out['/zato/openapi.json'] = _door('zato.openapi', 'zato.openapi.get', who, roles=asked)

@@ -21,6 +21,7 @@ from zatotx.plugins.http.builtin import doors
 from zatotx.plugins.http.connection import Connection
 from zatotx.plugins.http.counters import Counters
 from zatotx.plugins.http.deadlines import Sweep
+from zatotx.plugins.http.dressing import Workshop, dressing_of
 from zatotx.plugins.http.reception import Reception
 from zatotx.plugins.http.settings import read_settings
 from zatotx.plugins.http.site import Site
@@ -64,8 +65,9 @@ class HTTPChannel:
         self._context = context
         self._settings = read_settings(context.settings)
         self._applied: list[Stored] = []
-        self._doors = doors(self._settings.openapi, docs=self._settings.docs)
+        self._doors = doors(self._settings.openapi, docs=self._settings.docs, wsdl=self._settings.wsdl)
         self._meters = context.channel_meters(KIND)
+        self._dress = partial(dressing_of, Workshop(context.offload, context.reactor))
         self._reception = Reception(build_table((), self._doors, self._meters.of)[0], self._settings.max_body)
         self._turn = DeferredLock()  # one configuration after the other
         self._ports: list[IListeningPort] = []
@@ -153,9 +155,10 @@ class HTTPChannel:
         if channels == self._applied and not keys_changed:
             return
         if len(channels) <= AT_ONCE:
-            table, mistakes = build_table(channels, self._doors, self._meters.of)
+            table, mistakes = build_table(channels, self._doors, self._meters.of, self._dress)
         else:
-            table, mistakes = await self._context.offload(build_table, channels, self._doors, self._meters.of)
+            table, mistakes = await self._context.offload(build_table, channels, self._doors, self._meters.of,
+                                                          self._dress)
         self._reception.routes = table
         self._applied = channels
         self._meters.only([*(door.name for door in self._doors.values()), *(c.value.name for c in channels)])

@@ -30,6 +30,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     spool_above: int = 1024 * 1024  # bytes; a larger body waits in a file, not in memory
     openapi: Literal['open', 'basic', 'off'] = 'basic'  # who may read /zato/openapi.json
     docs: bool = True  # whether /zato/docs is there
+    wsdl: bool = True  # whether SOAP channels tell their WSDL, to whoever asks
     grace: float = 10.0  # seconds that what runs at stop may take to end
 
     @property
@@ -45,7 +46,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-_MAY_BE_ZERO = ('grace', 'docs')
+_MAY_BE_ZERO = ('grace', 'docs', 'wsdl')
 _KNOWN = {field.name: field for field in msgspec.structs.fields(Settings)}
 
 

@@ -11,7 +11,7 @@ from zatotx.interfaces.meters import Uncounted
 from zatotx.model.message import ChannelSpec
 from zatotx.model.soap import SoapSpec
 from zatotx.plugins.http.access_log import plain
-from zatotx.plugins.http.builtin import DOORS
+from zatotx.plugins.http.builtin import DOORS, WSDL
 from zatotx.plugins.http.soap.routing import forks
 from zatotx.plugins.http.way import Target
 from zatotx.rules.route_pattern import parse
@@ -23,6 +23,7 @@ from zatotx.wire.soap_action import unquoted
 REST, SOAP = 'channel_rest', 'channel_soap'  # object types
 KIND = 'http-soap'  # Zato's word for the channels of this kind
 Meter = Callable[[str], Any]
+Dress = Callable[[Any], Any]  # a channel of the configuration -> its Dressing or None
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -46,17 +47,22 @@ class Table(msgspec.Struct, frozen=True):
 
 
 def build_table(
-    channels: Sequence[Stored], doors: Mapping[str, ChannelSpec] = DOORS, meter: Meter = lambda name: Uncounted()
+    channels: Sequence[Stored],
+    doors: Mapping[str, ChannelSpec] = DOORS,
+    meter: Meter = lambda name: Uncounted(),
+    dress: Dress = lambda channel: None,
 ) -> tuple[Table, list[str]]:
     """The table of these channels and the doors, and a sentence about each channel that had to be left out: one that
-    cannot be reached must not keep the others from being served. `meter` gives that of a channel, by its name. Takes
-    its time with many: for threads."""
+    cannot be reached must not keep the others from being served. `meter` gives that of a channel, by its name,
+    `dress` what it puts on its answers. Takes its time with many: for threads."""
     open_doors = [(path, Target(spec, plain(spec.name), meter=meter(spec.name))) for path, spec in doors.items()]
     routes = [Route(path, ANY, target) for path, target in open_doors if target.spec.soap is None]
-    routes += [_route(stored.value, meter) for stored in channels if stored.type == REST]
+    routes += [_route(stored.value, meter, dress) for stored in channels if stored.type == REST]
     soap_routes, soap_mistakes = forks(
-        [(stored.value.url_path, _soap_target(stored.value, meter)) for stored in channels if stored.type == SOAP],
+        [(stored.value.url_path, _soap_target(stored.value, meter, dress)) for stored in channels
+         if stored.type == SOAP],
         [(path, target) for path, target in open_doors if target.spec.soap is not None],
+        next((target for path, target in open_doors if path == WSDL), None),
     )
     has_soap = any(stored.type == SOAP for stored in channels)
     rest, mistakes = _rest_table(routes)
@@ -71,15 +77,15 @@ def _rest_table(routes: Sequence[Route]) -> tuple[RouteTable, list[str]]:
         return RouteTable.build(sound), mistakes
 
 
-def _route(channel: Any, meter: Meter) -> Route:
+def _route(channel: Any, meter: Meter, dress: Dress) -> Route:
     """The route of one REST channel (schema.RestChannel)."""
     spec = _spec(channel, data_format=channel.data_format, params_pri=channel.params_pri,
                  merge_url_params=channel.merge_url_params_req)  # fmt: skip
-    target = Target(spec, plain(channel.name), channel.is_active, meter(channel.name))
+    target = Target(spec, plain(channel.name), channel.is_active, meter(channel.name), dress(channel))
     return Route(channel.url_path, channel.method or ANY, target, match_slash=channel.match_slash)
 
 
-def _soap_target(channel: Any, meter: Meter) -> Target:
+def _soap_target(channel: Any, meter: Meter, dress: Dress) -> Target:
     """Where one SOAP channel leads (schema.SoapChannel)."""
     action = unquoted(channel.soap_action)
     soap = SoapSpec(
@@ -92,7 +98,7 @@ def _soap_target(channel: Any, meter: Meter) -> Target:
         fault_status=channel.fault_status or 0,
     )
     return Target(_spec(channel, data_format='soap', soap=soap), plain(channel.name), channel.is_active,
-                  meter(channel.name))  # fmt: skip
+                  meter(channel.name), dress(channel))  # fmt: skip
 
 
 def _spec(channel: Any, **own: Any) -> ChannelSpec:

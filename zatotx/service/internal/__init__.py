@@ -16,9 +16,10 @@ from zatotx.service.internal import (
     openapi,
     servers,
     services,
+    wsdl,
 )
 
-_MODULES = (basics, code, crud, docs, history, invoking, log_levels, massive, openapi, servers, services)
+_MODULES = (basics, code, crud, docs, history, invoking, log_levels, massive, openapi, servers, services, wsdl)
 
 
 def internal_entries(types: ObjectTypes) -> tuple[ServiceEntry, ...]:

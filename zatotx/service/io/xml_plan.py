@@ -98,6 +98,8 @@ class _Models:
         closed = getattr(info, 'forbid_unknown_fields', False)
         made = self._known[id(info)] = Object({}, namespace=self._namespace, closed=closed)
         made.fields.update(_named((field.encode_name, self.shape(field.type)) for field in info.fields))
+        # Readers of WSDL take a null record for one of nothing but nulls.
+        made.left_out = frozenset(field.encode_name for field in info.fields if field.default is None)
         if (tag := getattr(info, 'tag', None)) is not None:
             made.fields[info.tag_field] = TEXT if isinstance(tag, str) else IntTag()
         return made

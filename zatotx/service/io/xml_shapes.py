@@ -99,6 +99,7 @@ class Object(Container):
     namespace: str = ''
     closed: bool = False  # unknown children are read too, so that they are refused
     pairs: bool = False  # they go out as pairs, and may come so
+    left_out: Collection[str] = ()  # those that are not there where they are None: it is what nothing means for them
     _tags: dict[str, str] = field(init=False, factory=dict)  # names of fields by the tags they came under; '' = none
 
     def inside(self, element: Element, children: list[Element]) -> dict[str, Any]:
@@ -140,7 +141,8 @@ class Object(Container):
         else:
             pieces.append(f'<{name}>')
             for key, item in value.items():
-                (self.fields.get(key) or unknown(key)).write(pieces, key, item)
+                if item is not None or key not in self.left_out:
+                    (self.fields.get(key) or unknown(key)).write(pieces, key, item)
             pieces.append(f'</{name}>')
 
 

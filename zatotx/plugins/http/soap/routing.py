@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from zatotx.plugins.http.refusals import NO_ACTION, NO_SUCH_ACTION
+from zatotx.plugins.http.refusals import NO_ACTION, NO_SUCH_ACTION, NOT_SO
 from zatotx.plugins.http.way import Refusing, Target, Way
 from zatotx.rules.route_pattern import parse
 from zatotx.rules.routing import ANY, Match, Route
@@ -20,6 +20,7 @@ from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap_action import action_of, asked_version
 
 Names = tuple[str, ...]
+_WSDL = (b'wsdl', b'WSDL', b'singleWsdl')
 
 
 class Fork(msgspec.Struct, frozen=True):
@@ -35,9 +36,23 @@ class Door(msgspec.Struct, frozen=True):
     target: Target
 
 
-def forks(targets: Iterable[tuple[str, Target]], doors: Iterable[tuple[str, Target]]) -> tuple[list[Route], list[str]]:
+class Wsdl(msgspec.Struct, frozen=True):
+    """What tells of the channels of a path, where it is asked with `?wsdl`."""
+
+    url_path: str
+    target: Target
+
+
+def asks_for_wsdl(head: RequestHead) -> bool:
+    """Whether a request is for the WSDL of its path, in one of the ways that tools ask for it."""
+    return head.query in _WSDL and head.method in ('GET', 'HEAD')
+
+
+def forks(
+    targets: Iterable[tuple[str, Target]], doors: Iterable[tuple[str, Target]], wsdl: Target | None = None
+) -> tuple[list[Route], list[str]]:
     """The routes of SOAP channels, given as (url_path, target), and of doors; a sentence about each channel that had
-    to be left out."""
+    to be left out. `wsdl`: who tells of them, None = nobody."""
     by_path: dict[Any, dict[str, tuple[Target, Names]]] = {}
     paths: dict[Any, str] = {}
     mistakes: list[str] = []
@@ -55,6 +70,8 @@ def forks(targets: Iterable[tuple[str, Target]], doors: Iterable[tuple[str, Targ
             mistakes.append(f'SOAP channel {target.spec.name!r} is left out: {first[0].spec.name!r} has the same '
                             'url_path and the same soap_action')  # fmt: skip
     routes = [Route(paths[segments], 'POST', Fork(actions)) for segments, actions in by_path.items()]
+    if wsdl is not None:
+        routes += [Route(url_path, 'GET', Wsdl(url_path, wsdl)) for url_path in paths.values()]
     return [*routes, *(Route(path, ANY, Door(target)) for path, target in doors)], mistakes
 
 
@@ -66,6 +83,10 @@ def way(match: Match, head: RequestHead, path: str, request: str) -> Way | Refus
     except Malformed as error:
         return Refusing(400, f'{error}', soap=version)
     found = match.target
+    if isinstance(found, Wsdl):
+        if not asks_for_wsdl(head):
+            return Refusing(405, NOT_SO.format(method=head.method), ((b'Allow', b'POST'),), soap=version)
+        return Way(found.target, found.target.spec.service, {'path': found.url_path}, path, request, forked=True)
     if isinstance(found, Door):
         if not action:
             return Refusing(400, NO_ACTION, soap=version)
