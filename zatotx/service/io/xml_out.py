@@ -84,7 +84,8 @@ def _names(io: IO, inbound: Inbound, internal: bool) -> tuple[str, str]:
 
 
 def _write_items(pieces: list[str], io: IO, value: Any) -> None:
-    if isinstance(io.output, ElementsOut) and io.output.repeated:
+    output = io.output
+    if output.repeated if isinstance(output, ElementsOut) else isinstance(value, list):
         Items(_shape(io)).write(pieces, ITEM_LIST, value)
     else:
         _shape(io).write(pieces, ITEM, value)
