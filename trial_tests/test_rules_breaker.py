@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from trial_tests.support.properties import holds
 from zatotx.rules.breaker import CLOSED, HALF_OPEN, OPEN, Breaker
 
 
@@ -29,16 +27,6 @@ def succeed(breaker: Breaker, now: float) -> None:
     ticket = breaker.enter(now)
     assert ticket is not None
     breaker.succeeded(ticket)
-
-
-def end(breaker: Breaker, how: str, ticket: int, now: float) -> None:
-    """A call that was let in is over."""
-    if how == 'good':
-        breaker.succeeded(ticket)
-    elif how == 'bad':
-        breaker.failed(ticket, now)
-    else:
-        breaker.left(ticket)
 
 
 class BreakerTests(SynchronousTestCase):
@@ -109,26 +97,4 @@ class BreakerTests(SynchronousTestCase):
         breaker.left(fifth)
         self.assertEqual(breaker.state, HALF_OPEN)
         breaker.succeeded(probe)
-        self.assertEqual(breaker.state, CLOSED)
-
-    @holds(steps=st.lists(st.tuples(st.sampled_from(('enter', 'good', 'bad', 'left')), st.floats(0, 4)), max_size=60),
-           failures=st.integers(1, 4))
-    def test_whatever_happens(self, steps: list[tuple[str, float]], failures: int) -> None:
-        """Nobody enters while it is open within its time, and no more than one while it is half open. It is never
-        stuck: when all calls have ended and its time is over, somebody is let in, and one success closes it."""
-        breaker, now, inside = Breaker(failures, 5.0), 0.0, list[int]()
-        for what, later in steps:
-            now += later
-            before, wait = breaker.state, breaker.wait(now)
-            if what == 'enter':
-                ticket = breaker.enter(now)
-                self.assertEqual(ticket is None, before == HALF_OPEN or wait > 0)
-                if ticket is not None:
-                    inside.append(ticket)
-            elif inside:
-                ticket = inside.pop(0)
-                end(breaker, what, ticket, now)
-        for ticket in inside:
-            breaker.left(ticket)
-        succeed(breaker, now + 5.0)
         self.assertEqual(breaker.state, CLOSED)

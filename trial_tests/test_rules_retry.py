@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from trial_tests.support.properties import holds
 from zatotx.rules.retry import Repeats, RetryBudget, Tried, is_passing, pause, retry_after
 
 THRICE = Repeats(attempts=3, backoff=0.2)
@@ -65,12 +63,6 @@ class PauseTests(SynchronousTestCase):
         ):  # fmt: skip
             self.assertEqual(retry_after(value, NOW), expected, value)
 
-    @holds(value=st.binary(max_size=40))
-    def test_retry_after_of_anything(self, value: bytes) -> None:
-        """Whatever a peer writes there: seconds that are not negative, or nothing."""
-        found = retry_after(value, NOW)
-        self.assertTrue(found is None or found >= 0.0)
-
 
 class BudgetTests(SynchronousTestCase):
     def test_a_fifth_of_the_calls(self) -> None:
@@ -96,19 +88,3 @@ class BudgetTests(SynchronousTestCase):
         self.assertEqual(sum(budget.take(100.0) for _ in range(300)), 200)
         self.assertFalse(budget.take(111.0))  # of the window before
         self.assertEqual(sum(budget.take(131.0) for _ in range(30)), 10)
-
-    @holds(steps=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 20), st.floats(0, 8)), max_size=30))
-    def test_never_over_the_share(self, steps: list[tuple[int, int, float]]) -> None:
-        """In no ten seconds are there more retries than a fifth of the calls of twice that time, or ten."""
-        budget, now = RetryBudget(), 0.0
-        calls, retries = list[float](), list[float]()
-        for called, wanted, later in steps:
-            now += later
-            for _ in range(called):
-                budget.called(now)
-            calls += [now] * called
-            retries += [now] * sum(budget.take(now) for _ in range(wanted))
-        for end in retries:
-            lately = [at for at in retries if end - 10.0 < at <= end]
-            around = [at for at in calls if end - 20.0 <= at <= end]
-            self.assertLessEqual(len(lately), max(10, 0.2 * len(around)))

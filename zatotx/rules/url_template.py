@@ -76,13 +76,16 @@ class Template:
         if not self._holes:
             return self._whole, _NOTHING if params is None else params
         left = {} if params is None else dict(params)
-        texts = [(hole, left.pop(hole.name, None)) for hole in self._holes]
-        wrong = [why for hole, text in texts if (why := hole.mistake(text))]
+        target, wrong = self._whole, []
+        for hole, literal in zip(self._holes, self._literals[1:], strict=True):
+            value = left.pop(hole.name, None)
+            why = '' if type(value) is int else hole.mistake(value)
+            if why:
+                wrong.append(why)
+            else:
+                target += _quoted(value, hole.safe) + literal
         if wrong:
             raise ValueError(f'The URL path {self.text} cannot be filled: {", ".join(wrong)}')
-        target = self._whole
-        for (hole, text), literal in zip(texts, self._literals[1:], strict=True):
-            target += _quoted(text, hole.safe) + literal
         return target, left
 
 
@@ -128,6 +131,8 @@ def query_of(params: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> bytes:
 def written(value: Any) -> str:
     """A value as text in a URL or a form: true and false as JSON has them, dates in ISO 8601. Raises ValueError for
     bytes that are not UTF-8."""
+    if type(value) is str:
+        return value
     if isinstance(value, Enum):
         value = value.value
     if isinstance(value, bool):
@@ -138,7 +143,7 @@ def written(value: Any) -> str:
 
 
 def _quoted(value: Any, safe: str = '') -> bytes:
-    text = value if type(value) is str else written(value)
+    text = written(value)
     if text.isalnum() and text.isascii():
         return text.encode('ascii')
     return quote(text, safe=safe).encode('ascii')

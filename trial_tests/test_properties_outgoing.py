@@ -1,0 +1,112 @@
+"""Properties of what decides about outgoing calls: circuit breakers, retry budgets, targets, challenges."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, unquote_to_bytes
+
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from trial_tests.support.properties import holds
+from zatotx.rules.breaker import CLOSED, HALF_OPEN, Breaker
+from zatotx.rules.retry import RetryBudget, retry_after
+from zatotx.rules.url_template import Template, query_of
+from zatotx.wire.challenge import challenges, parameters, quoted
+
+NOW = 1_795_600_000.0
+TEXT = st.text(st.characters(exclude_categories=['Cs']), max_size=20)
+
+
+def end(breaker: Breaker, how: str, ticket: int, now: float) -> None:
+    """A call that was let in is over."""
+    if how == 'good':
+        breaker.succeeded(ticket)
+    elif how == 'bad':
+        breaker.failed(ticket, now)
+    else:
+        breaker.left(ticket)
+
+
+class BreakerProperties(SynchronousTestCase):
+    @holds(steps=st.lists(st.tuples(st.sampled_from(('enter', 'good', 'bad', 'left')), st.floats(0, 4)), max_size=60),
+           failures=st.integers(1, 4))
+    def test_whatever_happens(self, steps: list[tuple[str, float]], failures: int) -> None:
+        """Nobody enters while it is open within its time, and no more than one while it is half open. It is never
+        stuck: when all calls have ended and its time is over, somebody is let in, and one success closes it."""
+        breaker, now, inside = Breaker(failures, 5.0), 0.0, list[int]()
+        for what, later in steps:
+            now += later
+            before, wait = breaker.state, breaker.wait(now)
+            if what == 'enter':
+                ticket = breaker.enter(now)
+                self.assertEqual(ticket is None, before == HALF_OPEN or wait > 0)
+                if ticket is not None:
+                    inside.append(ticket)
+            elif inside:
+                end(breaker, what, inside.pop(0), now)
+        for ticket in inside:
+            breaker.left(ticket)
+        probe = breaker.enter(now + 5.0)
+        assert probe is not None
+        breaker.succeeded(probe)
+        self.assertEqual(breaker.state, CLOSED)
+
+
+class RetryProperties(SynchronousTestCase):
+    @holds(steps=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 20), st.floats(0, 8)), max_size=30))
+    def test_never_over_the_share(self, steps: list[tuple[int, int, float]]) -> None:
+        """In no ten seconds are there more retries than a fifth of the calls of twice that time, or ten."""
+        budget, now = RetryBudget(), 0.0
+        calls, retries = list[float](), list[float]()
+        for called, wanted, later in steps:
+            now += later
+            for _ in range(called):
+                budget.called(now)
+            calls += [now] * called
+            retries += [now] * sum(budget.take(now) for _ in range(wanted))
+        for last in retries:
+            lately = [at for at in retries if last - 10.0 < at <= last]
+            around = [at for at in calls if last - 20.0 <= at <= last]
+            self.assertLessEqual(len(lately), max(10, 0.2 * len(around)))
+
+    @holds(value=st.binary(max_size=40))
+    def test_retry_after_of_anything(self, value: bytes) -> None:
+        """Whatever a peer writes there: seconds that are not negative, or nothing."""
+        found = retry_after(value, NOW)
+        self.assertTrue(found is None or found >= 0.0)
+
+
+class TargetProperties(SynchronousTestCase):
+    @holds(value=TEXT)
+    def test_a_parameter_is_one_segment(self, value: str) -> None:
+        """Whatever fills a path stays one segment of it, and is read back as it was given; or is refused."""
+        try:
+            target, _ = Template('/a/{x}/b').fill({'x': value})
+        except ValueError:
+            self.assertIn(value, ('', '.', '..'))
+            return
+        self.assertTrue(target.isascii() and not any(byte <= 0x20 or byte == 0x7F for byte in target))
+        first, second, third = target[1:].split(b'/')
+        self.assertEqual((first, unquote_to_bytes(second), third), (b'a', value.encode(), b'b'))
+
+    @holds(pairs=st.lists(st.tuples(TEXT, TEXT), max_size=5))
+    def test_a_query_is_read_back(self, pairs: list[tuple[str, str]]) -> None:
+        """Names and values, whatever they hold, in their order."""
+        found = parse_qsl(query_of(pairs).decode('ascii'), keep_blank_values=True, strict_parsing=bool(pairs))
+        self.assertEqual(found, pairs)
+
+
+class ChallengeProperties(SynchronousTestCase):
+    @holds(examples=300, value=st.one_of(
+        st.binary(max_size=60), st.text('Basic dgst=",\\ \t', max_size=40).map(str.encode),
+    ))  # fmt: skip
+    def test_anything(self, value: bytes) -> None:
+        """Whatever a peer sends is read without an error."""
+        self.assertIsInstance(challenges([value, value]), list)
+        self.assertIsInstance(parameters(value), dict)
+
+    @holds(value=st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF, exclude_characters='\x7f'), max_size=30))
+    def test_what_is_quoted_is_read_back(self, value: str) -> None:
+        """As a parameter among others."""
+        field = f'Digest a={quoted(value)}, b=c'.encode('latin-1')
+        self.assertEqual(challenges([field])[0].params, {'a': value, 'b': 'c'})

@@ -1,0 +1,107 @@
+"""Targets of outgoing calls: paths that parameters fill, and queries of the others."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.rules.url_template import Template, query_of, template_mistake
+
+
+class Colour(Enum):
+    RED = 'rot & mehr'
+
+
+class TemplateTests(SynchronousTestCase):
+    def filled(self, text: str, **params: Any) -> tuple[bytes, dict[str, Any]]:
+        target, left = Template(text).fill(params)
+        return target, dict(left)
+
+    def refused(self, text: str, params: dict[str, Any] | None) -> str:
+        return str(self.assertRaises(ValueError, Template(text).fill, params))
+
+    def test_without_parameters(self) -> None:
+        """A path that has none takes none: all of them are the query's."""
+        self.assertEqual(self.filled('/a/b', id=1), (b'/a/b', {'id': 1}))
+        self.assertEqual(self.filled(''), (b'/', {}))
+        self.assertEqual(Template('/a').fill(None), (b'/a', {}))
+
+    def test_parameters(self) -> None:
+        """Each is taken out of the given ones, which stay as they were; what is left is the query's."""
+        given = {'id': 5, 'part': 'x y', 'q': 'z'}
+        target, left = Template('/customers/{id}/{part}.json').fill(given)
+        self.assertEqual((target, dict(left)), (b'/customers/5/x%20y.json', {'q': 'z'}))
+        self.assertEqual(given, {'id': 5, 'part': 'x y', 'q': 'z'})
+
+    def test_values_stay_values(self) -> None:
+        """Whatever a caller gives, it makes no new segment, no query and no fragment."""
+        for value, expected in (('a/b', b'a%2Fb'), ('a?b', b'a%3Fb'), ('a#b', b'a%23b'), ('%2e', b'%252e'),
+                                ('ž\r\n', b'%C5%BE%0D%0A'), ('a+b', b'a%2Bb'), ('...', b'...')):  # fmt: skip
+            self.assertEqual(self.filled('/x/{id}', id=value)[0], b'/x/' + expected, value)
+
+    def test_several_segments(self) -> None:
+        """{name:path} keeps slashes."""
+        self.assertEqual(self.filled('/files/{name:path}', name='a/b c')[0], b'/files/a/b%20c')
+
+    def test_nothing_leads_elsewhere(self) -> None:
+        """Empty text and dots would make it another resource: they are refused, as what is missing is, all at once."""
+        for value, why in (('', 'id is empty'), ('..', 'id leads out of its place'), ('.', 'id leads out of its place'),
+                           (None, 'params has no id'), (b'', 'id is empty')):  # fmt: skip
+            self.assertEqual(self.refused('/x/{id}', {'id': value}), f'The URL path /x/{{id}} cannot be filled: {why}')
+        self.assertIn('name leads out', self.refused('/x/{name:path}', {'name': 'a/../../b'}))
+        self.assertEqual(self.refused('/{a}/{b}/{c}', {'b': 1}),
+                         'The URL path /{a}/{b}/{c} cannot be filled: params has no a, params has no c')  # fmt: skip
+        self.assertIn('params has no id', self.refused('/x/{id}', None))
+
+    def test_in_the_query(self) -> None:
+        """A path may have a query of its own, with parameters that may be empty."""
+        self.assertEqual(self.filled('/a/{id}?v={v}&fixed=x%20y', id=1, v='', w=2), (b'/a/1?v=&fixed=x%20y', {'w': 2}))
+
+    def test_literal_text(self) -> None:
+        """What people write is percent-encoded where it must be; their own escapes stay."""
+        self.assertEqual(self.filled('/výpis/a%20b')[0], b'/v%C3%BDpis/a%20b')
+
+    def test_what_is_fixed(self) -> None:
+        """The part of a path that is there whatever fills it, for pings."""
+        for text, fixed in (('/a/b', b'/a/b'), ('/a/b?c=1', b'/a/b'), ('/a/{id}/b', b'/a/'), ('/a/x-{id}', b'/a/'),
+                            ('/{id}', b'/'), ('', b'/')):  # fmt: skip
+            self.assertEqual(Template(text).fixed, fixed, text)
+
+    def test_mistakes(self) -> None:
+        """A template that cannot be used is told with all that is wrong."""
+        for text in ('', '/', '/a', '/a/{b}/{c:path}', '/a?b={b}', '/a/{b}?c={c}&d=e'):
+            self.assertEqual(template_mistake(text), '', text)
+        for text, wrong in (('a', 'must begin with /'), ('/{', 'braces'), ('/{1}', 'needs a name'), ('/a#b', '#'),
+                            ('/a?b#c', '#'), ('?a=1', 'must begin with /'), ('/{a}/{a}', '{a} stands twice'),
+                            ('/{a}?b={a}', '{a} stands twice'), ('/a b', 'blanks'), ('/a?b={', 'braces'),
+                            ('/a?{}=b', 'braces'), ('/a\r\nX: y', 'control')):  # fmt: skip
+            self.assertIn(wrong, template_mistake(text), text)
+
+
+class QueryTests(SynchronousTestCase):
+    def test_values(self) -> None:
+        """In their order, with values as JSON and ISO 8601 have them; None is left out."""
+        moment = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+        for value, expected in (
+            ('a b', b'a%20b'), (5, b'5'), (1.5, b'1.5'), (True, b'true'), (Decimal('1.50'), b'1.50'),
+            (b'\xc5\xbe', b'%C5%BE'),
+            (date(2026, 1, 2), b'2026-01-02'), (moment, b'2026-01-02T03%3A04%3A00%2B00%3A00'), ('&=?', b'%26%3D%3F'),
+            (Colour.RED, b'rot%20%26%20mehr'), (UUID(int=0), b'00000000-0000-0000-0000-000000000000'), ('', b''),
+        ):  # fmt: skip
+            self.assertEqual(query_of({'x': value}), b'x=' + expected, value)
+        self.assertEqual(query_of({'a': None, 'b': 1, 'a=': 2}), b'b=1&a%3D=2')
+
+    def test_repeated(self) -> None:
+        """Lists are repeated names; pairs may repeat theirs too."""
+        self.assertEqual(query_of({'a': [1, None, 'x'], 'b': ()}), b'a=1&a=x')
+        self.assertEqual(query_of([('a', 1), ('b', 2), ('a', 3)]), b'a=1&b=2&a=3')
+
+    def test_what_has_no_form(self) -> None:
+        """Text without UTF-8, and bytes that are not: ValueError."""
+        self.assertRaises(ValueError, query_of, {'a': '\ud800'})
+        self.assertRaises(ValueError, query_of, {'a': b'\xff'})

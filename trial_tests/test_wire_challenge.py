@@ -1,0 +1,44 @@
+"""What peers say of how to log in."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.wire.challenge import Challenge, challenges, parameters, quoted
+
+
+class ChallengeTests(SynchronousTestCase):
+    def test_forms(self) -> None:
+        """RFC 9110 §11.6.1: several in a field, with parameters, quoted or bare, with a token, or with nothing."""
+        for value, expected in (
+            (b'Basic realm="a b"', [('basic', {'realm': 'a b'})]),
+            (b'Digest realm="x", nonce="n,1", qop="auth,auth-int", stale=FALSE',
+             [('digest', {'realm': 'x', 'nonce': 'n,1', 'qop': 'auth,auth-int', 'stale': 'FALSE'})]),
+            (b'Negotiate', [('negotiate', {})]),
+            (b'Negotiate YWJj==', [('negotiate', {})]),
+            (b'Basic realm=a, Digest realm=b , nonce = "c"',
+             [('basic', {'realm': 'a'}), ('digest', {'realm': 'b', 'nonce': 'c'})]),
+            (b'Newauth realm="apps", type=1, title="Login to \\"apps\\"", Basic realm="simple"',
+             [('newauth', {'realm': 'apps', 'type': '1', 'title': 'Login to "apps"'}), ('basic', {'realm': 'simple'})]),
+            (b'Negotiate, Basic realm="x"', [('negotiate', {}), ('basic', {'realm': 'x'})]),
+            (b', ,Bearer , error="invalid_token"', [('bearer', {'error': 'invalid_token'})]),
+            (b'', []), (b'=', []), (b'Basic realm="a', [('basic', {})]), (b'Basic realm="a" b', [('basic', {})]),
+        ):  # fmt: skip
+            found = challenges([value])
+            self.assertEqual(found, [Challenge(scheme, params) for scheme, params in expected], value)
+
+    def test_several_fields(self) -> None:
+        """One after the other; the first of two parameters of one name counts."""
+        found = challenges([b'Basic realm=a', b'Digest realm=b, realm=c'])
+        self.assertEqual([one.params['realm'] for one in found], ['a', 'b'])
+
+    def test_parameters(self) -> None:
+        """Authentication-Info is a list of parameters."""
+        self.assertEqual(parameters(b'nextnonce="a\\"b", qop=auth, nc=00000001'),
+                         {'nextnonce': 'a"b', 'qop': 'auth', 'nc': '00000001'})  # fmt: skip
+        self.assertEqual(parameters(b'nonsense'), {})
+
+    def test_quoted(self) -> None:
+        """What is quoted is read back."""
+        for text in ('', 'a', 'a"b\\c', '\\"'):
+            self.assertEqual(parameters(b'x=' + quoted(text).encode()), {'x': text})
