@@ -55,9 +55,9 @@ DOORS: dict[str, ChannelSpec] = {
 
 
 def doors(openapi: str = BASIC, *, docs: bool = True, wsdl: bool = True) -> dict[str, ChannelSpec]:
-    """DOORS, without that of WSDL where it is shut, and those that settings open: the OpenAPI document and the page that
-    shows it. The page holds nothing of the cluster, so it is open; it asks for the credentials of the document itself, in
-    a form: a browser that had them by its own prompt would send them with requests that other sites make it send."""
+    """DOORS, without that of WSDL where it is shut, and those that settings open: the OpenAPI document and the page
+    that shows it. The page holds nothing of the cluster, so it is open; it asks for the credentials of the document
+    itself, in a form: a browser that had them by its own prompt would send them with what other sites make it send."""
     out = {path: spec for path, spec in DOORS.items() if wsdl or path != WSDL}
     if openapi != OFF:
         who, asked = (ADMIN, _ADMINS) if openapi == BASIC else (None, ())
