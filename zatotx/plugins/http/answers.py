@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -15,7 +14,7 @@ from zatotx.plugins.http.framing import BODILESS, head_of
 from zatotx.plugins.http.outlet import SLICE, Outlet
 from zatotx.plugins.http.refusals import refused
 from zatotx.plugins.http.site import Site
-from zatotx.plugins.http.streaming import Stream, close
+from zatotx.plugins.http.streaming import Stream, dismiss
 from zatotx.plugins.http.turn import Turn
 from zatotx.wire.http1_write import CHUNKED, CONTINUE, response_head
 
@@ -136,12 +135,12 @@ class Answers:
         try:
             written = head_of(reply, turn.cid, CHUNKED if chunked else None, self._ending(turn, closing, now))
         except ValueError as error:
-            _dismiss(source)
+            dismiss(source)
             self._send(turn, self._instead(turn, error))
             return
         self.write(written)
         if head.method == 'HEAD' or reply.status in BODILESS:
-            _dismiss(source)
+            dismiss(source)
             self._over(turn, reply.status, 0, closing=closing, now=now)
             return
         self.stream = Stream(source, self._outlet, site.reactor, inbound.deadline - turn.began)
@@ -171,15 +170,18 @@ class Answers:
         self._broken()
 
     def _ending(self, turn: Turn, closing: bool, now: float) -> bytes:
-        """The end of the answer's head, by what becomes of the connection."""
+        """The end of the answer's head, by what its channel puts on it and what becomes of the connection."""
         stamps = self._site.stamps
         if int(now) != stamps.second:
             stamps.refresh(now)
+        answer = stamps.answer
         if closing:
-            return stamps.answer.close
-        if turn.head is None or turn.head.version == (1, 1):
-            return stamps.answer.keep
-        return stamps.answer.keep_1_0
+            ending = answer.close
+        elif turn.head is None or turn.head.version == (1, 1):
+            ending = answer.keep
+        else:
+            ending = answer.keep_1_0
+        return turn.lines + ending if turn.lines else ending
 
     def _over(self, turn: Turn, status: int, size: int, *, closing: bool, now: float) -> None:
         site, turns = self._site, self.turns
@@ -198,8 +200,3 @@ class Answers:
             self.write(CONTINUE)
         if not self.corked:
             self._moved_on()
-
-
-def _dismiss(source: AsyncIterator[bytes]) -> None:
-    """Close a stream that nobody will read. Its own complaints about that interest nobody."""
-    Deferred.fromCoroutine(close(source)).addErrback(lambda failure: None)

@@ -17,6 +17,8 @@ from zatotx.model.cid import accepted_cid, new_cid
 from zatotx.model.message import ChannelSpec, HTTPView, Inbound, Reply
 from zatotx.plugins.http import refusals
 from zatotx.plugins.http.access_log import KeyNames, described, plain_bytes
+from zatotx.plugins.http.dressing import Dress
+from zatotx.plugins.http.preflights import preflight
 from zatotx.plugins.http.refusals import refusal
 from zatotx.plugins.http.soap import routing as soap_routing
 from zatotx.plugins.http.table import Table
@@ -32,6 +34,7 @@ from zatotx.wire.trace import continued
 _NOWHERE: Mapping[str, str] = {}
 _NO_CHANNEL = ChannelSpec(name='', kind='http-soap', service='')
 _UNCOUNTED = Uncounted()
+NO_CONTENT = 204
 _LONGEST_DEADLINE = 24 * 60 * 60 * 1000  # milliseconds, eight digits
 
 
@@ -53,6 +56,7 @@ class Place(msgspec.Struct, frozen=True):
     way: Way | None = None
     soap: str = ''  # the version of SOAP in which errors are told; '' = in JSON
     meter: Any = _UNCOUNTED  # IChannelMeter
+    dress: Dress | None = None  # what the channel puts on its answers
 
 
 class Reception:
@@ -71,6 +75,8 @@ class Reception:
         """Where this head leads: `last`, the connection's last one, where nothing has changed. `certificates`: that the
         connection's client sent; `secure`: over TLS."""
         way: Way | Refusing | None = None
+        if head.method == 'OPTIONS' and (asked := preflight(self.routes, head)) is not None:
+            return self._refusing(head, asked[1], asked[0])
         if last is not None and last.routes is self.routes:
             if last.head is head:
                 return last
@@ -91,7 +97,7 @@ class Reception:
                         certificates, secure)  # fmt: skip
         soap = '' if spec.soap is None else asked_version(head.headers)
         return Place(head, self.routes, way.target.label, *_said(head, way.request), None, spec, way.service, view,
-                     allowed, way, soap, way.target.meter)  # fmt: skip
+                     allowed, way, soap, way.target.meter, _dress(way.target, head))  # fmt: skip
 
     def receive(self, turn: Turn, place: Place) -> Reply | None:
         """Give the turn its cid and its Inbound. Where there is nothing to do for the exchange: the answer."""
@@ -100,6 +106,8 @@ class Reception:
         place.meter.requests += 1
         refusing = place.refusing
         if refusing is not None:
+            if refusing.status == NO_CONTENT:
+                return Reply(NO_CONTENT, b'', b'', refusing.headers)
             return refusal(refusing.status, cid, refusing.details, refusing.headers, place.soap)
         parent = place.parent
         turn.inbound = Inbound(
@@ -109,16 +117,16 @@ class Reception:
         return None
 
     def _refusing(self, head: RequestHead, refusing: Refusing, target: Target | None = None) -> Place:
-        label, meter, soap = '-', _UNCOUNTED, refusing.soap
+        label, meter, soap, dress = '-', _UNCOUNTED, refusing.soap, None
         if target is not None:
-            label, meter = target.label, target.meter
+            label, meter, dress = target.label, target.meter, _dress(target, head)
             soap = '' if target.spec.soap is None else asked_version(head.headers)
         said = _said(head, described(head.method, head.target, self.keys.names))
-        return Place(head, self.routes, label, *said, refusing, meter=meter, soap=soap)
+        return Place(head, self.routes, label, *said, refusing, meter=meter, soap=soap, dress=dress)
 
     def _way(self, head: RequestHead) -> Way | Refusing:
         """The channel, what its pattern captured, and the path as text."""
-        by_action = names_soap(head.headers)
+        by_action = names_soap(head.headers) or (self.routes.has_soap and soap_routing.asks_for_wsdl(head))
         try:
             match = self.routes.find(head.method, head.path, soap_first=by_action)
             path = decode_path(head.path)
@@ -156,6 +164,10 @@ class Reception:
         if not asked.isdigit() or len(asked) > 8 or not 0 < int(asked) <= _LONGEST_DEADLINE:
             return Refusing(400, refusals.BAD_DEADLINE)
         return min(timeout, int(asked) / 1000)
+
+
+def _dress(target: Target, head: RequestHead) -> Dress | None:
+    return None if target.dressing is None else target.dressing.of(head)
 
 
 def _nowhere(match: MethodMissing | None, head: RequestHead, soap: str) -> Refusing:

@@ -85,6 +85,11 @@ class Stream:
         await self._resume
 
 
+def dismiss(source: AsyncIterator[bytes]) -> None:
+    """Close a stream that nobody will read. Its own complaints about that interest nobody."""
+    Deferred.fromCoroutine(close(source)).addErrback(lambda failure: None)
+
+
 async def close(source: AsyncIterator[bytes]) -> None:
     """Let an async generator run its `finally` blocks; other iterators have nothing to close."""
     aclose = getattr(source, 'aclose', None)

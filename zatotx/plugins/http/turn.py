@@ -20,7 +20,7 @@ SAFE = frozenset({'GET', 'HEAD', 'OPTIONS', 'TRACE', 'QUERY', 'PROPFIND', 'REPOR
 class Turn:
     """Keeps a request's place in the order of answers. `answered` is what the exchange calls."""
 
-    __slots__ = ('_ready', 'began', 'body', 'cid', 'head', 'inbound', 'interim', 'persist', 'place', 'reply',
+    __slots__ = ('_ready', 'began', 'body', 'cid', 'head', 'inbound', 'interim', 'lines', 'persist', 'place', 'reply',
                  'request_line', 'run')  # fmt: skip
 
     def __init__(self, head: RequestHead | None, began: float, ready: Callable[[Turn], None]) -> None:
@@ -35,6 +35,7 @@ class Turn:
         self.run: IRun | None = None
         self.body: SpooledBody | None = None
         self.interim = False  # 100 (Continue) is to be sent as soon as this is the first in line
+        self.lines = b''  # of the answer's head, that its channel puts on it
         self.reply: Reply | None = None
 
     @property
@@ -53,7 +54,16 @@ class Turn:
         return self.head is not None and self.head.method in SAFE
 
     def answered(self, reply: Reply) -> None:
-        """Here is the answer."""
+        """Here is the answer, as who made it wants it."""
+        place = self.place
+        if place is None or place.dress is None:  # as mostly
+            self.reply = reply
+            self._ready(self)
+        else:
+            place.dress.put_on(self, reply)
+
+    def dressed(self, reply: Reply) -> None:
+        """Here is the answer, as it goes out."""
         self.reply = reply
         self._ready(self)
 

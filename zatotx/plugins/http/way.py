@@ -18,6 +18,7 @@ class Target(msgspec.Struct, frozen=True):
     label: str  # the channel's name as the access log writes it
     is_active: bool = True
     meter: Any = Uncounted()  # IChannelMeter: what its requests are counted by
+    dressing: Any = None  # Dressing: what it puts on its answers
 
 
 class Refusing(msgspec.Struct, frozen=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from zatotx.plugins.http.schema.cors import Cors, mistakes_of
 from zatotx.plugins.http.schema.shared import HttpChannel, mistakes, shape
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 
@@ -20,6 +21,12 @@ class RestChannel(HttpChannel, frozen=True, kw_only=True):
         field('How bodies are read and written; file: as one file', choices=('', 'json', 'xml', 'form', 'file'),
               aliases={'post': 'form'}),
     ] = ''
+    cors: Annotated[
+        Cors | None, field('Sites whose pages may use the channel in browsers; none = its own site alone')
+    ] = None
+    etag: Annotated[
+        bool, field('Whether answers to GET have an ETag, and a client that has them already gets 304')
+    ] = False
     match_slash: Annotated[bool, field('Whether {name} matches slashes too')] = False
     merge_url_params_req: Annotated[bool, field('Whether parameters of path and query join request.input')] = True
     url_params_pri: Annotated[
@@ -33,6 +40,10 @@ class RestChannel(HttpChannel, frozen=True, kw_only=True):
             choices=('channel-params-over-msg', 'msg-over-channel-params'),
         ),
     ] = 'channel-params-over-msg'
+
+
+def _mistakes(value: RestChannel) -> list[tuple[str, str]]:
+    return [*mistakes(value), *mistakes_of(value.cors)]
 
 
 def _unique(value: RestChannel) -> str:
@@ -51,7 +62,7 @@ CHANNEL_REST = ObjectType(
         names={'security': 'security_id'},
         extra_out=('host', 'soap_action', 'soap_version'),
     ),
-    check=mistakes,
+    check=_mistakes,
     unique=_unique,
     unique_says='method and url_path',
 )

@@ -55,6 +55,9 @@ class HttpChannel(Configured, frozen=True, kw_only=True):
         list[Annotated[str, Meta(min_length=1)]],
         field('Rate limits that hold here, all of them', ref='rate_limit', max_length=20),
     ] = []
+    compress: Annotated[
+        bool, field('Whether text in answers, from 1 KiB on, is sent as gzip to clients that take it')
+    ] = False
 
 
 def mistakes(value: HttpChannel) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, execute
@@ -18,6 +19,7 @@ from zatotx.model.message import Inbound, Reply
 from zatotx.plugins.http.connection import Connection
 from zatotx.plugins.http.counters import Counters
 from zatotx.plugins.http.deadlines import INTERVAL, Sweep
+from zatotx.plugins.http.dressing import Workshop, dressing_of
 from zatotx.plugins.http.reception import Reception
 from zatotx.plugins.http.schema import RestChannel
 from zatotx.plugins.http.settings import read_settings
@@ -215,7 +217,8 @@ class Server:
             reactor=self.clock, settings=settings, lines=lambda name: self.lines, work_dir=work_dir, offload=offload
         )
         read = read_settings(settings)
-        table, _ = build_table([channel()] if channels is None else channels)
+        dress = partial(dressing_of, Workshop(offload, self.clock))
+        table, _ = build_table([channel()] if channels is None else channels, dress=dress)
         self.site = Site(context, read, exchange, Reception(table, read.max_body), Counters())
         self.sweep = Sweep(self.site)
         self.sweep.start()

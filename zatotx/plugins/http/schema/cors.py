@@ -1,0 +1,74 @@
+"""Which sites may use a channel from the browsers of their visitors."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from zatotx.rules.cors import ANY, CorsRules, header_mistake, origin_mistake
+from zatotx.schema.meta import field
+
+_LONGEST_AGE = 86_400  # seconds; browsers take less
+
+
+def _origins_mistake(origins: list[str]) -> str:
+    wrong = [f'{origin!r} {mistake}' for origin in origins if (mistake := origin_mistake(origin))]
+    if not origins:
+        return "must name a site at least, or be ['*']"
+    if ANY in origins and len(origins) > 1:
+        wrong.append(f'{ANY!r} is every site: it must stand alone')
+    return '; '.join(wrong)
+
+
+def _methods_mistake(methods: list[str]) -> str:
+    wrong = [method for method in methods if not (method.isascii() and method.isalpha() and method.isupper())]
+    return f'must be methods in capitals: {", ".join(map(repr, wrong))} is none' if wrong else ''
+
+
+class Cors(msgspec.Struct, frozen=True, kw_only=True):
+    """The cross-origin rules of a channel."""
+
+    origins: Annotated[
+        list[str],
+        field('Sites that may, such as https://shop.example; * = every site', max_length=200, check=_origins_mistake),
+    ]
+    methods: Annotated[
+        list[str],
+        field('Methods they may use; none = those the channel takes', max_length=20, check=_methods_mistake),
+    ] = []
+    headers: Annotated[
+        list[str], field('Fields they may send; * = any', max_length=100, check=header_mistake)
+    ] = msgspec.field(default_factory=lambda: [ANY])
+    expose: Annotated[
+        list[str], field('Fields of answers that their scripts may read', max_length=100, check=header_mistake)
+    ] = []
+    credentials: Annotated[
+        bool, field('Whether browsers send cookies, passwords and certificates they have for this server')
+    ] = False
+    max_age: Annotated[int, field('Seconds for which a browser need not ask again', ge=0, le=_LONGEST_AGE)] = 600
+
+
+def mistakes_of(value: Cors | None) -> list[tuple[str, str]]:
+    """What one field alone cannot say."""
+    if value is None or not value.credentials:
+        return []
+    found = []
+    if ANY in value.origins:
+        found.append(('cors.credentials', 'must not be true where every site may: any of them could act for its '
+                      'visitors'))  # fmt: skip
+    if ANY in value.expose:
+        found.append(('cors.expose', f'must be names where credentials are sent: browsers do not know {ANY!r} then'))
+    return found
+
+
+def rules_of(value: Cors) -> CorsRules:
+    """As they are asked."""
+    return CorsRules(
+        origins=None if ANY in value.origins else frozenset(origin.lower() for origin in value.origins),
+        methods=tuple(value.methods),
+        headers=None if ANY in value.headers else frozenset(name.lower() for name in value.headers),
+        expose=tuple(value.expose),
+        credentials=value.credentials,
+        max_age=value.max_age,
+    )

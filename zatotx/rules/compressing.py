@@ -1,0 +1,46 @@
+"""Whether an answer is sent compressed: what the client takes (RFC 9110 §12.5.3), and what gains by it. Pure."""
+
+from __future__ import annotations
+
+LEAST = 1024  # bytes of a body below which the head of the answer outweighs what is gained
+_TEXT = b'text/'
+_STREAM_OF_EVENTS = b'text/event-stream'  # each stays open for hours, and would hold the memory of its coding
+_TEXTUAL = frozenset({
+    b'application/graphql', b'application/javascript', b'application/json', b'application/ndjson',
+    b'application/x-javascript', b'application/x-ndjson', b'application/x-www-form-urlencoded', b'application/x-yaml',
+    b'application/xml', b'application/yaml',
+})  # fmt: skip
+
+
+def takes_gzip(accept_encoding: bytes | None) -> bool:
+    """Whether gzip is at least as welcome to the client as the body as it is."""
+    if accept_encoding is None:
+        return False
+    quality = {}
+    for part in accept_encoding.lower().split(b','):
+        coding, _, parameters = part.partition(b';')
+        quality[coding.strip()] = _quality(parameters)
+    gzip = quality.get(b'gzip', quality.get(b'x-gzip', quality.get(b'*', 0.0)))
+    return gzip > 0.0 and gzip >= quality.get(b'identity', 0.0)
+
+
+def is_textual(content_type: bytes) -> bool:
+    """Whether bodies of that type shrink."""
+    media_type = content_type.partition(b';')[0].strip().lower()
+    if media_type.startswith(_TEXT):
+        return media_type != _STREAM_OF_EVENTS
+    return media_type in _TEXTUAL or media_type.endswith((b'+json', b'+xml'))
+
+
+def _quality(parameters: bytes) -> float:
+    """The weight of a coding; one that cannot be read counts as no wish for it."""
+    name, _, value = parameters.partition(b'=')
+    if not name.strip():
+        return 1.0
+    if name.strip() != b'q':
+        return 0.0
+    try:
+        quality = float(value.strip())
+    except ValueError:
+        return 0.0
+    return quality if 0.0 <= quality <= 1.0 else 0.0
