@@ -30,7 +30,6 @@ class TlsSettings:
     ca: str = field(default='', repr=False)  # those it trusts instead of the system's authorities
     certificate: str = field(default='', repr=False)  # our own, followed by those that signed it
     key: str = field(default='', repr=False)  # of our own; may stand in `certificate` too
-    key_password: str = field(default='', repr=False)  # where the key is encrypted
     verify: bool = True  # False = whoever answers is the peer: for tests of systems without certificates
 
 
@@ -47,12 +46,12 @@ def credentials(settings: TlsSettings) -> Credentials:
     """Read them. Raises Unfit, which tells all that is wrong."""
     problems: list[str] = []
     authorities = _certificates('tls_ca', settings.ca, problems)
-    chain = _certificates('tls_certificate', settings.certificate, problems)
+    chain = _certificates('tls_cert', settings.certificate, problems)
     key = _key(settings, problems) if settings.certificate else None
     if settings.key and not settings.certificate:
-        problems.append('tls_certificate: is missing beside tls_key')
+        problems.append('tls_cert: is missing beside tls_key')
     if chain and key is not None and key.public_key() != chain[0].public_key():
-        problems.append('tls_key: is not the key of the first certificate in tls_certificate')
+        problems.append('tls_key: is not the key of the first certificate in tls_cert')
     if problems:
         raise Unfit(problems)
     return Credentials(authorities, chain, key)
@@ -69,17 +68,13 @@ def _certificates(name: str, text: str, problems: list[str]) -> tuple[Certificat
 
 
 def _key(settings: TlsSettings, problems: list[str]) -> Key | None:
-    text = settings.key or settings.certificate
-    name = 'tls_key' if settings.key else 'tls_certificate'
     try:
-        key = load_pem_private_key(text.encode(), settings.key_password.encode() or None)
+        key = load_pem_private_key((settings.key or settings.certificate).encode(), None)
         if isinstance(key, Key):
             return key
-        problems.append(f'{name}: holds a key of a kind that certificates for TLS do not have')
-    except TypeError:  # what cryptography says of a password too few or too many
-        wanted = 'is not encrypted, so that tls_key_password must be empty'
-        problems.append(f'{name}: {wanted if settings.key_password else "is encrypted and wants tls_key_password"}')
+        problems.append('tls_key: is of a kind that certificates for TLS do not have')
+    except TypeError:  # what cryptography says where a password is missing
+        problems.append('tls_key: is encrypted with a password; give it without one, it is kept encrypted here')
     except (ValueError, UnsupportedAlgorithm):
-        why = ', or tls_key_password is not its password' if settings.key_password else ''
-        problems.append(f'{name}: holds no private key in PEM form{why}')
+        problems.append('tls_key: holds no private key in PEM form')
     return None

@@ -234,39 +234,34 @@ class CredentialsTests(SynchronousTestCase):
         """Each with the name of its setting, and nothing of what stands in it."""
         self.assertEqual(self.problems(ca='secret', certificate='secret', key='secret'), [
             'tls_ca: holds no certificate in PEM form',
-            'tls_certificate: holds no certificate in PEM form',
+            'tls_cert: holds no certificate in PEM form',
             'tls_key: holds no private key in PEM form',
         ])  # fmt: skip
-        self.assertEqual(self.problems(key=self.key), ['tls_certificate: is missing beside tls_key'])
+        self.assertEqual(self.problems(key=self.key), ['tls_cert: is missing beside tls_key'])
         self.assertEqual(self.problems(certificate=self.certificate),
-                         ['tls_certificate: holds no private key in PEM form'])
+                         ['tls_key: holds no private key in PEM form'])
 
     def test_a_key_of_another_certificate(self) -> None:
         """It would only be found out in a handshake."""
         self.assertEqual(self.problems(certificate=self.certificate, key=self.other_key),
-                         ['tls_key: is not the key of the first certificate in tls_certificate'])
+                         ['tls_key: is not the key of the first certificate in tls_cert'])
 
-    def test_an_encrypted_key(self) -> None:
-        """With its password it serves; without it, with a wrong one, and with one too many it is said what is wrong."""
+    def test_a_key_with_a_password(self) -> None:
+        """Nobody could give it when it is needed: it is said what to do."""
         key = load_pem_private_key(self.key.encode(), None)
         sealed = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b'pw')).decode()
-        settings: dict[str, Any] = {'certificate': self.certificate, 'key': sealed}
-        self.assertIsNotNone(credentials(TlsSettings(**settings, key_password='pw')).key)
-        self.assertEqual(self.problems(**settings), ['tls_key: is encrypted and wants tls_key_password'])
-        self.assertEqual(self.problems(**settings, key_password='no'),
-                         ['tls_key: holds no private key in PEM form, or tls_key_password is not its password'])
-        self.assertEqual(self.problems(certificate=self.certificate, key=self.key, key_password='pw'),
-                         ['tls_key: is not encrypted, so that tls_key_password must be empty'])
+        self.assertEqual(self.problems(certificate=self.certificate, key=sealed),
+                         ['tls_key: is encrypted with a password; give it without one, it is kept encrypted here'])
 
     def test_a_key_that_signs_nothing(self) -> None:
         """No certificate can be of such a key."""
         key = X25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
         self.assertEqual(self.problems(certificate=self.certificate, key=key),
-                         ['tls_key: holds a key of a kind that certificates for TLS do not have'])
+                         ['tls_key: is of a kind that certificates for TLS do not have'])
 
     def test_secrets_are_not_shown(self) -> None:
         """Not in a repr, of settings or of what was read from them."""
-        settings = TlsSettings(certificate=self.certificate, key=self.key, key_password='')
+        settings = TlsSettings(certificate=self.certificate, key=self.key)
         self.assertNotIn('PRIVATE', repr(settings))
         self.assertNotIn('rivateKey', repr(credentials(settings)))
 
