@@ -45,6 +45,7 @@ def make_guard(means: Means) -> Guard:
         'mtls': _mtls_check,
         'tech_account': partial(TechAccountCheck, guesses),
         'wss': partial(_wss_check, means, guesses),
+        'xpath': partial(_xpath_check, means, guesses),
     })  # fmt: skip
 
 
@@ -74,6 +75,12 @@ def _wss_check(means: Means, guesses: Guesses, stored: Stored) -> Any:
     from zatotx.exchange.security.wss import WssCheck, WssMeans  # lxml likewise
 
     return WssCheck(WssMeans(guesses, means.nonces), stored)
+
+
+def _xpath_check(means: Means, guesses: Guesses, stored: Stored) -> Any:
+    from zatotx.exchange.security.xpath import XPathCheck
+
+    return XPathCheck(guesses, means.offload, stored)
 
 
 @implementer(IFetcher)
