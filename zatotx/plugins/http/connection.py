@@ -66,10 +66,6 @@ class Connection:
         site.opened(self)
         self.connectionMade()
 
-    def connectionMade(self) -> None:
-        """A node that drains takes nobody in."""
-        self.drain()
-
     def handshakeCompleted(self) -> None:
         """Over TLS: before any bytes of the client come."""
         self._requests.certificates = certificates_of(self.transport)
@@ -169,6 +165,8 @@ class Connection:
         requests = self._requests
         if self._site.draining and requests.phase == HEAD and requests.ended and not self._answers.turns:
             self._lose()
+
+    connectionMade = drain  # a node that drains takes nobody in
 
     def _finish(self) -> None:
         """The last answer is written: end in a way that lets the client read it."""
