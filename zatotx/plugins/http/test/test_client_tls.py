@@ -159,6 +159,17 @@ class PeerTests(TlsCase):
         self.assertLess(reactor.seconds() - began, 3)
         await self.until(lambda: not upstream.peers)
 
+    async def test_given_up_in_the_handshake(self) -> None:
+        """A caller who leaves leaves no connection."""
+        upstream = self.listen(says(), greets=lambda peer: None)
+        client = self.client()
+        sending = client.send(get(upstream.port, scheme='https'))
+        sending.addErrback(lambda failure: None)
+        await self.until(lambda: upstream.peers)
+        sending.cancel()
+        self.assertEqual((client.core.active, client.core.idle), (0, 0))
+        await self.until(lambda: not upstream.peers)
+
     async def test_a_truncated_answer(self) -> None:
         """An answer without a length ends by TLS's own farewell (RFC 8446 §6.1): a connection that is cut off is not
         taken for the end of it."""
