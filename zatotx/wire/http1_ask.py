@@ -19,8 +19,7 @@ COUNTED = b'Content-Length: %d\r\n\r\n'
 CHUNKED = b'Transfer-Encoding: chunked\r\n\r\n'
 EXPECT = b'Expect: 100-continue\r\n'
 CLOSE = b'Connection: close\r\n'
-
-_VISIBLE = bytes(range(0x21, 0x7F))
+VISIBLE = bytes(range(0x21, 0x7F))  # what a target may hold
 
 
 def request_head(
@@ -31,7 +30,7 @@ def request_head(
     `host` is what the field Host says, unless it stands in `fields`. Raises ValueError, naming what but never showing
     a value, where something could end its line or the head, or a field is one of OWNED.
     """
-    if not target or target.translate(None, _VISIBLE):
+    if not target or target.translate(None, VISIBLE):
         raise ValueError('The target of a request has a space or another character that must be percent-encoded')
     lines = b''.join([b'%b: %b\r\n' % field for field in fields])
     if lines.translate(None, VALUE) != b'\r\n' * len(fields):
@@ -44,10 +43,9 @@ def request_head(
 
 @lru_cache(maxsize=64)
 def _method(method: str) -> bytes:
-    data = method.encode('ascii', 'replace')
-    if not is_token(data) or method != method.upper() or '?' in method:
-        raise ValueError(f'The method {method!r} is not a word of capital letters')
-    return data
+    if not method.isascii() or not is_token(method.encode('ascii')):
+        raise ValueError(f'The method {method!r} is not one word')
+    return method.encode('ascii')
 
 
 @lru_cache(maxsize=1024)

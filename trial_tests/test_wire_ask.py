@@ -1,0 +1,85 @@
+"""Heads of requests as they are written, and what is never written."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.wire.http1 import Limits, RequestHead, RequestParser
+from zatotx.wire.http1_ask import CHUNKED, CLOSE, COUNTED, EXPECT, NO_BODY, OWNED, request_head
+from zatotx.wire.http1_fields import TOKEN
+
+
+class HeadTests(SynchronousTestCase):
+    def read(self, data: bytes) -> RequestHead:
+        """As our own server reads it."""
+        parser = RequestParser(Limits())
+        parser.feed(data)
+        head = parser.next()
+        assert isinstance(head, RequestHead)
+        self.assertEqual(parser.pending, 0)
+        return head
+
+    def test_a_head(self) -> None:
+        """Line, Host, fields in their order, framing last."""
+        data = request_head('POST', b'/a?b', b'c:1', [(b'X', b'y'), (b'x', b'')], CLOSE + EXPECT + COUNTED % 3)
+        self.assertEqual(data, b'POST /a?b HTTP/1.1\r\nHost: c:1\r\nX: y\r\nx: \r\nConnection: close\r\n'
+                               b'Expect: 100-continue\r\nContent-Length: 3\r\n\r\n')
+        head = self.read(data)
+        self.assertEqual((head.length, head.keep_alive, head.expects), (3, False, b'100-continue'))
+
+    def test_endings(self) -> None:
+        """Each frames the body in its way."""
+        for ending, length in ((NO_BODY, 0), (COUNTED % 7, 7), (CHUNKED, None)):
+            self.assertEqual(self.read(request_head('POST', b'/', b'a', (), ending)).length, length)
+
+    def test_host(self) -> None:
+        """Stands once, the caller's own where he has one."""
+        head = self.read(request_head('GET', b'/', b'a', [(b'HOST', b'b')], NO_BODY))
+        self.assertEqual(head.headers, {b'host': b'b'})
+
+    def test_octets_of_values(self) -> None:
+        """Whatever could end a line is refused, without being shown; all else goes out as it is."""
+        for octet in range(256):
+            value = b'secret' + bytes((octet,)) + b'x'
+            if octet == 9 or (octet >= 32 and octet != 127):
+                data = request_head('GET', b'/', b'a', [(b'A', value)], NO_BODY)
+                self.assertEqual(self.read(data).headers[b'a'], value)
+            else:
+                error = self.assertRaises(ValueError, request_head, 'GET', b'/', b'a', [(b'A', value)], NO_BODY)
+                self.assertEqual(str(error), 'The value of the field A has control characters')
+
+    def test_a_pair_of_values_that_make_a_line_end(self) -> None:
+        """Each is looked at, not their sum."""
+        fields = [(b'A', b'x\r'), (b'\nB', b'y')]
+        self.assertRaises(ValueError, request_head, 'GET', b'/', b'a', fields, NO_BODY)
+        self.assertRaises(ValueError, request_head, 'GET', b'/', b'a', [(b'A', b'x\r\n'), (b'B', b'y')], NO_BODY)
+
+    def test_octets_of_names(self) -> None:
+        """Tokens only."""
+        for octet in range(256):
+            fields = [(b'A' + bytes((octet,)), b'x')]
+            if octet in TOKEN:
+                self.read(request_head('GET', b'/', b'a', fields, NO_BODY))
+            else:
+                self.assertRaises(ValueError, request_head, 'GET', b'/', b'a', fields, NO_BODY)
+
+    def test_octets_of_targets(self) -> None:
+        """Visible ASCII only: what else there is must be percent-encoded."""
+        for octet in range(256):
+            target = b'/' + bytes((octet,))
+            if 0x21 <= octet < 0x7F:
+                self.assertIn(target, request_head('GET', target, b'a', (), NO_BODY))
+            else:
+                self.assertRaises(ValueError, request_head, 'GET', target, b'a', (), NO_BODY)
+
+    def test_owned_fields(self) -> None:
+        """What frames a request, or speaks for one connection only, is the client's to write."""
+        for name in OWNED:
+            error = self.assertRaises(ValueError, request_head, 'GET', b'/', b'a', [(name.title(), b'x')], NO_BODY)
+            self.assertIn('is written by the client and cannot be set', str(error))
+
+    def test_methods(self) -> None:
+        """Any one word."""
+        self.assertTrue(request_head('PROPFIND', b'/', b'a', (), NO_BODY).startswith(b'PROPFIND / '))
+        for method in ('', 'A B', 'A\r\nB', 'A\0', 'GÉT', 'A:'):
+            self.assertRaises(ValueError, request_head, method, b'/', b'a', (), NO_BODY)
