@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from trial_tests.support.broker import Broker, free_offset, remove
-from trial_tests.support.walkthrough import Command, File, Walker, agrees, in_time, steps
+from trial_tests.support.walkthrough import Command, File, agrees, follow, in_time, steps
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 class PageTests(SynchronousTestCase):
-    def follow(self, page: str, environment: str) -> None:
-        """Follow it on ports of our own; `environment` is what the page calls its environment."""
-        offset = free_offset()
-        directory = Path(self.mktemp()).absolute()
-        directory.mkdir()
-        self.addCleanup(remove, Broker(directory / environment, offset))
-
-        def adapt(text: str) -> str:
-            create = f'quickstart create {environment}'
-            text = text.replace(create, f'{create} --port-offset {offset}')
-            return re.sub(r'(?<=127\.0\.0\.1:)(170\d\d)', lambda port: str(int(port[1]) + offset), text)
-
-        Walker(directory, adapt, {'PYTHONDONTWRITEBYTECODE': '1'}).follow(page)
-
     def test_the_tutorial(self) -> None:
         """From nothing to a service with a test, a login and metrics, and back by a version."""
-        self.follow((ROOT / 'docs' / 'tutorial.md').read_text('utf-8'), 'env')
-
+        follow(self, (ROOT / 'docs' / 'tutorial.md').read_text('utf-8'))
 
     def test_the_first_service_of_the_readme(self) -> None:
         """In the environment that `make run` leaves."""
@@ -39,7 +22,7 @@ class PageTests(SynchronousTestCase):
         first = page[page.index('## The first service'):page.index('## Read on')]
         first = first.replace('. .venv/bin/activate', 'true')
         made = '```console\n$ zatotx quickstart create run/qs\n$ zatotx start run/qs\n```\n'
-        self.follow(made + first, 'run/qs')
+        follow(self, made + first, 'run/qs')
 
 
 class WalkthroughTests(SynchronousTestCase):

@@ -16,10 +16,11 @@ import re
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from trial_tests.support.broker import SCRIPTS
+from trial_tests.support.broker import SCRIPTS, Broker, free_offset, remove
 
 _BLOCK = re.compile(r'^```(\w+)\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 _NAMED = re.compile(r'# ([\w./-]+\.\w+)\n')
@@ -101,6 +102,22 @@ class Walker:
             raise AssertionError(f'$ {command.line}\n{done.stdout}\n-- is not what the page says:\n{command.prints}')
         if done.returncode and not command.prints:
             raise AssertionError(f'$ {command.line}\nended with {done.returncode}:\n{done.stdout}')
+
+
+def follow(test: Any, page: str, environment: str = 'env') -> None:
+    """Follow a page in a directory of a test's own, on ports of our own; `environment` is what the page calls its
+    environment, which is gone when the test ends."""
+    offset = free_offset()
+    directory = Path(test.mktemp()).absolute()
+    directory.mkdir()
+    test.addCleanup(remove, Broker(directory / environment, offset))
+
+    def adapt(text: str) -> str:
+        create = f'quickstart create {environment}'
+        text = text.replace(create, f'{create} --port-offset {offset}')
+        return re.sub(r'(?<=127\.0\.0\.1:)(170\d\d)', lambda port: str(int(port[1]) + offset), text)
+
+    Walker(directory, adapt, {'PYTHONDONTWRITEBYTECODE': '1'}).follow(page)
 
 
 def in_time(said: str) -> str:
