@@ -58,11 +58,11 @@ class HttpOutgoings:
 
     def __init__(self, context: OutgoingContext) -> None:
         self._reactor = context.reactor
-        self._reach = Reach(context.reactor, context.offload, environ=os.environ)
-        self._means = Means(reach=self._reach, unseal=context.unseal, shelf=_token_shelf(context))
+        self.reach = Reach(context.reactor, context.offload, environ=os.environ)
+        self._means = Means(reach=self.reach, unseal=context.unseal, shelf=_token_shelf(context))
         self._meters = {face.object_type: context.meters(face.kind) for face in FACES}
         self._component = context.component.encode('utf-8')
-        self._fetcher = Fetcher(self._reach)
+        self._fetcher = Fetcher(self.reach)
         self._shelves = {face.object_type: Shelf(face.kind) for face in FACES}
         self._made: dict[tuple[str, str], Made] = {}  # by type and name
         self._identities: dict[str, tuple[Stored, Identity]] = {}  # by the definition's name
@@ -147,7 +147,7 @@ class HttpOutgoings:
 
     def _build(self, face: Face, stored: Stored, security: Stored | None) -> Connection | Unfit:
         title = f'Outgoing connection {stored.name} ({face.kind})'
-        workshop = Workshop(reach=self._reach, component=self._component, meter=self._meters[face.object_type].of)
+        workshop = Workshop(reach=self.reach, component=self._component, meter=self._meters[face.object_type].of)
         try:
             return build(stored.value, title, self._identity(security), workshop)
         except (ValueError, Fault) as wrong:

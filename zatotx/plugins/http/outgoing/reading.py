@@ -45,7 +45,7 @@ def value_of(body: bytes, as_what: str, content_type: str) -> Any:
         if as_what == JSON:
             return json.decode(body)
         if as_what == XML:
-            return xml.parse(body, xml.charset_of(content_type))
+            return xml.parse(body, xml.charset_of(content_type.encode('latin-1')))
         if as_what == FORM:
             return form.decode(body, _MOST_PAIRS)
     except Malformed as wrong:

@@ -1,0 +1,98 @@
+"""Outgoing connections of a node without the node: made of objects of the configuration, called as services do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from attrs import define
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.threads import deferToThread
+from zope.interface import implementer
+
+from zatotx.interfaces.kind import OutgoingContext
+from zatotx.interfaces.outgoing import ICall
+from zatotx.metrics.meters import Meters
+from zatotx.plugins.http.outgoing.kind import HttpOutgoings, make_outgoing
+from zatotx.plugins.http.schema import RestOutgoing
+from zatotx.plugins.http.test.upstream import Upstream, WithPeers, reactor
+from zatotx.schema.snapshot import Snapshot, Stored
+
+CID = '0123456789abcdef01234567'
+COMPONENT = 'server1@host'
+
+
+@implementer(ICall)
+@define
+class Asking:
+    """The call of an async service."""
+
+    cid: str = CID
+    service: str = 'test.calls'
+    deadline: float = 0.0
+    trace: str = ''
+
+    def __attrs_post_init__(self) -> None:
+        self.deadline = self.deadline or reactor.seconds() + 60.0
+
+    def result(self, begin: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        """On the reactor."""
+        return begin()
+
+
+def stored(value: Any, type_: str = 'outgoing_rest') -> Stored:
+    """An object of the configuration, its id made of its name."""
+    return Stored(sum(value.name.encode()) + len(type_) * 10_000, type_, value, 1)
+
+
+class WithConnections(WithPeers):
+    """A test that has peers, and outgoing connections that lead to them."""
+
+    def setUp(self) -> None:
+        self.meters = Meters()
+
+    def node(self, *objects: Stored, **context: Any) -> HttpOutgoings:
+        """The connections of these objects; they end with the test."""
+        given = {'reactor': reactor, 'settings': {}, 'offload': deferToThread, 'component': COMPONENT,
+                 'meters': self.meters.outgoing, **context}  # fmt: skip
+        outgoings = make_outgoing(OutgoingContext(**given))
+        outgoings.apply(Snapshot(1, objects))
+        self.addCleanup(self._stopped, outgoings)
+        return outgoings
+
+    def crm(self, upstream: Upstream | int, *more: Stored, call: ICall | None = None,
+            context: Mapping[str, Any] | None = None, **fields: Any) -> Any:
+        """`self.out.rest['CRM']` of a node whose connection of that name leads to the peer."""
+        node = self.node(stored(crm(upstream, **fields)), *more, **(context or {}))
+        return node.doors['rest'](call or Asking())['CRM']
+
+    def slots(self, name: str = 'CRM') -> Any:
+        """What was counted of a connection."""
+        return self.meters.outgoing('rest').of(name)
+
+    async def fault(self, calling: Coroutine[Any, Any, Any], kind: type[BaseException]) -> Any:
+        """What a call raises, which must be of that kind."""
+        failing: Deferred[Any] = started(calling)
+        return await self.assertFailure(failing, kind)
+
+    async def _stopped(self, outgoings: HttpOutgoings) -> None:
+        await outgoings.stop()
+        await self.until(lambda: not outgoings.reach.shared.deadlines.looking)
+
+
+def crm(upstream: Upstream | int, **fields: Any) -> RestOutgoing:
+    """An outgoing connection that leads to a peer, or to a port of this machine."""
+    port = upstream if isinstance(upstream, int) else upstream.port
+    scheme = fields.pop('scheme', 'http')
+    return RestOutgoing(**{'name': 'CRM', 'host': f'{scheme}://127.0.0.1:{port}', 'proxy': 'none', **fields})
+
+
+def started(coroutine: Coroutine[Any, Any, Any]) -> Deferred[Any]:
+    """It, under way."""
+    return Deferred.fromCoroutine(coroutine)
+
+
+async def all_of(*coroutines: Coroutine[Any, Any, Any]) -> list[Any]:
+    """What all of them give, at once under way."""
+    results: list[Any] = await gatherResults([started(one) for one in coroutines], consumeErrors=True)
+    return results
