@@ -37,13 +37,14 @@ class Version(msgspec.Struct, frozen=True):
     closing: bytes
 
 
-def _version(number: str, namespace: str, content_type: str, prefix: str, actor: str, ours: Iterable[str]) -> Version:
+def _version(number: str, namespace: str, *, content_type: str, prefix: str, actor: tuple[str, ...]) -> Version:
+    """`actor`: what the attribute is called, and the values of it that mean us."""
     def name(local: str) -> str:
         return f'{{{namespace}}}{local}'
 
     return Version(
-        number, namespace, content_type, prefix, name(actor), frozenset(('', *ours)), name('Envelope'), name('Header'),
-        name('Body'), name('Fault'), name('mustUnderstand'),
+        number, namespace, content_type, prefix, name(actor[0]), frozenset(('', *actor[1:])), name('Envelope'),
+        name('Header'), name('Body'), name('Fault'), name('mustUnderstand'),
         f'<{prefix}:Envelope xmlns:{prefix}="{namespace}"><{prefix}:Body>'.encode('ascii'),
         f'</{prefix}:Body></{prefix}:Envelope>'.encode('ascii'),
     )  # fmt: skip
@@ -52,10 +53,10 @@ def _version(number: str, namespace: str, content_type: str, prefix: str, actor:
 NS_11 = 'http://schemas.xmlsoap.org/soap/envelope/'
 NS_12 = 'http://www.w3.org/2003/05/soap-envelope'
 # §4.2.2 of 1.1, §2.2 of part 1 of 1.2
-SOAP_11 = _version('1.1', NS_11, 'text/xml; charset=utf-8', 'SOAP-ENV', 'actor',
-                   ('http://schemas.xmlsoap.org/soap/actor/next',))  # fmt: skip
-SOAP_12 = _version('1.2', NS_12, 'application/soap+xml; charset=utf-8', 'env', 'role',
-                   (f'{NS_12}/role/next', f'{NS_12}/role/ultimateReceiver'))  # fmt: skip
+SOAP_11 = _version('1.1', NS_11, content_type='text/xml; charset=utf-8', prefix='SOAP-ENV',
+                   actor=('actor', 'http://schemas.xmlsoap.org/soap/actor/next'))  # fmt: skip
+SOAP_12 = _version('1.2', NS_12, content_type='application/soap+xml; charset=utf-8', prefix='env',
+                   actor=('role', f'{NS_12}/role/next', f'{NS_12}/role/ultimateReceiver'))  # fmt: skip
 VERSIONS = {version.number: version for version in (SOAP_11, SOAP_12)}
 _BY_ENVELOPE = {version.envelope: version for version in (SOAP_11, SOAP_12)}
 _YES, _NO = frozenset(('1', 'true')), frozenset(('0', 'false'))
