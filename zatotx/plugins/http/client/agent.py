@@ -58,20 +58,22 @@ class Agent:
     def request(
         self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
     ) -> Deferred[IResponse]:
-        """See IAgent. Raises ValueError for what must not be sent. Fields that frame the request are left out of
-        `headers`: they are the client's to write."""
+        """See IAgent. Raises ValueError for what must not be sent, TypeError for a method that is no bytes. Fields that
+        frame the request are left out of `headers`: they are the client's to write."""
+        if not isinstance(method, bytes):
+            raise TypeError(f'The method must be bytes, and is {type(method).__name__}')
         uri = uri.strip()
         if uri.translate(None, VISIBLE):  # urllib, which takes it apart, would leave out line ends and go on
             raise ValueError('The URI has a space or another character that must be percent-encoded')
         given = Headers() if headers is None else headers
-        asked = AskedFor(method, uri, given)
         parts = URI.fromBytes(uri)
         scheme = _SCHEMES.get(parts.scheme)
         if scheme is None:
             return fail(SchemeNotSupported(f'Unsupported scheme: {parts.scheme!r}'))
+        origin = Origin(scheme, parts.host.decode('ascii', 'replace').lower(), parts.port)
         outbound = Outbound(
             method.decode('ascii', 'replace'),
-            Origin(scheme, parts.host.decode('ascii', 'replace').lower(), parts.port),
+            origin,
             parts.originForm,
             _fields(given),
             None if bodyProducer is None else Produced(bodyProducer),
@@ -79,17 +81,19 @@ class Agent:
             stream=True,
         )
         sending: Deferred[Any] = self._sender.send(outbound)
-        return sending.addCallbacks(Response, _translated, (asked,))
+        return sending.addCallbacks(Response, _translated, (AskedFor(method, uri, given, origin.authority),))
 
 
 @implementer(IClientRequest)
 class AskedFor:
-    """The request of a response."""
+    """The request of a response, as it was sent."""
 
-    def __init__(self, method: bytes, uri: bytes, headers: Headers) -> None:
+    def __init__(self, method: bytes, uri: bytes, given: Headers, host: bytes) -> None:
         self.method = method
         self.absoluteURI = uri
-        self.headers = headers
+        self.headers = given.copy()
+        if not given.hasHeader(b'host'):
+            self.headers.addRawHeader(b'Host', host)
 
 
 @implementer(IResponse)
