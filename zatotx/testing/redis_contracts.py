@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from zope.interface.verify import verifyObject
 
+from zatotx.interfaces.nonces import INonces
 from zatotx.interfaces.rates import IRates
 from zatotx.interfaces.redis import Busy, IConsumer, ILease, ILeases, IStream
 from zatotx.rules.gcra import SECOND, Rate
@@ -288,3 +289,42 @@ class RateContract(_Contract):
         with self.assertRaises(CancelledError):
             await gone
         self.assertTrue((await self.got(staying)).admitted)
+
+
+class NonceContract(_Contract):
+    """INonces. SHORT passes while a test waits."""
+
+    SHORT, LONG = 0.2, 60.0
+
+    def nonces(self) -> INonces:
+        """A node of the cluster: what one has used, all have."""
+        raise NotImplementedError
+
+    async def used(self, nonces: INonces, name: str, ttl: float = LONG) -> bool:
+        """Whether this is its first use."""
+        first: bool = await self.got(nonces.use(name, ttl))
+        return first
+
+    async def test_once(self) -> None:
+        """Whoever comes first, on whatever node; other names are theirs."""
+        one, two = self.nonces(), self.nonces()
+        verifyObject(INonces, one)
+        self.assertEqual([await self.used(one, 'a'), await self.used(one, 'a'), await self.used(two, 'a')],
+                         [True, False, False])
+        self.assertTrue(await self.used(two, 'b'))
+        self.assertFalse(await self.used(one, 'b'))
+
+    async def test_in_one_moment(self) -> None:
+        """Of several at once one is the first."""
+        nodes = [self.nonces() for _ in range(3)]
+        waiting = [node.use('a', self.LONG) for node in nodes for _ in range(5)]
+        self.assertEqual(sum([await self.got(each) for each in waiting]), 1)
+
+    async def test_forgotten(self) -> None:
+        """After its time, and not before."""
+        nonces = self.nonces()
+        await self.used(nonces, 'short', self.SHORT)
+        await self.used(nonces, 'long')
+        await self.later(self.SHORT * 1.5)
+        self.assertTrue(await self.used(nonces, 'short', self.SHORT))
+        self.assertFalse(await self.used(nonces, 'long'))

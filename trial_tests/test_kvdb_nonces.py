@@ -1,0 +1,127 @@
+"""What may be used once, cluster-wide: in memory and in a real Redis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet import reactor as _reactor
+from twisted.internet.defer import CancelledError, Deferred, fail, gatherResults
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from trial_tests.support.redis import KEYS, RedisCase
+from zatotx.interfaces.bus import ResponseError
+from zatotx.kvdb import nonces as room
+from zatotx.kvdb.keys import Keys
+from zatotx.kvdb.nonces import RedisNonces
+from zatotx.model.faults import ServiceUnavailable, Timeout
+from zatotx.testing.nonces import MemoryNonces
+from zatotx.testing.redis_contracts import NonceContract
+
+reactor: Any = _reactor
+
+
+class MemoryNonceTests(NonceContract, TestCase):
+    """The double."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.shared: dict[str, float] = {}
+
+    def nonces(self) -> MemoryNonces:
+        return MemoryNonces(self.clock, self.shared)
+
+    async def later(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    async def test_away(self) -> None:
+        """It can be told to be."""
+        nonces = self.nonces()
+        nonces.away = ServiceUnavailable(None, 'Redis is away')
+        self.failureResultOf(nonces.use('a', 1.0), ServiceUnavailable)
+
+
+class RedisNonceTests(RedisCase, NonceContract):
+    """The real one."""
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        super().setUp()
+        self.shared = await self.client()
+
+    def nonces(self) -> RedisNonces:
+        return RedisNonces(reactor, self.shared, KEYS)
+
+    async def test_keys_go_by_themselves(self) -> None:
+        """They are below the cluster's own prefix, another cluster has used nothing, and a later use prolongs
+        nothing."""
+        for ttl in (20.0, 60.0):
+            await self.used(self.nonces(), 'a:b', ttl)
+        key = KEYS.key('nonce', 'a:b')
+        self.assertTrue(0 < int(str(await self.shared.execute('PTTL', key))) <= 20_000)
+        self.assertTrue(await self.used(RedisNonces(reactor, self.shared, Keys('c2')), 'a:b'))
+
+    async def test_one_write_a_turn(self) -> None:
+        """However many ask in it; a very large crowd in several."""
+        self.patch(room, 'AT_ONCE', 40)
+        asked: list[int] = []
+        real = self.shared.batch
+
+        def counted(commands: Any) -> Any:
+            asked.append(len(commands))
+            return real(commands)
+        self.patch(self.shared, 'batch', counted)
+        nonces = self.nonces()
+        first = await self.got(gatherResults([nonces.use(f'{n % 50}', 60.0) for n in range(100)]))
+        self.assertEqual((asked, sum(first)), ([40, 40, 20], 50))
+
+    async def test_who_gave_up(self) -> None:
+        """Has used it all the same, and takes nobody's answer."""
+        nonces = self.nonces()
+        gone, other = nonces.use('a', 60.0), nonces.use('b', 60.0)
+        gone.addErrback(lambda failure: failure.trap(CancelledError))
+        gone.cancel()
+        self.assertTrue(await self.got(other))
+        self.assertFalse(await self.used(nonces, 'a'))
+
+    async def test_frozen_and_away(self) -> None:
+        """It is never guessed: who asks hears that it cannot be said, in time, and works again later."""
+        client = await self.client(timeout=0.5)
+        nonces = RedisNonces(reactor, client, KEYS)
+        await self.used(nonces, 'a')
+        self.server.freeze()
+        with self.assertRaises(Timeout):
+            await self.used(nonces, 'a')
+        self.server.thaw()
+        await self.got(client.up())
+        self.assertFalse(await self.used(nonces, 'a'))
+        self.server.kill()
+        await self.until(lambda: bool(client.problem), 'the loss')
+        with self.assertRaises(ServiceUnavailable):
+            await self.used(nonces, 'a')
+
+
+class RefusalTests(SynchronousTestCase):
+    """Redis that has words of its own."""
+
+    def use(self, answer: Deferred[Any]) -> Deferred[bool]:
+        class Client:
+            def batch(self, commands: Any) -> Deferred[Any]:
+                return answer
+
+        clock = Clock()
+        waiting = RedisNonces(clock, Client(), KEYS).use('a', 1.0)  # type: ignore[arg-type]
+        clock.advance(0)
+        return waiting
+
+    def test_a_command_that_is_refused(self) -> None:
+        """Is no first use, whatever the words are."""
+        refused: Deferred[Any] = Deferred()
+        waiting = self.use(refused)
+        refused.callback([ResponseError('NOPERM this user has no permissions')])
+        error = self.failureResultOf(waiting, ServiceUnavailable).value
+        self.assertIn('NOPERM', str(error))
+
+    def test_a_batch_that_fails(self) -> None:
+        """Likewise."""
+        for error, kind in ((ResponseError('x'), ServiceUnavailable), (Timeout(None, 'late'), Timeout)):
+            self.failureResultOf(self.use(fail(error)), kind)
