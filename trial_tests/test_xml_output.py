@@ -1,0 +1,250 @@
+"""Answers in XML: the forms of classic SimpleIO, short form and models; payloads that are no values; errors."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import namedtuple
+from decimal import Decimal as Number
+from itertools import count
+from typing import Any
+
+import msgspec
+from lxml import etree, objectify
+from twisted.trial.unittest import TestCase
+
+from zatotx import Bool, Date, Dict, Forbidden, Int, List, ListOfDicts, Nested, Service
+from zatotx.testing import ServiceTesting
+from zatotx.testing.answers import ChannelAnswer
+from zatotx.wire.xml import XSI, parse
+
+Row = namedtuple('Row', 'a b')
+NUMBERS = count()
+
+
+class Line(msgspec.Struct):
+    sku: str
+    qty: int
+
+
+class Order(msgspec.Struct):
+    id: int
+    lines: list[Line]
+    codes: dict[str, Number]
+    day: dt.date
+    sure: bool
+    next: Line | None
+    note: str | None = None
+
+
+def answering(payload: Any, *, output: Any = None, **sio: Any) -> type[Service]:
+    """A service that sets that payload."""
+
+    class Answers(Service):
+        name = f'test.answers.{next(NUMBERS)}'
+
+        async def handle(self) -> None:
+            self.response.payload = payload
+
+    if sio:
+        Answers.SimpleIO = type('SimpleIO', (), sio)  # type: ignore[attr-defined]
+    if output is not None:
+        Answers.output = output
+    return Answers
+
+
+class Case(ServiceTesting, TestCase):
+    def answer(self, service: type, payload: Any = '<x/>', **request: Any) -> ChannelAnswer:
+        """What a client of an XML channel gets."""
+        return self.call(service, payload, through_channel=True, data_format='xml', **request)
+
+    def body(self, service: type, payload: Any = '<x/>', **request: Any) -> str:
+        """The body of a good answer."""
+        answer = self.answer(service, payload, **request)
+        self.assertEqual((answer.status, answer.content_type), (200, 'application/xml'), answer.text)
+        etree.fromstring(answer.body)
+        return answer.text
+
+
+class ClassicTests(Case):
+    """Feature map 3.5."""
+
+    def test_one_record(self) -> None:
+        """In the response element, an item; in the namespace, where there is one."""
+        given: dict[str, Any] = {'output_required': ('a', Int('b')), 'output_optional': ('c', 'd')}
+        value = {'a': 1, 'b': '2', 'd': None, 'unknown': 3}
+        item = '<item><a>1</a><b>2</b><c></c><d xsi:nil="true"/></item>'
+        self.assertEqual(self.body(answering(value, **given)), f'<response xmlns:xsi="{XSI}">{item}</response>')
+        self.assertEqual(self.body(answering(value, **given, response_elem='got', namespace='urn:x')),
+                         f'<got xmlns="urn:x" xmlns:xsi="{XSI}">{item}</got>')  # fmt: skip
+
+    def test_several_records(self) -> None:
+        """A list of items, of whatever they are; an empty one too."""
+        given: dict[str, Any] = {'output_required': ('a', 'b'), 'output_repeated': True}
+        rows = '<item><a>1</a><b>2</b></item>'
+        for records in ([{'a': 1, 'b': 2}], [Row(1, 2)]):
+            self.assertEqual(self.body(answering(records, **given)),
+                             f'<response><item_list>{rows}</item_list></response>')  # fmt: skip
+        self.assertEqual(self.body(answering([], **given)), '<response><item_list></item_list></response>')
+
+    def test_elements(self) -> None:
+        """Lists of items, dicts as pairs, lists of dicts, objects in objects, each by its type."""
+        elements = (List('list'), Dict('dict'), Dict('keyed', Int('k')), ListOfDicts('rows'), Nested('deep', Int('n')),
+                    Date('day'), Bool('sure'))  # fmt: skip
+        value = {'list': [1, 'a'], 'dict': {'x y': True}, 'keyed': {'k': '7'}, 'rows': [{'k': 1}, {}],
+                 'deep': {'n': '8'}, 'day': dt.date(2026, 1, 31), 'sure': 'yes'}  # fmt: skip
+        self.assertEqual(self.body(answering(value, output_required=elements)), ''.join((
+            '<response><item>',
+            '<list><item>1</item><item>a</item></list>',
+            '<dict><item><key>x y</key><value>true</value></item></dict>',
+            '<keyed><item><key>k</key><value>7</value></item></keyed>',
+            '<rows><dict><item><key>k</key><value>1</value></item></dict><dict></dict></rows>',
+            '<deep><n>8</n></deep><day>2026-01-31</day><sure>true</sure>',
+            '</item></response>',
+        )))  # fmt: skip
+
+    def test_in_3x_form(self) -> None:
+        """Without a response element, bare fields in a response."""
+        self.assertEqual(self.body(answering({'a': 1}, output_required='a', response_elem=None)),
+                         '<response><a>1</a></response>')  # fmt: skip
+
+
+class FieldTests(Case):
+    def test_short_form(self) -> None:
+        """A response with the fields themselves; undeclared ones stay behind."""
+        self.assertEqual(self.body(answering({'a': 'x & y', 'c': 1}, output=('a', '-b'))),
+                         '<response><a>x &amp; y</a><b></b></response>')  # fmt: skip
+
+    def test_models(self) -> None:
+        """Each field by its type; what is None is null, and left out where that is what it is by default."""
+        order = Order(1, [Line('a', 2), Line('', 3)], {'a b': Number('1.50')}, dt.date(2026, 1, 31), True, None)
+        self.assertEqual(self.body(answering(order, output=Order)), ''.join((
+            f'<response xmlns:xsi="{XSI}"><id>1</id>',
+            '<lines><item><sku>a</sku><qty>2</qty></item><item><sku></sku><qty>3</qty></item></lines>',
+            '<codes><item><key>a b</key><value>1.50</value></item></codes>',
+            '<day>2026-01-31</day><sure>true</sure><next xsi:nil="true"/></response>',
+        )))  # fmt: skip
+        self.assertEqual(self.body(answering([Line('a', 1)], output=list[Line])),
+                         '<response><item><sku>a</sku><qty>1</qty></item></response>')  # fmt: skip
+
+    def test_undeclared_values(self) -> None:
+        """Objects, lists and single values stand in a response as well."""
+        for value, inside in (({'a': [1, {'b': 2}]}, '<a><item>1</item><item><b>2</b></item></a>'),
+                              ([1, 2], '<item>1</item><item>2</item>'), (5, '5'), (Line('a', 1),
+                              '<sku>a</sku><qty>1</qty>')):  # fmt: skip
+            self.assertEqual(self.body(answering(value)), f'<response>{inside}</response>')
+
+    def test_answers_are_read_back(self) -> None:
+        """By a service that takes what this one gives."""
+
+        class Taker(Service):
+            input = output = Order
+
+            async def handle(self) -> None:
+                self.response.payload = self.request.input
+
+        order = Order(1, [], {}, dt.date(2026, 1, 31), False, Line('a', 1), 'note')
+        body = self.body(answering(order, output=Order))
+        self.assertEqual(self.body(Taker, body), body)
+
+
+class PayloadTests(Case):
+    def test_text_and_bytes_go_out_unchanged(self) -> None:
+        """Whatever is in them, also where output is declared."""
+        for payload in ('<a>é</a>', 'no XML at all'):
+            self.assertEqual(self.answer(answering(payload)).body, payload.encode())
+            self.assertEqual(self.answer(answering(payload, output='a')).body, payload.encode())
+        answer = self.answer(answering(b'<a>\xff'))
+        self.assertEqual((answer.body, answer.content_type), (b'<a>\xff', 'application/xml'))
+
+    def test_elements(self) -> None:
+        """Of lxml, of objectify, and the request's own."""
+        made = objectify.Element('made')
+        made.number = 1
+        self.assertEqual(self.body(answering(etree.fromstring('<a><b/></a>'))), '<a><b/></a>')
+        self.assertIn('<number>1</number>', self.body(answering(made)))
+        self.assertEqual(self.body(answering(made)), self.body(answering(made)))
+
+        class Echo(Service):
+            async def handle(self) -> None:
+                self.response.payload = self.request.payload
+
+        for document in ('<a b="1"><c> é </c><!-- c --></a>', parse('<a b="1"><c> é </c></a>'.encode())):
+            self.assertEqual(self.body(Echo, document), '<a b="1"><c> é </c></a>')
+
+    def test_the_services_own_content_type(self) -> None:
+        """And its status and headers."""
+
+        class Typed(Service):
+            async def handle(self) -> None:
+                self.response.payload = {'a': 1}
+                self.response.content_type = 'application/vnd.a+xml'
+                self.response.status_code = 201
+                self.response.headers['X-A'] = 'b'
+
+        answer = self.answer(Typed)
+        self.assertEqual((answer.status, answer.content_type, answer.headers['X-A'], answer.text),
+                         (201, 'application/vnd.a+xml', 'b', '<response><a>1</a></response>'))  # fmt: skip
+
+    def test_threads_do_the_same(self) -> None:
+        """A def service of an XML channel."""
+
+        class InThread(Service):
+            input = Int('a')
+            output = 'a'
+
+            def handle(self) -> None:
+                self.response.payload = {'a': self.request.input.a + 1}
+
+        self.assertEqual(self.body(InThread, '<x><a>1</a></x>'), '<response><a>2</a></response>')
+
+
+class ErrorTests(Case):
+    def refused(self, service: type, payload: Any = '<x/>', **request: Any) -> tuple[int, str]:
+        """Status and details of an error answer."""
+        answer = self.answer(service, payload, **request)
+        self.assertEqual(answer.content_type, 'application/xml')
+        root = etree.fromstring(answer.body)
+        self.assertEqual((root.tag, [child.tag for child in root]), ('error', ['cid', 'details']))
+        self.assertEqual(root[0].text, answer.cid)
+        return answer.status, root[1].text or ''
+
+    def test_of_the_caller(self) -> None:
+        """Malformed XML, an empty body, bad input: each 400, with what is wrong."""
+        typed = type('Typed', (Service,), {'input': (Int('a'), 'b'), 'handle': lambda self: None})
+        for body, details in (
+            ('<x>', 'Malformed XML: premature end of data in tag x line 1 (line 1, column 4)'),
+            ('', 'Malformed XML: the body is empty'),
+            ('<!DOCTYPE x><x/>', 'Malformed XML: a document type declaration (DTD) is not accepted here '
+                                 '(line 1, column 1)'),
+            ('<x><a>1<!-- -->2</a></x>', 'Malformed XML: a comment stands inside a value (line 1, column 8)'),
+            ('<x><a>é</a></x>'.encode('latin-1'), 'Malformed XML: invalid UTF-8 (line 1, column 7)'),
+            ('<x><a>y</a></x>', '$.a: expected int, got str; $.b: missing'),
+        ):
+            self.assertEqual(self.refused(typed, body), (400, details))
+        self.assertEqual(self.refused(typed, '<x/>', headers={'Content-Type': 'text/xml; charset=utf-7'})[0], 400)
+
+    def test_that_services_raise(self) -> None:
+        """With their own status; whatever they quote, the answer is XML."""
+
+        class Refuses(Service):
+            async def handle(self) -> None:
+                raise Forbidden(self.cid, 'Not <here> & \0not \ud800 now')
+
+        self.assertEqual(self.refused(Refuses), (403, 'Not <here> & \ufffdnot \ufffd now'))
+
+    def test_of_the_service(self) -> None:
+        """What XML cannot hold, and what is not as declared: 500 with the reason, never half an answer."""
+        no_form = 'gives what has no form in XML: '
+        for service, details in (
+            (answering({'a': 'x\0'}), f'{no_form}The text of a has the character U+0000, which XML cannot hold'),
+            (answering({'a b': 1}), f"{no_form}The key 'a b' in response is no name for an XML element"),
+            (answering({'a': object()}), f'{no_form}A value of type object has no form in XML (a)'),
+            (answering({'a b': 1}, output='a b'), f"{no_form}The name 'a b' is none for an XML element"),
+            (answering({'a': 1}, output_required='a', response_elem='a b'),
+             f"{no_form}The response_elem 'a b' is no name for an XML element"),
+            (answering({'a': 'x'}, output=Int('a')), 'did not give the output it declares: $.a: expected int, got str'),
+        ):
+            self.assertEqual(self.refused(service), (500, f'Service {service.name} {details}'))
+        endless: list[Any] = []
+        endless.append(endless)
+        self.assertIn('nested too deeply', self.refused(answering(endless))[1])
