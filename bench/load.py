@@ -47,6 +47,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     method: str = 'POST'
     body: str = ''
     headers: dict[str, str] = {}
+    lua: str = ''  # a script of wrk's that makes each request itself
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -127,17 +128,19 @@ def _wrk(port: int, script: Path, seconds: float, connections: int, cores: int |
 
 def _script(request: Request, paths: Sequence[str], file: Path) -> str:
     """Every request is written out once, before the load begins: sending one is at most a look-up in a table."""
-    lines = [f'wrk.method = {_lua(request.method)}', f'wrk.path = {_lua(request.path)}']
+    if request.lua:
+        return request.lua + _DONE
+    lines = [f'wrk.method = {lua(request.method)}', f'wrk.path = {lua(request.path)}']
     if request.body:
-        lines.append(f'wrk.body = {_lua(request.body)}')
-    lines += [f'wrk.headers[{_lua(name)}] = {_lua(value)}' for name, value in request.headers.items()]
+        lines.append(f'wrk.body = {lua(request.body)}')
+    lines += [f'wrk.headers[{lua(name)}] = {lua(value)}' for name, value in request.headers.items()]
     if paths:
         file.write_text('\n'.join(paths))
-        lines.append(f'local file = {_lua(str(file))}')
+        lines.append(f'local file = {lua(str(file))}')
         lines.append(_MANY)
     return '\n'.join([*lines, _DONE])
 
 
-def _lua(text: str) -> str:
+def lua(text: str) -> str:
     """A Lua string literal, every byte by its number where it could mean anything else."""
     return '"' + ''.join(chr(b) if 32 <= b < 127 and b not in b'"\\' else f'\\{b:03}' for b in text.encode()) + '"'

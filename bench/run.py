@@ -14,14 +14,26 @@ from pathlib import Path
 
 import msgspec
 
-from bench import channels, footprint, overload, pipelines, profiling, starting, throughput, workers
+from bench import (
+    channels,
+    footprint,
+    formats,
+    outgoing,
+    overload,
+    pipelines,
+    profiling,
+    starting,
+    throughput,
+    workers,
+)
 from bench.environment import CommandError, Environment, quickstart
 from bench.figures import Row, table
 from bench.load import LoadError, check_tools
 from bench.machine import describe
 
 RESULTS = Path(__file__).with_name('results')
-SUBJECTS = ('idle', 'echo', 'connections', 'overload', 'start', 'channels', 'pipelines', 'workers')
+SUBJECTS = ('idle', 'echo', 'connections', 'overload', 'start', 'channels', 'pipelines', 'workers',
+            'outgoing', 'formats')
 
 
 def say(text: str) -> None:
@@ -66,6 +78,12 @@ def _on_one(environment: Environment, folder: Path, options: argparse.Namespace)
     if 'workers' in options.only:
         say('workers: two beside one, and how they share a port')
         yield from _rows('workers', lambda: workers.measure(environment, folder, (rounds, seconds), say))
+    if 'outgoing' in options.only:
+        say('outgoing: calls of other systems, and passing requests on')
+        yield from _rows('outgoing', lambda: outgoing.measure(environment, folder, (rounds, seconds), say))
+    if 'formats' in options.only:
+        say('formats: XML, SOAP with WS-Security, JWT')
+        yield from _rows('formats', lambda: formats.measure(environment, folder, (rounds, seconds), say))
     if options.profile:
         say(profiling.profile(environment, folder, seconds=seconds))
 

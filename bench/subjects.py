@@ -70,8 +70,8 @@ def many_modules(folder: Path, count: int) -> list[Path]:
 def echo_channels(folder: Path) -> Path:
     """An enmasse file: the user, and a channel for each echo."""
     return _enmasse(folder / 'echo.yaml', [
-        _channel('bench.echo', '/bench/echo', 'bench.echo'),
-        _channel('bench.echo.thread', '/bench/echo/thread', 'bench.echo.thread'),
+        channel('bench.echo', '/bench/echo', 'bench.echo'),
+        channel('bench.echo.thread', '/bench/echo/thread', 'bench.echo.thread'),
     ])
 
 
@@ -81,18 +81,18 @@ def many_channels(folder: Path, count: int) -> tuple[Path, list[str]]:
     for number in range(count):
         pattern = number % 10 == 0
         url_path = f'/bench/{number}/items/{{item}}' if pattern else f'/bench/{number}/items'
-        channels.append(_channel(f'bench.{number}', url_path, 'bench.echo'))
+        channels.append(channel(f'bench.{number}', url_path, 'bench.echo'))
         paths.append(f'/bench/{number}/items/7' if pattern else url_path)
     return _enmasse(folder / f'{count}.yaml', channels), paths
 
 
 def limited_channel(folder: Path, service: str, at_once: int) -> Path:
     """An enmasse file of one channel that takes so many requests at once."""
-    channel = {**_channel(service, '/bench/waits', service), 'max_in_flight': at_once}
-    return _enmasse(folder / 'limited.yaml', [channel])
+    limited = {**channel(service, '/bench/waits', service), 'max_in_flight': at_once}
+    return _enmasse(folder / 'limited.yaml', [limited])
 
 
-def _channel(name: str, url_path: str, service: str) -> dict[str, object]:
+def channel(name: str, url_path: str, service: str) -> dict[str, object]:
     return {
         'name': name,
         'url_path': url_path,
