@@ -18,7 +18,7 @@ from zatotx.interfaces.rates import IBuckets, IRates
 from zatotx.model.faults import ServiceUnavailable, Timeout, TooManyRequests
 from zatotx.model.message import ANONYMOUS, Inbound
 from zatotx.rules.gcra import SECOND, Buckets, Rate
-from zatotx.rules.rate_fields import RateFields, Standing, seconds
+from zatotx.rules.rate_fields import RateFields, Standing, in_seconds
 from zatotx.rules.throttle import network_of
 from zatotx.schema.rate_limit import ADDRESS, CHANNEL, CLOSED, LOCAL, PRINCIPAL
 from zatotx.schema.snapshot import Snapshot, Stored
@@ -222,9 +222,12 @@ def address_of(inbound: Inbound) -> str:
 
 def _rule(stored: Stored) -> _Rule:
     limit = stored.value
-    # By the id, so that a limit that is renamed goes on counting.
-    return _Rule(limit.name, limit.per, Rate.of(*limit.pace), limit.exact, limit.when_redis_is_away,
-                 f'{stored.id}:{limit.per}:', f'{stored.id}:{ADDRESS}:')  # fmt: skip
+    # By the id, so that a limit that is renamed goes on counting; by its pace, so that one that is raised helps at once
+    # those who have used it up, whose buckets would stay as far ahead as they are.
+    count, seconds, burst = limit.pace
+    pace = f'{count}/{seconds}/{burst}'
+    return _Rule(limit.name, limit.per, Rate.of(count, seconds, burst), limit.exact, limit.when_redis_is_away,
+                 f'{stored.id}:{limit.per}:{pace}:', f'{stored.id}:{ADDRESS}:{pace}:')  # fmt: skip
 
 
 def _fields(rules: Sequence[_Rule]) -> RateFields:
@@ -239,5 +242,5 @@ def _too_many(rules: Sequence[_Rule], aheads: Sequence[int]) -> TooManyRequests:
     """The fault: of the limits that have no room, the one that takes longest to have some."""
     wait, rule = max(((rule.rate.wait(ahead), rule) for rule, ahead in zip(rules, aheads, strict=True)),
                      key=lambda one: one[0])  # fmt: skip
-    after = max(1, seconds(wait))
+    after = max(1, in_seconds(wait))
     return TooManyRequests(None, f'Too many requests: rate limit {rule.name} takes the next one in {after} s', after)

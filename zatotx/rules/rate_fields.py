@@ -28,7 +28,7 @@ class RateFields:
         told = [quote(name, safe=_PRINTABLE) for name in names]  # a string of structured fields is ASCII (RFC 9651)
         escaped = [name.replace('%', '%%') for name in told]
         policies = ', '.join(
-            f'"{name}";q={rate.burst};w={seconds(rate.tolerance)}' for name, rate in zip(escaped, rates, strict=True)
+            f'"{name}";q={rate.burst};w={in_seconds(rate.tolerance)}' for name, rate in zip(escaped, rates, strict=True)
         )
         standings = ', '.join(f'"{name}";r=%d;t=%d' for name in escaped)
         self._template = (
@@ -42,12 +42,12 @@ class RateFields:
             return b''
         if len(aheads) == 1:  # as mostly
             rate, ahead = self._rates[0], aheads[0]
-            left, reset = rate.left(ahead), seconds(ahead)
+            left, reset = rate.left(ahead), in_seconds(ahead)
             return self._template % (left, reset, rate.burst, left, reset)
         told: list[int] = []
         least: tuple[int, int, int] | None = None
         for rate, ahead in zip(self._rates, aheads, strict=True):
-            left, reset = rate.left(ahead), seconds(ahead)
+            left, reset = rate.left(ahead), in_seconds(ahead)
             told += (left, reset)
             if least is None or (left, -reset) < (least[1], -least[2]):
                 least = rate.burst, left, reset
@@ -68,6 +68,6 @@ class Standing:
         return self.fields.lines(self.aheads)
 
 
-def seconds(nanoseconds: int) -> int:
+def in_seconds(nanoseconds: int) -> int:
     """Whole ones, none too few."""
     return -(-nanoseconds // SECOND)
