@@ -401,9 +401,11 @@ class KeyTests(SynchronousTestCase):
 
     def test_broken_ones(self) -> None:
         """Members that are missing, of another type, no base64, or no point of the curve."""
-        for members in ({'n': ''}, {'n': 7}, {'n': None}, {'e': 'AA'}, {'n': '!'}, {'n': []}, {'e': {}}):
+        broken: list[dict[str, Any]] = [{'n': ''}, {'n': 7}, {'n': None}, {'e': 'AA'}, {'n': '!'}, {'n': []}, {'e': {}}]
+        for members in broken:
             self.assertTrue(self.wrong(**members))
-        for kty in (None, 7, [], {}, 'rsa', ''):
+        types: list[Any] = [None, 7, [], {}, 'rsa', '']
+        for kty in types:
             self.assertEqual(self.wrong(kty=kty), 'is of no type that has public keys')
         self.assertEqual(self.wrong(kid=7), 'has a kid that is no text')
         curve = jwk(private_key('ES256'))

@@ -12,13 +12,13 @@ from typing import Any, ClassVar
 import msgspec
 
 from zatotx.model.faults import BadInput, Conflict, NotFound
-from zatotx.schema.convert import to_int
+from zatotx.schema.convert import to_int, zato_name
 from zatotx.schema.fields import secrets_of
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.snapshot import Operation, Stored
 from zatotx.schema.types import ObjectTypes
-from zatotx.schema.validate import Mistake
+from zatotx.schema.validate import Mistake, validate_edit
 from zatotx.service.entry import ServiceEntry
 from zatotx.service.internal.base import AdminService, bad
 from zatotx.service.internal.rows import SECURITY, read_changes, read_new, roles_of, row, sec_type, union
@@ -218,7 +218,11 @@ class ChangePassword(ObjectService):
         if not wrong and first != second:
             wrong = [('$.password2', 'is not the same as password1')]
         _refuse(wrong)
-        self.answer(await self.write('edit', stored, {PASSWORD: first}))
+        object_type = self.server.types[stored.type]
+        field = password_field(object_type)
+        _, mistakes = validate_edit(object_type, stored.value, {field: first})
+        _refuse([(f'$.{"password1" if path == field else path}', what) for path, what in mistakes])
+        self.answer(await self.write('edit', stored, {field: first}))
 
 
 class Ping(ObjectService):
@@ -267,7 +271,7 @@ def derived(types: ObjectTypes) -> Iterator[ServiceEntry]:
         if object_type.zato is not None:
             actions = prefixes.setdefault(object_type.zato.prefix, {})
             actions.update(dict.fromkeys((*object_type.zato.actions, *_ALWAYS)))
-            if PASSWORD in secrets_of(object_type):
+            if password_field(object_type):
                 actions['change-password'] = None
     for prefix, actions in prefixes.items():
         for action in actions:
@@ -275,6 +279,11 @@ def derived(types: ObjectTypes) -> Iterator[ServiceEntry]:
                 name = f'zato.{prefix}.{action}'
                 members = {'name': name, 'prefix': prefix, '__module__': __name__, '__doc__': _ACTIONS[action].__doc__}
                 yield ServiceEntry.of(type(_class_name(name), (_ACTIONS[action],), members), is_internal=True)
+
+
+def password_field(object_type: ObjectType) -> str:
+    """The secret that Zato calls a password, whatever its name here; '' where there is none."""
+    return next((name for name in secrets_of(object_type) if zato_name(object_type, name) == PASSWORD), '')
 
 
 def _class_name(name: str) -> str:

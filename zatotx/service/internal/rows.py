@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from zatotx.rules.roles import NONE, held
+from zatotx.rules.roles import ADMIN, NONE, held
 from zatotx.schema.convert import from_door, zato_name
 from zatotx.schema.fields import FieldInfo, fields_of, refs_of, secrets_of
 from zatotx.schema.masking import MASK
@@ -71,7 +71,8 @@ def roles_of(object_type: ObjectType, fields: Mapping[str, Any]) -> frozenset[st
     """The roles that an object with these fields gives to those whom it admits; none where it is no definition."""
     if object_type.section != SECURITY or 'roles' not in fields:
         return NONE
-    return held(object_type.key, fields['name'], fields['roles'])
+    claimed = (ADMIN,) if fields.get('roles_claim') else ()  # whoever signs its tokens gives whatever he likes
+    return held(object_type.key, fields['name'], (*fields['roles'], *claimed))
 
 
 def union(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
