@@ -69,8 +69,8 @@ NOT_APPLICABLE = {
         'test_hostValueStandardHTTPS': INSIDE, 'test_hostValueNonStandardHTTPS': INSIDE,
         'test_requestMissingAbsoluteURI': INSIDE, 'test_endpointFactory': INSIDE,
         'test_endpointFactoryDefaultPool': INSIDE, 'test_endpointFactoryPool': INSIDE,
-        'test_connectTimeout': ITS_ARGUMENTS, 'test_connectTimeoutHTTPS': ITS_ARGUMENTS, 'test_bindAddress': ITS_ARGUMENTS,
-        'test_bindAddressSSL': ITS_ARGUMENTS, 'test_requestAbsoluteURI': NOT_SENT,
+        'test_connectTimeout': ITS_ARGUMENTS, 'test_connectTimeoutHTTPS': ITS_ARGUMENTS,
+        'test_bindAddress': ITS_ARGUMENTS, 'test_bindAddressSSL': ITS_ARGUMENTS, 'test_requestAbsoluteURI': NOT_SENT,
         'test_request': 'gives a body that is no producer, and looks for it in Twisted\'s Request',
     },
     'AgentHTTPSTests': {
