@@ -1,0 +1,95 @@
+"""What calls cost in memory while they wait, and that nothing of them stays."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import tracemalloc
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+
+from zatotx.plugins.http.client.call import Answer, Origin, Outbound
+from zatotx.plugins.http.client.core import Client
+from zatotx.plugins.http.test.core_peers import WithCore, pause
+from zatotx.plugins.http.test.memory_lines import OK, InMemory, Memory
+
+MOST = 20 * 1024  # bytes that a waiting call may cost
+TABLES = 300  # bytes that a call may leave behind, in tables that keep the size which they once had
+FIELDS = [(b'Accept', b'application/json'), (b'X-Zato-CID', b'0123456789abcdef'), (b'X-Zato-Component', b'zatotx')]
+
+
+class WaitingTests(WithCore):
+    """Calls to a peer whose kernel takes connections and whose program does not."""
+
+    async def cost(self, client: Client, calls: int, active: int) -> float:
+        """Bytes that each of the calls holds while all of them wait."""
+        with socket.socket() as listener:
+            listener.bind(('127.0.0.1', 0))
+            listener.listen(4096)
+            origin = Origin('http', '127.0.0.1', listener.getsockname()[1])
+            first = self.send(client, origin)
+            await pause(0.05)
+            gc.collect()
+            tracemalloc.start()
+            try:
+                sendings = [self.send(client, origin) for _ in range(calls)]
+                await pause(0.5)
+                self.assertEqual((client.active, client.waiting), (active, calls + 1 - active))
+                gc.collect()
+                cost, _ = tracemalloc.get_traced_memory()
+                for sending in [*sendings, first]:
+                    sending.cancel()
+                    await self.assertFailure(sending, CancelledError)
+                del sendings
+                await pause(0.05)
+                gc.collect()
+                left, _ = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+        self.clean(client)
+        self.assertLess(left / calls, TABLES, 'what is over is gone')
+        return cost / calls
+
+    def send(self, client: Client, origin: Origin) -> Deferred[Answer]:
+        return client.send(Outbound('POST', origin, b'/orders?id=1', FIELDS, b'{"order": 1}'))
+
+    async def test_on_connections_of_their_own(self) -> None:
+        """Less than 20 KiB each, what Twisted keeps for a connection included."""
+        self.assertLess(await self.cost(self.core(connections=2000), 1000, 1001), MOST)
+
+    async def test_in_the_queue(self) -> None:
+        """A fraction of that."""
+        self.assertLess(await self.cost(self.core(connections=1), 5000, 1), MOST / 4)
+
+
+class GarbageTests(InMemory):
+    def test_calls_leave_no_cycles(self) -> None:
+        """A call that is over is freed at once: it is no work for the collector, whichever way it ended."""
+        memory = Memory(connections=2)
+
+        def ended(error: Any) -> None:
+            """The error is looked at, and let go."""
+
+        def answered() -> None:
+            memory.send('POST', body=b'{}')
+            memory.lines[-1].say(OK)
+
+        def cancelled_in_the_queue() -> None:
+            sendings = [memory.send() for _ in range(3)]
+            sendings[2].addErrback(ended)
+            sendings[2].cancel()
+            for line in memory.lines[-2:]:
+                line.say(OK)
+
+        for way in (answered, cancelled_in_the_queue):
+            way()
+            gc.collect()
+            gc.disable()
+            try:
+                for _ in range(50):
+                    way()
+                self.assertLess(gc.collect(), 50, way.__name__)
+            finally:
+                gc.enable()
+        self.clean(memory, idle=2)
