@@ -27,6 +27,7 @@ from zatotx.model.message import Inbound, Principal
 from zatotx.service.entry import ServiceEntry
 from zatotx.service.soap import SECURITY
 from zatotx.service.traits import BadDeclaration
+from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap import NS_11, NS_12, VERSIONS
 
 SESSION, OTHER = '{urn:bank}Session', '{urn:bank}Other'
@@ -289,7 +290,7 @@ class HeaderTests(SynchronousTestCase):
                 self.response.soap.add_header('</s:Header>')
 
         self.assertEqual(SoapSide(Writes).ask('<q/>').status, 500)
-        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.assertEqual(len(self.flushLoggedErrors(Malformed)), 1)
 
 
 class ConnectionTests(SynchronousTestCase):

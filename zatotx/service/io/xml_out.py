@@ -14,6 +14,8 @@ from zatotx.rules.soap_names import namespace_of, operation_of, response_of
 from zatotx.service.io.description import IO, ElementsOut, TypedOut
 from zatotx.service.io.xml_plan import of_output
 from zatotx.service.io.xml_shapes import ANYTHING, Items, Shape
+from zatotx.wire.malformed import Malformed
+from zatotx.wire.soap_content import content_of
 from zatotx.wire.xml import is_element
 from zatotx.wire.xml_write import ENDLESS, ITEM, Markup, NoForm, escaped, is_name, rooted
 
@@ -39,6 +41,11 @@ def write(outcome: Outcome, io: IO, inbound: Inbound, service: str) -> None:
             why = ENDLESS if isinstance(error, RecursionError) else error
             raise InternalServerError(inbound.cid, f'Service {service} gives what has no form in XML: {why}') from None
         outcome.element = ''
+    elif inbound.channel.soap is not None:
+        try:
+            outcome.value = content_of(value)
+        except Malformed as why:
+            raise InternalServerError(inbound.cid, f'Service {service} gives what is no XML: {why}') from None
 
 
 def answer(value: Any, io: IO, inbound: Inbound, *, internal: bool = False) -> Markup:

@@ -11,13 +11,13 @@ from zatotx.interfaces.exchange import ICodec
 from zatotx.model.faults import BadRequest, Fault
 from zatotx.model.message import Inbound, Outcome, Reply
 from zatotx.model.soap import SoapMessage, SoapSpec
-from zatotx.plugins.http.soap.content import as_content, header_xml, is_message
 from zatotx.plugins.http.soap.faults import WrongEnvelope, fault_body, status_of
 from zatotx.rules.limits import Budget
 from zatotx.wire import soap, xml
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap import VERSIONS, Version
 from zatotx.wire.soap_action import asked_version
+from zatotx.wire.soap_content import Whole, content_of
 from zatotx.wire.xml import charset_of
 
 _THREADED = 256 * 1024  # bytes
@@ -68,19 +68,23 @@ class SoapCodec:
 
     def answer(self, outcome: Outcome, inbound: Inbound) -> Reply:
         """What a service made in an envelope; an envelope that it made itself unchanged; nothing but 202 where the
-        channel is one-way. Raises ValueError where it is no XML, or a header is illegal."""
+        channel is one-way. Raises Malformed where it is no XML, ValueError where a header is illegal."""
         spec = inbound.channel.soap or _NO_SOAP
         headers = _fields(outcome.headers) if outcome.headers else ()
         if spec.one_way:
             return Reply(202, b'', b'', headers)
         version = VERSIONS[inbound.soap.version]
+        if outcome.stream is None:
+            content = content_of(outcome.value)
+            if type(content) is Whole:
+                version, body = content.version, content.data
+            else:
+                blocks = [content_of(header).data for header in outcome.soap_headers]
+                body = soap.write(version, content.data, headers=blocks)
+        else:
+            body = b''
         content_type = (outcome.content_type or version.content_type).encode('latin-1')
-        if outcome.stream is not None:
-            return Reply(outcome.status, b'', content_type, headers, stream=outcome.stream)
-        content = as_content(outcome.value)
-        if not is_message(content):
-            content = soap.write(version, content, headers=map(header_xml, outcome.soap_headers))
-        return Reply(outcome.status, content, content_type, headers)
+        return Reply(outcome.status, body, content_type, headers, stream=outcome.stream)
 
     def refuse(self, fault: Fault, details: str, inbound: Inbound) -> Reply:
         """See ICodec: a fault, in the version that was asked in as far as that is known."""

@@ -13,9 +13,10 @@ from typing import Any
 from zatotx.model.faults import BadInput
 from zatotx.model.faults import Fault as ModelFault
 from zatotx.model.soap import NotUnderstood, SoapFault
-from zatotx.plugins.http.soap.content import header_xml
 from zatotx.wire import soap_faults
+from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap import SOAP_12, Version
+from zatotx.wire.soap_content import content_of
 from zatotx.wire.soap_faults import RECEIVER, SENDER, VERSION_MISMATCH, Fault, text, write_fault
 
 NAMESPACE = 'https://zato.io/ns/20130518'
@@ -71,9 +72,9 @@ def _own_details(given: Sequence[Any]) -> Iterable[bytes]:
     for one in given:
         try:
             if not isinstance(one, str) or one.lstrip().startswith('<'):
-                yield header_xml(one)
+                yield content_of(one).data
                 continue
-        except ValueError:  # it is told as what it is: text
+        except Malformed:  # it is told as what it is: text
             pass
         yield b'<text xmlns="%s">%s</text>' % (NAMESPACE.encode('ascii'), text(_readable(one)))
 
