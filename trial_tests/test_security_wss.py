@@ -95,8 +95,8 @@ class ReadTests(SynchronousTestCase):
     def test_a_token(self) -> None:
         """All of it, with white space as XML editors put it, in both versions."""
         for version in (SOAP_11, SOAP_12):
-            found = security(header(f'\n  {token()}\n', f'<u:Timestamp><u:Created> {at(-1)}\n</u:Created></u:Timestamp>'),
-                             version=version)
+            stamp = f'<u:Timestamp><u:Created> {at(-1)}\n</u:Created></u:Timestamp>'
+            found = security(header(f'\n  {token()}\n', stamp), version=version)
             assert found is not None
             (one,) = found.tokens
             self.assertEqual((one.username, one.is_digest, one.nonce, one.created, one.created_at),
@@ -263,8 +263,9 @@ class JudgeTests(SynchronousTestCase):
     def test_timestamp(self) -> None:
         """Of the message: not over, not from the future, not stale, and not the wrong way round."""
         def stamp(created: str = '', expires: str = '') -> str:
-            said = (('Created', created), ('Expires', expires))
-            return f'<u:Timestamp>{"".join(f"<u:{name}>{text}</u:{name}>" for name, text in said if text)}</u:Timestamp>'
+            said = ''.join(f'<u:{name}>{text}</u:{name}>' for name, text in
+                           (('Created', created), ('Expires', expires)) if text)
+            return f'<u:Timestamp>{said}</u:Timestamp>'
 
         for good in (stamp(), stamp(at(-5), at(5)), stamp(at(LEEWAY)), stamp('', at(-LEEWAY))):
             self.judge(good, token())
