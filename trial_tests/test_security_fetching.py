@@ -1,0 +1,70 @@
+"""Who fetches the keys of issuers: the double of the tests keeps what the HTTP client keeps, on a real socket."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+
+from trial_tests.support.issuer import IssuerServer
+from zatotx.interfaces.fetch import IFetcher
+from zatotx.interfaces.kind import OutgoingContext
+from zatotx.kinds import find_kinds
+from zatotx.model.faults import ServiceUnavailable, Timeout
+from zatotx.testing.fetch_contract import FetcherContract
+from zatotx.testing.fetching import PlannedFetcher
+
+
+class PlannedFetcherTests(FetcherContract, TestCase):
+    def setUp(self) -> None:
+        self.planned = PlannedFetcher()
+
+    def fetcher(self) -> IFetcher:
+        return self.planned
+
+    def published(self, body: bytes, *, status: int = 200, headers: Mapping[bytes, bytes] | None = None) -> str:
+        url = f'http://127.0.0.1/{len(self.planned.documents)}'
+        self.planned.serve(url, body, status=status, headers=headers)
+        return url
+
+    def nowhere(self) -> str:
+        return 'http://127.0.0.1/nowhere'
+
+
+class KindTests(FetcherContract, TestCase):
+    """What the node of a server gives its checks: the kind that fetches, as it is found."""
+
+    def setUp(self) -> None:
+        self.issuer = IssuerServer()
+        self.addCleanup(deferToThread, self.issuer.close)
+        (http,) = [found for found in find_kinds() if found.kind.name == 'http']
+        self.kind = http.load(http.kind.outgoing)(
+            OutgoingContext(reactor=reactor, settings={}, offload=deferToThread)
+        )
+        self.addCleanup(self.kind.stop)
+
+    def fetcher(self) -> IFetcher:
+        fetcher: IFetcher = self.kind
+        return fetcher
+
+    def published(self, body: bytes, *, status: int = 200, headers: Mapping[bytes, bytes] | None = None) -> str:
+        fields = {name.decode(): value.decode() for name, value in (headers or {}).items()}
+        return self.issuer.publish(body, path=f'/{len(body)}-{status}', status=status, **fields)
+
+    def nowhere(self) -> str:
+        with socket.socket() as unused:
+            unused.bind(('127.0.0.1', 0))
+            return f'http://127.0.0.1:{unused.getsockname()[1]}/'
+
+    async def test_frozen(self) -> None:
+        """One that does not answer costs its timeout, and is named."""
+        url = self.issuer.publish(b'x')
+        self.issuer.freeze()
+        fetching: Deferred[object] = self.kind.fetch(url, timeout=0.3, most=1000)
+        with self.assertRaises((Timeout, ServiceUnavailable)) as caught:
+            await fetching
+        self.assertIn('127.0.0.1', str(caught.exception))
