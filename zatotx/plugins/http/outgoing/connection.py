@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from zatotx.interfaces.outgoing import ICall
 from zatotx.plugins.http.client.call import Answer, AnswerStream
-from zatotx.plugins.http.client.errors import CallFailed
+from zatotx.plugins.http.client.errors import CallFailed, ConnectTimeout
 from zatotx.plugins.http.client.making import MadeClient
 from zatotx.plugins.http.outgoing.attempts import Attempt
 from zatotx.plugins.http.outgoing.faults import Full, fault_of
@@ -66,7 +66,7 @@ class Connection:
                 raise Full('as many calls are under way as there may be')
             answer = await parts.attempt(request)
         except CallFailed as failed:
-            fault = fault_of(failed, parts.title, request.call.cid, request.seconds)
+            fault = self._fault(failed, request)
             meter.failed(type(fault).__name__)
             self._went_wrong(failed)
             raise fault from failed
@@ -102,7 +102,7 @@ class Connection:
         try:
             answer = await parts.plain(request)
         except CallFailed as failed:
-            raise fault_of(failed, parts.title, call.cid, request.seconds) from failed
+            raise self._fault(failed, request) from failed
         took = timedelta(seconds=self.reactor.seconds() - began)
         where = f'{parts.form.origin.scheme}://{parts.form.origin.authority.decode()}{parts.form.fixed.decode()}'
         asked = f'{moment.isoformat()} (UTC) {request.method} {where}'
@@ -141,6 +141,12 @@ class Connection:
             return await body.read()
         except CallFailed as failed:
             raise fault_of(failed, self.parts.title, request.call.cid, self.form.timeout) from failed
+
+    def _fault(self, failed: CallFailed, request: Request) -> BaseException:
+        seconds = request.seconds
+        if isinstance(failed, ConnectTimeout):
+            seconds = min(seconds, self.form.connect_timeout)
+        return fault_of(failed, self.parts.title, request.call.cid, seconds)
 
     def _leave(self) -> None:
         if not self.under_way:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from zatotx.model.faults import BadGateway, Fault, ServiceUnavailable, Timeout
+from zatotx.model.faults import BadGateway, ServiceUnavailable, Timeout
 from zatotx.plugins.http.client import errors
 from zatotx.plugins.http.client.errors import CallFailed, NotReached
 
@@ -58,7 +58,7 @@ _OURS = (
 _PASSING = (errors.ConnectRefused, errors.NoSuchHost, errors.ConnectTimeout, errors.PeerReset)
 
 
-def fault_of(failed: CallFailed, title: str, cid: str, seconds: float) -> Fault | BaseException:
+def fault_of(failed: CallFailed, title: str, cid: str, seconds: float) -> BaseException:
     """The fault that tells of it; where the service's own body broke off, what it raised. `title`: 'Outgoing connection
     CRM (rest)'; `seconds`: how long the call might take."""
     if isinstance(failed, errors.BodyFailed) and failed.__cause__ is not None:

@@ -63,12 +63,12 @@ class HttpOutgoings:
         self._meters = {face.object_type: context.meters(face.kind) for face in FACES}
         self._component = context.component.encode('utf-8')
         self._fetcher = Fetcher(self.reach)
-        self._shelves = {face.object_type: Shelf(face.kind) for face in FACES}
+        self.shelves = {face.object_type: Shelf(face.kind) for face in FACES}
         self._made: dict[tuple[str, str], Made] = {}  # by type and name
         self._identities: dict[str, tuple[Stored, Identity]] = {}  # by the definition's name
-        self.types: Sequence[str] = tuple(self._shelves)
+        self.types: Sequence[str] = tuple(self.shelves)
         self.doors: Mapping[str, Callable[[ICall], Any]] = {
-            name: partial(face.door, self._shelves[face.object_type]) for face in FACES for name in face.names
+            name: partial(face.door, self.shelves[face.object_type]) for face in FACES for name in face.names
         }
 
     # IOutgoingKind
@@ -88,7 +88,7 @@ class HttpOutgoings:
 
     def ping(self, object_type: str, name: str) -> Deferred[str]:
         """See IOutgoing.ping."""
-        shelf = self._shelves.get(object_type)
+        shelf = self.shelves.get(object_type)
         if shelf is None:
             return fail(not_found(object_type, name, None))
         cid = new_cid()
@@ -100,14 +100,14 @@ class HttpOutgoings:
 
     def stop(self) -> Deferred[None]:
         """See IOutgoingKind."""
-        ending = [connection.end() for shelf in self._shelves.values() for connection in shelf]
+        ending = [connection.end() for shelf in self.shelves.values() for connection in shelf]
         ended: Deferred[Any] = gatherResults([*ending, self._fetcher.close()])
         ended.addTimeout(_GRACE, self._reactor, lambda result, seconds: None)
         return ended.addCallback(lambda _: None)
 
     def findings(self) -> Iterator[str]:
         """What is not as it should be here now."""
-        for shelf in self._shelves.values():
+        for shelf in self.shelves.values():
             for connection in shelf:
                 yield from connection.findings()
             for unfit in shelf.unfit():
@@ -134,7 +134,7 @@ class HttpOutgoings:
             else:
                 others[stored.name] = made
         self._meters[face.object_type].only([*usable, *others])
-        self._shelves[face.object_type].put(usable, others)
+        self.shelves[face.object_type].put(usable, others)
 
     def _made_of(self, face: Face, stored: Stored, security: Stored | None, before: Mapping[tuple[str, str], Made]
                  ) -> Connection | Unfit:
