@@ -99,9 +99,9 @@ def origin_mistake(origin: str) -> str:
         return 'must be a scheme and a host, such as https://shop.example'
     if any(character in place for character in '/?#@, ') or not _is_host(host):
         return 'must have nothing but a host, and a port where it is not the usual one, behind ://'
-    if port and (not port.isdigit() or not 0 < int(port) < 65_536):
+    if port is not None and not (port.isdigit() and len(port) < 6 and 0 < int(port) < 65_536):
         return 'has a port that is none'
-    if port == _DEFAULT_PORTS.get(scheme.lower()):
+    if port is not None and port == _DEFAULT_PORTS.get(scheme.lower()):
         return f'must do without :{port}, as browsers leave out the usual port'
     return ''
 
@@ -114,13 +114,11 @@ def header_mistake(names: Sequence[str]) -> str:
     return f"must be {ANY!r} alone, or names" if ANY in names and len(names) > 1 else ''
 
 
-def _split(place: str) -> tuple[str, str]:
-    """Host and port of an authority; an IPv6 address keeps its brackets."""
-    if place[:1] == '[':
-        host, bracket, rest = place.partition(']')
-        return host + bracket, rest[1:] if rest[:1] == ':' else rest and '?'
-    host, _, port = place.partition(':')
-    return host, port
+def _split(place: str) -> tuple[str, str | None]:
+    """Host and port of an authority, None = it has no port; an IPv6 address keeps its brackets."""
+    bracket = place.find(']') + 1
+    host, colon, port = place[bracket:].partition(':')
+    return place[:bracket] + host, port if colon else None
 
 
 def _is_host(host: str) -> bool:

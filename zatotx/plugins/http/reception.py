@@ -76,7 +76,7 @@ class Reception:
         connection's client sent; `secure`: over TLS."""
         way: Way | Refusing | None = None
         if head.method == 'OPTIONS' and (asked := preflight(self.routes, head)) is not None:
-            return self._refusing(head, asked[1], asked[0])
+            return self._refusing(head, asked[1], asked[0], dressed=False)
         if last is not None and last.routes is self.routes:
             if last.head is head:
                 return last
@@ -116,10 +116,12 @@ class Reception:
         )  # fmt: skip
         return None
 
-    def _refusing(self, head: RequestHead, refusing: Refusing, target: Target | None = None) -> Place:
+    def _refusing(
+        self, head: RequestHead, refusing: Refusing, target: Target | None = None, *, dressed: bool = True
+    ) -> Place:
         label, meter, soap, dress = '-', _UNCOUNTED, refusing.soap, None
         if target is not None:
-            label, meter, dress = target.label, target.meter, _dress(target, head)
+            label, meter, dress = target.label, target.meter, _dress(target, head) if dressed else None
             soap = '' if target.spec.soap is None else asked_version(head.headers)
         said = _said(head, described(head.method, head.target, self.keys.names))
         return Place(head, self.routes, label, *said, refusing, meter=meter, soap=soap, dress=dress)

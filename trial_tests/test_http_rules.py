@@ -1,0 +1,172 @@
+"""What decides about answers to browsers and caches: other sites, entity tags, codings. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from trial_tests.support.properties import holds
+from zatotx.plugins.http.schema import CHANNEL_REST
+from zatotx.plugins.http.schema.cors import Cors, rules_of
+from zatotx.rules.compressing import is_textual, takes_gzip
+from zatotx.rules.cors import CorsRules, Fields, NotAllowed, header_mistake, origin_mistake
+from zatotx.rules.etag import is_known, is_tag, tag_of, weakened
+from zatotx.schema.validate import validate
+
+SHOP, ADMIN, OTHER = b'https://shop.example', b'http://admin.example:8080', b'https://evil.example'
+
+
+def rules(**fields: Any) -> CorsRules:
+    """Of a channel that two sites may use."""
+    return rules_of(Cors(**{'origins': ['https://Shop.example', 'http://admin.example:8080'], **fields}))
+
+
+def told(fields: Fields) -> dict[str, str]:
+    """By what follows Access-Control-."""
+    return {name.decode().removeprefix('Access-Control-'): value.decode() for name, value in fields}
+
+
+class AnswerTests(SynchronousTestCase):
+    def test_sites_that_may(self) -> None:
+        """Are named, each for itself."""
+        for origin in (SHOP, ADMIN):
+            self.assertEqual(told(rules().of_answer(origin)), {'Allow-Origin': origin.decode()})
+
+    def test_sites_that_may_not(self) -> None:
+        """Hear nothing, however near their names are; nor does who is no site."""
+        for origin in (OTHER, b'null', b'https://shop.example:8443', b'http://shop.example', b'https://shop.example.ev',
+                       b'https://xshop.example', b'https://shop.example, https://evil.ev', b'*', b'\xff', b'', None):
+            self.assertEqual(rules().of_answer(origin), (), origin)
+
+    def test_any_site(self) -> None:
+        """Is told so: the answer is the same for all."""
+        anybody = rules(origins=['*'])
+        self.assertEqual(told(anybody.of_answer(OTHER)), {'Allow-Origin': '*'})
+        self.assertEqual((anybody.varies, rules().varies), (False, True))
+
+    def test_more(self) -> None:
+        """Credentials, and fields that scripts may read."""
+        self.assertEqual(told(rules(credentials=True, expose=['X-Zato-CID', 'ETag']).of_answer(SHOP)), {
+            'Allow-Origin': 'https://shop.example', 'Allow-Credentials': 'true', 'Expose-Headers': 'X-Zato-CID, ETag',
+        })  # fmt: skip
+
+
+class PreflightTests(SynchronousTestCase):
+    def test_what_is_asked_is_allowed(self) -> None:
+        """By name, for ten minutes, unless the channel says otherwise."""
+        self.assertEqual(told(rules().of_preflight(SHOP, b'PUT', b'content-type, authorization')), {
+            'Allow-Origin': 'https://shop.example', 'Allow-Methods': 'PUT',
+            'Allow-Headers': 'content-type, authorization', 'Max-Age': '600',
+        })  # fmt: skip
+        self.assertEqual(told(rules(max_age=0, methods=['GET', 'PUT'], headers=['X-One', 'content-type'],
+                                    credentials=True).of_preflight(SHOP, b'PUT', b'Content-Type,x-one')), {
+            'Allow-Origin': 'https://shop.example', 'Allow-Credentials': 'true', 'Allow-Methods': 'GET, PUT',
+            'Allow-Headers': 'Content-Type, x-one', 'Max-Age': '0',
+        })  # fmt: skip
+        self.assertNotIn('Allow-Headers', told(rules().of_preflight(SHOP, b'PUT', None)))
+
+    def test_what_is_not(self) -> None:
+        """Says why."""
+        strict = rules(methods=['GET'], headers=['X-One'])
+        for origin, method, headers, why in (
+            (OTHER, b'GET', None, 'site'),
+            (SHOP, b'PUT', None, 'with GET only'),
+            (SHOP, b'get', None, 'with GET only'),
+            (SHOP, b'GET', b'X-One, X-Two, authorization', 'may not send X-Two, authorization'),
+            (SHOP, b'GET', b'X-One, ', 'no list'),
+            (SHOP, b'GET', b'X One', 'no list'),
+            (SHOP, b'GET', b'x' * 5000, 'no list'),
+        ):
+            error = self.assertRaises(NotAllowed, strict.of_preflight, origin, method, headers)
+            self.assertIn(why, str(error))
+
+
+class OriginTests(SynchronousTestCase):
+    def test_origins_as_browsers_send_them(self) -> None:
+        """Nothing less and nothing more."""
+        for origin in ('https://shop.example', 'http://localhost:3000', 'http://127.0.0.1', 'http://[::1]:8080', '*',
+                       'https://xn--bcher-kva.example', 'chrome-extension://abcdef', 'capacitor://localhost'):
+            self.assertEqual(origin_mistake(origin), '', origin)
+        for origin in ('', 'shop.example', 'https://', 'https://shop.example/', 'https://shop.example/x', 'null',
+                       'https://shop.example:443', 'http://shop.example:80', 'https://shop.example:port', 'https://*',
+                       'https://u@shop.example', 'https://shop.example:0', 'https://bücher.example', '://x',
+                       'https://shop.example?x', 'https://a b', 'https://[::1', 'https://[::1]8', 'https://a,b',
+                       'https://*.example', 'ht tp://x', 'https://shop.example:', 'https://shop.example:99999'):
+            self.assertNotEqual(origin_mistake(origin), '', origin)
+
+    def test_names_of_fields(self) -> None:
+        """Or `*`, alone."""
+        self.assertEqual(header_mistake(['X-One', 'etag']), '')
+        self.assertEqual(header_mistake(['*']), '')
+        for wrong in (['X One'], ['*', 'X-One'], [''], ['X-Żółw'], ['a\r\nb']):
+            self.assertNotEqual(header_mistake(wrong), '', wrong)
+
+    def test_a_channel_names_its_mistakes(self) -> None:
+        """All of them, by their paths; and credentials go to no site that is not named."""
+        fields = {'name': 'c', 'url_path': '/c', 'service': 's'}
+
+        def mistakes(**cors: Any) -> dict[str, str]:
+            return dict(validate(CHANNEL_REST, {**fields, 'cors': cors})[1])
+
+        found = mistakes(origins=['https://shop.example/', '*'], methods=['get'], headers=['X One'], max_age=-1, age=1)
+        self.assertEqual(set(found), {'cors.origins', 'cors.methods', 'cors.headers', 'cors.max_age', 'cors.age'})
+        self.assertIn("'https://shop.example/' must", found['cors.origins'])
+        self.assertIn("'*' is every site", found['cors.origins'])
+        self.assertEqual(mistakes(), {'cors.origins': 'missing'})
+        self.assertIn('cors.origins', mistakes(origins=[]))
+        self.assertEqual(set(mistakes(origins=['*'], credentials=True, expose=['*'])),
+                         {'cors.credentials', 'cors.expose'})  # fmt: skip
+        self.assertEqual(mistakes(origins=['*']), {})
+        self.assertEqual(mistakes(origins=['https://shop.example'], credentials=True), {})
+
+
+class TagTests(SynchronousTestCase):
+    def test_tags(self) -> None:
+        """One a body, strong; weak where the bytes may differ."""
+        tag = tag_of(b'one')
+        self.assertEqual((tag, is_tag(tag), len(tag)), (tag_of(b'one'), True, 34))
+        self.assertNotEqual(tag, tag_of(b'two'))
+        self.assertEqual(weakened(tag), b'W/' + tag)
+        self.assertEqual(weakened(weakened(tag)), b'W/' + tag)
+        self.assertEqual([is_tag(text) for text in (b'"', b'x', b'W/x', b'"a"b"', b'w/"a"')], [False] * 5)
+        self.assertEqual([is_tag(text) for text in (b'""', b'W/""', b'"a b,c"')], [True] * 3)
+
+    def test_what_the_client_has(self) -> None:
+        """One of a list, strong or weak, with commas in it; anything where it says so."""
+        for known in (b'"a"', b'W/"a"', b'"b", "a"', b'"b",W/"a","c"', b'*', b' * ', b'"x,y" , "a"'):
+            for tag in (b'"a"', b'W/"a"'):
+                self.assertTrue(is_known(known, tag), (known, tag))
+        for known in (b'', b'"b"', b'a', b'"A"', b'W/"b", "c"', b'"', b'"b", *', b', '):
+            self.assertFalse(is_known(known, b'"a"'), known)
+        self.assertTrue(is_known(b'"x,y"', b'"x,y"'))
+        self.assertFalse(is_known(b'"x", "y"', b'", "'), 'what stands between two tags is none')
+
+    @holds(known=st.binary(max_size=60))
+    def test_any_field_can_be_read(self, known: bytes) -> None:
+        """And says that the client has what it does not name only by `*`."""
+        tag = tag_of(b'body')
+        self.assertEqual(is_known(known, tag), known.strip() == b'*')
+
+
+class CodingTests(SynchronousTestCase):
+    def test_clients_that_take_gzip(self) -> None:
+        """By the weights they give it."""
+        for field in (b'gzip', b'deflate, gzip', b'GZIP;q=0.5', b'*', b'x-gzip', b'gzip; q=1.0 , identity;q=0.5',
+                      b'br;q=1, gzip;q=0.8, *;q=0.1', b'identity;q=0, *', b'gzip ;q=0.001'):  # fmt: skip
+            self.assertTrue(takes_gzip(field), field)
+        self.assertFalse(takes_gzip(None))
+        for field in (b'', b'identity', b'gzip;q=0', b'gzip;q=0.000', b'br', b'*;q=0', b'gzip;q=0, *;q=1',
+                      b'gzip;q=0.5, identity', b'gzip;q=nan', b'gzip;q=-1', b'gzip;q=2', b'gzip;q=', b'gzip;x=1',
+                      b'gzipped', b'gzip;q=0.4;q=1'):  # fmt: skip
+            self.assertFalse(takes_gzip(field), field)
+
+    def test_what_shrinks(self) -> None:
+        """Text of all kinds, not what is compressed already or goes on for hours."""
+        for content_type in (b'application/json', b'text/html; charset=utf-8', b'application/problem+json', b'TEXT/XML',
+                             b'application/soap+xml', b'image/svg+xml', b'application/x-ndjson'):  # fmt: skip
+            self.assertTrue(is_textual(content_type), content_type)
+        for content_type in (b'', b'image/png', b'application/zip', b'application/octet-stream', b'video/mp4',
+                             b'text/event-stream', b'application/pdf', b'texture/x'):  # fmt: skip
+            self.assertFalse(is_textual(content_type), content_type)

@@ -1,0 +1,494 @@
+"""What channels put on their answers: fields for browsers of other sites, entity tags, gzip, rate limits."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.model.message import Inbound, Reply
+from zatotx.plugins.http.dressing import PATIENCE
+from zatotx.plugins.http.gzipping import AT_ONCE
+from zatotx.plugins.http.schema.cors import Cors
+from zatotx.plugins.http.test.support import (
+    JSON,
+    Answer,
+    Client,
+    Offloads,
+    ScriptedExchange,
+    Server,
+    channel,
+    get,
+    post,
+    run_now,
+)
+from zatotx.rules.gcra import SECOND, Rate
+from zatotx.rules.rate_fields import RateFields, Standing
+
+SHOP = 'Origin: https://shop.example'
+LONG = b'{"a":"' + b'x' * 2000 + b'"}'
+HUGE = b'[' + b'"abc",' * 20_000 + b'1]'
+
+
+class DressingCase(SynchronousTestCase):
+    """A server with one channel, whose answers the test makes."""
+
+    def setUp(self) -> None:
+        self.made: Any = lambda: Reply(200, b'{}', JSON)
+        self.exchange = ScriptedExchange(lambda inbound: self.made())
+
+    def serve(self, offload: Any = run_now, **fields: Any) -> Client:
+        """A client of a channel with these fields."""
+        self.server = Server(self.exchange, offload=offload, channels=[channel(**fields)])
+        return self.server.connect()
+
+    def replies(self, body: bytes, status: int = 200, content_type: bytes = JSON, **headers: str) -> None:
+        """From now on, with new ones each time."""
+        fields = [(name.replace('_', '-').encode(), value.encode()) for name, value in headers.items()]
+        self.made = lambda: Reply(status, body, content_type, list(fields))
+
+
+def cors(**fields: Any) -> Cors:
+    return Cors(**{'origins': ['https://shop.example'], **fields})
+
+
+class CorsTests(DressingCase):
+    def preflight(self, client: Client, *headers: str, method: str = 'POST', origin: str = SHOP) -> Answer:
+        return client.ask(get('/echo', origin, f'Access-Control-Request-Method: {method}', *headers, method='OPTIONS'))
+
+    def test_a_preflight_is_answered_by_the_head(self) -> None:
+        """With nothing but fields, whatever the channel asks of those who come: no service, no credentials."""
+        client = self.serve(cors=cors(), method='POST', security='somebody')
+        answer = self.preflight(client, 'Access-Control-Request-Headers: authorization,content-type')
+        self.assertEqual((answer.status, answer.body, self.exchange.delivered), (204, b'', []))
+        self.assertEqual(answer.headers[b'access-control-allow-origin'], b'https://shop.example')
+        self.assertEqual(answer.headers[b'access-control-allow-methods'], b'POST')
+        self.assertEqual(answer.headers[b'access-control-allow-headers'], b'authorization, content-type')
+        self.assertEqual(answer.headers[b'access-control-max-age'], b'600')
+        self.assertEqual(answer.headers[b'vary'],
+                         b'Origin, Access-Control-Request-Method, Access-Control-Request-Headers')  # fmt: skip
+        self.assertNotIn(b'content-length', answer.headers)
+        self.assertNotIn(b'access-control-allow-credentials', answer.headers)
+        self.assertIn(b'x-zato-cid', answer.headers)
+        self.assertEqual(client.ask(post()).status, 200, 'the connection goes on')
+
+    def test_a_site_that_may_not(self) -> None:
+        """Is refused with a sentence for whoever looks why, and without a field that a browser would go by."""
+        client = self.serve(cors=cors(methods=['POST']))
+        for answer in (self.preflight(client, origin='Origin: https://evil.example'),
+                       self.preflight(client, method='PUT')):  # fmt: skip
+            self.assertEqual(answer.status, 403)
+            self.assertIn(b'"details":"', answer.body)
+            self.assertEqual([name for name in answer.headers if name.startswith(b'access-control-allow')], [])
+        self.assertEqual(self.exchange.delivered, [])
+
+    def test_the_channel_is_found_by_the_method_that_will_come(self) -> None:
+        """Two channels of one path: the rules are those of the one that is asked about."""
+        channels = [
+            channel(1, name='read', method='GET', cors=cors(origins=['*'])),
+            channel(2, name='write', method='POST', cors=cors()),
+            channel(3, name='delete', method='DELETE'),
+        ]
+        client = Server(self.exchange, channels=channels).connect()
+        self.assertEqual(self.preflight(client, method='GET').headers[b'access-control-allow-origin'], b'*')
+        self.assertEqual(self.preflight(client).headers[b'access-control-allow-origin'], b'https://shop.example')
+        for method in ('DELETE', 'PUT'):
+            answer = self.preflight(client, method=method)
+            self.assertEqual(answer.status, 405, method)
+        self.assertEqual(self.exchange.delivered, [])
+
+    def test_options_of_the_channels_own(self) -> None:
+        """What is no preflight reaches the service, before and after preflights on the same connection; so does a
+        preflight where the channel has no rules."""
+        client = self.serve(cors=cors())
+        for headers, status, served in (
+            ((), 200, 1),
+            ((SHOP,), 200, 2),
+            ((SHOP, 'Access-Control-Request-Method: PUT'), 204, 2),
+            ((), 200, 3),
+            (('Access-Control-Request-Method: PUT',), 200, 4),
+        ):
+            answer = client.ask(get('/echo', *headers, method='OPTIONS'))
+            self.assertEqual((answer.status, len(self.exchange.delivered)), (status, served), headers)
+        client = self.serve()
+        self.assertEqual(self.preflight(client).status, 200)
+
+    def test_every_answer_tells(self) -> None:
+        """Of the service, of the exchange, of the connection itself: a script may see why it was refused."""
+        client = self.serve(cors=cors(expose=['X-Zato-CID']))
+        for status in (200, 401, 429, 500):
+            self.replies(b'{}', status)
+            answer = client.ask(post('/echo', b'{}', SHOP))
+            self.assertEqual(answer.status, status)
+            self.assertEqual(answer.headers[b'access-control-allow-origin'], b'https://shop.example')
+            self.assertEqual(answer.headers[b'access-control-expose-headers'], b'X-Zato-CID')
+            self.assertEqual(answer.headers[b'vary'], b'Origin')
+        for request in (post('/echo', b'{}', SHOP, 'Content-Encoding: br'), post('/echo', b'{}', SHOP, 'Expect: more')):
+            answer = self.server.connect().ask(request)
+            self.assertIn(answer.status, (415, 417))
+            self.assertEqual(answer.headers[b'access-control-allow-origin'], b'https://shop.example')
+
+    def test_a_body_that_is_too_large(self) -> None:
+        """As well, though it is refused while it comes in."""
+        server = Server(self.exchange, channels=[channel(cors=cors())], max_body=10)
+        client = server.connect()
+        client.send(b'POST /echo HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n' + SHOP.encode() +
+                    b'\r\n\r\nff\r\n' + b'x' * 255)  # fmt: skip
+        (answer,) = client.answers()
+        self.assertEqual((answer.status, answer.headers[b'access-control-allow-origin']),
+                         (413, b'https://shop.example'))  # fmt: skip
+
+    def test_other_sites_and_none(self) -> None:
+        """Are served, and told nothing; caches are told that it depends."""
+        client = self.serve(cors=cors())
+        for headers in ((), ('Origin: https://evil.example',), ('Origin: null',)):
+            answer = client.ask(post('/echo', b'{}', *headers))
+            self.assertEqual((answer.status, answer.headers[b'vary']), (200, b'Origin'))
+            self.assertNotIn(b'access-control-allow-origin', answer.headers)
+
+    def test_the_same_for_all(self) -> None:
+        """A channel for every site need not vary."""
+        answer = self.serve(cors=cors(origins=['*'])).ask(post('/echo', b'{}', SHOP))
+        self.assertEqual(answer.headers[b'access-control-allow-origin'], b'*')
+        self.assertNotIn(b'vary', answer.headers)
+
+    def test_what_a_service_says_of_it(self) -> None:
+        """Does not count on a channel with rules: two answers to the question are none. Elsewhere it is its own."""
+        self.replies(b'{}', Access_Control_Allow_Origin='https://evil.example', X_More='1')
+        client = self.serve(cors=cors())
+        client.send(post('/echo', b'{}', SHOP))
+        data = client.received()
+        self.assertEqual(data.lower().count(b'access-control-allow-origin'), 1)
+        self.assertIn(b'X-More: 1\r\n', data)
+        answer = self.serve().ask(post('/echo', b'{}', SHOP))
+        self.assertEqual(answer.headers[b'access-control-allow-origin'], b'https://evil.example')
+
+    def test_an_inactive_channel(self) -> None:
+        """Has no preflights."""
+        self.assertEqual(self.preflight(self.serve(cors=cors(), is_active=False)).status, 404)
+
+
+class EtagTests(DressingCase):
+    def ask(self, client: Client, known: str = '', method: str = 'GET', *headers: str) -> Answer:
+        more = (f'If-None-Match: {known}',) if known else ()
+        client.send(get('/echo', *more, *headers, method=method))
+        (answer,) = client.answers(heads=method == 'HEAD')
+        return answer
+
+    def test_answers_have_one(self) -> None:
+        """Strong, the same for the same body, for GET and HEAD; nothing else has one."""
+        client = self.serve(etag=True)
+        tag = self.ask(client).headers[b'etag']
+        self.assertRegex(tag, rb'^"[0-9a-f]{32}"$')
+        self.assertEqual(self.ask(client, method='HEAD').headers[b'etag'], tag)
+        self.replies(b'[]')
+        self.assertNotEqual(self.ask(client).headers[b'etag'], tag)
+        self.assertNotIn(b'etag', self.ask(client, method='POST').headers)
+        self.replies(b'{}', 404)
+        self.assertNotIn(b'etag', self.ask(client).headers)
+        self.replies(b'{}')
+        self.assertNotIn(b'etag', self.serve().ask(get('/echo')).headers)
+
+    def test_what_the_client_has(self) -> None:
+        """304 without a body, with the fields that caches go by."""
+        self.replies(b'{}', Cache_Control='max-age=5', Content_Language='en', Content_Location='/x')
+        client = self.serve(etag=True, cors=cors())
+        tag = self.ask(client).headers[b'etag'].decode()
+        for known in (tag, f'"other", W/{tag}', '*'):
+            for method in ('GET', 'HEAD'):
+                answer = self.ask(client, known, method, SHOP)
+                self.assertEqual((answer.status, answer.body), (304, b''))
+                self.assertEqual(answer.headers[b'etag'].decode(), tag)
+                self.assertEqual(answer.headers[b'cache-control'], b'max-age=5')
+                self.assertEqual(answer.headers[b'access-control-allow-origin'], b'https://shop.example')
+                self.assertEqual(answer.headers[b'content-location'], b'/x')
+                for name in (b'content-type', b'content-length', b'content-language'):
+                    self.assertNotIn(name, answer.headers)
+        self.assertEqual(self.ask(client, '"other"').status, 200)
+        self.assertEqual(self.ask(client, tag, 'POST').status, 200)
+        self.replies(b'{}', 500)
+        self.assertEqual(self.ask(client, '*').status, 500)
+
+    def test_the_services_own(self) -> None:
+        """Is the one that counts; one that is none is left to the service, and the channel gives its own."""
+        self.replies(b'{}', ETag='"v7"')
+        client = self.serve(etag=True)
+        self.assertEqual(self.ask(client).headers[b'etag'], b'"v7"')
+        self.assertEqual(self.ask(client, '"v7"').status, 304)
+        self.assertEqual(self.serve().ask(get('/echo', 'If-None-Match: "v7"')).status, 200)
+
+    def test_a_large_body(self) -> None:
+        """Is read in a thread, and nobody else waits; answers stay in order."""
+        offloads = Offloads()
+        self.replies(HUGE)
+        client = self.serve(offload=offloads, etag=True)
+        client.send(get('/echo') + get('/nowhere'))
+        self.assertEqual((client.received(), len(offloads.waiting)), (b'', 1))
+        offloads.work()
+        first, second = client.answers()
+        self.assertEqual((first.status, second.status, first.body), (200, 404, HUGE))
+        self.assertIn(b'etag', first.headers)
+
+    def test_a_stream(self) -> None:
+        """Has none, but its service's own, by which the client may have it: then it is closed unread."""
+        closed: list[str] = []
+
+        async def pieces() -> AsyncIterator[bytes]:
+            try:
+                yield b'one'
+            finally:
+                closed.append('closed')
+
+        class Stream:
+            def __aiter__(self) -> Any:
+                return pieces()
+
+            async def __anext__(self) -> bytes:
+                raise StopAsyncIteration
+
+            async def aclose(self) -> None:
+                closed.append('dismissed')
+
+        self.made = lambda: Reply(200, b'', JSON, [(b'ETag', b'"v7"')], stream=Stream())
+        client = self.serve(etag=True)
+        self.assertEqual(self.ask(client).body, b'one')
+        closed.clear()
+        self.assertEqual(self.ask(client, '"v7"').status, 304)
+        self.assertEqual(closed, ['dismissed'])
+
+
+class GzipTests(DressingCase):
+    takes = 'Accept-Encoding: gzip, deflate, br'
+
+    def ask(self, client: Client, *headers: str, method: str = 'GET') -> Answer:
+        client.send(get('/echo', *(headers or (self.takes,)), method=method))
+        (answer,) = client.answers(heads=method == 'HEAD')
+        return answer
+
+    def test_text_goes_out_compressed(self) -> None:
+        """To clients that take it; the others get it as it is, and caches are told that it depends."""
+        self.replies(LONG)
+        client = self.serve(compress=True)
+        answer = self.ask(client)
+        self.assertEqual((answer.headers[b'content-encoding'], answer.headers[b'vary']), (b'gzip', b'Accept-Encoding'))
+        self.assertEqual(gzip.decompress(answer.body), LONG)
+        self.assertLess(len(answer.body), 100)
+        for headers in (('Accept-Encoding: gzip;q=0',), ('Accept-Encoding: br',), ('X-Nothing: 1',)):
+            answer = self.ask(client, *headers)
+            self.assertEqual((answer.body, answer.headers[b'vary']), (LONG, b'Accept-Encoding'))
+            self.assertNotIn(b'content-encoding', answer.headers)
+        head = self.ask(client, method='HEAD')
+        self.assertEqual((head.headers[b'content-encoding'], head.body), (b'gzip', b''))
+        self.assertNotIn(b'content-encoding', self.serve().ask(get('/echo', self.takes)).headers)
+
+    def test_what_would_gain_nothing(self) -> None:
+        """Short bodies, images, what is coded already or must not be touched, and parts: as they are."""
+        client = self.serve(compress=True)
+        for made in (
+            Reply(200, LONG[:1023], JSON), Reply(200, LONG, b'image/png'), Reply(206, LONG, JSON),
+            Reply(200, LONG, JSON, [(b'Content-Encoding', b'br')]), Reply(200, LONG, JSON, [(b'Content-Type', b'x/y')]),
+            Reply(200, LONG, JSON, [(b'Cache-Control', b'public, no-transform')]),
+        ):  # fmt: skip
+            self.made = lambda made=made: made
+            answer = self.ask(client)
+            self.assertEqual(answer.body, made.body)
+            self.assertNotEqual(answer.headers.get(b'content-encoding'), b'gzip')
+        self.made = lambda: Reply(204, b'', b'')
+        self.assertEqual(self.ask(client).status, 204)
+
+    def test_errors_too(self) -> None:
+        """A long one."""
+        self.replies(LONG, 500)
+        answer = self.ask(self.serve(compress=True))
+        self.assertEqual((answer.status, gzip.decompress(answer.body)), (500, LONG))
+
+    def test_a_tag_is_weak_then(self) -> None:
+        """One tag for both codings, so it says that they mean the same; both are known by it."""
+        self.replies(LONG)
+        client = self.serve(compress=True, etag=True)
+        strong = self.ask(client, 'X-Nothing: 1').headers[b'etag'].decode()
+        answer = self.ask(client)
+        self.assertEqual(answer.headers[b'etag'].decode(), f'W/{strong}')
+        self.assertEqual(answer.headers[b'vary'], b'Accept-Encoding')
+        for headers in ((self.takes, f'If-None-Match: {strong}'), (f'If-None-Match: W/{strong}',)):
+            answer = self.ask(client, *headers)
+            self.assertEqual((answer.status, answer.body), (304, b''))
+            self.assertNotIn(b'content-encoding', answer.headers)
+        self.replies(LONG, ETag='"v7"')
+        self.assertEqual(self.ask(self.serve(compress=True)).headers[b'etag'], b'W/"v7"')
+
+    def test_a_large_body(self) -> None:
+        """Is compressed in a thread; one just below is not worth one."""
+        offloads = Offloads()
+        client = self.serve(offload=offloads, compress=True)
+        self.replies(b'x' * AT_ONCE)
+        self.assertEqual(len(gzip.decompress(self.ask(client).body)), AT_ONCE)
+        self.replies(HUGE)
+        client.send(get('/echo', self.takes))
+        self.assertEqual((client.received(), len(offloads.waiting)), (b'', 1))
+        offloads.work()
+        (answer,) = client.answers()
+        self.assertEqual(gzip.decompress(answer.body), HUGE)
+
+    def test_threads_that_do_not_come_to_it(self) -> None:
+        """After some seconds the body goes out as it is; what the thread makes of it later is nobody's."""
+        offloads = Offloads()
+        self.replies(HUGE)
+        client = self.serve(offload=offloads, compress=True, etag=True)
+        client.send(get('/echo', self.takes))
+        self.server.wait(PATIENCE)
+        (answer,) = client.answers()
+        self.assertEqual((answer.status, answer.body), (200, HUGE))
+        self.assertNotIn(b'content-encoding', answer.headers)
+        offloads.work()
+        self.assertEqual(client.received(), b'')
+
+    def test_a_client_that_leaves_meanwhile(self) -> None:
+        """Takes nothing with it."""
+        offloads = Offloads()
+        self.replies(HUGE)
+        client = self.serve(offload=offloads, compress=True)
+        client.send(get('/echo', self.takes))
+        client.wire.abortConnection()
+        offloads.work()
+        self.assertEqual(client.received(), b'')
+        self.assertEqual(self.server.site.counters.gone, 1)
+
+    def test_an_answer_that_cannot_be_sent(self) -> None:
+        """Becomes a 500 that can be read."""
+        self.replies(LONG, X_Bad='a\r\nb')
+        answer = self.ask(self.serve(compress=True))
+        self.assertEqual(answer.status, 500)
+        self.assertNotIn(b'content-encoding', answer.headers)
+        self.assertIn(b'ZATO_ERROR', answer.body)
+        self.assertEqual(len(self.flushLoggedErrors()), 0)
+
+
+class StreamTests(DressingCase):
+    takes = 'Accept-Encoding: gzip'
+
+    def stream(self, content_type: bytes = JSON, etag: bytes = b'') -> None:
+        """The answers are streams whose pieces the test gives by `self.next`; `self.closed` = they were let go."""
+        self.waiting: list[Deferred[bytes]] = []
+        self.closed = 0
+
+        async def pieces() -> AsyncIterator[bytes]:
+            try:
+                while True:
+                    waiting: Deferred[bytes] = Deferred()
+                    self.waiting.append(waiting)
+                    piece = await waiting
+                    if piece == b'END':
+                        return
+                    yield piece
+            finally:
+                self.closed += 1
+
+        headers = [(b'ETag', etag)] if etag else []
+        self.made = lambda: Reply(200, b'', content_type, headers, stream=pieces())
+
+    def next(self, piece: bytes) -> None:
+        self.waiting.pop(0).callback(piece)
+        self.server.clock.advance(0)
+
+    def chunks(self, client: Client) -> bytes:
+        """What came, out of its chunks, the last one left out."""
+        data, out = client.received(), b''
+        while data and not data.startswith(b'0\r\n'):
+            size, _, rest = data.partition(b'\r\n')
+            out, data = out + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
+        return out
+
+    def test_each_piece_is_there_at_once(self) -> None:
+        """The client can read all that the service gave so far."""
+        self.stream(etag=b'"v7"')
+        client = self.serve(compress=True)
+        client.send(get('/echo', self.takes))
+        head = client.received()
+        self.assertIn(b'Content-Encoding: gzip\r\n', head)
+        self.assertIn(b'ETag: W/"v7"\r\n', head)
+        coder = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        for piece in (b'one', b'', b'two' * 1000, b'x' * (AT_ONCE + 1)):
+            self.next(piece)
+            self.assertEqual(coder.decompress(self.chunks(client)), piece)
+        self.next(b'END')
+        self.assertEqual(coder.decompress(self.chunks(client)), b'')
+        self.assertTrue(coder.eof)
+        self.assertEqual(self.closed, 1)
+
+    def test_streams_that_stay_as_they_are(self) -> None:
+        """Events, which go on for hours; and what does not shrink."""
+        for content_type in (b'text/event-stream', b'image/png'):
+            self.stream(content_type)
+            client = self.serve(compress=True)
+            client.send(get('/echo', self.takes))
+            self.assertNotIn(b'Content-Encoding', client.received())
+            self.next(b'one')
+            self.assertEqual(self.chunks(client), b'one')
+
+    def test_a_client_that_leaves(self) -> None:
+        """The service is let go, also while a thread compresses."""
+        offloads = Offloads()
+        for piece in (b'', b'x' * (AT_ONCE + 1)):
+            self.stream()
+            client = self.serve(offload=offloads, compress=True)
+            client.send(get('/echo', self.takes))
+            if piece:
+                self.next(piece)
+            client.wire.abortConnection()
+            self.assertEqual(self.closed, 1)
+
+    def test_head(self) -> None:
+        """Has the fields and lets the stream go unread."""
+        self.stream()
+        client = self.serve(compress=True)
+        client.send(get('/echo', self.takes, method='HEAD'))
+        (answer,) = client.answers(heads=True)
+        self.assertEqual(answer.headers[b'content-encoding'], b'gzip')
+
+    def test_one_that_breaks_off(self) -> None:
+        """Is cut, so that the client cannot take it for whole."""
+        self.stream()
+        client = self.serve(compress=True)
+        client.send(get('/echo', self.takes))
+        self.next(b'one')
+        self.waiting.pop(0).errback(ValueError('broken'))
+        self.server.clock.advance(0)
+        self.assertTrue(client.closed)
+        self.assertFalse(client.received().endswith(b'0\r\n\r\n'))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+
+class LimitedTests(DressingCase):
+    def test_fields_of_limits(self) -> None:
+        """Go out with the answer, beside what else the channel puts on it; a request that was asked for none has
+        none."""
+        standing = Standing(RateFields(['api'], [Rate.of(100, 60, 100)]), (7 * SECOND,))
+
+        def rated(inbound: Inbound) -> Reply:
+            inbound.standing = standing
+            return Reply(429, b'{}', JSON, ((b'Retry-After', b'7'),))
+
+        client = self.serve(rate_limits=['api'], cors=cors())
+        answer = client.ask(post())
+        self.assertNotIn(b'ratelimit', answer.headers)
+        self.exchange.at_once = rated
+        answer = client.ask(post('/echo', b'{}', SHOP))
+        self.assertEqual((answer.status, answer.headers[b'retry-after']), (429, b'7'))
+        self.assertEqual(answer.headers[b'ratelimit-policy'], b'"api";q=100;w=60')
+        self.assertEqual(answer.headers[b'ratelimit'], b'"api";r=88;t=7')
+        self.assertEqual([answer.headers[b'ratelimit-' + name] for name in (b'limit', b'remaining', b'reset')],
+                         [b'100', b'88', b'7'])  # fmt: skip
+        self.assertEqual(answer.headers[b'access-control-allow-origin'], b'https://shop.example')
+
+    def test_a_channel_with_nothing(self) -> None:
+        """Has no object for it at all."""
+        client = self.serve()
+        client.ask(post())
+        place = client.connection._requests._place
+        assert place is not None
+        self.assertIsNone(place.dress)
