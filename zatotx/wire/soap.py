@@ -59,6 +59,7 @@ SOAP_12 = _version('1.2', NS_12, content_type='application/soap+xml; charset=utf
                    actor=('role', f'{NS_12}/role/next', f'{NS_12}/role/ultimateReceiver'))  # fmt: skip
 VERSIONS = {version.number: version for version in (SOAP_11, SOAP_12)}
 _BY_ENVELOPE = {version.envelope: version for version in (SOAP_11, SOAP_12)}
+_OWN = {tag for version in (SOAP_11, SOAP_12) for tag in (version.envelope, version.header, version.body)}
 _YES, _NO = frozenset(('1', 'true')), frozenset(('0', 'false'))
 
 
@@ -155,19 +156,10 @@ def _payload(body: Element) -> Element | None:
     for child in body.iterchildren(tag=etree.Element):
         if first is None:
             first = child
-        version = _BY_ENVELOPE.get(child.tag) or _part_of(child.tag)
-        if version is not None:
-            raise Malformed(f'the Body holds {_called(version, child.tag)}, a message within the message')
+        if child.tag in _OWN:
+            raise Malformed(f'the Body holds a second {etree.QName(child).localname}: a message within the message')
         _no_text(child.tail, 'Body')
     return first
-
-
-def _part_of(tag: str) -> Version | None:
-    """The version whose Header or Body a tag is."""
-    for version in VERSIONS.values():
-        if tag in (version.header, version.body):
-            return version
-    return None
 
 
 def _no_text(text: str | None, where: str) -> None:

@@ -8,6 +8,7 @@ are null and have content. Comments and processing instructions are not in the t
 from __future__ import annotations
 
 import copy
+from functools import lru_cache
 from typing import Any
 
 from lxml import etree, objectify
@@ -154,7 +155,12 @@ def _check_tree(root: Element, data: bytes, budget: Budget) -> None:
 
 
 def _finds(root: Element, path: str) -> bool:
-    return bool(etree.XPath(f'boolean({path})')(root))
+    return bool(_compiled(path)(root))
+
+
+@lru_cache(maxsize=16)  # compiling costs more than looking
+def _compiled(path: str) -> Any:
+    return etree.XPath(f'boolean({path})')
 
 
 def _without_types(root: Element, data: bytes) -> Element:
