@@ -1,0 +1,110 @@
+"""SOAP for all messages: whatever comes, what a service sees stands in the Body, and what goes out is an envelope."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+from lxml import etree
+from twisted.trial.unittest import SynchronousTestCase
+
+from trial_tests.support.properties import holds
+from zatotx.model.faults import BadRequest, Fault
+from zatotx.model.message import ChannelSpec, Outcome
+from zatotx.model.soap import SoapFault, SoapSpec
+from zatotx.plugins.http.soap.codec import SoapCodec
+from zatotx.testing.exchange import message
+from zatotx.wire import xml
+from zatotx.wire.soap import NS_11, NS_12, read
+from zatotx.wire.soap_action import action_of
+from zatotx.wire.soap_faults import read_fault
+
+CHANNEL = ChannelSpec(name='a', kind='http-soap', service='a', data_format='soap', soap=SoapSpec())
+TYPES = {b'1.1': {b'content-type': b'text/xml'}, b'1.2': {b'content-type': b'application/soap+xml'}}
+NAMES = st.sampled_from([f'{{{ns}}}{name}' for ns in (NS_11, NS_12) for name in ('Envelope', 'Header', 'Body', 'Fault')]
+                        + ['{u:a}a', 'b', f'{{{NS_11}}}other'])  # fmt: skip
+TREES = st.recursive(
+    st.tuples(NAMES, st.just(())), lambda inner: st.tuples(NAMES, st.lists(inner, max_size=4)), max_leaves=14
+)
+TEXT = st.text(max_size=30)
+DETAILS = st.none() | TEXT | st.binary(max_size=20) | st.sampled_from(['<a/>', '<a>', '</detail>', '<!DOCTYPE a><a/>'])
+
+
+def element(tree: Any) -> Any:
+    made = etree.Element(tree[0])
+    made.extend([element(child) for child in tree[1]])
+    return made
+
+
+def the_body_of(root: Any) -> list[Any] | None:
+    """By the book, and by other means than ours: what the Envelope's one Body holds."""
+    for namespace in (NS_11, NS_12):
+        tags = [child.tag.replace(f'{{{namespace}}}', 's:') for child in root]
+        if root.tag == f'{{{namespace}}}Envelope' and tags in (['s:Body'], ['s:Header', 's:Body']):
+            return list(root[-1])
+    return None
+
+
+class ReadingTests(SynchronousTestCase):
+    @holds(examples=300, tree=TREES, envelope=st.sampled_from([NS_11, NS_12]), wrap=st.booleans())
+    def test_trees(self, tree: Any, envelope: str, wrap: bool) -> None:
+        """A message is refused, or its payload is the first element of the Envelope's own Body."""
+        root = element(tree)
+        if wrap:  # so that many are nearly right
+            outer = etree.Element(f'{{{envelope}}}Envelope')
+            outer.extend(list(root) or [root])
+            root = outer
+        inbound = message(etree.tostring(root), channel=CHANNEL)
+        inside = the_body_of(root)
+        try:
+            payload = SoapCodec().decode(inbound)
+        except Fault as fault:
+            self.assertEqual(fault.status, 400)
+            if inside is not None:  # refused though it has the form: it holds another message
+                tags = [child.tag.rpartition('}') for child in inside]
+                self.assertTrue(any(ns[1:] in (NS_11, NS_12) and name in ('Envelope', 'Header', 'Body')
+                                    for ns, _, name in tags))  # fmt: skip
+            return
+        self.assertIsNotNone(inside)
+        found = None if payload is None else xml.to_bytes(payload)
+        self.assertEqual(found, etree.tostring(inside[0]) if inside else None)
+
+    @holds(body=st.binary(max_size=60))
+    def test_bytes(self, body: bytes) -> None:
+        """Any bytes are a message or a fault of their sender."""
+        self.assertRaises(BadRequest, SoapCodec().decode, message(body, channel=CHANNEL))
+
+    @holds(value=st.text(st.characters(exclude_categories=['Cs', 'Cc']), max_size=30))
+    def test_actions(self, value: str) -> None:
+        """An action is what was meant, in the header as in the parameter."""
+        action = value.replace('"', '').strip()
+        quoted = action.replace('\\', '\\\\')
+        found = action_of({b'content-type': f'application/soap+xml; a=b;action="{quoted}"; c="d"'.encode()})
+        self.assertEqual(found, action)
+        self.assertEqual(action_of({b'soapaction': f'"{action}"'.encode()}), action)
+
+
+class WritingTests(SynchronousTestCase):
+    @holds(reason=TEXT, detail=DETAILS, headers=st.sampled_from(list(TYPES.values())),
+           code=st.sampled_from(['Client', 'Server', 'MustUnderstand']))  # fmt: skip
+    def test_faults(self, reason: str, detail: Any, headers: Any, code: str) -> None:
+        """Whatever a service says in a fault, the answer is one, with the cid in it."""
+        inbound = message(b'', channel=CHANNEL, headers=headers)
+        fault = SoapFault(code, reason, detail)
+        reply = SoapCodec().refuse(fault, fault.details, inbound)
+        found = read_fault(read(xml.parse(reply.body)).payload)
+        assert found is not None
+        self.assertEqual(found.code, {'Client': 'Sender', 'Server': 'Receiver'}.get(code, code))
+        self.assertIn(inbound.cid.encode(), reply.body)
+
+    @holds(value=TEXT | st.binary(max_size=30) | TEXT.map(lambda text: f'<a>{text}</a>'))
+    def test_answers(self, value: Any) -> None:
+        """Whatever a service answers is refused, or stands within one Body."""
+        inbound = message(f'<s:Envelope xmlns:s="{NS_11}"><s:Body/></s:Envelope>'.encode(), channel=CHANNEL)
+        codec = SoapCodec()
+        codec.decode(inbound)
+        try:
+            reply = codec.answer(Outcome(value), inbound)
+        except ValueError:
+            return
+        read(xml.parse(reply.body))
