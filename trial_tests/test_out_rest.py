@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from lxml import etree
 
-from trial_tests.support.calling import CID, COMPONENT, Asking, WithConnections, crm, stored
+from trial_tests.support.calling import CID, COMPONENT, Asking, WithConnections, collecting, crm, stored
 from zatotx import BadGateway, BadStatus, Inactive, Model, NotFound, __version__
 from zatotx.plugins.http.outgoing.facade import RestDoor
 from zatotx.plugins.http.test.upstream import Peer, Request, raw, reactor, says
@@ -215,13 +215,7 @@ class UploadTests(WithConnections):
     def setUp(self) -> None:
         super().setUp()
         self.bodies: list[tuple[dict[bytes, bytes], bytes]] = []
-        self.peer = self.listen(says())
-        self.peer.buildProtocol = self._building  # type: ignore[method-assign]
-
-    def _building(self, addr: object) -> Any:
-        peer = Chunked(self.bodies)
-        peer.factory = self.peer
-        return peer
+        self.peer = collecting(self.listen(says()), self.bodies)
 
     async def sent(self, data: Any, **fields: Any) -> tuple[dict[bytes, bytes], bytes]:
         await self.crm(self.peer, **fields).post(data)
@@ -267,40 +261,6 @@ class UploadTests(WithConnections):
             raise KeyError('mine')
 
         await self.fault(self.sent(pieces()), KeyError)
-
-
-class Chunked(Peer):
-    """Collects bodies, in chunks or not, and answers when one is whole."""
-
-    def __init__(self, bodies: list[tuple[dict[bytes, bytes], bytes]]) -> None:
-        super().__init__()
-        self._bodies = bodies
-
-    def dataReceived(self, data: bytes) -> None:
-        self._data += data
-        head, gap, body = self._data.partition(b'\r\n\r\n')
-        if not gap:
-            return
-        request = Request(head + gap)
-        if b'content-length' in request.headers:
-            if len(body) < int(request.headers[b'content-length']):
-                return
-        elif body.endswith(b'0\r\n\r\n'):
-            body = dechunked(body)
-        else:
-            return
-        self._data = b''
-        self._bodies.append((request.headers, body))
-        self.say(b'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')
-
-
-def dechunked(data: bytes) -> bytes:
-    body = b''
-    while data:
-        size, _, data = data.partition(b'\r\n')
-        length = int(size, 16)
-        body, data = body + data[:length], data[length + 2 :]
-    return body
 
 
 class ResponseTests(Calling):

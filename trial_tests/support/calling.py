@@ -15,7 +15,7 @@ from zatotx.interfaces.outgoing import ICall
 from zatotx.metrics.meters import Meters
 from zatotx.plugins.http.outgoing.kind import HttpOutgoings, make_outgoing
 from zatotx.plugins.http.schema import RestOutgoing
-from zatotx.plugins.http.test.upstream import Upstream, WithPeers, reactor
+from zatotx.plugins.http.test.upstream import Peer, Request, Upstream, WithPeers, reactor
 from zatotx.schema.snapshot import Snapshot, Stored
 
 CID = '0123456789abcdef01234567'
@@ -96,3 +96,52 @@ async def all_of(*coroutines: Coroutine[Any, Any, Any]) -> list[Any]:
     """What all of them give, at once under way."""
     results: list[Any] = await gatherResults([started(one) for one in coroutines], consumeErrors=True)
     return results
+
+
+Bodies = list[tuple[dict[bytes, bytes], bytes]]  # fields and body of each request
+
+
+def collecting(upstream: Upstream, bodies: Bodies) -> Upstream:
+    """The same peer, which understands bodies in chunks, and keeps all."""
+
+    def build(addr: object) -> Peer:
+        peer = Chunked(bodies)
+        peer.factory = upstream
+        return peer
+
+    upstream.buildProtocol = build  # type: ignore[method-assign]
+    return upstream
+
+
+class Chunked(Peer):
+    """Collects bodies, in chunks or not, and answers when one is whole."""
+
+    def __init__(self, bodies: Bodies) -> None:
+        super().__init__()
+        self._bodies = bodies
+
+    def dataReceived(self, data: bytes) -> None:
+        self._data += data
+        head, gap, body = self._data.partition(b'\r\n\r\n')
+        if not gap:
+            return
+        request = Request(head + gap)
+        if b'content-length' in request.headers:
+            if len(body) < int(request.headers[b'content-length']):
+                return
+        elif body.endswith(b'0\r\n\r\n'):
+            body = dechunked(body)
+        else:
+            return
+        self._data = b''
+        self._bodies.append((request.headers, body))
+        self.factory.answer(self, request)
+
+
+def dechunked(data: bytes) -> bytes:
+    body = b''
+    while data:
+        size, _, data = data.partition(b'\r\n')
+        length = int(size, 16)
+        body, data = body + data[:length], data[length + 2 :]
+    return body

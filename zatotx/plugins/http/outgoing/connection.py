@@ -18,7 +18,7 @@ from zatotx.plugins.http.client.call import Answer, AnswerStream
 from zatotx.plugins.http.client.errors import CallFailed, ConnectTimeout
 from zatotx.plugins.http.client.making import MadeClient
 from zatotx.plugins.http.outgoing.attempts import Attempt
-from zatotx.plugins.http.outgoing.faults import Full, fault_of
+from zatotx.plugins.http.outgoing.faults import CutOff, Full, fault_of
 from zatotx.plugins.http.outgoing.reading import THREADED
 from zatotx.plugins.http.outgoing.requests import Form, Request
 from zatotx.plugins.http.outgoing.response import Response, StreamedResponse
@@ -156,6 +156,8 @@ class Connection:
         """Said once, until it works again: a peer that is away would fill the log."""
         if not self._trouble:
             self._log.warn('{title}: {why}', title=self.parts.title, why=failed.detail)
+        elif isinstance(failed, CutOff):
+            return  # of which the trouble is the reason
         self._trouble = failed.detail
 
     def _went_well(self) -> None:

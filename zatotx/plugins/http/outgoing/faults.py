@@ -18,7 +18,7 @@ class CutOff(NotReached):
     """The circuit breaker lets nothing through. `wait`: seconds until it may again."""
 
     def __init__(self, wait: float) -> None:
-        super().__init__('the circuit breaker is open')
+        super().__init__('it answers with errors')  # else what was wrong before is still known
         self.wait = wait
 
 
