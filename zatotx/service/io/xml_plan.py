@@ -145,13 +145,17 @@ class _Models:
         )  # fmt: skip
 
 
+def _one_of(values: Iterable[Any]) -> Shape:
+    return TEXT if all(isinstance(value, str) for value in values) else SCALAR
+
+
 _MAKERS: dict[type[mi.Type], Callable[[_Models, Any], Shape]] = {
     mi.AnyType: lambda models, info: ANYTHING,
     mi.CustomType: lambda models, info: ANYTHING,
     mi.RawType: lambda models, info: ANYTHING,
     mi.StrType: lambda models, info: TEXT,
-    mi.EnumType: lambda models, info: TEXT if issubclass(info.cls, str) else SCALAR,
-    mi.LiteralType: lambda models, info: TEXT if all(isinstance(one, str) for one in info.values) else SCALAR,
+    mi.EnumType: lambda models, info: _one_of(one.value for one in info.cls),
+    mi.LiteralType: lambda models, info: _one_of(info.values),
     mi.StructType: _Models.struct,
     mi.DataclassType: _Models.object,
     mi.TypedDictType: _Models.object,
