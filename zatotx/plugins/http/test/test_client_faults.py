@@ -151,9 +151,12 @@ class FreezeTests(FaultCase):
 
     async def test_a_drip(self) -> None:
         """A byte now and then: a head must be whole in the time of a silence, and a body in that of the whole call."""
-        for start, error in ((OK + b'X-A: ', SilenceTimeout), (OK + b'Content-Length: 1000\r\n\r\n', TotalTimeout)):
+        for start, error, timeouts in (
+            (OK + b'X-A: ', SilenceTimeout, Timeouts(silence=SOON)),
+            (OK + b'Content-Length: 1000\r\n\r\n', TotalTimeout, Timeouts(silence=1.0, total=1.5)),
+        ):
             drip = Drip(start)
-            await self.fails(drip, error, timeouts=Timeouts(silence=SOON, total=2 * SOON))
+            await self.fails(drip, error, timeouts=timeouts)
             drip.stop()
 
     async def test_while_it_is_asked(self) -> None:
