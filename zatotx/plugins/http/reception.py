@@ -154,7 +154,7 @@ class Reception:
             return Refusing(415, refusals.NO_CODING, ((b'Accept-Encoding', b'gzip, deflate, identity'),))
         if head.length is not None and head.length > self._max_body:
             return Refusing(413, refusals.TOO_MUCH.format(limit=self._max_body))
-        if target.spec.soap is not None and not is_soap_type(head.headers):
+        if target.spec.soap is not None and not target.spec.door and not is_soap_type(head.headers):
             return Refusing(415, refusals.NO_SOAP_TYPE, ((b'Accept', ACCEPTED),))
         return None
 

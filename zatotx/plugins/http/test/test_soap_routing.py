@@ -196,6 +196,11 @@ class DoorTests(RoutingCase):
             self.assertEqual(dict(inbound.http.params), {})
         self.assertEqual(self.leads(get('/zato/soap', 'SOAPAction: zato.ping')), 'zato.ping')
 
+    def test_any_content_type(self) -> None:
+        """The broker's doors read the body whatever it is called, as Zato's do."""
+        form = 'Content-Type: application/x-www-form-urlencoded'
+        self.assertEqual(self.leads(post('/zato/soap', b'<x/>', 'SOAPAction: zato.ping', form)), 'zato.ping')
+
     def test_no_action(self) -> None:
         """400: nobody knows which service is meant."""
         self.assertEqual(self.refused(in_11('""', '/zato/soap'), 400)[2].code, 'Sender')
