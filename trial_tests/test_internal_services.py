@@ -216,7 +216,7 @@ class ChannelTests(InternalTestCase):
         outgoing = {'connection': 'outgoing', 'transport': 'soap'}
         self.assertEqual(await self.call('zato.http-soap.get-list', outgoing), [])
         told = await self.refusal('zato.http-soap.create', {**CHANNEL, 'connection': 'nix'}, 400)
-        self.assertEqual(told, '$.connection: must be one of: channel')
+        self.assertEqual(told, '$.connection: must be one of: channel, outgoing')
 
     async def test_path_taken(self) -> None:
         """Two channels cannot share method and path: 409."""
