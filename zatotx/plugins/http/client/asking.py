@@ -66,8 +66,12 @@ class Asking:
             self._out.write(body)
         elif body is not None:
             call.begun = True
-            upload = self._upload = Upload(body, self._out, self._shared.reactor, self._uploaded)
-            upload.start()
+            try:
+                upload = self._upload = Upload(body, self._out, self._shared.reactor, self._uploaded)
+            except Exception:  # the source gives no pieces at all
+                self._uploaded(Failure())
+            else:
+                upload.start()
 
     def progress(self, now: float) -> float:
         """When the request last got on, in seconds of the reactor's clock."""

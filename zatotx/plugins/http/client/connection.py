@@ -59,7 +59,8 @@ class Connection:
         """Bytes of the peer."""
         call = self.call
         if call is None or self.asking.unsent(call):
-            self._unasked()
+            # Whatever they are, the next answer on this connection could not be believed.
+            self._lose(call, BadAnswer('bytes came before the request went out'))
             return
         try:
             self._answering.take(call, data)
@@ -76,7 +77,7 @@ class Connection:
         if call is None:
             self._leave()
         elif reason.check(ConnectionDone) is None or not self._answering.ended(call):
-            self._broken(call, reason)
+            self._lose(call, _loss(reason, self._pool.origin.host, begun=self._answering.begun))
 
     # The pool's side.
 
@@ -138,29 +139,17 @@ class Connection:
             call.connection = None
             call.fail(error)
 
-    def _broken(self, call: Call, reason: Failure) -> None:
-        """The connection was lost under a call."""
-        call.note_reached()
-        begun = self._answering.begun
-        if not begun and (self._used or not call.reached) and call.renewable:
-            self._abort(renewed=call)
+    def _lose(self, call: Call | None, error: CallFailed) -> None:
+        """The connection is of no use any more. A call that may be sent twice goes out on another."""
+        if call is None:
+            self._abort()
             return
-        if begun:
-            error: CallFailed = PeerReset('the connection was lost within the answer', begun=True)
-        else:
-            closed = PeerReset('the peer closed the connection without an answer', reached=call.reached)
-            error = refused_late(reason.value, self._pool.origin.host) or closed
-        error.__cause__ = reason.value
-        self.fail(error)
-
-    def _unasked(self) -> None:
-        """Bytes came between answers: whatever they are, the next answer on this connection cannot be believed. The
-        call whose request is here still goes out on another."""
-        call = self.call
-        if call is None or call.renewable:
+        call.note_reached()
+        if not self._answering.begun and (self._used or not call.reached) and call.renewable:
             self._abort(renewed=call)
         else:
-            self.fail(BadAnswer('bytes came before the request went out', reached=call.reached))
+            error.reached = error.reached and call.reached
+            self.fail(error)
 
     def _abort(self, renewed: Call | None = None) -> None:
         """End the connection now. What of the request was not sent is not sent. `renewed`: a call that is tried again
@@ -179,3 +168,14 @@ class Connection:
                 self._pool.lost(self)
             else:
                 self._pool.renew(renewed)
+
+
+def _loss(reason: Failure, host: str, *, begun: bool) -> CallFailed:
+    """What the end of a connection means to its call."""
+    if begun:
+        error: CallFailed = PeerReset('the connection was lost within the answer', begun=True)
+    else:
+        closed = PeerReset('the peer closed the connection without an answer')
+        error = refused_late(reason.value, host) or closed
+    error.__cause__ = reason.value
+    return error

@@ -90,6 +90,8 @@ class Client:
 def written(outbound: Outbound, *, keep: bool) -> tuple[bytes, bytes | BodySource | None]:
     """What goes out at once, and the body that follows it. Raises ValueError for what must not be sent."""
     body = outbound.body
+    if outbound.method == 'CONNECT':
+        raise ValueError('CONNECT is no request but makes a tunnel, which proxies are configured for')
     if body is None:
         ending = COUNTED % 0 if outbound.method in _WITH_BODY else NO_BODY
     else:

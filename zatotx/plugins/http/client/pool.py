@@ -199,7 +199,9 @@ class Pool:
     def _not_connected(self, failure: Failure, call: Call) -> None:
         call.dialing = None
         self._free()
-        call.fail(from_twisted(failure.value))
+        error = from_twisted(failure.value)
+        error.reached = error.reached or call.reached  # by the connection before, where this one was to replace it
+        call.fail(error)
 
     def _broken(self, failure: Failure) -> None:
         self._log.failure('A new connection to {host} could not be used', failure, host=self.origin.host)

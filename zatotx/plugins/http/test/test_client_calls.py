@@ -65,6 +65,7 @@ class RequestTests(WithCore):
             ({'target': b'/a b'}, 'percent-encoded'), ({'target': b'/a\r\nX: y'}, 'percent-encoded'),
             ({'target': b''}, 'percent-encoded'), ({'method': 'GET /x HTTP/1.1\r\nA:'}, 'not one word'),
             ({'method': ''}, 'not one word'), ({'method': 'GÉT'}, 'not one word'),
+            ({'method': 'CONNECT'}, 'makes a tunnel'),
             ({'headers': [(b'A', b'secret\r\nB: c')]}, 'field A has control'),
             ({'headers': [(b'A', b'secret\0')]}, 'field A has control'),
             ({'headers': [(b'A: b\r\nC', b'd')]}, 'characters that no name'),

@@ -241,6 +241,18 @@ class DialTests(InMemory):
                 self.assertIs(got if isinstance(given, NoSuchHost) else got.__cause__, given)
             self.clean(memory)
 
+    def test_a_peer_that_went_away(self) -> None:
+        """A call that is tried again because its connection was stale, and finds nobody: the peer may have had it from
+        the first one."""
+        memory = Memory()
+        memory.send()
+        memory.lines[0].say(OK)
+        memory.at_once = ConnectionRefusedError()
+        sending = memory.send()
+        memory.lines[0].end()
+        self.assertTrue(self.failed(sending, ConnectRefused).reached)
+        self.clean(memory)
+
     def test_a_dial_that_raises(self) -> None:
         """Is one that fails."""
         memory = Memory()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 
@@ -205,6 +206,25 @@ class UpTests(WithCore):
         self.assertFalse(peer.talk.heard.endswith(b'0\r\n\r\n'))
         self.clean(client)
 
+    async def test_a_source_that_gives_nothing(self) -> None:
+        """Because it cannot even begin."""
+        peer = self.listen(silent)
+        client = self.core()
+        source = Again(lambda: 1 / 0)  # type: ignore[arg-type, return-value]
+        error = await self.failed(client.send(self.call(peer, 'POST', body=source)), BodyFailed)
+        self.assertIsInstance(error.__cause__, ZeroDivisionError)
+        self.clean(client)
+
+    async def test_pieces_that_are_no_bytes(self) -> None:
+        """Are a mistake of the source."""
+        async def pieces() -> AsyncIterator[Any]:
+            yield 'text'
+
+        client = self.core()
+        sending = client.send(self.call(self.listen(silent), 'POST', body=Pieces(pieces())))
+        self.assertIsInstance((await self.failed(sending, BodyFailed)).__cause__, TypeError)
+        self.clean(client)
+
     async def test_a_peer_that_reads_slowly(self) -> None:
         """Makes the source wait; then all arrives."""
         peer = self.listen(silent)
@@ -235,6 +255,17 @@ class UpTests(WithCore):
         self.assertFalse(sending.called, sending)
         peer.talk.say(b'??')
         self.assertEqual((await sending).status, 401)
+        await self.until(lambda: peer.talk.over)
+        self.clean(client)
+
+    async def test_a_yes_before_the_end(self) -> None:
+        """That is whole is the answer; the rest is not sent, so that nothing can follow on the connection."""
+        peer = self.listen(silent)
+        client = self.core()
+        sending = client.send(self.call(peer, 'POST', body=Pieces(self.made(1_000_000))))
+        await self.until(lambda: peer.talks and peer.talk.heard)
+        peer.talk.say(OK)
+        self.assertEqual(((await sending).body, self.closed), (b'ok', True))
         await self.until(lambda: peer.talk.over)
         self.clean(client)
 
