@@ -20,9 +20,13 @@ _library = get_default_algorithms()
 _CURVES: Mapping[str, Any] = {'ES256': ec.SECP256R1, 'ES384': ec.SECP384R1, 'ES512': ec.SECP521R1}
 
 
-@cache
 def private_key(algorithm: str, number: int = 1) -> Any:
     """A key for the algorithm, the same one for the same `number`."""
+    return _made(algorithm, number)
+
+
+@cache
+def _made(algorithm: str, number: int) -> Any:
     if algorithm[:2] in ('RS', 'PS'):
         return rsa.generate_private_key(65537, 2048)
     if algorithm in _CURVES:
