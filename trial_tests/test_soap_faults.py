@@ -106,6 +106,13 @@ class FaultTests(SynchronousTestCase):
         self.assertEqual(raising(fault).ask('<q/>', version='1.2').fault.subcodes, tuple(fault.subcodes))
         self.assertEqual(raising(fault).ask('<q/>').fault.subcodes, ('{urn:bank}NoMoney',))
 
+    def test_subcodes_that_are_no_names(self) -> None:
+        """They break no answer."""
+        for wrong in ('', 'plain', '{', '{urn:a}', 'a b', '{u"r<n}a&b', '\x00'):
+            for version in VERSIONS:
+                answer = raising(SoapFault('Client', 'No', subcodes=[wrong])).ask('<q/>', version=version)
+                self.assertEqual((answer.status, answer.fault.reason), (400, 'No'))
+
     def test_details(self) -> None:
         """Elements, XML, text, or several; what is no XML is text, and breaks nothing."""
         for detail, expected in (

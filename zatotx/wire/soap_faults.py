@@ -93,22 +93,28 @@ def _fault_12(fault: Fault) -> bytes:
 
 def _qualified(element: bytes, tag: str, version: Version) -> bytes:
     """An element whose text is a qualified name."""
-    name = etree.QName(tag)
-    if name.namespace == version.namespace:
-        return b'<%s>%s:%s</%s>' % (element, version.prefix.encode('ascii'), text(name.localname), element)
-    if not name.namespace:
-        return b'<%s>%s</%s>' % (element, text(name.localname), element)
-    return b'<%s xmlns:f="%s">f:%s</%s>' % (element, text(name.namespace), text(name.localname), element)
+    namespace, name = _split(tag)
+    if namespace == version.namespace:
+        return b'<%s>%s:%s</%s>' % (element, version.prefix.encode('ascii'), text(name), element)
+    if not namespace:
+        return b'<%s>%s</%s>' % (element, text(name), element)
+    return b'<%s xmlns:f="%s">f:%s</%s>' % (element, text(namespace), text(name), element)
 
 
 def _named(element: str, tag: str) -> bytes:
     """1.2's header block, or part of one, with the attribute `qname`."""
-    name = etree.QName(tag)
-    if not name.namespace:
-        return b'<env:%s xmlns:env="%s" qname="%s"/>' % (element.encode(), NS_12.encode(), text(name.localname))
+    namespace, name = _split(tag)
+    if not namespace:
+        return b'<env:%s xmlns:env="%s" qname="%s"/>' % (element.encode(), NS_12.encode(), text(name))
     return b'<env:%s xmlns:env="%s" xmlns:q="%s" qname="q:%s"/>' % (
-        element.encode(), NS_12.encode(), text(name.namespace), text(name.localname),
+        element.encode(), NS_12.encode(), text(namespace), text(name),
     )  # fmt: skip
+
+
+def _split(tag: str) -> tuple[str, str]:
+    """Namespace and name, of whatever somebody calls one."""
+    namespace, brace, name = tag.rpartition('}')
+    return (namespace.removeprefix('{'), name) if brace else ('', tag)
 
 
 def _read_11(element: Element) -> Fault:
@@ -129,10 +135,10 @@ def _code_11(element: Element | None) -> tuple[str, tuple[str, ...]]:
     tag = _tag_of(element)
     if not tag:
         return '', ()
-    name = etree.QName(tag)
-    if name.namespace not in (None, NS_11):
+    namespace, name = _split(tag)
+    if namespace not in ('', NS_11):
         return '', (tag,)
-    general, dot, _ = name.localname.partition('.')
+    general, dot, _ = name.partition('.')
     code = _FROM_11.get(general, general)
     if code not in CODES:
         return '', (tag,)
@@ -142,11 +148,11 @@ def _code_11(element: Element | None) -> tuple[str, tuple[str, ...]]:
 def _read_12(element: Element) -> Fault:
     parts = {child.tag: child for child in _children(element)}
     code, *subcodes = _codes_12(parts.get(f'{{{NS_12}}}Code')) or ['']
-    name = etree.QName(code) if code else None
-    known = name is not None and name.namespace == NS_12 and name.localname in CODES
+    namespace, name = _split(code)
+    known = namespace == NS_12 and name in CODES
     reason = _reason_12(parts.get(f'{{{NS_12}}}Reason'))
     return Fault(
-        code=name.localname if name is not None and known else '',
+        code=name if known else '',
         subcodes=tuple(subcodes if known or not code else [code, *subcodes]),
         reason=_text_of(reason),
         lang='' if reason is None else reason.get('{http://www.w3.org/XML/1998/namespace}lang', ''),
