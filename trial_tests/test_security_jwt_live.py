@@ -79,11 +79,11 @@ class TokenTests(LiveTestCase):
     async def test_treq(self) -> None:
         """Likewise by treq, twice by one connection: the second time the token is known."""
         await deferToThread(self.define, 'treq', public_key=pem(ONE))
-        token = signed(good()).decode()
+        headers: dict[bytes | str, bytes | str] = {'Authorization': f'Bearer {signed(good()).decode()}'}
         pool = HTTPConnectionPool(reactor)
         self.addCleanup(pool.closeCachedConnections)
         for _ in range(2):
-            answer = await treq.get(who(self.broker, 'treq'), headers={'Authorization': f'Bearer {token}'}, pool=pool)
+            answer = await treq.get(who(self.broker, 'treq'), headers=headers, pool=pool)
             self.assertEqual((answer.code, (await answer.json())['username']), (200, 'joe'))
 
     def test_every_algorithm(self) -> None:
