@@ -131,8 +131,8 @@ class SoapCase(SynchronousTestCase):
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         self.assertEqual(done.returncode, 0, done.stderr)
-        answer = directory / 'answer'
-        return Answer((directory / 'head').read_bytes().decode('latin-1'), answer.read_bytes() if answer.exists() else b'')
+        head, answer = (directory / 'head').read_bytes().decode('latin-1'), directory / 'answer'
+        return Answer(head, answer.read_bytes() if answer.exists() else b'')
 
     def ask(self, inside: str, *options: str, action: str = 'balance', version: str = '1.1', path: str = '/bank'
             ) -> Answer:  # fmt: skip
@@ -340,8 +340,9 @@ class ConfigurationTests(SoapCase):
         said = self.broker.imported('''
             channel_soap:
               - {name: a, url_path: /zato/a, soap_action: 'a"b', soap_version: "2.0", service: bank.balance,
-                 fault_status: 400, operation: "1x", style: encoded, unknown: 1}
+                 fault_status: 400, operation: "1x", style: encoded, namespace: "urn:a b", unknown: 1}
         ''')  # fmt: skip
         self.assertEqual(said.code, 1)
-        for field in ('url_path', 'soap_action', 'soap_version', 'fault_status', 'operation', 'style', 'unknown'):
+        for field in ('url_path', 'soap_action', 'soap_version', 'fault_status', 'operation', 'style', 'namespace',
+                      'unknown'):  # fmt: skip
             self.assertIn(field, said.text)

@@ -193,6 +193,12 @@ class RpcTests(SynchronousTestCase):
             self.assertEqual(answer.payload.tag, f'{{{namespace}}}getBalanceResponse', answer.body)
             self.assertEqual(answer.payload.find('currency').text, 'EUR')
 
+    def test_services_of_any_name(self) -> None:
+        """The namespace that follows from a name is a URI, and the operation a name, whatever the service is called."""
+        made = type('Named', (Answers,), {'made': 5, 'name': 'żółw [1].got "it"'})
+        answer = SoapSide(made, soap_action='').ask('<q/>', action='')
+        self.assertEqual(answer.payload.tag, '{urn:%C5%BC%C3%B3%C5%82w%20%5B1%5D.got%20%22it%22}got_it_Response')
+
     def test_names(self) -> None:
         """An operation and a namespace of the channel's own."""
         answer = SoapSide(GetBalance, operation='Balance', namespace=OWN).ask('<q><account_id>1</account_id></q>')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,20 @@ SENDER, RECEIVER, MUST_UNDERSTAND = 'Sender', 'Receiver', 'MustUnderstand'
 _WORDS = {'Client': SENDER, 'Server': RECEIVER}
 _OF_CALLER = (SENDER, MUST_UNDERSTAND, 'VersionMismatch', 'DataEncodingUnknown')
 CODES = (*_WORDS, RECEIVER, *_OF_CALLER)
+_OF_URI = r"(?:[A-Za-z0-9._~:/?@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})"
+_URI = re.compile(f'{_OF_URI}+(?:#{_OF_URI}*)?')
+_NAME = re.compile(r'[A-Za-z_][A-Za-z0-9_.-]*')
+
+
+def is_namespace(text: str) -> bool:
+    """Whether every reader of XML takes it for a namespace: one without the characters that no URI has (RFC 3986)."""
+    return _URI.fullmatch(text) is not None
+
+
+def is_qualified(text: str) -> bool:
+    """Whether it is `{namespace}name`."""
+    namespace, brace, name = text.removeprefix('{').partition('}')
+    return text.startswith('{') and bool(brace) and is_namespace(namespace) and _NAME.fullmatch(name) is not None
 
 
 class SoapSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +60,8 @@ class SoapFault(Fault):
 
     `code`: whose fault it is, 'Client' or 'Sender' for the caller's (400), 'Server' or 'Receiver' (500). `detail`: an
     lxml element, XML, plain text, or several of them; it reaches the caller. `subcodes`: '{namespace}name', the most
-    general first; SOAP 1.1, which has one code only, carries the last of them. Raises ValueError for an unknown code.
+    general first; SOAP 1.1, which has one code only, carries the last of them. Raises ValueError for an unknown
+    code, and for a subcode that is no name.
     """
 
     def __init__(
@@ -54,6 +70,9 @@ class SoapFault(Fault):
     ) -> None:  # fmt: skip
         if code not in CODES:
             raise ValueError(f'A SOAP fault has no code {code!r}: use one of {", ".join(CODES)}, and subcodes')
+        wrong = [subcode for subcode in subcodes if not is_qualified(subcode)]
+        if wrong:
+            raise ValueError(f'{wrong[0]!r} is no subcode of a SOAP fault: write "{{namespace}}name"')
         super().__init__(cid, string)
         self.code = _WORDS.get(code, code)  # 1.2's word
         self.subcodes = tuple(subcodes)

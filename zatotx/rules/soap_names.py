@@ -4,10 +4,12 @@ their messages and their WSDL. Pure."""
 from __future__ import annotations
 
 import re
+from urllib.parse import quote
 
 _LAST = re.compile(r'[^/:#?]+(?=[/:#?]*\Z)')  # of a URL, a URN, or a plain name
 _NO_NAME = re.compile(r'[^A-Za-z0-9_.-]+')
 _RESPONSE = 'Response'
+_OF_URI = '-._~:/@!$()*+,;='  # beside letters and digits, what needs no escaping in it
 
 
 def operation_of(action: str, service: str, operation: str = '') -> str:
@@ -31,4 +33,4 @@ def response_of(operation: str) -> str:
 def namespace_of(channel: str, service: str, declared: str) -> str:
     """`declared`: that of the service's SimpleIO, by which its input is read; `channel`: what its channel says, for a
     service that declares none; either may be ''."""
-    return declared or channel or f'urn:{service}'
+    return declared or channel or f'urn:{quote(service, safe=_OF_URI)}'

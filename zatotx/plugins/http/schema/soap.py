@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from zatotx.model.soap import is_namespace
 from zatotx.plugins.http.schema.shared import HttpChannel, mistakes, shape
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.wire.soap_action import unquoted
@@ -13,6 +14,10 @@ def _action_mistake(action: str) -> str:
     if any(ord(c) < 32 or ord(c) == 127 for c in action):
         return 'must not have control characters'
     return 'must not have a quotation mark: SOAPAction has them around it' if '"' in unquoted(action) else ''
+
+
+def _namespace_mistake(namespace: str) -> str:
+    return '' if not namespace or is_namespace(namespace) else 'is no URI, which a namespace is'
 
 
 class SoapChannel(HttpChannel, frozen=True, kw_only=True):
@@ -36,7 +41,9 @@ class SoapChannel(HttpChannel, frozen=True, kw_only=True):
               pattern=r'^([A-Za-z_][A-Za-z0-9_.-]*)?$', max_length=200),
     ] = ''
     namespace: Annotated[
-        str, field('Namespace of its messages, unless its service declares one; empty = urn:<service>', max_length=2000)
+        str,
+        field('Namespace of its messages, unless its service declares one; empty = urn:<service>', max_length=2000,
+              check=_namespace_mistake),
     ] = ''
     one_way: Annotated[bool, field('Whether callers get an empty 202 once the service has ended')] = False
     fault_status: (
