@@ -11,6 +11,7 @@ from attrs import field, frozen
 from zatotx.plugins.http.client.call import Fields
 from zatotx.plugins.http.client.making import ClientSettings, Reach, make_client
 from zatotx.plugins.http.client.pem import TlsSettings
+from zatotx.plugins.http.client.pool import Bounds
 from zatotx.plugins.http.outgoing.attempts import Authorizer
 from zatotx.plugins.http.outgoing.digest import DigestAuthorizer
 from zatotx.plugins.http.outgoing.oauth2 import TokenShelf, TokenSource
@@ -76,7 +77,8 @@ def _digest(stored: Stored, means: Means) -> Identity:
 
 
 def _oauth2(stored: Stored, means: Means) -> Identity:
-    settings = ClientSettings(tls=TlsSettings(ca=stored.value.tls_ca), follow_redirects=0)
+    # A connection for each token: they are rare, and nobody need close anything when the definition changes.
+    settings = ClientSettings(bounds=Bounds(idle=0), tls=TlsSettings(ca=stored.value.tls_ca), follow_redirects=0)
     client = make_client(settings, means.reach)
     source = TokenSource(stored.value, client.send, means.shelf, means.reach.reactor)
     return Identity(authorizer=lambda: source)

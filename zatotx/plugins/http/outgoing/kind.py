@@ -65,7 +65,7 @@ class HttpOutgoings:
         self._fetcher = Fetcher(self.reach)
         self.shelves = {face.object_type: Shelf(face.kind) for face in FACES}
         self._made: dict[tuple[str, str], Made] = {}  # by type and name
-        self._identities: dict[str, tuple[Stored, Identity]] = {}  # by the definition's name
+        self.identities: dict[str, tuple[Stored, Identity]] = {}  # by the definition's name
         self.types: Sequence[str] = tuple(self.shelves)
         self.doors: Mapping[str, Callable[[ICall], Any]] = {
             name: partial(face.door, self.shelves[face.object_type]) for face in FACES for name in face.names
@@ -83,7 +83,7 @@ class HttpOutgoings:
             if isinstance(old, Connection) and id(old) not in kept:
                 old.retire()
         used = {security.name for (_, security), _ in self._made.values() if security is not None}
-        self._identities = {name: known for name, known in self._identities.items() if name in used}
+        self.identities = {name: known for name, known in self.identities.items() if name in used}
         return succeed(None)
 
     def ping(self, object_type: str, name: str) -> Deferred[str]:
@@ -159,9 +159,9 @@ class HttpOutgoings:
         """One for all connections of a definition, as long as it does not change: its token is theirs."""
         if security is None:
             return NOBODY
-        known = self._identities.get(security.name)
+        known = self.identities.get(security.name)
         if known is None or known[0].value != security.value or known[0].type != security.type:
-            known = self._identities[security.name] = security, identity_of(security, self._means)
+            known = self.identities[security.name] = security, identity_of(security, self._means)
         return known[1]
 
 

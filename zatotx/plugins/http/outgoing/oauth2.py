@@ -132,7 +132,8 @@ class TokenSource:
         """Begin, unless it is under way, or failed a moment ago."""
         if self._renewing is None and self.clock.seconds() >= self._again_at:
             self._renewing = Deferred.fromCoroutine(self._renewed())
-            self._renewing.addTimeout(self.definition.timeout, self.clock, self._too_late).addBoth(self._over)
+            longest = 2 * self.definition.timeout + 3 * _REDIS_PATIENCE  # for whoever has the lease, and for us
+            self._renewing.addTimeout(longest, self.clock, self._too_late).addBoth(self._over)
 
     def _too_late(self, result: object, seconds: float) -> Failure:
         return Failure(late(self.title, '', seconds))
@@ -176,26 +177,39 @@ class TokenSource:
         return await self._renewed_by_us(name, shelf)
 
     async def _renewed_by_us(self, name: str, shelf: TokenShelf) -> Token:
-        lease = None
+        lease = await self._leased(name, shelf)
+        if lease is None:
+            return await self._granted()
         try:
-            lease = await shelf.lease(name, self.definition.timeout)
-            kept: Token | None = await self._patiently(shelf.get(name))
-            if kept is not None and self._is_new(kept):
-                return kept
+            found = await self._found(name, shelf)
+            if found is None:
+                found = await self._granted()
+                await self._kept(name, shelf, found)
+            return found
+        finally:
+            lease.release()
+
+    async def _leased(self, name: str, shelf: TokenShelf) -> ILease | None:
+        """The right to renew it; None where nobody can say who has it, so that this worker does it for itself."""
+        try:
+            return await shelf.lease(name, self.definition.timeout)
         except CancelledError:
             raise
-        except Exception:  # Redis went away, or who holds the lease does not come to an end
-            self._log.info('{title}: Redis did not say who renews the token, so this worker does', title=self.title)
-        try:
-            token = await self._granted()
-            if lease is not None:
-                await self._kept(shelf, name, token)
-            return token
-        finally:
-            if lease is not None:
-                lease.release()
+        except Exception as error:
+            self._log.info('{title}: this worker renews its token by itself: {why}', title=self.title, why=str(error))
+            return None
 
-    async def _kept(self, shelf: TokenShelf, name: str, token: Token) -> None:
+    async def _found(self, name: str, shelf: TokenShelf) -> Token | None:
+        """The one that somebody else got meanwhile, which may be while this one waited for the lease."""
+        try:
+            kept: Token | None = await self._patiently(shelf.get(name))
+        except CancelledError:
+            raise
+        except Exception:  # Redis is away: whatever it has, there is still the server
+            return None
+        return kept if kept is not None and self._is_new(kept) else None
+
+    async def _kept(self, name: str, shelf: TokenShelf, token: Token) -> None:
         try:
             await self._patiently(shelf.put(name, token, self.now()))
         except CancelledError:
