@@ -170,7 +170,7 @@ class MistakeTests(SynchronousTestCase):
               - {name: good, type: basic_auth, username: good}
               - {name: odd, type: kerberos, username: odd}
             channel_rest:
-              - {name: d, url_path: d, service: nothing, security: nobody, colour: red, timeout: soon}
+              - {name: d, url_path: d, service: nothing, security: nobody, weather: red, timeout: soon}
               - {url_path: /e, service: echo}
               - 7
               - {name: f, url_path: /f, service: echo}
@@ -182,7 +182,7 @@ class MistakeTests(SynchronousTestCase):
                 'chanel_rest: section unknown, did you mean channel_rest?',
                 f"security 'odd': type: must be one of: {TAGS}, got 'kerberos'",
                 "channel_rest 'd': url_path: it must begin with /",
-                "channel_rest 'd': colour: unknown",
+                "channel_rest 'd': weather: unknown",
                 "channel_rest 'd': timeout: expected float, got str",
                 "channel_rest 'd': service: there is no service called 'nothing'",
                 "channel_rest 'd': security: there is no security called 'nobody'",
@@ -226,7 +226,7 @@ class MistakeTests(SynchronousTestCase):
 
     def test_no_mistake_shows_a_secret(self) -> None:
         """Whatever else is wrong."""
-        found = self.mistakes('security: [{name: x, type: basic_auth, username: "a:b", password: sEcReT, colour: red}]')
+        found = self.mistakes('security: [{name: x, type: basic_auth, username: "a:b", password: sEcReT, weather: red}]')
         self.assertNotIn('sEcReT', str(found))
         self.assertEqual(len(found), 2)
 
