@@ -179,7 +179,7 @@ class ServedTests(SoapCase):
         """404, 405, 413, 415 and 504 are faults too."""
         self.assertEqual(self.ask('<q/>', action='none').status, 404)
         self.assertEqual(self.ask('<q/>', path='/no-bank').fault.code, 'Sender')
-        self.assertEqual(self.ask('<q/>', '-X', 'PUT').fields['allow'], 'POST')
+        self.assertIn('POST', self.ask('<q/>', '-X', 'PUT').fields['allow'])
         self.assertEqual(self.curl(b'{}', *BALANCE, '-H', 'Content-Type: application/json').status, 415)
         late = self.ask('<q/>', action='waits', version='1.2')
         self.assertEqual((late.status, late.fault.code), (504, 'Receiver'))
