@@ -205,11 +205,30 @@ class DocumentTests(SynchronousTestCase):
 
     def test_security_without_words(self) -> None:
         """A kind of login that the document has no scheme for is told of in the description."""
-        channel = Channel(name='c', path='/c', service=ServiceShape(name='s'), security=Guarded('partner', 'mtls'))
+        accepted = (Guarded('old', 'tech_account'),)
+        channel = Channel(name='c', path='/c', service=ServiceShape(name='s'), security=accepted)
         made = document(About(title='t', version='1'), [channel])
         operation = made['paths']['/c']['post']
         self.assertEqual(operation['security'], [])
-        self.assertIn("Protected by 'partner' (mtls).", operation['description'])
+        self.assertIn("Protected by 'old' (tech_account).", operation['description'])
+        self.assertIn('401', operation['responses'])
+
+    def test_any_of_several_logins(self) -> None:
+        """Each type in OpenAPI's words, one scheme a definition however many channels accept it."""
+        accepted = (Guarded('user', 'basic_auth', 'API'), Guarded('key', 'apikey', '', 'header', 'X-Key'),
+                    Guarded('link', 'apikey', '', 'query', 'key'), Guarded('idp', 'jwt'), Guarded('card', 'mtls'))
+        channels = [Channel(name=f'c{n}', path=f'/c{n}', service=ServiceShape(name='s'), security=accepted)
+                    for n in range(2)]
+        made = document(About(title='t', version='1'), channels)
+        for item in made['paths'].values():
+            self.assertEqual(item['post']['security'], [{one.name: []} for one in accepted])
+        schemes = made['components']['securitySchemes']
+        self.assertEqual({name: [scheme.get(key) for key in ('type', 'scheme', 'in', 'name')]
+                          for name, scheme in schemes.items()}, {
+            'user': ['http', 'basic', None, None], 'key': ['apiKey', None, 'header', 'X-Key'],
+            'link': ['apiKey', None, 'query', 'key'], 'idp': ['http', 'bearer', None, None],
+            'card': ['mutualTLS', None, None, None],
+        })  # fmt: skip
 
     def test_many(self) -> None:
         """A document of 500 channels has 500 operations, each id once."""

@@ -121,6 +121,22 @@ class OpenTests(PageTestCase):
         kept = page.run('JSON.stringify([localStorage, sessionStorage, document.cookie, location.href])')
         self.assertNotIn(PASSWORD, kept)
 
+    def test_try_keys(self) -> None:
+        """A key goes where its definition has it; of several that let in, the one that was typed in is sent."""
+        names = ('shop.by.header', 'shop.by.query')
+        self.broker.configure(json.dumps({
+            'security': [{'name': 'k1', 'type': 'apikey', 'header': 'X-Shop', 'password': 'one'},
+                         {'name': 'k2', 'type': 'apikey', 'query': 'shop_key', 'password': 'two'}],
+            'groups': [{'name': 'keys', 'members': ['k1', 'k2']}],
+            'channel_rest': [{'name': name, 'url_path': f'/{name}', 'service': 'shop.find', 'method': 'GET',
+                              'data_format': 'json', 'groups': ['keys']} for name in names],
+        }))  # fmt: skip
+        page = self.opened(self.broker)
+        self.assertEqual(self.sent(page, names[0]), '401')
+        for name, keys in zip(names, (('one', ''), ('', 'two')), strict=True):
+            self.assertEqual(self.sent(page, name, *keys), '200')
+        self.broker.logged('/shop.by.query?shop_key=***')
+
     def test_a_login_in_the_url(self) -> None:
         """A page whose own URL carries a login works: its requests do not."""
         self.page.open(f'http://some:body@127.0.0.1:{self.broker.port()}/zato/docs')
@@ -140,7 +156,7 @@ class OpenTests(PageTestCase):
         one = f'document.getElementById({json.dumps(name)})'
         page.run(f'{one}.open = true')
         page.wait(f"{one}.querySelector('form.try') !== null")
-        if user:
+        if user or password:
             fields = f"{one}.querySelectorAll('fieldset input')"
             page.run(f'{fields}[0].value = {json.dumps(user)}; {fields}[1].value = {json.dumps(password)}; 1')
         page.run(f"{one}.querySelector('.result').replaceChildren(); {one}.querySelector('form.try').requestSubmit()")

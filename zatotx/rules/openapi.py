@@ -127,15 +127,16 @@ class _Writer:
                 media.pop('example', None)
         return {'description': 'What the service answers', 'headers': answer_headers(200), 'content': {JSON: media}}
 
-    def _security(self, guarded: Guarded | None) -> list[dict[str, list[str]]]:
-        scheme = None if guarded is None else SCHEMES.get(guarded.type)
-        if guarded is None or scheme is None:
-            return []
+    def _security(self, accepted: Iterable[Guarded]) -> list[dict[str, list[str]]]:
+        """Any of those that there is a scheme for."""
+        return [{self._scheme(guarded): []} for guarded in accepted if guarded.type in SCHEMES]
+
+    def _scheme(self, guarded: Guarded) -> str:
         name = self._scheme_names.get(guarded)
         if name is None:
             name = self._scheme_names[guarded] = self._free_schemes.new(safe(guarded.name))
-            self.schemes[name] = scheme(guarded)
-        return [{name: []}]
+            self.schemes[name] = SCHEMES[guarded.type](guarded)
+        return name
 
 
 def methods_of(channel: Channel, taken: Mapping[str, Any]) -> tuple[list[str], str]:
@@ -218,9 +219,9 @@ def _told(channel: Channel) -> dict[str, str]:
     words = [rest.strip()] if rest.strip() else []
     if not channel.method:
         words.append(_ANY_METHOD)
-    guarded = channel.security
-    if guarded is not None and guarded.type not in SCHEMES:
-        words.append(f'Protected by {guarded.name!r} ({guarded.type}).')
+    told = [f'{one.name!r} ({one.type})' for one in channel.security if one.type not in SCHEMES]
+    if told:
+        words.append(f'Protected by {" or ".join(told)}.')
     out = {'summary': summary.strip() or channel.service.name}
     return {**out, 'description': '\n\n'.join(words)} if words else out
 

@@ -23,6 +23,19 @@ SCHEMES: dict[str, Callable[[Guarded], dict[str, Any]]] = {
         'scheme': 'basic',
         'description': f'{guarded.name}: HTTP Basic' + (f', realm {guarded.realm!r}' if guarded.realm else ''),
     },
+    'apikey': lambda guarded: {
+        'type': 'apiKey',
+        'in': guarded.place,
+        'name': guarded.field,
+        'description': f'{guarded.name}: a key, {guarded.field!r} in the {guarded.place}',
+    },
+    'jwt': lambda guarded: {
+        'type': 'http',
+        'scheme': 'bearer',
+        'bearerFormat': 'JWT',
+        'description': f'{guarded.name}: a JSON Web Token',
+    },
+    'mtls': lambda guarded: {'type': 'mutualTLS', 'description': f'{guarded.name}: a client certificate'},
 }
 
 # status -> (name of the answer, what it says, the details it may have)

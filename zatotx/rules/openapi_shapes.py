@@ -53,11 +53,13 @@ class ServiceShape(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Guarded(msgspec.Struct, frozen=True):
-    """The security definition of a channel."""
+    """A security definition that a channel accepts."""
 
     name: str
     type: str  # 'basic_auth' …
     realm: str = ''
+    place: str = ''  # of a key: 'header', 'query'
+    field: str = ''  # and what it is called there
 
 
 class Channel(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,4 +72,4 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     match_slash: bool = False
     data_format: str = ''  # 'json', 'form', '' = raw
     merged: bool = True  # path and query join the input
-    security: Guarded | None = None
+    security: tuple[Guarded, ...] = ()  # any of them; none = open

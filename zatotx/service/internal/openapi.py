@@ -12,14 +12,14 @@ from zatotx.rules.openapi import About, document
 from zatotx.rules.openapi_shapes import Channel, Guarded
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.references import SnapshotReferences
-from zatotx.schema.snapshot import Snapshot
+from zatotx.schema.snapshot import Snapshot, Stored
 from zatotx.schema.types import ObjectTypes
 from zatotx.service.entry import ServiceEntry
 from zatotx.service.internal.base import AdminService
 from zatotx.service.io.shapes import service_shape
 
 _REST = {'connection': 'channel', 'transport': 'plain_http'}  # Zato's words for channels that are told of
-_SECURITY = 'security'
+_SECURITY, _GROUPS = 'security', 'groups'
 _SAYS = """Made by zatotx from the channels of cluster {cluster} and what their services declare.
 
 Every answer carries X-Zato-CID, the id by which the log of the server knows the request; a caller may send its own in \
@@ -62,7 +62,7 @@ def channels_of(snapshot: Snapshot, types: ObjectTypes, services: Iterable[Servi
                     name=value.name, path=value.url_path, service=shape(entry), method=value.method or '',
                     match_slash=value.match_slash, data_format=value.data_format,
                     merged=getattr(value, 'merge_url_params_req', True),
-                    security=_guarded(value.security, snapshot, references),
+                    security=tuple(_guarded(value, snapshot, references)),
                 )  # fmt: skip
 
 
@@ -70,13 +70,22 @@ def _is_rest(object_type: ObjectType) -> bool:
     return object_type.zato is not None and _REST.items() <= object_type.zato.fixed.items()
 
 
-def _guarded(name: str | None, snapshot: Snapshot, references: SnapshotReferences) -> Guarded | None:
-    """The security definition of that name."""
-    found = None if name is None else references.id_of(_SECURITY, name)
-    stored = None if found is None else snapshot.get(found)
-    if name is None or stored is None:
-        return None
-    return Guarded(name, stored.type, getattr(stored.value, 'realm', '') or '')
+def _guarded(channel: Any, snapshot: Snapshot, references: SnapshotReferences) -> Iterator[Guarded]:
+    """The security definitions that let in."""
+    groups = [snapshot.get(references.id_of(_GROUPS, name) or 0) for name in channel.groups]
+    members = [member for group in groups if group is not None for member in group.value.members]
+    for name in dict.fromkeys(([channel.security] if channel.security else []) + members):
+        stored = snapshot.get(references.id_of(_SECURITY, name) or 0)
+        if stored is not None:
+            yield _told(stored)
+
+
+def _told(stored: Stored) -> Guarded:
+    value = stored.value
+    place = field = ''
+    if stored.type == 'apikey':
+        place, field = ('query', value.query) if value.query else ('header', value.header)
+    return Guarded(stored.name, stored.type, getattr(value, 'realm', '') or '', place, field)
 
 
 def _written(about: About, snapshot: Snapshot, types: ObjectTypes, services: Iterable[ServiceEntry]) -> bytes:

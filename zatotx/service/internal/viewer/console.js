@@ -2,7 +2,7 @@
 
 import { element, pretty, resolve, typeOf } from './render.js';
 
-const credentials = new Map(); // security scheme -> [username, password]
+const credentials = new Map(); // security scheme -> [username, password]; of a key or token the first one is ''
 const BODILESS = new Set(['get', 'head']);
 const LONGEST = 100_000; // characters of an answer that are shown
 let number = 0;
@@ -13,16 +13,23 @@ export function basic(username, password) {
   return `Basic ${btoa(String.fromCharCode(...bytes))}`;
 }
 
+/** What kind of credentials a scheme takes: a login, a key, or none that can be typed in (a certificate). */
+function kindOf(scheme) {
+  if (scheme.type === 'apiKey' || (scheme.type === 'http' && scheme.scheme === 'bearer')) return 'key';
+  return scheme.type === 'http' && scheme.scheme === 'basic' ? 'login' : '';
+}
+
 /** The form of one operation. */
 export function consoleOf(api, operation) {
   const id = `try-${(number += 1)}`;
-  const schemes = (operation.security ?? []).flatMap((one) => Object.keys(one));
+  const known = api.components?.securitySchemes ?? {};
+  const schemes = (operation.security ?? []).flatMap((one) => Object.keys(one)).filter((name) => kindOf(known[name]));
   const params = (operation.parameters ?? []).map((param, position) => ({ param, input: paramInput(api, param, `${id}-${position}`) }));
   const [type, media] = Object.entries(operation.requestBody?.content ?? {})[0] ?? ['', null];
   const offersBody = media && !BODILESS.has(operation.method);
   const body = offersBody ? element('textarea', { id: `${id}-body`, rows: '6', spellcheck: 'false' }) : null;
   if (body && media.example !== undefined) body.value = pretty(media.example);
-  const logins = schemes.map((scheme, position) => loginInputs(scheme, `${id}-login${position}`));
+  const logins = schemes.map((scheme, position) => loginInputs(scheme, kindOf(known[scheme]), `${id}-login${position}`));
   const answer = element('div', { class: 'result', 'aria-live': 'polite' });
   const form = element('form', { class: 'try' },
     params.map((one) => one.input.row),
@@ -51,14 +58,22 @@ function asText(value) {
   return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
-function loginInputs(scheme, id) {
+function loginInputs(scheme, kind, id) {
   const [username, password] = credentials.get(scheme) ?? ['', ''];
   const user = element('input', { id: `${id}-user`, autocomplete: 'off', spellcheck: 'false', value: username });
   const secret = element('input', { id: `${id}-secret`, type: 'password', autocomplete: 'off' });
   secret.value = password;
   const row = element('fieldset', {}, element('legend', {}, `Credentials: ${scheme}`),
-    element('label', { for: user.id }, 'Username', user), element('label', { for: secret.id }, 'Password', secret));
+    kind === 'login' ? element('label', { for: user.id }, 'Username', user) : null,
+    element('label', { for: secret.id }, kind === 'login' ? 'Password' : 'Key', secret));
   return { row, remember: () => credentials.set(scheme, [user.value, secret.value]) };
+}
+
+/** Put the credentials of a scheme where it has them. */
+function present(scheme, [username, secret], headers, query) {
+  if (scheme.type === 'apiKey' && scheme.in === 'query') query.append(scheme.name, secret);
+  else if (scheme.type === 'apiKey') headers[scheme.name] = secret;
+  else headers.Authorization = scheme.scheme === 'bearer' ? `Bearer ${secret}` : basic(username, secret);
 }
 
 /** What is sent: URL and options of fetch. */
@@ -72,8 +87,8 @@ function requestOf(api, operation, { params, body, type, schemes }) {
   }
   const root = new URL(api.servers?.[0]?.url ?? '/', location.origin).href.replace(/\/$/, '');
   const headers = {};
-  const known = schemes.map((scheme) => credentials.get(scheme)).find((one) => one && one[0]);
-  if (known) headers.Authorization = basic(...known);
+  const given = schemes.find((scheme) => (credentials.get(scheme) ?? []).some((text) => text));
+  if (given) present(api.components.securitySchemes[given], credentials.get(given), headers, query);
   const options = { method: operation.method.toUpperCase(), headers, credentials: 'omit', cache: 'no-store', redirect: 'manual' };
   if (body && body.value.trim()) {
     headers['Content-Type'] = type;
