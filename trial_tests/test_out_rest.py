@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import treq
 from lxml import etree
 
 from trial_tests.support.calling import CID, COMPONENT, Asking, WithConnections, collecting, crm, stored
@@ -470,6 +471,19 @@ class ZatoTests(Calling):
         said = await self.crm(self.peer, ping_method='GET').ping()
         self.assertIn(' GET http://', said)
         self.assertEqual((self.last.method, self.last.target), (b'GET', b'/'))
+
+
+class TreqTests(Calling):
+    async def test_treq(self) -> None:
+        """treq's API, whose URLs may leave out the host; fields of the connection go to its own host only."""
+        rest = self.crm(self.peer)
+        response = await rest.treq.get('/a', params={'b': 'c'})
+        self.assertEqual((response.code, await treq.json_content(response)), (200, {'id': 1}))
+        self.assertEqual((self.last.target, self.last.headers[b'x-zato-component']), (b'/a?b=c', COMPONENT.encode()))
+        other = self.listen(says(b'200 OK', b'other'))
+        response = await rest.treq.post(f'http://127.0.0.1:{other.port}/x', data=b'body')
+        self.assertEqual((await treq.text_content(response), other.requests[0].body), ('other', b'body'))
+        self.assertNotIn(b'x-zato-component', other.requests[0].headers)
 
 
 class NamesTests(Calling):

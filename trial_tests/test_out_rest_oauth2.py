@@ -183,7 +183,7 @@ class FaultTests(WithAuthorization):
         """Timeout, after the time of the definition or that of the call, whichever is over first."""
         self.server.instead = silent
         await self.fails(Timeout, 'gave no answer within 0.2 s', self.definition(timeout=0.2))
-        fault = await self.fault(self.rest().get(timeout=0.25), Timeout)
+        fault = await self.fault(self.rest(self.definition(timeout=0.5)).get(timeout=0.25), Timeout)
         self.assertEqual(fault.msg, f'{TITLE} gave no answer within 0.25 s')
 
     async def test_a_caller_who_leaves(self) -> None:

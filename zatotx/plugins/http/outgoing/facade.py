@@ -108,6 +108,14 @@ class Rest:
         """Zato's way to the same, whose methods take the cid first."""
         return ZatoConn(self)
 
+    @property
+    def treq(self) -> Any:
+        """treq's API on the connection's sockets, with its TLS and proxy, for async services that are written for it:
+        no retries, no circuit breaker, and of security what is in each request the same."""
+        from zatotx.plugins.http.outgoing.treq_client import TreqClient  # it loads twisted.web, and few use it
+
+        return TreqClient(self._shelf.find(self._name, self._call.cid))
+
     def _send(self, wanted: Wanted) -> Any:
         call = self._call
         connection = self._shelf.find(self._name, call.cid)
