@@ -1,4 +1,4 @@
-"""The page on security definitions, followed."""
+"""The pages on security definitions, followed."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.walkthrough import follow
 
-PAGE = Path(__file__).resolve().parent.parent / 'docs' / 'security-definitions.md'
+PAGES = Path(__file__).resolve().parent.parent / 'docs'
 
 
 class PageTests(SynchronousTestCase):
-    def test_the_page(self) -> None:
+    def test_definitions(self) -> None:
         """Each command runs as it stands there, and prints what the page says."""
-        follow(self, PAGE.read_text('utf-8'))
+        follow(self, (PAGES / 'security-definitions.md').read_text('utf-8'))
+
+    def test_tokens_and_certificates(self) -> None:
+        """Likewise, with openssl as the issuer and as the authority."""
+        follow(self, (PAGES / 'tokens-and-certificates.md').read_text('utf-8'))
