@@ -45,7 +45,7 @@ class _Sort:
 class AnyOf:
     """Checks requests against definitions until one admits. There may be none: then nobody is admitted."""
 
-    __slots__ = ('_challenges', '_of_body', '_of_head')
+    __slots__ = ('_challenges', '_of_body', '_of_head', '_only')
 
     def __init__(self, checks: Sequence[Check]) -> None:
         sorts: dict[Hashable, _Sort] = {}
@@ -53,15 +53,21 @@ class AnyOf:
             sorts.setdefault(check.sort, _Sort(check)).add(check)
         self._of_head = [sort for sort in sorts.values() if not sort.reader.needs_body]
         self._of_body = [sort for sort in sorts.values() if sort.reader.needs_body]
+        self._only = checks[0] if len(checks) == 1 else None
         self._challenges = tuple(dict.fromkeys(check.challenge for check in checks))[:MOST_CHALLENGES]
 
     def check(self, inbound: Inbound) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
         """By the head; NEEDS_BODY where that admits nobody and the body may."""
+        only = self._only
+        if only is not None:
+            return NEEDS_BODY if only.needs_body else only.check(inbound)
         otherwise = NEEDS_BODY if self._of_body else None
         return self._first(_asked(self._of_head, inbound), inbound, otherwise)
 
     def check_body(self, inbound: Inbound) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
         """By the body, for whom the head did not admit; never NEEDS_BODY."""
+        if self._only is not None:
+            return self._only.check(inbound)
         return self._first(_asked(self._of_body, inbound), inbound, None)
 
     def _first(
@@ -75,9 +81,9 @@ class AnyOf:
             except Fault as fault:
                 failed = failed or fault
                 continue
-            if isawaitable(found):
-                return Waiting(found, self._going_on(found, checks, inbound, otherwise, failed=failed))
-            return found
+            if isinstance(found, Principal):
+                return found
+            return Waiting(found, self._going_on(found, checks, inbound, otherwise, failed=failed))
         if otherwise is not None:
             return otherwise
         raise failed or self._refused(inbound)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from inspect import isawaitable
 from typing import TypeVar
 
 from attrs import frozen
@@ -122,9 +121,9 @@ def _with_role(found: _Found | Awaitable[_Found], way: _Way, inbound: Inbound) -
     """Whoever was found, if he may. Raises Forbidden."""
     if not way.roles:
         return found
-    if isawaitable(found):
-        return Waiting(found, _waited(found, way, inbound))
-    return _permitted(found, way, inbound)
+    if isinstance(found, Principal) or isinstance(found, NeedsBody):  # noqa: SIM101 - a third of the time of one
+        return _permitted(found, way, inbound)
+    return Waiting(found, _waited(found, way, inbound))
 
 
 async def _waited(found: Awaitable[_Found], way: _Way, inbound: Inbound) -> _Found:
