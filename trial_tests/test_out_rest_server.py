@@ -345,7 +345,8 @@ class ConfigurationTests(ServerCase):
         crm = exported['CRM']
         self.assertEqual((crm['url_path'], crm['security']), ('/customers/{id}', 'CRM.user'))
         self.assertEqual((crm['retry'], crm['circuit_breaker']), ({'backoff': 0.01}, {'failures': 50}))
-        file = self.broker.write('again.yaml', yaml.safe_dump({'outgoing_rest': list(exported.values())}))
+        some = [exported[name] for name in ('CRM', 'Echo', 'Broken', 'Asleep')]
+        file = self.broker.write('again.yaml', yaml.safe_dump({'outgoing_rest': some}))
         again = self.broker.run('enmasse', str(self.broker.path), '--import', '--input', str(file), '--dry-run')
         self.assertEqual(again.code, 0, again.text)
         self.assertNotIn('~', again.text)
