@@ -49,7 +49,8 @@ PLANTS = {
     what: plant(what)
     for what in (
         'odb-url', 'redis-encrypted', 'redis-variable', 'redis-file', 'redis-refused', 'yaml', 'yaml-variable',
-        'yaml-file', 'yaml-encrypted', 'yaml-unknown-key', 'yaml-wrong-type', 'yaml-in-url', 'yaml-dry', 'update',
+        'api-key', 'query-api-key', 'tech-account', 'xpath', 'wss', 'yaml-file', 'yaml-encrypted',
+        'yaml-unknown-key', 'yaml-wrong-type', 'yaml-in-url', 'yaml-dry', 'update',
         'wrong-password', 'wrong-user-password', 'bearer', 'malformed-basic', 'query-key', 'query-token', 'cookie',
         'userinfo', 'json-password', 'json-malformed', 'form-password', 'create-password', 'mismatch-one',
         'mismatch-two', 'syntax-error', 'header-key', 'long-head', 'bad-framing', 'raised', 'encrypt-argument',
@@ -173,15 +174,20 @@ class Run:
         beside.chmod(0o600)
         users = {'yaml': PLANTS['yaml'], 'yaml-variable': '${PLANTED_YAML}', 'yaml-file': 'file:planted.file'}
         good = {
-            'security': [{**DEFINITION, 'name': name, 'username': name, 'password': secret}
-                         for name, secret in users.items()],
+            'security': [*({**DEFINITION, 'name': name, 'username': name, 'password': secret}
+                           for name, secret in users.items()), *KEYS],
             'vault': [{'name': 'v', 'password': PLANTS['yaml-encrypted']}],
             'channel_rest': [
                 {'name': 'login', 'url_path': '/login', 'service': 'planted.login', 'security': 'yaml',
                  'data_format': 'json'},
                 {'name': 'open', 'url_path': '/open', 'service': 'planted.login', 'data_format': 'json'},
                 {'name': 'fails', 'url_path': '/fails', 'service': 'planted.fails', 'data_format': 'json'},
+                {'name': 'any', 'url_path': '/any', 'service': 'planted.login', 'groups': ['keys'],
+                 'data_format': 'json'},
+                {'name': 'body', 'url_path': '/body', 'service': 'planted.login', 'groups': ['keys'],
+                 'data_format': 'xml'},
             ],
+            'groups': [{'name': 'keys', 'members': [key['name'] for key in KEYS]}],
         }
         self.enmasse(good)
         self.enmasse(good, '--dry-run')
@@ -227,6 +233,14 @@ class Run:
         self.ask('POST', '/login', basic('nobody', PLANTS['wrong-user-password']), b'{}')
         for value in (f'Bearer {PLANTS["bearer"]}', f'Basic {PLANTS["malformed-basic"]}!', 'Basic'):
             self.ask('POST', '/login', {'Authorization': value}, b'{}')
+        account = {'X-Zato-User': 'k3', 'X-Zato-Password': PLANTS['tech-account']}
+        for fields in ({'X-API-Key': PLANTS['api-key']}, account):
+            self.ask('POST', '/any', {**JSON, **fields}, b'{"number": 1}')
+            self.ask('POST', '/any', {**JSON, **{name: f'{value}x' for name, value in fields.items()}}, b'{}')
+        self.ask('POST', f'/any?odd={PLANTS["query-api-key"]}', JSON, b'{"number": 1}')
+        self.ask('POST', f'/nowhere?odd={PLANTS["query-api-key"]}', JSON, b'{}')
+        for password in (PLANTS['xpath'], f'{PLANTS["xpath"]}x'):
+            self.ask('POST', '/body', {'Content-Type': 'application/xml'}, f'<r><u>u</u><p>{password}</p></r>'.encode())
         self.ask('POST', f'/login?api_key={PLANTS["query-key"]}&number=1&token={PLANTS["query-token"]}', JSON, b'{}')
         self.ask('GET', '/zato/ping', {'Cookie': f'session={PLANTS["cookie"]}', 'X-API-Key': PLANTS['header-key']})
         self.ask('GET', f'http://u:{PLANTS["userinfo"]}@127.0.0.1/zato/ping')
@@ -271,6 +285,14 @@ class Run:
                 if file.is_file() and file.name not in OURS and 'deployed' not in file.parts]
 
 
+KEYS: list[dict[str, str]] = [
+    {'name': 'k1', 'type': 'apikey', 'password': PLANTS['api-key']},
+    {'name': 'k2', 'type': 'apikey', 'query': 'odd', 'password': PLANTS['query-api-key']},
+    {'name': 'k3', 'type': 'tech_account', 'password': PLANTS['tech-account']},
+    {'name': 'k4', 'type': 'xpath', 'username': 'u', 'username_expr': '//u', 'password_expr': '//p',
+     'password': PLANTS['xpath']},
+    {'name': 'k5', 'type': 'wss', 'username': 'u', 'password': PLANTS['wss']},
+]
 DEFINITION = {'name': 'd', 'type': 'basic_auth', 'username': 'd', 'realm': 'R', 'password': ''}
 _run: list[Run] = []
 
@@ -298,7 +320,7 @@ class PlantedTests(SynchronousTestCase):
         """What was planted was used: users log in, services ran, refusals came."""
         run = self.run_
         text = '\n'.join(run.said)
-        for part in ('Changed 7 objects', '"ok":true', '# TYPE zatotx_', 'has a new key', 'pasword', '--redis-url'):
+        for part in ('Changed 15 objects', '"ok":true', '# TYPE zatotx_', 'has a new key', 'pasword', '--redis-url'):
             self.assertIn(part, text)
         log = run.broker.log()
         for part in ('u logs in', 'ZeroDivisionError', '/login?api_key=***&number=1&token=***'):
