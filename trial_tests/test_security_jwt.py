@@ -108,6 +108,7 @@ class AcceptedTests(JwtTestCase):
         self.assertIsInstance(guard.check(bearing(signed())), Principal)
         guard.apply(Snapshot(2, [definition(issuer='https://other/')]))
         self.assertRaises(Unauthorized, guard.check, bearing(signed()))
+        self.assertEqual(list(guard.findings()), [])
 
     def test_the_scheme_has_no_case(self) -> None:
         """RFC 9110 §11.1: `bearer` is Bearer, and more blanks than one are no part of the token."""
@@ -482,6 +483,7 @@ class MadeTests(JwtTestCase):
         """A key that an older version took and this one does not: nobody is admitted, and the log says why."""
         check = self.make(public_key='', secret='short')
         self.assertIn("JWT definition 'idp' admits nobody: its key has 5 bytes", self.log.messages(logging.ERROR)[0])
+        self.assertIn('has 5 bytes', next(check.findings()))
         self.assertRaises(Unauthorized, check.check, bearing(signed({**GOOD, 'iat': 1, 'exp': 250_000_000_000})))
 
 

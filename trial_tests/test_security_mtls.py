@@ -295,6 +295,9 @@ class RevokedTests(MtlsTestCase):
             self.assertRaises(Unauthorized, check.check, from_client(PARTNER))
         (said,) = self.log.messages(logging.WARNING)
         self.assertIn("'partner' admits nobody: its list of revoked certificates has expired", said)
+        self.assertIn("'partner' admits nobody whom CN=Bank CA has signed", next(check.findings()))
+        self.now = NOW
+        self.assertEqual(list(check.findings()), [])
 
     def test_a_list_of_the_future(self) -> None:
         """A list that is not valid yet says nothing."""
@@ -416,3 +419,4 @@ class DefinitionTests(SynchronousTestCase):
         check = MtlsCheck(definition(ca='nonsense'), lambda: NOW)
         self.assertIn("'partner' admits nobody: holds no certificate", log.messages(logging.ERROR)[0])
         self.assertRaises(Unauthorized, check.check, from_client(PARTNER))
+        self.assertIn('is not valid any more', next(check.findings()))

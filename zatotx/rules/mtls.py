@@ -212,8 +212,17 @@ def _chain(
 def _check_list(listed: CertificateRevocationList, now: float) -> None:
     if now < listed.last_update_utc.timestamp():
         raise Unacceptable('it cannot be looked up: the list of revoked certificates is not valid yet')
-    if listed.next_update_utc is not None and now >= listed.next_update_utc.timestamp():
+    if _has_ended(listed, now):
         raise Unacceptable('it cannot be looked up: the list of revoked certificates has expired', lists_ended=True)
+
+
+def ended(terms: Terms, now: float) -> list[str]:
+    """The authorities, by name, whose lists have expired."""
+    return [issuer.rfc4514_string() for issuer, listed in terms.lists.items() if _has_ended(listed, now)]
+
+
+def _has_ended(listed: CertificateRevocationList, now: float) -> bool:
+    return listed.next_update_utc is not None and now >= listed.next_update_utc.timestamp()
 
 
 def _lists_of(chain: Sequence[Certificate], terms: Terms) -> list[CertificateRevocationList]:

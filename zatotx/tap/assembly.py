@@ -196,6 +196,7 @@ class _Assembly:
             partial(findings.odb_away, config), partial(findings.redis_away, ground.client),
             partial(findings.rates_without_redis, limited.rates, ground.client),
             partial(findings.refused_code, ground.keeper), limited.left_behind.findings, observed.findings,
+            doors.guard.findings,
             *(part.findings for part in (*doors.channels.values(), *doors.outgoing) if hasattr(part, 'findings')),
         ]
         return NodeView(

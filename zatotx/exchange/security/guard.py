@@ -111,6 +111,12 @@ class Guard:
         self._groups = {stored.name: tuple(stored.value.members) for stored in snapshot.of(GROUP)}
         self._ways = {}
 
+    def findings(self) -> Iterator[str]:
+        """What keeps definitions from admitting whom they should, as far as they know."""
+        for _, check in self._checks.values():
+            if hasattr(check, 'findings'):
+                yield from check.findings()
+
     def applied(self, snapshot: Snapshot) -> Deferred[None]:
         """The same, as one of a node's appliers."""
         self.apply(snapshot)

@@ -44,7 +44,7 @@ class PublishedKeys:
     _began: float | None = None  # when the fetch under way did
     _wanted: str | None = None  # the kid that it is for
     _waiting: list[Deferred[None]] = field(factory=list)
-    _said: str = ''  # what was last logged to be wrong
+    problem: str = ''  # what was last wrong with them
 
     _log = Logger()
 
@@ -134,7 +134,7 @@ class PublishedKeys:
 
     def _say(self, wrong: str) -> None:
         """Log what is wrong once, and that it is over."""
-        said, self._said = self._said, wrong
+        said, self.problem = self.problem, wrong
         if wrong == said:
             return
         names = {'name': self.name, 'url': masked_url(self.url), 'wrong': wrong}

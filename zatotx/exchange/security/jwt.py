@@ -8,7 +8,7 @@ costs a digest. Whatever is wrong with a token, its sender reads the same; the l
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from hashlib import blake2b
 from inspect import isawaitable
@@ -48,6 +48,9 @@ class Keys(Protocol):
     @property
     def steady(self) -> float: ...  # seconds for which what they verified needs no second look
 
+    @property
+    def problem(self) -> str: ...  # why there are none, or no new ones; '' = all is well
+
     def find(self, algorithm: str, kid: str | None) -> Key | Awaitable[Key | None] | None: ...
 
 
@@ -56,8 +59,9 @@ class OneKey:
 
     steady = inf
 
-    def __init__(self, key: Key | None) -> None:
+    def __init__(self, key: Key | None, problem: str = '') -> None:
         self._key = key
+        self.problem = problem
 
     def find(self, algorithm: str, kid: str | None) -> Key | None:
         """The key, whatever it is asked for: it knows itself what it is good for."""
@@ -110,6 +114,12 @@ class JwtCheck:
         digest = keyed.digest()
         known = self._known.get(digest, self._now())
         return self._first_time(inbound, field, digest) if known is None else known
+
+    def findings(self) -> Iterator[str]:
+        """That there are no keys, or no new ones."""
+        problem = self._keys.problem
+        if problem:
+            yield f'JWT definition {self._stored.name!r} has no keys, or those of before alone: {problem}'
 
     def _first_time(self, inbound: Inbound, field: bytes, digest: bytes) -> Principal | Awaitable[Principal]:
         if self.claimed(inbound) is None:  # it is for somebody else
@@ -180,4 +190,4 @@ def _one_key(definition: Jwt, changed: Callable[[], None]) -> OneKey:
         return OneKey(key_of_pem(definition.public_key) if definition.public_key else key_of_secret(definition.secret))
     except Malformed as wrong:
         JwtCheck._log.error('JWT definition {name!r} admits nobody: its key {wrong}', name=definition.name, wrong=wrong)
-        return OneKey(None)
+        return OneKey(None, str(wrong))

@@ -8,7 +8,7 @@ at once, on connections that were there before too. One that was found good cost
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -19,7 +19,7 @@ from zatotx.exchange.security.check import ANY_OF_THEM, principal_of
 from zatotx.exchange.security.remembered import Remembered
 from zatotx.model.faults import Unauthorized
 from zatotx.model.message import Inbound, Principal
-from zatotx.rules.mtls import Terms, Unacceptable, read_sent, terms_of, until
+from zatotx.rules.mtls import Terms, Unacceptable, ended, read_sent, terms_of, until
 from zatotx.schema.snapshot import Stored
 from zatotx.wire.malformed import Malformed
 
@@ -57,6 +57,15 @@ class MtlsCheck:
             raise Unauthorized(inbound.cid, None, CHALLENGE)
         known = self._known.get(sent[0], self._now())
         return self._first_time(inbound, sent) if known is None else known
+
+    def findings(self) -> Iterator[str]:
+        """Lists of revoked certificates that have expired."""
+        if self._terms is None:
+            yield f'mutual TLS definition {self._stored.name!r} admits nobody, it is not valid any more: look at it'
+            return
+        for issuer in ended(self._terms, self._now()):
+            yield (f'mutual TLS definition {self._stored.name!r} admits nobody whom {issuer} has signed: its list of '
+                   'revoked certificates has expired, give the definition the next one')  # fmt: skip
 
     def _first_time(self, inbound: Inbound, sent: Sequence[bytes]) -> Principal:
         try:

@@ -26,7 +26,7 @@ class Mtls(Definition, frozen=True, kw_only=True):
     ca: Annotated[
         str,
         field('Certificates, in PEM form, one of which must have signed the client\'s; this or fingerprint must be set',
-              max_length=1_048_576),
+              max_length=262_144),
     ] = ''
     fingerprint: Annotated[
         list[str],
@@ -36,7 +36,7 @@ class Mtls(Definition, frozen=True, kw_only=True):
     crl: Annotated[
         str,
         field('Lists of revoked certificates (CRL) of those that sign, in PEM form; empty = they are not looked at',
-              max_length=1_048_576),
+              max_length=262_144),
     ] = ''
 
 
