@@ -18,6 +18,7 @@ from bench import (
     channels,
     footprint,
     formats,
+    limits,
     outgoing,
     overload,
     pipelines,
@@ -33,7 +34,7 @@ from bench.machine import describe
 
 RESULTS = Path(__file__).with_name('results')
 SUBJECTS = ('idle', 'echo', 'connections', 'overload', 'start', 'channels', 'pipelines', 'workers',
-            'outgoing', 'formats')
+            'outgoing', 'formats', 'limits')
 
 
 def say(text: str) -> None:
@@ -84,6 +85,9 @@ def _on_one(environment: Environment, folder: Path, options: argparse.Namespace)
     if 'formats' in options.only:
         say('formats: XML, SOAP with WS-Security, JWT')
         yield from _rows('formats', lambda: formats.measure(environment, folder, (rounds, seconds), say))
+    if 'limits' in options.only:
+        say('limits: rate limits in Redis and on the server')
+        yield from _rows('limits', lambda: limits.measure(environment, folder, (rounds, seconds), say))
     if options.profile:
         say(profiling.profile(environment, folder, seconds=seconds))
 

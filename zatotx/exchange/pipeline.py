@@ -122,7 +122,9 @@ class Pipeline:
             raise
         if found is not None:
             inbound.principal = found
-            await _counted(self.rates.take(inbound))
+            counting = self.rates.take(inbound)
+            if counting is not None:
+                await counting
             return found
         if inbound.standing is None:  # else it was counted when it was admitted
             await _counted(self.rates.take_stranger(inbound))

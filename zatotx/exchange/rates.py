@@ -163,9 +163,11 @@ class RateLimiter:
 
     async def _take_exact(self, limits: _Limits, inbound: Inbound) -> None:
         """Ask Redis, for the limits that this server's own ones leave to be asked."""
-        aheads, admitted = self._charge(limits.here, inbound)
-        if not admitted:
-            self._told(limits, inbound, aheads, admitted=False)
+        aheads: list[int] = []
+        if limits.here:
+            aheads, admitted = self._charge(limits.here, inbound)
+            if not admitted:
+                self._told(limits, inbound, aheads, admitted=False)
         names = tuple([rule.bucket(inbound) for rule in limits.there])
         try:
             if self._rates is None:
@@ -176,7 +178,7 @@ class RateLimiter:
             self._give_back(limits.here, inbound)
             self._take_without_redis(limits, inbound)
             return
-        if not charge.admitted:
+        if limits.here and not charge.admitted:
             self._give_back(limits.here, inbound)
         self._told(limits, inbound, [*aheads, *charge.aheads], admitted=charge.admitted)
 

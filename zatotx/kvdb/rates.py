@@ -78,12 +78,13 @@ class _Lot:
 
     def give(self, admitted: int, aheads: Sequence[int]) -> None:
         """To each its own: the first ones are in, each one interval further ahead than the one before."""
+        intervals = [rate.interval for rate in self.rates]
+        ahead = list(aheads)
         for number, caller in enumerate(self.callers):
-            if caller.called:  # it gave up
-                continue
-            before = min(number, admitted)
-            each = [ahead + before * rate.interval for ahead, rate in zip(aheads, self.rates, strict=True)]
-            caller.callback(Charge(number < admitted, each))
+            if not caller.called:  # else it gave up
+                caller.callback(Charge(number < admitted, ahead))
+            if number < admitted:
+                ahead = [before + interval for before, interval in zip(ahead, intervals, strict=True)]
 
 
 @implementer(IRates)
