@@ -17,8 +17,8 @@ from zatotx.plugins.http.schema.outgoing import Retry
 from zatotx.schema.both_forms import joined
 from zatotx.schema.security import BasicAuth
 
-PAGES = {'/customers/1.json': b'{"id": 1, "name": "' + b'n' * 5000 + b'"}', '/large': random.Random(1).randbytes(10_000_000),
-         '/private/in': b'in'}
+PAGES = {'/customers/1.json': b'{"id": 1, "name": "' + b'n' * 5000 + b'"}',
+         '/large': random.Random(1).randbytes(10_000_000), '/private/in': b'in'}
 LOCATIONS = """
         location /private {{ auth_basic "private"; auth_basic_user_file users; }}
         location /who {{ return 200 $ssl_client_s_dn; }}
