@@ -55,8 +55,8 @@ class PlainWayOut(DirectOutlet):
 
     def _broken(self) -> None:
         # The peer may have answered before it closed, as one does to whom a request is too long: its answer is still
-        # to be read. The end of the connection is read after it.
-        return
+        # to be read, and the end of the connection after it. Until then it is one that takes no more.
+        self.behind = True
 
 
 class OtherWayOut(Outlet):

@@ -4,7 +4,7 @@ that nothing is left of it. Real sockets.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from socket import SO_LINGER, SOL_SOCKET
 from typing import Any
 
@@ -25,6 +25,7 @@ from zatotx.plugins.http.client.errors import (
     TooLarge,
     TotalTimeout,
 )
+from zatotx.plugins.http.client.upload import Pieces
 from zatotx.plugins.http.test.core_peers import OK, Listener, Talk, WithCore, answers, pause, reactor, silent
 
 
@@ -165,6 +166,34 @@ class LossTests(WithCore):
             self.clean(client)
 
 
+    async def test_an_answer_of_one_who_has_left(self) -> None:
+        """Is read though the next piece of the body meets a closed door: the end comes after it."""
+        gate: Deferred[bytes] = Deferred()
+
+        async def pieces() -> AsyncIterator[bytes]:
+            yield b'one'
+            yield await gate
+
+        peer = self.listen(silent)
+        client = self.core()
+        sending = client.send(self.call(peer, 'POST', body=Pieces(pieces())))
+        await self.until(lambda: peer.talks and peer.talk.heard.endswith(b'one\r\n'))
+        [call] = client._shared.deadlines._watched
+        transport = call.connection.transport  # type: ignore[attr-defined]  # a Call
+        transport.pauseProducing()  # the reactor does not come to it before the write
+        peer.talk.say(b'HTTP/1.1 413 Too Long\r\nContent-Length: 3\r\n\r\nno!')
+        peer.talk.close()
+        await self.until(lambda: peer.talk.over)
+        transport.socket.send(b'1\r\nx\r\n')  # is answered by a reset, which the next one meets
+        await pause(0.01)
+        gate.callback(b'two')
+        await pause(0.01)
+        transport.resumeProducing()
+        answer = await sending
+        self.assertEqual((answer.status, answer.body), (413, b'no!'))
+        self.clean(client)
+
+
 class StaleTests(WithCore):
     """A used connection that turns out to be closed."""
 
@@ -237,6 +266,17 @@ class StaleTests(WithCore):
         await self.until(lambda: peer.talks[0].over)
         await client.send(self.call(peer, 'POST'))
         self.assertEqual((len(peer.talks), peer.talks[0].asked), (2, 1))
+        self.clean(client, idle=1)
+
+    async def test_a_peer_that_is_there(self) -> None:
+        """Is looked at after a second of idleness, and used again."""
+        client = self.core()
+        peer = self.listen(answers())
+        await client.send(self.call(peer))
+        [connection] = next(iter(client._pools.values()))._idle
+        connection.idle_since -= 5
+        await client.send(self.call(peer, 'POST'))
+        self.assertEqual(len(peer.talks), 1)
         self.clean(client, idle=1)
 
     async def test_closed_in_the_same_turn(self) -> None:
