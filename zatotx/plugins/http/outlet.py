@@ -153,9 +153,9 @@ class DirectOutlet(Outlet):
         aside = self._aside
         if aside and self._transport.connected:
             data = aside[0] if len(aside) == 1 else b''.join(aside)
+            sent = self._send(data)  # nothing waits: what is written while something does is not put aside
             aside.clear()
             self._size = 0
-            sent = self._send(data)  # nothing waits: what is written while something does is not put aside
             if sent < len(data):
                 self._waiting = deque((memoryview(data)[sent:],))
 

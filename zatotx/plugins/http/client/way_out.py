@@ -36,13 +36,17 @@ class WayOut(Protocol):
 class PlainWayOut(DirectOutlet):
     """Over plain TCP."""
 
-    __slots__ = ()
+    __slots__ = ('_refused',)
 
     def holds(self, data: bytes) -> bool:
-        return bool(self._aside) and self._aside[0] is data
+        return (bool(self._aside) and self._aside[0] is data) or self._refused is data
 
     def discard(self) -> None:
         self._aside.clear()
+
+    def _attach(self) -> None:
+        super()._attach()
+        self._refused: bytes | None = None  # what was to be written first, and was not taken
 
     def gone(self) -> bool:
         try:
@@ -57,6 +61,7 @@ class PlainWayOut(DirectOutlet):
         # The peer may have answered before it closed, as one does to whom a request is too long: its answer is still
         # to be read, and the end of the connection after it. Until then it is one that takes no more.
         self.behind = True
+        self._refused = self._aside[0] if self._aside else None
 
 
 class OtherWayOut(Outlet):

@@ -279,6 +279,25 @@ class StaleTests(WithCore):
         self.assertEqual(len(peer.talks), 1)
         self.clean(client, idle=1)
 
+    async def test_the_socket_does_not_take_it(self) -> None:
+        """A reset is here already when the request is written: nothing went out, and what the peer said before it is
+        nobody's answer."""
+        client = self.core(connections=1)
+        peer = self.listen(answers())
+        await client.send(self.call(peer))
+        [connection] = next(iter(client._pools.values()))._idle
+        connection.transport.pauseProducing()  # the reactor does not come to it
+        peer.talk.say(b'HTTP/1.1 408 Late\r\nContent-Length: 0\r\n\r\n')
+        await pause(0.01)
+        rst(peer.talk)
+        await pause(0.01)
+        sending = client.send(self.call(peer, 'POST'))
+        await pause(0.01)
+        connection.transport.resumeProducing()
+        self.assertEqual((await sending).status, 200)
+        self.assertEqual(([talk.asked for talk in peer.talks]), [1, 1])
+        self.clean(client, idle=1)
+
     async def test_closed_in_the_same_turn(self) -> None:
         """The end of the connection is read before the request went out: nothing is lost, a POST goes out elsewhere."""
         client = self.core(connections=1)
