@@ -23,8 +23,8 @@ _OIDS: Mapping[str, str] = {
     'EMAILADDRESS': '1.2.840.113549.1.9.1', 'E': '1.2.840.113549.1.9.1',
 }  # fmt: skip
 _ATTRIBUTE = re.compile(
-    r'\s*(?P<type>[A-Za-z][A-Za-z0-9-]*|\d+(?:\.\d+)+)\s*='
-    r'\s*(?P<value>"(?:[^"\\]|\\.)*"|(?:[^\\,+"]|\\.)*?)\s*(?P<end>\Z|[,+])',
+    r' *(?P<type>[A-Za-z][A-Za-z0-9-]*|[0-9]+(?:\.[0-9]+)+) *='
+    r' *(?P<value>"(?:[^"\\]|\\.)*"|(?:[^\\,+"]|\\.)*?) *(?P<end>\Z|[,+])',
     re.DOTALL,
 )
 _ESCAPED = re.compile(r'((?:\\[0-9A-Fa-f]{2})+)|\\(.)', re.DOTALL)
