@@ -4,14 +4,18 @@ Redis."""
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
+import yaml
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from trial_tests.support.odb import TYPES
 from zatotx.exchange.codecs import Codecs
 from zatotx.exchange.faults import FaultReplies
 from zatotx.exchange.pipeline import Pipeline
@@ -22,9 +26,12 @@ from zatotx.model.faults import Forbidden, Unauthorized
 from zatotx.model.message import ANONYMOUS, Inbound, Outcome, Principal, Reply
 from zatotx.node.findings import rates_without_redis
 from zatotx.plugins.http.schema import CHANNEL_REST, RestChannel
+from zatotx.rules.enmasse import plan_import
 from zatotx.rules.gcra import SECOND, Rate
 from zatotx.rules.rate_fields import RateFields
 from zatotx.schema.rate_limit import RATE_LIMIT, RateLimit, pace_of
+from zatotx.schema.security import BasicAuth
+from zatotx.schema.service import ServiceRow
 from zatotx.schema.snapshot import Snapshot, Stored
 from zatotx.schema.validate import validate
 from zatotx.testing.exchange import OPEN, FunctionEntry, FunctionInvoker, FunctionStore, message
@@ -489,3 +496,20 @@ class DeadlineTests(RatesCase):
         self.clock.advance(1)
         self.assertEqual([reply.status for reply in replies], [504])
         self.assertEqual(self.served, [])
+
+
+class DocsTests(SynchronousTestCase):
+    def test_the_examples_can_be_imported(self) -> None:
+        """Every YAML of the pages on limits and on what channels put on answers."""
+        pages = Path(__file__).resolve().parent.parent / 'docs'
+        found = [block for page in ('limits.md', 'http.md') for block in
+                 re.findall(r'```yaml\n(.*?)```', (pages / page).read_text('utf-8'), re.DOTALL)]  # fmt: skip
+        self.assertGreaterEqual(len(found), 3)
+        services = [Stored(number, 'service', ServiceRow(name=name), 1) for number, name in
+                    enumerate(('orders.take', 'reports.make'), 1)]  # fmt: skip
+        user = Stored(9, 'basic_auth', BasicAuth(name='api.user', username='u'), 1)
+        for block in found:
+            plan = plan_import(yaml.safe_load(block), TYPES, Snapshot(1, [*services, user]), replace=False,
+                               verify=lambda hashed, clear: False)  # fmt: skip
+            self.assertEqual(plan.mistakes, (), block)
+            self.assertTrue(plan.operations)

@@ -27,7 +27,8 @@ PATIENCE = 0.5  # seconds for Redis to answer: requests wait for it
 # Arguments: interval and tolerance of each key, then the calls, those together that need the same buckets: how many
 # there are, how many buckets they need, and which. The answer, as one text: for each such lot how many calls were
 # admitted, and how far ahead each of its buckets was. A double holds 15 digits exactly: a moment is kept as seconds and
-# nine digits more, and only its distance from now is ever a number.
+# nine digits more, and only its distance from now is ever a number. A bucket that is full again within a minute is not
+# worth a write to Redis's disk and its replicas, for which every request would wait: it is lost with Redis's process.
 _CHARGE = Script('charge rate limits', """
 local time = redis.call('TIME')
 local seconds, nanos = tonumber(time[1]), tonumber(time[2]) * 1000
@@ -61,6 +62,7 @@ end
 for i, key in ipairs(KEYS) do
     if moved[i] then
         local total = nanos + ahead[i]
+        redis.set_repl(tolerance[i] > 60000000000 and redis.REPL_ALL or redis.REPL_NONE)
         local moment = string.format('%.0f%09.0f', seconds + math.floor(total / 1000000000), total % 1000000000)
         redis.call('SET', key, moment, 'PX', math.ceil(ahead[i] / 1000000))
     end
