@@ -204,7 +204,7 @@ class TakeTests(RatesCase):
     def test_over_the_limit(self) -> None:
         """429 that says which limit and when to come back; at that moment one is served, a moment before none is."""
         for limit in (HERE, THERE):
-            self.limits(limit)
+            self.limits(limit, channels=('here', 'there'))
             self.assertEqual(self.statuses(2, limit.name), [200, 200])
             replies, inbound = self.send(limit.name)
             self.clock.advance(0)
@@ -217,7 +217,9 @@ class TakeTests(RatesCase):
             self.assertEqual(self.status(limit.name), 429)
             self.clock.advance(0.001)
             self.assertEqual(self.statuses(2, limit.name), [200, 429])
-        self.assertEqual(self.limiter.refused['http-soap', 'test'], 6)
+        self.assertEqual(self.limiter.refused, {('http-soap', 'test'): 6})
+        self.limits()
+        self.assertEqual(self.limiter.refused, {}, 'a channel without limits is not counted any more')
 
     def test_one_that_is_served_knows_how_it_stands(self) -> None:
         """The request itself included."""

@@ -103,8 +103,11 @@ class RateLimiter:
         names = {one.name for one in stored}
         self._gone = {name: rule for name, rule in self._rules.items() if name not in names}
         self._rules = {one.name: _rule(one) for one in stored if one.value.is_active}
-        self._used = frozenset(name for one in snapshot for name in getattr(one.value, 'rate_limits', ()))
+        limited = {one.name: limits for one in snapshot if (limits := getattr(one.value, 'rate_limits', None))}
+        self._used = frozenset(name for limits in limited.values() for name in limits)
         self._sets = {}
+        for channel in [channel for channel in self.refused if channel[1] not in limited]:
+            del self.refused[channel]
 
     def applied(self, snapshot: Snapshot) -> Deferred[None]:
         """The same, as one of a node's appliers."""

@@ -100,6 +100,7 @@ class RedisRates:
         self._prefix = keys.key('rate', '')
         self._lots: dict[tuple[str, ...], _Lot] = {}  # of this turn
         self._overdue = 0
+        self._refused = ''  # in which words Redis refused the last call, as the log has them
 
     @property
     def overdue(self) -> bool:
@@ -150,6 +151,7 @@ class _Asked:
     def _answered(self, said: str) -> None:
         if not self._in_time():
             return
+        self.rates._refused = ''
         numbers = map(int, said.split())
         for lot in self.lots:
             lot.give(next(numbers), [next(numbers) for _ in lot.rates])
@@ -160,7 +162,9 @@ class _Asked:
             words = error.msg
         else:
             words = f'Redis does not say how it stands with rate limits: {error}'
-            self._log.error('{words}', words=words)
+            if words != self.rates._refused:  # not for every request
+                self.rates._refused = words
+                self._log.error('{words}', words=words)
         if self._in_time():
             self._fail(partial(ServiceUnavailable, None, words))
 

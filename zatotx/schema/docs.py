@@ -55,6 +55,8 @@ def _default(value: Any) -> str:
         return 'none'
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, list | tuple):
+        return ', '.join(map(str, value)) or '(none)'
     return '(empty)' if value == '' else str(value)
 
 
