@@ -17,7 +17,7 @@ _PLACES = {
         'Secret', 'Text', 'UTC', 'UUID', 'Unicode',
     ),
     'zatotx.service.io.records': ('Dict', 'DictList', 'ListOfDicts', 'Nested'),
-    'zatotx.model.soap': ('SoapFault',),
+    'zatotx.model.soap': ('PeerFault', 'SoapFault'),
     'zatotx.wire.sse': ('Event',),
     'zatotx.model.faults': (
         'BadGateway', 'BadRequest', 'BadStatus', 'Conflict', 'Forbidden', 'HTTPException', 'Inactive',
@@ -31,8 +31,8 @@ __all__ = [
     'CSV', 'UTC', 'UUID', 'AsIs', 'BadGateway', 'BadRequest', 'BadStatus', 'Bool', 'Boolean', 'Bunch', 'Conflict',
     'Date', 'DateTime', 'Decimal', 'Dict', 'DictList', 'Event', 'Float', 'Forbidden', 'HTTPException', 'Inactive',
     'Int', 'Integer', 'InternalServerError', 'List', 'ListOfDicts', 'MethodNotAllowed', 'Model', 'Nested', 'NotFound',
-    'Opaque', 'Secret', 'Service', 'ServiceUnavailable', 'SoapFault', 'Text', 'Timeout', 'TooManyRequests',
-    'Unauthorized', 'Unicode', 'ZatoException', '__version__',
+    'Opaque', 'PeerFault', 'Secret', 'Service', 'ServiceUnavailable', 'SoapFault', 'Text', 'Timeout',
+    'TooManyRequests', 'Unauthorized', 'Unicode', 'ZatoException', '__version__',
 ]  # fmt: skip
 
 

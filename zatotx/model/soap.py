@@ -74,6 +74,7 @@ class SoapFault(Fault):
         if wrong:
             raise ValueError(f'{wrong[0]!r} is no subcode of a SOAP fault: write "{{namespace}}name"')
         super().__init__(cid, string)
+        self.string = string
         self.code = _WORDS.get(code, code)  # 1.2's word
         self.subcodes = tuple(subcodes)
         self.actor = actor
@@ -87,3 +88,19 @@ class NotUnderstood(SoapFault):
     def __init__(self, tags: Sequence[str], cid: str | None = None) -> None:
         self.tags = tuple(tags)
         super().__init__(MUST_UNDERSTAND, 'Headers that must be understood are not: ' + ', '.join(self.tags), cid=cid)
+
+
+class PeerFault(SoapFault):
+    """The fault that another system answered with, in its words: `code` ('Sender', 'Receiver' …; '' where it is one of
+    its own, which then is the first of `subcodes`), `string`, `actor`, and `detail`, elements. `response`: its answer.
+
+    A service that does not catch it is answered with 502 and a sentence that names the connection: what the peer says
+    was said to us, not to our callers.
+    """
+
+    def __init__(self, cid: str | None, msg: str, response: Any = None, *, code: str = '', string: str = '',
+                 subcodes: Sequence[str] = (), actor: str = '', detail: Sequence[Any] = ()) -> None:  # fmt: skip
+        super().__init__('Server', msg, list(detail), subcodes=subcodes, actor=actor, cid=cid)
+        self.code, self.string = code, string
+        self.response = response
+        self.status = 502

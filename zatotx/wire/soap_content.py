@@ -38,20 +38,20 @@ def content_of(value: Any) -> Markup | Whole:
 def _document(written: Any) -> Markup | Whole:
     if isinstance(written, str):  # which has left the encoding behind that it may still speak of
         try:
-            written = _undeclared(written.lstrip('\ufeff').strip()).encode('utf-8')
+            written = undeclared(written.lstrip('\ufeff').strip()).encode('utf-8')
         except UnicodeEncodeError:
             raise Malformed('it has a lone surrogate, which has no form in XML') from None
     if not isinstance(written, bytes):
         raise Malformed(f'a value of type {type(written).__name__} is no XML')
     data = as_utf8(written)
-    inside = _undeclared(data)
+    inside = undeclared(data)
     version = soap.version_of(xml.parse(inside, budget=_FREE))
     if version is None:
         return Markup(inside)
     return Whole(written if data is written else inside, version)
 
 
-def _undeclared(text: AnyStr) -> AnyStr:
+def undeclared(text: AnyStr) -> AnyStr:
     """A document without its XML declaration."""
     opening, closing = ('<?xml', '?>') if isinstance(text, str) else (b'<?xml', b'?>')
     end = text.find(closing) if text.startswith(opening) else -1

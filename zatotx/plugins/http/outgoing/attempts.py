@@ -37,15 +37,21 @@ class Direct:
         return self.client(self.form.outbound(request))
 
 
+def is_failure(answer: Answer) -> bool:
+    """Whether an answer says that the peer is not well: status 5xx."""
+    return answer.head.status >= _FAILED
+
+
 @define(eq=False)
 class Broken:
     """Nothing is sent while the circuit breaker is open. Each attempt is one of its calls: it fails where there is no
-    answer, or one of status 5xx."""
+    answer, or one that is a failure."""
 
     inner: Attempt
     breaker: Breaker
     seconds: Callable[[], float]
     meter: Any  # IOutgoingMeter
+    is_failure: Callable[[Answer], bool] = is_failure
 
     async def send(self, request: Request) -> Answer:
         breaker = self.breaker
@@ -63,7 +69,7 @@ class Broken:
         except BaseException:  # its caller gave up, or the request must not be sent at all
             breaker.left(ticket)
             raise
-        if answer.head.status >= _FAILED:
+        if self.is_failure(answer):
             self._failed(ticket)
         else:
             breaker.succeeded(ticket)

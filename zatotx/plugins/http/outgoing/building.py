@@ -10,12 +10,12 @@ from typing import Any
 from attrs import frozen
 
 from zatotx import __version__
-from zatotx.plugins.http.client.call import Fields
+from zatotx.plugins.http.client.call import Answer
 from zatotx.plugins.http.client.decoding import ACCEPT
 from zatotx.plugins.http.client.making import FOLLOWED, ClientSettings, MadeClient, Reach, make_client
 from zatotx.plugins.http.client.pool import Bounds
 from zatotx.plugins.http.outgoing.addresses import split_url
-from zatotx.plugins.http.outgoing.attempts import Attempt, Authorized, Broken, Direct, Repeating
+from zatotx.plugins.http.outgoing.attempts import Attempt, Authorized, Broken, Direct, Repeating, is_failure
 from zatotx.plugins.http.outgoing.connection import Connection, Parts
 from zatotx.plugins.http.outgoing.identity import Identity
 from zatotx.plugins.http.outgoing.requests import Form
@@ -38,19 +38,28 @@ class Workshop:
     meter: Callable[[str], Any]  # the IOutgoingMeter of a connection by its name
 
 
-def build(value: HttpOutgoing, title: str, identity: Identity, workshop: Workshop) -> Connection:
+@frozen(kw_only=True)
+class Craft:
+    """What tells one type of connections from another."""
+
+    form: Callable[[Any, Identity, Workshop], Form]
+    connection: Callable[[Parts, Any, Any], Connection]  # of its parts, the reactor and the configuration
+    is_failure: Callable[[Answer], bool]  # for the circuit breaker
+
+
+def build(value: HttpOutgoing, title: str, identity: Identity, workshop: Workshop, craft: Craft) -> Connection:
     """The connection that is configured so. `title`: 'Outgoing connection CRM (rest)'. Raises ValueError, saying why,
     for a configuration that this machine cannot use."""
     reach, meter = workshop.reach, workshop.meter(value.name)
     meter.circuit_open = False
     client = make_client(_client_settings(value, identity), reach)
-    form = _form(value, identity, workshop)
+    form = craft.form(value, identity, workshop)
     plain = _plain(form, client, identity)
     breaker = None
     attempt: Attempt = Direct(form, client.send).send
     if value.circuit_breaker is not None:
         breaker = Breaker(value.circuit_breaker.failures, value.circuit_breaker.reset)
-        attempt = Broken(attempt, breaker, reach.reactor.seconds, meter).send
+        attempt = Broken(attempt, breaker, reach.reactor.seconds, meter, craft.is_failure).send
     if identity.authorizer is not None:
         attempt = Authorized(attempt, identity.authorizer()).send
     if value.retry is not None and value.retry.attempts > 1:
@@ -59,7 +68,7 @@ def build(value: HttpOutgoing, title: str, identity: Identity, workshop: Worksho
         title=title, form=form, client=client, attempt=attempt, plain=plain, breaker=breaker,
         ping_method=value.ping_method, max_in_flight=value.max_in_flight or maxsize, meter=meter,
     )  # fmt: skip
-    return Connection(parts, reach.reactor)
+    return craft.connection(parts, reach.reactor, value)
 
 
 def _plain(form: Form, client: MadeClient, identity: Identity) -> Attempt:
@@ -72,22 +81,34 @@ def _client_settings(value: HttpOutgoing, identity: Identity) -> ClientSettings:
         bounds=Bounds(connections=value.pool_size),
         tls=tls_settings(value),
         proxy=value.proxy,
-        follow_redirects=FOLLOWED if value.follow_redirects else 0,
+        follow_redirects=FOLLOWED if value.follow_redirects and identity.token is None else 0,  # it is in the body
         secret_fields=frozenset(name.lower() for name, _ in identity.fields),
     )
 
 
-def _form(value: HttpOutgoing, identity: Identity, workshop: Workshop) -> Form:
+def form_fields(value: HttpOutgoing, identity: Identity, workshop: Workshop, accepted: bytes) -> dict[str, Any]:
+    """What a Form of any type has."""
     origin, base = split_url(value.host)
     retried = () if value.retry is None else value.retry.methods
-    return Form(
-        origin=origin, method=value.method, template=Template(_joined(base, value.url_path)),
-        data_format=value.data_format, content_type=value.content_type.encode('ascii'),
-        common=_common(value, identity, workshop.component), query=identity.query, timeout=value.timeout,
-        connect_timeout=inf if value.connect_timeout is None else value.connect_timeout, most=value.max_response_size,
-        offload=workshop.reach.offload, seconds=workshop.reach.reactor.seconds, repeated=SAFE.union(retried),
-        asks_first=identity.asks_first,
-    )  # fmt: skip
+    common = (AGENT, (b'Accept', accepted), ACCEPT, (b'X-Zato-Component', workshop.component), *identity.fields)
+    return {
+        'origin': origin, 'method': value.method, 'template': Template(_joined(base, value.url_path)),
+        'data_format': value.data_format, 'content_type': value.content_type.encode('ascii'), 'common': common,
+        'query': identity.query, 'timeout': value.timeout,
+        'connect_timeout': inf if value.connect_timeout is None else value.connect_timeout,
+        'most': value.max_response_size, 'offload': workshop.reach.offload, 'seconds': workshop.reach.reactor.seconds,
+        'repeated': SAFE.union(retried), 'asks_first': identity.asks_first,
+    }  # fmt: skip
+
+
+def _rest_form(value: HttpOutgoing, identity: Identity, workshop: Workshop) -> Form:
+    if identity.token is not None:
+        raise ValueError('its security definition is of type wss, which is for outgoing_soap only')
+    return Form(**form_fields(value, identity, workshop, _ACCEPTED.get(value.data_format, _ANYTHING)))
+
+
+def _rest_connection(parts: Parts, reactor: Any, value: HttpOutgoing) -> Connection:
+    return Connection(parts, reactor)
 
 
 def _joined(base: bytes, path: str) -> str:
@@ -96,12 +117,10 @@ def _joined(base: bytes, path: str) -> str:
     return before + path if path else before or '/'
 
 
-def _common(value: HttpOutgoing, identity: Identity, component: bytes) -> Fields:
-    accepted = _ACCEPTED.get(value.data_format, _ANYTHING)
-    return (AGENT, (b'Accept', accepted), ACCEPT, (b'X-Zato-Component', component), *identity.fields)
-
-
 def _repeats(retry: Retry) -> Repeats:
     return Repeats(attempts=retry.attempts, backoff=retry.backoff, methods=SAFE.union(retry.methods))
 
 
+
+
+REST = Craft(form=_rest_form, connection=_rest_connection, is_failure=is_failure)

@@ -15,9 +15,12 @@ from zatotx.plugins.http.client.pool import Bounds
 from zatotx.plugins.http.outgoing.attempts import Authorizer
 from zatotx.plugins.http.outgoing.digest import DigestAuthorizer
 from zatotx.plugins.http.outgoing.oauth2 import TokenShelf, TokenSource
+from zatotx.plugins.http.outgoing.soap.tokens import new_token
 from zatotx.rules.url_template import query_of
 from zatotx.schema.both_forms import sealed_of
+from zatotx.schema.security.wss import DIGEST
 from zatotx.schema.snapshot import Stored
+from zatotx.wire.wsse import UsernameToken
 
 
 class Unusable(ValueError):  # noqa: N818 - what it is
@@ -32,6 +35,7 @@ class Identity:
     query: bytes = field(default=b'', repr=False)
     authorizer: Callable[[], Authorizer] | None = None  # makes that of a connection
     asks_first: bool = False  # the peer refuses a first request as a matter of course
+    token: Callable[[], UsernameToken] | None = field(default=None, repr=False)  # makes that of one SOAP message
 
 
 @frozen(kw_only=True)
@@ -84,6 +88,13 @@ def _oauth2(stored: Stored, means: Means) -> Identity:
     return Identity(authorizer=lambda: source)
 
 
+def _wss(stored: Stored, means: Means) -> Identity:
+    value = stored.value
+    if not value.password:
+        raise Unusable(f'its security definition {stored.name} has no password yet')
+    return Identity(token=partial(new_token, value.username, value.password, is_digest=value.password_type == DIGEST))
+
+
 def _password(stored: Stored, means: Means) -> str:
     """The password of a definition that is for channels too, and so has a hash of it beside what can be opened."""
     sealed = sealed_of(stored.value.password)
@@ -98,4 +109,5 @@ _MAKERS: Mapping[str, Callable[[Stored, Means], Identity]] = {
     'apikey': _apikey,
     'digest_auth': _digest,
     'oauth2_client': _oauth2,
+    'wss': _wss,
 }

@@ -18,7 +18,7 @@ from zatotx.interfaces.outgoing import ICall, IOutgoingKind, not_found
 from zatotx.model.cid import new_cid
 from zatotx.model.faults import Fault
 from zatotx.plugins.http.client.making import Reach
-from zatotx.plugins.http.outgoing.building import Workshop, build
+from zatotx.plugins.http.outgoing.building import REST, Craft, Workshop, build
 from zatotx.plugins.http.outgoing.connection import Connection
 from zatotx.plugins.http.outgoing.facade import RestDoor
 from zatotx.plugins.http.outgoing.fetcher import Fetcher
@@ -26,6 +26,8 @@ from zatotx.plugins.http.outgoing.identity import NOBODY, Identity, Means, ident
 from zatotx.plugins.http.outgoing.oauth2 import TokenShelf
 from zatotx.plugins.http.outgoing.pinging import Pinging
 from zatotx.plugins.http.outgoing.shelf import Shelf, Unfit
+from zatotx.plugins.http.outgoing.soap.building import SOAP
+from zatotx.plugins.http.outgoing.soap.facade import SoapDoor
 from zatotx.schema.security import SECURITY_TYPES
 from zatotx.schema.snapshot import Snapshot, Stored
 
@@ -43,9 +45,13 @@ class Face:
     kind: str  # what sentences and metrics call it
     names: tuple[str, ...]  # of `self.out.<name>`
     door: Callable[[Shelf, ICall], Any]
+    craft: Craft
 
 
-FACES = (Face(object_type='outgoing_rest', kind='rest', names=('rest', 'plain_http'), door=RestDoor),)
+FACES = (
+    Face(object_type='outgoing_rest', kind='rest', names=('rest', 'plain_http'), door=RestDoor, craft=REST),
+    Face(object_type='outgoing_soap', kind='soap', names=('soap',), door=SoapDoor, craft=SOAP),
+)
 
 Made = tuple[tuple[Stored, Stored | None], Connection | Unfit]  # what it is made of, and what it became
 
@@ -149,7 +155,7 @@ class HttpOutgoings:
         title = f'Outgoing connection {stored.name} ({face.kind})'
         workshop = Workshop(reach=self.reach, component=self._component, meter=self._meters[face.object_type].of)
         try:
-            return build(stored.value, title, self._identity(security), workshop)
+            return build(stored.value, title, self._identity(security), workshop, face.craft)
         except (ValueError, Fault) as wrong:
             unfit = Unfit(title, str(wrong))
             self._log.error('{sentence}', sentence=unfit.sentence)

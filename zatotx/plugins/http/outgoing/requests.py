@@ -96,11 +96,16 @@ class Form:
     def request(self, wanted: Wanted, call: ICall) -> Request:
         """The call made ready. Raises ValueError and TypeError, naming what is wrong with it. In any thread."""
         request = Request(wanted, call, self.method)
-        request.target = self._target(wanted.params)
         request.body, content_type = body_of(wanted.data, self.data_format, self.offload)
         fields = [*self.common]
         if request.body is not None:
             fields.append((b'Content-Type', self.content_type or content_type))
+        return self._completed(request, fields, wanted)
+
+    def _completed(self, request: Request, fields: list[tuple[bytes, bytes]], wanted: Wanted) -> Request:
+        """A request that has its body, with all the rest."""
+        call = request.call
+        request.target = self._target(wanted.params)
         if call.trace:
             fields.append((b'traceparent', call.trace.encode('ascii')))
         request.fields = fields

@@ -10,7 +10,8 @@ from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.wire.soap_action import unquoted
 
 
-def _action_mistake(action: str) -> str:
+def action_mistake(action: str) -> str:
+    """What is wrong with a SOAPAction."""
     if any(ord(c) < 32 or ord(c) == 127 for c in action):
         return 'must not have control characters'
     return 'must not have a quotation mark: SOAPAction has them around it' if '"' in unquoted(action) else ''
@@ -26,7 +27,7 @@ class SoapChannel(HttpChannel, frozen=True, kw_only=True):
     name: Annotated[str, field('Name of the channel, unique among SOAP channels', min_length=1, max_length=1000)]
     soap_action: Annotated[
         str,
-        field('SOAPAction it answers to; empty = requests that name none', max_length=2000, check=_action_mistake),
+        field('SOAPAction it answers to; empty = requests that name none', max_length=2000, check=action_mistake),
     ] = ''
     soap_version: Annotated[
         str, field('Version its WSDL begins with; requests are answered in their own', choices=('1.1', '1.2'))

@@ -12,7 +12,7 @@ from typing import Any
 
 from zatotx.model.faults import BadInput
 from zatotx.model.faults import Fault as ModelFault
-from zatotx.model.soap import NotUnderstood, SoapFault
+from zatotx.model.soap import NotUnderstood, PeerFault, SoapFault
 from zatotx.wire import soap_faults
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap import SOAP_12, Version
@@ -39,7 +39,7 @@ def refusal_body(version: Version, status: int, cid: str, details: str) -> bytes
 
 def fault_body(version: Version, fault: ModelFault, details: str, cid: str) -> bytes:
     """The envelope of a fault. `details`: what may be said of it."""
-    if not isinstance(fault, SoapFault):
+    if not isinstance(fault, SoapFault) or isinstance(fault, PeerFault):
         wrong = fault.mistakes if isinstance(fault, BadInput) else ()
         return write_fault(version, Fault(
             code=RECEIVER if fault.status >= 500 else SENDER, reason=details,

@@ -1,0 +1,1 @@
+"""Outgoing SOAP: what services see of other systems that speak it."""

@@ -1,0 +1,81 @@
+"""One outgoing SOAP connection: sends messages, and knows the operations of its peer once somebody asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from attrs import define
+from attrs import field as attribute
+from twisted.internet.defer import Deferred, succeed
+
+from zatotx.interfaces.outgoing import ICall
+from zatotx.model.soap import PeerFault
+from zatotx.plugins.http.outgoing.connection import Connection
+from zatotx.plugins.http.outgoing.soap.answers import SoapResponse, read_answer
+from zatotx.plugins.http.outgoing.soap.contracts import Contracts
+from zatotx.plugins.http.outgoing.soap.documents import Documents
+from zatotx.plugins.http.outgoing.soap.messages import Message, SoapForm, SoapRequest
+from zatotx.plugins.http.schema.outgoing_soap import SoapOutgoing
+from zatotx.wire import xml
+
+_MOST_SAID = 500  # characters of a fault that the log has
+
+
+@define(eq=False)
+class SoapConnection(Connection):
+    """A Connection whose requests are messages, and whose answers are read as such."""
+
+    config: SoapOutgoing = attribute(kw_only=True)
+    contracts: Contracts = attribute(init=False)
+    _held: int = 0  # by whom there are calls to come
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        documents = Documents(self.parts, self.config)
+        self.contracts = Contracts(documents, self.config, self.reactor, self.form.offload, self.parts.title)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """While it is entered, the connection is under way although it may be waiting for its WSDL."""
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1
+            if self._retired:
+                self._leave()
+
+    def retire(self) -> Deferred[None]:
+        """See Connection."""
+        if not self._held:
+            return super().retire()
+        self._retired = True
+        return succeed(None)
+
+    def _leave(self) -> None:
+        if not self._held:
+            super()._leave()
+
+    async def exchange(self, message: Message, call: ICall) -> SoapResponse:
+        """Send a message and read its answer. Raises what `perform` and `read_answer` do, and ValueError and TypeError
+        for what cannot be sent."""
+        request = await self._request(message, call)
+        http = await self.perform(request)
+        try:
+            return read_answer(http, request.ready.version, one_way=request.one_way)
+        except PeerFault as fault:
+            self._log.info('{cid}: {title} answered with a fault: {code} {string!r}', cid=call.cid,
+                           title=self.parts.title, code=fault.code or ' '.join(fault.subcodes),
+                           string=fault.string[:_MOST_SAID])
+            raise
+
+    async def _request(self, message: Message, call: ICall) -> SoapRequest:
+        form = self.form
+        assert isinstance(form, SoapForm)
+        data: Any = message.data
+        if isinstance(data, str | bytes) and len(data) > xml.LARGE:  # it is looked at before it goes out
+            request: SoapRequest = await form.offload(form.request, message, call)
+            return request
+        return form.request(message, call)

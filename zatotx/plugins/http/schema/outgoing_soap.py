@@ -1,0 +1,86 @@
+"""Outgoing SOAP connections."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from zatotx.plugins.http.schema.outgoing import MEBIBYTE, HttpOutgoing, mistakes
+from zatotx.plugins.http.schema.soap import action_mistake
+from zatotx.rules.redirects import Misled, place_of
+from zatotx.schema.meta import ObjectType, ZatoApi, field
+from zatotx.wire import xml
+from zatotx.wire.malformed import Malformed
+
+POST = 'POST'
+
+
+def is_document(wsdl: str) -> bool:
+    """Whether a setting is the WSDL itself, not where it is."""
+    return wsdl.lstrip('\ufeff \t\r\n').startswith('<')
+
+
+def _wsdl_mistake(wsdl: str) -> str:
+    try:
+        if is_document(wsdl):
+            xml.parse(wsdl.strip().encode('utf-8'), 'utf-8')
+        elif wsdl:
+            place_of(wsdl)
+    except Misled:
+        return 'must be the URL of a WSDL, or the document itself: file:crm.wsdl reads it'
+    except Malformed as wrong:
+        return f'is no XML: {wrong}'
+    return ''
+
+
+class SoapOutgoing(HttpOutgoing, frozen=True, kw_only=True):
+    """Another system that services call by SOAP: `self.out.soap[name]`."""
+
+    name: Annotated[
+        str, field('Name of the connection, unique among outgoing SOAP ones', min_length=1, max_length=1000)
+    ]
+    method: Annotated[str, field('As in Zato: SOAP is sent by POST', choices=(POST,), aliases={'': POST})] = POST
+    data_format: Annotated[str, field('As in Zato', choices=('xml',), aliases={'': 'xml'})] = 'xml'
+    security: Annotated[
+        str | None,
+        field('Security definition that says who we are: wss, basic_auth, apikey, digest_auth, oauth2_client; none = '
+              'nobody', ref='security'),
+    ] = None
+    soap_action: Annotated[
+        str,
+        field('SOAPAction of messages that name none; operations of a WSDL have their own', max_length=2000,
+              check=action_mistake),
+    ] = ''
+    soap_version: Annotated[str, field('Version of what is sent', choices=('1.1', '1.2'))] = '1.1'
+    wsdl: Annotated[
+        str,
+        field('What operations the peer has, for .client: the URL of its WSDL, or the document itself; empty = what it '
+              'tells at its address with ?wsdl', max_length=5 * MEBIBYTE, check=_wsdl_mistake),
+    ] = ''
+    wsdl_service: Annotated[
+        str, field('Service of the WSDL; empty = the first that has a port of soap_version', max_length=1000)
+    ] = ''
+    wsdl_port: Annotated[
+        str, field('Port of that service; empty = the first of soap_version', max_length=1000)
+    ] = ''
+    wsdl_refresh: (
+        Annotated[
+            float,
+            field('Seconds until the WSDL is read anew, beside the calls; none = when the connection changes', ge=1,
+                  le=31_536_000),
+        ] | None
+    ) = None
+
+
+OUTGOING_SOAP = ObjectType(
+    key='outgoing_soap',
+    struct=SoapOutgoing,
+    section='outgoing_soap',
+    title='Outgoing SOAP connection',
+    zato=ZatoApi(
+        prefix='http-soap',
+        actions=('create', 'edit', 'delete', 'get-list', 'ping'),
+        fixed={'connection': 'outgoing', 'transport': 'soap'},
+        names={'security': 'security_id'},
+    ),
+    check=mistakes,
+)
