@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from zatotx.model.faults import BadStatus
+from zatotx.model.faults import BadRequest, BadStatus
 
 _PHRASES = {int(status): status.phrase for status in HTTPStatus}
 
@@ -91,3 +91,26 @@ class PeerResponse:
         if not self.ok:
             said = f'{self.status_code} {self.reason}'.rstrip()
             raise BadStatus(self.cid, f'{self.title} answered {said}', self)
+
+
+def modelled(value: Any, model: Any) -> Any:
+    """What a peer answered as a model: a Struct, a dataclass, a Model of Zato, or any type that msgspec reads, such as
+    `list[Customer]`. A list of what is one thing's model is a list of them, as in Zato.
+
+    Raises ValueError, with the rest of a sentence about the answer, where it does not fit.
+    """
+    if isinstance(value, list) and isinstance(model, type) and not issubclass(model, list | tuple | set):
+        return [modelled(one, model) for one in value]
+    try:
+        if getattr(model, 'zato_model', False) and isinstance(value, Mapping):
+            return model.from_dict(value)
+        return msgspec.convert(value, model)
+    except BadRequest as wrong:
+        raise ValueError(f'it does not fit {_called(model)}: {wrong.msg}') from None
+    except msgspec.ValidationError as wrong:
+        text, _, place = str(wrong).replace('`', '').partition(' - at ')
+        raise ValueError(f'it does not fit {_called(model)}: {place or "$"}: {text[:1].lower()}{text[1:]}') from None
+
+
+def _called(model: Any) -> str:
+    return model.__name__ if isinstance(model, type) else str(model)

@@ -11,10 +11,11 @@ from zope.interface import implementer
 
 from zatotx.interfaces.outgoing import ICall, IOutgoing
 from zatotx.testing.doubles import HTTP_KINDS, answered
+from zatotx.testing.rest import METHODS, ZATO_METHODS, must_have, must_take
 from zatotx.testing.script import Call, ConnectionScript, Matcher, Scripts, canonical
 
 # What follows the cid in Zato's calls of an HTTP connection, and the connection's name in its sends.
-_ZATO_HTTP = dict.fromkeys(('post', 'put', 'patch'), ('data', 'params'))
+_ZATO_HTTP = dict.fromkeys(('post', 'put', 'patch', 'send'), ('data', 'params'))
 _ZATO_SEND: Mapping[str, tuple[str, ...]] = {
     'amqp': ('exchange', 'routing_key', 'properties', 'headers'),
     'ibm_mq': ('queue', 'delivery_mode', 'expiration', 'priority', 'max_chars_printed'),
@@ -81,7 +82,8 @@ class KindDouble:
 
 
 class ConnectionDouble:
-    """`self.out.<kind>[<name>]` of a service under test: every method is there and does what the script says."""
+    """`self.out.<kind>[<name>]` of a service under test: every method is there and does what the script says. One of
+    REST has those that the real one has, with the same arguments."""
 
     def __init__(self, outgoing: ScriptedOutgoing, target: tuple[str, str], call: ICall) -> None:
         self._outgoing, self._target, self._call = outgoing, target, call
@@ -94,7 +96,14 @@ class ConnectionDouble:
     def __getattr__(self, method: str) -> Callable[..., Any]:
         if method.startswith('_'):
             raise AttributeError(method)
-        return lambda *args, **kwargs: self._called(method, args, kwargs)
+        kind = self._target[0]
+        must_have(kind, method, METHODS)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            must_take(kind, method, args, kwargs)
+            return self._called(method, args, kwargs)
+
+        return call
 
     def _called(self, method: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         outgoing, asker = self._outgoing, self._call
@@ -102,7 +111,7 @@ class ConnectionDouble:
         async def play() -> Any:
             call = Call.of(self._target, method, args, kwargs)
             given = await outgoing.scripts.play(call, asker.service).run(call, asker.cid, outgoing.clock)
-            return answered(given, outgoing.scripts.of(*self._target).title, asker.cid)
+            return answered(given, outgoing.scripts.of(*self._target).title, asker.cid, kwargs)
 
         return asker.result(play)
 
@@ -116,10 +125,14 @@ class ZatoHTTP:
     def __getattr__(self, method: str) -> Callable[..., Any]:
         if method.startswith('_'):
             raise AttributeError(method)
+        kind = self._connection._target[0]
+        must_have(kind, method, ZATO_METHODS)
         names = _ZATO_HTTP.get(method, ('params',))
 
         def call(cid: str, *args: Any, **options: Any) -> Any:
             named = dict(zip(names, args, strict=False))
-            return self._connection._called(method, args[len(named):], {**named, **options})
+            more = args[len(named):]
+            must_take(kind, method, more, {**named, **options})
+            return self._connection._called(method, more, {**named, **options})
 
         return call

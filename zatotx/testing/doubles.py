@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
-from zatotx.model.response import Headers, PeerResponse
+from zatotx.model.faults import BadGateway
+from zatotx.model.response import Headers, PeerResponse, modelled
 
 HTTP_KINDS = frozenset(('rest', 'soap'))
 
@@ -37,9 +38,39 @@ class Response(PeerResponse, msgspec.Struct, frozen=True, kw_only=True):
         return cls(status_code=status_code, data=value, text=text, headers=Headers((headers or {}).items()))
 
 
-def answered(value: Any, title: str, cid: str) -> Any:
-    """A value as the call of a connection gives it: a response says whose it is, and what it answers."""
-    return msgspec.structs.replace(value, title=title, cid=cid) if isinstance(value, Response) else value
+class StreamedResponse(Response, frozen=True, kw_only=True):
+    """What a call with `stream=True` gives: its body is read piece by piece, here in one."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._pieces()
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        for piece in self:
+            yield piece
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter([self.content] if self.text else [])
+
+    async def aclose(self) -> None:
+        """As `close`."""
+
+    def close(self) -> None:
+        """Read no more."""
+
+
+def answered(value: Any, title: str, cid: str, options: Mapping[str, Any]) -> Any:
+    """A value as the call of a connection gives it: a response says whose it is, and what it answers, and is what the
+    call's options ask for: a model, a stream. Raises BadGateway where it does not fit the model."""
+    if not isinstance(value, Response):
+        return value
+    data, model = value.data, options.get('model')
+    if model is not None and not (isinstance(model, type) and isinstance(data, model)):
+        try:
+            data = modelled(data, model)
+        except ValueError as wrong:
+            raise BadGateway(cid, f'{title} gave no usable answer: {wrong}') from None
+    kind = StreamedResponse if options.get('stream') else Response
+    return kind(status_code=value.status_code, data=data, text=value.text, headers=value.headers, cid=cid, title=title)
 
 
 class Row:

@@ -1,16 +1,12 @@
-"""What peers answer, as values: by what the answer says it is, or else by the connection's data format; and as models.
+"""What peers answer, as values: by what the answer says it is, or else by the connection's data format.
 
 All of it raises ValueError with the rest of a sentence about the answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
-from zatotx.model.faults import BadRequest
 from zatotx.plugins.http.outgoing.bodies import FORM, JSON, XML
 from zatotx.wire import form, json, xml
 from zatotx.wire.malformed import Malformed
@@ -65,23 +61,3 @@ def text_of(body: bytes, content_type: str) -> str:
         return body.decode(charset, 'replace')
     except (LookupError, ValueError):
         return body.decode('utf-8', 'replace')
-
-
-def modelled(value: Any, model: Any) -> Any:
-    """The value as a model: a Struct, a dataclass, a Model of Zato, or any type that msgspec reads, `list[Customer]`.
-    A list of what is one thing's model is a list of them, as in Zato."""
-    if isinstance(value, list) and isinstance(model, type) and not issubclass(model, list | tuple | set):
-        return [modelled(one, model) for one in value]
-    try:
-        if getattr(model, 'zato_model', False) and isinstance(value, Mapping):
-            return model.from_dict(value)
-        return msgspec.convert(value, model)
-    except BadRequest as wrong:
-        raise ValueError(f'it does not fit {_called(model)}: {wrong.msg}') from None
-    except msgspec.ValidationError as wrong:
-        text, _, place = str(wrong).replace('`', '').partition(' - at ')
-        raise ValueError(f'it does not fit {_called(model)}: {place or "$"}: {text[:1].lower()}{text[1:]}') from None
-
-
-def _called(model: Any) -> str:
-    return model.__name__ if isinstance(model, type) else str(model)

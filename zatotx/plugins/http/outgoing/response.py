@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 from zatotx.model.faults import BadGateway
-from zatotx.model.response import Headers, PeerResponse
+from zatotx.model.response import Headers, PeerResponse, modelled
 from zatotx.plugins.http.client.call import Answer
 from zatotx.plugins.http.outgoing.bodies import XML
-from zatotx.plugins.http.outgoing.reading import format_of, modelled, text_of, value_of
+from zatotx.plugins.http.outgoing.reading import format_of, text_of, value_of
 
 _UNREAD: Any = object()
 
