@@ -13,7 +13,9 @@ from zatotx.service.io.description import IO, NO_IO
 from zatotx.service.io.sources import XML
 from zatotx.service.io.xml_plan import of_input
 from zatotx.service.io.xml_shapes import Shape
-from zatotx.wire.xml import LARGE, Element, Plain, is_element, own
+from zatotx.wire.xml import Element, Plain, is_element, own
+
+LONG = 64 * 1024  # bytes of a document: some milliseconds of a declaration's work
 
 
 def is_xml(inbound: Inbound, payload: Any) -> bool:
@@ -23,11 +25,11 @@ def is_xml(inbound: Inbound, payload: Any) -> bool:
 
 
 def is_large(inbound: Inbound) -> bool:
-    """Whether the message is a document of a size that nothing is done about on the reactor."""
+    """Whether the message is a document of which reading and answering take so long that a thread is worth it."""
     if inbound.channel.data_format not in XML:
         return False
     body = inbound.body
-    return isinstance(body, bytes) and len(body) > LARGE
+    return isinstance(body, bytes) and len(body) > LONG
 
 
 def values(payload: Any, io: IO = NO_IO, inbound: Inbound | None = None) -> Any:

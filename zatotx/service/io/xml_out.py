@@ -16,7 +16,7 @@ from zatotx.service.io.xml_plan import of_output
 from zatotx.service.io.xml_shapes import ANYTHING, Items, Shape
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap_content import content_of
-from zatotx.wire.xml import is_element
+from zatotx.wire.xml import is_element, to_bytes
 from zatotx.wire.xml_write import ENDLESS, ITEM, Markup, NoForm, escaped, is_name, rooted
 
 ROOT = 'response'
@@ -31,6 +31,9 @@ def write(outcome: Outcome, io: IO, inbound: Inbound, service: str) -> None:
     a SOAP channel, where nothing but elements can go out, text and bytes too unless they are XML, bytes in base64.
     Raises InternalServerError for what XML has no form for."""
     value = outcome.value
+    if inbound.channel.soap is None and is_element(value) and not outcome.element:
+        outcome.value = Markup(to_bytes(value))  # here, which is a thread where it is large
+        return
     text = isinstance(value, (str, bytes))
     told = text and inbound.channel.soap is not None and not _is_markup(value)
     if outcome.element or told or not (text or is_element(value)):
