@@ -23,6 +23,7 @@ import msgspec
 
 from zatotx.wire.xml import XSI, Element, trusted
 
+XML_TYPE = b'application/xml'
 ENDLESS = 'The value is nested too deeply for XML, or contains itself'
 ITEM, KEY, VALUE = 'item', 'key', 'value'
 _PREFIX = 'ns'
@@ -123,6 +124,11 @@ def escaped(text: str) -> str:
 def attribute(text: str) -> str:
     """A text in double quotes."""
     return escaped(text).replace('"', '&quot;').replace('\n', '&#10;').replace('\t', '&#9;')
+
+
+def error(cid: str, details: str) -> bytes:
+    """Zato's form of an error, whatever is in the details."""
+    return f'<error><cid>{escaped(cid)}</cid><details>{escaped(sayable(details))}</details></error>'.encode()
 
 
 def sayable(text: str) -> str:

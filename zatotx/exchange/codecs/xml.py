@@ -10,7 +10,7 @@ from zatotx.model.faults import BadRequest
 from zatotx.model.message import Inbound
 from zatotx.rules.limits import USUAL, Budget
 from zatotx.wire import xml
-from zatotx.wire.xml_write import Markup, document, escaped, sayable
+from zatotx.wire.xml_write import XML_TYPE, Markup, document, error
 
 _ROOT = 'response'  # of a value that nobody gave a name
 
@@ -19,8 +19,8 @@ _ROOT = 'response'  # of a value that nobody gave a name
 class XmlCodec(WrittenCodec):
     """XML 1.0 both ways: the payload is the root of the document, as lxml.objectify shows it."""
 
-    content_type = b'application/xml'
-    bytes_type = b'application/xml'
+    content_type = XML_TYPE
+    bytes_type = XML_TYPE
     threaded = xml.LARGE
     weightless = xml.LARGE
 
@@ -52,4 +52,4 @@ class XmlCodec(WrittenCodec):
         return document(_ROOT, value).data
 
     def fault(self, cid: str, status: int, details: str) -> bytes:
-        return f'<error><cid>{escaped(cid)}</cid><details>{escaped(sayable(details))}</details></error>'.encode()
+        return error(cid, details)

@@ -54,7 +54,7 @@ class Place(msgspec.Struct, frozen=True):
     view: HTTPView | None = None
     allowed: float = 0.0  # seconds
     way: Way | None = None
-    soap: str = ''  # the version of SOAP in which errors are told; '' = in JSON
+    form: str = ''  # of errors: a version of SOAP, 'xml', or '' = JSON
     meter: Any = _UNCOUNTED  # IChannelMeter
     dress: Dress | None = None  # what the channel puts on its answers
 
@@ -95,9 +95,8 @@ class Reception:
             return self._refusing(head, allowed, way.target)
         view = HTTPView(head.method, head.target, way.path, head.query, head.headers, way.params, peer, head.version,
                         certificates, secure)  # fmt: skip
-        soap = '' if spec.soap is None else asked_version(head.headers)
         return Place(head, self.routes, way.target.label, *_said(head, way.request), None, spec, way.service, view,
-                     allowed, way, soap, way.target.meter, _dress(way.target, head))  # fmt: skip
+                     allowed, way, _form(spec, head), way.target.meter, _dress(way.target, head))  # fmt: skip
 
     def receive(self, turn: Turn, place: Place) -> Reply | None:
         """Give the turn its cid and its Inbound. Where there is nothing to do for the exchange: the answer."""
@@ -108,7 +107,7 @@ class Reception:
         if refusing is not None:
             if refusing.status == NO_CONTENT:
                 return Reply(NO_CONTENT, b'', b'', refusing.headers)
-            return refusal(refusing.status, cid, refusing.details, refusing.headers, place.soap)
+            return refusal(refusing.status, cid, refusing.details, refusing.headers, place.form)
         parent = place.parent
         turn.inbound = Inbound(
             cid, place.spec, place.service, place.head.headers, b'', turn.began + place.allowed, place.view,
@@ -119,12 +118,12 @@ class Reception:
     def _refusing(
         self, head: RequestHead, refusing: Refusing, target: Target | None = None, *, dressed: bool = True
     ) -> Place:
-        label, meter, soap, dress = '-', _UNCOUNTED, refusing.soap, None
+        label, meter, form, dress = '-', _UNCOUNTED, refusing.soap, None
         if target is not None:
             label, meter, dress = target.label, target.meter, _dress(target, head) if dressed else None
-            soap = '' if target.spec.soap is None else asked_version(head.headers)
+            form = _form(target.spec, head)
         said = _said(head, described(head.method, head.target, self.keys.names))
-        return Place(head, self.routes, label, *said, refusing, meter=meter, soap=soap, dress=dress)
+        return Place(head, self.routes, label, *said, refusing, meter=meter, form=form, dress=dress)
 
     def _way(self, head: RequestHead) -> Way | Refusing:
         """The channel, what its pattern captured, and the path as text."""
@@ -170,6 +169,13 @@ class Reception:
 
 def _dress(target: Target, head: RequestHead) -> Dress | None:
     return None if target.dressing is None else target.dressing.of(head)
+
+
+def _form(spec: ChannelSpec, head: RequestHead) -> str:
+    """In which form errors of a channel are told."""
+    if spec.soap is not None:
+        return asked_version(head.headers)
+    return refusals.XML if spec.data_format == refusals.XML else ''
 
 
 def _nowhere(match: MethodMissing | None, head: RequestHead, soap: str) -> Refusing:

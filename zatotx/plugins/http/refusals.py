@@ -9,10 +9,12 @@ import msgspec
 from zatotx.model.message import Reply
 from zatotx.plugins.http.soap.faults import refusal_body
 from zatotx.wire.soap import VERSIONS
+from zatotx.wire.xml_write import XML_TYPE, error
 
 if TYPE_CHECKING:
     from zatotx.plugins.http.turn import Turn
 
+XML = 'xml'  # a data format, and the form of its errors
 _JSON = b'application/json'
 _RETRY = ((b'Retry-After', b'1'),)
 
@@ -33,14 +35,16 @@ CUT_SHORT = 'The request ended before it was complete'
 
 
 def refusal(
-    status: int, cid: str, details: str, headers: tuple[tuple[bytes, bytes], ...] = (), soap: str = ''
+    status: int, cid: str, details: str, headers: tuple[tuple[bytes, bytes], ...] = (), form: str = ''
 ) -> Reply:
-    """An error answer in Zato's JSON form, or a fault of that version of SOAP. What passes by itself (503) says when to
-    come back."""
+    """An error answer in Zato's form for JSON or XML, or a fault of that version of SOAP. What passes by itself (503)
+    says when to come back."""
     if status == 503:
         headers += _RETRY
-    if soap:
-        version = VERSIONS[soap]
+    if form == XML:
+        return Reply(status, error(cid, details), XML_TYPE, headers)
+    if form:
+        version = VERSIONS[form]
         return Reply(status, refusal_body(version, status, cid, details), version.content_type.encode('ascii'), headers)
     body = msgspec.json.encode({'zato_env': {'result': 'ZATO_ERROR', 'cid': cid, 'details': details}})
     return Reply(status, body, _JSON, headers)
@@ -49,4 +53,4 @@ def refusal(
 def refused(turn: Turn, status: int, details: str) -> Reply:
     """The same for a request whose head has led somewhere."""
     place = turn.place
-    return refusal(status, turn.cid, details, soap='' if place is None else place.soap)
+    return refusal(status, turn.cid, details, form='' if place is None else place.form)
