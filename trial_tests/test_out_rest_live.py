@@ -110,7 +110,8 @@ class KindTests(WithConnections):
         self.assertTrue(verifyObject(IOutgoingKind, node))
         self.assertTrue(verifyObject(IFetcher, node))
         self.assertTrue(verifyObject(ICall, Pinging(CID)))
-        self.assertEqual((sorted(node.doors), list(node.types)), (['plain_http', 'rest'], ['outgoing_rest']))
+        self.assertTrue({'plain_http', 'rest'} <= set(node.doors))
+        self.assertIn('outgoing_rest', node.types)
 
     async def test_pings(self) -> None:
         """For administrators: what was said, or why nothing was."""

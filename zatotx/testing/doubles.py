@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 import msgspec
+from attrs import frozen
 
 from zatotx.model.faults import BadGateway
 from zatotx.model.response import Headers, PeerResponse, modelled
@@ -13,15 +14,28 @@ from zatotx.model.response import Headers, PeerResponse, modelled
 HTTP_KINDS = frozenset(('rest', 'soap'))
 
 
-class Response(PeerResponse, msgspec.Struct, frozen=True, kw_only=True):
+@frozen(kw_only=True)
+class Response(PeerResponse):
     """What a call of an HTTP connection gives: names as in `requests`, and `data`, the parsed body."""
 
     status_code: int = 200
-    data: Any = None
+    _data: Any = None
     text: str = ''
     headers: Mapping[str, str] = Headers()
     cid: str = ''
     title: str = 'The scripted connection'
+    _model: Any = None  # what `data` is to be
+
+    @property
+    def data(self) -> Any:
+        """The value that was scripted, as the call's model where it has one. Raises BadGateway where that does not
+        fit."""
+        if self._model is None or (isinstance(self._model, type) and isinstance(self._data, self._model)):
+            return self._data
+        try:
+            return modelled(self._data, self._model)
+        except ValueError as wrong:
+            raise BadGateway(self.cid, f'{self.title} gave no usable answer: {wrong}') from None
 
     @property
     def content(self) -> bytes:
@@ -38,7 +52,8 @@ class Response(PeerResponse, msgspec.Struct, frozen=True, kw_only=True):
         return cls(status_code=status_code, data=value, text=text, headers=Headers((headers or {}).items()))
 
 
-class StreamedResponse(Response, frozen=True, kw_only=True):
+@frozen(kw_only=True)
+class StreamedResponse(Response):
     """What a call with `stream=True` gives: its body is read piece by piece, here in one."""
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -60,17 +75,12 @@ class StreamedResponse(Response, frozen=True, kw_only=True):
 
 def answered(value: Any, title: str, cid: str, options: Mapping[str, Any]) -> Any:
     """A value as the call of a connection gives it: a response says whose it is, and what it answers, and is what the
-    call's options ask for: a model, a stream. Raises BadGateway where it does not fit the model."""
+    call's options ask for: a model, a stream."""
     if not isinstance(value, Response):
         return value
-    data, model = value.data, options.get('model')
-    if model is not None and not (isinstance(model, type) and isinstance(data, model)):
-        try:
-            data = modelled(data, model)
-        except ValueError as wrong:
-            raise BadGateway(cid, f'{title} gave no usable answer: {wrong}') from None
     kind = StreamedResponse if options.get('stream') else Response
-    return kind(status_code=value.status_code, data=data, text=value.text, headers=value.headers, cid=cid, title=title)
+    return kind(status_code=value.status_code, data=value._data, text=value.text, headers=value.headers, cid=cid,
+                title=title, model=options.get('model'))  # fmt: skip
 
 
 class Row:
