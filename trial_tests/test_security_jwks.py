@@ -16,7 +16,7 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.tokens import GOOD, NOW, SECRET, jwk, jwks, part, private_key, signed
-from zatotx.exchange.security.jwks import MOST, PATIENCE, TIMEOUT
+from zatotx.exchange.security.jwks import MOST, PATIENCE, TIMEOUT, WAITING
 from zatotx.exchange.security.jwt import JwtCheck, make_jwt_check
 from zatotx.interfaces.fetch import IFetcher
 from zatotx.model.faults import ServiceUnavailable, Timeout, Unauthorized
@@ -135,6 +135,16 @@ class FetchingTests(Issuer):
         self.assertNoResult(waiting)
         self.fetcher.release()
         self.assertEqual(self.successResultOf(waiting).username, 'joe')
+
+    def test_not_everybody_waits(self) -> None:
+        """Of very many requests that need the keys some thousand wait, the others are told to come back."""
+        self.fetcher.holding = True
+        check = self.make()
+        waiting = [self.asked(check, token(kid='one')) for _ in range(WAITING)]
+        self.failureResultOf(self.asked(check, token(kid='one')), ServiceUnavailable)
+        self.fetcher.release()
+        for each in waiting:
+            self.successResultOf(each)
 
     def test_cancelled(self) -> None:
         """A request whose client went away while it waited takes nothing from the others."""

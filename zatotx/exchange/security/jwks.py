@@ -25,6 +25,7 @@ from zatotx.wire.malformed import Malformed
 PATIENCE = 2.0  # seconds from the beginning of a fetch for which requests wait for it
 TIMEOUT = 10.0  # seconds until a fetch is given up
 MOST = 512 * 1024  # bytes of a document
+WAITING = 1_000  # requests that may wait for one fetch: each holds a place of the node
 
 _AWAY = 'The keys that tokens are verified with cannot be had now, try again'
 
@@ -92,7 +93,7 @@ class PublishedKeys:
         """Whether a fetch is under way that may be waited for, or may begin."""
         if self._began is None:
             return self._upkeep.may_fetch(now)
-        return now < self._began + PATIENCE
+        return now < self._began + PATIENCE and len(self._waiting) < WAITING
 
     async def _fetched(self, now: float) -> None:
         if self._began is not None:  # it may have been over at once

@@ -7,6 +7,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+_MOST = 11  # certificates of one client that are kept: one more than anybody looks at
 
 def certificates_of(transport: Any) -> Sequence[bytes]:
     """In DER, the client's own first; none where it has sent none, or was not asked to."""
@@ -14,4 +15,4 @@ def certificates_of(transport: Any) -> Sequence[bytes]:
     if own is None:
         return ()
     found = [own.to_cryptography(), *(transport.getHandle().get_peer_cert_chain(as_cryptography=True) or ())]
-    return tuple(dict.fromkeys(each.public_bytes(Encoding.DER) for each in found))
+    return tuple(dict.fromkeys(each.public_bytes(Encoding.DER) for each in found[:_MOST]))
