@@ -10,9 +10,15 @@ SERVICES = '''
 import sys
 import time
 
+import msgspec
 from twisted.internet.defer import Deferred
 
 from zatotx import BadRequest, Int, Service
+
+
+class Row(msgspec.Struct):
+    id: int
+    name: str
 
 
 class Echo(Service):
@@ -45,6 +51,15 @@ class Typed(Service):
 
     async def handle(self):
         self.response.payload = {'qty': self.request.input.qty, 'name': self.request.input.name}
+
+
+class Rows(Service):
+    """ A list of models, back as it came. """
+    name = 'acc.rows'
+    input = output = list[Row]
+
+    async def handle(self):
+        self.response.payload = self.request.input
 
 
 class Hello(Service):
@@ -174,6 +189,9 @@ channel_rest:
   - {{name: acc.thread, url_path: /acc/thread, service: acc.echo.thread, security: null, data_format: json}}
   - {{name: acc.raw, url_path: /acc/raw, service: acc.raw, security: null}}
   - {{name: acc.typed, url_path: /acc/typed, service: acc.typed, security: null, data_format: json}}
+  - {{name: acc.xml, url_path: /acc/xml, service: acc.echo, security: null, data_format: xml}}
+  - {{name: acc.xml.typed, url_path: /acc/xml/typed, service: acc.typed, security: null, data_format: xml}}
+  - {{name: acc.xml.rows, url_path: /acc/xml/rows, service: acc.rows, security: null, data_format: xml}}
   - {{name: acc.form, url_path: /acc/form, service: acc.typed, method: POST, security: null, data_format: form}}
   - name: acc.hello
     url_path: /acc/hello/{{who}}
