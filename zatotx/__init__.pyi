@@ -17,7 +17,7 @@ from zatotx.model.faults import (
     Unauthorized,
     ZatoException,
 )
-from zatotx.model.soap import SoapFault
+from zatotx.model.soap import PeerFault, SoapFault
 from zatotx.service.deployment.bunch import Bunch
 from zatotx.service.io.elements import (
     CSV,
@@ -47,8 +47,8 @@ __all__ = [
     'CSV', 'UTC', 'UUID', 'AsIs', 'BadGateway', 'BadRequest', 'BadStatus', 'Bool', 'Boolean', 'Bunch', 'Conflict',
     'Date', 'DateTime', 'Decimal', 'Dict', 'DictList', 'Event', 'Float', 'Forbidden', 'HTTPException', 'Inactive',
     'Int', 'Integer', 'InternalServerError', 'List', 'ListOfDicts', 'MethodNotAllowed', 'Model', 'Nested', 'NotFound',
-    'Opaque', 'Secret', 'Service', 'ServiceUnavailable', 'SoapFault', 'Text', 'Timeout', 'TooManyRequests',
-    'Unauthorized', 'Unicode', 'ZatoException', '__version__',
+    'Opaque', 'PeerFault', 'Secret', 'Service', 'ServiceUnavailable', 'SoapFault', 'Text', 'Timeout',
+    'TooManyRequests', 'Unauthorized', 'Unicode', 'ZatoException', '__version__',
 ]  # fmt: skip
 
 __version__: str

@@ -76,8 +76,8 @@ class Form:
     template: Template
     data_format: str
     content_type: bytes  # b'' = by the data
-    common: Fields  # that each request has
-    query: bytes  # that each target ends with; b'' = none
+    common: Fields = field(repr=False)  # that each request has, those that say who we are too
+    query: bytes = field(repr=False)  # that each target ends with; b'' = none
     timeout: float  # seconds
     connect_timeout: float
     most: int  # bytes of an answer

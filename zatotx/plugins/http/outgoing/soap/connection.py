@@ -11,6 +11,7 @@ from attrs import field as attribute
 from twisted.internet.defer import Deferred, succeed
 
 from zatotx.interfaces.outgoing import ICall
+from zatotx.model.faults import BadGateway
 from zatotx.model.soap import PeerFault
 from zatotx.plugins.http.outgoing.connection import Connection
 from zatotx.plugins.http.outgoing.soap.answers import SoapResponse, read_answer
@@ -29,7 +30,7 @@ class SoapConnection(Connection):
 
     config: SoapOutgoing = attribute(kw_only=True)
     contracts: Contracts = attribute(init=False)
-    _held: int = 0  # by whom there are calls to come
+    _held: int = 0  # how many calls are there, or to come
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
@@ -38,7 +39,7 @@ class SoapConnection(Connection):
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """While it is entered, the connection is under way although it may be waiting for its WSDL."""
+        """While it is entered, the connection is in use, though a message may be in the making only."""
         self._held += 1
         try:
             yield
@@ -61,15 +62,22 @@ class SoapConnection(Connection):
     async def exchange(self, message: Message, call: ICall) -> SoapResponse:
         """Send a message and read its answer. Raises what `perform` and `read_answer` do, and ValueError and TypeError
         for what cannot be sent."""
-        request = await self._request(message, call)
-        http = await self.perform(request)
+        with self.held():
+            request = await self._request(message, call)
+            http = await self.perform(request)
         try:
             return read_answer(http, request.ready.version, one_way=request.one_way)
-        except PeerFault as fault:
-            self._log.info('{cid}: {title} answered with a fault: {code} {string!r}', cid=call.cid,
-                           title=self.parts.title, code=fault.code or ' '.join(fault.subcodes),
-                           string=fault.string[:_MOST_SAID])
+        except (BadGateway, PeerFault) as fault:
+            self.parts.meter.failed(type(fault).__name__)
+            if isinstance(fault, PeerFault):
+                self._tell(fault)
             raise
+
+    def _tell(self, fault: PeerFault) -> None:
+        """What the peer says is for the log: the service's caller does not get it."""
+        self._log.info('{cid}: {title} answered with a fault: {code} {string!r}', cid=fault.cid,
+                       title=self.parts.title, code=fault.code or ' '.join(fault.subcodes),
+                       string=fault.string[:_MOST_SAID])
 
     async def _request(self, message: Message, call: ICall) -> SoapRequest:
         form = self.form

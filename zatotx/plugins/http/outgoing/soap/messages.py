@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
-from attrs import frozen
+from attrs import field, frozen
 from lxml import etree
 
 from zatotx.interfaces.outgoing import ICall
@@ -16,8 +16,8 @@ from zatotx.wire import soap, wsse, xml
 from zatotx.wire.soap import SOAP_11, Version
 from zatotx.wire.soap_content import Whole, content_of
 
-_TARGET = 'zatotx-token'
-_PLACE = f'<?{_TARGET}?>'.encode('ascii')  # where the token goes: what is left of it is never sent
+_TARGET, _SAID = 'zatotx', 'token'
+_PLACE = f'<?{_TARGET} {_SAID}?>'.encode('ascii')  # where the token goes: what is left of it is never sent
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -53,7 +53,7 @@ class SoapForm(Form):
 
     version: Version
     action: str
-    token: Callable[[], wsse.UsernameToken] | None  # one for each message, and each time that it is sent
+    token: Callable[[], wsse.UsernameToken] | None = field(repr=False)  # one each time that a message is sent
 
     def request(self, wanted: Wanted, call: ICall) -> SoapRequest:
         """See Form. Raises ValueError and TypeError for what is no XML."""
@@ -99,7 +99,7 @@ def enveloped(data: Any, version: Version, headers: Sequence[Any], *, with_place
     pieces = [_piece(one) for one in headers]
     if not with_place:
         return Ready(version, soap.write(version, content, headers=pieces))
-    before, _, after = soap.write(version, content, headers=(_PLACE, *pieces)).partition(_PLACE)
+    before, after = soap.write(version, content, headers=(_PLACE, *pieces)).split(_PLACE, 1)
     return Ready(version, before, after)
 
 
@@ -111,8 +111,8 @@ def _opened(root: Any, version: Version) -> Ready:
         root.insert(0, header)
     elif header.find(wsse.SECURITY) is not None:
         return Ready(version, etree.tostring(root, encoding='utf-8'))
-    header.insert(0, etree.ProcessingInstruction(_TARGET))
-    before, _, after = etree.tostring(root, encoding='utf-8').partition(_PLACE)
+    header.insert(0, etree.ProcessingInstruction(_TARGET, _SAID))
+    before, after = etree.tostring(root, encoding='utf-8').split(_PLACE, 1)
     return Ready(version, before, after)
 
 
