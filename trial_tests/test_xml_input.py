@@ -359,6 +359,17 @@ class ModelTests(Case):
             '$.codes.a b': 'expected int, got str', '$.other.sku': 'missing',
         })  # fmt: skip
 
+    def test_numerals(self) -> None:
+        """In all the ways of XML Schema; what is none is told as such."""
+        numbers = typed(msgspec.defstruct('Numbers', [('a', int), ('b', float), ('c', int | None, None)]))
+        for a, b, c, expected in (('007', '.5', '', (7, 0.5, None)), ('+7', '1.', '-0', (7, 1.0, 0)),
+                                (' 1 ', ' 1e3 ', ' ', (1, 1000.0, None))):  # fmt: skip
+            found = taken(numbers, f'<x><a>{a}</a><b>{b}</b><c>{c}</c></x>')
+            self.assertEqual((found.a, found.b, found.c), expected)
+        for text in ('1_0', '٣', '0x1', '1.5', '', '1 2'):
+            self.assertEqual(self.mistakes(numbers, f'<x><a>{text}</a><b>1</b></x>'),
+                             {'$.a': 'expected int, got str'})  # fmt: skip
+
     def test_dataclasses(self) -> None:
         """With the defaults of their classes, nested ones too."""
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec.inspect as mi
+from attrs import evolve
 
 from zatotx.service.io import elements as e
 from zatotx.service.io.description import IO, ElementsOut, Output, Typed
@@ -16,6 +17,7 @@ from zatotx.service.io.xml_shapes import (
     TEXT,
     IntTag,
     Items,
+    Numeral,
     Object,
     OneOf,
     Pairs,
@@ -134,7 +136,7 @@ class _Models:
         shapes = [self.shape(one) for one in kinds]
         if len(shapes) == 1:
             only = shapes[0]
-            return _OR_NULL if only is SCALAR and info.includes_none else only
+            return evolve(only, nothing=None) if isinstance(only, Scalar) and info.includes_none else only
         scalars = [shape for shape in shapes if isinstance(shape, Scalar | type(TEXT))]
         return OneOf(
             scalar=(TEXT if TEXT in scalars else _OR_NULL if info.includes_none else SCALAR) if scalars else ANYTHING,
@@ -153,6 +155,8 @@ _MAKERS: dict[type[mi.Type], Callable[[_Models, Any], Shape]] = {
     mi.AnyType: lambda models, info: ANYTHING,
     mi.CustomType: lambda models, info: ANYTHING,
     mi.RawType: lambda models, info: ANYTHING,
+    mi.IntType: lambda models, info: Numeral(of=int),
+    mi.FloatType: lambda models, info: Numeral(of=float),
     mi.StrType: lambda models, info: TEXT,
     mi.EnumType: lambda models, info: _one_of(one.value for one in info.cls),
     mi.LiteralType: lambda models, info: _one_of(info.values),

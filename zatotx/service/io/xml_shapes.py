@@ -68,6 +68,22 @@ class Scalar(Shape):
         return self.nothing if value == '' else value
 
 
+@frozen(kw_only=True)
+class Numeral(Scalar):
+    """A number of a model. XML Schema has more ways of writing one than JSON: +7, 007, .5, 1."""
+
+    of: Callable[[str], Any]  # int or float
+
+    def one(self, element: Element) -> Any:
+        text = super().one(element)
+        if isinstance(text, str) and text.isascii() and '_' not in text:
+            try:
+                return self.of(text)
+            except ValueError:  # told by the declaration, as all that is none
+                return text
+        return text
+
+
 class Untouched(Shape):
     """The elements themselves (SimpleIO's use_text = False)."""
 
