@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -115,4 +115,6 @@ def _alternative(name: str) -> x509.GeneralName:
     kind, _, value = name.partition(':')
     if kind == 'IP':
         return x509.IPAddress(ip_address(value))
-    return {'DNS': x509.DNSName, 'URI': x509.UniformResourceIdentifier, 'email': x509.RFC822Name}[kind](value)
+    kinds: Mapping[str, Any] = {'DNS': x509.DNSName, 'URI': x509.UniformResourceIdentifier, 'email': x509.RFC822Name}
+    named: x509.GeneralName = kinds[kind](value)
+    return named
