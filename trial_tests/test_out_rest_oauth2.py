@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import time
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -61,7 +62,7 @@ class WithAuthorization(WithConnections):
         """A connection whose tokens see another time."""
         node = self.connections()
         make: Any = node.identities['CRM.token'][1].authorizer
-        make().now = lambda: now[0]
+        make().granting = evolve(make().granting, now=lambda: now[0])
         return node.doors['rest'](Asking())['CRM']
 
 

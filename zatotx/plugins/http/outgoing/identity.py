@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from functools import partial
+from time import time
 
 from attrs import field, frozen
 
@@ -14,8 +15,10 @@ from zatotx.plugins.http.client.pem import TlsSettings
 from zatotx.plugins.http.client.pool import Bounds
 from zatotx.plugins.http.outgoing.attempts import Authorizer
 from zatotx.plugins.http.outgoing.digest import DigestAuthorizer
-from zatotx.plugins.http.outgoing.oauth2 import TokenShelf, TokenSource
+from zatotx.plugins.http.outgoing.granting import Granting
+from zatotx.plugins.http.outgoing.oauth2 import TokenSource
 from zatotx.plugins.http.outgoing.soap.tokens import new_token
+from zatotx.plugins.http.outgoing.token_shelf import TokenShelf
 from zatotx.rules.url_template import query_of
 from zatotx.schema.both_forms import sealed_of
 from zatotx.schema.security.wss import DIGEST
@@ -84,7 +87,9 @@ def _oauth2(stored: Stored, means: Means) -> Identity:
     # A connection for each token: they are rare, and nobody need close anything when the definition changes.
     settings = ClientSettings(bounds=Bounds(idle=0), tls=TlsSettings(ca=stored.value.tls_ca), follow_redirects=0)
     client = make_client(settings, means.reach)
-    source = TokenSource(stored.value, client.send, means.shelf, means.reach.reactor)
+    granting = Granting(definition=stored.value, title=f'Security definition {stored.name} (oauth2_client)',
+                        client=client.send, shelf=means.shelf, now=time)  # fmt: skip
+    source = TokenSource(granting, means.reach.reactor)
     return Identity(authorizer=lambda: source)
 
 

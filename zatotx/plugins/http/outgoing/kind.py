@@ -23,11 +23,11 @@ from zatotx.plugins.http.outgoing.connection import Connection
 from zatotx.plugins.http.outgoing.facade import RestDoor
 from zatotx.plugins.http.outgoing.fetcher import Fetcher
 from zatotx.plugins.http.outgoing.identity import NOBODY, Identity, Means, identity_of
-from zatotx.plugins.http.outgoing.oauth2 import TokenShelf
 from zatotx.plugins.http.outgoing.pinging import Pinging
 from zatotx.plugins.http.outgoing.shelf import Shelf, Unfit
 from zatotx.plugins.http.outgoing.soap.building import SOAP
 from zatotx.plugins.http.outgoing.soap.facade import SoapDoor
+from zatotx.plugins.http.outgoing.token_shelf import TokenShelf
 from zatotx.schema.security import SECURITY_TYPES
 from zatotx.schema.snapshot import Snapshot, Stored
 
@@ -190,7 +190,7 @@ def _token_shelf(context: OutgoingContext) -> TokenShelf | None:
     if context.keyvalue is None or context.leases is None:
         return None
     return TokenShelf(keyvalue=context.keyvalue, leases=context.leases, key=context.key, seal=context.seal,
-                      unseal=context.unseal)
+                      unseal=context.unseal, clock=context.reactor)
 
 
 def make_outgoing(context: OutgoingContext) -> HttpOutgoings:

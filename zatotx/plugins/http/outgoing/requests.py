@@ -23,6 +23,7 @@ _KEY = b'idempotency-key'
 _CONTENT_TYPE = b'content-type'
 _CID, _MOMENT, _LEFT = b'X-Zato-CID', b'X-Zato-Msg-TS', b'X-Zato-Deadline-Ms'
 _NONE: frozenset[bytes] = frozenset()
+_LONGEST = 86_400_000  # milliseconds, what a zatotx takes
 
 
 class Wanted(msgspec.Struct):
@@ -135,7 +136,7 @@ class Form:
             *request.credentials,
             (_CID, request.cid),
             (_MOMENT, self._stamp.of(time())),
-            (_LEFT, b'%d' % max(1, int((request.due - now) * 1000))),
+            (_LEFT, b'%d' % min(max(1, int((request.due - now) * 1000)), _LONGEST)),
         ]
         if request.given:
             own = len(request.fields)

@@ -50,13 +50,18 @@ class SoapConnection(Connection):
 
     def retire(self) -> Deferred[None]:
         """See Connection."""
-        if not self._held:
-            return super().retire()
         self._retired = True
+        self._leave()
         return succeed(None)
+
+    def end(self) -> Deferred[None]:
+        """See Connection."""
+        self.contracts.stop()
+        return super().end()
 
     def _leave(self) -> None:
         if not self._held:
+            self.contracts.stop()
             super()._leave()
 
     async def exchange(self, message: Message, call: ICall) -> SoapResponse:

@@ -13,6 +13,7 @@ from urllib.parse import urldefrag
 
 import msgspec
 
+from zatotx.model.response import PeerResponse
 from zatotx.plugins.http.outgoing.soap.documents import Collected, Unreadable, named
 from zatotx.plugins.http.schema.outgoing_soap import SoapOutgoing
 from zatotx.wire.soap import VERSIONS, Version
@@ -69,6 +70,7 @@ class Contract:
         except Exception as wrong:  # of a WSDL that makes no sense zeep raises whatever comes along
             raise Unreadable(_why(wrong, collected)) from wrong
         self._binding: Any = self._service._binding
+        self._collected = collected
 
     @property
     def operations(self) -> Sequence[str]:
@@ -84,11 +86,16 @@ class Contract:
             raise Misused(f'{operation} cannot be called so: {str(wrong)[:_LONGEST]}') from wrong
         return Written(root, found.soapaction or '', found.output is None)
 
-    def read(self, operation: str, content: bytes, content_type: str) -> Any:
-        """What an answer says, as Python's own values and zeep's. Raises Unfitting."""
-        data = undeclared(as_utf8(content, charset_of(content_type.encode('latin-1'))))
+    def read(self, operation: str, http: PeerResponse, tag: str) -> Any:
+        """What an answer says, as Python's own values and zeep's. `tag`: of what is in its Body. Raises Unfitting."""
+        found = self._operation(operation)
+        wanted = _expected(found)
+        if wanted and tag != wanted:  # to zeep it would be an answer in which nothing is said
+            raise Unfitting(f'the Body has {tag or "nothing"} where {wanted} is expected')
+        content_type = http.headers.get('content-type', '').encode('latin-1')
+        data = undeclared(as_utf8(http.content, charset_of(content_type)))
         try:
-            return self._binding.process_reply(self._client, self._operation(operation), _Reply(data))
+            return self._binding.process_reply(self._client, found, _Reply(data))
         except Exception as wrong:  # as above
             raise Unfitting(str(wrong)[:_LONGEST]) from wrong
 
@@ -103,6 +110,9 @@ class Contract:
         try:
             return self._binding.get(name)
         except (KeyError, ValueError):
+            where = _place(name, self._collected, rb'operation[^>]*\sname')
+            if where:  # zeep passes it over
+                raise Misused(f'the operation {name} is incomplete ({where})') from None
             raise Misused(f'there is no operation {name}: there are {", ".join(self.operations) or "none"}') from None
 
 
@@ -142,6 +152,14 @@ def _chosen(document: Any, config: SoapOutgoing) -> tuple[str, str]:
     raise Unreadable(f'it has no {wanted} of SOAP {config.soap_version}: there are {there or "none of SOAP"}')
 
 
+def _expected(operation: Any) -> str:
+    """The element that an answer is, '' where that is not one that the WSDL names."""
+    name = getattr(getattr(operation.output, 'body', None), 'qname', None)
+    if name is None or operation.style != 'document' or name.localname == 'Body' or not name.namespace:
+        return ''
+    return str(name.text)
+
+
 def _version(binding: Any) -> str:
     from zeep.wsdl.bindings import Soap11Binding, Soap12Binding
 
@@ -161,9 +179,9 @@ def _why(wrong: Exception, collected: Collected) -> str:
     return said
 
 
-def _place(name: str, collected: Collected) -> str:
-    """Where a name is referred to."""
-    wanted = re.compile(rb'=\s*["\'](?:[^"\':\s]*:)?%b["\']' % re.escape(name.encode()))
+def _place(name: str, collected: Collected, before: bytes = b'') -> str:
+    """Where a name is referred to, or where it stands after something."""
+    wanted = re.compile(rb'%b\s*=\s*["\'](?:[^"\':\s]*:)?%b["\']' % (before, re.escape(name.encode())))
     for url, page in collected.pages.items():
         references = [one for one in wanted.finditer(page) if not page[: one.start()].endswith(b' name')]
         if references:

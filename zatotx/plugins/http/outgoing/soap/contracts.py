@@ -8,7 +8,7 @@ from copy import copy
 from typing import Any, NoReturn
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, TimeoutError, succeed
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -32,7 +32,7 @@ class Contracts:
     title: str
     known: Contract | None = None
     _due: float = 0.0  # when it is to be read anew
-    _loading: bool = False
+    _loading: Deferred[None] | None = None
     _trouble: str = ''
     _waiting: list[Deferred[Contract]] = field(factory=list)
     _log = Logger()
@@ -52,9 +52,16 @@ class Contracts:
         return waiter
 
     def _load(self) -> None:
-        if not self._loading:
-            self._loading = True
-            Deferred.fromCoroutine(self._read()).addCallbacks(self._got, self._lost)
+        if self._loading is None:
+            loading = Deferred.fromCoroutine(self._read())
+            self._loading = ended = loading.addCallbacks(self._got, self._lost)
+            if ended.called:
+                self._loading = None
+
+    def stop(self) -> None:
+        """Read nothing that nobody waits for."""
+        if self._loading is not None and not self._waiting:
+            self._loading.cancel()
 
     async def _read(self) -> Contract:
         collected = await self.documents.collect()
@@ -62,7 +69,7 @@ class Contracts:
         return contract
 
     def _got(self, contract: Contract) -> None:
-        self._loading, self._trouble = False, ''
+        self._loading, self._trouble = None, ''
         self.known = contract
         self._due = self.reactor.seconds() + (self.config.wsdl_refresh or 0.0)
         waiting, self._waiting = self._waiting, []
@@ -71,9 +78,11 @@ class Contracts:
 
     def _lost(self, failure: Failure) -> None:
         """The one that is known, if any, stays."""
-        self._loading = False
+        self._loading = None
         self._due = self.reactor.seconds() + min(self.config.wsdl_refresh or _PAUSE, _PAUSE)
         error: BaseException = failure.value  # type: ignore[assignment]  # Twisted's stub allows for none
+        if isinstance(error, CancelledError) and not self._waiting:
+            return
         why = str(error.__cause__ or error)
         if why != self._trouble:  # it is said once
             self._log.warn('{title} has no usable WSDL: {why}', title=self.title, why=why)

@@ -79,7 +79,7 @@ class Documents:
     def _own_url(self) -> str:
         """Where a peer usually tells its WSDL: at its address, with ?wsdl."""
         form = self._parts.form
-        path = form.fixed.decode('ascii')
+        path = (form.fixed if form.template.names else form.template.fill(None)[0]).decode('ascii')
         url = f'{form.origin.scheme}://{form.origin.authority.decode("ascii")}{path}'
         asked = urlsplit(url).query.lower()
         return url if _QUERY in asked.split('&') else f'{url}{"&" if asked else "?"}{_QUERY}'

@@ -49,8 +49,9 @@ async def operate(connection: SoapConnection, asked: Asked, call: ICall) -> Any:
         if message.one_way:
             return None
         try:
-            return await _done(form, len(response.content) > _MOST_BYTES, contract.read, asked.operation,
-                               response.content, response.headers.get('content-type', ''))
+            tag = '' if response.data is None else response.data.tag
+            large = len(response.content) > _MOST_BYTES
+            return await _done(form, large, contract.read, asked.operation, response, tag)
         except Unfitting as wrong:
             title = connection.parts.title
             _log.warn('{cid}: {title} gave an answer that is not what its WSDL says: {wrong}', cid=call.cid,
