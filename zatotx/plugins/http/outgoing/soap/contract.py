@@ -168,7 +168,10 @@ def _version(binding: Any) -> str:
 
 def _why(wrong: Exception, collected: Collected) -> str:
     """What zeep says, and where, as far as it can be told."""
-    said = ' '.join((getattr(wrong, 'message', '') or str(wrong) or type(wrong).__name__).split())[:_LONGEST]
+    said = ' '.join((getattr(wrong, 'message', '') or str(wrong) or type(wrong).__name__).split())
+    for url in collected.pages:  # which is told to anybody
+        said = said.replace(url, named(url))
+    said = said[:_LONGEST]
     line, file = getattr(wrong, 'sourceline', None), getattr(wrong, 'filename', None)
     if line and file:
         return f'{said} ({named(file)}, line {line})'
