@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
@@ -28,6 +30,10 @@ from zatotx.model.faults import (
 )
 from zatotx.model.message import ChannelSpec, Inbound, Outcome, Reply
 from zatotx.testing.exchange import FunctionEntry, FunctionInvoker, FunctionStore, OpenGuard, message
+
+
+class Document:
+    """Something large."""
 
 
 async def echo(inbound: Inbound, payload: Any) -> Outcome:
@@ -111,6 +117,26 @@ class SynchronousServiceTests(ExchangeCase):
 
 
 class RefusalTests(ExchangeCase):
+    def test_nothing_is_left_of_what_was_refused(self) -> None:
+        """What a message brought goes with its answer, not when the garbage collector comes by: large documents that
+        nobody is let in with must not pile up."""
+        brought: list[weakref.ref[Any]] = []
+
+        async def refusing(inbound: Inbound, payload: Any) -> Outcome:
+            document = Document()
+            brought.append(weakref.ref(document))
+            try:
+                raise ValueError
+            except ValueError:
+                refusal = Unauthorized(inbound.cid)  # which from here on its own traceback holds
+                raise refusal from None
+
+        gc.disable()
+        self.addCleanup(gc.enable)
+        self.serve(refusing)
+        self.assertEqual(self.reply().status, 401)
+        self.assertIsNone(brought[0]())
+
     def test_malformed_json_is_400_and_never_reaches_the_service(self) -> None:
         """A body that is not JSON is the caller's mistake."""
         called: list[object] = []

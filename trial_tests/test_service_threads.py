@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
+import weakref
 from threading import Event, get_ident
 from typing import Any
 
@@ -23,6 +25,10 @@ from zatotx.service.entry import ServiceEntry
 from zatotx.service.threads import Lender
 
 REACTOR: Any = reactor
+
+
+class Document:
+    """Something large."""
 
 
 class OnReactor(Service):
@@ -122,6 +128,18 @@ class ThreadTests(TestCase):
     async def test_it_runs_in_a_thread(self) -> None:
         """Not in the reactor's."""
         self.assertNotEqual(await self.answer(InThread), self.io_thread)
+
+    async def test_nothing_is_left(self) -> None:
+        """What a message brought goes with its answer, not when the garbage collector comes by: a large document would
+        wait long for that."""
+        document = Document()
+        brought = weakref.ref(document)
+        gc.disable()
+        self.addCleanup(gc.enable)
+        await self.answer(InThread, payload=document)
+        del document
+        while brought() is not None:  # the thread may still be on its way out
+            await deferLater(REACTOR, 0.01)
 
     async def test_invoke_gives_results(self) -> None:
         """What runs on the reactor runs there, and its answer comes back as a value."""

@@ -15,6 +15,7 @@ class FaultReplies:
     """Replies to exceptions. A Fault's own text reaches the caller; of anything else the caller sees the cid and a
     constant sentence, and the log the traceback, once."""
 
+    frames_stay = False  # whether `Reply.error` shows where it was raised
     _log = Logger()
 
     def reply(self, error: BaseException, inbound: Inbound, codec: ICodec) -> Reply:
@@ -28,6 +29,8 @@ class FaultReplies:
         details = fault.details if fault.details != inbound.cid else fault.default  # `Forbidden(self.cid)`, as in Zato
         reply: Reply = codec.refuse(fault, details, inbound)
         reply.error = error
+        if not self.frames_stay:
+            _let_frames_go(error)
         return reply
 
     def expired(self, inbound: Inbound, codec: ICodec) -> Reply:
@@ -44,6 +47,15 @@ class FaultReplies:
             self._log.failure('{cid}: service {service!r} failed: {what}', failure, LogLevel.error,
                               what=f'{type(error).__name__}: {error}', **_names(inbound))
         return InternalServerError(inbound.cid)
+
+
+def _let_frames_go(error: BaseException) -> None:
+    """The frames that an error, and what led to it, were raised in hold the message, and often enough the error: all of
+    it would stay until the garbage collector comes by."""
+    one: BaseException | None = error
+    while one is not None and one.__traceback__ is not None:
+        one.__traceback__ = None
+        one = one.__context__
 
 
 def _names(inbound: Inbound) -> dict[str, str]:

@@ -138,17 +138,22 @@ class Invoker:
     def in_thread(self, service: Any, run: Run, hop: Hop | None) -> Outcome:
         """In a thread: hooks, handle and output of a `def` service that was prepared."""
         run.hop = hop
+        try:
+            returned = self._handled(service, run)
+            if returned is not None:
+                self._ignored(run, returned)
+            return finish(service, run)
+        finally:
+            run.hop = None  # it holds the run: the message would stay until the garbage collector comes by
+
+    def _handled(self, service: Any, run: Run) -> Any:
+        """In a thread: what `handle` returned, once that and the hooks are done."""
         handler, hooks = run.handler, run.entry.traits.hooks
         if hooks:
             steps = lifecycle(service, handler, hooks, run.job_type)
-            returned = walk_blocking(steps, lambda waited: self._settled(run, waited))
-        else:
-            returned = handler.function(service)
-            if isinstance(returned, Awaitable):
-                returned = self._settled(run, returned)
-        if returned is not None:
-            self._ignored(run, returned)
-        return finish(service, run)
+            return walk_blocking(steps, lambda waited: self._settled(run, waited))
+        returned = handler.function(service)
+        return self._settled(run, returned) if isinstance(returned, Awaitable) else returned
 
     def _settled(self, run: Run, waited: Awaitable[Any]) -> Any:
         """In a thread: what an awaitable gives, which only the reactor may touch."""
