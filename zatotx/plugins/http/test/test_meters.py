@@ -123,6 +123,6 @@ class KeptTests(SynchronousTestCase):
         http = HTTPChannel(context)
         self.assertIn('zato.ping', asked)
         for channels in ([channel(name='a'), channel(name='b', url_path='/b')], [channel(name='b', url_path='/b')]):
-            self.successResultOf(Deferred.fromCoroutine(http._apply(channels)))
+            self.successResultOf(Deferred.fromCoroutine(http._apply(channels, [])))
         self.assertEqual([{'a', 'b'} & names for names in kept], [{'a', 'b'}, {'b'}])
         self.assertTrue(all('zato.ping' in names for names in kept))
