@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
 import yaml
+from lxml import etree
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -19,7 +21,7 @@ from zatotx.model.faults import StartError
 from zatotx.plugins.http.builtin import DOORS, doors
 from zatotx.plugins.http.settings import read_settings
 
-JSON, FORM = 'application/json', 'application/x-www-form-urlencoded'
+JSON, XML, FORM = 'application/json', 'application/xml', 'application/x-www-form-urlencoded'
 
 
 def operations(api: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -168,7 +170,8 @@ class DocumentTests(OpenAPITestCase):
             self.assertIn('X-Zato-CID', operation['responses']['200']['headers'])
         for name, answer in self.api['components']['responses'].items():
             self.assertIn('X-Zato-CID', answer['headers'], name)
-            self.assertEqual(answer['content'][JSON]['schema'], {'$ref': '#/components/schemas/ZatoError'})
+            kind, schema = (XML, 'ZatoErrorXml') if name.endswith('Xml') else (JSON, 'ZatoError')
+            self.assertEqual(answer['content'][kind]['schema'], {'$ref': f'#/components/schemas/{schema}'})
 
 
 class ExampleTests(OpenAPITestCase):
@@ -192,6 +195,30 @@ class ExampleTests(OpenAPITestCase):
         answer = self.call(path, method, operation).json()
         example = operation['responses']['200']['content'][JSON]['example']
         self.assertEqual(set(answer['receipt']), set(example['receipt']))
+
+    def test_documents_of_xml(self) -> None:
+        """Requests and answers of XML channels are documents, with the elements that the schemas name; errors too."""
+        path, method, order = self.operation('xml.order')
+        self.assertEqual([*order['requestBody']['content']], [XML])
+        asked = etree.fromstring(order['requestBody']['content'][XML]['example'])
+        schema = order['requestBody']['content'][XML]['schema']
+        self.assertEqual((asked.tag, schema['xml']), ('request', {'name': 'request'}))
+        answer = order['responses']['200']['content'][XML]
+        self.assertEqual(self.tags(self.call(path, method, order).body), self.tags(answer['example'].encode()))
+        for name in ('xml.customer', 'xml.listing'):
+            path, method, operation = self.operation(name)
+            real = self.tags(self.call(path, method, operation).body)
+            shown = self.tags(operation['responses']['200']['content'][XML]['example'].encode())
+            self.assertLessEqual(shown, real, name)
+        refused = self.broker.ask('POST', '/xml/orders', body=b'<x/>')
+        self.assertEqual((refused.status, self.tags(refused.body)), (400, {'error', 'error/cid', 'error/details'}))
+        self.assertEqual(order['responses']['400'], {'$ref': '#/components/responses/BadRequestXml'})
+
+    def tags(self, document: bytes) -> set[str]:
+        """The paths of all elements."""
+        root = etree.fromstring(document)
+        tree = root.getroottree()
+        return {re.sub(r'\[\d+\]', '', tree.getpath(one)).lstrip('/') for one in root.iter()}
 
     def test_faults_are_as_documented(self) -> None:
         """A request that is wrong meets the error that the document tells of."""
@@ -219,7 +246,9 @@ class ExampleTests(OpenAPITestCase):
         body = b''
         for kind, media in operation.get('requestBody', {}).get('content', {}).items():
             fields['Content-Type'] = kind
-            if kind == JSON:
+            if kind == XML:
+                body = media['example'].encode()
+            elif kind == JSON:
                 body = json.dumps(media['example']).encode()
             elif kind == FORM:
                 flat = {name: [as_text(v) for v in value] if isinstance(value, list) else as_text(value)

@@ -243,6 +243,12 @@ shop.free.json      POST     /free                  json  shop.free
 shop.checked        POST     /checked               json  shop.checked
 library             PATCH    /items/{number}.json   json  library.rename
 shop.unmerged       PUT      /unmerged/{name}       json  shop.short
+xml.order           POST     /xml/orders            xml   shop.order.place
+xml.customer        POST     /xml/customers         xml   shop.customer.save
+xml.many            POST     /xml/many              xml   shop.many
+xml.classic         POST     /xml/classic           xml   shop.classic
+xml.listing         GET      /xml/listing           xml   shop.listing
+xml.short           PUT      /xml/short/{name}      xml   shop.short
 shop.off            GET      /off                   -     shop.free
 shop.odd            PROPFIND /odd                   -     shop.free
 shop.verbless       POST     /verbless              json  shop.item

@@ -14,17 +14,21 @@ import msgspec
 
 from zatotx.rules.json_example import NoExample, example
 from zatotx.rules.openapi_components import (
-    FAULTS,
     SCHEMES,
     Components,
     Names,
     answer_headers,
     fault_answers,
+    fault_name,
     headers,
     safe,
+    xml_fault_answers,
 )
 from zatotx.rules.openapi_request import JSON, NOTHING, WITH_BODY, Body, Param, request
-from zatotx.rules.openapi_shapes import Channel, Guarded, Shape
+from zatotx.rules.openapi_shapes import Channel, Guarded, ServiceShape, Shape
+from zatotx.rules.openapi_xml import ERROR as XML_ERROR
+from zatotx.rules.openapi_xml import XML, answered, text
+from zatotx.rules.openapi_xml import error_schema as xml_error_schema
 from zatotx.rules.route_pattern import Pattern, parse
 
 VERSION = '3.1.0'
@@ -59,7 +63,7 @@ def document(about: About, channels: Iterable[Channel]) -> dict[str, Any]:
         'components': {
             'schemas': {name: writer.components.schemas[name] for name in sorted(writer.components.schemas)},
             'headers': headers(),
-            'responses': fault_answers(),
+            'responses': {**fault_answers(), **(xml_fault_answers() if writer.has_xml else {})},
             'securitySchemes': writer.schemes,
         },
     }
@@ -77,6 +81,7 @@ class _Writer:
         self.components = Components()
         self.schemes: dict[str, Any] = {}
         self.left_out: list[str] = []
+        self.has_xml = False
         self._templates: dict[tuple[Any, ...], str] = {}  # the form of a path -> how it is written here
         self._ids = Names()
         self._scheme_names: dict[Guarded, str] = {}
@@ -114,18 +119,26 @@ class _Writer:
         statuses = [400, 404, 405, 500, 503, 504]
         statuses += [401, 429] if channel.security else []
         statuses += [413] if method in WITH_BODY else []
-        answers = {str(s): {'$ref': f'#/components/responses/{FAULTS[s][0]}'} for s in sorted(statuses)}
-        return {'200': self._good(channel.service.output), **answers}
+        xml = channel.data_format == 'xml'
+        if xml and not self.has_xml:
+            self.has_xml = True
+            self.components.schemas[XML_ERROR] = xml_error_schema()
+        names = {str(status): fault_name(status, xml=xml) for status in sorted(statuses)}
+        answers = {status: {'$ref': f'#/components/responses/{name}'} for status, name in names.items()}
+        return {'200': self._good(channel.service, xml=xml), **answers}
 
-    def _good(self, output: Shape | None) -> dict[str, Any]:
+    def _good(self, service: ServiceShape, *, xml: bool) -> dict[str, Any]:
         media: dict[str, Any] = {'schema': {}}
+        output = service.output
         if output is not None:
+            output = answered(service, output) if xml else output
             media['schema'] = self.components.take(output)
             try:
-                media['example'] = example(output.schema, output.components)
+                media['example'] = text(output) if xml else example(output.schema, output.components)
             except NoExample:
                 media.pop('example', None)
-        return {'description': 'What the service answers', 'headers': answer_headers(200), 'content': {JSON: media}}
+        content = {XML if xml else JSON: media}
+        return {'description': 'What the service answers', 'headers': answer_headers(200), 'content': content}
 
     def _security(self, accepted: Iterable[Guarded]) -> list[dict[str, list[str]]]:
         """Any of those that there is a scheme for."""

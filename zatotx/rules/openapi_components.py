@@ -7,8 +7,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from zatotx.rules import openapi_xml
 from zatotx.rules.json_example import REF, Schema
 from zatotx.rules.openapi_shapes import Guarded, Shape
+from zatotx.wire.xml_write import error
 
 CID = 'X-Zato-CID'
 ERROR = 'ZatoError'
@@ -51,6 +53,7 @@ FAULTS: dict[int, tuple[str, str, str]] = {
     503: ('Unavailable', 'It cannot be served now; Retry-After says when to come back', 'The server is starting'),
     504: ('TimedOut', 'The service gave no answer in time', 'The request timed out'),
 }  # fmt: skip
+_BEFORE_CHANNELS = (405,)  # of a path, whatever its channels speak
 _FIELDS = {401: ('WWW-Authenticate',), 405: ('Allow',), 429: ('Retry-After',), 503: ('Retry-After',)}
 
 
@@ -83,6 +86,7 @@ class Components:
         self._names = Names()
         self._known: dict[str, str] = {}  # a schema and all it refers to, as text -> its name here
         self._names.new(ERROR)
+        self._names.new(openapi_xml.ERROR)
         self.schemas[ERROR] = error_schema()
 
     def take(self, shape: Shape) -> Any:
@@ -178,6 +182,24 @@ def answer_headers(status: int) -> dict[str, Any]:
 def fault_answers() -> dict[str, Any]:
     """The error answers by name."""
     return {name: _fault(status, says, details) for status, (name, says, details) in FAULTS.items()}
+
+
+def xml_fault_answers() -> dict[str, Any]:
+    """The same for channels of XML."""
+    out = {}
+    for status, (_, says, details) in FAULTS.items():
+        if status not in _BEFORE_CHANNELS:
+            media = {'schema': {'$ref': f'{REF}{openapi_xml.ERROR}'},
+                     'example': error(_EXAMPLE_CID, details).decode('utf-8')}  # fmt: skip
+            content = {openapi_xml.XML: media}
+            out[fault_name(status, xml=True)] = {'description': says, 'headers': answer_headers(status),
+                                                 'content': content}  # fmt: skip
+    return out
+
+
+def fault_name(status: int, *, xml: bool = False) -> str:
+    """What the error answer of a status is called."""
+    return FAULTS[status][0] + ('Xml' if xml and status not in _BEFORE_CHANNELS else '')
 
 
 def _fault(status: int, says: str, details: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Where the input of a service stands in an HTTP request: path, query or body, with examples it takes. Pure.
 
 Follows service.io.sources: path and query join the input unless the channel says otherwise, a channel without a data
-format takes a form, and only JSON can carry what is no text.
+format takes a form, and only JSON and XML can carry what is no text.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from zatotx.rules.json_example import NoExample, Schema, example, resolved
-from zatotx.rules.openapi_shapes import Channel, FieldShape, InputShape, Tried
+from zatotx.rules.openapi_shapes import Channel, FieldShape, InputShape, ServiceShape, Shape, Tried
+from zatotx.rules.openapi_xml import XML, asked, text
 from zatotx.rules.route_pattern import Hole, parse
 
 JSON, FORM, BYTES = 'application/json', 'application/x-www-form-urlencoded', 'application/octet-stream'
@@ -20,6 +21,7 @@ WITH_BODY = frozenset(('POST', 'PUT', 'PATCH'))
 ANY_TEXT: Schema = {'type': 'string'}
 NOTHING: Any = msgspec.UNSET  # where there is no example
 _LISTS, _OBJECTS = 'array', 'object'
+_CARRY_ALL = ('json', 'xml')  # data formats that carry what is no text
 
 
 class Param(msgspec.Struct, frozen=True):
@@ -56,7 +58,21 @@ def request(channel: Channel, method: str) -> Request:
     declared = channel.service.input
     if declared is None:
         return Request(path, _free_body(channel, method, bool(path)))
-    return _Plan(channel, method, declared, path).request()
+    found = _Plan(channel, method, declared, path).request()
+    return _in_xml(found, channel.service) if channel.data_format == 'xml' else found
+
+
+def _in_xml(found: Request, service: ServiceShape) -> Request:
+    """The same request with a document of XML as its body."""
+    body = found.body
+    if body is None or body.content_type != JSON:
+        return found
+    shape = asked(Shape(body.schema, found.components), service)
+    try:
+        made = text(shape, body.example) if body.example is not NOTHING else NOTHING
+    except NoExample:
+        made = NOTHING
+    return Request(found.params, Body(XML, shape.schema, body.required, made), shape.components)
 
 
 def _path_params(channel: Channel) -> tuple[Param, ...]:
@@ -76,8 +92,8 @@ def _free_body(channel: Channel, method: str, in_url: bool) -> Body | None:
     """What a service that declares no input may be sent."""
     if method not in WITH_BODY:
         return None
-    if channel.data_format == 'json':
-        return Body(JSON, {}, required=not in_url)
+    if channel.data_format in _CARRY_ALL:
+        return Body(XML if channel.data_format == 'xml' else JSON, {}, required=not in_url)
     return Body(FORM, {'type': 'object'}, required=False) if channel.data_format else Body(BYTES, {}, required=False)
 
 
@@ -86,7 +102,7 @@ class _Plan:
 
     def __init__(self, channel: Channel, method: str, declared: InputShape, path: tuple[Param, ...]) -> None:
         self.declared, self.path = declared, path
-        self.json = channel.data_format == 'json' and not declared.params_only
+        self.json = channel.data_format in _CARRY_ALL and not declared.params_only
         self.components = declared.whole.components
         in_path = {param.name for param in path} if channel.merged else set()
         rest = [field for field in declared.fields if field.name not in in_path]
@@ -195,4 +211,4 @@ def _object_of(fields: Iterable[FieldShape]) -> Schema:
     return {**schema, 'required': required} if required else schema
 
 
-__all__ = ['BYTES', 'FORM', 'JSON', 'NOTHING', 'WITH_BODY', 'Body', 'Param', 'Request', 'as_text', 'request']
+__all__ = ['BYTES', 'FORM', 'JSON', 'NOTHING', 'WITH_BODY', 'XML', 'Body', 'Param', 'Request', 'as_text', 'request']

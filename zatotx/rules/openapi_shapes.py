@@ -30,7 +30,7 @@ class Tried(msgspec.Struct, frozen=True):
 
     body: Any  # None = there is none
     text: Mapping[str, Any]  # of path, query and form: text, or a list of texts
-    json: bool  # a channel with the data format JSON
+    json: bool  # a channel whose bodies hold what is no text: of JSON, and XML
 
 
 class InputShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +50,9 @@ class ServiceShape(msgspec.Struct, frozen=True, kw_only=True):
     verbs: tuple[str, ...] = ()  # its handle_VERBs
     input: InputShape | None = None  # None = not declared
     output: Shape | None = None  # the whole answer, its element included; None = not declared
+    element: str = ''  # that element, of classic SimpleIO
+    request_elem: str = ''  # what its input stands in, and in which namespace both do, in XML
+    namespace: str = ''
 
 
 class Guarded(msgspec.Struct, frozen=True):
@@ -70,6 +73,6 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     service: ServiceShape
     method: str = ''  # '' = any
     match_slash: bool = False
-    data_format: str = ''  # 'json', 'form', '' = raw
+    data_format: str = ''  # 'json', 'xml', 'form', '' = raw
     merged: bool = True  # path and query join the input
     security: tuple[Guarded, ...] = ()  # any of them; none = open

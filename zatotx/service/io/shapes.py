@@ -51,6 +51,9 @@ def service_shape(entry: ServiceEntry) -> ServiceShape:
         verbs=tuple(sorted(entry.traits.verbs)),
         input=None if io.input is None else input_shape(io.input, entry.name),
         output=given,
+        element=io.output.element if io.output is not None else '',
+        request_elem=io.request_elem,
+        namespace=io.namespace,
     )
 
 
