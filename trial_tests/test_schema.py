@@ -150,7 +150,7 @@ class ValidateTests(SynchronousTestCase):
                 'method': 'get',
                 'is_active': 'yes',
                 'timeout': 0,
-                'data_format': 'xml',
+                'data_format': 'yaml',
             },
         )
         self.assertEqual(
@@ -160,7 +160,7 @@ class ValidateTests(SynchronousTestCase):
         self.assertEqual(found['methd'], 'unknown, did you mean method?')
         self.assertEqual(found['is_active'], 'expected bool, got str')
         self.assertEqual(found['timeout'], 'expected float > 0.0')
-        self.assertIn("got 'xml'", found['data_format'])
+        self.assertIn("got 'yaml'", found['data_format'])
 
     def test_a_path_leads_into_a_value(self) -> None:
         """Down to the element."""

@@ -301,8 +301,9 @@ class ZatoTests(InternalTestCase):
                          [('a', 'apikey'), ('b', 'tech_acc'), ('c', 'basic_auth')])
         await self.with_crm()
         await self.call('zato.http-soap.create', {
-            'name': 'c', 'connection': 'channel', 'transport': 'plain_http', 'url_path': '/c', 'service': 'crm.get-balance',
-            'security_id': rows[1]['id'], 'cluster_id': 1, 'is_active': True, 'is_internal': False,
+            'name': 'c', 'connection': 'channel', 'transport': 'plain_http', 'url_path': '/c',
+            'service': 'crm.get-balance', 'security_id': rows[1]['id'], 'cluster_id': 1, 'is_active': True,
+            'is_internal': False,
         })  # fmt: skip
         (channel,) = await self.call('zato.http-soap.get-list', {'connection': 'channel', 'transport': 'plain_http'})
         self.assertEqual((channel['security_name'], channel['sec_type']), ('b', 'tech_acc'))
