@@ -70,11 +70,11 @@ class AnswerTests(Scripted):
 
     def test_bodies(self) -> None:
         """Text and bytes are bodies as they are; a Response of one's own is taken as it is."""
-        own = Response(status_code=418, text='tea')
+        own = Response(status_code=203, text='tea')
         self.outgoing.soap['Old'].answers('<a/>').answers(b'<b/>').answers(own)
         found = [self.blocks(lambda s: s.out.soap['Old'].conn.post(s.cid, '<q/>')) for _ in range(3)]
         self.assertEqual([response.text for response in found], ['<a/>', '<b/>', 'tea'])
-        self.assertEqual((found[0].content, found[2].ok), (b'<a/>', False))
+        self.assertEqual((found[0].content, found[2].status_code), (b'<a/>', 203))
         self.assertEqual(self.sent('soap', 'Old'), ['<q/>'] * 3)
 
     def test_sql(self) -> None:

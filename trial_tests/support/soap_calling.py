@@ -28,6 +28,11 @@ def answer(inside: str, version: Version = SOAP_11, *, status: bytes = b'200 OK'
     return says(status, envelope(inside, version, header), TYPES[version.number])
 
 
+def says_xml(document: bytes) -> Answering:
+    """A peer that answers with this document."""
+    return says(b'200 OK', document, TYPES['1.1'])
+
+
 def sent(request: Request) -> Any:
     """The message that a peer was sent."""
     return soap.read(xml.parse(request.body))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -10,7 +11,8 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from zatotx.interfaces.outgoing import ICall, IOutgoing
-from zatotx.testing.doubles import HTTP_KINDS, answered
+from zatotx.testing import soap
+from zatotx.testing.doubles import HTTP_KINDS, Response, answered
 from zatotx.testing.rest import METHODS, ZATO_METHODS, must_have, must_take
 from zatotx.testing.script import Call, ConnectionScript, Matcher, Scripts, canonical
 
@@ -83,7 +85,7 @@ class KindDouble:
 
 class ConnectionDouble:
     """`self.out.<kind>[<name>]` of a service under test: every method is there and does what the script says. One of
-    REST has those that the real one has, with the same arguments."""
+    REST or SOAP has those that the real one has, with the same arguments."""
 
     def __init__(self, outgoing: ScriptedOutgoing, target: tuple[str, str], call: ICall) -> None:
         self._outgoing, self._target, self._call = outgoing, target, call
@@ -93,14 +95,18 @@ class ConnectionDouble:
         """Zato's way to an HTTP connection's methods, which take the cid first; of other kinds the connection."""
         return ZatoHTTP(self) if self._target[0] in HTTP_KINDS else self
 
-    def __getattr__(self, method: str) -> Callable[..., Any]:
+    def __getattr__(self, method: str) -> Any:
         if method.startswith('_'):
             raise AttributeError(method)
         kind = self._target[0]
+        if kind == soap.SOAP and method == 'client':
+            return self._client()
         must_have(kind, method, METHODS)
+        soap.must_have(kind, method, soap.METHODS)
 
         def call(*args: Any, **kwargs: Any) -> Any:
             must_take(kind, method, args, kwargs)
+            soap.must_take(kind, method, args, kwargs)
             return self._called(method, args, kwargs)
 
         return call
@@ -111,7 +117,28 @@ class ConnectionDouble:
         async def play() -> Any:
             call = Call.of(self._target, method, args, kwargs)
             given = await outgoing.scripts.play(call, asker.service).run(call, asker.cid, outgoing.clock)
-            return answered(given, outgoing.scripts.of(*self._target).title, asker.cid, kwargs)
+            title = outgoing.scripts.of(*self._target).title
+            shown = answered(given, title, asker.cid, kwargs)
+            return soap.read(shown, title, asker.cid) if self._target[0] == soap.SOAP else shown
+
+        return asker.result(play)
+
+    def _client(self) -> soap.ClientDouble:
+        asker = self._call
+
+        async def given(value: Any) -> Any:
+            return value
+
+        return soap.ClientDouble(self._operated, lambda value: asker.result(partial(given, value)))
+
+    def _operated(self, operation: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        outgoing, asker = self._outgoing, self._call
+
+        async def play() -> Any:
+            call = Call.of(self._target, operation, args, kwargs)
+            given = await outgoing.scripts.play(call, asker.service).run(call, asker.cid, outgoing.clock)
+            shown = soap.read(given, outgoing.scripts.of(*self._target).title, asker.cid)
+            return soap.record(shown.data) if isinstance(shown, Response) else shown
 
         return asker.result(play)
 
@@ -127,12 +154,16 @@ class ZatoHTTP:
             raise AttributeError(method)
         kind = self._connection._target[0]
         must_have(kind, method, ZATO_METHODS)
+        soap.must_have(kind, method, soap.ZATO_METHODS)
+        if kind == soap.SOAP and method == 'client':
+            return self._connection._client
         names = _ZATO_HTTP.get(method, ('params',))
 
         def call(cid: str, *args: Any, **options: Any) -> Any:
             named = dict(zip(names, args, strict=False))
             more = args[len(named):]
             must_take(kind, method, more, {**named, **options})
+            soap.must_take(kind, method, more, {**named, **options})
             return self._connection._called(method, more, {**named, **options})
 
         return call

@@ -10,6 +10,7 @@ from attrs import frozen
 
 from zatotx.model.faults import BadGateway
 from zatotx.model.response import Headers, PeerResponse, modelled
+from zatotx.wire import xml
 
 HTTP_KINDS = frozenset(('rest', 'soap'))
 
@@ -44,9 +45,10 @@ class Response(PeerResponse):
 
     @classmethod
     def of(cls, value: Any, *, status_code: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-        """The response whose body is `value`: text and bytes as they are, anything else as JSON."""
-        if isinstance(value, bytes):
-            text = value.decode('utf-8', 'replace')
+        """The response whose body is `value`: text, bytes and XML as they are, anything else as JSON."""
+        written = xml.to_bytes(value) if xml.is_element(value) else value
+        if isinstance(written, bytes):
+            text = written.decode('utf-8', 'replace')
         else:
             text = value if isinstance(value, str) else msgspec.json.encode(value).decode('utf-8')
         return cls(status_code=status_code, data=value, text=text, headers=Headers((headers or {}).items()))

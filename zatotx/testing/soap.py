@@ -1,0 +1,155 @@
+"""Scripted SOAP connections: what real ones have, and how those show what a script answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+
+from attrs import evolve, frozen
+
+from zatotx.model.faults import BadStatus
+from zatotx.model.soap import PeerFault
+from zatotx.testing.doubles import Response
+from zatotx.wire import soap, xml
+from zatotx.wire.soap_faults import read_fault
+
+SOAP = 'soap'
+METHODS = ('post', 'send', 'call', 'ping')
+ZATO_METHODS = ('post', 'send', 'ping', 'client')  # of `.conn`
+CLIENT = ('using', 'type', 'service', 'factory')  # of `.client`, beside the operations
+POSITIONAL = ('data', 'params', 'headers')
+OPTIONS = ('soap_action', 'soap_headers', 'one_way', 'timeout')
+
+
+def must_have(kind: str, method: str, methods: Sequence[str]) -> None:
+    """Raises AttributeError where a connection of that kind is of SOAP, and has no such method."""
+    if kind == SOAP and method not in methods:
+        raise AttributeError(f'An outgoing SOAP connection has no {method} here, but {", ".join(methods)}')
+
+
+def must_take(kind: str, method: str, args: Sequence[Any], options: Mapping[str, Any]) -> None:
+    """Raises TypeError for arguments that a SOAP connection's method does not take."""
+    if kind != SOAP:
+        return
+    own = ('action',) if method == 'call' else ()
+    taken = () if method == 'ping' else (*own, *POSITIONAL)
+    if len(args) > len(taken):
+        raise TypeError(f'{method}() takes no more than {len(taken)} arguments without a name, {len(args)} were given')
+    known = (*taken, *OPTIONS) if taken else ()
+    if unknown := [name for name in options if name not in known]:
+        raise TypeError(f'{method}() has no argument {", ".join(unknown)}')
+
+
+@frozen(kw_only=True)
+class SoapResponse(Response):
+    """What a call of a SOAP connection gives."""
+
+    envelope: Any = None
+    soap_headers: tuple[Any, ...] = ()
+
+
+def read(given: Any, title: str, cid: str) -> Any:
+    """A response as a SOAP connection shows it: `data` is an element where it was XML, the content of its Body where it
+    was a whole envelope. Raises PeerFault for an envelope with a fault, BadStatus for a status that is none of success.
+    """
+    if not isinstance(given, Response):
+        return given
+    data, envelope = _parsed(given._data), None
+    if xml.is_element(data) and soap.is_envelope(data):
+        envelope = soap.read(data)
+        data = envelope.payload
+        fault = None if data is None else read_fault(data)
+        if fault is not None:
+            said = f' ({fault.code})' if fault.code else ''
+            raise PeerFault(cid, f'{title} answered with a fault{said}', given, code=fault.code, string=fault.reason,
+                            subcodes=fault.subcodes, actor=fault.actor, detail=fault.detail)
+    if not 200 <= given.status_code < 300:
+        raise BadStatus(cid, f'{title} answered {given.status_code} {given.reason}'.rstrip(), given)
+    return SoapResponse(
+        status_code=given.status_code, data=data, text=given.text, headers=given.headers, cid=cid, title=title,
+        envelope=None if envelope is None else envelope.body.getparent(),
+        soap_headers=() if envelope is None else envelope.headers,
+    )  # fmt: skip
+
+
+def _parsed(value: Any) -> Any:
+    if xml.is_element(value):
+        return xml.own(value)
+    if isinstance(value, str):
+        value = value.encode('utf-8')
+    return xml.parse(value.strip()) if isinstance(value, bytes) and value.lstrip().startswith(b'<') else value
+
+
+class Record(dict[str, Any]):
+    """A record as zeep shows it: its fields as attributes, and by name."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f'The record has no {name}: it has {", ".join(self) or "nothing"}') from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
+
+
+def record(value: Any) -> Any:
+    """What an operation gives, of what its script answers: records of dicts."""
+    if isinstance(value, Mapping):
+        return Record({name: record(one) for name, one in value.items()})
+    return [record(one) for one in value] if isinstance(value, list) else value
+
+
+Called = Callable[[str, tuple[Any, ...], Mapping[str, Any]], Any]  # an operation
+
+
+@frozen
+class ClientDouble:
+    """`.client` of a SOAP connection: every operation is there and gives what the script says of it. `made(value)`: a
+    value as a method gives it, awaitable in an async service."""
+
+    _called: Called
+    _made: Callable[[Any], Any]
+
+    def __getattr__(self, operation: str) -> Callable[..., Any]:
+        if operation.startswith('_'):
+            raise AttributeError(operation)
+        return self[operation]
+
+    def __getitem__(self, operation: str) -> Callable[..., Any]:
+        return lambda *args, **kwargs: self._called(operation, args, kwargs)
+
+    @property
+    def service(self) -> Self:
+        """Its operations."""
+        return self
+
+    @property
+    def factory(self) -> FactoryDouble:
+        """Values of its types."""
+        return FactoryDouble(self._made)
+
+    def using(self, headers: Mapping[str, Any] | None = None, timeout: float | None = None) -> Self:
+        """The same."""
+        return evolve(self)
+
+    def type(self, name: str) -> Any:
+        """A type, to be called with its fields."""
+        return self._made(Record)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """There is nothing to give back."""
+
+
+@frozen
+class FactoryDouble:
+    """`.client.factory`."""
+
+    _made: Callable[[Any], Any]
+
+    def create(self, name: str) -> Any:
+        """A record with nothing in it yet."""
+        return self._made(Record())
