@@ -99,8 +99,8 @@ class OpenTests(PageTestCase):
         page = self.opened(self.broker)
         self.typed(page, 'filter', 'places order')
         found = page.run("[...document.querySelectorAll('.operation:not([hidden])')].map((one) => one.id).sort()")
-        self.assertEqual(found, ['shop.order', 'shop.order.by-id'])
-        self.assertEqual(page.run("document.querySelectorAll('#nav li:not([hidden])').length"), 2)
+        self.assertEqual(found, ['shop.order', 'shop.order.by-id', 'xml.order'])
+        self.assertEqual(page.run("document.querySelectorAll('#nav li:not([hidden])').length"), 3)
         self.typed(page, 'filter', 'nothing-like-it')
         self.assertIn('Nothing matches', page.run("document.getElementById('status').textContent"))
 
@@ -146,9 +146,9 @@ class OpenTests(PageTestCase):
         self.assertEqual(sum('openapi.json' in url for url in self.page.requested), 1)
 
     def test_try_query_and_form(self) -> None:
-        """Queries, lists and forms too."""
+        """Queries, lists, forms and XML too."""
         page = self.opened(self.broker)
-        for name in ('shop.find', 'shop.find.form', 'shop.tree', 'shop.item', 'shop.many'):
+        for name in ('shop.find', 'shop.find.form', 'shop.tree', 'shop.item', 'shop.many', 'xml.order', 'xml.short'):
             self.assertEqual(self.sent(page, name), '200', name)
 
     def sent(self, page: Chromium, name: str, user: str = '', password: str = '') -> str:

@@ -1,6 +1,6 @@
 // «Try it»: sends one request to this very server and shows the answer. Credentials are kept in this variable alone.
 
-import { element, pretty, resolve, typeOf } from './render.js';
+import { element, exampleText, pretty, resolve, typeOf } from './render.js';
 
 const credentials = new Map(); // security scheme -> [username, password]; of a key or token the first one is ''
 const BODILESS = new Set(['get', 'head']);
@@ -28,7 +28,7 @@ export function consoleOf(api, operation) {
   const [type, media] = Object.entries(operation.requestBody?.content ?? {})[0] ?? ['', null];
   const offersBody = media && !BODILESS.has(operation.method);
   const body = offersBody ? element('textarea', { id: `${id}-body`, rows: '6', spellcheck: 'false' }) : null;
-  if (body && media.example !== undefined) body.value = pretty(media.example);
+  if (body && media.example !== undefined) body.value = exampleText(type, media);
   const logins = schemes.map((scheme, position) => loginInputs(scheme, kindOf(known[scheme]), `${id}-login${position}`));
   const answer = element('div', { class: 'result', 'aria-live': 'polite' });
   const form = element('form', { class: 'try' },

@@ -100,18 +100,18 @@ function star() {
 function body(api, requestBody) {
   return Object.entries(requestBody.content ?? {}).map(([type, media]) => [
     element('h3', {}, 'Body ', element('code', { class: 'plain' }, type), requestBody.required ? star() : null),
-    element('div', { class: 'pair' }, schemaTree(api, media.schema), exampleOf(media))]);
+    element('div', { class: 'pair' }, schemaTree(api, media.schema), exampleOf(type, media))]);
 }
 
 function answers(api, responses) {
   return element('div', { class: 'answers' }, Object.entries(responses).map(([status, one]) => {
     const [answer] = resolve(api, one);
-    const media = Object.values(answer.content ?? {})[0];
+    const [type, media] = Object.entries(answer.content ?? {})[0] ?? [];
     const opened = element('details', { class: 'answer', open: status.startsWith('2') },
       element('summary', {}, element('span', { class: `code c${status[0]}` }, status), answer.description));
     const fill = () => {
       if (opened.open && opened.childElementCount === 1) {
-        opened.append(element('div', { class: 'pair' }, schemaTree(api, media?.schema), media && exampleOf(media)));
+        opened.append(element('div', { class: 'pair' }, schemaTree(api, media?.schema), media && exampleOf(type, media)));
       }
     };
     opened.addEventListener('toggle', fill);
@@ -120,9 +120,15 @@ function answers(api, responses) {
   }));
 }
 
-function exampleOf(media) {
+function exampleOf(type, media) {
   if (media.example === undefined) return null;
-  return element('figure', {}, element('figcaption', {}, 'Example'), element('pre', { tabindex: '0' }, pretty(media.example)));
+  const text = exampleText(type, media);
+  return element('figure', {}, element('figcaption', {}, 'Example'), element('pre', { tabindex: '0' }, text));
+}
+
+/** An example as it is sent: XML is a text already. */
+export function exampleText(type, media) {
+  return type === 'application/xml' ? media.example : pretty(media.example);
 }
 
 export function pretty(value) {
