@@ -41,17 +41,17 @@ def entities() -> Iterator[tuple[str, str, str]]:
 def shapes() -> Iterator[tuple[str, str, str]]:
     """Too much of something."""
     attributes, spaced = numbered('a{}=""', 1_000_000), numbered("a{} = ''", 1_000_000)
-    yield 'attributes', f'<a {attributes}/>', 'more than 100000 attributes'
-    yield 'spaced attributes', f'<a {spaced}/>', 'more than 100000 attributes'
-    yield 'attributes beside a comment', f'<a><!-- <![CDATA[ --><b {attributes}/></a>', 'more than 100000 attributes'
+    yield 'attributes', f'<a {attributes}/>', 'more than 250000 attributes'
+    yield 'spaced attributes', f'<a {spaced}/>', 'more than 250000 attributes'
+    yield 'attributes beside a comment', f'<a><!-- <![CDATA[ --><b {attributes}/></a>', 'more than 250000 attributes'
     yield 'attributes of one', f'<a {numbered("a{}=_", 90_000)}/>'.replace('_', '""'), 'more than 256 attributes'
     yield 'attribute repeated', f'<a {"b=_ " * 90_000}/>'.replace('_', '""'), 'redefined'
     yield 'levels', '<a>' * 100_000 + '</a>' * 100_000, 'nested more than 100 deep'
     yield 'levels without end', '<a>' * 100_000, 'nested more than 100 deep'
     yield 'a few levels', '<a>' * 255 + '</a>' * 255, 'nested more than 100 deep'
-    yield 'elements', '<a>' + '<b/>' * 1_000_000 + '</a>', 'more than 250000 elements'
-    yield 'ends', '<a>' + '</>' * 1_000_000, 'more than 250000 elements'
-    yield 'comments', '<a>' + '<!---->' * 1_000_000 + '</a>', 'more than 250000 elements'
+    yield 'elements', '<a>' + '<b/>' * 1_000_000 + '</a>', 'more than 600000 elements'
+    yield 'ends', '<a>' + '</>' * 1_300_000, 'more than 600000 elements'
+    yield 'comments', '<a>' + '<!---->' * 1_000_000 + '</a>', 'more than 600000 elements'
     yield 'comments far apart', '<a>' + (' ' * 100 + '<!---->') * 100_000 + '</a>', 'more than 10000 comments'
     yield 'comments without end', '<a>' + '<!-- ' * 200_000, '(line 1'
     yield 'blanks', '<a><!-- -->' + ' ' * 5_000_000 + 'x</a>', 'inside a value'
@@ -75,6 +75,8 @@ def disguises() -> Iterator[tuple[str, bytes, str]]:
     yield 'EBCDIC', f'<?xml version="1.0" encoding="EBCDIC-CP-US"?>{dtd}'.encode('cp500'), '(line 1'
     yield 'invalid UTF-8', b'<a>\xc3\x28</a>', 'invalid UTF-8'
     yield 'null byte', b'<a>x\0y</a>', 'NUL'
+    include = b'<i:include xmlns:i="http://www.w3.org/2001/XI&#110;clude" href="file:///etc/passwd"/>'
+    yield 'XInclude in references', include, 'XInclude is not accepted'
     yield 'comment in a value', b'<a>admin<!-- -->.evil</a>', 'inside a value'
     yield 'CDATA in a value', b'<a>admin<![CDATA[.evil]]></a>', 'inside a value'
     yield 'two CDATA sections', b'<a><![CDATA[admin]]><![CDATA[.evil]]></a>', 'inside a value'
@@ -112,11 +114,16 @@ class AttackTests(SynchronousTestCase):
             self.assertTrue(refusal(document), name)
 
     def test_the_largest_that_is_taken(self) -> None:
-        """As many elements as there may be: bounded, too."""
+        """As many elements and attributes as there may be: bounded, too."""
         with Peak() as peak:
-            root = parse(b'<a>' + b'<b c="">x</b>' * 90_000 + b'</a>')
-        self.assertEqual(root.countchildren(), 90_000)
-        self.assertLess(peak.grown, 128 * MIB)
+            root = parse(b'<a>' + b'<b c="">x</b>' * 249_000 + b'<b>x</b>' * 350_000 + b'</a>')
+        self.assertEqual(root.countchildren(), 599_000)
+        self.assertLess(peak.grown, 320 * MIB)
+
+    def test_five_megabytes_of_records(self) -> None:
+        """What people send is taken: a hundred thousand short records, each with an attribute."""
+        record = b'<row id="1"><name>Ann</name><qty>5</qty></row>'
+        self.assertEqual(parse(b'<a>' + record * (5 * MIB // len(record)) + b'</a>').countchildren(), 113_975)
 
 
 class OutsideTests(SynchronousTestCase):

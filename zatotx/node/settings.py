@@ -62,8 +62,8 @@ class Limits(_Section, frozen=True, kw_only=True):
     json_keys: _Count = 100_000  # keys and elements of one body
     form_fields: _Count = 1_000  # of one body
     xml_depth: Annotated[int, Meta(ge=1, le=DEEPEST)] = 100  # elements within each other, in one body
-    xml_elements: _Count = 250_000  # of one body
-    xml_attributes: _Count = 100_000  # of one body
+    xml_elements: _Count = 600_000  # of one body
+    xml_attributes: _Count = 250_000  # of one body
     xml_element_attributes: _Count = 256  # of one element
     xml_namespaces: _Count = 1_000  # different declarations in one body
     xml_text: Annotated[int, Meta(ge=1, le=LONGEST_TEXT)] = LONGEST_TEXT  # characters of one text in a body

@@ -23,8 +23,8 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     """What one XML document may hold."""
 
     depth: int = 100  # of elements within each other
-    elements: int = 250_000
-    attributes: int = 100_000  # of all elements together
+    elements: int = 600_000  # some 150 MB of tree
+    attributes: int = 250_000  # of all elements together
     per_element: int = 256  # attributes of one element
     namespaces: int = 1_000  # different declarations
     text: int = LONGEST_TEXT  # bytes of one text or attribute value
