@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
+from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.authority import Authority
 from trial_tests.support.calling import CID, Asking, WithConnections, started
 from zatotx import BadGateway, ServiceUnavailable, Timeout
 from zatotx.plugins.http.client.errors import CallFailed
 from zatotx.plugins.http.outgoing import faults
-from zatotx.plugins.http.outgoing.connection import Connection
+from zatotx.plugins.http.outgoing.trouble import Trouble
 from zatotx.plugins.http.test.upstream import Peer, Request, ends, raw, reactor, says, server_tls, silent
 
 TITLE = 'Outgoing connection CRM (rest)'
@@ -215,19 +216,26 @@ class FaultTests(WithConnections):
         self.assertNotIn('secret', f'{fault} {fault.__cause__}')
 
     async def test_said_once(self) -> None:
-        """The log has what happened, with the address, once until it works again."""
+        """The log has what happened, with the address, once until it works again; what is our own doing is not said."""
         said: list[str] = []
         port = free_port()
-        self.patch(Connection, '_log', Heard(said))
-        rest = self.crm(port)
+        self.patch(Trouble, '_log', Heard(said))
+        rest = self.crm(port, max_in_flight=1)
         for _ in range(3):
             await self.fault(rest.get(), ServiceUnavailable)
         self.assertEqual(said, [f'{TITLE}: nobody listens at 127.0.0.1:{port}'])
-        peer = reactor.listenTCP(port, self.listen(FINE), interface='127.0.0.1')
-        self.addCleanup(peer.stopListening)
+        peer = self.listen(FINE)
+        again = reactor.listenTCP(port, peer, interface='127.0.0.1')
+        self.addCleanup(again.stopListening)
         await rest.get()
         await rest.get()
         self.assertEqual(said[1:], [f'{TITLE} works again'])
+        peer.answer = silent
+        calling = started(rest.get())
+        await self.fault(rest.get(), ServiceUnavailable)
+        calling.cancel()
+        self.failureResultOf(calling)
+        self.assertEqual(len(said), 2)
 
     def test_words_for_all(self) -> None:
         """Every failure of the client has a fault, and each of the four kinds a status that people know."""
@@ -264,6 +272,23 @@ class BulkheadTests(WithConnections):
         self.assertEqual((await rest.get()).text, 'fine')
         self.failureResultOf(calling)
         self.assertEqual(self.slots().in_flight, 0)
+
+
+class TroubleTests(SynchronousTestCase):
+    def test_now_and_then(self) -> None:
+        """A peer that fails every other call has two lines in ten seconds, however many calls there are."""
+        said: list[str] = []
+        self.patch(Trouble, '_log', Heard(said))
+        clock = Clock()
+        trouble = Trouble('CRM', clock.seconds)
+        for _ in range(100):
+            trouble.begins('lost')
+            trouble.ends()
+        self.assertEqual(said, ['CRM: lost', 'CRM works again'])
+        clock.advance(10)
+        trouble.begins('late')
+        trouble.begins('lost')
+        self.assertEqual((said[2:], trouble.why), (['CRM: late'], 'lost'))
 
 
 class Heard:

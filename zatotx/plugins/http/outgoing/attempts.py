@@ -129,22 +129,29 @@ class Repeating:
 
     async def send(self, request: Request) -> Answer:
         self.budget.called(self.clock.seconds())
-        made, last = 0, None
-        while True:
+        try:
+            answer = await self.inner(request)
+        except CallFailed as failed:
+            return await self._again(request, _Ended(failed))
+        if is_passing(answer.head.status):
+            return await self._again(request, _Ended(answer))
+        return answer
+
+    async def _again(self, request: Request, ended: _Ended) -> Answer:
+        """What comes of it after a first attempt that ended so."""
+        made = 1
+        while (delay := self._delay(request, made, ended)) is not None:
+            ended.drop()
+            self.meter.retries += 1
+            await deferLater(self.clock, delay)
             made += 1
             try:
                 ended = await self._ended(request)
             except CutOff:
-                if last is None or request.stream:  # of a stream nothing is left to give
+                if request.stream:  # of which nothing is left to give
                     raise
-                return last.answer()
-            delay = self._delay(request, made, ended)
-            if delay is None:
-                return ended.answer()
-            last = ended
-            ended.drop()
-            self.meter.retries += 1
-            await deferLater(self.clock, delay)
+                break
+        return ended.answer()
 
     async def _ended(self, request: Request) -> _Ended:
         try:

@@ -18,10 +18,11 @@ from zatotx.plugins.http.client.call import Answer, AnswerStream
 from zatotx.plugins.http.client.errors import CallFailed, ConnectTimeout
 from zatotx.plugins.http.client.making import MadeClient
 from zatotx.plugins.http.outgoing.attempts import Attempt
-from zatotx.plugins.http.outgoing.faults import CutOff, Full, fault_of
+from zatotx.plugins.http.outgoing.faults import CutOff, Full, counts, fault_of
 from zatotx.plugins.http.outgoing.reading import THREADED
 from zatotx.plugins.http.outgoing.requests import Form, Request
 from zatotx.plugins.http.outgoing.response import Response, StreamedResponse
+from zatotx.plugins.http.outgoing.trouble import Trouble
 from zatotx.rules.breaker import CLOSED, Breaker
 
 
@@ -49,11 +50,12 @@ class Connection:
     form: Form = field(init=False)
     under_way: int = 0
     _retired: bool = False
-    _trouble: str = ''  # what went wrong last, '' = it went well
+    _trouble: Trouble = field(init=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
         self.form = self.parts.form
+        self._trouble = Trouble(self.parts.title, self.reactor.seconds)
 
     async def perform(self, request: Request) -> Response:
         """The answer. Raises Timeout, ServiceUnavailable and BadGateway, naming the connection."""
@@ -68,7 +70,10 @@ class Connection:
         except CallFailed as failed:
             fault = self._fault(failed, request)
             meter.failed(type(fault).__name__)
-            self._went_wrong(failed)
+            if fault is failed.__cause__:  # the service's own, of a body that it could not make
+                raise fault from fault.__cause__
+            if counts(failed) or (isinstance(failed, CutOff) and not self._trouble.why):
+                self._trouble.begins(failed.detail)
             raise fault from failed
         except CancelledError:
             raise
@@ -81,8 +86,8 @@ class Connection:
             self.under_way -= 1
             if self._retired:
                 self._leave()
-        if self._trouble:
-            self._went_well()
+        if self._trouble.why:
+            self._trouble.ends()
         if request.stream:
             return self._streamed(request, answer)
         response = Response(answer, self.form.data_format, request.model)
@@ -121,7 +126,7 @@ class Connection:
         """What is not as it should be here now."""
         breaker = self.parts.breaker
         if breaker is not None and breaker.state is not CLOSED:
-            why = f' ({self._trouble})' if self._trouble else ''
+            why = f' ({self._trouble.why})' if self._trouble.why else ''
             yield (f'{self.parts.title} is cut off by its circuit breaker, after {breaker.limit} failures in a row'
                    f'{why}: see that its peer is well; one call is let through every {breaker.reset:g} s to try')
 
@@ -151,15 +156,3 @@ class Connection:
     def _leave(self) -> None:
         if not self.under_way:
             self.parts.client.close()
-
-    def _went_wrong(self, failed: CallFailed) -> None:
-        """Said once, until it works again: a peer that is away would fill the log."""
-        if not self._trouble:
-            self._log.warn('{title}: {why}', title=self.parts.title, why=failed.detail)
-        elif isinstance(failed, CutOff):
-            return  # of which the trouble is the reason
-        self._trouble = failed.detail
-
-    def _went_well(self) -> None:
-        self._log.info('{title} works again', title=self.parts.title)
-        self._trouble = ''
