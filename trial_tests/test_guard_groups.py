@@ -231,8 +231,8 @@ class ManyUsersTests(SynchronousTestCase):
             self.assertEqual(self.verified, hashes, credentials)
 
     def test_an_unknown_user_costs_what_a_known_one_costs(self) -> None:
-        """A hash is verified, and the answer is the same."""
-        for credentials in ('nobody:x', 'bob:x'):
+        """One hash is verified, for no name at all too, and the answer is the same."""
+        for credentials in ('nobody:x', 'bob:x', ':x'):
             self.verified = 0
             self.assertEqual(self.failureResultOf(self.login(credentials), Unauthorized).value.details,
                              Unauthorized.default)

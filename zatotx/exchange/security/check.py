@@ -9,8 +9,9 @@ from zatotx.model.message import Inbound, Principal
 from zatotx.rules.roles import held
 from zatotx.schema.snapshot import Stored
 
-ANY_OF_THEM = ''  # claimed: nothing of the request says which definition of the sort is meant
-NOBODY = '\0'  # claimed: it carries something of the sort that can be nobody's
+# Two claims that no request can make: what it may claim has no NUL.
+ANY_OF_THEM = '\0any'  # nothing of the request says which definition of the sort is meant
+NOBODY = '\0'  # it carries something of the sort that can be nobody's
 
 
 class Check(Protocol):
