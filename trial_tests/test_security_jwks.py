@@ -432,6 +432,14 @@ class KeyTests(SynchronousTestCase):
         self.assertEqual([key.kid for key in keys], ['a', 'b'])
         self.assertEqual(wrong, ['key 3 is of no type that has public keys', 'key 4 is not for verifying signatures'])
 
+    def test_a_large_set(self) -> None:
+        """A thousand keys are read, more are refused with their number."""
+        many = [jwk(ONE, kid=str(number)) for number in range(1_001)]
+        keys, wrong = read_key_set(json.dumps({'keys': many[1:]}).encode())
+        self.assertEqual((len(keys), wrong), (1_000, []))
+        error = self.assertRaises(Malformed, read_key_set, json.dumps({'keys': many}).encode())
+        self.assertEqual(str(error), 'the document has 1001 keys: more than 1000')
+
 
 class LifetimeTests(SynchronousTestCase):
     def test_by_the_answer(self) -> None:

@@ -243,6 +243,7 @@ class RefusedTests(JwtTestCase):
         """An extension that must be understood is not understood here, whatever it is."""
         for crit in (['exp'], ['b64'], [], None, 'x'):
             self.refused(self.check, signed(crit=crit), 'it has a crit')
+        self.refused(self.check, signed(b64=False), 'it has a b64')
 
     def test_kid_of_odd_kinds(self) -> None:
         """A kid is a text."""

@@ -54,6 +54,8 @@ def read_header(header: Mapping[str, Any], terms: Terms) -> tuple[str, str | Non
         raise Unacceptable('its alg is none of the definition')
     if 'crit' in header:
         raise Unacceptable('it has a crit, and no extension is known here')
+    if 'b64' in header:
+        raise Unacceptable('it has a b64, and the payload of a token is always coded')  # RFC 7797 §7
     if kid is not None and not isinstance(kid, str):
         raise Unacceptable('its kid is no text')
     if not isinstance(type_, str) or not _is_access_token(type_):

@@ -27,7 +27,7 @@ HMAC_BYTES: Mapping[str, int] = {'HS256': 32, 'HS384': 48, 'HS512': 64}  # RFC 7
 _RSA = frozenset({'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'})
 _CURVES: Mapping[str, str] = {'secp256r1': 'ES256', 'secp384r1': 'ES384', 'secp521r1': 'ES512'}
 _LEAST_RSA, _MOST_RSA = 2048, 8192  # bits; RFC 7518 §3.3; over it a signature takes milliseconds to verify
-_MOST_KEYS = 100  # of one set: issuers have a handful
+_MOST_KEYS = 1_000  # of one set: issuers have a handful, one for each of their customers at worst
 _PUBLIC_TYPES: Mapping[str, str] = {'RSA': 'RS256', 'EC': 'ES256', 'OKP': 'EdDSA'}  # kty -> who of PyJWT reads it
 _library = get_default_algorithms()
 
@@ -104,6 +104,7 @@ def read_key_set(body: bytes) -> tuple[list[Key], list[str]]:
     if len(listed) > _MOST_KEYS:
         raise Malformed(f'the document has {len(listed)} keys: more than {_MOST_KEYS}')
     keys: list[Key] = []
+    alike: dict[str | None, list[Key]] = {}  # by kid: comparing each with all others takes most of the time
     wrong = []
     for number, jwk in enumerate(listed, 1):
         try:
@@ -111,7 +112,9 @@ def read_key_set(body: bytes) -> tuple[list[Key], list[str]]:
         except Malformed as error:
             wrong.append(f'key {number} {error}')
         else:
-            if key not in keys:
+            others = alike.setdefault(key.kid, [])
+            if key not in others:
+                others.append(key)
                 keys.append(key)
     return keys, wrong
 
