@@ -67,24 +67,21 @@ async def of_zatotx(reactor: Any, method: str, url: str) -> Call:
 
 async def of_treq(reactor: Any, method: str, url: str) -> Call:
     """Over Twisted's Agent."""
+    from treq.client import HTTPClient
     from twisted.web.client import Agent, HTTPConnectionPool
 
     pool = HTTPConnectionPool(reactor, persistent=True)
     pool.maxPersistentPerHost = AT_ONCE
-    return _treq(Agent(reactor, pool=pool), method, url)
+    return _treq(HTTPClient(Agent(reactor, pool=pool)), method, url)
 
 
 async def of_treq_on_zatotx(reactor: Any, method: str, url: str) -> Call:
     """Over ours."""
     kind = await outgoing(reactor, url)
-    return _treq(kind.doors['rest'](Asker(reactor))['X'].agent, method, url)
+    return _treq(kind.doors['rest'](Asker(reactor))['X'].treq, method, url)
 
 
-def _treq(agent: Any, method: str, url: str) -> Call:
-    from treq.client import HTTPClient
-
-    client = HTTPClient(agent)
-
+def _treq(client: Any, method: str, url: str) -> Call:
     async def call() -> Any:
         if method == 'POST':
             return await (await client.post(f'{url}/echo', json=BODY)).json()

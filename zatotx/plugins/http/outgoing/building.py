@@ -121,6 +121,4 @@ def _repeats(retry: Retry) -> Repeats:
     return Repeats(attempts=retry.attempts, backoff=retry.backoff, methods=SAFE.union(retry.methods))
 
 
-
-
 REST = Craft(form=_rest_form, connection=_rest_connection, is_failure=is_failure)
