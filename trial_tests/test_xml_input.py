@@ -130,6 +130,18 @@ class PlaceTests(Case):
             value = outcome_of(calls.start(calls.inbound(kind='invoke'), document)).value
             self.assertEqual(value, {'a': 1})
 
+    def test_text_that_another_service_hands_over(self) -> None:
+        """self.invoke with data_format='xml', as in Zato."""
+
+        class Asking(Service):
+            async def handle(self) -> None:
+                self.response.payload = [await self.invoke('test.asked', text, data_format='xml')
+                                         for text in ('<x><a>1</a></x>', b'<x><a>2</a></x>')]
+
+        asked = type('Asked', (short(Int('a')), Service), {'name': 'test.asked', 'handle': answer_input})
+        calls = Calls(Asking, asked)
+        self.assertEqual(outcome_of(calls.start(calls.inbound())).value, [{'a': 1}, {'a': 2}])
+
     def test_a_message_of_another_kind(self) -> None:
         """An AMQP channel of XML reads as HTTP's does."""
         calls = Calls(type('Asked', (typed(Line), Service), {'handle': answer_input}))

@@ -171,6 +171,30 @@ class PayloadTests(Case):
         for document in ('<a b="1"><c> é </c><!-- c --></a>', parse('<a b="1"><c> é </c></a>'.encode())):
             self.assertEqual(self.body(Echo, document), '<a b="1"><c> é </c></a>')
 
+    def test_parts_of_the_payload(self) -> None:
+        """Leaves are what they say, converted where the declaration has a type; others go out with all that is in
+        them, whatever they are called."""
+
+        class Parts(Service):
+            output = 'a', Int('b'), 'c', '-d', Int('-e')
+
+            async def handle(self) -> None:
+                for name in 'abcd':
+                    setattr(self.response.payload, name, getattr(self.request.payload, name))
+
+        class Whole(Service):
+            output = 'a', Int('b'), 'c'
+
+            async def handle(self) -> None:
+                self.response.payload = self.request.payload
+
+        document = f'<x><a> 1 </a><b>2</b><c><d>3</d><e f="4"/></c><d xmlns:xsi="{XSI}" xsi:nil="true"/></x>'
+        inside = '<a> 1 </a><b>2</b><c><d>3</d><e f="4"/></c>'
+        self.assertEqual(self.body(Parts, document),
+                         f'<response xmlns:xsi="{XSI}">{inside}<d xsi:nil="true"/><e></e></response>')  # fmt: skip
+        odd = document.replace('</x>', '<__struct_fields__>a</__struct_fields__></x>')
+        self.assertEqual(self.body(Whole, odd), f'<response>{inside}</response>')
+
     def test_the_services_own_content_type(self) -> None:
         """And its status and headers."""
 

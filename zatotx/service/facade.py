@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import get_ident
 from time import perf_counter
 from typing import Any
@@ -15,10 +16,14 @@ from zatotx.service.deployment.bunch import bunchify
 from zatotx.service.invocation import Invoker, Run, choose, prepare
 from zatotx.service.io.elements import as_mapping
 from zatotx.service.threads import Hop, Lender
+from zatotx.wire.xml import parse
 
 DEPTH = 32  # calls below the first
 INVOKE = ChannelSpec(name='invoke', kind='invoke', service='')
-JSON = 'json'
+_READ: dict[Any, Callable[[Any], Any]] = {  # what text is, by the data format that a call names
+    'json': msgspec.json.decode,
+    'xml': lambda text: parse(text.encode('utf-8') if isinstance(text, str) else text),
+}
 # What Zato's invoke takes too. Those that change nothing here are accepted, so that calls written for it work.
 ZATO_OPTIONS = frozenset(
     ('channel', 'data_format', 'transport', 'serialize', 'environ', 'needs_response', 'skip_response_elem', 'cid')
@@ -60,8 +65,9 @@ def child_run(run: Run, call: Call) -> Run:
         raise InternalServerError(cid, f'Services invoke each other more than {DEPTH} deep: {_chain(run, name)}')
     inbound = _inbound(run, call, name)
     child = Run(run.invoker, entry, run.services, inbound, call.payload)
-    if call.options.get('data_format') == JSON and isinstance(call.payload, (str, bytes)) and call.payload:
-        child.payload = msgspec.json.decode(call.payload)
+    read = _READ.get(call.options.get('data_format'))
+    if read is not None and isinstance(call.payload, (str, bytes)) and call.payload:
+        child.payload = read(call.payload)
     child.raw = call.payload
     child.parent = run
     child.depth = run.depth + 1

@@ -29,6 +29,7 @@ from zatotx.service.response import Payload, Response, taken
 from zatotx.service.soap import understand
 from zatotx.service.threads import Hop, Lender, Threads
 from zatotx.service.traits import Handler
+from zatotx.wire.xml import is_element
 
 SCHEDULER = 'scheduler'
 JOB_TYPE = b'x-zato-job-type'  # header of a scheduler's message: one_time, interval_based, cron_style
@@ -104,7 +105,7 @@ class Invoker:
 
     async def perform(self, run: Run) -> Outcome:
         """The same for a run that is already set up."""
-        large = xml_in.is_large(run.inbound)
+        large = run.inbound.channel.data_format in XML and xml_in.is_large(run.inbound)
         service = prepare(run, with_input=not large)
         entry, handler = run.entry, run.handler
         hooks = entry.traits.hooks
@@ -221,7 +222,7 @@ def read_input(service: Any, run: Run) -> None:
     assert declared is not None
     inbound, payload = run.inbound, run.payload
     try:
-        texts = xml_in.is_xml(inbound, payload)
+        texts = inbound.channel.data_format in XML or (inbound.http is None and is_element(payload))
         if texts:
             payload = xml_in.values(payload, run.entry.traits.io, inbound)
         sources = gather(inbound, payload, params_only=declared.params_only, texts=texts)

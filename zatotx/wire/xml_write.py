@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from zatotx.wire.xml import XSI, Element, trusted
+from zatotx.wire.xml import XSI, Element, is_element, is_nil, to_bytes, trusted
 
 XML_TYPE = b'application/xml'
 ENDLESS = 'The value is nested too deeply for XML, or contains itself'
@@ -153,8 +153,19 @@ def _write_other(pieces: list[str], name: str, value: object) -> None:
         for item in value:
             write(pieces, ITEM, item)
         pieces.append(f'</{name}>')
+    elif is_element(value):
+        _write_element(pieces, name, value)
     else:
         write(pieces, name, _nearest(name, value))
+
+
+def _write_element(pieces: list[str], name: str, element: Element) -> None:
+    """What is in an element, as that of another name."""
+    children = element.getchildren()
+    if not children:
+        write(pieces, name, None if is_nil(element) else element.text or '')
+        return
+    pieces += f'<{name}>', *(to_bytes(child).decode('utf-8') for child in children), f'</{name}>'
 
 
 def _checked(key: object, name: str) -> str:

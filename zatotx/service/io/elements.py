@@ -328,7 +328,8 @@ def as_mapping(value: Any) -> Mapping[str, Any] | None:
         return value
     if isinstance(value, (str, bytes, list, tuple)) or value is None:
         return None
-    names = getattr(value, '__struct_fields__', None) or getattr(value, '__dataclass_fields__', None)
+    kind = type(value)  # what a value itself calls so may be anything: an element of that name
+    names = getattr(kind, '__struct_fields__', None) or getattr(kind, '__dataclass_fields__', None)
     if names is None:
         return None
     return {name: getattr(value, name) for name in names if hasattr(value, name)}

@@ -206,12 +206,23 @@ def give_record(declared: Iterable[Field], source: Any, date_time_format: str = 
             out[name] = field.fill()
         else:
             try:
-                out[name] = give_one(field.element, value, date_time_format)
+                out[name] = _give(field.element, value, date_time_format)
             except Wrong as wrong:
                 mistakes += [(f'.{name}{path}', what) for path, what in wrong.mistakes]
     if mistakes:
         raise Wrong(mistakes)
     return out
+
+
+def _give(element: Element, value: Any, date_time_format: str) -> Any:
+    """The same where the value may be a leaf of an XML payload, which lxml.objectify shows as an object of its own."""
+    try:
+        return give_one(element, value, date_time_format)
+    except Wrong:
+        plain = getattr(value, 'pyval', value)
+        if plain is value:
+            raise
+        return give_one(element, plain, date_time_format)
 
 
 def give_one(element: Element, value: Any, date_time_format: str) -> Any:

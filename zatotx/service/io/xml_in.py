@@ -25,9 +25,7 @@ def is_xml(inbound: Inbound, payload: Any) -> bool:
 
 
 def is_large(inbound: Inbound) -> bool:
-    """Whether the message is a document of which reading and answering take so long that a thread is worth it."""
-    if inbound.channel.data_format not in XML:
-        return False
+    """Whether a message of XML is of a size that makes a thread worth while for reading and answering it."""
     body = inbound.body
     return isinstance(body, bytes) and len(body) > LONG
 
