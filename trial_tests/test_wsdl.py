@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from base64 import b64decode, b64encode
+from base64 import b64decode, encodebytes
 from decimal import Decimal
 from typing import Any
 
@@ -107,6 +107,15 @@ class Told(Service):
         self.logger.info('One-way brought %s', self.request.input.what)
 
 
+class Greet(Service):
+    name = 'wsdl.greet'
+    input = '-who'
+    output = 'greeting'
+
+    async def handle(self):
+        self.response.payload.greeting = f'Hello {self.request.input.who}'
+
+
 class Fails(Service):
     name = 'wsdl.fails'
 
@@ -133,6 +142,7 @@ channel_soap:
   - {name: w.rpc, url_path: /w/rpc, soap_action: rpc, service: wsdl.get-balance, style: rpc, operation: GetBalance}
   - {name: w.rpc.place, url_path: /w/rpc, soap_action: place, service: wsdl.place-order, style: rpc, operation: Place}
   - {name: w.secure, url_path: /w/secure, soap_action: GetBalance, service: wsdl.get-balance, security: wsdl.user}
+  - {name: w.greet, url_path: "/w/für {who}", soap_action: greet, service: wsdl.greet}
   - {name: w.clash.a, url_path: /w/clash, soap_action: a, service: wsdl.classic, namespace: "urn:clash"}
   - {name: w.clash.b, url_path: /w/clash, soap_action: b, service: wsdl.classic2, namespace: "urn:clash"}
 channel_rest:
@@ -183,10 +193,10 @@ class ZeepTests(WsdlCase):
                              dt.date(2020, 2, 3))
 
     def test_classic_simpleio(self) -> None:
-        """A repeated output is a list of items."""
+        """A repeated output is a list of items, beside zato_env."""
         got = self.zeep('/w/crm').service.listThem(name='é & <x>', count=3)
-        items = got.item if hasattr(got, 'item') else got
-        self.assertEqual([(one.name, one.number, one.is_last) for one in items],
+        self.assertEqual(got.zato_env.result, 'ZATO_OK')
+        self.assertEqual([(one.name, one.number, one.is_last) for one in got.item_list.item],
                          [('é & <x>', 0, False), ('é & <x>', 1, False), ('é & <x>', 2, True)])
 
     def test_models_within_models(self) -> None:
@@ -239,6 +249,10 @@ class ZeepTests(WsdlCase):
             fault = self.assertRaises(zeep.exceptions.Fault, service.GetBalance, account_id=-1)
             self.assertIn('There are no accounts below 0', fault.message)
 
+    def test_paths_of_patterns(self) -> None:
+        """The address is the path that was asked, whatever is in it."""
+        self.assertEqual(self.zeep('/w/f%C3%BCr%20Ann').service.greet(), 'Hello Ann')
+
     def test_behind_a_login(self) -> None:
         """The WSDL is open, the channel is not."""
         client = self.zeep('/w/secure')
@@ -255,9 +269,8 @@ class SudsTests(WsdlCase):
         got = client.service.GetBalance(7, 'PLN', dt.date(2026, 5, 6))
         self.assertEqual((got.account_id, str(got.balance), got.currency), (7, '10.50', 'PLN'))
         self.assertEqual(got.on, dt.date(2026, 5, 6))
-        items = client.service.listThem('x', 2)
-        items = getattr(items, 'item', items)
-        self.assertEqual([one.number for one in items], [0, 1])
+        listed = client.service.listThem('x', 2)
+        self.assertEqual([one.number for one in listed.item_list.item], [0, 1])
 
     def test_models(self) -> None:
         """Made by suds's factory from the schema."""
@@ -283,7 +296,7 @@ class ServedTests(WsdlCase):
 
     def test_where_it_is(self) -> None:
         """In the ways that tools ask, as XML; the address is the one that was asked."""
-        for query in ('wsdl', 'WSDL', 'singleWsdl'):
+        for query in ('wsdl', 'WSDL', 'wsdl=', 'Wsdl=1', 'singleWsdl'):
             connection = Connection(self.broker.port())
             connection.send(f'GET /w/crm?{query} HTTP/1.1\r\nHost: crm.example:8080\r\n\r\n'.encode())
             answer = connection.answer()
@@ -301,6 +314,7 @@ class ServedTests(WsdlCase):
         self.assertEqual(answer.status, 200)
         self.assertIn(b'/w/forms"', answer.body)
         self.assertEqual(self.ask('/zato/wsdl?service=nobody').status, 404)
+        self.assertEqual((self.ask('/zato/wsdl').status, self.ask('/zato/wsdl').details), (400, 'service: missing'))
 
     def test_two_that_contradict_each_other(self) -> None:
         """Are named with what to do, and nothing is told."""
@@ -312,9 +326,9 @@ class ServedTests(WsdlCase):
     def test_an_uploaded_one(self) -> None:
         """Is told in place of the one that is made, until it is taken back."""
         name = 'wsdl.forms'
-        document = b'<definitions xmlns="http://schemas.xmlsoap.org/wsdl/"/>'
+        document = b'<definitions xmlns="http://schemas.xmlsoap.org/wsdl/" name="longer than one line of base64"/>'
         self.assertEqual(self.invoke('has-wsdl', name=name)['has_wsdl'], False)
-        self.invoke('set-wsdl', name=name, wsdl=b64encode(document).decode(), wsdl_name='forms.wsdl')
+        self.invoke('set-wsdl', name=name, wsdl=encodebytes(document).decode(), wsdl_name='forms.wsdl')
         self.assertEqual(self.invoke('has-wsdl', name=name)['has_wsdl'], True)
         got = self.invoke('get-wsdl', service=name)
         self.assertEqual((b64decode(got['wsdl']), got['wsdl_name']), (document, 'forms.wsdl'))
@@ -325,7 +339,7 @@ class ServedTests(WsdlCase):
 
     def test_what_is_no_wsdl_is_refused(self) -> None:
         """In one sentence each."""
-        for wsdl, says in (('?', '$.wsdl: is not base64'), (b64encode(b'{}').decode(), '$.wsdl: is no XML in UTF-8')):
+        for wsdl, says in (('?', '$.wsdl: is not base64'), (encodebytes(b'{}').decode(), '$.wsdl: is no XML in UTF-8')):
             answer = self.asked('set-wsdl', name='wsdl.forms', wsdl=wsdl)
             self.assertEqual(answer.status, 400)
             self.assertIn(says, answer.details)

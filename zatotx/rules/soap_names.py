@@ -33,4 +33,9 @@ def response_of(operation: str) -> str:
 def namespace_of(channel: str, service: str, declared: str) -> str:
     """`declared`: that of the service's SimpleIO, by which its input is read; `channel`: what its channel says, for a
     service that declares none; either may be ''."""
-    return declared or channel or f'urn:{quote(service, safe=_OF_URI)}'
+    return declared or channel or urn(service)
+
+
+def urn(name: str) -> str:
+    """A namespace for what has none, of any name."""
+    return f'urn:{quote(name, safe=_OF_URI)}'

@@ -7,9 +7,11 @@ from base64 import b64decode, b64encode
 from binascii import Error as NotBase64
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
-from zatotx.model.faults import NotFound
+from zatotx.model.faults import BadInput, NotFound
 from zatotx.rules.route_pattern import parse
+from zatotx.rules.soap_names import urn
 from zatotx.schema.snapshot import Operation, Snapshot, Stored
 from zatotx.schema.types import ObjectTypes
 from zatotx.service.internal.base import AdminService, bad
@@ -23,6 +25,7 @@ _SOAP = {'connection': 'channel', 'transport': 'soap'}  # Zato's words for chann
 _XML = 'text/xml; charset=utf-8'
 _MOST = 1024 * 1024  # bytes of an uploaded one
 _SERVICE = 'service'
+_OF_PATH = "/-._~!$&'()*+,;=:@"  # beside letters and digits, what needs no escaping in it (RFC 3986 §3.3)
 
 
 class ServeWsdl(AdminService):
@@ -34,21 +37,24 @@ class ServeWsdl(AdminService):
     async def handle(self) -> None:
         http = self.request.http
         path, service = http.params.get('path', ''), http.GET.get('service', '')
+        if not path and not service:
+            raise BadInput([('service', 'missing')], self.cid)
         snapshot = self.server.config.snapshot
         channels = [stored for stored in _channels(snapshot, self.server.types) if _is_of(stored.value, path, service)]
         uploaded = _uploaded(snapshot, {stored.value.service for stored in channels} | ({service} - {''}))
         if uploaded:
             body = uploaded.encode('utf-8')
         elif channels:
-            body = await self.server.offload(self._made, channels)
+            body = await self.server.offload(self._made, channels, http.path if path else channels[0].value.url_path)
         else:
             raise NotFound(self.cid, f'There is no SOAP channel of service {service!r}, and no WSDL was uploaded for it'
                            if service else f'There is no SOAP channel at {path}')
         self.response.payload = body
         self.response.content_type = _XML
 
-    def _made(self, channels: list[Stored]) -> bytes:
-        """In a thread. Raises Conflict where two channels of the URL contradict each other."""
+    def _made(self, channels: list[Stored], address: str) -> bytes:
+        """In a thread. `address`: the path to send messages to. Raises Conflict where two channels contradict each other.
+        """
         offer = Offer()
         services = self.server.services.current
         for stored in channels:
@@ -56,9 +62,10 @@ class ServeWsdl(AdminService):
             if entry is not None and entry.is_active:
                 offer.add(Offered(stored.value, entry, inspect.cleandoc(entry.cls.__doc__ or '')))
         first = channels[0].value
+        path = first.url_path.strip('/')
         return wsdl_text(Description(
-            name=type_name(first.url_path.strip('/')), namespace=f'urn:zatotx:wsdl:{first.url_path.strip("/")}',
-            url=f'{self.request.http.base_url}{first.url_path}', operations=offer.operations, schemas=offer.schemas(),
+            name=type_name(path), namespace=urn(f'zatotx:wsdl:{path}'), operations=offer.operations,
+            url=f'{self.request.http.base_url}{quote(address, safe=_OF_PATH)}', schemas=offer.schemas(),
             versions=('1.1', '1.2') if first.soap_version == '1.1' else ('1.2', '1.1'),
         ))  # fmt: skip
 
@@ -151,7 +158,7 @@ def _text(given: str) -> str:
     if not given:
         return ''
     try:
-        data = b64decode(given, validate=True)
+        data = b64decode(''.join(given.split()), validate=True)  # clients of Zato send it in lines
     except (NotBase64, ValueError):
         raise bad('wsdl', 'is not base64') from None
     if len(data) > _MOST:

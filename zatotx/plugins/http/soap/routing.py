@@ -20,7 +20,7 @@ from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap_action import action_of, asked_version
 
 Names = tuple[str, ...]
-_WSDL = (b'wsdl', b'WSDL', b'singleWsdl')
+_WSDL = (b'wsdl', b'singlewsdl')
 
 
 class Fork(msgspec.Struct, frozen=True):
@@ -45,7 +45,7 @@ class Wsdl(msgspec.Struct, frozen=True):
 
 def asks_for_wsdl(head: RequestHead) -> bool:
     """Whether a request is for the WSDL of its path, in one of the ways that tools ask for it."""
-    return head.query in _WSDL and head.method in ('GET', 'HEAD')
+    return head.method in ('GET', 'HEAD') and head.query.partition(b'=')[0].lower() in _WSDL
 
 
 def forks(
