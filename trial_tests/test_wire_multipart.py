@@ -59,6 +59,29 @@ class FormTests(SynchronousTestCase):
         self.assertEqual(read(f'--{BOUNDARY}--'.encode()).fields, {})
         self.assertEqual(read(b'read on\r\n' + written(('a', b'1', None))).fields, {'a': '1'})
 
+    def test_a_preamble_moves_no_file(self) -> None:
+        """Even if the boundary's text and an empty line are in it; a long one is refused with what is wrong."""
+        for preamble in (b'', f'about {BOUNDARY}\r\n\r\n'.encode(), b'\r\n\r\n', b'x' * 16_000 + b'\r\n'):
+            body = preamble + written(('f', b'content', 'x'), ('g', b'more', 'y'))
+            self.assertEqual([body[part.start : part.start + part.size] for part in read(body).files],
+                             [b'content', b'more'])
+        self.assertIn('bytes before the first part',
+                      self.refused(b'x' * 20_000 + b'\r\n' + written(('f', b'content', 'x'))))
+
+    def test_names_of_files_beyond_ascii(self) -> None:
+        """As they are, with quotes as browsers and as others write them, or as RFC 8187 has it, which goes first."""
+        for said, name in (
+            ('filename="\u017c.txt"', '\u017c.txt'), ('filename="a%22b;c"', 'a"b;c'), ('filename="a\\"b;c"', 'a"b;c'),
+            ("filename*=UTF-8''na%C3%AFve%20x.txt", 'na\xefve x.txt'), ("FileName*=\"utf-8'en'%e2%82%ac\"", '\u20ac'),
+            ("filename=\"x.txt\"; filename*=iso-8859-1''%e9", '\xe9'),
+            ('filename="; filename*=UTF-8\'\'y"', "; filename*=UTF-8''y"),
+        ):  # fmt: skip
+            body = written(('f', b'1', 'FILE')).replace(b'filename="FILE"', said.encode())
+            self.assertEqual([part.filename for part in read(body).files], [name])
+        for said in ('filename*=x', "filename*=utf-7''x", "filename*=utf-8''%ff", "filename*=\xff''x", 'filename*='):
+            body = written(('f', b'1', 'FILE')).replace(b'filename="FILE"', said.encode())
+            self.assertEqual(self.refused(body), 'the filename* of a part cannot be read')
+
     def test_what_ends_early_or_is_none_is_refused(self) -> None:
         """At whatever byte it ends."""
         whole = written(('a', b'1', None), ('f', b'22', 'x'))
@@ -77,11 +100,14 @@ class FormTests(SynchronousTestCase):
         self.assertIn('more than 10 bytes', self.refused(eleven, text=10))
         self.refused(written(('a' * 500, b'', None)), header=400)
         crowded = written(('a', b'', None)).replace(b'\r\n\r\n', b'\r\nA: b' * 9 + b'\r\n\r\n', 1)
-        self.refused(crowded)
+        self.assertEqual(self.refused(crowded), 'maximum segment header count exceeded: the limits here are 1000 '
+                         'parts, 8 headers a part, 4096 bytes a header')
 
     def test_a_field_that_is_not_utf8_is_named(self) -> None:
         """Never guessed."""
         self.assertEqual(self.refused(written(('a', b'\xff', None))), "the field 'a' is not UTF-8")
+        self.assertEqual(self.refused(written(('f', b'1', 'FILE')).replace(b'FILE', b'\xff')),
+                         'segment header failed to decode')
 
     def test_boundaries(self) -> None:
         """Quoted or not; none, an overlong or a strange one is refused."""

@@ -6,11 +6,13 @@ once all of it was read. Pure; parsing itself is the library's.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import msgspec
-from multipart import MultipartError, PushMultipartParser, parse_options_header
+from multipart import MultipartError, ParserLimitReached, PushMultipartParser, parse_options_header
 
 from zatotx.wire.malformed import Malformed
 
@@ -19,6 +21,9 @@ __all__ = ['CONTENT_TYPE', 'Form', 'Limits', 'Malformed', 'Part', 'boundary_of',
 CONTENT_TYPE = b'multipart/form-data'
 _LONGEST_BOUNDARY = 70  # RFC 2046 5.1.1
 _HEADERS = 16 * 1024  # bytes between the end of a part and the content of the next one
+_EXTENDED = 'filename*'
+_PARAMETER = re.compile(r'; *([^\s;="]+) *= *("(?:\\.|[^\\"])*"|[^\s;"]*)')
+_CHARSETS = frozenset({'utf-8', 'iso-8859-1'})  # RFC 8187 §3.2.1 and RFC 5987, its predecessor
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,9 +75,7 @@ def read_form(pieces: Iterable[bytes], at: Callable[[int, int], bytes], boundary
             for piece in pieces:
                 reader.take(parser.parse(piece))
     except MultipartError as error:
-        raise Malformed(_said(error)) from None
-    except UnicodeDecodeError:
-        raise Malformed('a header of a part is not UTF-8') from None
+        raise Malformed(_said(error, limits)) from None
     return Form(fields=reader.fields, files=tuple(_placed(reader.segments, at, boundary)))
 
 
@@ -100,6 +103,7 @@ class _Reader:
     def _begin(self, segment: Any) -> None:
         if segment.disposition != 'form-data' or not segment.name:
             raise Malformed('a part is not form-data with a name')
+        segment.filename = _filename(segment)
         self.segments.append(segment)
         self._value = None if _is_file(segment) else bytearray()
 
@@ -132,12 +136,38 @@ def _is_file(segment: Any) -> bool:
     return segment.filename is not None or segment.content_type not in (None, 'text/plain')
 
 
+def _filename(segment: Any) -> str | None:
+    """What the sender calls the file; None where the part is none. RFC 7578 §4.2 has no use for `filename*`, but
+    clients have, for names that are not ASCII: it goes before `filename` then (RFC 6266 §4.3)."""
+    filename: str | None = segment.filename
+    disposition = segment.header('Content-Disposition', '')
+    if _EXTENDED not in disposition.lower():
+        return filename
+    extended = (value for name, value in _PARAMETER.findall(disposition) if name.lower() == _EXTENDED)
+    return next(map(_extended, extended), filename)
+
+
+def _extended(value: str) -> str:
+    """The text of charset'language'text (RFC 8187 §3.2). Raises Malformed."""
+    charset, _, rest = value.strip('"').partition("'")
+    _, quote, text = rest.partition("'")
+    try:
+        if not quote or charset.lower() not in _CHARSETS:
+            raise ValueError
+        return unquote_to_bytes(text).decode(charset)
+    except ValueError:
+        raise Malformed('the filename* of a part cannot be read') from None
+
+
 def _placed(segments: Iterable[Any], at: Callable[[int, int], bytes], boundary: str) -> Iterator[Part]:
     """The files, with where each begins: after the empty line that ends its headers."""
     end = 0  # of the part before
     for segment in segments:
         between = at(end, len(boundary) + _HEADERS)
-        headers = between.find(b'\r\n\r\n', between.find(boundary.encode('ascii')))
+        delimiter = between.find(b'--' + boundary.encode('ascii'))  # not in what stands before the first part
+        if delimiter < 0:
+            raise Malformed(f'there are more than {_HEADERS} bytes before the first part')
+        headers = between.find(b'\r\n\r\n', delimiter)
         if headers < 0:
             raise Malformed(f'the headers of the part {segment.name!r} are longer than {_HEADERS} bytes')
         start = end + headers + 4
@@ -147,6 +177,10 @@ def _placed(segments: Iterable[Any], at: Callable[[int, int], bytes], boundary: 
                        headers=dict(segment.headerlist), start=start, size=segment.size)
 
 
-def _said(error: MultipartError) -> str:
-    text = str(error)
-    return text[:1].lower() + text[1:]
+def _said(error: MultipartError, limits: Limits) -> str:
+    text = str(error.args[0])  # what may stand behind it is for programmers
+    said = text[:1].lower() + text[1:]
+    if isinstance(error, ParserLimitReached):
+        return (f'{said}: the limits here are {limits.parts} parts, {limits.headers} headers a part, '
+                f'{limits.header} bytes a header')  # fmt: skip
+    return said
