@@ -58,6 +58,6 @@ class XmlPageTests(ServiceTesting, TestCase):
         source, sent, _ = next(examples())
         answer = self.call(self.service(source), sent.replace('<qty>1<', '<qty>one<'), through_channel=True,
                            data_format='xml')  # fmt: skip
-        told = etree.fromstring(answer.body).findtext('details') or ''
-        self.assertEqual((answer.status, told), (400, '$.lines[1].qty: expected int, got str'))
-        self.assertIn(told, PAGE.read_text('utf-8'))
+        self.assertEqual((answer.status, answer.details), (400, '$.lines[1].qty: expected int, got str'))
+        self.assertEqual(answer.xml().cid.text, answer.cid)
+        self.assertIn(answer.details, PAGE.read_text('utf-8'))

@@ -19,7 +19,7 @@ from zatotx import Bool, Date, DateTime, Dict, Float, Int, List, ListOfDicts, Ne
 from zatotx.model.faults import BadInput
 from zatotx.service.io.declared import describe_io
 from zatotx.service.io.xml_in import values
-from zatotx.wire.xml import XSI, parse
+from zatotx.wire.xml import XSI, is_element, parse
 
 NIL = f'xmlns:xsi="{XSI}" xsi:nil="true"'
 
@@ -33,9 +33,15 @@ def taken(declared: type, document: str = '', /, **request: Any) -> Any:
             seen.append(self.request.input)
 
     calls = Calls(Asked)
-    given = {'data_format': 'xml', 'body': document.encode(), **request}
-    outcome_of(calls.start(calls.http(**given), parse(document.encode()) if document else None))
-    return seen[0]
+    for quickly in (False, True):  # with elements of objectify, and with plain ones
+        inbound = calls.http(**{'data_format': 'xml', 'body': document.encode(), **request})
+        payload = parse(document.encode()) if document else None
+        if quickly:
+            inbound.parsed = payload
+        outcome_of(calls.start(inbound, payload))
+    first, second = seen
+    assert first == second or ('a' in first and is_element(first.a)), (first, second)
+    return second
 
 
 def short(*names: Any) -> type:
@@ -253,6 +259,7 @@ class ElementTests(Case):
         """use_text = False."""
         found = taken(classic(input_required=('a', Int('b')), use_text=False), '<x><a><c>1</c></a><b>2</b></x>')
         self.assertEqual((etree.tostring(found.a), found.b), (b'<a><c>1</c></a>', 2))
+        self.assertEqual(found.a.c + 1, 2)
 
     def test_types_of_the_sender_count_for_nothing(self) -> None:
         """xsi:type: an int is what is declared as one."""

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from zatotx.model.message import Outcome, Reply
+from zatotx.wire.xml import parse
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,9 +41,15 @@ class ChannelAnswer(msgspec.Struct, frozen=True, kw_only=True):
         """The body, read as JSON."""
         return msgspec.json.decode(self.body)
 
+    def xml(self) -> Any:
+        """The body, read as XML: what lxml.objectify makes of it."""
+        return parse(self.body)
+
     @property
     def details(self) -> str:
-        """What an error answer says."""
+        """What an error answer says, in the form of JSON channels or in that of XML ones."""
+        if self.content_type == 'application/xml':
+            return self.xml().findtext('details') or ''
         details: str = self.json()['zato_env']['details']
         return details
 

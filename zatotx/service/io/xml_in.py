@@ -47,6 +47,8 @@ def values(payload: Any, io: IO = NO_IO, inbound: Inbound | None = None) -> Any:
     shape: Shape | None = io.memo.get(known)
     if shape is None:
         shape = io.memo[known] = of_input(io, namespace)
+    if inbound is None or not hasattr(inbound, 'parsed') or not io.use_text:  # others look at the same elements
+        return shape.one(_asked(payload, io) if io.request_elem else payload)
     with Plain(payload):
         return shape.one(_asked(payload, io) if io.request_elem else payload)
 
