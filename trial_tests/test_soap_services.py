@@ -142,7 +142,7 @@ class InputTests(SynchronousTestCase):
         asked = '<ask xmlns="{}"><id>1</id><tags><item>a</item><item>b</item></tags></ask>'
         answer = side.ask(asked.format(OWN))
         self.assertEqual(answer.payload.tag, f'{{{OWN}}}said')
-        self.assertEqual(answer.payload.item.name.text, 'a,b')
+        self.assertEqual((answer.payload.zato_env.cid.text, answer.payload.item.name.text), (answer.cid, 'a,b'))
         self.assertEqual(side.ask(asked.format('urn:other')).status, 400)
 
     def test_undeclared(self) -> None:

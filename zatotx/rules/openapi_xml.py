@@ -18,6 +18,10 @@ ERROR = 'ZatoErrorXml'
 REQUEST, RESPONSE, ITEM_LIST = 'request', 'response', 'item_list'
 _SEVERAL = ('anyOf', 'oneOf', 'allOf', 'prefixItems')
 _ITEM: Schema = {'xml': {'name': ITEM}}
+_ZATO_ENV: Schema = {
+    'type': 'object', 'properties': {'cid': {'type': 'string'}, 'result': {'type': 'string', 'enum': ['ZATO_OK']}},
+    'required': ['cid', 'result'],
+}  # fmt: skip
 
 
 def asked(whole: Shape, service: ServiceShape) -> Shape:
@@ -26,11 +30,12 @@ def asked(whole: Shape, service: ServiceShape) -> Shape:
 
 
 def answered(service: ServiceShape, output: Shape) -> Shape:
-    """What a service gives: classic SimpleIO in an item, or in a list of them."""
+    """What a service gives: classic SimpleIO in an item, or in a list of them, beside `zato_env`."""
     if service.element:
         inner = output.schema['properties'][service.element]
         name = ITEM_LIST if resolved(inner, output.components).get('type') == 'array' else ITEM
-        output = Shape({'type': 'object', 'properties': {name: inner}, 'required': [name]}, output.components)
+        properties = {'zato_env': _ZATO_ENV, name: inner}
+        output = Shape({'type': 'object', 'properties': properties, 'required': [*properties]}, output.components)
     return _rooted(output, service.element or RESPONSE, service.namespace, pairs=True)
 
 

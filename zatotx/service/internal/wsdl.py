@@ -53,8 +53,8 @@ class ServeWsdl(AdminService):
         self.response.content_type = _XML
 
     def _made(self, channels: list[Stored], address: str) -> bytes:
-        """In a thread. `address`: the path to send messages to. Raises Conflict where two channels contradict each other.
-        """
+        """In a thread. `address`: the path to send messages to. Raises Conflict where two channels of it contradict
+        each other."""
         offer = Offer()
         services = self.server.services.current
         for stored in channels:

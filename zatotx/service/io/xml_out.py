@@ -53,11 +53,11 @@ def write(outcome: Outcome, io: IO, inbound: Inbound, service: str) -> None:
 
 def answer(value: Any, io: IO, inbound: Inbound, *, internal: bool = False) -> Markup:
     """The element of an answer whose declared output was made (`io.output.write`), or of any value where none is
-    declared. `internal`: a zato.* service answers, with `zato_env` in it.
+    declared. `internal`: a zato.* service answers.
 
-    Classic SimpleIO answers in its `response_elem`, which holds an `<item>`, or an `<item_list>` of them; all others in
-    a `<response>`, on a SOAP channel in the response of its operation, with the fields themselves. Raises NoForm for
-    what XML cannot hold.
+    Classic SimpleIO and zato.* answer in their `response_elem`, which holds `zato_env` and an `<item>`, or an
+    `<item_list>` of them (feature map 3.5); all others in a `<response>`, on a SOAP channel in the response of its
+    operation, with the fields themselves. Raises NoForm for what XML cannot hold.
     """
     name, namespace = _names(io, inbound, internal)
     if not is_name(name):
@@ -65,7 +65,7 @@ def answer(value: Any, io: IO, inbound: Inbound, *, internal: bool = False) -> M
     pieces: list[str] = []
     output = io.output
     if internal or (isinstance(output, ElementsOut) and output.element):
-        pieces += f'<{name}>', _zato_env(inbound.cid) if internal else ''
+        pieces += f'<{name}>', _zato_env(inbound.cid)
         _write_items(pieces, io, value)
         pieces.append(f'</{name}>')
     else:

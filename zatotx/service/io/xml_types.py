@@ -25,6 +25,7 @@ _ELEMENTS: tuple[tuple[type[Declared], str], ...] = (
     (e.Int, 'long'), (e.Float, 'double'), (e.Bool, 'boolean'), (e.Decimal, 'decimal'),
 )  # fmt: skip
 _PAIRS = Sequence((Element(ITEM, Sequence((Element(KEY, STRING), Element(VALUE, STRING, nillable=True))), many=True),))
+_ZATO_ENV = Element('zato_env', Sequence((Element('cid', STRING), Element('result', STRING))))
 _SCALARS: Mapping[type[mi.Type], str] = {
     mi.BoolType: 'boolean', mi.FloatType: 'double', mi.DecimalType: 'decimal', mi.DateTimeType: 'dateTime',
     mi.DateType: 'date', mi.TimeType: 'time', mi.TimeDeltaType: 'duration', mi.BytesType: 'base64Binary',
@@ -54,8 +55,8 @@ class Types:
         if not declared.element:
             return record
         if not declared.repeated:
-            return Sequence((Element(ITEM, record),))
-        return Sequence((Element(ITEM_LIST, Sequence((Element(ITEM, record, many=True),))),))
+            return Sequence((_ZATO_ENV, Element(ITEM, record)))
+        return Sequence((_ZATO_ENV, Element(ITEM_LIST, Sequence((Element(ITEM, record, many=True),)))))
 
     def of_model(self, info: mi.Type) -> Type:
         """Of a type that msgspec knows."""
