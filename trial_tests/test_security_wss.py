@@ -353,7 +353,8 @@ class CheckTests(SynchronousTestCase):
         """Is the same nonce: its bytes count, not its letters."""
         made = header(token())
         letters = b64encode(NONCE).decode()
-        self.successResultOf(self.check(self.inbound(made)))
+        self.successResultOf(self.check(self.inbound(made.replace(letters, f'\n {letters[:8]}\n{letters[8:]} '))))
+        self.failureResultOf(self.check(self.inbound(made)), Unauthorized)
         self.failureResultOf(self.check(self.inbound(made.replace(letters, f'\n {letters} '))), Unauthorized)
 
     def test_nonces_are_a_definitions_own(self) -> None:

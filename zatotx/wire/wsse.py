@@ -184,7 +184,7 @@ def _leaf(element: Element | None) -> str:
 
 
 def _nonce(element: Element | None) -> bytes:
-    text = _leaf(element).strip()
+    text = ''.join(_leaf(element).split())  # xs:base64Binary may be broken into lines
     if element is None or not text:
         return b''
     if element.get('EncodingType', BASE64) != BASE64 or len(text) > _LONGEST_NONCE:
