@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.broker import Broker, create, shared
 from trial_tests.support.rawhttp import Answer
+from trial_tests.support.soap_calling import wsdl
 
 SERVICES = '''
 from zatotx import BadRequest, Int, Service, SoapFault
@@ -264,6 +265,11 @@ class ServerTests(SynchronousTestCase):
         exported = self.broker.must('enmasse', str(self.broker.path), '--export')
         self.assertIn('outgoing_soap:', exported)
         self.assertNotIn('of bank', exported)
+        self.broker.write('own.wsdl', wsdl().decode()).chmod(0o600)
+        own = 'outgoing_soap:\n  - {name: own, host: "http://127.0.0.1:1", wsdl: "file:own.wsdl"}\n'
+        self.broker.configure(own)
+        self.assertIn('left 1 as they are', self.broker.imported(own).text)
+        self.assertIn('urn:bank/GetBalance', self.broker.must('enmasse', str(self.broker.path), '--export'))
         refused = self.broker.imported('outgoing_soap:\n  - {name: bad, host: "http://x", wsdl: "<a", '
                                        'soap_version: "2", soap_action: \'a"b\'}\n')
         self.assertEqual(refused.code, 1)

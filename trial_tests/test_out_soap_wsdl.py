@@ -29,7 +29,7 @@ from zatotx import BadGateway, BadStatus, PeerFault, ServiceUnavailable, Timeout
 from zatotx.plugins.http.outgoing.soap.contracts import Contracts
 from zatotx.plugins.http.outgoing.soap.documents import Collected
 from zatotx.plugins.http.outgoing.soap.operations import _left
-from zatotx.plugins.http.test.upstream import Answering, Request, Upstream, says, silent
+from zatotx.plugins.http.test.upstream import Answering, Peer, Request, Upstream, says, silent
 from zatotx.schema.security import ApiKey
 from zatotx.schema.snapshot import Snapshot
 from zatotx.wire.soap import SOAP_12
@@ -225,6 +225,21 @@ class DocumentTests(Calling):
                                          'the WSDL: give one document with all in it as wsdl')
         self.assertEqual(other.requests, [])
 
+    async def test_too_many(self) -> None:
+        """A WSDL that never ends is given up."""
+
+        def endless(peer: Peer, request: Request) -> None:
+            number = len(peer.factory.requests)
+            include = f'<xsd:include schemaLocation="/{number}"/><xsd:complexType'
+            schema = TYPES_XSD.replace('<xsd:complexType', include, 1)
+            found = importing('/1') if request.target == AT else schema.encode()
+            says(b'200 OK', found, b'Content-Type: text/xml')(peer, request)
+
+        peer = self.listen(endless)
+        fault = await self.fault(self.bank(peer).client.GetBalance(1), BadGateway)
+        self.assertIn('it is made of more than 200 documents', str(fault))
+        self.assertEqual(len(peer.requests), 200)
+
     async def test_who_we_are(self) -> None:
         """Is told to the peer, whose WSDL may be behind a login; not to another host that has it."""
         key = stored(ApiKey(name='key', header='X-Key', password='k'), 'apikey')
@@ -303,8 +318,11 @@ class LifeTests(Calling):
         calls = [node.doors['soap'](Asking(cid=cid))['Bank'].client.GetBalance(1) for cid in ('a' * 24, 'b' * 24)]
         faults = [await self.fault(one, BadGateway) for one in calls]
         self.assertEqual([fault.cid for fault in faults], ['a' * 24, 'b' * 24])
+        (finding,) = node.findings()
+        self.assertTrue(finding.startswith(f'{TITLE} has no usable WSDL: the peer answers 404'), finding)
         found[AT] = wsdl()
         self.assertEqual((await node.doors['soap'](Asking())['Bank'].client.GetBalance(1)).balance, Decimal('10.50'))
+        self.assertEqual(list(node.findings()), [])
 
     async def test_another_configuration(self) -> None:
         """Reads it anew; calls that wait for the old one are served by it to their end."""

@@ -12,10 +12,12 @@ from trial_tests.support.properties import holds
 from zatotx.model.faults import BadRequest, Fault
 from zatotx.model.message import ChannelSpec, Outcome
 from zatotx.model.soap import SoapFault, SoapSpec
+from zatotx.plugins.http.outgoing.soap.messages import enveloped
+from zatotx.plugins.http.outgoing.soap.tokens import new_token
 from zatotx.plugins.http.soap.codec import SoapCodec
 from zatotx.testing.exchange import message
-from zatotx.wire import xml
-from zatotx.wire.soap import NS_11, NS_12, read
+from zatotx.wire import wsse, xml
+from zatotx.wire.soap import NS_11, NS_12, VERSIONS, read, write
 from zatotx.wire.soap_action import action_of
 from zatotx.wire.soap_faults import read_fault
 
@@ -108,3 +110,35 @@ class WritingTests(SynchronousTestCase):
         except ValueError:
             return
         read(xml.parse(reply.body))
+
+
+class OutgoingTests(SynchronousTestCase):
+    @holds(text=TEXT, header=st.none() | TEXT, data=TEXT, version=st.sampled_from(['1.1', '1.2']), whole=st.booleans(),
+           digest=st.booleans(), password=TEXT)
+    def test_messages(self, text: str, header: str | None, data: str, version: str, whole: bool, digest: bool,
+                      password: str) -> None:  # fmt: skip
+        """Whatever a service sends, with a header of its own or without: one token, first in the Header, which is that
+        of the definition; and the content of the Body as it was."""
+        body = etree.Element('{u:a}a', b='c')
+        headers = []
+        try:
+            body.text, body.tail = text, None
+            if header is not None:
+                headers = [etree.Element('{u:h}h')]
+                headers[0].text = header
+            xml.parse(etree.tostring(body))
+            [xml.parse(etree.tostring(one)) for one in headers]
+        except ValueError:
+            return  # XML has no form for it
+        soap = VERSIONS[version]
+        given: Any = write(soap, etree.tostring(body), headers=headers) if whole else body
+        ready = enveloped(given, soap, () if whole else headers, with_place=True)
+        token = new_token(data, password, is_digest=digest)
+        root = xml.parse(ready.before + wsse.write(token, soap) + ready.after)
+        sent = read(root)
+        security = wsse.read(sent.headers, soap)
+        self.assertEqual([one.tag for one in sent.headers], [wsse.SECURITY, *(one.tag for one in headers)])
+        self.assertEqual([one.nonce for one in security.tokens] if security else [], [token.nonce])
+        payload: Any = sent.payload
+        self.assertEqual((payload.tag, payload.get('b')), ('{u:a}a', 'c'))
+        self.assertEqual((payload.text or '').replace('\r', '\n'), text.replace('\r', '\n'))

@@ -54,6 +54,13 @@ class SoapConnection(Connection):
         self._leave()
         return succeed(None)
 
+    def findings(self) -> Iterator[str]:
+        """See Connection."""
+        yield from super().findings()
+        if self.contracts.trouble:
+            yield (f'{self.parts.title} has no usable WSDL: {self.contracts.trouble}: see what the peer tells, or give '
+                   'it as wsdl')
+
     def end(self) -> Deferred[None]:
         """See Connection."""
         self.contracts.stop()

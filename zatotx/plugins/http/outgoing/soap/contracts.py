@@ -33,7 +33,7 @@ class Contracts:
     known: Contract | None = None
     _due: float = 0.0  # when it is to be read anew
     _loading: Deferred[None] | None = None
-    _trouble: str = ''
+    trouble: str = ''  # why it could not be read the last time
     _waiting: list[Deferred[Contract]] = field(factory=list)
     _log = Logger()
 
@@ -69,7 +69,7 @@ class Contracts:
         return contract
 
     def _got(self, contract: Contract) -> None:
-        self._loading, self._trouble = None, ''
+        self._loading, self.trouble = None, ''
         self.known = contract
         self._due = self.reactor.seconds() + (self.config.wsdl_refresh or 0.0)
         waiting, self._waiting = self._waiting, []
@@ -84,9 +84,9 @@ class Contracts:
         if isinstance(error, CancelledError) and not self._waiting:
             return
         why = str(error.__cause__ or error)
-        if why != self._trouble:  # it is said once
+        if why != self.trouble:  # it is said once
             self._log.warn('{title} has no usable WSDL: {why}', title=self.title, why=why)
-        self._trouble = why
+        self.trouble = why
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
             waiter.errback(failure)

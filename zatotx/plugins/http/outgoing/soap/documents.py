@@ -29,6 +29,7 @@ from zatotx.wire.soap_content import undeclared
 from zatotx.wire.xml_encoding import as_utf8
 
 MOST = 200  # documents of one WSDL
+_MOST_BYTES = 64 * 1024 * 1024  # of all of them
 _WSDL, _XSD = 'http://schemas.xmlsoap.org/wsdl/', 'http://www.w3.org/2001/XMLSchema'
 _REFERENCES = {
     f'{{{_WSDL}}}import': 'location',
@@ -72,8 +73,8 @@ class Documents:
             pages[at], references = await self._parts.form.offload(_looked_at, page, at)
             wanted += [one for one in references if one not in pages and one not in wanted
                        and urlsplit(one)[:2] == beside]  # fmt: skip
-            if len(pages) + len(wanted) > MOST:
-                raise Unreadable(f'it is made of more than {MOST} documents')
+            if len(pages) + len(wanted) > MOST or sum(map(len, pages.values())) > _MOST_BYTES:
+                raise Unreadable(f'it is made of more than {MOST} documents, or larger than it may be')
         return Collected(url, pages)
 
     def _own_url(self) -> str:
