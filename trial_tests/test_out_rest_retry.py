@@ -72,6 +72,7 @@ class RetryTests(WithConnections):
         for method, more, times in (
             ('GET', {}, 3), ('HEAD', {}, 3), ('OPTIONS', {}, 3), ('POST', {}, 1), ('PUT', {}, 1), ('PATCH', {}, 1),
             ('DELETE', {}, 1), ('POST', {'headers': key}, 3), ('PATCH', {'headers': {'IDEMPOTENCY-KEY': 'x'}}, 3),
+            ('POST', {'headers': {'Idempotency-Key': None}}, 1),
         ):  # fmt: skip
             peer = self.listen(says(b'503 Service Unavailable'))
             await self.crm(peer, retry=QUICK).call(method, **more)

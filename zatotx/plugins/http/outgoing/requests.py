@@ -182,10 +182,9 @@ def _overridden(request: Request, fields: list[tuple[bytes, bytes]], headers: Ma
     """The service's own fields in place of the connection's."""
     own = [(name.encode('ascii'), value) for name, value in headers.items()]
     request.given = given = frozenset(name.lower() for name, _ in own)
-    request.keyed = _KEY in given
-    kept = [one for one in fields if one[0].lower() not in given]
-    kept += [(name, _value(value)) for name, value in own if value is not None]
-    request.fields = kept
+    sent = [(name, _value(value)) for name, value in own if value is not None]
+    request.keyed = any(name.lower() == _KEY for name, _ in sent)
+    request.fields = [one for one in fields if one[0].lower() not in given] + sent
 
 
 def _value(value: Any) -> bytes:
