@@ -44,6 +44,19 @@ class LiveTests(WithConnections):
         self.assertEqual((await second).text, 'old')
         await self.until(lambda: not peer.peers)
 
+    async def test_a_call_that_was_made_ready(self) -> None:
+        """And is sent after the change, from a thread or by a service that awaits it later, ends as it began too; its
+        socket is not kept."""
+        peer = self.listen(says(b'200 OK', b'old'))
+        node = self.node(stored(crm(peer)))
+        rest = node.doors['rest'](Asking())['CRM']
+        await rest.get()
+        first, second = rest.get(), rest.get()
+        await node.apply(Snapshot(2, [stored(crm(self.listen(says())))]))
+        await self.until(lambda: not peer.peers)
+        self.assertEqual([(await first).text, (await second).text], ['old', 'old'])
+        await self.until(lambda: not peer.peers)
+
     async def test_what_did_not_change(self) -> None:
         """Stays as it is, with its open sockets."""
         peer = self.listen(says())

@@ -21,13 +21,14 @@ _WITH_BODY = frozenset({'POST', 'PUT', 'PATCH'})  # say that they have none (RFC
 class Client:
     """Sends requests over connections that it keeps."""
 
-    __slots__ = ('_bounds', '_closed', '_dial', '_pools', '_shared', '_when_empty')
+    __slots__ = ('_bounds', '_closed', '_dial', '_pools', '_retired', '_shared', '_when_empty')
 
     def __init__(self, shared: Shared, dial: Dial, bounds: Bounds = Bounds()) -> None:  # noqa: B008 - a frozen value
         self._shared = shared
         self._dial = dial
         self._bounds = bounds
         self._pools: dict[Origin, Pool] = {}
+        self._retired = False
         self._closed = False
         self._when_empty: list[Deferred[None]] = []
 
@@ -60,6 +61,12 @@ class Client:
         pool.enter(call, now)
         return answered
 
+    def retire(self) -> None:
+        """Keep no connection from now on: another client takes most calls. Those that still come are sent."""
+        self._retired = True
+        for pool in self._pools.values():
+            pool.retire()
+
     def close(self) -> Deferred[None]:
         """Take no more calls, and fail those that wait for a connection with ClientClosed. Fires when all others are
         over, which their deadlines see to."""
@@ -84,6 +91,8 @@ class Client:
         pool = self._pools[origin] = Pool(
             origin, self._bounds, shared=self._shared, dial=self._dial, emptied=self._emptied
         )
+        if self._retired:
+            pool.retire()
         return pool
 
 

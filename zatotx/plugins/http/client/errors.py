@@ -64,7 +64,7 @@ class QueueFull(NotReached):
 
 
 class ClientClosed(NotReached):
-    """The client is closed, because its outgoing connection was changed, deleted or switched off."""
+    """The client is closed: its node ends."""
 
 
 # On a connection: `reached` is set by whoever raises where it is False.

@@ -76,6 +76,10 @@ class MadeClient:
     core: Client
     send: Callable[[Outbound], Deferred[Answer]]
 
+    def retire(self) -> None:
+        """Keep no connection from now on."""
+        self.core.retire()
+
     def close(self) -> Deferred[None]:
         """Take no more calls; fires when those under way are over."""
         return self.core.close()

@@ -58,8 +58,8 @@ class Pool:
     """`open`: places taken."""
 
     _log = Logger()
-    __slots__ = ('_bounds', '_closed', '_dial', '_emptied', '_filling', '_idle', '_maker', '_reaper', '_shared',
-                 '_waiting', 'open', 'origin')  # fmt: skip
+    __slots__ = ('_bounds', '_closed', '_dial', '_emptied', '_filling', '_idle', '_maker', '_reaper', '_retired',
+                 '_shared', '_waiting', 'open', 'origin')  # fmt: skip
 
     def __init__(
         self, origin: Origin, bounds: Bounds, *, shared: Shared, dial: Dial, emptied: Callable[[], None]
@@ -75,6 +75,7 @@ class Pool:
         self._filling = False
         self._maker = Maker(self, shared)
         self.open = 0
+        self._retired = False
         self._closed = False
 
     # What it has.
@@ -129,6 +130,8 @@ class Pool:
             connection.close()
         elif self._waiting:
             connection.start(self._waiting.popitem(last=False)[0], now)
+        elif self._retired:
+            connection.close()
         else:
             connection.idle_since = now
             self._idle.append(connection)
@@ -141,16 +144,21 @@ class Pool:
             self._idle.remove(connection)
         self._free()
 
-    def close(self) -> None:
-        """Take no more calls, fail those that wait, and keep no connection longer than its call lasts."""
-        self._closed = True
-        while self._waiting:
-            self._waiting.popitem(last=False)[0].fail(ClientClosed('the connection was closed'))
+    def retire(self) -> None:
+        """Keep no connection longer than there are calls for it."""
+        self._retired = True
         for connection in self._idle[:]:
             connection.close()
         if self._reaper is not None:
             self._reaper.cancel()
             self._reaper = None
+
+    def close(self) -> None:
+        """Take no more calls, fail those that wait, and keep no connection longer than its call lasts."""
+        self._closed = True
+        while self._waiting:
+            self._waiting.popitem(last=False)[0].fail(ClientClosed('the connection was closed'))
+        self.retire()
 
     def _free(self) -> None:
         """A place is free: whoever has waited longest makes a connection in it."""

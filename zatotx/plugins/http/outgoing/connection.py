@@ -10,7 +10,7 @@ from time import time
 from typing import Any
 
 from attrs import define, field, frozen
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from zatotx.interfaces.outgoing import ICall
@@ -49,7 +49,6 @@ class Connection:
     reactor: Any  # IReactorTime, IReactorFromThreads
     form: Form = field(init=False)
     under_way: int = 0
-    _retired: bool = False
     _trouble: Trouble = field(init=False)
     _log = Logger()
 
@@ -84,8 +83,6 @@ class Connection:
             meter.in_flight -= 1
             meter.observe(seconds() - began)
             self.under_way -= 1
-            if self._retired:
-                self._leave()
         if self._trouble.why:
             self._trouble.ends()
         if request.stream:
@@ -113,10 +110,10 @@ class Connection:
         asked = f'{moment.isoformat()} (UTC) {request.method} {where}'
         return f'{asked}\nCode: {answer.status}\nResponse time: {took}'
 
-    def retire(self) -> Deferred[None]:
-        """Another one takes the calls that come; those under way end here. Fires when there is none left."""
-        self._retired = True
-        return succeed(None) if self.under_way else self.parts.client.close()
+    def retire(self) -> None:
+        """Another one takes the calls that come. Those under way end here, and so do those that were made ready for
+        this one, in a thread perhaps, and are sent later."""
+        self.parts.client.retire()
 
     def end(self) -> Deferred[None]:
         """Take no more calls. Fires when those under way are over."""
@@ -152,7 +149,3 @@ class Connection:
         if isinstance(failed, ConnectTimeout):
             seconds = min(seconds, self.form.connect_timeout)
         return fault_of(failed, self.parts.title, request.call.cid, seconds)
-
-    def _leave(self) -> None:
-        if not self.under_way:
-            self.parts.client.close()

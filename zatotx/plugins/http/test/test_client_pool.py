@@ -356,6 +356,31 @@ class CloseTests(InMemory):
         self.assertTrue(memory.lines[0].disconnecting)
         self.clean(memory)
 
+    def test_retiring(self) -> None:
+        """Calls that wait have their turn, and those that come are made, wherever they lead; no connection is kept for
+        the next one."""
+        memory = Memory(connections=2)
+        idle, busy = memory.send(), memory.send()
+        memory.lines[0].say(OK)
+        self.successResultOf(idle)
+        memory.client.retire()
+        self.assertTrue(memory.lines[0].closed)
+        late, waiting = memory.send(), memory.send()
+        self.assertEqual(memory.counts, (2, 0, 1))
+        memory.lines[1].say(OK)
+        self.successResultOf(busy)
+        memory.lines[1].say(OK)
+        self.successResultOf(waiting)
+        memory.lines[2].say(OK)
+        self.successResultOf(late)
+        elsewhere = memory.client.send(Outbound('GET', Origin('http', 'other.example', 80)))
+        memory.lines[3].say(OK)
+        self.successResultOf(elsewhere)
+        self.assertEqual([line.closed for line in memory.lines], [True] * 4)
+        self.clean(memory)
+        memory.wait(1)
+        self.assertEqual(memory.clock.getDelayedCalls(), [])
+
     def test_no_call_is_renewed_after_it(self) -> None:
         """A connection that turns out to be stale then fails its call."""
         memory = Memory()

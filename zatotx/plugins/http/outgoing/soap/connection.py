@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import define
 from attrs import field as attribute
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 
 from zatotx.interfaces.outgoing import ICall
 from zatotx.model.faults import BadGateway
@@ -31,6 +31,7 @@ class SoapConnection(Connection):
     config: SoapOutgoing = attribute(kw_only=True)
     contracts: Contracts = attribute(init=False)
     _held: int = 0  # how many calls are there, or to come
+    _retired: bool = False
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
@@ -48,11 +49,11 @@ class SoapConnection(Connection):
             if self._retired:
                 self._leave()
 
-    def retire(self) -> Deferred[None]:
+    def retire(self) -> None:
         """See Connection."""
+        super().retire()
         self._retired = True
         self._leave()
-        return succeed(None)
 
     def findings(self) -> Iterator[str]:
         """See Connection."""
@@ -69,7 +70,6 @@ class SoapConnection(Connection):
     def _leave(self) -> None:
         if not self._held:
             self.contracts.stop()
-            super()._leave()
 
     async def exchange(self, message: Message, call: ICall) -> SoapResponse:
         """Send a message and read its answer. Raises what `perform` and `read_answer` do, and ValueError and TypeError
