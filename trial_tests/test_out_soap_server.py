@@ -78,7 +78,7 @@ class Client(Service):
 
     async def handle(self):
         asked = self.request.payload
-        got = await self.out.soap[asked['to']].client.getBalance(account_id=asked['id'])
+        got = await self.out.soap[asked['to']].client.getBalance(account_id=asked['id'], **asked.get('more', {}))
         self.response.payload = shown(got)
 
 
@@ -120,6 +120,8 @@ security:
 channel_soap:
   - {name: bank.open, url_path: /bank/open, soap_action: getBalance, service: bank.balance, namespace: "urn:bank"}
   - {name: bank.tell, url_path: /bank/open, soap_action: tell, service: bank.told, namespace: "urn:bank", one_way: true}
+  - {name: bank.rpc, url_path: /bank/rpc, soap_action: getBalance, service: bank.balance, namespace: "urn:rpc",
+     style: rpc}
   - {name: bank.digest, url_path: /bank/digest, soap_action: getBalance, service: bank.balance, security: bank.digest,
      namespace: "urn:bank"}
   - {name: bank.text, url_path: /bank/text, soap_action: getBalance, service: bank.balance, security: bank.text,
@@ -134,12 +136,12 @@ HOW = ('open', 'digest', 'text', 'basic')
 def document(port: int) -> str:
     """The channels, and a connection to each in both versions."""
     lines = [CHANNELS.rstrip(), 'outgoing_soap:']
-    for how in (*HOW, 'wrong'):
+    for how in (*HOW, 'rpc', 'wrong'):
         path = 'digest' if how == 'wrong' else how
         for version in ('1.1', '1.2'):
             lines.append(f'  - {{name: "{how} {version}", host: "http://127.0.0.1:{port}", url_path: /bank/{path}, '
                          f'soap_action: getBalance, soap_version: "{version}", '
-                         f'security: {"null" if how == "open" else f"bank.{how}"}}}')
+                         f'security: {"null" if how in ("open", "rpc") else f"bank.{how}"}}}')
     lines += [f'  - {{name: asleep, host: "http://127.0.0.1:{port}", is_active: false}}',
               f'  - {{name: rest, host: "http://127.0.0.1:{port}", url_path: /bank/json}}', 'channel_rest:']
     names = [*(f'caller.{way}' for way in WAYS), 'caller.tells', 'caller.catches']
@@ -185,6 +187,12 @@ class ServerTests(SynchronousTestCase):
                         seen = got['account_id'], got['currency'], got['version']
                         self.assertEqual(seen, (str(number), 'EUR', version))
                         self.assertTrue(got['asked_by'] == who or not who, got)
+
+    def test_rpc(self) -> None:
+        """The other style, by its WSDL, where a call has all its parts."""
+        for version in ('1.1', '1.2'):
+            got = self.gives('caller.client', {'to': f'rpc {version}', 'id': 7, 'more': {'currency': 'PLN'}})
+            self.assertEqual((got['account_id'], got['currency'], got['version']), ('7', 'PLN', version))
 
     def test_one_way(self) -> None:
         """Messages that nobody answers, by hand and by name."""

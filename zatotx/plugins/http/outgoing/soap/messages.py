@@ -77,7 +77,9 @@ class SoapForm(Form):
 
     def ready_of(self, root: Any, version: Version) -> Ready:
         """A message that we made ourselves, of its tree, which is used up."""
-        return _opened(root, version) if self.token is not None else Ready(version, etree.tostring(root))
+        if self.token is not None:
+            return _opened(root, version)
+        return Ready(version, etree.tostring(root, encoding='utf-8'))
 
     def _ready(self, message: Message) -> Ready:
         if isinstance(message.data, Ready):

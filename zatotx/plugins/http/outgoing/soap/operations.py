@@ -88,7 +88,8 @@ async def _done(form: SoapForm, in_thread: bool, function: Callable[..., Any], *
 
 
 def _left(values: int, given: Any) -> int:
-    """How many of so many values are left once these are counted; below 0 there were more."""
+    """How many of so many values are left once these are counted, those that hold others too; below 0 there were
+    more."""
     inside: Iterable[Any] | None = None
     if isinstance(given, Mapping):
         inside = given.values()
@@ -98,6 +99,7 @@ def _left(values: int, given: Any) -> int:
         inside = given.__values__.values()
     if inside is None:
         return values - 1 - (len(given) // 100_000 if isinstance(given, str | bytes) else 0)
+    values -= 1
     for one in inside:
         if values < 0:
             break
