@@ -186,6 +186,11 @@ class ServedTests(SoapCase):
         large = self.ask('<q>' + 'x' * 50_000_000 + '</q>')
         self.assertEqual((large.status, large.fault.code), (413, 'Sender'))
 
+    def test_what_curl_calls_a_form(self) -> None:
+        """`curl -d` without a Content-Type is a message, where it names a SOAPAction."""
+        answer = self.curl(envelope(ASKED.format(1)), *BALANCE)
+        self.assertEqual((answer.status, answer.payload.balance.text), (200, '10.50'))
+
     def test_one_way(self) -> None:
         """202, empty, and the service has run."""
         answer = self.ask('<q><what>a parcel</what></q>', action='takes')

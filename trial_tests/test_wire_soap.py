@@ -225,6 +225,8 @@ class ActionTests(SynchronousTestCase):
             ({b'content-type': b'application/json'}, False, '1.1', False),
             ({b'content-type': b'multipart/related; type="text/xml"'}, False, '1.1', False),
             ({b'content-type': b'text/xmlish'}, False, '1.1', False),
+            ({b'content-type': b'application/x-www-form-urlencoded'}, False, '1.1', False),
+            ({b'content-type': b'application/x-www-form-urlencoded', b'soapaction': b'a'}, True, '1.1', True),
         ):  # fmt: skip
             found = names_soap(headers), asked_version(headers), is_soap_type(headers)
             self.assertEqual(found, (means, version, may), headers)

@@ -10,6 +10,7 @@ from zatotx.wire.malformed import Malformed
 SOAP_12_TYPE = b'application/soap+xml'
 ACCEPTED = b'text/xml, ' + SOAP_12_TYPE
 _TYPES = frozenset((b'text/xml', SOAP_12_TYPE, b'application/xml'))
+_FORM = b'application/x-www-form-urlencoded'
 
 
 def unquoted(action: str) -> str:
@@ -24,9 +25,13 @@ def media_type(content_type: bytes) -> bytes:
 
 
 def is_soap_type(headers: Mapping[bytes, bytes]) -> bool:
-    """Whether a body may be SOAP by its Content-Type. application/xml, and none, are what it often comes as."""
+    """Whether a body may be SOAP by its Content-Type. application/xml, and none, are what it often comes as; a form is
+    what `curl -d` calls everything, SOAPAction or not."""
     content_type = headers.get(b'content-type')
-    return not content_type or media_type(content_type) in _TYPES
+    if not content_type:
+        return True
+    found = media_type(content_type)
+    return found in _TYPES or (found == _FORM and b'soapaction' in headers)
 
 
 def names_soap(headers: Mapping[bytes, bytes]) -> bool:
