@@ -48,7 +48,9 @@ SERVICES = '''
             conn = self.outgoing.plain_http.get('CRM').conn
             got = conn.get(self.cid, params)
             sent = self.outgoing.plain_http['CRM'].conn.post(self.cid, {'a': 1}, params={'id': 8}, headers={'X-A': 'b'})
-            self.response.payload = [got.data, sent.data, conn.send(self.cid, 'text', {'id': 9}).status_code, params]
+            short = self.rest['CRM'].conn.get(self.cid, params={'id': 9})
+            status = conn.send(self.cid, 'text', {'id': 9}).status_code
+            self.response.payload = [got.data, sent.data, short.data, status, params]
 
     class CallsWithModel(Service):
         name = 'out.calls.model'
@@ -182,10 +184,10 @@ class CallTests(ServerCase):
 
     def test_zatos_way(self) -> None:
         """A module written for Zato 2.0 or 3.2; params are left as they were."""
-        got, sent, status, params = self.asked('out.calls.zato').json()
+        got, sent, short, status, params = self.asked('out.calls.zato').json()
         self.assertEqual((got['method'], got['target']), ('GET', '/customers/7?q=x'))
         self.assertEqual((sent['method'], sent['target'], sent['body']), ('POST', '/customers/8', '{"a":1}'))
-        self.assertEqual((status, params), (200, {'id': 7, 'q': 'x'}))
+        self.assertEqual((short['target'], status, params), ('/customers/9', 200, {'id': 7, 'q': 'x'}))
         self.assertEqual(self.peer.asked['/customers/8']['x-a'], 'b')
 
     def test_who_we_are(self) -> None:
@@ -300,7 +302,8 @@ class ConfigurationTests(ServerCase):
         """zato.http-soap.* with connection=outgoing: made, listed, pinged, changed, deleted, each live when it
         returns."""
         url = f'http://127.0.0.1:{self.peer.port}'
-        fields = {'url_path': '/made', 'security_id': 'ZATO_NONE', 'host': url, 'data_format': 'json', 'timeout': '5'}
+        fields = {'url_path': '/made', 'security_id': 'ZATO_NONE', 'host': url, 'data_format': 'json', 'timeout': '5',
+                  'method': '', 'ping_method': '', 'soap_action': '', 'soap_version': ''}  # as Zato's forms send them
         made = self.api('zato.http-soap.create', cluster_id=1, name='Made', is_active=True, is_internal=False, **fields,
                         **OUTGOING)
         self.assertEqual(self.call('Made').json()['data']['target'], '/made')

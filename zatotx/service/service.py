@@ -96,6 +96,7 @@ class Service(Hooks, JobHooks):
         lambda self: Outgoing(self._zatotx), 'The outgoing connections: out.<kind>[<name>].<method>(…).'
     )
     outgoing: lazy[Outgoing] = lazy(lambda self: self.out, "Zato's first name for `out`.")
+    rest: lazy[Any] = lazy(lambda self: self.out.rest, "3.x's short name for `out.rest`.")
     metrics: lazy[IUserMetrics] = lazy(
         lambda self: getattr(self._zatotx.invoker.node, 'user_metrics', None) or NoUserMetrics(),
         "Counters of the service's own: metrics.incr(name), .gauge(name, value), .timing(name, seconds).",

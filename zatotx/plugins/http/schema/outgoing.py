@@ -89,7 +89,8 @@ class HttpOutgoing(Configured, frozen=True, kw_only=True):
               check=template_mistake),
     ] = ''
     method: Annotated[
-        str, field("Method of calls that name none: call() and Zato's send()", pattern=METHOD)
+        str,
+        field("Method of calls that name none: call() and Zato's send()", pattern=METHOD, aliases={'': 'POST'}),
     ] = 'POST'
     data_format: Annotated[
         str,
@@ -134,7 +135,8 @@ class HttpOutgoing(Configured, frozen=True, kw_only=True):
         field('Bytes an answer may have, once unpacked; streamed ones may have any number', ge=1, le=2**31),
     ] = 20 * MEBIBYTE
     ping_method: Annotated[
-        str, field('Method that the peer is asked with whether it is there', pattern=METHOD)
+        str,
+        field('Method that the peer is asked with whether it is there', pattern=METHOD, aliases={'': 'HEAD'}),
     ] = 'HEAD'
     tls_verify: Annotated[
         bool, field('Whether the certificate of the peer is verified; false lets anybody be the peer: for tests only')
