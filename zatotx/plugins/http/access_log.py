@@ -83,7 +83,8 @@ def _without_user(url: bytes) -> bytes:
 
 def _masked_pair(pair: bytes, names: frozenset[str]) -> bytes:
     name, _, value = pair.partition(b'=')
-    if not value or unquote_plus(name.decode('latin-1')).strip().lower() not in names:
+    # A name that is not ASCII may come unescaped: such a request is refused, but its key may be a good one.
+    if not value or unquote_plus(name.decode('utf-8', 'replace')).strip().lower() not in names:
         return pair
     return name + b'=***'
 

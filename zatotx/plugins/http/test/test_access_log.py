@@ -105,6 +105,9 @@ class PlainTests(SynchronousTestCase):
         self.assertEqual(masked(b'/token=1'), b'/token=1')
         self.assertEqual(masked(b'http://u:p@h:1/a@b?x=1'), b'http://***@h:1/a@b?x=1')
         self.assertEqual(masked(b'http://u@h'), b'http://***@h')
+        names = frozenset({'\u017ckey'})
+        self.assertEqual(masked('/a?\u017ckey=1&%C5%bCKEY=1&\u017c=1'.encode(), names),
+                         '/a?\u017ckey=***&%C5%bCKEY=***&\u017c=1'.encode())
         for target in (b'/a@b', b'http://h/u:p@h', b'*', b'a:1'):
             self.assertEqual(masked(target), target)
 
