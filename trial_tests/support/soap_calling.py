@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Mapping
 from typing import Any
-
-from attrs import define
 
 from trial_tests.support.calling import Asking, WithConnections, stored
 from trial_tests.support.soap import envelope
@@ -48,20 +46,6 @@ def tokens(request: Request) -> list[wsse.UsernameToken]:
 def wss(**fields: Any) -> Stored:
     """The definition bank.wss."""
     return stored(Wss(**{'name': 'bank.wss', 'username': 'bänk', 'password': 'pä<ss', **fields}), 'wss')
-
-
-@define
-class Blocking(Asking):
-    """The call of a def service: results come as they are, where they need not be waited for."""
-
-    def result(self, begin: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-        coroutine = begin()
-        try:
-            coroutine.send(None)
-        except StopIteration as done:
-            return done.value
-        coroutine.close()
-        raise AssertionError('it is waited for')
 
 
 class WithSoap(WithConnections):
