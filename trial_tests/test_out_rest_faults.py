@@ -237,6 +237,19 @@ class FaultTests(WithConnections):
         self.failureResultOf(calling)
         self.assertEqual(len(said), 2)
 
+    async def test_pings(self) -> None:
+        """Who asks whether a peer is there finds in the log why it cannot be said, as who calls it does."""
+        said: list[str] = []
+        port = free_port()
+        self.patch(Trouble, '_log', Heard(said))
+        rest = self.crm(port)
+        await self.fault(rest.ping(), ServiceUnavailable)
+        self.assertEqual(said, [f'{TITLE}: nobody listens at 127.0.0.1:{port}'])
+        again = reactor.listenTCP(port, self.listen(FINE), interface='127.0.0.1')
+        self.addCleanup(again.stopListening)
+        await rest.ping()
+        self.assertEqual(said[1:], [f'{TITLE} works again'])
+
     def test_words_for_all(self) -> None:
         """Every failure of the client has a fault, and each of the four kinds a status that people know."""
         for kind in every(CallFailed):

@@ -71,8 +71,6 @@ class Connection:
             meter.failed(type(fault).__name__)
             if fault is failed.__cause__:  # the service's own, of a body that it could not make
                 raise fault from fault.__cause__
-            if counts(failed) or (isinstance(failed, CutOff) and not self._trouble.why):
-                self._trouble.begins(failed.detail)
             raise fault from failed
         except CancelledError:
             raise
@@ -105,6 +103,8 @@ class Connection:
             answer = await parts.plain(request)
         except CallFailed as failed:
             raise self._fault(failed, request) from failed
+        if self._trouble.why:
+            self._trouble.ends()
         took = timedelta(seconds=self.reactor.seconds() - began)
         where = f'{parts.form.origin.scheme}://{parts.form.origin.authority.decode()}{parts.form.fixed.decode()}'
         asked = f'{moment.isoformat()} (UTC) {request.method} {where}'
@@ -145,6 +145,9 @@ class Connection:
             raise fault_of(failed, self.parts.title, request.call.cid, self.form.timeout) from failed
 
     def _fault(self, failed: CallFailed, request: Request) -> BaseException:
+        """What whoever called is told of it; the log has more."""
+        if counts(failed) or (isinstance(failed, CutOff) and not self._trouble.why):
+            self._trouble.begins(failed.detail)
         seconds = request.seconds
         if isinstance(failed, ConnectTimeout):
             seconds = min(seconds, self.form.connect_timeout)
