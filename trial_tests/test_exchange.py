@@ -7,7 +7,7 @@ import json
 import weakref
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, fail, gatherResults, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -208,6 +208,17 @@ class RefusalTests(ExchangeCase):
         self.assertEqual(self.reply().status, 500)
         self.assertEqual(self.details(), 'An error has occurred')
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_the_first_fault_of_several_calls(self) -> None:
+        """A service that waits for several calls at once, by gatherResults, ends as if it had waited for the one that
+        failed first."""
+        async def several(inbound: Inbound, payload: Any) -> Outcome:
+            late: Deferred[Any] = fail(Timeout(inbound.cid, 'no answer'))
+            both: Deferred[Any] = gatherResults([late, Deferred()], consumeErrors=True)
+            return Outcome(await gatherResults([both], consumeErrors=True))
+        entry = self.serve(several)
+        self.assertEqual((self.reply().status, self.details()), (504, 'no answer'))
+        self.assertEqual(entry.stats.errors, {'Timeout': 1})
 
     def test_a_fault_with_a_cid_alone_has_its_usual_text(self) -> None:
         """`raise Forbidden(self.cid)`, as Zato 3.x takes it, whoever made the cid: a cid is no reason."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, FirstError
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
@@ -47,6 +47,14 @@ class FaultReplies:
             self._log.failure('{cid}: service {service!r} failed: {what}', failure, LogLevel.error,
                               what=f'{type(error).__name__}: {error}', **_names(inbound))
         return InternalServerError(inbound.cid)
+
+
+def meant(error: BaseException) -> BaseException:
+    """What a service failed with: where it waited for several things at once, by gatherResults, what the first of them
+    failed with."""
+    while isinstance(error, FirstError):
+        error = error.subFailure.value
+    return error
 
 
 def _let_frames_go(error: BaseException) -> None:

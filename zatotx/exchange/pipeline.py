@@ -12,7 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from zatotx.exchange.admission import Admission, Entrance, service_full
 from zatotx.exchange.codecs import Codecs
-from zatotx.exchange.faults import FaultReplies
+from zatotx.exchange.faults import FaultReplies, meant
 from zatotx.exchange.rates import RateLimiter
 from zatotx.interfaces.exchange import NEEDS_BODY, ICodec, IGuard, NeedsBody
 from zatotx.interfaces.services import IInvoker, IServiceEntry, IServiceStore
@@ -91,8 +91,9 @@ class Pipeline:
             _count_failed(entry, began, Timeout(inbound.cid) if hasattr(inbound, 'expired') else error)
             raise
         except (Exception, SystemExit) as error:  # a service's sys.exit() ends the request, not the server
-            _count_failed(entry, began, error)
-            return self.faults.reply(error, inbound, codec)
+            failed = meant(error)
+            _count_failed(entry, began, failed)
+            return self.faults.reply(failed, inbound, codec)
         finally:
             if node is not None:
                 admission.left(gate, entrance)
