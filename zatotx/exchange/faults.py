@@ -53,7 +53,9 @@ def meant(error: BaseException) -> BaseException:
     """What a service failed with: where it waited for several things at once, by gatherResults, what the first of them
     failed with."""
     while isinstance(error, FirstError):
-        error = error.subFailure.value
+        first = error.subFailure.value
+        assert first is not None
+        error = first
     return error
 
 
