@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime as dt
 from base64 import b64decode, encodebytes
 from decimal import Decimal
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+import msgspec.inspect
 import suds.client
 import suds.transport.http
 import zeep
@@ -17,6 +18,7 @@ from twisted.trial.unittest import TestCase
 
 from trial_tests.support.broker import Broker, create, shared
 from trial_tests.support.rawhttp import Connection, ask
+from zatotx.service.io.xml_types import Types
 
 SERVICES = '''
 import datetime as dt
@@ -98,6 +100,22 @@ class Place(Service):
         self.response.payload = order
 
 
+class Receipt(msgspec.Struct):
+    order: int
+    total: Decimal
+    lines: list[Line]
+
+
+class Take(Service):
+    name = 'wsdl.take-order'
+    input = Order
+    output = Receipt
+
+    async def handle(self):
+        order = self.request.input
+        self.response.payload = Receipt(order.id, order.total, order.lines)
+
+
 class Told(Service):
     name = 'wsdl.told'
     input = 'what'
@@ -130,6 +148,7 @@ channel_soap:
   - {name: w.balance, url_path: /w/crm, soap_action: "urn:crm/GetBalance", service: wsdl.get-balance}
   - {name: w.classic, url_path: /w/crm, soap_action: listThem, service: wsdl.classic}
   - {name: w.place, url_path: /w/crm, soap_action: PlaceOrder, service: wsdl.place-order}
+  - {name: w.take, url_path: /w/crm, soap_action: TakeOrder, service: wsdl.take-order}
   - {name: w.told, url_path: /w/crm, soap_action: tell, service: wsdl.told, one_way: true}
   - {name: w.fails, url_path: /w/crm, soap_action: fail, service: wsdl.fails}
   - {name: w.fails.500, url_path: /w/fails, soap_action: fail, service: wsdl.fails, fault_status: 500}
@@ -148,6 +167,7 @@ channel_soap:
 channel_rest:
   - {name: w.rest, url_path: /w/crm, service: wsdl.told, method: GET}
 '''
+T = TypeVar('T')
 AT = dt.datetime(2026, 1, 31, 12, 30, 15, tzinfo=dt.UTC)
 
 
@@ -164,6 +184,10 @@ def broker() -> Broker:
         return made
 
     return shared('wsdl', build)
+
+
+class Box(msgspec.Struct, Generic[T]):
+    inside: T
 
 
 class WsdlCase(TestCase):
@@ -213,6 +237,17 @@ class ZeepTests(WsdlCase):
         self.assertEqual([(pair.key, pair.value) for pair in got.labels.item], [('k 1', 5)])
         self.assertEqual((got.parent.id, got.parent.parent), (2, None))
 
+    def test_one_model_for_another(self) -> None:
+        """What is taken and what is given each have their own types, and those that they share."""
+        client = self.zeep('/w/crm')
+        lines = {'item': [{'sku': 'a', 'qty': 2}]}
+        got = client.service.TakeOrder(id=7, at=AT, total=Decimal('9.90'), lines=lines)
+        self.assertEqual((got.order, got.total, got.lines.item[0].sku), (7, Decimal('9.90'), 'a'))
+        space = '{urn:wsdl.take-order}'
+        names = {str(one.qname) for one in client.wsdl.types.types if str(one.qname).startswith(space)}
+        self.assertLessEqual({f'{space}Order', f'{space}Receipt', f'{space}Line'}, names)
+        self.assertNotIn(f'{space}Line2', names)
+
     def test_elements_of_every_form(self) -> None:
         """Lists, lists of dicts, nested ones; the channel prefers SOAP 1.2, so its port comes first."""
         client = self.zeep('/w/forms')
@@ -259,6 +294,18 @@ class ZeepTests(WsdlCase):
         self.assertRaises(zeep.exceptions.Fault, client.service.GetBalance, account_id=1)
         client.transport.session.auth = ('wsdl.user', 'secret')
         self.assertEqual(client.service.GetBalance(account_id=1).account_id, 1)
+
+
+class TypesTests(TestCase):
+    def test_models_are_told_apart(self) -> None:
+        """By their classes, whenever they come; generic ones by what is in them, those of one name by a number."""
+        made = Types()
+        models = [msgspec.defstruct(name, [(field, int)]) for name, field in zip('AABC', 'abcd', strict=True)]
+        asked = [*models, Box[int], Box[str], *models, Box[int]]
+        found: list[Any] = [made.of_model(msgspec.inspect.type_info(one)) for one in asked]
+        self.assertEqual([one.name for one in found],
+                         ['A', 'A2', 'B', 'C', 'Box', 'Box2', 'A', 'A2', 'B', 'C', 'Box'])
+        self.assertEqual([made.named[name].elements[0].name for name in ('A', 'A2', 'B')], ['a', 'b', 'c'])
 
 
 class SudsTests(WsdlCase):

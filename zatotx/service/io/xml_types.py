@@ -5,7 +5,7 @@ Where a declaration says no type, a text is said: WSDL has no word for "anything
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 import msgspec.inspect as mi
@@ -39,7 +39,7 @@ class Types:
     def __init__(self, suffix: str = '') -> None:
         self._suffix = suffix
         self.named: dict[str, Sequence] = {}
-        self._names: dict[int, str] = {}  # by the identity of what msgspec says of a model
+        self._names: dict[Hashable, str] = {}  # by the model
 
     def taken(self, declared: Input) -> Type:
         """What a declaration of input takes."""
@@ -76,9 +76,10 @@ class Types:
         return self.of_model(info), True
 
     def _object(self, info: Any) -> Named:
-        name = self._names.get(id(info))
+        model = _model_of(info)
+        name = self._names.get(model)
         if name is None:
-            name = self._names[id(info)] = self._free(type_name(info.cls.__name__))
+            name = self._names[model] = self._free(type_name(info.cls.__name__))
             self.named[name] = Sequence(())  # it may hold itself
             self.named[name] = Sequence(tuple(self._fields(info)))
         return Named(name)
@@ -109,6 +110,12 @@ class Types:
         if len(kinds) == 1:
             return self.of_model(kinds[0])
         return STRING if all(_is_scalar(one) for one in kinds) else Anything()
+
+
+def _model_of(info: Any) -> Hashable:
+    """What makes two descriptions those of one model: its class, and of a generic one what is in its fields."""
+    cls: Hashable = info.cls
+    return (cls, repr(info.fields)) if getattr(cls, '__parameters__', ()) else cls
 
 
 def _of_field(field: Field) -> Element:
