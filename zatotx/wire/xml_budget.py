@@ -69,4 +69,9 @@ def _has_more_attributes(data: bytes, most: int) -> bool:
     text before a `>` that ends no tag, count too."""
     if data.count(b'=') <= most:
         return False
-    return sum(tag.count(b'=', 0, tag.rfind(b'>') + 1 or len(tag)) for tag in data.split(b'<')) > most
+    found = 0
+    for tag in data.split(b'<'):
+        found += tag.count(b'=', 0, tag.rfind(b'>') + 1 or len(tag))
+        if found > most:
+            return True
+    return False
