@@ -14,7 +14,8 @@ from zatotx.rules.config_diff import diff
 from zatotx.rules.enmasse import ImportPlan, Mistake, export, plan_import, substitute
 from zatotx.schema.masking import Configured
 from zatotx.schema.meta import ObjectType, field
-from zatotx.schema.security import BASIC_AUTH, BasicAuth
+from zatotx.schema.security import BASIC_AUTH, BasicAuth, DigestAuth
+from zatotx.schema.security.definition import OF_CHANNELS
 from zatotx.schema.service import ServiceRow
 from zatotx.schema.snapshot import Operation, Snapshot, Stored
 from zatotx.schema.types import ObjectTypes
@@ -193,6 +194,30 @@ class MistakeTests(SynchronousTestCase):
         )
         self.assertEqual(len(found), 10)
 
+    def test_references_to_what_does_not_fit(self) -> None:
+        """Channels and groups want to know who calls, connections say who we are: in the document or there already."""
+        ours = stored(ECHO, API, ('digest_auth', DigestAuth(name='digest', username='u')))
+        found = plan('''
+            security:
+              - {name: token, type: oauth2_client, token_url: "https://idp/token", client_id: us}
+              - {name: account, type: tech_account}
+            groups:
+              - {name: g, members: [api, account, token]}
+            channel_rest:
+              - {name: d, url_path: /d, service: echo, security: digest}
+              - {name: e, url_path: /e, service: echo, security: account, groups: [g]}
+            outgoing_rest:
+              - {name: o, host: "http://127.0.0.1", url_path: /, security: account}
+              - {name: p, host: "http://127.0.0.1", url_path: /, security: token}
+        ''', ours)
+        callers = ', '.join(OF_CHANNELS)
+        self.assertEqual([str(mistake) for mistake in found.mistakes], [
+            f"groups 'g': members[2]: 'token' is of type oauth2_client, and only {callers} will do here",
+            f"channel_rest 'd': security: 'digest' is of type digest_auth, and only {callers} will do here",
+            "outgoing_rest 'o': security: 'account' is of type tech_account, and only basic_auth, apikey, digest_auth, "
+            'oauth2_client will do here',
+        ])
+
     def test_a_path_that_is_taken_is_named_with_its_holder(self) -> None:
         """In the cluster or in the document; what a parameter is called makes no difference."""
         self.assertEqual(
@@ -226,7 +251,7 @@ class MistakeTests(SynchronousTestCase):
 
     def test_no_mistake_shows_a_secret(self) -> None:
         """Whatever else is wrong."""
-        found = self.mistakes('security: [{name: x, type: basic_auth, username: "a:b", password: sEcReT, weather: red}]')
+        found = self.mistakes('security: [{name: x, type: basic_auth, username: "a:b", password: sEcReT, colour: red}]')
         self.assertNotIn('sEcReT', str(found))
         self.assertEqual(len(found), 2)
 

@@ -211,6 +211,13 @@ class ChannelTests(InternalTestCase):
         for part in ("$.service: there is no service called 'no.such'", '$.security_id: ', '$.url_path: '):
             self.assertIn(part, told)
 
+    async def test_security_that_does_not_fit(self) -> None:
+        """What says who we are to others lets nobody in: a mistake by the request's name."""
+        await self.with_crm()
+        made = await self.call('zato.security.digest-auth.create', {'name': 'ours', 'username': 'us'})
+        told = await self.refusal('zato.http-soap.create', {**CHANNEL, 'security_id': made['id']}, 400)
+        self.assertIn("$.security_id: 'ours' is of type digest_auth, and only basic_auth, ", told)
+
     async def test_fixed_fields(self) -> None:
         """Lists of kinds there are none of are empty; making one is 400 naming the field."""
         outgoing = {'connection': 'outgoing', 'transport': 'soap'}

@@ -20,7 +20,7 @@ from zatotx.schema.both_forms import hash_of, is_both
 from zatotx.schema.convert import from_text
 from zatotx.schema.fields import fields_of, references_in, refs_of, secrets_of
 from zatotx.schema.meta import ObjectType
-from zatotx.schema.references import SnapshotReferences, nothing_called
+from zatotx.schema.references import SnapshotReferences, misled
 from zatotx.schema.snapshot import Operation, Snapshot, Stored
 from zatotx.schema.types import ObjectTypes
 from zatotx.schema.validate import unknown, validate
@@ -69,7 +69,7 @@ def plan_import(
 ) -> ImportPlan:
     """The plan, or every mistake of the document at once. `verify(hash, clear)`: whether a hashed secret is this one;
     it may take its time, so plan in a thread."""
-    reader = _Reader(types=types, snapshot=snapshot, replace=replace, named=frozenset(_names(document)))
+    reader = _Reader(types=types, snapshot=snapshot, replace=replace, named=dict(_names(document, types)))
     entries = list(reader.read(document))
     mistakes = [*reader.mistakes, *_not_unique(entries, snapshot)]
     if mistakes:
@@ -84,7 +84,8 @@ class _Reader:
     types: ObjectTypes
     snapshot: Snapshot
     replace: bool
-    named: frozenset[tuple[str, str]]  # (section, name) of all the document's objects, whether valid or not
+    # Of all the document's objects, whether valid or not: (section, name) -> type, None where that is a mistake.
+    named: Mapping[tuple[str, str], ObjectType | None]
     mistakes: list[Mistake] = Factory(list)
     _seen: set[tuple[str, str]] = Factory(set)
 
@@ -135,14 +136,18 @@ class _Reader:
         return next((stored for stored in found if stored is not None), None)
 
     def _dangling(self, object_type: ObjectType, fields: dict[str, Any]) -> Iterator[tuple[str, str]]:
-        """References to what is neither in the document nor there already."""
+        """References to what is neither in the document nor there already, or does not fit."""
         references = SnapshotReferences(self.snapshot, self.types)
         for info in refs_of(object_type):
             for path, name in references_in(info, fields.get(info.name)):
-                if not isinstance(name, str) or not name or (info.ref, name) in self.named:
+                if not isinstance(name, str) or not name:
                     continue
-                if not references.has(info.ref, name):
-                    yield path, nothing_called(info.ref, name)
+                place = info.ref, name
+                if place in self.named and self.named[place] is None:
+                    continue  # that is told of where it stands
+                wrong = misled(info, name, self.named.get(place) or references.type_of(*place))
+                if wrong:
+                    yield path, wrong
 
     def _wrong(self, section: str, label: str, field: str, text: str) -> None:
         self.mistakes.append(Mistake(section, label, field, text))
@@ -179,12 +184,13 @@ def _kept(object_type: ObjectType, existing: Stored | None, *, whole: bool) -> d
     return {name: getattr(existing.value, name) for name in names}
 
 
-def _names(document: object) -> Iterator[tuple[str, str]]:
+def _names(document: object, types: ObjectTypes) -> Iterator[tuple[tuple[str, str], ObjectType | None]]:
     if isinstance(document, dict):
         for section, items in document.items():
             for item in items if isinstance(items, list) else ():
                 if isinstance(item, dict) and isinstance(item.get('name'), str):
-                    yield str(section), item['name']
+                    known = section in types.sections
+                    yield (str(section), item['name']), _type_of(types, section, item)[0] if known else None
 
 
 def _not_unique(entries: list[Entry], snapshot: Snapshot) -> Iterator[Mistake]:

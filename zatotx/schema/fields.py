@@ -39,6 +39,7 @@ class FieldInfo(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ''
     secret: str = ''
     ref: str = ''
+    ref_types: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
     aliases: Mapping[str, str] = {}
     check: Callable[[Any], str] | None = None
@@ -114,6 +115,7 @@ def _field(found: inspect.Field, hint: Any) -> FieldInfo:
         description=meta.get('description', ''),
         secret=meta.get('secret', ''),
         ref=meta.get('ref', ''),
+        ref_types=tuple(meta.get('ref_types', ())),
         choices=tuple(meta.get('choices', ())),
         aliases=meta.get('aliases', {}),
         check=meta.get('check'),

@@ -44,6 +44,7 @@ def field(
     *,
     secret: str = '',
     ref: str = '',
+    ref_types: tuple[str, ...] = (),
     choices: tuple[str, ...] = (),
     aliases: Mapping[str, str] | None = None,
     check: Callable[[Any], str] | None = None,
@@ -53,13 +54,15 @@ def field(
 
     `secret`: 'encrypted' (Fernet, can be read back), 'hashed' (argon2id, can only be verified) or 'both'
     (both_forms.py).
-    `ref`: the enmasse section the value names an object of ('security', 'service').
+    `ref`: the enmasse section the value names an object of ('security', 'service'). `ref_types`: the types it may be
+    of ('basic_auth'); none = any of the section.
     `choices`: the only values allowed. `aliases`: other spellings taken for one of them.
     `check`: what is wrong with a value that the bounds admit, '' for nothing; never asked about None.
     `bounds`: msgspec.Meta's ge, le, min_length, max_length, pattern …
     """
     return Meta(
         description=description,
-        extra={'secret': secret, 'ref': ref, 'choices': choices, 'aliases': dict(aliases or {}), 'check': check},
+        extra={'secret': secret, 'ref': ref, 'ref_types': ref_types, 'choices': choices,
+               'aliases': dict(aliases or {}), 'check': check},
         **bounds,
     )

@@ -20,6 +20,9 @@ class References(Protocol):
     def has(self, space: str, name: str) -> bool:
         """Whether there is one of that name."""
 
+    def type_of(self, space: str, name: str) -> ObjectType | None:
+        """The type of the object of that name, or None."""
+
 
 class SnapshotReferences:
     """References of a snapshot."""
@@ -48,7 +51,6 @@ class SnapshotReferences:
         return None
 
     def type_of(self, space: str, name: str) -> ObjectType | None:
-        """The type of the object of that name, or None."""
         return next((t for t in self._types.in_space(space) if self._snapshot.named(t.key, name) is not None), None)
 
     def _keys(self, space: str) -> Iterable[str]:
@@ -58,13 +60,23 @@ class SnapshotReferences:
 def dangling(
     references: References, refs: Iterable[FieldInfo], document: Mapping[str, object]
 ) -> list[tuple[str, str]]:
-    """A mistake for every reference of the document that leads nowhere; what is no text is for others to name."""
+    """A mistake for every reference of the document that leads nowhere, or to what does not fit; what is no text is for
+    others to name."""
     return [
-        (path, nothing_called(info.ref, name))
+        (path, wrong)
         for info in refs
         for path, name in references_in(info, document.get(info.name))
-        if isinstance(name, str) and not references.has(info.ref, name)
+        if isinstance(name, str) and (wrong := misled(info, name, references.type_of(info.ref, name)))
     ]
+
+
+def misled(info: FieldInfo, name: str, found: ObjectType | None) -> str:
+    """What is wrong with a reference to that name, which is of that type; '' for nothing."""
+    if found is None:
+        return nothing_called(info.ref, name)
+    if info.ref_types and found.key not in info.ref_types:
+        return f'{name!r} is of type {found.key}, and only {", ".join(info.ref_types)} will do here'
+    return ''
 
 
 def nothing_called(space: str, name: str) -> str:

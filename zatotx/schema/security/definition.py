@@ -9,6 +9,9 @@ from msgspec import Meta
 from zatotx.schema.masking import Configured
 from zatotx.schema.meta import field
 
+# What the two sides take: channels ask who calls, outgoing connections say who we are.
+OF_CHANNELS = ('basic_auth', 'apikey', 'tech_account', 'wss', 'xpath', 'jwt', 'mtls')
+OF_OUTGOING = ('basic_auth', 'apikey', 'digest_auth', 'oauth2_client')
 _MOST_ROLES = 100
 
 

@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from zatotx.schema.masking import Configured
 from zatotx.schema.meta import ObjectType, ZatoApi, field
+from zatotx.schema.security.definition import OF_CHANNELS
 
 
 def _members_mistake(members: list[str]) -> str:
@@ -20,7 +21,8 @@ class SecurityGroup(Configured, frozen=True, kw_only=True):
     name: Annotated[str, field('Name of the group', min_length=1, max_length=1000)]
     members: Annotated[
         list[Annotated[str, Meta(min_length=1)]],
-        field('Security definitions in it, of whatever types', ref='security', check=_members_mistake),
+        field('Security definitions in it, of whatever types that channels take', ref='security', ref_types=OF_CHANNELS,
+              check=_members_mistake),
     ] = []
 
 

@@ -14,6 +14,7 @@ from zatotx.rules.redirects import Misled, place_of
 from zatotx.rules.url_template import template_mistake
 from zatotx.schema.masking import Configured
 from zatotx.schema.meta import field
+from zatotx.schema.security.definition import OF_OUTGOING
 
 MEBIBYTE = 1024 * 1024
 METHOD = '^[A-Z][A-Z0-9_-]{0,31}$'
@@ -100,7 +101,7 @@ class HttpOutgoing(Configured, frozen=True, kw_only=True):
     security: Annotated[
         str | None,
         field('Security definition that says who we are: basic_auth, apikey, digest_auth, oauth2_client; none = nobody',
-              ref='security'),
+              ref='security', ref_types=OF_OUTGOING),
     ] = None
     content_type: Annotated[
         str, field('Content-Type of what is sent; empty = by data_format', max_length=1000, check=_type_mistake)

@@ -8,6 +8,7 @@ from zatotx.plugins.http.schema.outgoing import MEBIBYTE, HttpOutgoing, mistakes
 from zatotx.plugins.http.schema.soap import action_mistake
 from zatotx.rules.redirects import Misled, place_of
 from zatotx.schema.meta import ObjectType, ZatoApi, field
+from zatotx.schema.security.definition import OF_OUTGOING
 from zatotx.wire import xml
 from zatotx.wire.malformed import Malformed
 
@@ -43,7 +44,7 @@ class SoapOutgoing(HttpOutgoing, frozen=True, kw_only=True):
     security: Annotated[
         str | None,
         field('Security definition that says who we are: wss, basic_auth, apikey, digest_auth, oauth2_client; none = '
-              'nobody', ref='security'),
+              'nobody', ref='security', ref_types=('wss', *OF_OUTGOING)),
     ] = None
     soap_action: Annotated[
         str,

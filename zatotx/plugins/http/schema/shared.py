@@ -9,7 +9,7 @@ from msgspec import Meta
 from zatotx.rules.route_pattern import Hole, parse
 from zatotx.schema.masking import Configured
 from zatotx.schema.meta import field
-from zatotx.schema.security.definition import Role, roles_mistake
+from zatotx.schema.security.definition import OF_CHANNELS, Role, roles_mistake
 
 
 def _path_mistake(path: str) -> str:
@@ -32,7 +32,8 @@ class HttpChannel(Configured, frozen=True, kw_only=True):
     ]
     service: Annotated[str, field('Service that answers', ref='service', min_length=1)]
     security: Annotated[
-        str | None, field('Security definition to log in with; none, and no groups = open', ref='security')
+        str | None,
+        field('Security definition to log in with; none, and no groups = open', ref='security', ref_types=OF_CHANNELS),
     ] = None
     groups: Annotated[
         list[Annotated[str, Meta(min_length=1)]],
