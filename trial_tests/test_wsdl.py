@@ -116,6 +116,16 @@ class Take(Service):
         self.response.payload = Receipt(order.id, order.total, order.lines)
 
 
+class Odd(Service):
+    "Told with a bell \\x07 & more."
+    name = 'wsdl.odd'
+    input = '-no name', 'name'
+    output = 'name'
+
+    async def handle(self):
+        self.response.payload = {'name': self.request.input.name}
+
+
 class Told(Service):
     name = 'wsdl.told'
     input = 'what'
@@ -161,6 +171,8 @@ channel_soap:
   - {name: w.rpc, url_path: /w/rpc, soap_action: rpc, service: wsdl.get-balance, style: rpc, operation: GetBalance}
   - {name: w.rpc.place, url_path: /w/rpc, soap_action: place, service: wsdl.place-order, style: rpc, operation: Place}
   - {name: w.secure, url_path: /w/secure, soap_action: GetBalance, service: wsdl.get-balance, security: wsdl.user}
+  - {name: w.odd, url_path: /w/odd, soap_action: odd, service: wsdl.odd}
+  - {name: w.odd.rpc, url_path: /w/odd, soap_action: call, service: wsdl.odd, style: rpc}
   - {name: w.greet, url_path: "/w/für {who}", soap_action: greet, service: wsdl.greet}
   - {name: w.clash.a, url_path: /w/clash, soap_action: a, service: wsdl.classic, namespace: "urn:clash"}
   - {name: w.clash.b, url_path: /w/clash, soap_action: b, service: wsdl.classic2, namespace: "urn:clash"}
@@ -287,6 +299,14 @@ class ZeepTests(WsdlCase):
     def test_paths_of_patterns(self) -> None:
         """The address is the path that was asked, whatever is in it."""
         self.assertEqual(self.zeep('/w/f%C3%BCr%20Ann').service.greet(), 'Hello Ann')
+
+    def test_what_no_element_can_be_called(self) -> None:
+        """Is left out, being in no message, and the rest is told; so are characters that XML has no form for."""
+        client = self.zeep('/w/odd')
+        for port in ('w_oddSoap11', 'w_oddRpcSoap11'):
+            service = client.bind('w_odd', port)
+            (called,) = service._operations
+            self.assertEqual(service[called](name='x'), 'x')
 
     def test_behind_a_login(self) -> None:
         """The WSDL is open, the channel is not."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from attrs import frozen
 
 from zatotx.wire import xsd
-from zatotx.wire.xml_write import attribute, escaped
+from zatotx.wire.xml_write import attribute, escaped, sayable
 from zatotx.wire.xsd import XSD, Element, Schema, schema_text
 
 NAMESPACE = 'http://schemas.xmlsoap.org/wsdl/'
@@ -111,7 +111,7 @@ def _port_type(name: str, operations: Sequence[Operation]) -> Iterator[str]:
         called = attribute(operation.name)
         yield f'<operation name="{called}">'
         if operation.doc:
-            yield f'<documentation>{escaped(operation.doc)}</documentation>'
+            yield f'<documentation>{escaped(sayable(operation.doc))}</documentation>'
         yield f'<input message="here:{called}Request"/>'
         if operation.response:
             yield f'<output message="here:{called}Response"/>'

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from attrs import frozen
 
-from zatotx.wire.xml_write import attribute
+from zatotx.wire.xml_write import attribute, is_name
 
 XSD = 'http://www.w3.org/2001/XMLSchema'
 _NO_NAME = re.compile('[^A-Za-z0-9_.-]')
@@ -148,5 +148,6 @@ def _sequence(elements: tuple[Element, ...] | None) -> Iterable[str]:
     if elements is None:
         yield '<xsd:any minOccurs="0" maxOccurs="unbounded" processContents="lax"/>'
     for element in elements or ():
-        yield from _element(element)
+        if is_name(element.name):  # any other is in no message either
+            yield from _element(element)
     yield '</xsd:sequence>'

@@ -14,6 +14,7 @@ from zatotx.service.io.description import IO
 from zatotx.service.io.xml_types import Types
 from zatotx.wire.soap_action import unquoted
 from zatotx.wire.wsdl import DOCUMENT, RPC, Operation
+from zatotx.wire.xml_write import is_name
 from zatotx.wire.xsd import STRING, Anything, Choice, Element, Named, Scalar, Schema, Type
 from zatotx.wire.xsd import Sequence as Elements
 
@@ -108,7 +109,7 @@ def _parts(whole: Type, operation: str, types: Types) -> tuple[Element, ...]:
     """The parts of a call: each has a type with a name."""
     found = types.named[whole.name] if isinstance(whole, Named) else whole
     elements: Iterable[Element] = found.elements if isinstance(found, Elements) else ()
-    return tuple(Element(one.name, _named(one, operation, types)) for one in elements)
+    return tuple(Element(one.name, _named(one, operation, types)) for one in elements if is_name(one.name))
 
 
 def _named(part: Element, operation: str, types: Types) -> Type:

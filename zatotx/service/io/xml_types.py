@@ -65,15 +65,11 @@ class Types:
         if isinstance(info, mi.StructType | mi.DataclassType | mi.TypedDictType):
             return Anything() if getattr(info, 'array_like', False) else self._object(info)
         if isinstance(info, mi.ListType | mi.SetType | mi.FrozenSetType | mi.VarTupleType):
-            return Sequence((Element(ITEM, *self._member(info.item_type), many=True),))
+            return Sequence((Element(ITEM, self.of_model(info.item_type), many=True),))
         if isinstance(info, mi.DictType):
-            pair = (Element(KEY, STRING), Element(VALUE, *self._member(info.value_type)))
+            pair = (Element(KEY, STRING), Element(VALUE, self.of_model(info.value_type)))
             return Sequence((Element(ITEM, Sequence(pair), many=True),))
         return self._union(info) if isinstance(info, mi.UnionType) else _scalar(info)
-
-    def _member(self, info: mi.Type) -> tuple[Type, bool]:
-        """The type of something inside, and that it is there."""
-        return self.of_model(info), True
 
     def _object(self, info: Any) -> Named:
         model = _model_of(info)
