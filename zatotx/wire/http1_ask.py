@@ -32,13 +32,13 @@ def request_head(
     """
     if not target or target.translate(None, VISIBLE):
         raise ValueError('The target of a request has a space or another character that must be percent-encoded')
-    lines = b''.join([b'%b: %b\r\n' % field for field in fields])
+    blank, names_host = _blank(tuple([name for name, _ in fields]))
+    lines = blank % tuple([value for _, value in fields])
     if lines.translate(None, VALUE) != b'\r\n' * len(fields):
         _raise_for_value(fields)
-    start = b'%b %b HTTP/1.1\r\n' % (_method(method), target)
-    if _names_host(tuple([name for name, _ in fields])):
-        return start + lines + ending
-    return b'%bHost: %b\r\n%b%b' % (start, host, lines, ending)
+    if names_host:
+        return b'%b %b HTTP/1.1\r\n%b%b' % (_method(method), target, lines, ending)
+    return b'%b %b HTTP/1.1\r\nHost: %b\r\n%b%b' % (_method(method), target, host, lines, ending)
 
 
 @lru_cache(maxsize=64)
@@ -49,8 +49,9 @@ def _method(method: str) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def _names_host(names: tuple[bytes, ...]) -> bool:
-    """Whether Host is among the names, each of which is checked. A program mostly sends the same ones."""
+def _blank(names: tuple[bytes, ...]) -> tuple[bytes, bool]:
+    """Lines that take the values of fields of these names, each of which is checked, and whether Host is among them. A
+    program mostly sends the same ones."""
     for name in names:
         if not is_token(name):
             raise ValueError(f'The name of the field {name!r} has characters that no name may have')
@@ -59,11 +60,10 @@ def _names_host(names: tuple[bytes, ...]) -> bool:
     hosts = [name.lower() for name in names].count(b'host')
     if hosts > 1:
         raise ValueError('The field Host stands twice')
-    return hosts == 1
+    return b''.join([b'%b: %%b\r\n' % name.replace(b'%', b'%%') for name in names]), hosts == 1
 
 
 def _raise_for_value(fields: Sequence[tuple[bytes, bytes]]) -> None:
     for name, value in fields:
-        _names_host((name,))
         if not is_value(value):
             raise ValueError(f'The value of the field {name.decode("ascii")} has control characters')

@@ -22,7 +22,7 @@ Fields = Sequence[tuple[bytes, bytes]]
 _PORTS = {'http': 80, 'https': 443}
 
 
-class Origin(msgspec.Struct, frozen=True, gc=False):
+class Origin(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
     """Where to: RFC 9110 §4.3.1. `host` in lower-case ASCII, an IPv6 address without its brackets."""
 
     scheme: str  # 'http' or 'https'

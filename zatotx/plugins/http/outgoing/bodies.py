@@ -22,6 +22,7 @@ TYPES: Mapping[str, bytes] = {
     FORM: b'application/x-www-form-urlencoded',
 }
 _TEXT, _BYTES = b'text/plain; charset=utf-8', b'application/octet-stream'
+_VALUES = (dict, list)  # what is mostly sent
 _PIECE = 64 * 1024
 
 
@@ -30,6 +31,8 @@ def body_of(data: Any, data_format: str, offload: Offload) -> tuple[bytes | Body
 
     Raises TypeError for what has no form in the data format, ValueError as the formats do.
     """
+    if isinstance(data, _VALUES):
+        return _written(data, data_format)
     if data is None or (isinstance(data, str) and not data):  # as Zato's calls leave it out
         return None, b''
     if isinstance(data, str):
@@ -43,8 +46,6 @@ def body_of(data: Any, data_format: str, offload: Offload) -> tuple[bytes | Body
 
 
 def _source(data: Any, offload: Offload) -> BodySource | None:
-    if isinstance(data, dict | list):  # as mostly
-        return None
     if isinstance(data, AsyncIterable):
         return Once(aiter(data))
     if callable(getattr(data, 'read', None)):

@@ -90,7 +90,8 @@ class Response(PeerResponse):
         try:
             value = self._value
             if value is _UNREAD:
-                value = value_of(self.content, self.format, self.content_type)
+                content_type = self.content_type
+                value = value_of(self.content, format_of(content_type, self._format), content_type)
             elif isinstance(value, ValueError):
                 raise value
             return value if self._model is None else modelled(value, self._model)

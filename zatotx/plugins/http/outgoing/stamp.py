@@ -14,11 +14,11 @@ class Stamp:
 
     def __init__(self) -> None:
         self._second = -1
-        self._text = ''
+        self._text = b''
 
     def of(self, now: float) -> bytes:
         """`now`, in seconds since the epoch, to the microsecond: b'2026-11-26T17:46:10.000123'."""
         second = int(now)
         if second != self._second:
-            self._second, self._text = second, strftime(_SECOND, gmtime(second))
-        return f'{self._text}.{int((now - second) * 1_000_000):06d}'.encode('ascii')
+            self._second, self._text = second, strftime(_SECOND, gmtime(second)).encode('ascii')
+        return b'%b.%06d' % (self._text, int((now - second) * 1_000_000))
