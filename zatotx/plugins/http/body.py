@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from tempfile import TemporaryFile
+from threading import Lock
 from typing import IO, Any
 
 from twisted.internet.defer import Deferred
@@ -22,33 +23,39 @@ BATCH = 256 * 1024
 class SpooledBody:
     """A body in a file without a name, as model.message.Body. `read` blocks: for threads."""
 
-    __slots__ = ('_file', '_offload', 'size')
+    __slots__ = ('_file', '_lock', '_offload', 'size')
     quick = False
     seekable = True
 
     def __init__(self, file: IO[bytes], size: int, offload: Offload) -> None:
         self._file = file
+        self._lock = Lock()  # a descriptor that is closed under a reader may be somebody else's by the time it reads
         self._offload = offload
         self.size = size
 
     def read(self) -> bytes:
-        """All of it."""
-        self._file.seek(0)
-        return self._file.read()
+        """All of it. Raises ValueError, as all that reads, once it is closed."""
+        return b''.join(self.pieces(self.size))
 
     def pieces(self, size: int) -> Iterator[bytes]:
         """All of it, so many bytes at a time. Blocks as `read` does."""
-        self._file.seek(0)
-        while piece := self._file.read(size):
+        start = 0
+        while piece := self.at(start, size):
             yield piece
+            start += len(piece)
 
     def at(self, start: int, size: int) -> bytes:
         """Bytes from `start` on, fewer at the end. Blocks as `read` does; may be called while others read."""
-        return os.pread(self._file.fileno(), size, start)
+        with self._lock:
+            return os.pread(self._file.fileno(), size, start)
 
     def close(self) -> None:
         """Give the space back. May be called on the reactor and while another thread reads."""
-        _close(self._file, self._offload)
+        self._offload(self._close).addErrback(lambda failure: None)
+
+    def _close(self) -> None:
+        with self._lock:
+            self._file.close()
 
 
 class Intake:
@@ -134,5 +141,5 @@ def _written(file: IO[bytes] | None, batch: bytearray, work_dir: str) -> IO[byte
 
 
 def _close(file: IO[bytes], offload: Offload) -> None:
-    # Closing frees the blocks, and waits for a reader; neither may happen on the reactor.
+    # Closing frees the blocks, which may not happen on the reactor.
     offload(file.close).addErrback(lambda failure: None)

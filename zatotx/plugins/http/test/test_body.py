@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryFile
+from threading import Thread
+from typing import IO, Any, cast
 
-from twisted.internet.defer import fail
+from twisted.internet.defer import Deferred, execute, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.plugins.http.body import BATCH, SpooledBody
@@ -13,6 +17,28 @@ from zatotx.plugins.http.test.support import Client, Offloads, ScriptedExchange,
 
 SPOOL_ABOVE = 1024 * 1024
 PIECE = 65536
+
+
+def run_now(function: Callable[..., Any], *args: Any) -> Deferred[Any]:
+    return execute(function, *args)
+
+
+class ClosedMeanwhile:
+    """A file. When a reader has its descriptor, before it reads, another thread closes the body."""
+
+    body: SpooledBody
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.close = file.close
+        self.closing = Thread(target=lambda: self.body.close())
+
+    def fileno(self) -> int:
+        number = self._file.fileno()
+        if self.closing.ident is None:
+            self.closing.start()
+            self.closing.join(0.2)
+        return number
 
 
 class SpoolTests(SynchronousTestCase):
@@ -43,6 +69,18 @@ class SpoolTests(SynchronousTestCase):
         spooled = self.spooled(body)
         self.assertEqual((spooled.size, spooled.read()), (len(body), body))
         self.assertEqual(list(Path(self.work_dir).iterdir()), [])
+
+    def test_not_closed_under_a_reader(self) -> None:
+        """Who reads while the request ends has the bytes of this body, never of what got its descriptor next; who comes
+        later is told."""
+        with TemporaryFile(buffering=0) as file:
+            file.write(b'content')
+            read = ClosedMeanwhile(file)
+            body = read.body = SpooledBody(cast('IO[bytes]', read), 7, run_now)
+            self.assertEqual(body.at(0, 7), b'content')
+            read.closing.join()
+            self.assertTrue(file.closed)
+            self.assertRaises(ValueError, body.read)
 
     def test_a_body_at_the_bound_stays_in_memory(self) -> None:
         """1 MiB to the byte needs no file."""
