@@ -15,7 +15,7 @@ import treq
 from lxml import etree
 
 from trial_tests.support.calling import CID, COMPONENT, Asking, WithConnections, collecting, crm, stored
-from zatotx import BadGateway, BadStatus, Inactive, Model, NotFound, __version__
+from zatotx import BadGateway, BadStatus, Inactive, Model, NotFound, Timeout, __version__
 from zatotx.plugins.http.outgoing.facade import RestDoor
 from zatotx.plugins.http.test.upstream import Peer, Request, raw, reactor, says
 
@@ -403,6 +403,14 @@ class StreamTests(Calling):
         response = await self.crm(peer).get(stream=True)
         await response.aclose()
         await self.until(lambda: not peer.peers)
+
+    async def test_patience(self) -> None:
+        """The call's own timeout, where it has one, bounds the pauses between pieces too, and its fault says so."""
+        peer = self.listen(raw(b'HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nabc'))
+        response = await self.crm(peer, timeout=60).get(stream=True, timeout=0.1)
+        self.assertEqual(await anext(response), b'abc')
+        fault = await self.fault(anext(response), Timeout)
+        self.assertEqual(fault.msg, 'Outgoing connection CRM (rest) gave no answer within 0.1 s')
 
     async def test_forgotten(self) -> None:
         """One that nobody can reach any more is closed by itself."""

@@ -142,7 +142,7 @@ class Connection:
         try:
             return await body.read()
         except CallFailed as failed:
-            raise fault_of(failed, self.parts.title, request.call.cid, self.form.timeout) from failed
+            raise fault_of(failed, self.parts.title, request.call.cid, request.patience) from failed
 
     def _fault(self, failed: CallFailed, request: Request) -> BaseException:
         """What whoever called is told of it; the log has more."""

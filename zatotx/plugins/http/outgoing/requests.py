@@ -43,7 +43,7 @@ class Request:
     """One call, ready to be sent, and to be sent again."""
 
     __slots__ = ('body', 'call', 'cid', 'credentials', 'due', 'fields', 'given', 'keyed', 'method', 'model', 'proof',
-                 'seconds', 'stream', 'target')  # fmt: skip
+                 'patience', 'seconds', 'stream', 'target')  # fmt: skip
 
     def __init__(self, wanted: Wanted, call: ICall, usual: str = '') -> None:
         self.call = call
@@ -58,6 +58,7 @@ class Request:
         self.credentials: Fields = ()  # set by who has them
         self.proof: Any = None  # what they were made of, for who made them
         self.keyed = False  # has an Idempotency-Key
+        self.patience = 0.0  # seconds that it may take, were there no hurry
         self.seconds = 0.0  # that it may take
         self.due = 0.0  # on the reactor's clock
 
@@ -145,7 +146,7 @@ class Form:
         body = request.body
         return Outbound(
             request.method, self.origin, request.target, fields, body,
-            self._staged(request.due - now) if stream else self.timeouts,
+            self._staged(request.due - now, request.patience) if stream else self.timeouts,
             inf if stream and request.due > now else request.due,
             request.keyed or request.method in self.repeated,
             CONSENT if self.asks_first and not isinstance(body, bytes | None) else 0.0,
@@ -155,7 +156,7 @@ class Form:
     def _bound(self, request: Request, timeout: float | None, call: ICall) -> None:
         """How long it may take."""
         now = self.seconds()
-        seconds = self.timeout if timeout is None else timeout
+        request.patience = seconds = self.timeout if timeout is None else timeout
         left = call.deadline - MARGIN - now
         request.seconds = seconds if seconds < left else max(0.0, left)
         request.due = now + request.seconds
@@ -171,10 +172,10 @@ class Form:
             query = b'%b&%b' % (query, self.query) if query else self.query
         return b'%b%b%b' % (target, b'&' if b'?' in target else b'?', query) if query else target
 
-    def _staged(self, left: float) -> Timeouts:
+    def _staged(self, left: float, patience: float) -> Timeouts:
         """Of an answer that is streamed, its beginning is bounded, and each pause within it; not the whole."""
         return Timeouts(
-            queue=left, connect=min(left, self.connect_timeout), first_byte=left, silence=self.timeout, total=inf
+            queue=left, connect=min(left, self.connect_timeout), first_byte=left, silence=patience, total=inf
         )
 
 
