@@ -42,8 +42,8 @@ class Wanted(msgspec.Struct):
 class Request:
     """One call, ready to be sent, and to be sent again."""
 
-    __slots__ = ('body', 'call', 'cid', 'credentials', 'due', 'fields', 'given', 'keyed', 'method', 'model', 'proof',
-                 'patience', 'seconds', 'stream', 'target')  # fmt: skip
+    __slots__ = ('body', 'call', 'cid', 'credentials', 'due', 'fields', 'given', 'keyed', 'method', 'model', 'patience',
+                 'proof', 'seconds', 'stream', 'target')  # fmt: skip
 
     def __init__(self, wanted: Wanted, call: ICall, usual: str = '') -> None:
         self.call = call
