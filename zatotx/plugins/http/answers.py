@@ -156,6 +156,7 @@ class Answers:
         if stream is None:  # abandoned
             return
         if failure is None:
+            closing = closing or (self._site.draining and len(self.turns) == 1)
             self._over(turn, status, stream.sent, closing=closing, now=self._site.seconds())
             self.ready(turn)
             return

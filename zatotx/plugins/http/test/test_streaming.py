@@ -78,6 +78,18 @@ class StreamTests(SynchronousTestCase):
         gate.callback(None)
         self.assertEqual([answer.body for answer in self.client.answers()], [b'one', b'2'])
 
+    def test_a_stream_that_ends_while_the_node_drains(self) -> None:
+        """Is whole, and its connection is closed then: its head came before, and could not say so."""
+        gate: Deferred[None] = Deferred()
+        self.begin(b'one', gate, b'two')
+        self.server.site.draining = True
+        self.client.connection.drain()
+        self.assertFalse(self.client.closed)
+        gate.callback(None)
+        (answer,) = self.client.answers()
+        self.assertEqual(answer.body, b'onetwo')
+        self.assertTrue(self.client.closed)
+
     def test_http_1_0_is_closed_at_the_end(self) -> None:
         """No chunks for HTTP/1.0: the end of the connection is the end of the body."""
         self.begin(b'one', b'two', request=get('/echo', 'Connection: keep-alive', version='1.0'))
