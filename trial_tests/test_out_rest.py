@@ -493,6 +493,14 @@ class TreqTests(Calling):
         self.assertEqual((await treq.text_content(response), other.requests[0].body), ('other', b'body'))
         self.assertNotIn(b'x-zato-component', other.requests[0].headers)
 
+    async def test_through_a_proxy(self) -> None:
+        """That the connection names: it hears the whole URL, and who we are."""
+        rest = self.crm(self.peer, host='http://crm.invalid', proxy=f'http://u:p@127.0.0.1:{self.peer.port}')
+        response = await rest.treq.get('/a')
+        self.assertEqual(response.code, 200)
+        self.assertEqual(self.last.target, b'http://crm.invalid/a')
+        self.assertEqual(self.last.headers[b'proxy-authorization'], b'Basic dTpw')
+
 
 class NamesTests(Calling):
     def test_unknown_and_inactive(self) -> None:

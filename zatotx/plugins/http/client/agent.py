@@ -49,7 +49,7 @@ _DEFAULT = Timeouts()
 @implementer(IAgent)
 class Agent:
     """Sends requests through `sender`, each with the same `timeouts`. Redirections and codings are treq's to follow and
-    to inflate, so `sender` had better be a plain Client."""
+    to inflate, so `sender` had better leave them alone: `MadeClient.bare`."""
 
     def __init__(self, sender: Sender, timeouts: Timeouts = _DEFAULT) -> None:
         self._sender = sender

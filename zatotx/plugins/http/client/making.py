@@ -74,6 +74,7 @@ class MadeClient:
     """A Sender. Its figures are the core's: `core.active`, `core.idle`, `core.waiting`."""
 
     core: Client
+    bare: Sender  # by which answers come as they are: redirections and codings are somebody else's to undo
     send: Callable[[Outbound], Deferred[Answer]]
 
     def retire(self) -> None:
@@ -93,11 +94,11 @@ def make_client(settings: ClientSettings, reach: Reach) -> MadeClient:
     core = Client(reach.shared, dialer.dial, settings.bounds)
     sender: Sender = Proxying(core, by_proxies) if by_proxies.http else core
     if not settings.follow_redirects and not settings.inflate:
-        return MadeClient(core, sender.send)
+        return MadeClient(core, sender, sender.send)
     redirects = Redirects(sender, most=settings.follow_redirects, secret=settings.secret_fields)
     decoder = Decoder(reach.offload, ratio=settings.ratio)
     finishing = Finishing(
         sender, reach.reactor.seconds,
         redirects=redirects if settings.follow_redirects else None, decoder=decoder if settings.inflate else None,
     )  # fmt: skip
-    return MadeClient(core, finishing.send)
+    return MadeClient(core, sender, finishing.send)

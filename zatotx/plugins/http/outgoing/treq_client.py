@@ -42,7 +42,7 @@ class _Agent:
     def __init__(self, connection: Connection) -> None:
         form = connection.form
         timeouts = Timeouts(queue=inf, connect=form.connect_timeout, first_byte=inf, silence=inf, total=form.timeout)
-        self._agent = Agent(connection.parts.client.core, timeouts)
+        self._agent = Agent(connection.parts.client.bare, timeouts)
         self._origin = form.origin
         self._common = form.common
 
