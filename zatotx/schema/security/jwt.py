@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.schema.security.definition import Definition
-from zatotx.wire.host import is_loopback
+from zatotx.schema.security.url import url_mistake
 from zatotx.wire.malformed import Malformed
 
 ALGORITHMS = ('HS256', 'HS384', 'HS512', 'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384',
@@ -22,25 +21,8 @@ def _algorithms_mistake(names: list[str]) -> str:
 
 
 def _url_mistake(url: str) -> str:
-    """Contract §4: keys come by TLS, or from this machine."""
-    if not url:
-        return ''
-    try:
-        parts = urlsplit(url)
-        host, _port = parts.hostname or '', parts.port
-    except ValueError:
-        return 'must be a URL'
-    if not url.isascii() or not url.isprintable() or ' ' in url:
-        return 'must be a URL, with what is not ASCII encoded'
-    if parts.scheme not in ('https', 'http') or not host:
-        return 'must be a URL that begins with https://'
-    if '@' in parts.netloc:
-        return 'must have no user name or password: keys are public'
-    if '#' in url:
-        return 'must have no fragment'
-    if parts.scheme == 'http' and not is_loopback(host):
-        return 'must begin with https://: by plain http anybody on the way could put in keys of his own'
-    return ''
+    """Keys come by TLS, or from this machine."""
+    return url and url_mistake(url, user='keys are public', plain='put in keys of his own')
 
 
 class Jwt(Definition, frozen=True, kw_only=True):

@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from msgspec import Meta
 
 from zatotx.schema.masking import Configured
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.schema.security.definition import line_mistake
-from zatotx.wire.host import is_loopback
+from zatotx.schema.security.url import url_mistake
 
 _OURS = frozenset(('grant_type', 'scope', 'client_id', 'client_secret'))
 
 
 def _url_mistake(url: str) -> str:
     """RFC 6749 §3.2: the client's secret goes by TLS; to this machine it may go without."""
-    try:
-        parts = urlsplit(url)
-        host, _port = parts.hostname or '', parts.port
-    except ValueError:
-        return 'must be a URL'
-    if not url.isascii() or not url.isprintable() or ' ' in url:
-        return 'must be a URL, with what is not ASCII encoded'
-    if parts.scheme not in ('https', 'http') or not host:
-        return 'must be a URL that begins with https://'
-    if '@' in parts.netloc:
-        return 'must have no user name or password: they are client_id and client_secret'
-    if '#' in url:
-        return 'must have no fragment'
-    if parts.scheme == 'http' and not is_loopback(host):
-        return 'must begin with https://: by plain http anybody on the way could read the secret'
-    return ''
+    return url_mistake(url, user='they are client_id and client_secret', plain='read the secret')
 
 
 def _scopes_mistake(scopes: list[str]) -> str:

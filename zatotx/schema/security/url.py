@@ -1,0 +1,28 @@
+"""URLs of issuers and authorization servers: what comes from there, or goes there, must come and go unread."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from zatotx.wire.host import is_loopback
+
+
+def url_mistake(url: str, *, user: str, plain: str) -> str:
+    """What is wrong with a URL, '' for nothing: it must be https, or http on loopback. `user`: why it needs no user
+    name and password; `plain`: what anybody on the way could do if it were http."""
+    try:
+        parts = urlsplit(url)
+        host, _port = parts.hostname or '', parts.port
+    except ValueError:
+        return 'must be a URL'
+    if not url.isascii() or not url.isprintable() or ' ' in url:
+        return 'must be a URL, with what is not ASCII encoded'
+    if parts.scheme not in ('https', 'http') or not host:
+        return 'must be a URL that begins with https://'
+    if '@' in parts.netloc:
+        return f'must have no user name or password: {user}'
+    if '#' in url:
+        return 'must have no fragment'
+    if parts.scheme == 'http' and not is_loopback(host):
+        return f'must begin with https://: by plain http anybody on the way could {plain}'
+    return ''
