@@ -191,7 +191,7 @@ class MetersTests(SynchronousTestCase):
         slots.in_flight += 1
         slots.observe(0.2)
         slots.failed('Timeout')
-        slots.circuit_open = True
+        slots.circuit_open = slots.circuit_half_open = True
         got = samples(*meters.sources())
         crm = frozenset({('type', 'rest'), ('connection', 'CRM')})
         self.assertEqual(got['zatotx_outgoing_calls_total', crm], 1)
@@ -199,6 +199,7 @@ class MetersTests(SynchronousTestCase):
         self.assertEqual(got['zatotx_outgoing_errors_by_kind_total', timeouts], 1)
         self.assertEqual(got['zatotx_outgoing_in_flight', crm], 1)
         self.assertEqual(got['zatotx_outgoing_circuit_open', crm], 1)
+        self.assertEqual(got['zatotx_outgoing_circuit_half_open', crm], 1)
 
     def test_bounded(self) -> None:
         """However many names there are, the figures stay few: who comes last shares one set. Names that are gone

@@ -202,12 +202,28 @@ class BreakerTests(WithConnections):
         probes = len(peer.requests)
         await self.until(lambda: self._probing(rest, peer, probes))
         await self.fault(rest.get(), ServiceUnavailable)  # while the probe is under way
+        self.assertEqual((self.slots().circuit_open, self.slots().circuit_half_open), (True, True))
         FINE(peer.peers[-1], peer.requests[-1])
         self.assertEqual((await self.probe).text, 'fine')
         peer.answer = FINE
         for _ in range(3):
             await rest.get()
         self.assertEqual((self.slots().circuit_open, self.slots().circuits_opened), (False, 1))
+        self.assertFalse(self.slots().circuit_half_open)
+
+    async def test_a_probe_without_an_end(self) -> None:
+        """Whose caller gives up: the breaker is open as before, and the next call is the probe."""
+        peer = self.listen(BUSY)
+        rest = self.crm(peer, circuit_breaker=CircuitBreaker(failures=1, reset=0.05))
+        await rest.get()
+        peer.answer = silent
+        await self.until(lambda: self._probing(rest, peer, 1))
+        self.assertTrue(self.slots().circuit_half_open)
+        self.probe.cancel()
+        self.failureResultOf(self.probe)
+        self.assertEqual((self.slots().circuit_open, self.slots().circuit_half_open), (True, False))
+        peer.answer = FINE
+        self.assertEqual((await rest.get()).text, 'fine')
 
     def _probing(self, rest: Any, peer: Upstream, before: int) -> bool:
         if len(peer.requests) == before:

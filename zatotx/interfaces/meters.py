@@ -31,6 +31,7 @@ class IOutgoingMeter(ICallMeter):
     """Counts what one outgoing connection does."""
 
     circuit_open: bool = Attribute('Its circuit breaker lets nothing through now, or one call to try')
+    circuit_half_open: bool = Attribute('That call is under way')
     circuits_opened: int = Attribute('Raised when its circuit breaker opens, a try that failed aside')
     retries: int = Attribute('Raised when a call is made once more')
 
@@ -60,6 +61,7 @@ class Uncounted:
     in_flight = 0
     requests = 0
     circuit_open = False
+    circuit_half_open = False
     circuits_opened = 0
     retries = 0
 

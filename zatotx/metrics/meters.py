@@ -92,6 +92,7 @@ class Meters:
             for name, slots in named.items():
                 yield from call_rows('zatotx_outgoing', (kind, name), slots)
                 yield 'zatotx_outgoing_circuit_open', (kind, name), int(slots.circuit_open)
+                yield 'zatotx_outgoing_circuit_half_open', (kind, name), int(slots.circuit_half_open)
                 yield 'zatotx_outgoing_circuits_opened', (kind, name), slots.circuits_opened
                 yield 'zatotx_outgoing_retries', (kind, name), slots.retries
 

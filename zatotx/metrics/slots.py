@@ -75,15 +75,17 @@ class OutgoingSlots(CallSlots):
     """The counters of one outgoing connection, and
 
     - `circuit_open`: its circuit breaker lets nothing through now, or one call to try;
+    - `circuit_half_open`: that call is under way;
     - `circuits_opened`: how often it opened, tries that failed aside;
     - `retries`: how often a call was made once more.
     """
 
-    __slots__ = ('circuit_open', 'circuits_opened', 'retries')
+    __slots__ = ('circuit_half_open', 'circuit_open', 'circuits_opened', 'retries')
 
     def __init__(self) -> None:
         super().__init__()
         self.circuit_open = False
+        self.circuit_half_open = False
         self.circuits_opened = 0
         self.retries = 0
 

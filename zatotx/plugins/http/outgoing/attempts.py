@@ -18,7 +18,7 @@ from zatotx.plugins.http.client.call import Answer, Fields, Outbound
 from zatotx.plugins.http.client.errors import CallFailed
 from zatotx.plugins.http.outgoing.faults import CutOff, counts, passes
 from zatotx.plugins.http.outgoing.requests import Form, Request
-from zatotx.rules.breaker import CLOSED, Breaker
+from zatotx.rules.breaker import CLOSED, HALF_OPEN, Breaker
 from zatotx.rules.retry import Repeats, RetryBudget, Tried, is_passing, pause, retry_after
 
 Attempt = Callable[[Request], Awaitable[Answer]]  # fails with CallFailed
@@ -58,30 +58,40 @@ class Broken:
         ticket = breaker.enter(self.seconds())
         if ticket is None:
             raise CutOff(breaker.wait(self.seconds()))
+        if breaker.state is not CLOSED:
+            self._show()
         try:
             answer = await self.inner(request)
         except CallFailed as failed:
             if counts(failed):
                 self._failed(ticket)
             else:
-                breaker.left(ticket)
+                self._left(ticket)
             raise
         except BaseException:  # its caller gave up, or the request must not be sent at all
-            breaker.left(ticket)
+            self._left(ticket)
             raise
         if self.is_failure(answer):
             self._failed(ticket)
         else:
             breaker.succeeded(ticket)
-            self.meter.circuit_open = breaker.state is not CLOSED
+            self._show()
         return answer
 
     def _failed(self, ticket: int) -> None:
-        breaker, meter = self.breaker, self.meter
-        before = breaker.opened
-        breaker.failed(ticket, self.seconds())
-        meter.circuits_opened += breaker.opened - before
-        meter.circuit_open = breaker.state is not CLOSED
+        before = self.breaker.opened
+        self.breaker.failed(ticket, self.seconds())
+        self.meter.circuits_opened += self.breaker.opened - before
+        self._show()
+
+    def _left(self, ticket: int) -> None:
+        self.breaker.left(ticket)
+        self._show()
+
+    def _show(self) -> None:
+        state, meter = self.breaker.state, self.meter
+        meter.circuit_open = state is not CLOSED
+        meter.circuit_half_open = state is HALF_OPEN
 
 
 class Authorizer(Protocol):

@@ -51,7 +51,7 @@ def build(value: HttpOutgoing, title: str, identity: Identity, workshop: Worksho
     """The connection that is configured so. `title`: 'Outgoing connection CRM (rest)'. Raises ValueError, saying why,
     for a configuration that this machine cannot use."""
     reach, meter = workshop.reach, workshop.meter(value.name)
-    meter.circuit_open = False
+    meter.circuit_open = meter.circuit_half_open = False
     client = make_client(_client_settings(value, identity), reach)
     form = craft.form(value, identity, workshop)
     plain = _plain(form, client, identity)
