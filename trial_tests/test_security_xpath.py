@@ -45,6 +45,13 @@ class PathTests(SynchronousTestCase):
         for expression in ('//nothing', '//two', '//u | //a', '//deep', '/'):
             self.assertIsNone(TextPath(expression).find(self.ROOT), expression)
 
+    def test_elements_that_somebody_holds(self) -> None:
+        """Are no others: headers of SOAP are held, as objects of lxml.objectify, before anybody is let in."""
+        held = self.ROOT.getchildren()
+        self.assertEqual([TextPath(expression).find(self.ROOT) for expression in ('//u', '//two', '//deep')],
+                         ['user', None, None])
+        self.assertEqual(held[0].text, 'user')
+
     def test_what_is_no_expression(self) -> None:
         """Is told when the definition is made, unknown functions and prefixes too: nothing but XPath's own is there,
         and no file is ever opened. A document's own prefixes mean nothing."""

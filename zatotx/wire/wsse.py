@@ -177,7 +177,7 @@ def _leaf(element: Element | None) -> str:
     """Its text; '' where it is not there. Raises Malformed where it has children: what of it counted then?"""
     if element is None:
         return ''
-    if len(element):
+    if element.getchildren():
         raise Malformed('a part of the Security header is in pieces')
     text: str = element.text or ''
     return text

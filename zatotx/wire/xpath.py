@@ -48,7 +48,7 @@ class TextPath:
 
 
 def _text(element: Element) -> str | None:
-    if len(element):
+    if element.getchildren():
         return None
     text: str = element.text or ''
     return text

@@ -9,7 +9,7 @@ what is declared: `<tags>a</tags>` is a text, or a list of one.
     pairs       <codes><item><key>a</key><value>1</value></item></codes>, also read: <codes><a>1</a></codes>
 
 Elements may be plain ones (wire.xml.Plain, the quick way) or those of lxml.objectify, whose `len` and iteration are
-about siblings: a `len` of 0 says that there are no children, any other says nothing.
+about siblings, and cost what all of those cost: only `getchildren` tells what is in an element.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class Shape:
 
     def one(self, element: Element) -> Any:
         """The value of an element."""
-        if len(element) and element.getchildren():
+        if children := element.getchildren():
             return {name: self.several(found) if type(found) is list else self.one(found)
-                    for name, found in grouped(element.getchildren()).items()}  # fmt: skip
+                    for name, found in grouped(children).items()}  # fmt: skip
         text = element.text
         return text if text is not None else of_empty(element)
 
@@ -61,7 +61,7 @@ class Scalar(Shape):
     nothing: str | None = ''  # what an empty element is
 
     def one(self, element: Element) -> Any:
-        if len(element) and element.getchildren():
+        if element.getchildren():
             return ANYTHING.one(element)
         text = element.text
         value = text.strip() if text is not None else of_empty(element)
@@ -97,7 +97,7 @@ class Container(Shape):
     made_of: Callable[[], Any] = dict
 
     def one(self, element: Element) -> Any:
-        if len(element) and (children := element.getchildren()):
+        if children := element.getchildren():
             return self.inside(element, children)
         text = element.text if element.text is not None else of_empty(element)
         return text if text is None or text.strip() else self.made_of()
