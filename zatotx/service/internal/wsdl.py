@@ -64,7 +64,7 @@ class ServeWsdl(AdminService):
         first = channels[0].value
         path = first.url_path.strip('/')
         return wsdl_text(Description(
-            name=type_name(path), namespace=urn(f'zatotx:wsdl:{path}'), operations=offer.operations,
+            name=type_name(path), namespace=urn(f'wsdl:{path}'), operations=offer.operations,
             url=f'{self.request.http.base_url}{quote(address, safe=_OF_PATH)}', schemas=offer.schemas(),
             versions=('1.1', '1.2') if first.soap_version == '1.1' else ('1.2', '1.1'),
         ))  # fmt: skip
