@@ -270,6 +270,24 @@ class WaitingServiceTests(ExchangeCase):
         self.clock.advance(INTERVAL)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_nothing_is_left_of_what_was_given_up(self) -> None:
+        """What a message brought goes when its service has ended, whoever ended it: its deadline, or its client."""
+        brought: list[weakref.ref[Any]] = []
+
+        async def patient(inbound: Inbound, payload: Any) -> Outcome:
+            document = Document()
+            brought.append(weakref.ref(document))
+            await Deferred()
+            return Outcome(document)
+
+        gc.disable()
+        self.addCleanup(gc.enable)
+        self.serve(patient, message(deadline=1.0))
+        self.clock.advance(1.0 + INTERVAL)
+        self.serve(patient)
+        self.run_.cancel()
+        self.assertEqual([one() for one in brought], [None, None])
+
     def test_deadline_answers_504_and_cancels(self) -> None:
         """At the deadline the caller has its answer and the service is cancelled."""
         self.waiting(deadline=5.0)

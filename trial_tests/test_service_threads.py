@@ -49,6 +49,24 @@ class InThread(Service):
         self.response.payload = get_ident()
 
 
+class Refusing(Service):
+    name = 'refusing'
+
+    def handle(self) -> None:
+        raise BadRequest(self.cid, 'No')
+
+
+class Catching(Service):
+    """Hands on what it got, whatever comes of it."""
+
+    def handle(self) -> None:
+        for target in ('refusing', 'on-reactor'):
+            try:
+                self.invoke(target, self.request.payload)
+            except (BadRequest, NotFound, TypeError):
+                self.response.payload = target
+
+
 class Asking(Service):
     """Invokes what its payload says, and answers what came back and its own thread."""
 
@@ -132,14 +150,18 @@ class ThreadTests(TestCase):
     async def test_nothing_is_left(self) -> None:
         """What a message brought goes with its answer, not when the garbage collector comes by: a large document would
         wait long for that."""
-        document = Document()
-        brought = weakref.ref(document)
         gc.disable()
         self.addCleanup(gc.enable)
-        await self.answer(InThread, payload=document)
-        del document
-        while brought() is not None:  # the thread may still be on its way out
-            await deferLater(REACTOR, 0.01)
+        for services in ((InThread,), (Refusing,), (Catching, Refusing), (Catching, OnReactor)):
+            document = Document()
+            brought = weakref.ref(document)
+            try:
+                await self.answer(*services, payload=document)
+            except BadRequest as refused:
+                refused.__traceback__ = None  # as the exchange does
+            del document
+            while brought() is not None:  # the thread may still be on its way out
+                await deferLater(REACTOR, 0.01)
 
     async def test_invoke_gives_results(self) -> None:
         """What runs on the reactor runs there, and its answer comes back as a value."""

@@ -97,8 +97,10 @@ class Run:
     def _fail(self, error: BaseException) -> None:
         if isinstance(error, KeyboardInterrupt | GeneratorExit):
             raise error
-        if self._answered is not None:  # else it was cancelled: CancelledError is what was asked for
+        if self._answered is not None:
             self._answer(self._exchange.refusal(error, self._inbound))
+        else:  # it was cancelled: CancelledError is what was asked for
+            error.__traceback__ = None  # whose frames hold the message, and those above them the error
 
     def _answer(self, answer: Any) -> None:
         answered = self._close()

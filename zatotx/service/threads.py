@@ -53,6 +53,7 @@ class Hop:
             result = Failure()
         self.thread = 0
         self._threads.to_reactor(self._finish, result)
+        result = None  # a Failure, which holds this frame: the message would stay until the garbage collector comes by
 
     def _finish(self, result: Any) -> None:
         if self.cancelled:
@@ -107,7 +108,10 @@ class Lender:
                 job()
                 continue
             if isinstance(result, Failure):
-                result.raiseException()
+                try:
+                    raise result.value.with_traceback(result.getTracebackObject())
+                finally:
+                    del result  # as in Hop.run
             return result
 
 
