@@ -29,7 +29,7 @@ from zatotx.model.faults import (
     Unauthorized,
 )
 from zatotx.model.message import ChannelSpec, Inbound, Outcome, Reply
-from zatotx.testing.exchange import FunctionEntry, FunctionInvoker, FunctionStore, OpenGuard, message
+from zatotx.testing.exchange import FunctionEntry, FunctionInvoker, FunctionStore, OpenGuard, Spooled, message
 
 
 class Document:
@@ -433,16 +433,7 @@ class CodecTests(ExchangeCase):
 
     def test_spooled_body_is_read_back(self) -> None:
         """A body that was spooled to a file is decoded like any other."""
-        class Spooled:
-            size = 8
-            quick = False
-
-            def read(self) -> bytes:
-                return b'{"a": 1}'
-
-            def close(self) -> None:
-                raise AssertionError('the channel closes what it opened')
         inbound = message()
-        inbound.body = Spooled()
+        inbound.body = Spooled(b'{"a": 1}')
         self.serve(echo, inbound)
         self.assertEqual(json.loads(self.reply().body), {'a': 1})

@@ -20,6 +20,7 @@ from zatotx.service.deployment.bunch import bunchify, unbunchify
 from zatotx.service.response import Payload
 from zatotx.service.timeutil import TimeUtil
 from zatotx.service.user_config import load_user_config
+from zatotx.testing.exchange import Spooled
 
 
 def seen(look: Any, payload: Any = '', /, known: dict[str, Any] | None = None, **request: Any) -> Any:
@@ -169,18 +170,7 @@ class RequestTests(SynchronousTestCase):
 
     def test_a_spooled_body(self) -> None:
         """raw_request reads it when it is asked for."""
-
-        class Spooled:
-            size = 1
-            quick = False
-
-            def read(self) -> bytes:
-                return b'big'
-
-            def close(self) -> None:
-                raise AssertionError('not the service\'s to close')
-
-        spooled: Body = Spooled()
+        spooled: Body = Spooled(b'big')
         self.assertEqual(seen(lambda s: s.request.raw_request, body=spooled), b'big')
 
     def test_without_http(self) -> None:

@@ -125,7 +125,7 @@ class Inbound:
         self.http = http
         self.trace = trace  # W3C traceparent to continue, or ''
         self.principal: Principal | None = None  # set by the guard; None = not checked yet
-        self.standing: Any = None  # how it stands with its rate limits (rules.rate_fields.Standing), once they were asked
+        self.standing: Any = None  # how it stands with rate limits: rules.rate_fields.Standing, once they were asked
 
 
 class Reply:

@@ -109,7 +109,7 @@ class Lender:
                 continue
             if isinstance(result, Failure):
                 try:
-                    raise result.value.with_traceback(result.getTracebackObject())
+                    raise result.value.with_traceback(result.getTracebackObject())  # type: ignore[union-attr]  # set
                 finally:
                     del result  # as in Hop.run
             return result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from zatotx.interfaces.rates import IBuckets
 from zatotx.node.lock import DirectoryLock
@@ -45,8 +45,7 @@ def gates_of(counts: Callable[[str], Shared | None]) -> MakeGate:
 
 def buckets_of(work: Path, place: Place) -> IBuckets:
     """Where this process counts the rate limits of its server: with the other workers, where there are any."""
-    buckets: Any = SharedBuckets(work) if place.crewed else Buckets()
-    return buckets
+    return cast('IBuckets', SharedBuckets(work) if place.crewed else Buckets())
 
 
 def company_of(work: Path, place: Place, view: NodeView, reactor: Any) -> Company | None:
