@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from zatotx.plugins.http.client.call import Answer, AnswerHead
 from zatotx.plugins.http.client.stream import Collected, Streamed, too_large
-from zatotx.plugins.http.client.underway import ANSWERED, ASKED, Call, Shared
+from zatotx.plugins.http.client.underway import ANSWERED, ASKED, EXPECTING, Call, Shared
 from zatotx.wire.http1_answer import ANSWER_LIMITS, AnswerParser, End, Refused
 
 if TYPE_CHECKING:
@@ -87,6 +87,10 @@ class Answering:
             if call.stage == ASKED and parser.pending:
                 call.stand(ANSWERED, now, outbound.timeouts.silence)
             return
+        if now >= call.due and call.stage != EXPECTING:  # nobody has looked yet
+            call.expire(now)
+            if self._connection.call is not call:
+                return
         if outbound.stream:
             self._stream(call, head, now)
             return

@@ -71,7 +71,7 @@ class AnswerStream(Protocol):
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How long each stage of a call may take, in seconds from when it begins. Shared by the calls of a connection.
 
-    Each is met at most 20 ms late.
+    Each is met at most 20 ms late; an answer that begins after its time is none.
     """
 
     queue: float = 10.0  # for a place in the pool: QueueTimeout

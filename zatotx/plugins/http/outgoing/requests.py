@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import inf
+from math import ceil, inf
 from time import time
 from typing import Any
 
@@ -137,7 +137,7 @@ class Form:
             *request.credentials,
             (_CID, request.cid),
             (_MOMENT, self._stamp.of(time())),
-            (_LEFT, b'%d' % min(max(1, int((request.due - now) * 1000)), _LONGEST)),
+            (_LEFT, b'%d' % min(max(1, ceil((request.due - now) * 1000)), _LONGEST)),
         ]
         if request.given:
             own = len(request.fields)

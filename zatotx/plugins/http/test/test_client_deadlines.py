@@ -48,6 +48,21 @@ class StageTests(InMemory):
         sending, _ = self.send()
         self.late(sending, 3, FirstByteTimeout, 'the peer did not begin to answer within 3 s')
 
+    def test_just_too_late(self) -> None:
+        """An answer that comes after its time, and before anybody has looked, is none: a peer that knows how long we
+        wait answers that its time is over in that very moment, and whether we hear it must not be a matter of luck."""
+        for more in ({}, {'stream': True}):
+            memory = self.memory = Memory()
+            memory.wait(0.5)
+            sending = memory.send(timeouts=Timeouts(first_byte=0.041, total=inf), **more)
+            memory.wait(0.04)
+            memory.clock.advance(0.002)
+            self.assertNoResult(sending)
+            memory.lines[0].say(OK)
+            self.failed(sending, FirstByteTimeout)
+            self.assertTrue(memory.lines[0].aborted)
+            self.clean(memory)
+
     def test_half_a_head(self) -> None:
         """Is a beginning: then it is the silence that counts."""
         sending, line = self.send()
