@@ -51,10 +51,10 @@ class StageTests(InMemory):
     def test_just_too_late(self) -> None:
         """An answer that comes after its time, and before anybody has looked, is none: a peer that knows how long we
         wait answers that its time is over in that very moment, and whether we hear it must not be a matter of luck."""
-        for more in ({}, {'stream': True}):
+        for stream in (False, True):
             memory = self.memory = Memory()
             memory.wait(0.5)
-            sending = memory.send(timeouts=Timeouts(first_byte=0.041, total=inf), **more)
+            sending = memory.send(timeouts=Timeouts(first_byte=0.041, total=inf), stream=stream)
             memory.wait(0.04)
             memory.clock.advance(0.002)
             self.assertNoResult(sending)
