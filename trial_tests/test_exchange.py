@@ -431,6 +431,16 @@ class CodecTests(ExchangeCase):
         self.serve(echo, message(b'\x00any', channel=raw))
         self.assertEqual(self.reply().body, b'\x00any')
 
+    def test_text_of_a_raw_channel_is_text(self) -> None:
+        """Not JSON, which other answers and errors are."""
+        raw = ChannelSpec(name='raw', kind='http-soap', service='test.service')
+        for value, content_type in (('é', b'text/plain; charset=utf-8'), ({}, b'application/json')):
+            async def answers(inbound: Inbound, payload: Any, value: Any = value) -> Outcome:
+                return Outcome(value)
+
+            self.serve(answers, message(channel=raw))
+            self.assertEqual(self.replies.pop().content_type, content_type)
+
     def test_spooled_body_is_read_back(self) -> None:
         """A body that was spooled to a file is decoded like any other."""
         inbound = message()

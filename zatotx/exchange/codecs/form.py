@@ -17,6 +17,8 @@ from zatotx.wire import form
 class FormCodec(RawCodec):
     """application/x-www-form-urlencoded in, JSON out."""
 
+    text_type = b''
+
     def decode(self, inbound: Inbound) -> object:
         """Field name -> text, or a list of texts where it is repeated. Raises BadRequest."""
         try:

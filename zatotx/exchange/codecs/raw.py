@@ -13,8 +13,10 @@ from zatotx.rules.limits import USUAL, Budget
 
 @implementer(ICodec)
 class RawCodec(JsonCodec):
-    """No data format: the body is the payload, bytes as they came. Answers that are neither text nor bytes, and
-    errors, go out as JSON."""
+    """No data format: the body is the payload, bytes as they came. Texts go out as such (feature map 3.6), answers that
+    are neither text nor bytes, and errors, as JSON."""
+
+    text_type = b'text/plain; charset=utf-8'
 
     def __init__(self, budget: Budget = USUAL) -> None:
         super().__init__(budget)

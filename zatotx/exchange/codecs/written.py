@@ -18,6 +18,7 @@ class WrittenCodec:
     """An ICodec but for reading: subclasses say how one value and one error are written."""
 
     content_type: ClassVar[bytes]
+    text_type: ClassVar[bytes] = b''  # what a text is that a service answers with; b'' = the format's content type
     bytes_type: ClassVar[bytes] = _BYTES  # what bytes are that a service answers with
     weightless: int = ANY
     threaded: int = ANY
@@ -44,7 +45,7 @@ class WrittenCodec:
         value = outcome.value
         if not outcome.element and type(value) in (bytes, str):
             body = value if type(value) is bytes else value.encode('utf-8')
-            written = self.content_type if type(value) is str else self.bytes_type
+            written = (self.text_type or self.content_type) if type(value) is str else self.bytes_type
         else:
             body = self.encode(enveloped(outcome, inbound.cid) if outcome.element else value)
             written = self.content_type
