@@ -28,7 +28,7 @@ from zatotx.schema.snapshot import Snapshot
 from zatotx.schema.validate import validate
 from zatotx.testing.leases import Epochs
 
-TITLE = 'Security definition CRM.token (oauth2_client)'
+TITLE = 'Outgoing connection CRM (rest) cannot be used: security definition CRM.token (oauth2_client)'
 KEY = 'oauth2'
 
 
@@ -158,7 +158,7 @@ class FaultTests(WithAuthorization):
         return fault
 
     async def test_refused(self) -> None:
-        """The fault names the definition and says what the server said, as far as that is a word of OAuth's."""
+        """The fault names connection and definition, and says what the server said, as far as that is a word of OAuth's."""
         wrong = self.definition(client_secret='wrong')
         await self.fails(BadGateway, 'gives no token: its server answered 401 invalid_client', wrong)
         self.server.instead = says(b'400 x', b'{"error": "<b>Call 555 now!</b>"}', JSON)

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
+from zatotx.model.faults import Fault
 from zatotx.plugins.http.client.call import Answer, Fields, Outbound
 from zatotx.plugins.http.client.errors import CallFailed
 from zatotx.plugins.http.outgoing.faults import CutOff, counts, passes
@@ -113,18 +114,26 @@ class Authorized:
 
     inner: Attempt
     authorizer: Authorizer
+    title: str  # of the connection
 
     async def send(self, request: Request) -> Answer:
         authorizer = self.authorizer
-        request.credentials = await authorizer.credentials(request)
+        request.credentials = await self._credentials(request)
         answer = await self.inner(request)
         if answer.head.status == _REFUSED and request.repeatable and await authorizer.refused(request, answer):
             _dropped(answer)
-            request.credentials = await authorizer.credentials(request)
+            request.credentials = await self._credentials(request)
             answer = await self.inner(request)
         if answer.head.status != _REFUSED:
             authorizer.accepted(answer)
         return answer
+
+    async def _credentials(self, request: Request) -> Fields:
+        try:
+            return await self.authorizer.credentials(request)
+        except Fault as fault:
+            said = f'{self.title} cannot be used: {fault.msg[:1].lower()}{fault.msg[1:]}'
+            raise type(fault)(request.call.cid, said) from fault
 
 
 @define(eq=False)

@@ -54,14 +54,14 @@ def build(value: HttpOutgoing, title: str, identity: Identity, workshop: Worksho
     meter.circuit_open = meter.circuit_half_open = False
     client = make_client(_client_settings(value, identity), reach)
     form = craft.form(value, identity, workshop)
-    plain = _plain(form, client, identity)
+    plain = _plain(form, client, identity, title)
     breaker = None
     attempt: Attempt = Direct(form, client.send).send
     if value.circuit_breaker is not None:
         breaker = Breaker(value.circuit_breaker.failures, value.circuit_breaker.reset)
         attempt = Broken(attempt, breaker, reach.reactor.seconds, meter, craft.is_failure).send
     if identity.authorizer is not None:
-        attempt = Authorized(attempt, identity.authorizer()).send
+        attempt = Authorized(attempt, identity.authorizer(), title).send
     if value.retry is not None and value.retry.attempts > 1:
         attempt = Repeating(attempt, _repeats(value.retry), reach.reactor, meter, RetryBudget()).send
     parts = Parts(
@@ -71,9 +71,9 @@ def build(value: HttpOutgoing, title: str, identity: Identity, workshop: Worksho
     return craft.connection(parts, reach.reactor, value)
 
 
-def _plain(form: Form, client: MadeClient, identity: Identity) -> Attempt:
+def _plain(form: Form, client: MadeClient, identity: Identity, title: str) -> Attempt:
     direct = Direct(form, client.send).send
-    return direct if identity.authorizer is None else Authorized(direct, identity.authorizer()).send
+    return direct if identity.authorizer is None else Authorized(direct, identity.authorizer(), title).send
 
 
 def _client_settings(value: HttpOutgoing, identity: Identity) -> ClientSettings:
