@@ -158,7 +158,8 @@ class FaultTests(WithAuthorization):
         return fault
 
     async def test_refused(self) -> None:
-        """The fault names connection and definition, and says what the server said, as far as that is a word of OAuth's."""
+        """The fault names connection and definition, and says what the server said, as far as that is a word of
+        OAuth's."""
         wrong = self.definition(client_secret='wrong')
         await self.fails(BadGateway, 'gives no token: its server answered 401 invalid_client', wrong)
         self.server.instead = says(b'400 x', b'{"error": "<b>Call 555 now!</b>"}', JSON)
