@@ -35,7 +35,6 @@ TOO_LONG = 'a text has more than {} characters, the limit here'
 _LONGEST_PHRASE = 200  # characters: libxml2 repeats names of any length
 
 
-
 class _Parser(etree.XMLParser):
     """A parser of one document alone, which so has a look of its own."""
 

@@ -34,6 +34,7 @@ _BOMS_16 = {codecs.BOM_UTF16_LE: 'utf-16le', codecs.BOM_UTF16_BE: 'utf-16be'}
 _BOMS_32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 _WIDE = (b'<\0', b'\0<', b'\0\0')  # how UTF-16 and UTF-32 begin without a mark
 _LONGEST_DECLARATION = 1_000  # bytes
+_NEWLINE = b'\n'
 _DECLARED = re.compile(rb"""<\?xml\s[^>]*?\sencoding\s*=\s*(?:"([^"]*)"|'([^']*)')""")
 
 
@@ -88,10 +89,7 @@ def charset_of(content_type: bytes) -> str:
 
 def place(data: bytes, at: int) -> str:
     """Where a byte stands, as it is told to people: `line 3, column 7`, in bytes."""
-    return f'line {data.count(NEWLINE, 0, at) + 1}, column {at - data.rfind(NEWLINE, 0, at)}'
-
-
-NEWLINE = b'\n'
+    return f'line {data.count(_NEWLINE, 0, at) + 1}, column {at - data.rfind(_NEWLINE, 0, at)}'
 
 
 @lru_cache(maxsize=256)
