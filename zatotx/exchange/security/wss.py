@@ -89,7 +89,8 @@ class WssCheck:
         try:
             first = await self._means.nonces.use(name, once.ttl)
         except (ServiceUnavailable, Timeout) as why:
-            raise ServiceUnavailable(inbound.cid, f'{_AWAY}: {why.msg}') from why
+            self._log.debug('{cid}: {what}: {why}', cid=inbound.cid, what=_AWAY, why=why.msg)
+            raise ServiceUnavailable(inbound.cid, _AWAY) from why
         if not first:
             raise self._refused(inbound, 'its Nonce was used before')
         return self._principal
