@@ -24,11 +24,12 @@ from zatotx import Service
 
 
 class Relay(Service):
+    """ Passes on what comes, and what comes back, as it is. """
     name = 'bench.relay'
 
     async def handle(self):
-        answer = await self.out.rest['bench.upstream'].post(self.request.payload)
-        self.response.payload = answer.data
+        answer = await self.out.rest['bench.upstream'].post(self.request.raw_request)
+        self.response.payload = answer.text
 '''
 
 
@@ -84,7 +85,7 @@ def _relay(environment: Environment, folder: Path, asked: tuple[int, float, int]
     runs = {name: _runner(environment.port, to, seconds) for name, to in targets.items()}
     found = in_turns(rounds, runs, say)
     return Row(
-        what='relay (in, out, back) beside the echo',
+        what='relay (in, out, back, bodies passed on as they are) beside the echo',
         figure=f'{found["relay"].rate:,.0f}/s (p99 {found["relay"].p99 / 1000:.2f} ms) : {found["echo"].rate:,.0f}/s',
         value=found['relay'].rate / found['echo'].rate, bar=_RELAY_BAR, at_least=True, unit=' x',
     )  # fmt: skip

@@ -14,7 +14,7 @@ from zatotx.plugins.http import refusals
 from zatotx.plugins.http.answers import Answers
 from zatotx.plugins.http.client_certificates import certificates_of
 from zatotx.plugins.http.hangup import ASKED, GONE, look
-from zatotx.plugins.http.outlet import outlet_to
+from zatotx.plugins.http.outlet import READ, outlet_to, read_more
 from zatotx.plugins.http.requests import DEAF, HEAD, Requests, body_due
 from zatotx.plugins.http.site import Site
 
@@ -73,6 +73,8 @@ class Connection:
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes of the client."""
+        if len(data) == READ:
+            read_more(self.transport)
         requests = self._requests
         if requests.phase != DEAF:
             requests.parser.feed(data)

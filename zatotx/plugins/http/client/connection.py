@@ -17,6 +17,7 @@ from zatotx.plugins.http.client.call import Answer
 from zatotx.plugins.http.client.errors import BadAnswer, CallFailed, PeerReset, TooLarge
 from zatotx.plugins.http.client.tls import refused_late
 from zatotx.plugins.http.client.underway import Call, Shared
+from zatotx.plugins.http.outlet import READ, read_more
 from zatotx.wire.http1_answer import Refused
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class Connection:
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes of the peer."""
+        if len(data) == READ:
+            read_more(self.transport)
         call = self.call
         if call is None or self.asking.unsent(call):
             # Whatever they are, the next answer on this connection could not be believed.

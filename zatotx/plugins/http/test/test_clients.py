@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.threads import deferToThread
 
 from zatotx.model.message import Inbound, Reply
+from zatotx.plugins.http.outlet import LARGE_READ, READ
 from zatotx.plugins.http.test.sockets import Served, certificate, connected, everything, exchange, pause
 from zatotx.plugins.http.test.support import JSON, answers_in, get, post
 
@@ -52,6 +53,27 @@ class PatientClientTests(Served):
         (answer,) = await self.client(exchange, get('/echo', CLOSE))
         self.assertEqual(len(answer.body), 100 * MIB)
         await self.until(lambda: flood.closed)
+
+    async def test_who_sends_much_is_read_in_large_pieces(self) -> None:
+        """A connection begins with room for messages of the usual size; a body that fills it gets more."""
+        await self.serve()
+        reads: list[int] = []
+
+        def note(inbound: Inbound) -> Reply:
+            (connection,) = self.channel._site.connections  # type: ignore[union-attr]  # it listens
+            reads.append(connection.transport.bufferSize)
+            return Reply(200, b'{}', JSON)
+
+        self.exchange.at_once = note
+
+        def both(connection: socket.socket) -> bytes:
+            connection.sendall(post())
+            first = connection.recv(65536)
+            connection.sendall(post('/echo', b'x' * 500_000, CLOSE))
+            return first + everything(connection)
+
+        answers = answers_in(await self.client(both))
+        self.assertEqual(([answer.status for answer in answers], reads), ([200, 200], [READ, LARGE_READ]))
 
     async def test_a_large_answer_is_read_slowly(self) -> None:
         """What the socket does not take at once follows in order, whatever the pace."""
