@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-import yaml
-
 from zatotx.interfaces.config import HistoryRow
 from zatotx.model.faults import ServiceUnavailable
 from zatotx.rules.enmasse_export import export
@@ -109,6 +107,8 @@ def as_row(row: HistoryRow) -> dict[str, Any]:
 
 def to_yaml(snapshot: Snapshot, types: ObjectTypes, secrets: bool) -> str:
     """The enmasse document of a configuration. In a thread: it may be long."""
+    import yaml  # nearly a megabyte, for what is asked for now and then
+
     document = export(snapshot, types, secrets=secrets)
     dumper = getattr(yaml, 'CSafeDumper', yaml.SafeDumper)
     text: str = yaml.dump(document, Dumper=dumper, allow_unicode=True, sort_keys=False, default_flow_style=False)
