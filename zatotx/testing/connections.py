@@ -11,10 +11,11 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from zatotx.interfaces.outgoing import ICall, IOutgoing
-from zatotx.testing import soap
+from zatotx.testing import rest, soap
 from zatotx.testing.doubles import HTTP_KINDS, Response, answered
-from zatotx.testing.rest import METHODS, ZATO_METHODS, must_have, must_take
 from zatotx.testing.script import Call, ConnectionScript, Matcher, Scripts, canonical
+
+_SHAPES = {rest.REST: rest.SHAPE, soap.SOAP: soap.SHAPE}  # of the kinds that are built; others have every method
 
 # What follows the cid in Zato's calls of an HTTP connection, and the connection's name in its sends.
 _ZATO_HTTP = dict.fromkeys(('post', 'put', 'patch', 'send'), ('data', 'params'))
@@ -101,12 +102,13 @@ class ConnectionDouble:
         kind = self._target[0]
         if kind == soap.SOAP and method == 'client':
             return self._client()
-        must_have(kind, method, METHODS)
-        soap.must_have(kind, method, soap.METHODS)
+        shape = _SHAPES.get(kind)
+        if shape is not None:
+            shape.must_have(method, shape.methods)
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            must_take(kind, method, args, kwargs)
-            soap.must_take(kind, method, args, kwargs)
+            if shape is not None:
+                shape.must_take(method, args, kwargs)
             return self._called(method, args, kwargs)
 
         return call
@@ -153,8 +155,8 @@ class ZatoHTTP:
         if method.startswith('_'):
             raise AttributeError(method)
         kind = self._connection._target[0]
-        must_have(kind, method, ZATO_METHODS)
-        soap.must_have(kind, method, soap.ZATO_METHODS)
+        shape = _SHAPES[kind]
+        shape.must_have(method, shape.zato_methods)
         if kind == soap.SOAP and method == 'client':
             return self._connection._client
         names = _ZATO_HTTP.get(method, ('params',))
@@ -162,8 +164,7 @@ class ZatoHTTP:
         def call(cid: str, *args: Any, **options: Any) -> Any:
             named = dict(zip(names, args, strict=False))
             more = args[len(named):]
-            must_take(kind, method, more, {**named, **options})
-            soap.must_take(kind, method, more, {**named, **options})
+            shape.must_take(method, more, {**named, **options})
             return self._connection._called(method, more, {**named, **options})
 
         return call

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from attrs import evolve, frozen
@@ -10,6 +10,7 @@ from attrs import evolve, frozen
 from zatotx.model.faults import BadStatus
 from zatotx.model.soap import PeerFault
 from zatotx.testing.doubles import Response
+from zatotx.testing.shape import Shape
 from zatotx.wire import soap, xml
 from zatotx.wire.soap_faults import read_fault
 
@@ -19,25 +20,8 @@ ZATO_METHODS = ('post', 'send', 'ping', 'client')  # of `.conn`
 CLIENT = ('using', 'type', 'service', 'factory')  # of `.client`, beside the operations
 POSITIONAL = ('data', 'params', 'headers')
 OPTIONS = ('soap_action', 'soap_headers', 'one_way', 'timeout')
-
-
-def must_have(kind: str, method: str, methods: Sequence[str]) -> None:
-    """Raises AttributeError where a connection of that kind is of SOAP, and has no such method."""
-    if kind == SOAP and method not in methods:
-        raise AttributeError(f'An outgoing SOAP connection has no {method} here, but {", ".join(methods)}')
-
-
-def must_take(kind: str, method: str, args: Sequence[Any], options: Mapping[str, Any]) -> None:
-    """Raises TypeError for arguments that a SOAP connection's method does not take."""
-    if kind != SOAP:
-        return
-    own = ('action',) if method == 'call' else ()
-    taken = () if method == 'ping' else (*own, *POSITIONAL)
-    if len(args) > len(taken):
-        raise TypeError(f'{method}() takes no more than {len(taken)} arguments without a name, {len(args)} were given')
-    known = (*taken, *OPTIONS) if taken else ()
-    if unknown := [name for name in options if name not in known]:
-        raise TypeError(f'{method}() has no argument {", ".join(unknown)}')
+SHAPE = Shape(title='SOAP', methods=METHODS, zato_methods=ZATO_METHODS, called='action', positional=POSITIONAL,
+              options=OPTIONS)
 
 
 @frozen(kw_only=True)
