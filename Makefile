@@ -41,8 +41,8 @@ stop:  ## ends what `make run` started in DIR; requests under way finish
 test: $(VENV)/.tested peers  ## all tests with real peers and the coverage of zatotx/ (TESTS=trial_tests.test_x for some)
 	@rm -f .coverage .coverage.*
 	@$(BIN)/python -m coverage run -m trial_tests.support.side_by_side $(JOBS) $(TESTS); failed=$$?; \
-	$(BIN)/python -m coverage combine --quiet; \
-	$(BIN)/python -m coverage report --fail-under=$(FLOOR) || failed=1; exit $$failed
+	$(BIN)/python -m coverage combine --quiet; test $$failed = 0 || exit $$failed; \
+	$(BIN)/python -m coverage report --fail-under=$(FLOOR)
 
 lint: $(VENV)/.tested docs-check news constraints-check  ## ruff, mypy, import-linter, news fragments, generated pages
 	$(BIN)/ruff check .

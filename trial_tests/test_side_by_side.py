@@ -40,6 +40,12 @@ class RunnerTests(SynchronousTestCase):
             self.assertEqual(done.returncode, 1)
             self.assertIn(name.rpartition('.')[2], done.stdout)
 
+    def test_why(self) -> None:
+        """Of what trial says, the part on failures: it is the last that a run prints."""
+        said = 'test_a ... [OK]\ntest_b ... [FAIL]\n\n' + '=' * 79 + '\n[FAIL]\nbecause\nRan 2 tests in 1s\n'
+        self.assertEqual(Result(['a.b'], 1.0, 1, said).why, said[said.index('=') :])
+        self.assertEqual(Result(['a.b'], 1.0, 1, 'No module named a').why, 'No module named a')
+
     def test_no_tests_are_no_success(self) -> None:
         """A portion in which nothing ran has failed."""
         self.assertTrue(Result(['a.b'], 1.0, 0, 'Ran 0 tests in 0.0s').failed)

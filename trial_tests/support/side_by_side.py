@@ -3,8 +3,8 @@
     python -m trial_tests.support.side_by_side 2 trial_tests zatotx.plugins
 
 trial's own `--jobs` hands out test by test, so that every process builds every environment that a module's tests share:
-most of the time went into starting brokers twice. Prints a line for each portion, and all of what trial says where a
-test failed. Ends with 1 then.
+most of the time went into starting brokers twice. Prints a line for each portion, and at the end what trial says of
+the tests that failed. Ends with 1 then.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 from attrs import frozen
 
 PORTION = 6  # modules that a process is given at a time: neighbours by name often share an environment
+_RULE = '=' * 79  # trial draws it above each failure
 _RAN = re.compile(r'^Ran (\d+) tests? in', re.MULTILINE)
 
 
@@ -44,6 +45,11 @@ class Result:
     def failed(self) -> bool:
         """Whether a test failed, or none ran."""
         return self.code != 0 or not self.tests
+
+    @property
+    def why(self) -> str:
+        """What trial says of the tests that failed; all it says, where it does not come to that."""
+        return self.said[max(0, self.said.find(_RULE)) :]
 
     def line(self) -> str:
         """One line for whoever waits."""
@@ -90,7 +96,7 @@ def main(jobs: int, names: Sequence[str]) -> int:
         results = [each.result() for each in running]
     bad = [result for result in results if result.failed]
     for result in bad:
-        print(f'\n{result.said}')
+        print(f'\n{result.why}')
     print(f'\nRan {sum(result.tests for result in results)} tests in {len(portions)} portions: '
           + (f'{len(bad)} of them FAILED' if bad else 'PASSED'))
     return 1 if bad else 0
