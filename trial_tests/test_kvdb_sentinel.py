@@ -11,8 +11,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from trial_tests.support.ports import free_port
 from trial_tests.support.sentinel import PASSWORD, SENTINEL_PASSWORD, Watched
-from trial_tests.support.valkey import free_port
 from zatotx.kvdb.address import RedisAddress, parse_address
 from zatotx.kvdb.bus import RedisBus
 from zatotx.kvdb.client import RedisClient

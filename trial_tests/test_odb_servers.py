@@ -20,10 +20,11 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support import mariadb, postgresql
-from trial_tests.support.daemon import Daemon, free_port
+from trial_tests.support.daemon import Daemon
 from trial_tests.support.mariadb import MariaDB
 from trial_tests.support.odb import CLUSTER, KEY, ME, TYPES, OdbCase, service, user
 from trial_tests.support.odb_process import fill
+from trial_tests.support.ports import free_port
 from trial_tests.support.postgresql import PostgreSQL
 from zatotx.model.faults import ServiceUnavailable, Timeout
 from zatotx.odb import engine as engine_module

@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.authority import Authority
 from trial_tests.support.calling import CID, Asking, WithConnections, started
+from trial_tests.support.ports import free_port
 from zatotx import BadGateway, ServiceUnavailable, Timeout
 from zatotx.plugins.http.client.errors import CallFailed
 from zatotx.plugins.http.outgoing import faults
@@ -25,14 +26,6 @@ from zatotx.plugins.http.test.upstream import Peer, Request, ends, raw, reactor,
 
 TITLE = 'Outgoing connection CRM (rest)'
 FINE = says(b'200 OK', b'fine')
-
-
-def free_port() -> int:
-    """A port where nobody listens."""
-    with closing(socket.socket()) as probe:
-        probe.bind(('127.0.0.1', 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class FaultTests(WithConnections):

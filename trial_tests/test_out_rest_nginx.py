@@ -11,7 +11,7 @@ from twisted.internet.threads import deferToThread
 from trial_tests.support.authority import Authority
 from trial_tests.support.calling import WithConnections, all_of, stored
 from trial_tests.support.nginx import Nginx
-from trial_tests.test_out_rest_faults import free_port
+from trial_tests.support.ports import free_port
 from trial_tests.test_out_rest_security import unsealed
 from zatotx.plugins.http.schema.outgoing import Retry
 from zatotx.schema.both_forms import joined

@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.authorization_server import JSON, AuthorizationServer
 from trial_tests.support.calling import Asking, WithConnections, all_of, crm, started, stored
+from trial_tests.support.ports import free_port
 from trial_tests.support.valkey import Valkey
-from trial_tests.test_out_rest_faults import free_port
 from zatotx import BadGateway, ServiceUnavailable, Timeout
 from zatotx.kvdb.client import RedisClient
 from zatotx.kvdb.keys import Keys

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.calling import Asking, Bodies, WithConnections, collecting, crm, started, stored
-from trial_tests.test_out_rest_faults import free_port
+from trial_tests.support.ports import free_port
 from zatotx import ServiceUnavailable, Timeout
 from zatotx.interfaces.meters import Uncounted
 from zatotx.plugins.http.client.errors import PeerReset

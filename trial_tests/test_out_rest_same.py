@@ -11,7 +11,7 @@ import msgspec
 from twisted.internet.task import Clock
 
 from trial_tests.support.calling import Asking, WithConnections, crm, started, stored
-from trial_tests.test_out_rest_faults import free_port
+from trial_tests.support.ports import free_port
 from zatotx import BadStatus, NotFound
 from zatotx.plugins.http.outgoing.facade import Options, Rest, ZatoConn
 from zatotx.plugins.http.outgoing.response import Response, StreamedResponse

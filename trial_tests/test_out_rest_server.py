@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.broker import Broker, create, shared
 from trial_tests.support.http_peer import HttpPeer
-from trial_tests.support.valkey import free_port
+from trial_tests.support.ports import free_port
 from trial_tests.support.waiting import until
 
 SERVICES = '''

@@ -7,12 +7,10 @@ for, or the test run ends: starting one costs seconds, and two at once cost memo
 from __future__ import annotations
 
 import atexit
-import fcntl
 import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +21,7 @@ from textwrap import dedent
 
 import msgspec
 
+from trial_tests.support.ports import claim, is_free
 from trial_tests.support.rawhttp import Answer, ask, basic
 from trial_tests.support.waiting import until
 
@@ -149,7 +148,7 @@ class Broker:
         files = sorted((self.directory(server) / 'logs').glob(name or '*'))
         return ''.join(file.read_text('utf-8', errors='replace') for file in files if file.is_file())
 
-    def logged(self, *parts: str, server: int = 1, within: float = 5.0) -> str:
+    def logged(self, *parts: str, server: int = 1, within: float = 60.0) -> str:
         """The first log line that holds all of these parts, once it is there."""
         return until(lambda: _line_with(self.log(server), parts), f'a log line with {parts}', within)
 
@@ -196,41 +195,16 @@ def _toml(document: Mapping[str, Mapping[str, object]]) -> str:
     return '\n'.join(lines)
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(('127.0.0.1', port))
-        except OSError:
-            return False
-    return True
-
-
 _OFFSETS = range(1000, 12_000, 20)  # 20151, the highest default port, stays below 32768
-_claimed: dict[int, int] = {}  # offset -> descriptor of the lock that keeps other test processes from it
 
 
 def free_offset() -> int:
     """A port offset at which every default port is free now, and that no other test process takes. Below the ports that
     the kernel gives to clients: one of those may be free now and somebody's when the server comes to it."""
-    candidates: list[int] = [*_claimed, *_OFFSETS]
-    for offset in candidates:
-        if _claim(offset) and all(_is_free(port + offset) for port in _PORTS):
+    for offset in _OFFSETS:
+        if claim(str(offset)) and all(is_free(port + offset) for port in _PORTS):
             return offset
     raise AssertionError('No port offset is free')
-
-
-def _claim(offset: int) -> bool:
-    if offset not in _claimed:
-        path = Path(tempfile.gettempdir(), f'zatotx-test-ports-{offset}')
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return False
-        _claimed[offset] = descriptor
-    return True
 
 
 def create(*, servers: int = 1, more: Sequence[str] = ()) -> Broker:

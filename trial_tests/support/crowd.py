@@ -24,7 +24,7 @@ class Dripper:
     """One client that sends a byte a second."""
 
     def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(('127.0.0.1', port), timeout=15)
+        self.socket = socket.create_connection(('127.0.0.1', port), timeout=60)
         self.socket.setblocking(False)
         self.began = time.monotonic()
         self.lived = 0.0  # seconds until the server ended it
@@ -52,7 +52,7 @@ class Dripper:
 
 def idler(port: int) -> socket.socket:
     """One client that asked once."""
-    client = socket.create_connection(('127.0.0.1', port), timeout=15)
+    client = socket.create_connection(('127.0.0.1', port), timeout=60)
     client.sendall(request_bytes('GET', '/zato/ping'))
     client.recv(4096)
     return client

@@ -9,13 +9,13 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from trial_tests.support.ports import free_port
 from trial_tests.support.waiting import until
 
 STARTED = 60.0  # seconds: the machine may be busy
@@ -126,14 +126,6 @@ class Daemon:
             group = str(pwd.getpwnam(self.account).pw_gid)
             words += ['--reuid', self.account, '--regid', group, '--clear-groups']
         return words
-
-
-def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def sweep(what: str) -> None:

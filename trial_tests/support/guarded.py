@@ -79,7 +79,7 @@ def curl(*words: str | Path) -> Answered:
     """`curl WORDS`, which trusts any server: what came."""
     done = subprocess.run(
         ['curl', '-sk', '--max-time', '20', '-w', '\n%{http_code} %header{www-authenticate}', *map(str, words)],
-        capture_output=True, text=True, timeout=30, check=False, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=120, check=False, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     body, _, said = done.stdout.rpartition('\n')
     status, _, challenge = said.partition(' ')

@@ -57,8 +57,8 @@ class MariaDB(Daemon):
     def ask(self, statement: str, database: str | None = None) -> Sequence[tuple[object, ...]]:
         """One statement by the administrator, by itself; its rows."""
         connection = pymysql.connect(
-            host='127.0.0.1', port=self.port, user='admin', password=PASSWORD, database=database, connect_timeout=5,
-            read_timeout=30, autocommit=True,
+            host='127.0.0.1', port=self.port, user='admin', password=PASSWORD, database=database, connect_timeout=60,
+            read_timeout=120, autocommit=True,
         )  # fmt: skip
         try:
             with connection.cursor() as cursor:

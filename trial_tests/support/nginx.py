@@ -7,7 +7,8 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-from trial_tests.support.daemon import Daemon, free_port
+from trial_tests.support.daemon import Daemon
+from trial_tests.support.ports import free_port
 
 _CONFIGURATION = """
 pid nginx.pid;

@@ -52,7 +52,7 @@ class PostgreSQL(Daemon):
     def ask(self, statement: str, database: str = 'postgres') -> list[tuple[object, ...]]:
         """One statement by the administrator, by itself; its rows."""
         with psycopg.connect(
-            host='127.0.0.1', port=self.port, user='admin', password=PASSWORD, dbname=database, connect_timeout=5,
+            host='127.0.0.1', port=self.port, user='admin', password=PASSWORD, dbname=database, connect_timeout=60,
             autocommit=True,
         ) as connection:  # fmt: skip
             done = connection.execute(statement.encode())

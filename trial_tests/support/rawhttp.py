@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-TIMEOUT = 15.0
+TIMEOUT = 60.0  # seconds: the machine may be busy
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -124,7 +124,7 @@ class Connection:
             raise NoAnswer(f'closed after {self._rest[:200]!r}')
         self._rest += data
 
-    def is_closed(self, within: float = 5.0) -> bool:
+    def is_closed(self, within: float = TIMEOUT) -> bool:
         """Whether the server ends the connection in time, sending nothing more."""
         self._socket.settimeout(within)
         try:

@@ -26,7 +26,7 @@ def spoken(path: Path, *words: object) -> Any:
     """What the Redis at a socket says to one command, texts as `str`, asked in a blocking way."""
     reader, pack = hiredis.Reader(encoding='utf-8'), cast(Callable[[object], bytes], hiredis.pack_command)
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(10)
+        connection.settimeout(60)
         connection.connect(str(path))
         connection.sendall(pack(words))
         while (answer := reader.gets()) is False:
@@ -37,7 +37,7 @@ def spoken(path: Path, *words: object) -> Any:
 class RedisCase(TestCase):
     """A server a test, and clients that are stopped at its end."""
 
-    timeout = 60
+    timeout = 120
     options: tuple[str, ...] = ()  # of valkey-server
 
     def setUp(self) -> None:
@@ -70,7 +70,7 @@ class RedisCase(TestCase):
         for client in clients:
             await self.got(client.up())
 
-    async def got(self, waiting: Deferred[Any], within: float = 20.0) -> Any:
+    async def got(self, waiting: Deferred[Any], within: float = 50.0) -> Any:
         """What comes, within a time that only a broken part needs."""
         return await waiting.addTimeout(within, reactor)
 
@@ -78,7 +78,7 @@ class RedisCase(TestCase):
         """So much time passes."""
         await deferLater(reactor, seconds)
 
-    async def until(self, found: Any, what: str, within: float = 20.0) -> Any:
+    async def until(self, found: Any, what: str, within: float = 50.0) -> Any:
         """What `found` gives once it gives something true."""
         end = reactor.seconds() + within
         while not (value := found()):

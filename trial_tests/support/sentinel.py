@@ -9,7 +9,8 @@ from typing import cast
 
 import hiredis
 
-from trial_tests.support.valkey import Valkey, free_port
+from trial_tests.support.ports import free_port
+from trial_tests.support.valkey import Valkey
 from trial_tests.support.waiting import until
 from zatotx.kvdb.binary import find_binary
 
@@ -37,7 +38,7 @@ class Watched:
             'sentinel down-after-milliseconds leader 500', 'sentinel failover-timeout leader 2000', '',
         )))
         self.start_sentinel()
-        until(lambda: self._knows('num-slaves', '1'), 'a sentinel that knows both', 30)
+        until(lambda: self._knows('num-slaves', '1'), 'a sentinel that knows both')
 
     def start_sentinel(self) -> None:
         """Once more, with what it knew."""
@@ -55,11 +56,11 @@ class Watched:
 
     def fail_over(self) -> None:
         """The sentinel makes the replica the master, without any fault."""
-        until(lambda: self.ask('SENTINEL', 'FAILOVER', 'leader') == b'OK', 'a replica that may follow', 30)
+        until(lambda: self.ask('SENTINEL', 'FAILOVER', 'leader') == b'OK', 'a replica that may follow')
 
     def ask(self, *words: str) -> object:
         """What the sentinel says."""
-        with socket.create_connection(('127.0.0.1', self.port), 5) as connection:
+        with socket.create_connection(('127.0.0.1', self.port), 60) as connection:
             reader, pack = hiredis.Reader(), cast(Callable[[object], bytes], hiredis.pack_command)
             connection.sendall(pack(('AUTH', SENTINEL_PASSWORD)) + pack(words))
             answers: list[object] = []

@@ -1,4 +1,4 @@
-"""Waiting for what must come, never longer than said."""
+"""Waiting for what must come, never longer than said: long enough for a machine that gives no processor for seconds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar('T')
 _LOOK_EVERY = 0.02
 
 
-def until(found: Callable[[], T], what: str, within: float = 10.0) -> T:
+def until(found: Callable[[], T], what: str, within: float = 60.0) -> T:
     """What `found` gives once it gives something true. Raises AssertionError naming `what` where it never does."""
     never, end = Event(), time.monotonic() + within
     while not (value := found()):
