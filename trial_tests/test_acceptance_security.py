@@ -168,6 +168,24 @@ class KeyTests(SecurityCase):
             self.assertEqual(self.curl('/sec/xpath', *xml, body)[0], 401, body)
         self.assertEqual(self.challenges('/sec/xpath', *xml, '<r/>'), ['zato-xpath'])
 
+    def test_large_bodies_of_unknown_length(self) -> None:
+        """Whoever is let in sends all of it, also where that takes a hash or stands in the body itself; others have their
+        answer, and hear it, before all is sent."""
+        def chunked(body: bytes) -> tuple[str, ...]:
+            file = Path(self.mktemp())
+            file.write_bytes(body)
+            return '-H', 'Transfer-Encoding: chunked', '-H', 'Expect:', '--data-binary', f'@{file}'
+
+        large = chunked(b'"%b"' % (b'x' * 3_000_000))
+        for options, status in (
+            (('-u', 'ann:pass of ann'), 200), (('-H', 'X-Partner: key of partner'), 200), ((), 401),
+            (('-u', 'ann:wrong'), 401),
+        ):  # fmt: skip
+            self.assertEqual(self.curl('/sec/group', *options, *large)[0], status, options)
+        for password, status in (('pass of u', 200), ('wrong', 401)):
+            document = f'<r><u>u</u><p>{password}</p><note>{"x" * 3_000_000}</note></r>'.encode()
+            self.assertEqual(self.curl('/sec/xpath', *chunked(document))[0], status, password)
+
     def test_groups(self) -> None:
         """Any member, by its own name; whoever is none gets all challenges."""
         for options, name in (

@@ -1,7 +1,7 @@
 """The body of a request as it comes in: in memory while it is small, in a temporary file when it is not.
 
 Files are written, read and closed in threads. While a write is under way the intake is `busy` and the connection
-gives it nothing more, so no more than one batch is in memory.
+gives it nothing more, so no more than one batch is in memory. Nothing is written for whom nobody has admitted.
 """
 
 from __future__ import annotations
@@ -61,13 +61,15 @@ class SpooledBody:
 class Intake:
     """Collects one body.
 
-    `ready` is called when a write that made it `busy` has ended. `failure` says why the body cannot be kept.
+    `ready` is called when a write that made it `busy` has ended. `failure` says why the body cannot be kept. `allowed`:
+    whether it may go to a file; who gives it pieces looks whether it `asks`, and says `allow` first.
     """
 
-    __slots__ = ('_buffer', '_dropped', '_file', '_offload', '_ready', '_spool_above', '_work_dir', 'busy', 'ended',
-                 'failure', 'size')  # fmt: skip
+    __slots__ = ('_buffer', '_dropped', '_file', '_offload', '_ready', '_spool_above', '_work_dir', 'allowed', 'busy',
+                 'ended', 'failure', 'size')  # fmt: skip
 
-    def __init__(self, offload: Offload, *, work_dir: str, spool_above: int, ready: Callable[[], None]) -> None:
+    def __init__(self, offload: Offload, *, work_dir: str, spool_above: int, ready: Callable[[], None],
+                 allowed: bool = True) -> None:
         self._offload = offload
         self._work_dir = work_dir
         self._spool_above = spool_above
@@ -75,16 +77,27 @@ class Intake:
         self._buffer = bytearray()
         self._file: IO[bytes] | None = None
         self._dropped = False
+        self.allowed = allowed
         self.busy = False
         self.ended = False
         self.failure: Failure | None = None
         self.size = 0
 
+    @property
+    def asks(self) -> bool:
+        """Whether it is too large for memory, and may not go to a file yet."""
+        return not self.allowed and self.size > self._spool_above
+
+    def allow(self) -> None:
+        """It may go to a file. May make the intake busy."""
+        self.allowed = True
+        self.add(b'')
+
     def add(self, piece: bytes) -> None:
         """One more piece of the body. May make the intake busy."""
         self._buffer += piece
         self.size += len(piece)
-        if self.size > self._spool_above and len(self._buffer) >= BATCH:
+        if self.allowed and self.size > self._spool_above and len(self._buffer) >= BATCH:
             self._write()
 
     def end(self) -> None:

@@ -139,6 +139,8 @@ class Connection:
             elif not self._answers.turns:
                 self._lose()
             return
+        if self._waits == CLOSING:  # by the answer that was written on the way here
+            return
         if held_up and requests.parser.pending > BACKLOG:
             if not self._paused:
                 self._paused = True
@@ -186,6 +188,8 @@ class Connection:
             self.transport.resumeProducing()
 
     def _lose(self) -> None:
+        if self._waits == CLOSING:
+            return
         self._requests.deafen()
         self._waits = CLOSING
         self.due = self._site.seconds() + self._site.settings.write_timeout

@@ -37,7 +37,7 @@ class Requests:
 
     __slots__ = ('_answers', '_began', '_held', '_intake', '_outlet', '_paused', '_peer', '_piece', '_place',
                  '_resumed', '_site', '_spool_above', '_turn', 'certificates', 'count', 'cut', 'parser', 'phase',
-                 'secure', 'waiting')  # fmt: skip
+                 'secure')  # fmt: skip
 
     _log = Logger()
 
@@ -59,16 +59,20 @@ class Requests:
         self._piece: bytes | None = None  # the body while it is one piece
         self._intake: Intake | None = None  # the body when it is more
         self._began = 0.0  # when the body under way began
-        self._paused = 0.0  # when `waiting` began
-        self.waiting = False  # for admission or for a file: not for the client
+        self._paused: float | None = None  # when `waiting` began
         self.cut = False  # the client may still be sending what nobody will read
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it is admission or a file that is waited for, not the client."""
+        return self._paused is not None
 
     @property
     def held_up(self) -> bool:
         """Whether what has come in must wait."""
         if self.phase == HEAD:
             return self._held is not None or len(self._answers.turns) >= MOST_TURNS or self._outlet.behind
-        return self.waiting or self.phase == DEAF
+        return self._paused is not None or self.phase == DEAF
 
     @property
     def ended(self) -> bool:
@@ -152,18 +156,31 @@ class Requests:
         self._turn = turn
         self.phase = BODY
         length = head.length
-        if length != 0 and (head.expects or (length or 0) > site.settings.spool_above):
-            self._wait(now)
-            assert turn.inbound is not None
-            turn.run = site.exchange.admit(turn.inbound, partial(self._admitted, turn, head))
-            return not self.held_up
+        if length != 0 and (head.expects or (length or 0) > self._spool_above):
+            return self._ask(turn, now)
         return True
 
-    def _admitted(self, turn: Turn, head: RequestHead, refused: Reply | None) -> None:
-        self._go_on()
+    def _ask(self, turn: Turn, now: float) -> bool:
+        """Have the exchange look at the head before the body is asked for, or more of it is taken."""
+        inbound, place = turn.inbound, turn.place
+        assert inbound is not None and place is not None
+        self._paused = now
+        inbound.deadline = now + place.allowed
+        turn.run = self._site.exchange.admit(inbound, partial(self._admitted, turn))
+        return not self.held_up
+
+    def _admitted(self, turn: Turn, refused: Reply | None) -> None:
+        now = self._go_on()
+        head, intake = turn.head, self._intake
+        assert head is not None
         if refused is not None:
             self._turn = None
+            self._drop_body()
             self._refuse(turn, head, refused)
+        elif intake is not None:
+            intake.allow()
+            if intake.busy:
+                self._paused = now
         elif head.expects:
             self._answers.go_on(turn)
         self._resumed()
@@ -181,17 +198,16 @@ class Requests:
         return self.phase == SKIP
 
     def _take(self, piece: bytes, now: float) -> bool:
-        intake = self._intake
+        intake, turn = self._intake, self._turn
         if intake is None:
-            if self.phase == SKIP:
+            if turn is None:  # it is skipped
                 return True
             if self._piece is None and len(piece) <= self._spool_above:
                 self._piece = piece
                 return True
             site = self._site
-            intake = self._intake = Intake(
-                site.offload, work_dir=site.work_dir, spool_above=site.settings.spool_above, ready=self._stored
-            )
+            intake = self._intake = Intake(site.offload, work_dir=site.work_dir, spool_above=self._spool_above,
+                                           ready=self._stored, allowed=turn.run is not None)  # fmt: skip
             if self._piece is not None:
                 intake.add(self._piece)
                 self._piece = None
@@ -199,11 +215,11 @@ class Requests:
         limit = self._site.settings.max_body
         if intake.size > limit:
             self.break_off(413, refusals.TOO_MUCH.format(limit=limit), now)
-            return False
-        if intake.busy:
-            self._wait(now)
-            return False
-        return True
+        elif turn is not None and intake.asks:  # its length was not known before
+            return self._ask(turn, now)
+        elif intake.busy:
+            self._paused = now
+        return not self.held_up
 
     def _end(self, now: float) -> bool:
         intake = self._intake
@@ -215,7 +231,7 @@ class Requests:
         else:
             intake.end()
             if intake.busy:
-                self._wait(now)
+                self._paused = now
             else:
                 self._deliver(intake.body(), now)
         return not self.held_up
@@ -223,14 +239,14 @@ class Requests:
     def _deliver(self, body: bytes | SpooledBody, now: float) -> None:
         turn, self._turn = self._turn, None
         self._intake = None
-        assert turn is not None and turn.inbound is not None
+        assert turn is not None and turn.inbound is not None and turn.place is not None
         self.phase = DEAF if self.parser.over else HEAD
         inbound = turn.inbound
         if body and b'content-encoding' in inbound.headers:
             inbound.body = decoded(body, inbound.headers[b'content-encoding'], self._site.settings)
         else:
             inbound.body = body
-        inbound.deadline += now - turn.began  # the time the client took to send is its own
+        inbound.deadline = now + turn.place.allowed  # the time the client took to send is its own
         if type(body) is SpooledBody:
             turn.body = body
         turn.run = self._site.exchange.deliver(inbound, turn.answered)
@@ -249,14 +265,11 @@ class Requests:
             self._deliver(intake.body(), now)
         self._resumed()
 
-    def _wait(self, now: float) -> None:
-        self.waiting = True
-        self._paused = now
-
     def _go_on(self) -> float:
         now = self._site.seconds()
-        self._began += now - self._paused
-        self.waiting = False
+        if self._paused is not None:
+            self._began += now - self._paused
+            self._paused = None
         return now
 
     def _drop_body(self) -> None:

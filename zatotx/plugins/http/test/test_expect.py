@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from twisted.internet.defer import fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.model.message import Reply
-from zatotx.plugins.http.test.support import JSON, ScriptedExchange, Server, get, post
+from zatotx.plugins.http.connection import LINGER
+from zatotx.plugins.http.test.support import JSON, Offloads, ScriptedExchange, Server, get, post
 
 CONTINUE = b'HTTP/1.1 100 Continue\r\n\r\n'
+CHUNKED = b'POST /echo HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n'
+
+
+def chunk(size: int) -> bytes:
+    return b'%x\r\n%b\r\n' % (size, b'x' * size)
 
 
 def expecting(path: str = '/echo', length: int = 2, *, value: str = '100-continue', version: str = '1.1') -> bytes:
@@ -92,3 +101,139 @@ class ExpectTests(SynchronousTestCase):
         client.send(post(body=b'x' * 11))
         self.assertEqual([answer.status for answer in client.answers()], [401])
         self.assertEqual(self.exchange.delivered, [])
+
+
+class UnknownLengthTests(SynchronousTestCase):
+    """A chunked body says nothing of its length: its sender is admitted when it grows too large for memory."""
+
+    def setUp(self) -> None:
+        self.exchange = ScriptedExchange()
+        self.offloads = Offloads()
+        self.server = Server(self.exchange, offload=self.offloads, work_dir=self.mktemp(), spool_above=1000)
+        Path(self.server.site.work_dir).mkdir()
+        self.client = self.server.connect()
+
+    def work(self) -> None:
+        """Whatever waits for a thread."""
+        while self.offloads.waiting:
+            self.offloads.work()
+
+    def refused(self, request: bytes, status: int = 401) -> None:
+        """The answer is there at once, nothing was written, the client has time to read it, nothing more is served."""
+        self.exchange.admits = Reply(status, b'{}', JSON)
+        self.client.send(request)
+        (answer,) = self.client.answers()
+        self.assertEqual((answer.status, answer.headers[b'connection']), (status, b'close'))
+        self.client.send(chunk(2000) * 200 + b'0\r\n\r\n' + get('/zato/ping'))
+        self.assertEqual((self.client.received(), self.offloads.waiting, self.exchange.delivered), (b'', [], []))
+        self.assertFalse(self.client.closed)
+        self.server.wait(LINGER + 1)
+        self.assertTrue(self.client.closed)
+
+    def test_strangers_write_nothing(self) -> None:
+        """Neither in one piece nor in many."""
+        for pieces in ([chunk(2000)], [chunk(2000) * 400], [chunk(500)] * 3):
+            self.client = self.server.connect()
+            for piece in [CHUNKED, *pieces[:-1]]:
+                self.client.send(piece)
+            self.assertEqual(self.client.received(), b'')
+            self.refused(pieces[-1])
+        self.assertEqual(len(self.exchange.asked), 3)
+
+    def test_what_stays_in_memory_asks_nobody(self) -> None:
+        """Up to the bound it goes the way of all small bodies."""
+        self.assertEqual(self.client.ask(CHUNKED + chunk(600) + chunk(400) + b'0\r\n\r\n').body, b'x' * 1000)
+        self.assertEqual(self.exchange.asked, [])
+
+    def test_asked_once(self) -> None:
+        """However long the body becomes, whoever admitted it."""
+        for fields in (b'', b'Expect: 100-continue\r\n'):
+            self.exchange.asked.clear()
+            self.client.send(CHUNKED.replace(b'Host', fields + b'Host'))
+            for _ in range(10):
+                self.client.send(chunk(100_000))
+                self.work()
+            self.client.send(b'0\r\n\r\n')
+            self.work()
+            self.assertEqual(len(self.client.received().removeprefix(CONTINUE).partition(b'\r\n\r\n')[2]), 1_000_000)
+            self.assertEqual(len(self.exchange.asked), 1)
+
+    def test_admission_is_waited_for(self) -> None:
+        """Nothing is written meanwhile, and the client made to wait, which is not its fault; then all of it is there,
+        and the next request follows."""
+        self.exchange.admits = 'later'
+        self.client.send(CHUNKED + chunk(300_000))
+        self.client.send(chunk(100_000) + b'0\r\n\r\n' + get('/zato/ping'))
+        self.assertEqual((self.client.wire.producerState, self.offloads.waiting), ('paused', []))
+        self.server.wait(120)
+        self.assertFalse(self.client.closed)
+        self.exchange.asked[0].reply(None)
+        self.work()
+        self.assertEqual(self.client.wire.producerState, 'producing')
+        self.assertEqual([len(answer.body) for answer in self.client.answers()], [400_000, 0])
+
+    def test_the_time_to_send_is_the_clients(self) -> None:
+        """Neither admission nor service have less of theirs for it."""
+        self.exchange.at_once = None
+        self.client.send(CHUNKED + chunk(900))
+        self.server.wait(10)
+        self.client.send(chunk(200))
+        asked = self.exchange.asked[0].inbound
+        self.assertEqual(asked.deadline, self.server.clock.seconds() + 60)
+        self.server.wait(10)
+        self.client.send(b'0\r\n\r\n')
+        self.work()
+        self.assertIs(self.exchange.delivered[0].inbound, asked)
+        self.assertEqual(asked.deadline, self.server.clock.seconds() + 60)
+
+    def test_a_client_that_leaves(self) -> None:
+        """While it was being looked at: the exchange is told, and nothing is left."""
+        self.exchange.admits = 'later'
+        self.client.send(CHUNKED + chunk(300_000))
+        self.client.wire.abortConnection()
+        self.assertTrue(self.exchange.asked[0].cancelled)
+        self.assertEqual(self.offloads.waiting, [])
+
+    def test_a_client_that_sends_no_more(self) -> None:
+        """Half-closed with all of its body here: answered once it is admitted."""
+        self.exchange.admits = 'later'
+        self.client.send(CHUNKED + chunk(2000) + b'0\r\n\r\n')
+        self.client.half_close()
+        self.exchange.asked[0].reply(None)
+        self.work()
+        self.assertEqual([answer.status for answer in self.client.answers()], [200])
+        self.assertTrue(self.client.closed)
+
+    def test_cut_short(self) -> None:
+        """Half-closed inside of it: 400, whatever would have become of it."""
+        self.exchange.admits = 'later'
+        self.client.send(CHUNKED + chunk(2000))
+        self.client.half_close()
+        self.exchange.asked[0].reply(None)
+        self.work()
+        self.assertEqual([answer.status for answer in self.client.answers()], [400])
+        self.assertEqual(self.exchange.delivered, [])
+
+    def test_over_the_largest(self) -> None:
+        """413 of those that nobody was asked about, too: as with a length that says so."""
+        server = Server(self.exchange, spool_above=1000, max_body=500)
+        client = server.connect()
+        client.send(CHUNKED + chunk(501))
+        self.assertEqual([answer.status for answer in client.answers()], [413])
+        self.assertEqual(self.exchange.asked, [])
+
+    def test_the_order_of_answers_holds(self) -> None:
+        """What is refused early waits for the answers before it."""
+        self.exchange.at_once = None
+        self.exchange.admits = Reply(401, b'{}', JSON)
+        self.client.send(get('/zato/ping') + CHUNKED.replace(b'POST', b'QUERY') + chunk(2000))
+        self.assertEqual(self.client.received(), b'')
+        self.exchange.delivered[0].answer()
+        self.assertEqual([answer.status for answer in self.client.answers()], [200, 401])
+
+    def test_a_disk_that_is_full(self) -> None:
+        """Once it is admitted: 503, as ever."""
+        self.server.site.offload = lambda *_: fail(OSError(28, 'No space left on device'))
+        self.client.send(CHUNKED + chunk(300_000) * 3)
+        self.assertEqual([answer.status for answer in self.client.answers()], [503])
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
