@@ -169,8 +169,9 @@ class KeyTests(SecurityCase):
         self.assertEqual(self.challenges('/sec/xpath', *xml, '<r/>'), ['zato-xpath'])
 
     def test_large_bodies_of_unknown_length(self) -> None:
-        """Whoever is let in sends all of it, also where that takes a hash or stands in the body itself; others have their
+        """Who is let in sends all of it, also where that takes a hash or stands in the body itself; others have their
         answer, and hear it, before all is sent."""
+
         def chunked(body: bytes) -> tuple[str, ...]:
             file = Path(self.mktemp())
             file.write_bytes(body)
