@@ -27,14 +27,14 @@ def made(url: str, directory: Path) -> RedisClient:
 
 
 class RedisClientTests(TestCase):
-    timeout = 30
+    timeout = 120
 
     def setUp(self) -> None:
         self.server = Valkey()
         self.addCleanup(self.server.close)
         self.server.start()
 
-    def client(self, timeout: float = 2.0) -> RedisClient:
+    def client(self, timeout: float = 20.0) -> RedisClient:
         client = RedisClient(reactor, self.server.address, timeout=timeout)
         client.startService()
         self.addCleanup(client.stopService)
@@ -78,21 +78,21 @@ class RedisClientTests(TestCase):
     async def test_deadline(self) -> None:
         """A frozen Redis fails each command with a Timeout that names it and not its arguments; whatever is sent
         next fails at once, and all works again once it goes on."""
-        client = self.client(timeout=0.3)
+        client = self.client(timeout=1.5)
         await client.up()
         self.server.freeze()
         began = reactor.seconds()
         with self.assertRaises(Timeout) as caught:
-            await self.within(5, client.execute('SET', 'secret', 'hunter2'))
-        self.assertLess(reactor.seconds() - began, 3)
+            await self.within(60, client.execute('SET', 'secret', 'hunter2'))
+        self.assertLess(reactor.seconds() - began, 30)
         self.assertIn(str(self.server.path), str(caught.exception))
-        self.assertIn('no answer to SET within 0.3 s', str(caught.exception))
+        self.assertIn('no answer to SET within 1.5 s', str(caught.exception))
         self.assertNotIn('hunter2', str(caught.exception))
         with self.assertRaisesRegex(ServiceUnavailable, 'no answer'):
             await client.execute('GET', 'secret')
         self.assertIn('no answer', client.problem)
         self.server.thaw()
-        await self.within(5, client.up())
+        await self.within(60, client.up())
         self.assertEqual(await client.execute('SET', 'secret', 'again'), 'OK')
 
     async def test_deadline_outlives_the_caller(self) -> None:
@@ -103,8 +103,8 @@ class RedisClientTests(TestCase):
         waiting = client.execute('GET', 'x')
         waiting.addErrback(lambda _: None)
         waiting.cancel()
-        await deferLater(reactor, 0.5)
-        self.assertNotEqual(client.state, State.CONNECTED)
+        while client.state is State.CONNECTED:
+            await deferLater(reactor, 0.01)
         self.server.thaw()
 
     async def test_killed_and_restarted(self) -> None:
@@ -117,11 +117,11 @@ class RedisClientTests(TestCase):
         waiting = client.execute('GET', 'kept')
         self.server.kill()
         with self.assertRaisesRegex(ServiceUnavailable, 'was lost before it answered'):
-            await self.within(2, waiting)
+            await self.within(60, waiting)
         failing = client.execute('GET', 'kept')
         self.failureResultOf(failing, ServiceUnavailable)
         self.server.start()
-        await self.within(5, client.up())
+        await self.within(60, client.up())
         self.assertEqual(await client.execute('GET', 'kept'), 'yes')
 
     async def test_not_there_yet(self) -> None:
@@ -131,7 +131,7 @@ class RedisClientTests(TestCase):
         with self.assertRaisesRegex(ServiceUnavailable, 'Redis at unix:.* is away'):
             await client.execute('PING')
         self.server.start()
-        await self.within(5, client.up())
+        await self.within(60, client.up())
 
     async def test_cancelled_while_connecting(self) -> None:
         """Whoever gives up connecting gets a CancelledError, as everywhere."""
@@ -160,7 +160,7 @@ class RedisClientTests(TestCase):
 
 
 class RedisLoginTests(TestCase):
-    timeout = 30
+    timeout = 120
 
     async def test_password(self) -> None:
         """The password of the URL is used; a wrong one is told in a sentence without it."""
@@ -175,8 +175,8 @@ class RedisLoginTests(TestCase):
         wrong = made(f'{server.url}?password=wr0ng', server.directory)
         wrong.startService()
         self.addCleanup(wrong.stopService)
-        await deferLater(reactor, 0.1)
-        self.assertIn('it refused the connection: WRONGPASS', wrong.problem)
+        while 'it refused the connection: WRONGPASS' not in wrong.problem:
+            await deferLater(reactor, 0.01)
         self.assertNotIn('wr0ng', wrong.problem + repr(wrong.address) + str(wrong.address))
 
     async def test_long_path(self) -> None:

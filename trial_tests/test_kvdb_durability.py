@@ -56,7 +56,7 @@ class KillTests(TestCase):
 
     def end(self, supervisor: subprocess.Popen[bytes]) -> None:
         supervisor.terminate()
-        supervisor.wait(30)
+        supervisor.wait(60)
 
     def server(self) -> int:
         return int((self.directory / 'server.pid').read_text())
@@ -85,7 +85,7 @@ class KillTests(TestCase):
             pids = {'supervisor': supervisor.pid, 'server': self.server()}
             for part in order:
                 os.kill(pids[part], signal.SIGKILL)
-            supervisor.wait(30)
+            supervisor.wait(60)
             while not self.client.problem:
                 await deferLater(reactor, 0.01)
         last = self.start()

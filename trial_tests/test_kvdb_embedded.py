@@ -19,7 +19,7 @@ from zatotx.model.faults import StartError
 
 
 class SupervisorTests(TestCase):
-    timeout = 60
+    timeout = 120
 
     def setUp(self) -> None:
         self.directory = Path(self.mktemp()).absolute()
@@ -30,7 +30,7 @@ class SupervisorTests(TestCase):
         return service
 
     def client(self, service: RedisSupervisor) -> RedisClient:
-        client = RedisClient(reactor, service.address, timeout=2)
+        client = RedisClient(reactor, service.address, timeout=20)
         client.startService()
         self.addCleanup(client.stopService)
         return client

@@ -109,7 +109,7 @@ class RedisLeaseTests(RedisCase, LeaseContract):
     async def test_frozen(self) -> None:
         """A holder whose Redis falls silent stops by its own clock before Redis could give the lease to another, and
         says so; once Redis goes on, another gets it with a greater token."""
-        client = await self.client(timeout=0.3)
+        client = await self.client(timeout=1.0)
         lease = await self.of(client).acquire('a', ttl=1.5)
         began = boot_time()
         lost = lease.lost()
@@ -134,7 +134,7 @@ class RedisLeaseTests(RedisCase, LeaseContract):
     async def test_lost_answer(self) -> None:
         """An acquire whose answer was lost holds nothing for longer than its ttl; where it waits on, it gets its own
         lease back with the same token."""
-        client = await self.client(timeout=0.3)
+        client = await self.client(timeout=1.0)
         self.server.freeze()
         with self.assertRaises(Timeout):
             await self.of(client).acquire('a', ttl=2)

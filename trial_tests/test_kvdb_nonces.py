@@ -85,7 +85,7 @@ class RedisNonceTests(RedisCase, NonceContract):
 
     async def test_frozen_and_away(self) -> None:
         """It is never guessed: who asks hears that it cannot be said, in time, and works again later."""
-        client = await self.client(timeout=0.5)
+        client = await self.client(timeout=2.0)
         nonces = RedisNonces(reactor, client, KEYS)
         await self.used(nonces, 'a')
         self.server.freeze()

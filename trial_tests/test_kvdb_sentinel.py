@@ -21,7 +21,7 @@ from zatotx.model.faults import Fault, ServiceUnavailable
 
 
 class SentinelTests(TestCase):
-    timeout = 90
+    timeout = 240
 
     def setUp(self) -> None:
         self.watched = Watched()
@@ -35,7 +35,7 @@ class SentinelTests(TestCase):
         return parse_address(url, Path('/env'))
 
     def starting(self, address: RedisAddress) -> RedisClient:
-        client = RedisClient(reactor, address, timeout=2)
+        client = RedisClient(reactor, address, timeout=10)
         client.startService()
         self.addCleanup(client.stopService)
         return client
@@ -65,7 +65,7 @@ class SentinelTests(TestCase):
     async def test_master_dies(self) -> None:
         """kill -9 of the master: commands and announcements go on with the one that follows it."""
         client = self.starting(self.address())
-        bus = RedisBus(reactor, client.address, client, cluster='c', timeout=2)
+        bus = RedisBus(reactor, client.address, client, cluster='c', timeout=10)
         bus.startService()
         self.addCleanup(bus.stopService)
         heard: list[str] = []
@@ -75,7 +75,7 @@ class SentinelTests(TestCase):
         await self.set_somehow(client, 'after')
         self.assertEqual(client.known and client.known.role, 'master')
         await self.got(bus.up())
-        for _ in range(1000):
+        for _ in range(3000):
             if heard:
                 break
             await client.execute('PUBLISH', 'zatotx:c:topic:config', 'again')
@@ -107,7 +107,7 @@ class SentinelTests(TestCase):
         config.write_text('\n'.join(lines).replace(f'127.0.0.1 {ports[0]} 1', f'127.0.0.1 {ports[1]} 1') + '\n')
         self.watched.start_sentinel()
         client = self.starting(self.address())
-        for _ in range(500):
+        for _ in range(3000):
             if 'named a server as master that is none' in client.problem:
                 break
             await deferLater(reactor, 0.02)
@@ -139,7 +139,7 @@ class SentinelTests(TestCase):
             look_at(self.address(master='nobody'))
 
     async def shows(self, client: RedisClient, words: str) -> None:
-        for _ in range(500):
+        for _ in range(3000):
             if words in client.problem:
                 break
             await deferLater(reactor, 0.02)

@@ -35,7 +35,7 @@ class Watched:
             f'port {self.port}', 'bind 127.0.0.1', f'requirepass "{SENTINEL_PASSWORD}"',
             f'sentinel monitor leader 127.0.0.1 {self.first.port} 1',
             f'sentinel auth-pass leader "{PASSWORD}"',
-            'sentinel down-after-milliseconds leader 500', 'sentinel failover-timeout leader 2000', '',
+            'sentinel down-after-milliseconds leader 1500', 'sentinel failover-timeout leader 2000', '',
         )))
         self.start_sentinel()
         until(lambda: self._knows('num-slaves', '1'), 'a sentinel that knows both')
