@@ -12,7 +12,20 @@ from lxml import etree, objectify
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.wire import xml_names
-from zatotx.wire.xml import XSI, Budget, Malformed, Plain, charset_of, is_element, local_name, own, parse, to_bytes
+from zatotx.wire.xml import (
+    XSI,
+    Budget,
+    Malformed,
+    Plain,
+    charset_of,
+    is_element,
+    is_nil,
+    local_name,
+    own,
+    parse,
+    to_bytes,
+)
+from zatotx.wire.xml_budget import LONGEST_NAME, NAME_TOO_LONG, WINDOW, check
 
 SCHEMA = f'xmlns:xsi="{XSI}"'
 ACCENTS = '<a>é€</a>'
@@ -170,6 +183,11 @@ class SchemaTests(Case):
                 self.assertEqual(self.refused(f'<r {SCHEMA}><a xsi:nil="{nil}">{content}</a></r>'),
                                  'the element a is null (xsi:nil) and has content')  # fmt: skip
 
+    def test_blanks_are_those_of_xml(self) -> None:
+        """Other characters that look like some say nothing."""
+        root = parse(f'<r {SCHEMA}><a xsi:nil="\xa0true">x</a><b xsi:nil="\ttrue"/></r>'.encode())
+        self.assertEqual([is_nil(child) for child in root.getchildren()], [False, True])
+
     def test_xinclude_is_refused(self) -> None:
         """Its elements, not the word."""
         include = '<a><i:include xmlns:i="http://www.w3.org/2001/XInclude" href="file:///etc/passwd"/></a>'
@@ -289,6 +307,36 @@ class BudgetTests(Case):
         parse(b'<a><b>' + b'x=1 ' * 200 + b'</b></a>', budget=Budget(attributes=10, per_element=10))
         parse(b'<a>' + b'<b xmlns="urn:b" xmlns:c="urn:c"/>' * 50 + b'</a>', budget=Budget(namespaces=3))
         parse(b'<a>' + b'<b>&lt;</b>' * 50 + b'</a>', budget=Budget(elements=51, depth=2))
+
+    def test_what_is_counted_in_windows(self) -> None:
+        """Is counted once, also where the windows meet."""
+        for piece, name in ((b'<b></b>', 'elements'), (b'<b c = "=>"/>', 'attributes')):
+            for shift in range(len(piece)):
+                document = b'<a>' + b' ' * shift + piece * 20_000 + b'x=' * 9 + b'</a>'
+                self.assertGreater(len(document), 2 * WINDOW)
+                exact = 20_001 if name == 'elements' else 40_000  # the value has one as well
+                check(document, Budget(**{name: exact}))
+                self.assertRaises(Malformed, check, document, Budget(**{name: exact - 1}))
+        spaces = b''.join(b'<b xmlns:a%d="u"/>' % (n % 9_000) for n in range(12_000))
+        check(spaces, Budget(namespaces=9_000))
+        self.assertRaises(Malformed, check, spaces, Budget(namespaces=8_999))
+
+    def test_long_names(self) -> None:
+        """libxml2 takes no longer ones, which of very long ones is found before it reads them, whatever is named."""
+        self.assertEqual(len(parse(b'<' + b'a' * LONGEST_NAME + b'/>').tag), LONGEST_NAME)
+        self.assertEqual(self.refused('<' + 'a' * LONGEST_NAME + 'a/>'), NAME_TOO_LONG)
+        name = 'n' * 600_000
+        for document in (
+            f'<{name}/>', f'<a>{"x" * LONGEST_NAME}<b c="d"><{name}', f'<a></{name}></a>', f'<a {name}=""/>',
+            f'<a xmlns:b="u" b:{name} = ""/>', f'<a b=">" c=\'"\' {name}=""/>', f'<{name}:b/>', f'<a><?{name}?></a>',
+        ):  # fmt: skip
+            self.assertEqual(self.refused(document), 'a name has more than 50000 bytes, the limit here')
+            self.assertRaises(Malformed, check, document.encode(), Budget())
+        for document in (
+            f'<a>{name}</a>', f'<a b="{name}"/>', f'<a b="<" c=\'>{name}\'/>'.replace('<"', '&lt;"'),
+            f'<a><b/>{name}</a>', f'<a><![CDATA[<{name}]]></a>', f'<a><!-- <{name} --></a>',
+        ):  # fmt: skip
+            parse(document.encode())
 
     def test_limits_of_libxml2_are_told_as_ours(self) -> None:
         """Which is who refuses very deep documents and very long texts."""

@@ -60,7 +60,13 @@ def shapes() -> Iterator[tuple[str, str, str]]:
     yield 'namespaces at each level', f'<a {namespaces}>' * 90 + '</a>' * 90, 'more than 1000 namespace'
     yield 'text', f'<a>{"x" * 12_000_000}</a>', 'more than 10000000 characters'
     yield 'attribute', f'<a b="{"x" * 12_000_000}"/>', 'more than 10000000 characters'
-    yield 'name', f'<{"a" * 12_000_000}/>', 'more than 10000000 characters'
+    yield 'name', f'<{"a" * 8_800_000}/>', 'a name has more than 50000 bytes'
+    yield 'name of an attribute', f'<a xmlns:b="u" b:{"c" * 8_800_000}=""/>', 'a name has more than 50000 bytes'
+    yield 'attributes of many', f'<a>{"<b c=_ d=_ e=_ f=_/>" * 250_000}</a>'.replace('_', '""'), 'more than 250000'
+    yield 'one namespace', f'<a>{"<b xmlns=_/>" * 400_000}</a>'.replace('_', '"u"'), 'more than 250000 attributes'
+    nulls = '<b i:nil="1"/>' * 200_000
+    yield 'nulls', f'<a xmlns:i="http://www.w3.org/2001/XMLSchema-instance">{nulls}<b i:nil="1">c</b></a>', 'is null'
+    yield 'CDATA sections', f'<a>{"<b><![CDATA[c]]></b>" * 200_000}<![CDATA[d]]>e</a>', 'inside a value'
     yield 'declaration', f'<?xml version="1.0" {" " * 12_000_000}?><a/>', 'does not end'
 
 

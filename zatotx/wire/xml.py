@@ -15,7 +15,7 @@ from lxml import etree, objectify
 
 from zatotx.wire import xml_budget, xml_markup
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.xml_budget import USUAL, Budget
+from zatotx.wire.xml_budget import NAME_TOO_LONG, USUAL, Budget
 from zatotx.wire.xml_encoding import as_utf8, charset_of
 from zatotx.wire.xml_names import parsed
 
@@ -28,6 +28,7 @@ XSI = 'http://www.w3.org/2001/XMLSchema-instance'
 PYTYPE = 'http://codespeak.net/lxml/objectify/pytype'
 NIL = f'{{{XSI}}}nil'
 TRUE = frozenset(('true', '1'))
+_BLANKS = ' \t\r\n'
 _TYPES = (f'{{{XSI}}}type', f'{{{PYTYPE}}}pytype')
 LARGE = 256 * 1024  # bytes of a document that is worth a thread
 TOO_DEEP = 'elements are nested more than {} deep, the limit here'
@@ -47,7 +48,10 @@ _PARSER = _Parser(
 _PARSER.set_element_class_lookup(_OBJECTS)
 
 _INCLUDES = etree.XPath('boolean(//*[namespace-uri() = "http://www.w3.org/2001/XInclude"])')
-_NULLS: Any = etree.XPath('//*[@xsi:nil]', namespaces={'xsi': XSI})
+_SAID = 'normalize-space(@xsi:nil)'
+_FULL_NULL: Any = etree.XPath(  # the name of an element that says it is null, and is not
+    f'local-name(//*[@xsi:nil][node()][{_SAID} = "true" or {_SAID} = "1"])', namespaces={'xsi': XSI}
+)
 
 
 def parse(data: bytes, charset: str = '', budget: Budget = USUAL) -> Element:
@@ -118,7 +122,7 @@ def local_name(element: Element) -> str:
 
 def is_nil(element: Element) -> bool:
     """Whether an element says that it is null (XML Schema 1 §2.6.2)."""
-    return element.get(NIL, '').strip() in TRUE
+    return element.get(NIL, '').strip(_BLANKS) in TRUE
 
 
 def trusted(data: bytes) -> Element:
@@ -132,6 +136,8 @@ def _phrase(error: etree.XMLSyntaxError, budget: Budget) -> str:
     said = ' '.join((error.msg or 'no element was found').rpartition(', line ')[0].split())
     if 'xcessive depth' in said:
         return TOO_DEEP.format(budget.depth)
+    if 'ame too long' in said:
+        return NAME_TOO_LONG
     if 'XML_PARSE_HUGE' in said:
         return TOO_LONG.format(budget.text)
     if said[1:2].islower():
@@ -143,9 +149,9 @@ def _phrase(error: etree.XMLSyntaxError, budget: Budget) -> str:
 def _check_tree(root: Element, data: bytes, budget: Budget) -> None:
     """What only the tree tells, each looked at where the size does not rule it out."""
     depth, most = budget.depth, budget.per_element
-    if data.count(b'<') > 2 * depth and _finds(root, '/*' * (depth + 1)):
+    if xml_budget.has_more(data, b'<', 2 * depth) and _finds(root, '/*' * (depth + 1)):
         raise Malformed(TOO_DEEP.format(depth))
-    if data.count(b'=') > most and _finds(root, f'//*[@*[{most + 1}]]'):
+    if xml_budget.has_more(data, b'=', most) and _finds(root, f'//*[@*[{most + 1}]]'):
         raise Malformed(f'an element has more than {most} attributes, the limit here')
     if len(data) > budget.text and _finds(root, f'//text()[string-length() > {budget.text}]'):
         raise Malformed(TOO_LONG.format(budget.text))
@@ -165,11 +171,8 @@ def _compiled(path: str) -> Any:
 def _without_types(root: Element, data: bytes) -> Element:
     """The document without xsi:type and lxml's own form of it. Raises Malformed for what is null and has content, which
     may not be (XML Schema 1 §3.3.4)."""
-    if b':nil' in data:
-        with Plain(root):
-            for element in _NULLS(root):
-                if is_nil(element) and (element.text is not None or element.getchildren()):
-                    raise Malformed(f'the element {local_name(element)} is null (xsi:nil) and has content')
+    if b':nil' in data and (name := _FULL_NULL(root)):
+        raise Malformed(f'the element {name} is null (xsi:nil) and has content')
     if b':type' not in data and b':pytype' not in data:
         return root
     etree.strip_attributes(root, *_TYPES)

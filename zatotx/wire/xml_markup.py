@@ -19,6 +19,7 @@ _ENDS = {b'<!--': b'-->', b'<![CDATA[': b']]>', b'<?': b'?>'}
 _NAMES = {b'<!--': 'a comment', b'<![CDATA[': 'a CDATA section', b'<?': 'a processing instruction'}
 MOST_NOTES = 10_000  # comments and processing instructions of one document
 _CDATA = b'<![CDATA['
+_GREATER = ord('>')
 
 
 def check(data: bytes) -> None:
@@ -30,18 +31,20 @@ def check(data: bytes) -> None:
     before = b''  # the kind of markup that ends at `after`
     notes = 0
     while (found := _MARKUP.search(data, after)) is not None:
-        kind = found[0]
+        kind, start = found[0], found.start()
         if kind == b'<!':
-            raise Malformed(f'a document type declaration (DTD) is not accepted here ({place(data, found.start())})')
-        end = data.find(_ENDS[kind], found.end())
+            raise Malformed(f'a document type declaration (DTD) is not accepted here ({place(data, start)})')
+        mark = _ENDS[kind]
+        end = data.find(mark, found.end())
         if end < 0:
             return
-        end += len(_ENDS[kind])
+        end += len(mark)
         notes += kind != _CDATA
         if notes > MOST_NOTES:
             raise Malformed(f'there are more than {MOST_NOTES} comments and processing instructions, the limit here')
-        if _touches_text(data, kind, before, slice(after, found.start()), end):
-            raise Malformed(f'{_NAMES[kind]} stands inside a value ({place(data, found.start())})')
+        between_tags = start > after and data[start - 1] == _GREATER and data.startswith(b'<', end)  # as mostly
+        if not between_tags and _touches_text(data, kind, before, slice(after, start), end):
+            raise Malformed(f'{_NAMES[kind]} stands inside a value ({place(data, start)})')
         before, after = kind, end
 
 
