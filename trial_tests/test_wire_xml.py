@@ -149,6 +149,20 @@ class PieceTests(Case):
         self.assertIn('more than 10000 comments and processing instructions',
                       self.refused(taken.replace(b'</a>', b'<?b?></a>')))  # fmt: skip
 
+    def test_many_sections(self) -> None:
+        """Each is looked at, though mostly many at once: wherever the bad one stands."""
+        row = '<b><![CDATA[c]]></b>'
+        rows = row * 4_000
+        self.assertEqual(parse(f'<?xml version="1.0"?><a>{rows}</a>'.encode()).countchildren(), 4_000)
+        self.assertEqual(parse(f'<a><!-- -->{rows}<!-- --> {rows}<b c="]]>"/></a>'.encode()).countchildren(), 8_001)
+        self.assertEqual(parse(f'<a>{rows}<b><![CDATA[<![CDATA[]]></b>{rows}</a>'.encode()).countchildren(), 8_001)
+        for bad in ('<b>c<![CDATA[d]]></b>', '<b><![CDATA[c]]>d</b>', '<b><![CDATA[c]]><![CDATA[d]]></b>',
+                    '<b><![CDATA[c]]> <![CDATA[d]]></b>', '<b><![CDATA[c]]><!-- --></b>',
+                    '<b><!-- --><![CDATA[c]]></b>', '<b><![CDATA[c]]><?d?></b>',
+                    '<b><![CDATA[<![CDATA[]]>c]]></b>'):  # fmt: skip
+            for before in (0, 1, 1_600, 1_639, 1_640, 4_000):
+                self.assertIn('inside a value', self.refused(f'<a>{row * before}{bad}{rows}</a>'), bad)
+
     def test_unfinished_markup_is_the_parsers_to_tell(self) -> None:
         """What begins and never ends."""
         for document in ('<a><!-- ', '<a><![CDATA[ ', '<a><? ', '<a><!-', '<!', '<?', '<?xml', '<a>!', '?'):

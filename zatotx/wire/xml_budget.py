@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from itertools import islice
+from math import inf
 from operator import itemgetter
 
 import msgspec
@@ -64,6 +65,16 @@ def check(data: bytes, budget: Budget) -> None:
         raise Malformed(NAME_TOO_LONG)
 
 
+def counted(data: bytes, what: bytes, most: float = inf) -> int:
+    """How many times something stands in a document; where it is more than `most`, as many as were seen by then."""
+    found = 0
+    for start in range(0, len(data), WINDOW):
+        found += data.count(what, start, start + WINDOW + len(what) - 1)
+        if found > most:
+            break
+    return found
+
+
 def has_more(data: bytes, what: bytes, most: int) -> bool:
     """Whether something stands in a document more than so many times, which are few."""
     at = -1
@@ -76,18 +87,8 @@ def has_more(data: bytes, what: bytes, most: int) -> bool:
 
 def has_more_elements(data: bytes, most: int) -> bool:
     """Whether there are more than `most` elements, of which each opens a bracket and most open two."""
-    opening = _counted(data, b'<', 2 * most)
-    return opening > most and (opening > 2 * most or opening - _counted(data, b'</', opening) > most)
-
-
-def _counted(data: bytes, what: bytes, most: int) -> int:
-    """How many times something stands there; where it is more than `most`, as many as were seen by then."""
-    found = 0
-    for start in range(0, len(data), WINDOW):
-        found += data.count(what, start, start + WINDOW + len(what) - 1)
-        if found > most:
-            break
-    return found
+    opening = counted(data, b'<', 2 * most)
+    return opening > most and (opening > 2 * most or opening - counted(data, b'</', opening) > most)
 
 
 def _windows(data: bytes) -> Iterator[bytes]:
@@ -101,7 +102,7 @@ def _windows(data: bytes) -> Iterator[bytes]:
 
 def _has_more_namespaces(data: bytes, most: int) -> bool:
     """Of the same declarations, repeated from element to element, one counts."""
-    if _counted(data, b'xmlns', most) <= most:
+    if counted(data, b'xmlns', most) <= most:
         return False
     found: set[bytes] = set()
     declarations = map(_WHOLE, _DECLARATION.finditer(data))
@@ -115,7 +116,7 @@ def _has_more_namespaces(data: bytes, most: int) -> bool:
 def _has_more_attributes(data: bytes, most: int) -> bool:
     """Counted as the equals signs inside of tags, of which there are at least as many: those of markup in CDATA, and of
     text before a `>` that ends no tag, count too."""
-    if _counted(data, b'=', most) <= most:
+    if counted(data, b'=', most) <= most:
         return False
     found = 0
     for window in _windows(data):
