@@ -13,6 +13,7 @@ from zope.interface.verify import verifyObject
 
 from trial_tests.support.valkey import Valkey
 from zatotx.interfaces.bus import IKeyValue, ResponseError
+from zatotx.kvdb import link
 from zatotx.kvdb.address import parse_address
 from zatotx.kvdb.client import RedisClient
 from zatotx.kvdb.dialing import dial
@@ -178,6 +179,27 @@ class RedisLoginTests(TestCase):
         while 'it refused the connection: WRONGPASS' not in wrong.problem:
             await deferLater(reactor, 0.01)
         self.assertNotIn('wr0ng', wrong.problem + repr(wrong.address) + str(wrong.address))
+
+    async def test_stopped_when_it_was_refused(self) -> None:
+        """Stopping in the moment after a refusal, while that connection is still to end, leaves nothing that would
+        connect once more."""
+        server = Valkey('--requirepass', 'right one')
+        self.addCleanup(server.close)
+        server.start()
+        client = made(f'{server.url}?password=wr0ng', server.directory)
+        stopped: Deferred[None] = Deferred()
+        pauses: list[Deferred[None]] = []
+
+        def pause(clock: Any, seconds: float) -> Deferred[None]:
+            pauses.append(deferLater(clock, seconds))
+            reactor.callLater(0, lambda: client.stopService().chainDeferred(stopped)).delay(-1)  # before it has ended
+            return pauses[-1]
+
+        self.patch(link, 'deferLater', pause)
+        client.startService()
+        await stopped
+        self.assertTrue(pauses[0].called)
+        self.assertIs(client.state, State.STOPPED)
 
     async def test_long_path(self) -> None:
         """A socket whose path is longer than the kernel takes is reached all the same."""

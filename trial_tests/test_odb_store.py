@@ -25,6 +25,7 @@ from trial_tests.support.odb import (
 )
 from zatotx.interfaces.config import IConfigStore
 from zatotx.model.faults import BadInput, Conflict, NotFound, ServiceUnavailable
+from zatotx.odb.lanes import Call
 from zatotx.odb.secrets import Secrets, hash_secret, is_hash, new_key, verify
 from zatotx.odb.store import open_store
 from zatotx.schema.both_forms import hash_of, joined, sealed_of
@@ -409,6 +410,19 @@ class SizeTests(StoreCase):
               f'one changed and seen in {(changed - read) * 1000:.1f} ms')  # fmt: skip
         self.assertEqual((len(everything.changed), len(changes.changed)), (MANY + 2, 1))
         self.assertLess(changed - started, 60)
+
+    async def test_reading_many_moves_on(self) -> None:
+        """Each object counts as progress: a slow machine may take longer for all than a call may rest."""
+        await self.store.write([service('echo'), *(channel(f'c{n}') for n in range(20))], ME)
+        moves, before = list[float](), Call.moved
+
+        def moved(call: Call) -> None:
+            moves.append(call.resting())
+            before(call)
+
+        self.patch(Call, 'moved', moved)
+        self.assertEqual(len((await self.store.changes(0)).changed), 21)
+        self.assertGreaterEqual(len(moves), 2 * 21)  # found, and read
 
     async def test_readers_do_not_wait_for_a_writer(self) -> None:
         """Nor see half of what it writes."""

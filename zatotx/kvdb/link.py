@@ -74,16 +74,17 @@ class Link:
 
     def stop(self) -> Deferred[None]:
         """Close; fires when the connection is closed."""
+        pausing = self.state is State.WAITING  # the connection that was given up may not have ended yet
         self._run = self.live = None
         self.state, self.problem = State.STOPPED, 'it was stopped'
         self._waiting.fail(self.away())
         # What waits for an end of the connection is ended by it: it may be who called us, and not to be cancelled.
+        if self._task is not None and (self._open is None or pausing):
+            self._task.cancel()
         if self._open is not None:
             gone: Deferred[Any] = self._open.whenDisconnected()
             self._open.transport.abortConnection()
             return gone.addCallback(lambda _: None)
-        if self._task is not None:
-            self._task.cancel()
         return succeed(None)
 
     def up(self) -> Deferred[None]:

@@ -141,6 +141,12 @@ class Access:
     def read(self, function: Callable[[Connection, Cluster], _T]) -> Deferred[_T]:
         return self.reading.run(lambda call: self.database.read(function))
 
+    def read_much(self, function: Callable[[Connection, Cluster, Callable[[], None]], _T]) -> Deferred[_T]:
+        """Likewise, for what may take its time: the function says every now and then that it moves on."""
+        return self.reading.run(
+            lambda call: self.database.read(lambda connection, cluster: function(connection, cluster, call.moved))
+        )
+
     def write(self, function: Callable[[Connection, Cluster], _T]) -> Deferred[_T]:
         """A write that is no change of the configuration."""
         return self.writing.run(lambda call: self.database.write(call, function))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -16,17 +16,18 @@ from zatotx.schema.snapshot import Changes, Stored
 _Found = tuple[Any, ObjectType, Document]  # row, its type, its document
 
 
-def changes(connection: Connection, cluster: Cluster, since: int) -> Changes:
+def changes(connection: Connection, cluster: Cluster, since: int, moved: Callable[[], None]) -> Changes:
     """Objects changed after that revision, and the ids of those deleted. Objects of a type nobody knows here (a kind
-    that is not installed) are left out and left alone."""
-    found = list(_changed(connection, cluster, since))
+    that is not installed) are left out and left alone. `moved` is called with each object: thousands take their time
+    on a slow machine."""
+    found = list(_moving(_changed(connection, cluster, since), moved))
     names = {row.id: row.name for row, _, __ in found}
     names |= names_of(connection, _missing(found, names))
     return Changes(
         revision=revision_of(connection, cluster.id),
         changed=tuple(
             Stored(row.id, object_type.key, from_document(object_type, document, names, cluster.secrets), row.revision)
-            for row, object_type, document in found
+            for row, object_type, document in _moving(found, moved)
         ),
         deleted=_deleted(connection, cluster, since) if since else (),
     )
@@ -43,6 +44,12 @@ def _changed(connection: Connection, cluster: Cluster, since: int) -> Iterable[_
         object_type = cluster.types.get(row.type)
         if object_type is not None:
             yield row, object_type, decode(row.document)
+
+
+def _moving(found: Iterable[_Found], moved: Callable[[], None]) -> Iterable[_Found]:
+    for one in found:
+        moved()
+        yield one
 
 
 def _missing(found: Sequence[_Found], names: dict[int, str]) -> set[int]:

@@ -89,7 +89,8 @@ def upgrade(url: str) -> bool:
 
 def snapshot(database: Database) -> Snapshot:
     """The cluster's objects as they are now."""
-    return Snapshot().evolve(database.read(lambda connection, found: reading.changes(connection, found, 0)))
+    moved = Call().moved  # nobody looks
+    return Snapshot().evolve(database.read(lambda connection, found: reading.changes(connection, found, 0, moved)))
 
 
 def state(database: Database, revision: int) -> Snapshot:

@@ -48,7 +48,7 @@ class ConfigStore(CodeCalls, NodeCalls):
         return self._odb.read(lambda connection, cluster: revision_of(connection, cluster.id))
 
     def changes(self, since: int) -> Deferred[Changes]:
-        return self._odb.read(lambda connection, cluster: changes(connection, cluster, since))
+        return self._odb.read_much(lambda connection, cluster, moved: changes(connection, cluster, since, moved))
 
     def write(self, operations: Sequence[Operation], actor: Actor) -> Deferred[int]:
         return Deferred.fromCoroutine(self._odb.change(operations, actor))
