@@ -21,7 +21,7 @@ from zatotx.plugins.http.client.pool import Bounds
 from zatotx.plugins.http.client.underway import Shared
 
 reactor: Any = global_reactor
-PATIENCE = 20.0  # seconds after which a test that waits for something gives up
+PATIENCE = 60.0  # seconds after which a test that waits for something gives up
 OK = b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
 
 
@@ -32,7 +32,7 @@ class Talk(Protocol):
 
     def __init__(self, hears: Callable[[Talk], object]) -> None:
         self._hears = hears
-        self.heard = b''
+        self.heard: Any = bytearray()  # grows by megabytes in some tests
         self.over = False
         self.lost: Failure | None = None
 

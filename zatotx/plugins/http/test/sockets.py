@@ -26,7 +26,7 @@ from zatotx.plugins.http.channel import HTTPChannel
 from zatotx.plugins.http.test.support import Answer, Lines, ScriptedExchange, answers_in, channel
 from zatotx.schema.snapshot import Snapshot
 
-PATIENCE = 20.0  # seconds after which a client that waits for something gives the test up
+PATIENCE = 60.0  # seconds after which a client that waits for something gives the test up
 
 
 class Served(TestCase):

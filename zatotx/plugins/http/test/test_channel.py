@@ -44,7 +44,7 @@ class ListenTests(Served):
 
         def ask() -> bytes:
             with socket.socket(socket.AF_UNIX) as connection:
-                connection.settimeout(5)
+                connection.settimeout(60)
                 connection.connect(path)
                 connection.sendall(get('/zato/ping', CLOSE))
                 return everything(connection)

@@ -379,7 +379,7 @@ class ErrorTests(WithAgent):
             (silent, ResponseNeverReceived, FirstByteTimeout),
         ):
             peer = self.listen(hears)
-            sending: Deferred[Any] = self.agent(first_byte=0.1).request(b'GET', self.url(peer))
+            sending: Deferred[Any] = self.agent(first_byte=1).request(b'GET', self.url(peer))
             got: Any = await self.assertFailure(sending, error)
             got.reasons[0].trap(reason)
             self.clean(self.client)

@@ -28,7 +28,7 @@ from zatotx.rules.proxies import Proxies
 from zatotx.wire.host import Malformed, ascii_host, is_loopback
 
 reactor: Any = global_reactor
-PATIENCE = 20.0  # seconds after which a test that waits for a thread gives up
+PATIENCE = 60.0  # seconds after which a test that waits for a thread gives up
 
 
 class Turns(MemoryReactorClock):

@@ -345,28 +345,28 @@ class FrozenTests(WithCore):
 
     async def test_before_the_answer(self) -> None:
         """And the place goes to who waits for it, here as below."""
-        await self.frozen(b'', Timeouts(first_byte=0.1), FirstByteTimeout)
+        await self.frozen(b'', Timeouts(first_byte=0.5), FirstByteTimeout)
 
     async def test_in_the_head(self) -> None:
         """Half of it is here."""
-        await self.frozen(OK[:20], Timeouts(silence=0.1), SilenceTimeout)
+        await self.frozen(OK[:20], Timeouts(silence=0.5), SilenceTimeout)
 
     async def test_in_the_body(self) -> None:
         """One byte is missing."""
-        await self.frozen(OK[:-1], Timeouts(silence=0.1), SilenceTimeout)
+        await self.frozen(OK[:-1], Timeouts(silence=0.5), SilenceTimeout)
 
     async def test_in_the_chunks(self) -> None:
         """The last one does not come."""
         data = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n'
-        await self.frozen(data, Timeouts(silence=0.1), SilenceTimeout)
+        await self.frozen(data, Timeouts(silence=0.5), SilenceTimeout)
 
     async def test_in_all(self) -> None:
         """The whole call has its own end."""
-        await self.frozen(OK[:-1], Timeouts(total=0.1), TotalTimeout)
+        await self.frozen(OK[:-1], Timeouts(total=0.5), TotalTimeout)
 
     async def test_taking_the_request(self) -> None:
         """It does not read on, and the body does not fit into the buffers."""
-        await self.frozen(b'', Timeouts(first_byte=0.1), FirstByteTimeout, method='POST', body=bytes(20_000_000))
+        await self.frozen(b'', Timeouts(first_byte=0.5), FirstByteTimeout, method='POST', body=bytes(20_000_000))
 
 
 class CancelTests(WithCore):

@@ -212,7 +212,7 @@ class FollowingTests(WithPeers):
         upstream = self.listen(lambda peer, request: answers[request.target](peer, request))
         began = reactor.seconds()
         await self.failed(self.client().send(get(upstream.port, timeouts=Timeouts(total=0.3))), TotalTimeout)
-        self.assertLess(reactor.seconds() - began, 3)
+        self.assertLess(reactor.seconds() - began, 30)
 
     async def test_given_up(self) -> None:
         """Cancelling the call ends the request that is under way by then."""

@@ -134,7 +134,7 @@ class DownTests(WithCore):
         """The stream is a part of it."""
         peer = self.listen(answers(CHUNKED))
         client = self.core()
-        stream = await self.streamed(client.send(self.call(peer, stream=True, timeouts=Timeouts(total=0.1))))
+        stream = await self.streamed(client.send(self.call(peer, stream=True, timeouts=Timeouts(total=1))))
         await self.failed(stream.read(), TotalTimeout)
         self.clean(client)
 
@@ -232,10 +232,10 @@ class UpTests(WithCore):
         sending = client.send(self.call(peer, 'POST', body=Pieces(self.made(300, 100_000), 30_000_000)))
         await self.until(lambda: peer.talks and peer.talk.heard)
         peer.talk.freeze()
-        await pause(0.2)
-        held = self.given
-        await pause(0.1)
-        self.assertEqual(self.given, held)
+        held = -1
+        while held != self.given:  # the kernel's buffers are full
+            held = self.given
+            await pause(0.2)
         self.assertLess(held, 250)
         peer.talk.transport.resumeProducing()
         await self.until(lambda: len(peer.talk.heard) > 30_000_000)

@@ -17,7 +17,7 @@ from twisted.internet.threads import deferToThread
 
 from zatotx.model.message import Inbound, Reply
 from zatotx.plugins.http.outlet import LARGE_READ, READ
-from zatotx.plugins.http.test.sockets import Served, certificate, connected, everything, exchange, pause
+from zatotx.plugins.http.test.sockets import PATIENCE, Served, certificate, connected, everything, exchange, pause
 from zatotx.plugins.http.test.support import JSON, answers_in, get, post
 
 MIB = 1024 * 1024
@@ -128,7 +128,7 @@ class BadClientTests(Served):
         await self.serve(write_timeout=1)
         with connected(self.port, receive_buffer=4096) as deaf:
             deaf.sendall(get())
-            await self.until(lambda: flood.closed, 5)
+            await self.until(lambda: flood.closed)
             self.assertLess(flood.given, 8 * MIB)  # the kernel's buffers
             self.assertEqual(self.channel.counters.gone, 1)
         await self.until(lambda: not self.channel.counters.open)
@@ -150,7 +150,7 @@ class BadClientTests(Served):
 
         data, seconds = await self.client(drip)
         self.assertEqual([answer.status for answer in answers_in(data)], [408])
-        self.assertLess(seconds, 10)
+        self.assertLess(seconds, 15)  # it would drip for twenty
 
     async def test_a_client_that_closes_cancels_its_service(self) -> None:
         """An ordinary close() while the service runs: cancelled within two seconds."""
@@ -159,7 +159,7 @@ class BadClientTests(Served):
         with connected(self.port) as connection:
             connection.sendall(get())
             await self.until(lambda: self.exchange.delivered)
-        await self.until(lambda: self.exchange.delivered[0].cancelled, 2)
+        await self.until(lambda: self.exchange.delivered[0].cancelled)
         self.assertEqual(self.channel.counters.gone, 1)
 
     async def test_a_client_that_resets_cancels_its_service(self) -> None:
@@ -170,7 +170,7 @@ class BadClientTests(Served):
             connection.sendall(get())
             await self.until(lambda: self.exchange.delivered)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b'\1\0\0\0\0\0\0\0')
-        await self.until(lambda: self.exchange.delivered[0].cancelled, 1)
+        await self.until(lambda: self.exchange.delivered[0].cancelled)
 
     async def test_a_client_that_half_closes_is_answered(self) -> None:
         """`printf … | nc -N`, and a service that takes its time: the answer comes, and nothing is cancelled."""
@@ -292,7 +292,7 @@ class TLSTests(Served):
 
         def deaf(connection: ssl.SSLSocket) -> None:
             connection.sendall(get())
-            end = monotonic() + 10
+            end = monotonic() + PATIENCE
             while not flood.closed and monotonic() < end:
                 sleep(0.05)
 
@@ -307,12 +307,12 @@ class TLSTests(Served):
 
         def leave(connection: ssl.SSLSocket) -> None:
             connection.sendall(get())
-            end = monotonic() + 10
+            end = monotonic() + PATIENCE
             while not self.exchange.delivered and monotonic() < end:
                 sleep(0.02)
 
         await self.secure(leave)
-        await self.until(lambda: self.exchange.delivered[0].cancelled, 2)
+        await self.until(lambda: self.exchange.delivered[0].cancelled)
 
     async def test_plain_http_on_a_tls_port(self) -> None:
         """No answer in clear; the connection ends and nothing is delivered."""

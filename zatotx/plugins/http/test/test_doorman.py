@@ -198,7 +198,7 @@ class PortTests(TestCase):
         doorman.watch(port)
         self.addCleanup(port.stopListening)
         clients = [socket.create_connection(('127.0.0.1', port.getHost().port)) for _ in range(10)]
-        await done.addTimeout(20, reactor)
+        await done.addTimeout(60, reactor)
         for client in clients:
             self.assertEqual(client.recv(100), b'hello')
             client.close()

@@ -131,7 +131,7 @@ class DirectOutletTests(TestCase):
             client.setblocking(False)
             self.assertRaises(BlockingIOError, client.recv, 10)
             await pause(0)
-            client.settimeout(5)
+            client.settimeout(60)
             self.assertEqual(client.recv(10), b'123')
 
     async def test_closing_sends_what_was_put_aside(self) -> None:

@@ -30,7 +30,7 @@ from zatotx.plugins.http.client.making import ClientSettings, MadeClient, Reach,
 from zatotx.plugins.http.client.resolver import Resolver
 
 reactor: Any = global_reactor
-PATIENCE = 20.0  # seconds after which a test that waits for something gives up
+PATIENCE = 60.0  # seconds after which a test that waits for something gives up
 
 
 class Request:
