@@ -103,9 +103,9 @@ class DoorTests(ContractTests):
             transport='plain_http', is_internal='false', url_path='/api/made', service='acc.echo',
             security_id='ZATO_NONE', method='', data_format='json', what_is_this='nobody knows')
         self.assertIsInstance(made['id'], int)
-        until(lambda: self.broker.ask('POST', '/api/made', fields=JSON, body=b'{}').status == 200, 'the channel', 1)
+        until(lambda: self.broker.ask('POST', '/api/made', fields=JSON, body=b'{}').status == 200, 'the channel')
         self.call('zato.http-soap.delete', id=str(made['id']))
-        until(lambda: self.broker.ask('POST', '/api/made', fields=JSON, body=b'{}').status == 404, 'its end', 1)
+        until(lambda: self.broker.ask('POST', '/api/made', fields=JSON, body=b'{}').status == 404, 'its end')
 
     def test_a_name_that_is_taken_is_409(self) -> None:
         """Named; names are told apart exactly."""
@@ -260,7 +260,7 @@ class ObservationTests(ContractTests):
         calls, errors = counted('calls'), counted('errors')
         for _ in range(7):
             self.broker.ask('POST', '/acc/says-why', fields=JSON, body=b'{}')
-        until(lambda: (counted('calls') - calls, counted('errors') - errors) == (7, 7), 'seven of each', 1)
+        until(lambda: (counted('calls') - calls, counted('errors') - errors) == (7, 7), 'seven of each')
 
     def test_secrets_stand_in_no_log_and_no_process_list(self) -> None:
         """After all that this environment went through."""

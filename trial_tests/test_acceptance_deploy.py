@@ -181,12 +181,12 @@ class PickupTests(DeployTests):
         for server in SERVERS:
             self.drop('drop.py', one('drop.one', f'from {server}'), server)
             wanted = [f'from {server}'] * 2
-            until(lambda wanted=wanted: self.answers('drop.one') == wanted, f'{wanted} everywhere', 4)  # type: ignore[misc]
+            until(lambda wanted=wanted: self.answers('drop.one') == wanted, f'{wanted} everywhere')  # type: ignore[misc]
 
     def test_a_dropped_file_that_is_bad_is_named_in_the_log(self) -> None:
         """The refusal stands in that server's logs, with file and line; the old version serves."""
         self.drop('drop_bad.py', one('drop.bad', 'good'), 2)
-        until(lambda: self.answers('drop.bad') == ['good'] * 2, 'the good version', 4)
+        until(lambda: self.answers('drop.bad') == ['good'] * 2, 'the good version')
         self.drop('drop_bad.py', 'def broken(:\n', 2)
         self.broker.logged('drop_bad.py', '1', 'invalid syntax', server=2)
         self.assertEqual(self.answers('drop.bad'), ['good'] * 2)

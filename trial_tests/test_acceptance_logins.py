@@ -38,15 +38,16 @@ class LoginTests(SynchronousTestCase):
             self.assertEqual(self.login(basic(USER, f'guess {number}'), '127.0.0.66')[0].status, 401)
         slowed = until(lambda: self.slow_guess('127.0.0.66', above=1.5), 'guesses that wait', 60)
         for fields, source in ((right, '127.0.0.1'), (right, '127.0.0.66'), (basic(USER, 'other'), '127.0.0.67')):
-            self.assertLess(self.login(fields, source)[1], slowed, source)
+            self.assertLess(min(self.login(fields, source)[1] for _ in range(4)), slowed, source)
 
     def test_an_unknown_user_costs_what_a_wrong_password_costs(self) -> None:
-        """Time tells nobody which names exist: the quickest of several tries each, within a factor of two."""
-        def quickest(username: str, address: str) -> float:
-            return min(self.login(basic(username, f'guess {n}'), address)[1] for n in range(8))
-
-        known, unknown = quickest(USER, '127.0.0.71'), quickest('nobody at all', '127.0.0.72')
-        self.assertLess(max(known, unknown) / min(known, unknown), 2)
+        """Time tells nobody which names exist: the quickest of several tries each, taken in turns, within a factor of
+        three; where one cost nothing it would be more than ten."""
+        known, unknown = [], []
+        for number in range(15):
+            known.append(self.login(basic(USER, f'guess {number}'), '127.0.0.71')[1])
+            unknown.append(self.login(basic('nobody at all', f'guess {number}'), '127.0.0.72')[1])
+        self.assertLess(max(min(known), min(unknown)) / min(min(known), min(unknown)), 3)
 
     def test_odd_credentials_are_401(self) -> None:
         """Nothing that can be written into Authorization is a fault, or lets anybody in."""

@@ -274,7 +274,7 @@ class WsSecurityTests(SecurityCase):
         file = Path(self.mktemp())
         file.write_text(WSDL.replace('ADDRESS', self.url(path, server)))
         history = HistoryPlugin()
-        client = Client(str(file), wsse=token, plugins=[history], transport=Transport(timeout=30))
+        client = Client(str(file), wsse=token, plugins=[history], transport=Transport(timeout=120))
         return client.service, history
 
     def send(self, envelope: Any, server: int, path: str = '/sec/soap') -> Any:
@@ -370,4 +370,4 @@ class WithoutRedisTests(SynchronousTestCase):
         self.assertEqual(tests.curl('/sec/key', '-H', 'X-Partner: key of partner')[0], 200)
         broker.start()
         until(lambda: tests.send(service._client.create_message(service, 'Who', note='x'), 1).status == 200,
-              'WS-Security again', 20)
+              'WS-Security again')

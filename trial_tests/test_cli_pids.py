@@ -106,7 +106,7 @@ class PidTests(SynchronousTestCase):
         faults = stop_parts([self.part])
         self.assertEqual(len(faults), 1)
         self.assertIn('did not end within 0.4 s of SIGTERM and was killed', faults[0])
-        self.assertEqual(stubborn.wait(10), -signal.SIGKILL)
+        self.assertEqual(stubborn.wait(60), -signal.SIGKILL)
         self.assertFalse(self.part.pid_file.exists())
 
     def test_the_option_in_a_command_line(self) -> None:
@@ -141,7 +141,7 @@ class PortTests(SynchronousTestCase):
 
 def end(process: subprocess.Popen[bytes]) -> None:
     process.kill()
-    process.wait(10)
+    process.wait(60)
     for stream in (process.stdin, process.stdout):
         if stream is not None:
             stream.close()

@@ -131,7 +131,7 @@ class ProcessTests(SynchronousTestCase):
         zatotx('start', self.path)
         for name, plugin in (('server1', 'zato-server'), ('redis', 'zato-redis')):
             command = [str(Path(ZATOTX).with_name('twistd')), '-n', plugin, '--dir', str(self.path / name)]
-            second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+            second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
             self.assertEqual((second.returncode, len(second.stderr.splitlines())), (1, 1), second)
             self.assertIn(str(self.path / name), second.stderr)
         self.assertTrue(all(part['ready'] for part in self.states().values()))
@@ -140,12 +140,13 @@ class ProcessTests(SynchronousTestCase):
         """Each server gets a new process while the other is ready at every moment; Redis is left alone."""
         zatotx('start', self.path)
         before = self.states()
-        ups: list[int] = []
+        ups: list[bool] = []
         over = threading.Event()
 
         def watch() -> None:
             while not over.wait(0.01):
-                ups.append(sum(self.answers(number) for number in (1, 2)))
+                # the first once more: while the others were asked it may have come back, and the second have gone
+                ups.append(any(self.answers(number) for number in (1, 2, 1)))
 
         watching = threading.Thread(target=watch)
         watching.start()
@@ -160,7 +161,7 @@ class ProcessTests(SynchronousTestCase):
         self.assertEqual(after['redis']['pid'], before['redis']['pid'])
         for name in ('server1', 'server2'):
             self.assertNotEqual(after[name]['pid'], before[name]['pid'])
-        self.assertGreaterEqual(min(ups), 1)
+        self.assertTrue(ups and all(ups))
 
     def answers(self, server: int) -> bool:
         with socket.socket() as sock:
@@ -177,7 +178,7 @@ class ProcessTests(SynchronousTestCase):
         asking.start()
         until(mark.exists, 'the request under way')
         self.assertEqual(zatotx('stop', self.path).code, 0)
-        asking.join(20)
+        asking.join(60)
         self.assertEqual((answers[0].status, answers[0].json()), (200, {'done': True}))
 
     def test_sigterm_ends_well(self) -> None:
@@ -187,7 +188,7 @@ class ProcessTests(SynchronousTestCase):
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             until(lambda name=name: self.states()[name]['ready'], name)  # type: ignore[misc]
             process.send_signal(signal.SIGTERM)
-            self.assertEqual(process.wait(20), 0, name)
+            self.assertEqual(process.wait(60), 0, name)
 
     def test_in_the_foreground(self) -> None:
         """`start --fg` stays until SIGTERM, then stops all parts and returns 0; a part that dies ends it with 1."""
@@ -200,7 +201,7 @@ class ProcessTests(SynchronousTestCase):
                 self.broker.kill(victim)
             else:
                 process.send_signal(signal.SIGTERM)
-            _, err = process.communicate(timeout=30)
+            _, err = process.communicate(timeout=120)
             self.assertEqual(process.returncode, expected, err)
             self.assertEqual('server1 ended by itself' in err, bool(victim), err)
             self.assertEqual({part['state'] for part in self.states().values()}, {'stopped'})
@@ -212,7 +213,7 @@ class ProcessTests(SynchronousTestCase):
         self.assertEqual(self.states()['redis']['pid'], process.pid)
         self.assertIn('runs already', self.fails('start', '--fg', self.path / 'redis'))
         process.send_signal(signal.SIGTERM)
-        self.assertEqual(process.wait(20), 0)
+        self.assertEqual(process.wait(60), 0)
 
     def test_a_redis_without_its_supervisor(self) -> None:
         """kill -9 of the supervisor leaves Redis itself; `stop` ends it all the same."""

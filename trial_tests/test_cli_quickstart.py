@@ -129,7 +129,7 @@ class QuickstartTests(SynchronousTestCase):
             stdout = process.stdout
             until(lambda stdout=stdout, step=step: stdout.readline().decode().startswith(step), step)  # type: ignore[misc]
             process.send_signal(signal.SIGKILL)
-            process.wait(10)
+            process.wait(60)
             stdout.close()
             if self.path.exists():
                 self.assertEqual(zatotx('check-config', self.path).code, 0)

@@ -96,7 +96,7 @@ class StagingTests(SynchronousTestCase):
         self.make()
         self.assertEqual(self.left(), [aside, 'env'])
         process.kill()
-        process.wait(10)
+        process.wait(60)
         process.stdin.close()
         process.stdout.close()
         self.assertRaises(Failure, self.make)  # it is there by now; the sweep comes first all the same

@@ -293,7 +293,7 @@ class OdbTests(DoctorTestCase):
         connection.execute('BEGIN IMMEDIATE')
         began = time.monotonic()
         self.finds(BROKEN, 'ODB', 'lock')
-        self.assertLess(time.monotonic() - began, 30)
+        self.assertLess(time.monotonic() - began, 100)
 
     def test_other_nodes(self) -> None:
         """A node that has not been heard of, and one whose clock is ahead."""
@@ -344,7 +344,7 @@ class PostgreSQLTests(SynchronousTestCase):
         finally:
             server.thaw()
         self.assertEqual((said.code, 'BROKEN   server1: ODB' in said.out), (1, True), said)
-        self.assertLess(took, 40)
+        self.assertLess(took, 100)
         self.assertNotIn(postgresql.PASSWORD, said.out)
         self.assertEqual(zatotx('doctor', path).code, 0)
 
@@ -379,7 +379,7 @@ class RedisTests(DoctorTestCase):
         valkey.freeze()
         began = time.monotonic()
         self.finds(BROKEN, 'Redis', 'no answer')
-        self.assertLess(time.monotonic() - began, 30)
+        self.assertLess(time.monotonic() - began, 100)
         valkey.thaw()
         valkey.kill()
         self.finds(BROKEN, 'Redis', 'cannot be used')

@@ -103,6 +103,7 @@ class KnownTests(RunningTestCase):
 
     def test_another_version(self) -> None:
         """A server that runs another version than the one that is installed here is told to be restarted."""
+        self.well()
         self.patch(cluster, '__version__', '9.9')
         said = zatotx('doctor', self.broker.path)
         self.assertEqual(said.code, 0)

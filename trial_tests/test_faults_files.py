@@ -52,7 +52,7 @@ class FileTests(SynchronousTestCase):
         return self.broker.log().count(sentence) - self.logs.count(sentence)
 
     def told(self, sentence: str) -> None:
-        until(lambda: self.news(sentence), sentence, 20)
+        until(lambda: self.news(sentence), sentence)
 
     def ask(self, client: Connection) -> int:
         client.send(PING)

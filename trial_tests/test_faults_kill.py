@@ -116,7 +116,7 @@ class KillTests(SynchronousTestCase):
     def test_a_second_server_on_the_same_directory_refuses(self) -> None:
         """One sentence that names the directory; the first one serves on."""
         command = [str(SCRIPTS / 'twistd'), '-n', 'zato-server', '--dir', str(self.broker.directory())]
-        second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30, cwd='/')
+        second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd='/')
         self.assertEqual(second.returncode, 1)
         self.assertIn(str(self.broker.directory()), second.stdout + second.stderr)
         self.assertNotIn('Traceback', second.stdout + second.stderr)
@@ -169,7 +169,7 @@ class RedisTests(SynchronousTestCase):
             self.channel('during')
             for server in (1, 2):
                 self.assertEqual(self.broker.ask('POST', '/during', fields=JSON, body=b'{}', server=server).status, 200)
-            until(lambda: self.valkey() not in ([], [pid]), 'a new Redis', 15)
+            until(lambda: self.valkey() not in ([], [pid]), 'a new Redis')
             self.channel('after')
             for server in (1, 2):
                 self.assertEqual(self.broker.ask('POST', '/after', fields=JSON, body=b'{}', server=server).status, 200)

@@ -93,7 +93,7 @@ class WebCase(SynchronousTestCase):
     def curl(self, path: str, *options: str) -> tuple[dict[str, str], bytes]:
         """Fields of curl's last answer, by lower-case name and with its status as 'status', and the body."""
         done = subprocess.run(['curl', '-sS', '-i', '--raw' if '--raw' in options else '-sS', *options,
-                               self.api + path], capture_output=True, check=True, timeout=30)  # fmt: skip
+                               self.api + path], capture_output=True, check=True, timeout=120)  # fmt: skip
         head, _, body = done.stdout.partition(b'\r\n\r\n')
         first, *lines = head.decode('latin-1').split('\r\n')
         fields = {name.lower(): value.strip() for name, value in (line.split(':', 1) for line in lines)}

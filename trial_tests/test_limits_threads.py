@@ -179,7 +179,7 @@ class HopTests(TestCase):
         """Given up, it holds its thread and is counted; when it ends it is forgotten."""
         release = Event()
         with said() as lines:
-            waiting = self.hop(lambda hop: release.wait(30), 0.0)
+            waiting = self.hop(lambda hop: release.wait(120), 0.0)
             until(lambda: self.pool.busy, 'the call')
             waiting.cancel()
             await self.assertFailure(waiting, CancelledError)
@@ -194,7 +194,7 @@ class HopTests(TestCase):
         """A call that was given up before it began holds nothing, though the queue does not move."""
         release = Event()
         ran: list[Any] = []
-        first = self.hop(lambda hop: release.wait(30))
+        first = self.hop(lambda hop: release.wait(120))
         until(lambda: self.pool.busy, 'the call')
 
         class Payload:
@@ -214,7 +214,7 @@ class HopTests(TestCase):
 
     async def looked(self, found: Any) -> None:
         """Let the reactor turn until something is so."""
-        for _ in range(500):
+        for _ in range(3000):
             if found():
                 return
             await deferLater(reactor, 0.02)

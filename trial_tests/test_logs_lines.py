@@ -88,7 +88,7 @@ class OneLineTests(SynchronousTestCase):
 
 
 class SharedLineWriterTests(TestCase):
-    timeout = 20
+    timeout = 120
 
     def setUp(self) -> None:
         self.path = Path(self.mktemp())
@@ -110,7 +110,7 @@ class SharedLineWriterTests(TestCase):
         self.writer.line('reactor')
         thread = Thread(target=self.writer.line, args=('thread',))
         thread.start()
-        thread.join(5)
+        thread.join(60)
         self.assertEqual(self.path.read_text(), 'reactor\nthread\n')
 
     async def test_many_threads(self) -> None:
@@ -146,7 +146,7 @@ class SharedLineWriterTests(TestCase):
         got = b'x'
         while not got.endswith(b'said meanwhile\n'):
             got += os.read(read, 65536)
-        slow.join(5)
+        slow.join(60)
         self.assertFalse(slow.is_alive())
         self.assertEqual(len(got), 200_001 + len('said meanwhile\n'))
         writer.close()

@@ -121,10 +121,12 @@ class LockedTests(OdbCase):
         beating = self.store.beat(node.id, 1, {})
         writing = self.store.write([user('refused', '')], ME)
         self.assertEqual((await self.store.changes(0)).changed, ())
-        self.assertLess(time.monotonic() - started, 2)
+        self.assertEqual((beating.called, writing.called), (False, False))
         error = await self.assertFailure(beating, ServiceUnavailable, Timeout)
+        first = time.monotonic()
         other = await self.assertFailure(writing, ServiceUnavailable, Timeout)
-        self.assertLess(time.monotonic() - started, 5)
+        self.assertLess(time.monotonic() - first, lanes.DEADLINE - 1)  # no time of its own
+        self.assertLess(first - started, 30)
         for each in (error, other):
             self.assertIn(self.url, str(each))
         holder.execute('ROLLBACK')
@@ -264,8 +266,10 @@ class LaneTests(TestCase):
     async def test_what_moves_on_may_take_its_time(self) -> None:
         """The deadline counts from the last progress."""
 
+        self.patch(lanes, 'DEADLINE', 2.5)
+
         def slow(call: Call) -> str:
-            for _ in range(8):
+            for _ in range(16):
                 self.release.wait(0.2)
                 call.moved()
             return 'done'
@@ -274,7 +278,7 @@ class LaneTests(TestCase):
 
     async def test_who_moved_once_has_no_second_deadline(self) -> None:
         """It counts from that move, not from when the lane looked."""
-        self.patch(lanes, 'DEADLINE', 2.0)
+        self.patch(lanes, 'DEADLINE', 4.0)
 
         def moved_once(call: Call) -> bool:
             call.moved()
@@ -282,7 +286,7 @@ class LaneTests(TestCase):
 
         began = reactor.seconds()
         await self.assertFailure(self.lane.run(moved_once), Timeout)
-        self.assertLess(reactor.seconds() - began, 3.8)
+        self.assertLess(reactor.seconds() - began, 7.8)
 
     async def test_a_commit_under_way_is_not_called_off(self) -> None:
         """Its outcome is unknown, and that is what the caller is told."""

@@ -39,8 +39,8 @@ from zatotx.odb.tables import cluster, server
 from zatotx.odb.urls import parsed
 
 reactor: Any = global_reactor  # its interfaces are more than its type says
-REFUSED_WITHIN = 10.0  # seconds: the contract's 5, and what a busy machine adds
-BACK_WITHIN = 10.0
+REFUSED_WITHIN = 30.0  # seconds: the contract's 5, and what a busy machine adds
+BACK_WITHIN = 60.0
 NO_SIGNAL = ('env', '--ignore-signal=XFSZ')  # a write beyond the limit is an error then, not the end of the process
 
 

@@ -407,10 +407,10 @@ class StreamTests(Calling):
     async def test_patience(self) -> None:
         """The call's own timeout, where it has one, bounds the pauses between pieces too, and its fault says so."""
         peer = self.listen(raw(b'HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nabc'))
-        response = await self.crm(peer, timeout=60).get(stream=True, timeout=0.1)
+        response = await self.crm(peer, timeout=60).get(stream=True, timeout=1)
         self.assertEqual(await anext(response), b'abc')
         fault = await self.fault(anext(response), Timeout)
-        self.assertEqual(fault.msg, 'Outgoing connection CRM (rest) gave no answer within 0.1 s')
+        self.assertEqual(fault.msg, 'Outgoing connection CRM (rest) gave no answer within 1 s')
 
     async def test_forgotten(self) -> None:
         """One that nobody can reach any more is closed by itself."""

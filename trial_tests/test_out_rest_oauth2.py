@@ -97,12 +97,12 @@ class TokenTests(WithAuthorization):
         self.assertEqual(await self.said(rest), 't1')
         now[0] += 2.9
         self.assertEqual(await self.said(rest), 't1')
-        self.server.delay = 0.1
+        self.server.delay = 1.0
         now[0] += 0.2
         self.assertEqual([await self.said(rest) for _ in range(3)], ['t1', 't1', 't1'])
-        await self.until(lambda: self.server.given == 2)
-        await deferLater(reactor, 0.05)
-        self.assertEqual((await self.said(rest), self.server.given), ('t2', 2))
+        while (token := await self.said(rest)) == 't1':
+            await deferLater(reactor, 0.05)
+        self.assertEqual((token, self.server.given), ('t2', 2))
 
     async def test_after_its_end(self) -> None:
         """It is not shown any more, and the call waits for a new one."""
@@ -190,7 +190,7 @@ class FaultTests(WithAuthorization):
 
     async def test_a_caller_who_leaves(self) -> None:
         """Takes nothing from the others."""
-        self.server.delay = 0.2
+        self.server.delay = 0.6
         rest = self.rest()
         leaving, staying = started(rest.get()), started(self.said(rest))
         await self.until(lambda: self.tokens.requests)
@@ -306,7 +306,7 @@ class ClusterTests(WithAuthorization):
         began = reactor.seconds()
         fault_or_token = await started(self.said(worker)).addErrback(lambda failure: failure.value)
         self.assertEqual(fault_or_token, 't1')
-        self.assertLess(reactor.seconds() - began, 10)
+        self.assertLess(reactor.seconds() - began, 30)
 
 
 class WordsTests(SynchronousTestCase):

@@ -136,9 +136,9 @@ class RetryTests(WithConnections):
             peer = self.listen(says(b'503 x', b'', *more))
             began = reactor.seconds()
             self.patch(random, 'random', lambda: 0.9)
-            response = await self.crm(peer, retry=retry, timeout=5).get()
+            response = await self.crm(peer, retry=retry, timeout=25).get()
             self.assertEqual((response.status_code, len(peer.requests)), (503, 1))
-            self.assertLess(reactor.seconds() - began, 4)
+            self.assertLess(reactor.seconds() - began, 20)
         peer = self.listen(then(BUSY, silent))
         fault = await self.fault(self.crm(peer, retry=QUICK, timeout=0.3).get(), Timeout)
         self.assertEqual(fault.msg, f'{TITLE} gave no answer within 0.3 s')
@@ -237,7 +237,8 @@ class BreakerTests(WithConnections):
                               (says(b'503 x'), True), (ends(b''), True), (silent, True),
                               (says(b'200 OK', b'x' * 2000), False)):  # fmt: skip
             breaker = CircuitBreaker(failures=1, reset=60)
-            rest = self.crm(self.listen(answer), circuit_breaker=breaker, timeout=0.1, max_response_size=1000)
+            rest = self.crm(self.listen(answer), circuit_breaker=breaker, timeout=0.1 if answer is silent else 30,
+                            max_response_size=1000)  # fmt: skip
             await started(rest.get()).addBoth(lambda result: None)
             self.assertIs(self.slots().circuit_open, opens)
         rest = self.crm(free_port(), circuit_breaker=CircuitBreaker(failures=1, reset=60))

@@ -130,7 +130,7 @@ class PickupCase(TestCase):
         return deferLater(self.reactor, times * INTERVAL + 0.2, lambda: None)
 
     async def until(self, true: Callable[[], object]) -> None:
-        for _ in range(500):
+        for _ in range(6000):
             if true():
                 return
             await deferLater(self.reactor, 0.01, lambda: None)

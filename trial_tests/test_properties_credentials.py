@@ -128,12 +128,12 @@ class CertificateTests(SynchronousTestCase):
     @holds(text=st.text(max_size=40))
     def test_any_text(self, text: str) -> None:
         """Is a name or a sentence, and takes no time."""
-        began = time.perf_counter()
+        began = time.thread_time()
         try:
             read_name(text)
         except Malformed as wrong:
             self.assertTrue(str(wrong))
-        self.assertLess(time.perf_counter() - began, 1)
+        self.assertLess(time.thread_time() - began, 1)
 
     def test_what_cryptography_writes(self) -> None:
         """Its own form of a certificate's name is read as the name it is of."""

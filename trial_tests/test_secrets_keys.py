@@ -99,11 +99,11 @@ class GivenKeyTests(SynchronousTestCase):
         try:
             process.stdin.write(self.key.encode() + b'\n')  # and stays open: nothing waits for its end
             process.stdin.flush()
-            until(self.serves, 'a server with the key of a pipe', 30)
+            until(self.serves, 'a server with the key of a pipe')
             self.check_hidden()
         finally:
             process.send_signal(signal.SIGTERM)
-            code = process.wait(30)
+            code = process.wait(60)
             process.stdin.close()
         self.assertEqual(code, 0)
 

@@ -262,7 +262,7 @@ class CommandTests(SynchronousTestCase):
     def test_killed_at_any_moment(self) -> None:
         """kill -9 before every file and every transaction that it writes: all can be read, and again finishes."""
         command = [sys.executable, '-m', 'trial_tests.support.rotation_kills', str(self.made.path), str(self.place)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
         self.assertEqual(done.returncode, 0, done.stderr)
         killed = json.loads(done.stdout)
         self.assertGreater(len(killed), 12)
@@ -396,7 +396,7 @@ class RunningTests(SynchronousTestCase):
                 self.broker.must('crypto', 'rotate-key', str(self.broker.path))
         finally:
             self.stop.set()
-            writer.join(60)
+            writer.join(240)
         self.put('last')
         expected = {name: f'secret of {name}' for name in self.written}
         self.assertGreater(len(expected), 3)

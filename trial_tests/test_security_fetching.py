@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
@@ -45,7 +46,12 @@ class KindTests(FetcherContract, TestCase):
         self.kind = http.load(http.kind.outgoing)(
             OutgoingContext(reactor=reactor, settings={}, offload=deferToThread)
         )
-        self.addCleanup(self.kind.stop)
+        self.addCleanup(self.stop)
+
+    async def stop(self) -> None:
+        await self.kind.stop()
+        while self.kind.reach.shared.deadlines.looking:
+            await deferLater(reactor, 0.01)
 
     def fetcher(self) -> IFetcher:
         fetcher: IFetcher = self.kind

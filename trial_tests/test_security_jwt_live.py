@@ -54,6 +54,18 @@ class LiveTestCase(TestCase):
         """What the workers say, each."""
         return {self.ask(name, token).status for _ in range(BOTH_WORKERS)}
 
+    def both_let_in(self, name: str, token: bytes) -> None:
+        """Wait until each of the two workers has let somebody in: a busy machine may have one take a dozen in a row."""
+        pids: set[int] = set()
+
+        def both() -> bool:
+            answer = self.ask(name, token)
+            self.assertEqual(answer.status, 200, answer)
+            pids.add(answer.json()['pid'])
+            return len(pids) == 2
+
+        until(both, 'an answer of each worker')
+
     def assert_refused(self, name: str, token: bytes) -> None:
         answer = self.ask(name, token)
         self.assertEqual((answer.status, answer.challenge), (401, 'Bearer realm="zatotx", error="invalid_token"'))
@@ -157,17 +169,19 @@ class ChangeTests(LiveTestCase):
         self.assertEqual(self.statuses('turning', token), {200})
         body = json.dumps({'name': 'turning', 'password1': SECRET[::-1], 'password2': SECRET[::-1]}).encode()
         self.assertEqual(self.broker.invoke('zato.security.jwt.change-password', body).status, 200)
-        until(lambda: self.statuses('turning', token) == {401}, 'both workers with the new secret')
-        self.assertEqual(self.statuses('turning', signed(good(), 'HS256', key=SECRET[::-1].encode())), {200})
+        fresh = signed(good(), 'HS256', key=SECRET[::-1].encode())
+        until(lambda: (self.statuses('turning', token), self.statuses('turning', fresh)) == ({401}, {200}),
+              'both workers with the new secret')  # fmt: skip
 
     def test_keys_turn(self) -> None:
         """A new key is taken with the first token that names it; a token by a key that is gone is refused then, though
         it was accepted before, in the worker that has seen the new one."""
         self.published('rotating', jwk(ONE, kid='one'))
         old, new = signed(good(), kid='one'), signed(good(), key=TWO, kid='two')
-        self.assertEqual(self.statuses('rotating', old), {200})
+        self.both_let_in('rotating', old)
         self.issuer.publish(jwks(jwk(TWO, kid='two')))
-        until(lambda: self.statuses('rotating', new) == {200}, 'both workers with the new key')
+        until(lambda: self.statuses('rotating', new) == {200}, 'the new key')
+        self.both_let_in('rotating', new)
         self.assertEqual(self.statuses('rotating', old), {401})
 
     def test_guessing_kids_costs_the_issuer_little(self) -> None:
@@ -184,7 +198,7 @@ class AwayTests(LiveTestCase):
     def test_an_issuer_that_dies(self) -> None:
         """Tokens by the keys that were there go on, new ones too, as long as the issuer is away."""
         self.published('dying', jwk(ONE, kid='one'))
-        self.assertEqual(self.statuses('dying', signed(good(), kid='one')), {200})
+        self.both_let_in('dying', signed(good(), kid='one'))
         self.issuer.close()
         self.assertEqual(self.statuses('dying', signed(good(sub='jane'), kid='one')), {200})
         self.assertEqual(self.statuses('dying', signed(good(), key=TWO, kid='two')), {401})
@@ -200,7 +214,7 @@ class AwayTests(LiveTestCase):
         self.assertIn('cannot be had now', self.ask('late', token).json()['zato_env']['details'])
         self.broker.logged("The keys of JWT definition 'late' at http://127.0.0.1:")
         self.issuer.open()
-        until(lambda: self.statuses('late', token) == {200}, 'both workers with keys', 20)
+        until(lambda: self.statuses('late', token) == {200}, 'both workers with keys')
 
     def test_an_issuer_that_is_frozen(self) -> None:
         """It takes connections and never answers: requests wait a little and get 503, others are served meanwhile."""
@@ -210,7 +224,7 @@ class AwayTests(LiveTestCase):
         self.define('frozen', jwks_url=self.issuer.url)
         began = time.monotonic()
         self.assertEqual(self.ask('frozen', signed(good(), kid='one')).status, 503)
-        self.assertLess(time.monotonic() - began, 8)
+        self.assertLess(time.monotonic() - began, 30)
         self.assertEqual(self.ask('quick', signed(good(), 'HS256')).status, 200)
         self.issuer.thaw()
-        until(lambda: self.statuses('frozen', signed(good(), kid='one')) == {200}, 'keys after all', 30)
+        until(lambda: self.statuses('frozen', signed(good(), kid='one')) == {200}, 'keys after all')

@@ -54,7 +54,7 @@ class MtlsTestCase(SynchronousTestCase):
         """What `openssl s_client` says of a connection on which it sends that text."""
         done = subprocess.run(
             ['openssl', 's_client', '-connect', f'127.0.0.1:{self.broker.port() + 1}', *map(str, words)],
-            input=text, capture_output=True, text=True, timeout=30, check=False,
+            input=text, capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         return done.stdout + done.stderr
 
@@ -122,7 +122,7 @@ class CurlTests(MtlsTestCase):
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         context.load_cert_chain(own.write(self.place / 'own.pem'))
-        connection = HTTPSConnection('127.0.0.1', self.broker.port() + 1, context=context, timeout=20)
+        connection = HTTPSConnection('127.0.0.1', self.broker.port() + 1, context=context, timeout=120)
         connection.connect()
         connection.auto_open = 0
         self.addCleanup(connection.close)
@@ -172,7 +172,7 @@ class HandshakeTests(MtlsTestCase):
 
     def until_asked(self, asked: bool) -> None:
         """Both workers have heard of it."""
-        until(lambda: {self.is_asked() for _ in range(EACH)} == {asked}, f'certificates asked for: {asked}', 20)
+        until(lambda: {self.is_asked() for _ in range(EACH)} == {asked}, f'certificates asked for: {asked}')
 
     def test_sessions_lose_no_certificate(self) -> None:
         """A client that comes back with a session is let in by its certificate all the same, under TLS 1.3 and 1.2: the

@@ -204,7 +204,7 @@ def services_of(module: ModuleType) -> list[ServiceEntry]:
 
 
 class UnchangedModuleTests(TestCase):
-    timeout = 20
+    timeout = 120
 
     def setUp(self) -> None:
         self.modules = ZatoModules(self)

@@ -23,12 +23,12 @@ class PoolTests(SynchronousTestCase):
         release, together = Event(), Barrier(4)
 
         def busy() -> None:
-            together.wait(10)
-            release.wait(10)
+            together.wait(60)
+            release.wait(60)
 
         for _ in range(3):
             self.pool.callInThread(busy)
-        together.wait(10)
+        together.wait(60)
         done: list[str] = []
         for _ in range(5):
             self.pool.callInThread(lambda: done.append(current_thread().name))
@@ -44,7 +44,7 @@ class PoolTests(SynchronousTestCase):
         self.pool.callInThread(done.set)
         self.assertEqual(self.pool.threads, [])
         self.pool.start()
-        self.assertTrue(done.wait(10))
+        self.assertTrue(done.wait(60))
 
     def test_a_job_that_fails_costs_no_thread(self) -> None:
         """It is logged; the next one is run."""
@@ -52,7 +52,7 @@ class PoolTests(SynchronousTestCase):
         done = Event()
         for job in (lambda: 1 / 0, done.set):
             self.pool.callInThread(job)
-        self.assertTrue(done.wait(10))
+        self.assertTrue(done.wait(60))
         self.pool.stop()
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 

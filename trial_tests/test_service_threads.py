@@ -121,7 +121,7 @@ class Recording(Service):
 
 
 class ThreadTests(TestCase):
-    timeout = 20
+    timeout = 120
 
     def setUp(self) -> None:
         self.pool = ThreadPool(0, 2, 'test services')
@@ -137,7 +137,7 @@ class ThreadTests(TestCase):
     def calls(self, *services: Any) -> Calls:
         return Calls(*services, reactor=REACTOR, pool=self.pool)
 
-    async def answer(self, *services: Any, payload: Any = '', deadline: float = 10.0) -> Any:
+    async def answer(self, *services: Any, payload: Any = '', deadline: float = 60.0) -> Any:
         calls = self.calls(*services)
         inbound = calls.http(body=b'')
         inbound.deadline = REACTOR.seconds() + deadline
@@ -246,7 +246,7 @@ class ThreadTests(TestCase):
             name = 'blocking'
 
             def handle(self) -> None:
-                release.wait(10)
+                release.wait(60)
 
         for target, payload in (('on-reactor', 5), ('blocking', '')):
             with self.assertRaises(Timeout) as raised:
@@ -264,12 +264,13 @@ class ThreadTests(TestCase):
 
     async def test_a_cancelled_run_wakes_its_thread(self) -> None:
         """A thread that waits for the reactor is told that its request is over."""
+        begun: Deferred[None] = Deferred()
         ended: Deferred[str] = Deferred()
 
         class Waiting(Service):
             def handle(self) -> None:
                 try:
-                    self.invoke('on-reactor', 30)
+                    self.invoke('endless')
                 except CancelledError:
                     REACTOR.callFromThread(ended.callback, 'cancelled')
                     try:
@@ -277,9 +278,17 @@ class ThreadTests(TestCase):
                     except CancelledError:
                         raise RuntimeError('a new call was refused') from None
 
-        calls = self.calls(Waiting, OnReactor, InThread)
+        class Endless(Service):
+            name = 'endless'
+
+            async def handle(self) -> None:
+                begun.callback(None)
+                await Deferred()
+
+        calls = self.calls(Waiting, Endless, InThread)
         started = calls.start(calls.http())
-        await deferLater(REACTOR, 0.05)
+        while not begun.called:  # awaiting it would go on in the midst of that service
+            await deferLater(REACTOR, 0.005)
         started.cancel()
         with self.assertRaises(CancelledError):
             await started
@@ -294,7 +303,7 @@ class ThreadTests(TestCase):
 
             def handle(self) -> None:
                 began.set()
-                release.wait(10)
+                release.wait(60)
 
         said: Deferred[str] = Deferred()
 
@@ -322,7 +331,7 @@ class ThreadTests(TestCase):
 
         class Busy(Service):
             def handle(self) -> None:
-                release.wait(10)
+                release.wait(60)
                 ran.append(self.request.payload)
 
         calls = self.calls(Busy)
@@ -346,7 +355,7 @@ class ThreadTests(TestCase):
                 for thread in made:
                     thread.start()
                 for thread in made:
-                    thread.join(10)
+                    thread.join(60)
                 self.response.payload = found
 
         self.assertEqual(await self.answer(Making, OnReactor), [self.io_thread] * 3)

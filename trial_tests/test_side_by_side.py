@@ -17,7 +17,7 @@ class RunnerTests(SynchronousTestCase):
     def run_of(self, *names: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, '-m', 'trial_tests.support.side_by_side', '2', *names]
         root = Path(__file__).resolve().parent.parent
-        return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=60)
+        return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=240)
 
     def test_modules_of_packages(self) -> None:
         """All of them, in the order of their names, those of kinds too; classes and tests as they are."""

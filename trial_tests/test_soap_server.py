@@ -317,7 +317,7 @@ class ConfigurationTests(SoapCase):
         self.assertEqual(self.ask(ASKED.format(1), action='made', path='/made').status, 404)
         self.assertEqual(self.ask(ASKED.format(1), action='other', path='/made').status, 200)
         self.invoked('delete', id=made['id'])
-        until(lambda: self.ask(ASKED.format(1), action='other', path='/made').status == 404, 'its end', 1)
+        until(lambda: self.ask(ASKED.format(1), action='other', path='/made').status == 404, 'its end')
 
     def test_path_and_action_are_taken(self) -> None:
         """409 for a second channel of the same path and action, whatever their parameters are called."""

@@ -165,8 +165,13 @@ class Node(ProcessProtocol):
             self.over.callback(self.text)
 
 
+def stalled(service: str, line: str) -> str:
+    """What is said of one that held the reactor at that line, or does so for a second already, as on a busy machine."""
+    return rf"service 'crm\.{service}' (held|has been holding) the reactor for \d+\.\d\d s at crm\.py:{line}:"
+
+
 class WatchdogTests(TestCase):
-    timeout = 30
+    timeout = 120
 
     def node(self, *services: str) -> Node:
         work = Path(self.mktemp()).absolute()
@@ -183,13 +188,13 @@ class WatchdogTests(TestCase):
     async def test_named(self) -> None:
         """A service that holds the reactor for 100 ms is named with its file and innermost line."""
         text = await self.node('Sleepy').over
-        self.assertRegex(text, r"service 'crm\.sleepy' held the reactor for \d+\.\d\d s at crm\.py:5:")
+        self.assertRegex(text, stalled('sleepy', '5'))
         self.assertRegex(text, r'stalls [1-9]')
 
     async def test_keeps_the_gil(self) -> None:
         """So is one in code that lets no other thread run meanwhile."""
         text = await self.node('Greedy').over
-        self.assertRegex(text, r"service 'crm\.greedy' held the reactor for \d+\.\d\d s at crm\.py:19:")
+        self.assertRegex(text, stalled('greedy', '19'))
 
     async def test_each_named_in_its_second(self) -> None:
         """Two that stall it within one second are both named, a second apart."""
@@ -202,8 +207,8 @@ class WatchdogTests(TestCase):
     async def test_back_to_back(self) -> None:
         """Two stalls with nothing but a beat between them are told apart."""
         text = await self.node('Twice').over
-        self.assertRegex(text, r"service 'crm\.twice' held the reactor for \d+\.\d\d s at crm\.py:37:")
-        self.assertRegex(text, r"service 'crm\.sleepy' held the reactor for \d+\.\d\d s at crm\.py:5:")
+        self.assertRegex(text, stalled('twice', '37'))
+        self.assertRegex(text, stalled('sleepy', '5'))
 
     async def test_endless(self) -> None:
         """One that never lets go is named while it goes on."""
@@ -238,7 +243,7 @@ class WatchdogTests(TestCase):
     async def test_another_thread_keeps_the_gil(self) -> None:
         """A service in a thread that lets no other thread run is named with its line."""
         text = await self.node('Hog').over
-        self.assertRegex(text, r"service 'crm\.hog' held the reactor for \d+\.\d\d s at crm\.py:\d\d|"
+        self.assertRegex(text, stalled('hog', r'\d\d') + '|'
                                r'code of another thread, which did not let go of the interpreter')  # fmt: skip
 
     async def test_garbage_collection(self) -> None:

@@ -24,6 +24,7 @@ from zatotx.node.lock import DirectoryLock
 from zatotx.node.logbook import Logbook
 from zatotx.node.settings import Log
 from zatotx.node.workers import board as boards
+from zatotx.node.workers import peers
 from zatotx.node.workers.board import Board, make_board
 from zatotx.node.workers.company import Company
 from zatotx.node.workers.duties import EVERY, Duty
@@ -224,6 +225,7 @@ class PeersTests(TestCase):
     def setUp(self) -> None:
         self.work = folder(self) / ('long' * 40)  # no socket could be named by this path
         self.work.mkdir()
+        self.patch(peers, 'DEADLINE', 60.0)
 
     def peers(self, seat: int, **answers: Any) -> Peers:
         peers = Peers(reactor, self.work, seat, answers)
@@ -244,6 +246,7 @@ class PeersTests(TestCase):
     async def test_who_does_not_answer(self) -> None:
         """One that fails, one that does not know the question, one that says nothing, and the file of one that was
         killed: the others' answers come all the same, within the deadline."""
+        self.patch(peers, 'DEADLINE', 2.0)
         asking = self.peers(0)
         self.peers(1, what=lambda: fail(ValueError('not now')))
         self.peers(2)
@@ -423,7 +426,7 @@ class LifelineTests(TestCase):
         line.tell('ready')
         self.assertEqual(os.read(answers, 100), b'["ready", ""]\n')
         os.close(parent)
-        await orphaned.addTimeout(10, reactor)
+        await orphaned.addTimeout(60, reactor)
         self.assertEqual(heard, ['reload', 'retire'])
         os.close(answers)
         line.tell('refused', 'nobody hears it')

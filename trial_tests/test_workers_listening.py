@@ -237,7 +237,7 @@ class AdoptionTests(TestCase):
         for _ in range(3):
             self.assertEqual(await deferToThread(_hear, ('127.0.0.1', port)), b'two')
         await _closed(two)
-        waiting = socket.create_connection(('127.0.0.1', port), timeout=5)
+        waiting = socket.create_connection(('127.0.0.1', port), timeout=60)
         self.addCleanup(waiting.close)
         late = await Listeners(reactor, sockets.descriptors()).listen('tcp:0:interface=127.0.0.1', Echoes(b'three'))
         self.assertEqual(await deferToThread(waiting.recv, 10), b'three')
@@ -259,7 +259,7 @@ class AdoptionTests(TestCase):
         """Of connections that come at the same time no port takes all."""
         sockets, ports, factories = await self.adopted('tcp:0:interface=127.0.0.1')
         port = sockets.bound['tcp:0:interface=127.0.0.1'].port
-        crowd = [socket.create_connection(('127.0.0.1', port), timeout=5) for _ in range(40)]
+        crowd = [socket.create_connection(('127.0.0.1', port), timeout=60) for _ in range(40)]
         for client in crowd:
             self.addCleanup(client.close)
             await deferToThread(client.recv, 10)
@@ -343,6 +343,6 @@ async def _nothing() -> None:
 def _hear(address: Any) -> bytes:
     family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
     with socket.socket(family) as client:
-        client.settimeout(5)
+        client.settimeout(60)
         client.connect(address)
         return client.recv(10)

@@ -8,28 +8,31 @@ import re
 import signal
 import subprocess
 from collections import Counter
-from threading import Thread
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Thread, Timer
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from trial_tests.support.broker import SCRIPTS
+from trial_tests.support.broker import SCRIPTS, Broker
 from trial_tests.support.certificate import write_certificate
 from trial_tests.support.clients import loaded, statuses
 from trial_tests.support.crewed import (
     PATIENCE,
-    SERVICES,
     alive,
     asked,
     crewed,
+    go,
     hang,
     may_kill,
     parent,
     replaced,
     roster,
     seen_certificate,
+    services,
     workers,
 )
-from trial_tests.support.rawhttp import Connection, request_bytes
+from trial_tests.support.rawhttp import Connection, NoAnswer, request_bytes
 from trial_tests.support.waiting import until
 
 WHO = request_bytes('GET', '/w/who')
@@ -71,7 +74,7 @@ class ServingTests(SynchronousTestCase):
         def versions() -> set[object]:
             return {asked(self.port)['version'] for _ in range(30)}
 
-        self.broker.serve('w_services.py', SERVICES.replace("'version': 1", "'version': 2"))
+        self.broker.serve('w_services.py', services(self.broker, 2))
         self.assertEqual(versions(), {2})
         self.broker.must('service', 'rollback', str(self.broker.path), 'w.who')
         self.assertEqual(versions(), {1})
@@ -186,7 +189,13 @@ class ServingTests(SynchronousTestCase):
 
     def invoked(self, service: str) -> None:
         """Wait until the service is there."""
-        until(lambda: self.broker.invoke(service).status == 200, service, PATIENCE)
+        def answers() -> bool:
+            try:
+                return self.broker.invoke(service).status == 200
+            except NoAnswer:  # of the worker that was killed
+                return False
+
+        until(answers, service, PATIENCE)
 
     def test_restart_under_load(self) -> None:
         """All workers are new, the parent and its sockets are not, and no request failed: neither of clients that keep
@@ -196,9 +205,9 @@ class ServingTests(SynchronousTestCase):
         runner = Thread(target=lambda: slow.append(asked(self.port, '/w/slow')['pid']))
         fresh = Fresh(self.port)
         with loaded(self.port, 'GET', '/w/who', clients=4, pause=0.01) as load:
-            runner.start()
             fresh.start()
-            self.broker.must('restart', str(self.broker.directory()))
+            with under_way(self.broker, [runner]):
+                self.broker.must('restart', str(self.broker.directory()))
         runner.join(PATIENCE)
         self.assertEqual(statuses(load.seen).keys(), {'200'})
         self.assertEqual((fresh.stop(), len(slow)), ([], 1))
@@ -246,6 +255,27 @@ class ServingTests(SynchronousTestCase):
         self.broker.set('log', level='info')
         os.kill(parent(self.broker), signal.SIGHUP)
         until(lambda: seen_certificate(self.broker) != fresh, 'a good certificate again', PATIENCE)
+
+
+@contextmanager
+def under_way(broker: Broker, runners: list[Thread]) -> Iterator[None]:
+    """These threads, each of which asks w.slow: the block begins when all are being served, and they go on two seconds
+    after that."""
+    go(broker).unlink(missing_ok=True)
+    for runner in runners:
+        runner.start()
+    until(lambda: in_flight(broker) >= len(runners), 'all of them under way', PATIENCE)
+    timer = Timer(2.0, go(broker).touch)
+    timer.start()
+    yield
+    timer.join()
+
+
+def in_flight(broker: Broker) -> float:
+    """How many requests w.slow has."""
+    text = broker.ask('GET', '/zato/metrics', fields=broker.admin()).body.decode()
+    found = re.search(r'^zatotx_service_in_flight\{service="w\.slow"\} (\S+)', text, re.M)
+    return float(found[1]) if found else 0.0
 
 
 class Fresh(Thread):
@@ -325,30 +355,21 @@ class EndingTests(SynchronousTestCase):
         self.serving(3)
         answers: list[object] = []
         runners = [Thread(target=lambda: answers.append(asked(self.broker.port(), '/w/slow'))) for _ in range(6)]
-        for runner in runners:
-            runner.start()
-        until(lambda: self.in_flight() >= 6, 'all of them under way', PATIENCE)
-        process.terminate()
-        process.communicate(timeout=PATIENCE * 2)
+        with under_way(self.broker, runners):
+            process.terminate()
+            process.communicate(timeout=PATIENCE * 2)
         for runner in runners:
             runner.join(PATIENCE)
         self.assertEqual((process.returncode, len(answers), self.broker.pids()), (0, 6, []))
-
-    def in_flight(self) -> float:
-        text = self.broker.ask('GET', '/zato/metrics', fields=self.broker.admin()).body.decode()
-        found = re.search(r'^zatotx_service_in_flight\{service="w\.slow"\} (\S+)', text, re.M)
-        return float(found[1]) if found else 0.0
 
     def test_a_killed_parent(self) -> None:
         """kill -9: its workers notice, finish what is under way and end by themselves; a new start works at once."""
         before, gone = workers(self.broker), parent(self.broker)
         answers: list[object] = []
         runners = [Thread(target=lambda: answers.append(asked(self.broker.port(), '/w/slow'))) for _ in range(4)]
-        for runner in runners:
-            runner.start()
-        until(lambda: self.in_flight() >= 4, 'all of them under way', PATIENCE)
-        os.kill(gone, signal.SIGKILL)
-        self.broker.start()
+        with under_way(self.broker, runners):
+            os.kill(gone, signal.SIGKILL)
+            self.broker.start()
         self.assertNotEqual(parent(self.broker), gone)
         self.assertEqual(set(before) & set(workers(self.broker)), set())
         for runner in runners:

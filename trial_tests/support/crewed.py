@@ -6,6 +6,7 @@ import os
 import ssl
 import time
 from contextlib import suppress
+from pathlib import Path
 
 from trial_tests.support.broker import Broker, create, shared
 from trial_tests.support.certificate import write_certificate
@@ -14,9 +15,9 @@ from trial_tests.support.waiting import until
 from zatotx.node.workers.roster import Roster, read_roster
 from zatotx.rules.deaths import MOST, WITHIN
 
-PATIENCE = 30.0  # seconds for what takes one or two on an idle machine
+PATIENCE = 60.0  # seconds for what takes one or two on an idle machine
 
-SERVICES = '''
+_SERVICES = '''
 import os
 import subprocess
 
@@ -35,12 +36,13 @@ class Who(Service):
 
 
 class Slow(Service):
-    """ Takes two seconds. """
+    """ Takes until the file GO is there. """
     name = 'w.slow'
 
     async def handle(self):
         from twisted.internet import reactor
-        await deferLater(reactor, 2)
+        while not os.path.exists('GO'):
+            await deferLater(reactor, 0.05)
         self.response.payload = {'pid': os.getpid()}
 
 
@@ -74,6 +76,16 @@ def crewed() -> Broker:
     return shared('crewed', _built)
 
 
+def services(broker: Broker, version: int = 1) -> str:
+    """The module of its services."""
+    return _SERVICES.replace('GO', str(go(broker))).replace("'version': 1", f"'version': {version}")
+
+
+def go(broker: Broker) -> Path:
+    """What w.slow waits for."""
+    return broker.path.parent / 'go'
+
+
 def tls_port(broker: Broker) -> int:
     """Where its server listens with TLS besides."""
     return broker.port() + 1
@@ -92,7 +104,7 @@ def _built() -> Broker:
         f'ssl:port={tls_port(broker)}:interface=127.0.0.1:privateKey={certificate}:certKey={certificate}',
     ])
     broker.start()
-    broker.serve('w_services.py', SERVICES)
+    broker.serve('w_services.py', services(broker))
     broker.configure(CHANNELS)
     return broker
 
@@ -121,7 +133,7 @@ def may_kill(broker: Broker, count: int) -> None:
     """To be said before so many workers are killed: where they would be too many in half a minute, and the parent would
     rightly give up, the server begins anew."""
     now = time.monotonic()
-    recent = [moment for moment in _killed.get(str(broker.path), ()) if now - moment < WITHIN + PATIENCE]
+    recent = [moment for moment in _killed.get(str(broker.path), ()) if now - moment < WITHIN + 30]
     if len(recent) + count >= MOST:
         broker.must('stop', str(broker.directory()))
         broker.must('start', str(broker.directory()))

@@ -14,6 +14,8 @@ from trial_tests.support.broker import Broker, create, shared
 from trial_tests.support.certificate import write_certificate
 
 SERVICES = '''
+import os
+
 from zatotx import Service
 
 
@@ -24,7 +26,7 @@ class Who(Service):
     async def handle(self):
         who = self.principal
         self.response.payload = {'name': who.name, 'username': who.username, 'kind': who.kind,
-                                 'claims': dict(who.claims), 'roles': sorted(who.roles)}
+                                 'claims': dict(who.claims), 'roles': sorted(who.roles), 'pid': os.getpid()}
 '''
 
 
@@ -78,7 +80,7 @@ def who(broker: Broker, name: str, *, tls: bool = False) -> str:
 def curl(*words: str | Path) -> Answered:
     """`curl WORDS`, which trusts any server: what came."""
     done = subprocess.run(
-        ['curl', '-sk', '--max-time', '20', '-w', '\n%{http_code} %header{www-authenticate}', *map(str, words)],
+        ['curl', '-sk', '--max-time', '100', '-w', '\n%{http_code} %header{www-authenticate}', *map(str, words)],
         capture_output=True, text=True, timeout=120, check=False, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     body, _, said = done.stdout.rpartition('\n')

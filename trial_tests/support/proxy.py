@@ -90,6 +90,8 @@ class Proxy:
             return
         with self._lock:
             self._open |= {client, server}
+        if self._refusing:  # since it came
+            self.cut()
         self._start(self._pump, client, server, True)
         self._start(self._pump, server, client, False)
 

@@ -76,7 +76,7 @@ class RedisCase(TestCase):
         """What comes, within a time that only a broken part needs."""
         return await waiting.addTimeout(within, reactor)
 
-    async def answered(self, client: RedisClient, *words: object) -> Any:
+    async def answered(self, client: RedisClient, *words: str) -> Any:
         """What Redis says to a command, sent again where a busy machine let the client's short deadline pass."""
         end = reactor.seconds() + 50
         while True:
