@@ -66,8 +66,8 @@ def _after_declaration(data: bytes) -> int:
 
 def _sections(data: bytes, after: int) -> int:
     """Until where, some way on, all markup is CDATA sections right between two tags, as programs write them; `after`
-    itself where it is not. Known by some counts, as a look at each takes a microsecond: what else is counted, in a section
-    or in a value, makes a difference, or is not well-formed."""
+    itself where it is not. Known by some counts, as a look at each takes a microsecond: what else is counted, in a
+    section or in a value, makes a difference, or is not well-formed."""
     end = data.find(b']]>', after + _SPAN, after + 2 * _SPAN) + 3
     part = data[after : end + 1]
     sections = part.count(_CDATA)
