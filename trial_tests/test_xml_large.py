@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from threading import get_ident
 from time import thread_time
 from typing import Any
 
 import msgspec
 from twisted.internet import reactor
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks, succeed
 from twisted.python.threadpool import ThreadPool
 from twisted.trial.unittest import TestCase
 
@@ -18,6 +19,7 @@ from zatotx.exchange.codecs import XmlCodec
 from zatotx.model.faults import BadInput
 from zatotx.model.message import Outcome
 from zatotx.service.io.xml_in import LONG, values
+from zatotx.service.mentions import mentions
 from zatotx.wire.xml import LARGE, parse
 
 READ_IN: list[int] = []  # threads
@@ -56,10 +58,67 @@ class Payload(Service):
         self.response.payload = self.request.payload
 
 
+class Asks(Service):
+    """Declares nothing; what it asks for, and whether that was there before it asked."""
+
+    async def handle(self) -> None:
+        ready = 'input' in vars(self.request)
+        if self.request.headers.get('Ask') != 'no':
+            found = self.request.input
+            self.response.payload = {'rows': len(found['number']), 'first': found['number'][0], 'q': found.get('q')}
+        self.response.headers['Ready'] = str(ready)
+
+
+class AsksInThread(Asks):
+    def handle(self) -> None:  # type: ignore[override]
+        self.response.headers['Ready'] = str('input' in vars(self.request))
+        self.response.payload = len(self.request.input['number'])
+
+
+class Silent(Service):
+    async def handle(self) -> None:
+        self.response.payload = ' '.join(vars(self.request))
+
+
+class Inherits(Asks):
+    name = 'inherits'
+
+
+class Wrapped(Service):
+    @inlineCallbacks
+    def handle(self) -> Generator[Deferred[Any], Any, None]:
+        yield succeed(self.request.input)
+
+
+class Inside(Service):
+    async def handle(self) -> None:
+        self.response.payload = [read() for read in [lambda: self.request.input]]
+
+
+class ByName(Service):
+    async def handle(self) -> None:
+        self.response.payload = getattr(self.request, 'input')  # noqa: B009 - what some people write
+
+
+class InProperty(Service):
+    @property
+    def asked(self) -> Any:
+        return self.request.input
+
+    async def handle(self) -> None:
+        self.response.payload = self.asked
+
+
 def rows(size: int) -> bytes:
     """A document of about that size."""
     row = b'<item><number>%06d</number></item>'
     return b'<rows>' + b''.join(row % number for number in range(size // len(row % 0))) + b'</rows>'
+
+
+def numbers(size: int) -> bytes:
+    """Likewise, of elements with others in them."""
+    row = b'<number><a>%06d</a><b><item>1</item><item>2</item></b></number>'
+    return b'<all>' + b''.join(row % number for number in range(size // len(row % 0))) + b'</all>'
 
 
 class LargeTests(TestCase):
@@ -69,9 +128,11 @@ class LargeTests(TestCase):
         self.addCleanup(self.pool.stop)
         READ_IN.clear()
 
-    def start(self, service: type, document: bytes) -> Deferred[Outcome]:
+    def start(self, service: type, document: bytes, **request: Any) -> Deferred[Outcome]:
         calls = Calls(service, reactor=reactor, pool=self.pool)
-        return calls.start(calls.http(data_format='xml', body=document), parse(document))
+        inbound = calls.http(data_format='xml', body=document, **request)
+        inbound.parsed = parse(document)
+        return calls.start(inbound, inbound.parsed)
 
     async def test_input_is_read_in_a_thread(self) -> None:
         """And the service runs on the reactor all the same; of a small one nothing leaves it."""
@@ -92,6 +153,40 @@ class LargeTests(TestCase):
         outcome = await self.start(Payload, rows(LONG * 2))
         self.assertEqual(outcome.value.data, rows(LONG * 2))
         self.assertEqual(outcome.headers['Thread'], str(get_ident()))
+
+    async def test_input_that_is_not_declared(self) -> None:
+        """Is read in a thread before a service runs that asks for it on the reactor: the same as what is read when
+        it is asked for."""
+        for size, ready in ((LONG // 2, 'False'), (LONG * 2, 'True')):
+            document = numbers(size)
+            outcome = await self.start(Asks, document, query=b'q=1')
+            written = outcome.value.element()
+            self.assertEqual((outcome.headers['Ready'], written.q), (ready, 1))
+            self.assertEqual(written.rows, document.count(b'<number>'))
+            self.assertEqual(written.first.a.text, '000000')
+            self.assertEqual([child.text for child in written.first.b.item.getchildren()], ['1', '2'])
+
+    async def test_input_that_nobody_asks_for(self) -> None:
+        """Is not read; nor ahead for a service that has a thread of its own."""
+        document = numbers(LONG * 2)
+        outcome = await self.start(AsksInThread, document)
+        self.assertEqual(outcome.headers['Ready'], 'False')
+        self.assertEqual(outcome.value.data, b'<response>%d</response>' % document.count(b'<number>'))
+        outcome = await self.start(Silent, numbers(LONG * 2))
+        self.assertNotIn('input', outcome.value)
+
+    def test_who_asks(self) -> None:
+        """Is known by the code: a service's own and what it inherits from other services, in whatever it is wrapped."""
+        for cls, asks in ((Asks, True), (Silent, False), (Inherits, True), (Wrapped, True), (Inside, True),
+                          (ByName, True), (InProperty, True), (Rows, True), (InThread, True), (Payload, False)):
+            self.assertEqual(mentions(cls, Service, 'input'), asks, cls)
+
+    async def test_input_that_is_bad(self) -> None:
+        """Concerns only those who ask."""
+        bad = await self.assertFailure(self.start(Asks, numbers(LONG * 2), query=b'q=%ff'), BadInput)
+        self.assertIn('query', str(bad))
+        outcome = await self.start(Asks, numbers(LONG * 2), query=b'q=%ff', headers={b'ask': b'no'})
+        self.assertEqual(outcome.headers['Ready'], 'False')
 
     async def test_mistakes_reach_the_caller(self) -> None:
         """From there as well, each by its path, with the cid."""

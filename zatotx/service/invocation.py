@@ -110,7 +110,7 @@ class Invoker:
         entry, handler = run.entry, run.handler
         hooks = entry.traits.hooks
         try:
-            if large and entry.traits.io.input is not None:
+            if large and (entry.traits.io.input is not None or (entry.traits.asks_input and handler.on_reactor)):
                 await self._aside(read_input, service, run)
             if not handler.on_reactor:
                 return await self._hop(service, run)
@@ -219,7 +219,9 @@ def choose(run: Run) -> Handler:
 def read_input(service: Any, run: Run) -> None:
     """Set `request.input`. Raises BadInput."""
     declared = run.entry.traits.io.input
-    assert declared is not None
+    if declared is None:
+        service.request.read_ahead()
+        return
     inbound, payload = run.inbound, run.payload
     try:
         texts = inbound.channel.data_format in XML or (inbound.http is None and is_element(payload))

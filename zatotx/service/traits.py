@@ -12,6 +12,7 @@ from zatotx.service import soap
 from zatotx.service.hooks import overridden
 from zatotx.service.io.declared import describe_io
 from zatotx.service.io.description import IO
+from zatotx.service.mentions import mentions
 from zatotx.service.service import Service
 
 VERBS = ('GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS')
@@ -44,6 +45,7 @@ class ServiceTraits:
     hooks: frozenset[str]  # those it has of its own
     only: Handler | None  # `handle`, where there is nothing to choose
     understands: tuple[str, ...] = ()  # SOAP headers
+    asks_input: bool = True  # its code says `.input`
 
     @property
     def is_async(self) -> bool:
@@ -78,7 +80,7 @@ def describe(cls: type) -> ServiceTraits:
     if mistakes:
         raise BadDeclaration(mistakes)
     return ServiceTraits(io=io, handle=handle, verbs=verbs, hooks=overridden(cls), only=None if verbs else handle,
-                         understands=understands)  # fmt: skip
+                         understands=understands, asks_input=mentions(cls, Service, 'input'))  # fmt: skip
 
 
 def _handler(cls: type, name: str, mistakes: list[str]) -> Handler | None:
