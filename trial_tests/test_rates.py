@@ -185,7 +185,7 @@ class RedisRatesTests(RedisCase, RateContract):
         await self.charged(self.rates(), 'a:b', rate=self.QUICK)
         await self.charged(self.rates(), 'c', rate=self.SLOW)
         quick, slow = KEYS.key('rate', 'a:b'), KEYS.key('rate', 'c')
-        self.assertTrue(0 < await self.ask('PTTL', quick) <= 200)
+        self.assertLessEqual(await self.ask('PTTL', quick), 200)  # it may be over by now
         self.assertTrue(50_000 < await self.ask('PTTL', slow) <= 60_000)
         await self.later(0.3)
         self.assertEqual(await self.ask('KEYS', '*'), [slow])
@@ -200,7 +200,7 @@ class RedisRatesTests(RedisCase, RateContract):
         self.server.freeze()
         began = reactor.seconds()
         await self.assertFailure(rates.charge(('a',), (self.SLOW,)), Timeout)
-        self.assertTrue(PATIENCE * 0.9 <= reactor.seconds() - began < 4, reactor.seconds() - began)
+        self.assertTrue(PATIENCE * 0.9 <= reactor.seconds() - began < 20, reactor.seconds() - began)
         self.assertTrue(rates.overdue)
         self.failureResultOf(rates.charge(('a',), (self.SLOW,)), Timeout)
         self.server.thaw()
@@ -269,6 +269,20 @@ class PatienceTests(SynchronousTestCase):
         self.scripts.asked[0].callback('1 0')
         self.assertTrue(self.successResultOf(waiting).admitted)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_process_that_stood_still(self) -> None:
+        """Cannot tell whether Redis was late: it waits once more, and counts what it was told meanwhile."""
+        waiting = self.charge()
+        self.clock.advance(0)
+        self.clock.advance(PATIENCE + 2)
+        self.assertNoResult(waiting)
+        self.scripts.asked[0].callback('1 0')
+        self.assertTrue(self.successResultOf(waiting).admitted)
+        late = self.charge()
+        self.clock.advance(0)
+        self.clock.advance(PATIENCE + 2)
+        self.clock.advance(PATIENCE)
+        self.failureResultOf(late, Timeout)
 
     def test_a_late_answer(self) -> None:
         """Is of no use to those who waited, and clears the way for those who come."""

@@ -23,6 +23,7 @@ from zatotx.model.faults import ServiceUnavailable, Timeout
 from zatotx.rules.gcra import Rate
 
 PATIENCE = 0.5  # seconds for Redis to answer: requests wait for it
+_STOOD_STILL = 0.1  # seconds that a timer rings late where this process got no processor: the answer may lie unread
 
 # Arguments: interval and tolerance of each key, then the calls, those together that need the same buckets: how many
 # there are, how many buckets they need, and which. The answer, as one text: for each such lot how many calls were
@@ -141,12 +142,18 @@ class _Asked:
     rates: RedisRates
     lots: list[_Lot]
     _timer: Any = None
+    _due: float = 0.0
     _log = Logger()
 
     def wait(self, asked: Deferred[Any]) -> None:
         """Give what comes to whom it is for, or the word that nothing came in time."""
-        self._timer = self.rates._clock.callLater(PATIENCE, self._late)
+        self._be_patient()
         asked.addCallbacks(self._answered, self._failed)
+
+    def _be_patient(self) -> None:
+        clock = self.rates._clock
+        self._due = clock.seconds() + PATIENCE
+        self._timer = clock.callLater(PATIENCE, self._late)
 
     def _answered(self, said: str) -> None:
         if not self._in_time():
@@ -169,6 +176,9 @@ class _Asked:
             self._fail(partial(ServiceUnavailable, None, words))
 
     def _late(self) -> None:
+        if self.rates._clock.seconds() - self._due > _STOOD_STILL:
+            self._be_patient()  # it was us
+            return
         self._timer = None
         self.rates._overdue += 1
         self._fail(_late)
