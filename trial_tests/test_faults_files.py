@@ -45,7 +45,7 @@ class FileTests(SynchronousTestCase):
         """Leave the server few descriptors, and wait until it knows: it looks twice a second."""
         used = max(int(entry.name) for entry in Path(f'/proc/{self.pid}/fd').iterdir())
         resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (used + SPARE, self.before[1]))
-        Event().wait(1.0)
+        Event().wait(2.5)
 
     def news(self, sentence: str) -> int:
         """How often it was logged since the test began."""

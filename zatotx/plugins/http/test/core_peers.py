@@ -63,7 +63,7 @@ class Talk(Protocol):
     @property
     def asked(self) -> int:
         """Heads that have come."""
-        return self.heard.count(b'\r\n\r\n')
+        return int(self.heard.count(b'\r\n\r\n'))
 
 
 class Listener(Factory):

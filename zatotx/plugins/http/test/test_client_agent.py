@@ -257,7 +257,7 @@ class RequestTests(WithAgent):
         method, *more = args
         response = await self.agent().request(method, self.url(peer, uri), *more)
         await readBody(response)
-        return peer.talk.heard.replace(b'127.0.0.1:%d' % peer.port, b'HOST')
+        return bytes(peer.talk.heard.replace(b'127.0.0.1:%d' % peer.port, b'HOST'))
 
     async def test_heads(self) -> None:
         """Path, query and headers as given; the fragment is not sent, framing fields are the client's."""

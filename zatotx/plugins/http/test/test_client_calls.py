@@ -17,7 +17,7 @@ class RequestTests(WithCore):
         client = self.core()
         answer = await client.send(self.call(peer, **more))
         self.assertEqual(answer.body, b'ok')
-        return peer.talk.heard.replace(b'127.0.0.1:%d' % peer.port, b'HOST')
+        return bytes(peer.talk.heard.replace(b'127.0.0.1:%d' % peer.port, b'HOST'))
 
     async def test_a_get(self) -> None:
         """Its line, Host, the fields as given, and no framing of a body that it has not."""
