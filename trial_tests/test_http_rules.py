@@ -81,6 +81,9 @@ class PreflightTests(SynchronousTestCase):
         ):
             error = self.assertRaises(NotAllowed, strict.of_preflight, origin, method, headers)
             self.assertIn(why, str(error))
+        for method in (b'G\xe9T', b'GET, PUT', b'', b'G T'):
+            error = self.assertRaises(NotAllowed, rules().of_preflight, SHOP, method, None)
+            self.assertIn('no name of a method', str(error))
 
 
 class OriginTests(SynchronousTestCase):

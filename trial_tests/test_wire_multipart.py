@@ -109,6 +109,16 @@ class FormTests(SynchronousTestCase):
         self.assertEqual(self.refused(written(('f', b'1', 'FILE')).replace(b'FILE', b'\xff')),
                          'segment header failed to decode')
 
+    def test_what_is_said_twice(self) -> None:
+        """Is refused: of two names, readers take different ones. Quoted, it says nothing."""
+        for said, what in (('name="g"', 'name'), ('Name=g', 'name'), ('filename="x"; filename="y"', 'filename')):
+            body = written(('f', b'1', None)).replace(b'"f"', b'"f"; ' + said.encode())
+            self.assertEqual(self.refused(body), f'a part says its {what} twice')
+        form = read(written(('f', b'1', 'x; name=g; filename=h')))
+        self.assertEqual([(part.name, part.filename) for part in form.files], [('f', 'x; name=g; filename=h')])
+        error = self.assertRaises(Malformed, boundary_of, b'multipart/form-data; boundary=x; Boundary="y"')
+        self.assertEqual(str(error), 'Content-Type says its boundary twice')
+
     def test_boundaries(self) -> None:
         """Quoted or not; none, an overlong or a strange one is refused."""
         self.assertEqual(boundary_of(b'multipart/form-data; boundary=x'), 'x')

@@ -59,6 +59,8 @@ class CorsRules(msgspec.Struct, frozen=True, kw_only=True):
         these fields (Access-Control-Request-Headers)? Raises NotAllowed."""
         if not self.allows(origin):
             raise NotAllowed('This site (Origin) is not one that may use this channel')
+        if not is_token(method):
+            raise NotAllowed('Access-Control-Request-Method is no name of a method')
         methods = self.methods or (method.decode('latin-1'),)
         if method.decode('latin-1') not in methods:
             raise NotAllowed(f'Sites may use this channel with {", ".join(methods)} only')

@@ -55,7 +55,9 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
 
 def boundary_of(content_type: bytes) -> str:
     """The boundary that a Content-Type names. Raises Malformed."""
-    kind, options = parse_options_header(content_type.decode('latin-1'))
+    field = content_type.decode('latin-1')
+    kind, options = parse_options_header(field)
+    _said_once(field, 'Content-Type')
     boundary: str = options.get('boundary', '')
     if kind != CONTENT_TYPE.decode('ascii') or not boundary:
         raise Malformed('Content-Type names no boundary')
@@ -103,6 +105,7 @@ class _Reader:
     def _begin(self, segment: Any) -> None:
         if segment.disposition != 'form-data' or not segment.name:
             raise Malformed('a part is not form-data with a name')
+        _said_once(segment.header('Content-Disposition', ''), 'a part')
         segment.filename = _filename(segment)
         self.segments.append(segment)
         self._value = None if _is_file(segment) else bytearray()
@@ -130,6 +133,14 @@ class _Reader:
             earlier.append(text)
         else:
             self.fields[name] = [earlier, text]
+
+
+def _said_once(field: str, where: str) -> None:
+    """Raises Malformed for a parameter that is there twice (RFC 6266 §4.1): who looks at forms before us may go by the
+    other one."""
+    names = [name.lower() for name, _ in _PARAMETER.findall(field)]
+    if len(names) > len(set(names)):
+        raise Malformed(f'{where} says its {max(names, key=names.count)} twice')
 
 
 def _is_file(segment: Any) -> bool:

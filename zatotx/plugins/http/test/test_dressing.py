@@ -86,6 +86,14 @@ class CorsTests(DressingCase):
             self.assertEqual([name for name in answer.headers if name.startswith(b'access-control-allow')], [])
         self.assertEqual(self.exchange.delivered, [])
 
+    def test_methods_that_are_none(self) -> None:
+        """Are refused like those that may not come, and repeated to nobody."""
+        client = self.serve(cors=cors())
+        for method in ('G\xe9T', 'GET, PUT', 'G T'):
+            answer = self.preflight(client, method=method)
+            self.assertEqual((answer.status, answer.headers.get(b'access-control-allow-methods')), (403, None))
+        self.assertEqual(self.preflight(client).status, 204, 'the connection goes on')
+
     def test_the_channel_is_found_by_the_method_that_will_come(self) -> None:
         """Two channels of one path: the rules are those of the one that is asked about."""
         channels = [
