@@ -138,12 +138,12 @@ class Answers:
             dismiss(source)
             self._send(turn, self._instead(turn, error))
             return
-        self.write(written)
         if head.method == 'HEAD' or reply.status in BODILESS:
+            self.write(written)
             dismiss(source)
             self._over(turn, reply.status, 0, closing=closing, now=now)
             return
-        self.stream = Stream(source, self._outlet, site.reactor, inbound.deadline - turn.began)
+        self.stream = Stream(source, self._outlet, site.reactor, inbound.deadline - turn.began, written)
         self.stream.start(self.write, framed=chunked, ended=partial(self._stream_ended, turn, reply.status, closing))
 
     def _instead(self, turn: Turn, error: ValueError) -> Reply:
@@ -162,6 +162,10 @@ class Answers:
             return
         self._log.failure('{cid}: channel {channel!r} broke off its streamed answer', failure, cid=turn.cid,
                           service=turn.service, channel=turn.channel)
+        if stream.head:  # nothing is out yet
+            self._send(turn, refused(turn, 500, _ERROR))
+            self.ready(turn)
+            return
         self.turns.pop(0)
         now = self._site.seconds()
         if turn.place is not None:

@@ -21,12 +21,16 @@ class Stream:
     """Pulls pieces from the service and writes them no faster than the client takes them.
 
     `due` is when the next piece must be there: a service may think about each piece as long as about a whole answer.
-    `sent` counts bytes of the body.
+    `sent` counts bytes of the body. `head` is that of the answer until it goes out: with the first piece, or as soon as
+    that must be waited for, so that a service which fails before can be told of in its place.
     """
 
-    __slots__ = ('_clock', '_outlet', '_resume', '_source', '_span', '_task', '_write', 'due', 'sent')
+    __slots__ = ('_clock', '_outlet', '_resume', '_source', '_span', '_task', '_write', 'due', 'head', 'sent')
 
-    def __init__(self, source: AsyncIterator[bytes], outlet: Outlet, clock: Any, span: float) -> None:
+    def __init__(
+        self, source: AsyncIterator[bytes], outlet: Outlet, clock: Any, span: float, head: bytes = b''
+    ) -> None:
+        self.head = head
         self._source = source
         self._outlet = outlet
         self._clock = clock
@@ -41,8 +45,10 @@ class Stream:
         """Begin. `framed` = in chunks; else the end of the connection ends the body. `ended(None)` is called when all
         of it is written, `ended(failure)` when the service broke off."""
         self._write = write
-        self._task = Deferred.fromCoroutine(self._run(framed))
-        self._task.addCallbacks(lambda _: ended(None), ended)
+        task = self._task = Deferred.fromCoroutine(self._run(framed))
+        if not task.called and self.head:
+            self._put(b'')
+        task.addCallbacks(lambda _: ended(None), ended)
 
     def drained(self) -> None:
         """The client has caught up."""
@@ -61,15 +67,20 @@ class Stream:
         finally:
             await close(self._source)
             self.due = inf
-        if framed:
-            self._write(LAST_CHUNK)
+        self._put(LAST_CHUNK if framed else b'')
+
+    def _put(self, data: bytes) -> None:
+        if self.head:
+            data, self.head = self.head + data, b''
+        if data:
+            self._write(data)
 
     async def _pump(self, framed: bool) -> None:
         burst = 0
         self.due = self._clock.seconds() + self._span
         async for piece in self._source:
             if piece:
-                self._write(chunk(piece) if framed else piece)
+                self._put(chunk(piece) if framed else piece)
             self.sent += len(piece)
             burst += len(piece) + _PIECE_COST
             if burst >= BURST:

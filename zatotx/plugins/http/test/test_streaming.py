@@ -134,6 +134,36 @@ class StreamTests(SynchronousTestCase):
         self.assertTrue(source.closed)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
+    def test_an_error_before_the_first_piece(self) -> None:
+        """Is a 500 like that of any other service, as long as nothing had to be waited for; the connection goes on."""
+        self.client.send(get() * 2)
+        first, second = self.exchange.delivered
+        source = Pieces([RuntimeError('broken')])
+        second.answer(b'2')
+        first.answer(stream=source.stream())
+        failed, following = self.client.answers()
+        self.assertEqual((failed.status, following.body), (500, b'2'))
+        self.assertIn(b'An error has occurred', failed.body)
+        self.assertTrue(source.closed)
+        self.assertFalse(self.client.closed)
+        self.assertIn(' 500 ', self.server.lines[0])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_what_must_be_waited_for(self) -> None:
+        """The head is with the client meanwhile; an error cuts it off then."""
+        gate: Deferred[None] = Deferred()
+        self.begin(gate, RuntimeError('broken'))
+        self.assertTrue(self.client.received().startswith(b'HTTP/1.1 200 OK'))
+        gate.callback(None)
+        self.assertEqual((self.client.received(), self.client.wire.aborted), (b'', True))
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_nothing_at_all(self) -> None:
+        """Is an answer of no pieces."""
+        self.begin()
+        (answer,) = self.client.answers()
+        self.assertEqual((answer.status, answer.body), (200, b''))
+
     def test_a_client_that_leaves_ends_the_service(self) -> None:
         """The generator is closed, whether it waits for something or has a piece ready; the log says 499."""
         for waiting in (True, False):
