@@ -35,6 +35,11 @@ class MessageReader:
         """No message follows on this connection: one said so, or was refused. What is fed is dropped."""
         return self._at == OVER
 
+    @property
+    def clean(self) -> bool:
+        """Between messages, of which another may follow, with nothing of it here."""
+        return self._at == HEAD and self._position == len(self._buffer)
+
     def feed(self, data: bytes) -> None:
         """Take what came in. Nothing is judged before `next` is called."""
         if self._at == OVER:

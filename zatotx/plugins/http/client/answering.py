@@ -14,15 +14,16 @@ if TYPE_CHECKING:
 
 
 class Answering:
-    """Reads one answer after the other. `begun`: some of the one that is due has come."""
+    """Reads one answer after the other. `begun`: some of the one that is due has come. `paused`: the peer is made to
+    wait."""
 
-    __slots__ = ('_connection', '_paused', '_receipt', '_shared', 'begun', 'parser')
+    __slots__ = ('_connection', '_receipt', '_shared', 'begun', 'parser', 'paused')
 
     def __init__(self, shared: Shared, connection: Connection) -> None:
         self._shared = shared
         self._connection = connection
         self._receipt: Collected | Streamed | None = None  # of an answer that is not whole yet
-        self._paused = False
+        self.paused = False
         self.begun = False
         self.parser = AnswerParser(ANSWER_LIMITS)
 
@@ -52,14 +53,14 @@ class Answering:
 
     def pause(self) -> None:
         """The reader is slow: the peer waits, and is not to blame for it."""
-        if self._receipt is not None and not self._paused:
-            self._paused = True
+        if self._receipt is not None and not self.paused:
+            self.paused = True
             self._connection.transport.pauseProducing()
 
     def resume(self) -> None:
         """The reader has caught up, or the answer is over."""
-        if self._paused:
-            self._paused = False
+        if self.paused:
+            self.paused = False
             self._connection.transport.resumeProducing()
             call = self._connection.call
             if call is not None:
@@ -76,14 +77,14 @@ class Answering:
         """A head is due."""
         parser = self.parser
         head = parser.next()
-        while isinstance(head, AnswerHead) and head.status < 200:
+        while type(head) is AnswerHead and head.status < 200:
             self._interim(call, head.status)
             if self._connection.call is not call:
                 return
             head = parser.next()
         now = self._shared.seconds()
         outbound = call.outbound
-        if not isinstance(head, AnswerHead):
+        if type(head) is not AnswerHead:
             if call.stage == ASKED and parser.pending:
                 call.stand(ANSWERED, now, outbound.timeouts.silence)
             return
@@ -94,9 +95,9 @@ class Answering:
         if outbound.stream:
             self._stream(call, head, now)
             return
-        body = parser.take_whole()
-        if (len(body) if body is not None else head.length or 0) > outbound.most:
+        if head.length is not None and head.length > outbound.most:
             raise too_large(outbound.most)
+        body = parser.take_whole()
         if body is not None:
             self.begun = False
             self._connection.finish(call, Answer(head, body), now)
@@ -139,7 +140,7 @@ class Answering:
                 break
 
     def _wait(self, call: Call) -> None:
-        if self._paused:
+        if self.paused:
             call.stand_still()
         else:
             call.stand(ANSWERED, self._shared.seconds(), call.outbound.timeouts.silence)

@@ -14,14 +14,16 @@ from zatotx.plugins.http.client.way_out import WayOut, way_out
 
 
 class Asking:
-    """Writes one request after the other. `failed` is told when a body could not be made."""
+    """Writes one request after the other. `failed` is told when a body could not be made. `holds(data)`: whether the
+    data that a call begins with is all here still, so that the peer cannot have seen it."""
 
-    __slots__ = ('_call', '_failed', '_out', '_shared', '_upload', '_withheld')
+    __slots__ = ('_call', '_failed', '_out', '_shared', '_upload', '_withheld', 'holds')
 
     def __init__(self, shared: Shared, transport: Any, failed: Callable[[BodyFailed], None]) -> None:
         self._shared = shared
         self._failed = failed
         self._out: WayOut = way_out(transport, self._drained, shared.seconds, shared.burst)
+        self.holds = self._out.holds
         self._call: Call | None = None  # whose body is made or waits for the peer's consent
         self._upload: Upload | None = None
         self._withheld = False
@@ -35,10 +37,6 @@ class Asking:
     def unfinished(self) -> bool:
         """Whether some of the request did not go out yet."""
         return self._call is not None or self._out.behind
-
-    def unsent(self, call: Call) -> bool:
-        """Whether all of the request is here still: the peer cannot have seen it."""
-        return self._out.holds(call.data)
 
     def start(self, call: Call, now: float) -> None:
         """Send the request."""

@@ -61,7 +61,7 @@ class Connection:
         if len(data) == READ:
             read_more(self.transport)
         call = self.call
-        if call is None or self.asking.unsent(call):
+        if call is None or self.asking.holds(call.data):
             # Whatever they are, the next answer on this connection could not be believed.
             self._lose(call, BadAnswer('bytes came before the request went out'))
             return
@@ -124,11 +124,12 @@ class Connection:
         answering = self._answering
         if self.asking.unfinished:
             self._abort()
-        elif answering.parser.over or answering.parser.pending:
-            self.close()
-        else:
-            answering.resume()
+        elif answering.parser.clean:
+            if answering.paused:
+                answering.resume()
             self._pool.release(self, now)
+        else:
+            self.close()
         if answer is None:
             call.finish()
         else:

@@ -21,12 +21,13 @@ _WITH_BODY = frozenset({'POST', 'PUT', 'PATCH'})  # say that they have none (RFC
 class Client:
     """Sends requests over connections that it keeps."""
 
-    __slots__ = ('_bounds', '_closed', '_dial', '_pools', '_retired', '_shared', '_when_empty')
+    __slots__ = ('_bounds', '_closed', '_dial', '_keeps', '_pools', '_retired', '_shared', '_when_empty')
 
     def __init__(self, shared: Shared, dial: Dial, bounds: Bounds = Bounds()) -> None:  # noqa: B008 - a frozen value
         self._shared = shared
         self._dial = dial
         self._bounds = bounds
+        self._keeps = bounds.idle > 0
         self._pools: dict[Origin, Pool] = {}
         self._retired = False
         self._closed = False
@@ -49,7 +50,7 @@ class Client:
 
     def send(self, outbound: Outbound) -> Deferred[Answer]:
         """See Sender."""
-        data, body = written(outbound, keep=self._bounds.idle > 0)
+        data, body = written(outbound, keep=self._keeps)
         call = Call(self._shared, outbound, data, body)
         now = call.started
         if call.due <= now:
@@ -98,22 +99,25 @@ class Client:
 
 def written(outbound: Outbound, *, keep: bool) -> tuple[bytes, bytes | BodySource | None]:
     """What goes out at once, and the body that follows it. Raises ValueError for what must not be sent."""
-    body = outbound.body
-    if outbound.method == 'CONNECT':
+    body, method = outbound.body, outbound.method
+    if method == 'CONNECT':
         raise ValueError('CONNECT is no request but makes a tunnel, which proxies are configured for')
-    if body is None:
-        ending = COUNTED % 0 if outbound.method in _WITH_BODY else NO_BODY
-    else:
-        length = len(body) if isinstance(body, bytes) else body.length
-        ending = CHUNKED if length is None else COUNTED % length
-        if outbound.expect:
-            ending = EXPECT + ending
+    ending = _ending(body, method, outbound.expect)
     if not keep:
         ending = CLOSE + ending
-    head = request_head(outbound.method, outbound.target, _host(outbound.origin), outbound.headers, ending)
-    if isinstance(body, bytes) and len(body) <= JOINED and not outbound.expect:
+    head = request_head(method, outbound.target, _host(outbound.origin), outbound.headers, ending)
+    if type(body) is bytes and len(body) <= JOINED and not outbound.expect:
         return head + body, None
     return head, body
+
+
+def _ending(body: bytes | BodySource | None, method: str, expect: float) -> bytes:
+    """How the body is framed."""
+    if body is None:
+        return COUNTED % 0 if method in _WITH_BODY else NO_BODY
+    length = len(body) if isinstance(body, bytes) else body.length
+    ending = CHUNKED if length is None else COUNTED % length
+    return EXPECT + ending if expect else ending
 
 
 @lru_cache(maxsize=256)

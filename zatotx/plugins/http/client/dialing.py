@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from attrs import define, frozen
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.error import ConnectBindError, ConnectError, ConnectionRefusedError, NoRouteError
 from twisted.internet.error import TimeoutError as AttemptTimeout
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
@@ -39,7 +39,8 @@ class Dialer:
         patience = min(_LONGEST, max(0.0, deadline - self.reactor.seconds()))
         dialing = _Dialing(self, origin)
         dialed: Deferred[IProtocol] = ensureDeferred(dialing.connect(factory))
-        return dialed.addTimeout(patience, self.reactor, dialing.too_late)
+        dialed.addTimeout(patience, self.reactor, lambda cancelled, _: cancelled)
+        return dialed.addErrback(dialing.ended, patience)
 
 
 @define
@@ -59,7 +60,10 @@ class _Dialing:
                 self.transport.abortConnection()
             raise
 
-    def too_late(self, result: object, patience: float) -> Failure:
+    def ended(self, failure: Failure, patience: float) -> Failure:
+        """Whoever noticed first that the time is over: what was missing is said."""
+        if failure.check(CancelledError) is None:
+            return failure
         return Failure(ConnectTimeout(f'{self.missing} within {patience:.3g} s'))
 
     async def _way(self) -> Any:

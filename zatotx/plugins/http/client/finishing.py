@@ -28,9 +28,14 @@ class Finishing:
         """As a Sender."""
         return self._sender.send(outbound).addCallback(self._look, outbound, self._seconds())
 
+    async def ask(self, outbound: Outbound) -> Answer:
+        """The same for who awaits it anyway, without a callback that would look at an answer in vain."""
+        began = self._seconds()
+        answer = await self._sender.send(outbound)
+        return answer if _is_done(answer) else await self._finish(answer, outbound, began)
+
     def _look(self, answer: Answer, outbound: Outbound, began: float) -> Answer | Deferred[Answer]:
-        head = answer.head
-        if head.status < 300 and b'content-encoding' not in head.headers:
+        if _is_done(answer):
             return answer
         return Deferred.fromCoroutine(self._finish(answer, outbound, began))
 
@@ -39,3 +44,8 @@ class Finishing:
             by = min(outbound.deadline, began + outbound.timeouts.total)
             answer = await self._redirects.follow(answer, outbound, by)
         return answer if self._decoder is None else await self._decoder.decode(answer, outbound.most)
+
+
+def _is_done(answer: Answer) -> bool:
+    """Whether it is neither a redirection nor coded."""
+    return answer.head.status < 300 and b'content-encoding' not in answer.head.headers

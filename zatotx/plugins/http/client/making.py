@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -76,6 +76,7 @@ class MadeClient:
     core: Client
     bare: Sender  # by which answers come as they are: redirections and codings are somebody else's to undo
     send: Callable[[Outbound], Deferred[Answer]]
+    ask: Callable[[Outbound], Awaitable[Answer]]  # the same for coroutines
 
     def retire(self) -> None:
         """Keep no connection from now on."""
@@ -94,11 +95,11 @@ def make_client(settings: ClientSettings, reach: Reach) -> MadeClient:
     core = Client(reach.shared, dialer.dial, settings.bounds)
     sender: Sender = Proxying(core, by_proxies) if by_proxies.http else core
     if not settings.follow_redirects and not settings.inflate:
-        return MadeClient(core, sender, sender.send)
+        return MadeClient(core, sender, sender.send, sender.send)
     redirects = Redirects(sender, most=settings.follow_redirects, secret=settings.secret_fields)
     decoder = Decoder(reach.offload, ratio=settings.ratio)
     finishing = Finishing(
         sender, reach.reactor.seconds,
         redirects=redirects if settings.follow_redirects else None, decoder=decoder if settings.inflate else None,
     )  # fmt: skip
-    return MadeClient(core, sender, finishing.send)
+    return MadeClient(core, sender, finishing.send, finishing.ask)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -207,6 +207,8 @@ class Pool:
     def _not_connected(self, failure: Failure, call: Call) -> None:
         call.dialing = None
         self._free()
+        if failure.check(CancelledError):  # by the call, which knows why
+            return
         error = from_twisted(failure.value)
         error.reached = error.reached or call.reached  # by the connection before, where this one was to replace it
         call.fail(error)

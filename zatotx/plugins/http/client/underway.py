@@ -100,7 +100,11 @@ class Call:
 
     def answer(self, answer: Answer) -> None:
         """Here it is, whole."""
-        self._over().callback(answer)
+        self.stage = OVER
+        self._shared.deadlines.forget(self)
+        deferred, self._deferred = self._deferred, None  # see `_over`, which is written out here
+        assert deferred is not None
+        deferred.callback(answer)
 
     def begin(self, answer: Answer, stream: Streamed) -> None:
         """Here it is, unless that has failed already; its body comes in a stream, over which the deadlines watch on."""
@@ -133,6 +137,10 @@ class Call:
                 self.connection.asking.send_body(now)
                 return
             if self.stage == ASKED and self._moves(now):
+                return
+        if self.dialing is not None:
+            self.dialing.cancel()  # it may know what is missing, and tells `fail`
+            if self.stage == OVER:
                 return
         error = self._lateness(now)
         self.give_up()
@@ -199,5 +207,5 @@ class Call:
 
     def note_reached(self) -> None:
         """Whether the peer may have seen something of it, by now."""
-        if self.connection is not None and not self.connection.asking.unsent(self):
+        if self.connection is not None and not self.connection.asking.holds(self.data):
             self.reached = True

@@ -290,6 +290,16 @@ class DialTests(InMemory):
         self.successResultOf(waiting)
         self.clean(memory, idle=1)
 
+    def test_a_dial_that_knows_what_is_missing(self) -> None:
+        """Says it, though the call's clock struck first."""
+        memory = Memory()
+        missing = ConnectTimeout('no answer of the proxy within 3 s')
+        memory.client._dial = lambda *args: Deferred(lambda dialing: dialing.errback(missing))
+        late = memory.send(timeouts=Timeouts(connect=3.0))
+        memory.wait(3.1)
+        self.assertEqual(str(self.failed(late, ConnectTimeout)), 'no answer of the proxy within 3 s')
+        self.clean(memory)
+
     def test_cancelling_while_connecting(self) -> None:
         """Gives the attempt up too."""
         memory = Memory(False)
