@@ -103,7 +103,8 @@ class Run:
             error.__traceback__ = None  # whose frames hold the message, and those above them the error
 
     def _answer(self, answer: Any) -> None:
-        answered = self._close()
+        answered, self._answered = self._answered, None  # `_close`, written out
+        self._exchange.deadlines.forget(self)
         if answered is not None:
             answered(answer)
 

@@ -18,30 +18,15 @@ from zatotx.service.threads import Lender
 class ServiceCall:
     """ICall of a run."""
 
-    __slots__ = ('_run',)
+    __slots__ = ('_run', 'cid', 'deadline', 'service', 'trace')
 
     def __init__(self, run: Any) -> None:
+        inbound = run.inbound
         self._run = run
-
-    @property
-    def cid(self) -> str:
-        cid: str = self._run.inbound.cid
-        return cid
-
-    @property
-    def service(self) -> str:
-        name: str = self._run.entry.name
-        return name
-
-    @property
-    def deadline(self) -> float:
-        at: float = self._run.inbound.deadline
-        return at
-
-    @property
-    def trace(self) -> str:
-        trace: str = self._run.inbound.trace
-        return trace
+        self.cid: str = inbound.cid
+        self.service: str = run.entry.name
+        self.deadline: float = inbound.deadline
+        self.trace: str = inbound.trace
 
     def result(self, begin: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         run = self._run
@@ -54,11 +39,31 @@ class ServiceCall:
         return run.invoker.threads.wait(settle, run.hop, run.inbound.deadline)
 
 
+class Door:
+    """The connections of a kind, found when they are first asked for."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+
+    def __get__(self, outgoing: Outgoing, owner: type) -> Any:
+        kind, run = self._kind, outgoing._run
+        call = ServiceCall(run)
+        connections = getattr(run.invoker.node, 'outgoing', None)
+        found = None if connections is None else connections.kind(kind, call)
+        if found is None:
+            found = NoConnections(kind, call.cid)
+        outgoing.__dict__[kind] = found
+        return found
+
+
 class Outgoing:
     """The outgoing connections as one call sees them: `self.out.rest['CRM']`, `self.outgoing.sql.get('CRM')`.
 
     A connection that is not there raises NotFound naming kind and name.
     """
+
+    rest = Door('rest')  # a look in vain for an attribute costs as much as all else here
+    soap = Door('soap')
 
     def __init__(self, run: Any) -> None:
         self._run = run
@@ -66,13 +71,7 @@ class Outgoing:
     def __getattr__(self, kind: str) -> Any:
         if kind.startswith('_'):
             raise AttributeError(kind)
-        call = ServiceCall(self._run)
-        outgoing = getattr(self._run.invoker.node, 'outgoing', None)
-        found = None if outgoing is None else outgoing.kind(kind, call)
-        if found is None:
-            found = NoConnections(kind, call.cid)
-        self.__dict__[kind] = found
-        return found
+        return Door(kind).__get__(self, Outgoing)
 
 
 class NoConnections:

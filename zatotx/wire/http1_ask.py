@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+
+import msgspec
 
 from zatotx.wire.http1_fields import VALUE, is_token, is_value
 
@@ -22,9 +24,34 @@ CLOSE = b'Connection: close\r\n'
 VISIBLE = bytes(range(0x21, 0x7F))  # what a target may hold
 
 
-def request_head(
-    method: str, target: bytes, host: bytes, fields: Sequence[tuple[bytes, bytes]], ending: bytes
-) -> bytes:
+class Named(msgspec.Struct, frozen=True):
+    """Fields of a request whose names many others have too: what is asked of names is asked once."""
+
+    names: tuple[bytes, ...]
+    values: tuple[bytes, ...]
+    known: int = 0  # how many of the first values were looked at before, by `of`
+
+    @classmethod
+    def of(cls, fields: Iterable[tuple[bytes, bytes]]) -> Named:
+        """Of pairs, which are looked at now. Raises ValueError as `request_head`, of values."""
+        pairs = list(fields)
+        _check_values(pairs)
+        return cls(tuple(name for name, _ in pairs), tuple(value for _, value in pairs), len(pairs))
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        return zip(self.names, self.values, strict=True)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __repr__(self) -> str:
+        return f'<Named {len(self)} fields>'  # values may be credentials
+
+
+Fields = Sequence[tuple[bytes, bytes]] | Named
+
+
+def request_head(method: str, target: bytes, host: bytes, fields: Fields, ending: bytes) -> bytes:
     """The head of a request, up to its empty line, which is in `ending` after the fields that the writer owns.
 
     `host` is what the field Host says, unless it stands in `fields`. Raises ValueError, naming what but never showing
@@ -32,10 +59,16 @@ def request_head(
     """
     if not target or target.translate(None, VISIBLE):
         raise ValueError('The target of a request has a space or another character that must be percent-encoded')
-    blank, names_host = _blank(tuple([name for name, _ in fields]))
-    lines = blank % tuple([value for _, value in fields])
-    if lines.translate(None, VALUE) != b'\r\n' * len(fields):
-        _raise_for_value(fields)
+    if type(fields) is Named:
+        names, values = fields.names, fields.values
+        new = values[fields.known :]
+    else:
+        names, new = tuple([name for name, _ in fields]), tuple([value for _, value in fields])
+        values = new
+    if b''.join(new).translate(None, VALUE):
+        _check_values(fields)
+    blank, names_host = _blank(names)
+    lines = blank % values
     if names_host:
         return b'%b %b HTTP/1.1\r\n%b%b' % (_method(method), target, lines, ending)
     return b'%b %b HTTP/1.1\r\nHost: %b\r\n%b%b' % (_method(method), target, host, lines, ending)
@@ -63,7 +96,7 @@ def _blank(names: tuple[bytes, ...]) -> tuple[bytes, bool]:
     return b''.join([b'%b: %%b\r\n' % name.replace(b'%', b'%%') for name in names]), hosts == 1
 
 
-def _raise_for_value(fields: Sequence[tuple[bytes, bytes]]) -> None:
+def _check_values(fields: Iterable[tuple[bytes, bytes]]) -> None:
     for name, value in fields:
         if not is_value(value):
             raise ValueError(f'The value of the field {name.decode("ascii")} has control characters')

@@ -106,13 +106,16 @@ class Connection:
         answers = self._answers
         if answers.corked:
             return
-        now = self._site.seconds()
+        requests, now = self._requests, self._site.seconds()
+        if self._waits == NOTHING and requests.quiet:  # an answer went out that client and we have waited for
+            self._waits = IDLE
+            self.due = now + self._idle_timeout
+            return
         answers.corked = True
         try:
-            self._requests.pull(now)
+            requests.pull(now)
         finally:
             answers.uncork()
-        requests = self._requests
         if answers.closed:
             self._finish()
         elif self._waits == IDLE and not answers.turns and requests.phase == HEAD and requests.parser.idle:

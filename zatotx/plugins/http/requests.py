@@ -79,6 +79,11 @@ class Requests:
         """Whether the client is done with what it began to send."""
         return not self.cut and self._held is None and (self.parser.over or self.parser.idle)
 
+    @property
+    def quiet(self) -> bool:
+        """Whether every request that came has its answer, and nothing of a next one is here."""
+        return self.phase == HEAD and self._held is None and not self._answers.turns and self.parser.idle
+
     def pull(self, now: float) -> None:
         """Serve what the parser has."""
         if self._held is not None and not self._answers.turns:

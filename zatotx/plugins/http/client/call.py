@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
 
 from zatotx.wire.http1_answer import AnswerHead
+from zatotx.wire.http1_ask import Named
 
 Fields = Sequence[tuple[bytes, bytes]]
 _PORTS = {'http': 80, 'https': 443}
@@ -91,7 +92,7 @@ class Outbound(msgspec.Struct):
     method: str
     origin: Origin
     target: bytes = b'/'  # origin-form, percent-encoded; of a plain proxy the absolute form
-    headers: Fields = ()
+    headers: Fields | Named = ()
     body: bytes | BodySource | None = None  # b'' has a length of 0, None has none
     timeouts: Timeouts = Timeouts()
     deadline: float = inf  # of the caller, in seconds on the reactor's clock: TotalTimeout, as by `timeouts.total`

@@ -7,6 +7,7 @@ import msgspec
 from zatotx.plugins.http.client.call import Answer, Fields, Origin, Outbound, Sender
 from zatotx.plugins.http.client.errors import BadRedirect, TooManyRedirects
 from zatotx.rules.redirects import REDIRECTIONS, Hop, Misled, Place, is_credential, is_of_body, next_hop
+from zatotx.wire.http1_ask import Named
 
 
 class Redirects:
@@ -65,7 +66,7 @@ class Redirects:
             deadline=by,
         )
 
-    def _kept(self, headers: Fields, hop: Hop) -> Fields:
+    def _kept(self, headers: Fields | Named, hop: Hop) -> Fields:
         return [
             (name, value) for name, value in headers
             if (hop.keeps_body or not is_of_body(name)) and (hop.keeps_credentials or not self._stays(name))

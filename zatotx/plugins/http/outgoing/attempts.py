@@ -10,7 +10,6 @@ from time import time
 from typing import Any, Protocol
 
 from attrs import define, frozen
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
@@ -32,9 +31,9 @@ class Direct:
     """The client itself."""
 
     form: Form
-    client: Callable[[Outbound], Deferred[Answer]]
+    client: Callable[[Outbound], Awaitable[Answer]]
 
-    def send(self, request: Request) -> Deferred[Answer]:
+    def send(self, request: Request) -> Awaitable[Answer]:
         return self.client(self.form.outbound(request))
 
 

@@ -23,6 +23,7 @@ TYPES: Mapping[str, bytes] = {
 }
 _TEXT, _BYTES = b'text/plain; charset=utf-8', b'application/octet-stream'
 _VALUES = (dict, list)  # what is mostly sent
+_OCTETS = (bytes, bytearray, memoryview)
 _PIECE = 64 * 1024
 
 
@@ -31,13 +32,15 @@ def body_of(data: Any, data_format: str, offload: Offload) -> tuple[bytes | Body
 
     Raises TypeError for what has no form in the data format, ValueError as the formats do.
     """
+    if type(data) is bytes:
+        return data, TYPES.get(data_format, _BYTES)
     if isinstance(data, _VALUES):
         return _written(data, data_format)
     if data is None or (isinstance(data, str) and not data):  # as Zato's calls leave it out
         return None, b''
     if isinstance(data, str):
         return data.encode('utf-8'), TYPES.get(data_format, _TEXT)
-    if isinstance(data, bytes | bytearray | memoryview):
+    if isinstance(data, _OCTETS):
         return bytes(data), TYPES.get(data_format, _BYTES)
     source = _source(data, offload)
     if source is not None:

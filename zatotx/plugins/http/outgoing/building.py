@@ -23,6 +23,7 @@ from zatotx.plugins.http.schema.outgoing import HttpOutgoing, Retry, tls_setting
 from zatotx.rules.breaker import Breaker
 from zatotx.rules.retry import SAFE, Repeats, RetryBudget
 from zatotx.rules.url_template import Template
+from zatotx.wire.http1_ask import Named
 
 _ACCEPTED = {'json': b'application/json', 'xml': b'application/xml, text/xml'}
 _ANYTHING = b'*/*'
@@ -56,7 +57,7 @@ def build(value: HttpOutgoing, title: str, identity: Identity, workshop: Worksho
     form = craft.form(value, identity, workshop)
     plain = _plain(form, client, identity, title)
     breaker = None
-    attempt: Attempt = Direct(form, client.send).send
+    attempt: Attempt = Direct(form, client.ask).send
     if value.circuit_breaker is not None:
         breaker = Breaker(value.circuit_breaker.failures, value.circuit_breaker.reset)
         attempt = Broken(attempt, breaker, reach.reactor.seconds, meter, craft.is_failure).send
@@ -72,7 +73,7 @@ def build(value: HttpOutgoing, title: str, identity: Identity, workshop: Worksho
 
 
 def _plain(form: Form, client: MadeClient, identity: Identity, title: str) -> Attempt:
-    direct = Direct(form, client.send).send
+    direct = Direct(form, client.ask).send
     return direct if identity.authorizer is None else Authorized(direct, identity.authorizer(), title).send
 
 
@@ -90,10 +91,11 @@ def form_fields(value: HttpOutgoing, identity: Identity, workshop: Workshop, acc
     """What a Form of any type has."""
     origin, base = split_url(value.host)
     retried = () if value.retry is None else value.retry.methods
-    common = (AGENT, (b'Accept', accepted), ACCEPT, (b'X-Zato-Component', workshop.component), *identity.fields)
+    fields = (AGENT, (b'Accept', accepted), ACCEPT, (b'X-Zato-Component', workshop.component), *identity.fields)
     return {
         'origin': origin, 'method': value.method, 'template': Template(_joined(base, value.url_path)),
-        'data_format': value.data_format, 'content_type': value.content_type.encode('ascii'), 'common': common,
+        'data_format': value.data_format, 'content_type': value.content_type.encode('ascii'),
+        'common': Named.of(fields),
         'query': identity.query, 'timeout': value.timeout,
         'connect_timeout': inf if value.connect_timeout is None else value.connect_timeout,
         'most': value.max_response_size, 'offload': workshop.reach.offload, 'seconds': workshop.reach.reactor.seconds,

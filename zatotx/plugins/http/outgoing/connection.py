@@ -48,7 +48,6 @@ class Connection:
     parts: Parts
     reactor: Any  # IReactorTime, IReactorFromThreads
     form: Form = field(init=False)
-    under_way: int = 0
     _trouble: Trouble = field(init=False)
     _log = Logger()
 
@@ -58,12 +57,11 @@ class Connection:
 
     async def perform(self, request: Request) -> Response:
         """The answer. Raises Timeout, ServiceUnavailable and BadGateway, naming the connection."""
-        parts, seconds = self.parts, self.reactor.seconds
-        meter, began = parts.meter, seconds()
-        self.under_way += 1
+        parts = self.parts
+        meter = parts.meter
         meter.in_flight += 1
         try:
-            if self.under_way > parts.max_in_flight:
+            if meter.in_flight > parts.max_in_flight:
                 raise Full('as many calls are under way as there may be')
             answer = await parts.attempt(request)
         except CallFailed as failed:
@@ -79,13 +77,12 @@ class Connection:
             raise
         finally:
             meter.in_flight -= 1
-            meter.observe(seconds() - began)
-            self.under_way -= 1
+            meter.observe(self.reactor.seconds() - request.began)
         if self._trouble.why:
             self._trouble.ends()
         if request.stream:
             return self._streamed(request, answer)
-        response = Response(answer, self.form.data_format, request.model)
+        response = Response(answer, parts.form.data_format, request.model)
         response.title, response.cid = parts.title, request.call.cid
         if len(answer.body) > THREADED:  # type: ignore[arg-type]  # bytes, as it is not streamed
             await response.read_in_thread(self.form.offload)

@@ -34,8 +34,10 @@ class RestDoor:
     def __getitem__(self, name: str) -> Rest:
         """The connection of that name. Raises NotFound and Inactive naming it, ServiceUnavailable where its
         configuration cannot be used."""
-        self._shelf.find(name, self._call.cid)
-        return Rest(self._shelf, name, self._call)
+        shelf = self._shelf
+        if name not in shelf.connections:
+            shelf.find(name, self._call.cid)  # which says why
+        return Rest(shelf, name, self._call)
 
     def get(self, name: str) -> Rest:
         """Zato's form of `[name]`."""
@@ -118,7 +120,7 @@ class Rest:
 
     def _send(self, wanted: Wanted) -> Any:
         call = self._call
-        connection = self._shelf.find(self._name, call.cid)
+        connection = self._shelf.connections.get(self._name) or self._shelf.find(self._name, call.cid)
         request = connection.form.request(wanted, call)
         return call.result(partial(connection.perform, request))
 

@@ -5,6 +5,7 @@ All of it raises ValueError with the rest of a sentence about the answer.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from zatotx.plugins.http.outgoing.bodies import FORM, JSON, XML
@@ -19,9 +20,10 @@ _MOST_PAIRS = 100_000
 THREADED = 256 * 1024  # bytes of XML that is parsed in a thread: lxml lets others run meanwhile
 
 
-def format_of(content_type: str, data_format: str) -> str:
+@lru_cache(maxsize=256)
+def format_of(content_type: bytes, data_format: str) -> str:
     """How a body is to be read. `data_format`: of the connection, for answers that do not say what they are."""
-    media = content_type.partition(';')[0].strip().lower()
+    media = content_type.decode('latin-1').partition(';')[0].strip().lower()
     if media in _SAYS_NOTHING:
         return data_format or (TEXT if media == 'text/plain' else BYTES)
     if media.endswith(('/json', '+json')):
@@ -33,7 +35,7 @@ def format_of(content_type: str, data_format: str) -> str:
     return TEXT if media.startswith('text/') else BYTES
 
 
-def value_of(body: bytes, as_what: str, content_type: str) -> Any:
+def value_of(body: bytes, as_what: str, content_type: bytes) -> Any:
     """The value of a body; None of an empty one."""
     if not body:
         return None
@@ -41,7 +43,7 @@ def value_of(body: bytes, as_what: str, content_type: str) -> Any:
         if as_what == JSON:
             return json.decode(body)
         if as_what == XML:
-            return xml.parse(body, xml.charset_of(content_type.encode('latin-1')))
+            return xml.parse(body, xml.charset_of(content_type))
         if as_what == FORM:
             return form.decode(body, _MOST_PAIRS)
     except Malformed as wrong:
@@ -49,15 +51,20 @@ def value_of(body: bytes, as_what: str, content_type: str) -> Any:
     return text_of(body, content_type) if as_what == TEXT else body
 
 
-def text_of(body: bytes, content_type: str) -> str:
+def text_of(body: bytes, content_type: bytes) -> str:
     """The body as text: in the charset that the answer names, UTF-8 where it names none that is known. What is not of
     that charset becomes U+FFFD."""
+    try:
+        return body.decode(_charset(content_type), 'replace')
+    except (LookupError, ValueError):
+        return body.decode('utf-8', 'replace')
+
+
+@lru_cache(maxsize=256)
+def _charset(content_type: bytes) -> str:
     charset = 'utf-8'
-    for parameter in content_type.split(';')[1:]:
+    for parameter in content_type.decode('latin-1').split(';')[1:]:
         name, _, value = parameter.partition('=')
         if name.strip().lower() == 'charset':
             charset = value.strip().strip('"\'')
-    try:
-        return body.decode(charset, 'replace')
-    except (LookupError, ValueError):
-        return body.decode('utf-8', 'replace')
+    return charset

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import ceil, inf
+from functools import lru_cache
+from math import inf
 from time import time
 from typing import Any
 
@@ -16,12 +17,14 @@ from zatotx.plugins.http.outgoing.bodies import Offload, body_of
 from zatotx.plugins.http.outgoing.stamp import Stamp
 from zatotx.rules.retry import SAFE
 from zatotx.rules.url_template import Template, query_of
+from zatotx.wire.http1_ask import Named
 
 MARGIN = 0.05  # seconds before its service's deadline that a call ends: so that the fault says whose answer was missing
 CONSENT = 1.0  # seconds that a peer has to object before a body is sent that cannot be sent twice
 _KEY = b'idempotency-key'
-_CONTENT_TYPE = b'content-type'
-_CID, _MOMENT, _LEFT = b'X-Zato-CID', b'X-Zato-Msg-TS', b'X-Zato-Deadline-Ms'
+TYPED = (b'Content-Type',)
+_TRACED = (b'traceparent',)
+_STAMPS = (b'X-Zato-CID', b'X-Zato-Msg-TS', b'X-Zato-Deadline-Ms')  # the last two are of the moment it is sent
 _NONE: frozenset[bytes] = frozenset()
 _LONGEST = 86_400_000  # milliseconds, what a zatotx takes
 
@@ -42,8 +45,8 @@ class Wanted(msgspec.Struct):
 class Request:
     """One call, ready to be sent, and to be sent again."""
 
-    __slots__ = ('body', 'call', 'cid', 'credentials', 'due', 'fields', 'given', 'keyed', 'method', 'model', 'patience',
-                 'proof', 'seconds', 'stream', 'target')  # fmt: skip
+    __slots__ = ('began', 'body', 'call', 'cid', 'credentials', 'due', 'given', 'keyed', 'method', 'model', 'names',
+                 'own', 'patience', 'proof', 'seconds', 'stream', 'target', 'values')  # fmt: skip
 
     def __init__(self, wanted: Wanted, call: ICall, usual: str = '') -> None:
         self.call = call
@@ -53,14 +56,17 @@ class Request:
         self.target = b'/'
         self.body: bytes | BodySource | None = None
         self.cid = (wanted.cid or call.cid).encode('utf-8')
-        self.fields: Fields = ()
+        self.names: tuple[bytes, ...] = ()  # of the fields that it has by itself
+        self.values: tuple[bytes, ...] = ()  # of those, save what is of the moment it is sent
+        self.own: Fields = ()  # fields that the service set, instead of those that it would have
         self.given = _NONE  # names of fields that the service set or left out, lower-case
         self.credentials: Fields = ()  # set by who has them
         self.proof: Any = None  # what they were made of, for who made them
         self.keyed = False  # has an Idempotency-Key
+        self.began = 0.0  # when it was made ready, on the reactor's clock
+        self.due = 0.0  # when it must be over, likewise
         self.patience = 0.0  # seconds that it may take, were there no hurry
         self.seconds = 0.0  # that it may take
-        self.due = 0.0  # on the reactor's clock
 
     @property
     def repeatable(self) -> bool:
@@ -78,7 +84,7 @@ class Form:
     template: Template
     data_format: str
     content_type: bytes  # b'' = by the data
-    common: Fields = field(repr=False)  # that each request has, those that say who we are too
+    common: Named = field(repr=False)  # fields that each request has, those that say who we are too
     query: bytes = field(repr=False)  # that each target ends with; b'' = none
     timeout: float  # seconds
     connect_timeout: float
@@ -88,6 +94,7 @@ class Form:
     repeated: frozenset[str] = SAFE  # methods that may be sent twice
     asks_first: bool = False  # the peer may refuse a request before its body has come
     timeouts: Timeouts = field(init=False)
+    _usual: bytes | None = field(init=False)  # the target of calls without params; None = it has holes for them
     _stamp: Stamp = field(factory=Stamp, init=False)
 
     @timeouts.default
@@ -95,33 +102,42 @@ class Form:
         """The deadline of the whole call bounds all stages."""
         return Timeouts(queue=inf, connect=self.connect_timeout, first_byte=inf, silence=inf, total=inf)
 
+    @_usual.default
+    def _without_params(self) -> bytes | None:
+        return None if self.template.names else self._target(None)
+
     def request(self, wanted: Wanted, call: ICall) -> Request:
         """The call made ready. Raises ValueError and TypeError, naming what is wrong with it. In any thread."""
         request = Request(wanted, call, self.method)
         request.body, content_type = body_of(wanted.data, self.data_format, self.offload)
-        fields = [*self.common]
-        if request.body is not None:
-            fields.append((b'Content-Type', self.content_type or content_type))
-        return self._completed(request, fields, wanted)
-
-    def _completed(self, request: Request, fields: list[tuple[bytes, bytes]], wanted: Wanted) -> Request:
-        """A request that has its body, with all the rest."""
-        call = request.call
-        request.target = self._target(wanted.params)
-        if call.trace:
-            fields.append((b'traceparent', call.trace.encode('ascii')))
-        request.fields = fields
-        if wanted.headers:
-            _overridden(request, fields, wanted.headers)
-        self._bound(request, wanted.timeout, call)
+        if request.body is None:
+            self._complete(request, wanted, (), ())
+        else:
+            self._complete(request, wanted, TYPED, (self.content_type or content_type,))
         return request
+
+    def _complete(self, request: Request, wanted: Wanted, names: tuple[bytes, ...], values: tuple[bytes, ...]) -> None:
+        """Give a request that has its body all the rest: the fields of these names, and those that all have."""
+        params = wanted.params
+        request.target = self._target(params) if params is not None or self._usual is None else self._usual
+        self._field(request, names, values)
+        if wanted.headers:
+            _overridden(request, wanted.headers)
+        self._bound(request, wanted.timeout)
+
+    def _field(self, request: Request, names: tuple[bytes, ...], values: tuple[bytes, ...]) -> None:
+        trace, common = request.call.trace, self.common
+        if trace:
+            names, values = names + _TRACED, (*values, trace.encode('ascii'))
+        request.names = _named(common.names, names)
+        request.values = (*common.values, *values, request.cid)
 
     def ping(self, method: str, call: ICall) -> Request:
         """A request without a body that asks whether the peer is there."""
         request = Request(Wanted(method), call)
         request.target = b'%b?%b' % (self.fixed, self.query) if self.query else self.fixed
-        request.fields = self.common
-        self._bound(request, None, call)
+        self._field(request, (), ())
+        self._bound(request, None)
         return request
 
     @property
@@ -131,33 +147,26 @@ class Form:
 
     def outbound(self, request: Request) -> Outbound:
         """It, as it is sent now."""
-        now = self.seconds()
-        fields = [
-            *request.fields,
-            *request.credentials,
-            (_CID, request.cid),
-            (_MOMENT, self._stamp.of(time())),
-            (_LEFT, b'%d' % min(max(1, ceil((request.due - now) * 1000)), _LONGEST)),
-        ]
-        if request.given:
-            own = len(request.fields)
-            fields[own:] = [one for one in fields[own:] if one[0].lower() not in request.given]
+        left = request.due - self.seconds()
+        moment = self._stamp.of(time()), b'%d' % _milliseconds(left)
+        usual = Named(request.names, request.values + moment, self.common.known)
+        fields = _mixed(request, usual) if request.given or request.credentials else usual
         stream = request.stream
         body = request.body
         return Outbound(
             request.method, self.origin, request.target, fields, body,
-            self._staged(request.due - now, request.patience) if stream else self.timeouts,
-            inf if stream and request.due > now else request.due,
+            self._staged(left, request.patience) if stream else self.timeouts,
+            inf if stream and left > 0 else request.due,
             request.keyed or request.method in self.repeated,
-            CONSENT if self.asks_first and not isinstance(body, bytes | None) else 0.0,
+            CONSENT if self.asks_first and body is not None and type(body) is not bytes else 0.0,
             stream, self.most,
         )  # fmt: skip
 
-    def _bound(self, request: Request, timeout: float | None, call: ICall) -> None:
+    def _bound(self, request: Request, timeout: float | None) -> None:
         """How long it may take."""
-        now = self.seconds()
+        now = request.began = self.seconds()
         request.patience = seconds = self.timeout if timeout is None else timeout
-        left = call.deadline - MARGIN - now
+        left = request.call.deadline - MARGIN - now
         request.seconds = seconds if seconds < left else max(0.0, left)
         request.due = now + request.seconds
 
@@ -179,13 +188,31 @@ class Form:
         )
 
 
-def _overridden(request: Request, fields: list[tuple[bytes, bytes]], headers: Mapping[str, Any]) -> None:
+def _milliseconds(left: float) -> int:
+    """As a peer is told how much time is left: at least one."""
+    rounded = int(left * 1000) + 1
+    return rounded if 0 < rounded <= _LONGEST else min(max(1, rounded), _LONGEST)
+
+
+@lru_cache(maxsize=256)
+def _named(common: tuple[bytes, ...], names: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Of a request's fields. The same object each time: who writes heads knows it again."""
+    return common + names + _STAMPS
+
+
+def _overridden(request: Request, headers: Mapping[str, Any]) -> None:
     """The service's own fields in place of the connection's."""
     own = [(name.encode('ascii'), value) for name, value in headers.items()]
-    request.given = given = frozenset(name.lower() for name, _ in own)
-    sent = [(name, _value(value)) for name, value in own if value is not None]
-    request.keyed = any(name.lower() == _KEY for name, _ in sent)
-    request.fields = [one for one in fields if one[0].lower() not in given] + sent
+    request.given = frozenset(name.lower() for name, _ in own)
+    request.own = [(name, _value(value)) for name, value in own if value is not None]
+    request.keyed = any(name.lower() == _KEY for name, _ in request.own)
+
+
+def _mixed(request: Request, fields: Named) -> Fields:
+    """All fields of a request that does not only have those of its connection."""
+    given = request.given
+    kept = [one for one in (*fields, *request.credentials) if one[0].lower() not in given]
+    return [*kept, *request.own]
 
 
 def _value(value: Any) -> bytes:

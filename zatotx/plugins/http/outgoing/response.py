@@ -42,7 +42,11 @@ class Response(PeerResponse):
     @property
     def content_type(self) -> str:
         """The field of that name, '' where there is none."""
-        return self._answer.head.headers.get(b'content-type', b'').decode('latin-1')
+        return self._kind.decode('latin-1')
+
+    @property
+    def _kind(self) -> bytes:
+        return self._answer.head.headers.get(b'content-type', b'')
 
     @property
     def reason(self) -> str:
@@ -60,7 +64,9 @@ class Response(PeerResponse):
     @property
     def text(self) -> str:
         """The body as text, in the charset that its Content-Type names, or else UTF-8."""
-        return text_of(self.content, self.content_type)
+        answer = self._answer
+        body = answer.body if isinstance(answer.body, bytes) else self.content
+        return text_of(body, answer.head.headers.get(b'content-type', b''))
 
     @property
     def data(self) -> Any:
@@ -76,13 +82,13 @@ class Response(PeerResponse):
     @property
     def format(self) -> str:
         """How `data` reads the body."""
-        return format_of(self.content_type, self._format)
+        return format_of(self._kind, self._format)
 
     async def read_in_thread(self, offload: Callable[..., Any]) -> None:
         """Read a long body before it is asked for, where that need not hold up the reactor."""
         if self.format == XML:
             try:
-                self._value = await offload(value_of, self.content, XML, self.content_type)
+                self._value = await offload(value_of, self.content, XML, self._kind)
             except ValueError as wrong:
                 self._value = wrong  # told to who asks for it
 
@@ -90,8 +96,8 @@ class Response(PeerResponse):
         try:
             value = self._value
             if value is _UNREAD:
-                content_type = self.content_type
-                value = value_of(self.content, format_of(content_type, self._format), content_type)
+                kind = self._kind
+                value = value_of(self.content, format_of(kind, self._format), kind)
             elif isinstance(value, ValueError):
                 raise value
             return value if self._model is None else modelled(value, self._model)

@@ -24,28 +24,29 @@ class Unfit:
 
 
 class Shelf:
-    """`kind`: what services call them by, 'rest'. All of it is swapped at once, by one assignment."""
+    """`kind`: what services call them by, 'rest'. `connections`: those that can be used, swapped at once by one
+    assignment."""
 
-    __slots__ = ('_all', '_others', 'kind')
+    __slots__ = ('_others', 'connections', 'kind')
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self._all: Mapping[str, Connection] = {}
+        self.connections: Mapping[str, Connection] = {}
         self._others: Mapping[str, Unfit | None] = {}  # None = switched off
 
     def put(self, connections: Mapping[str, Connection], others: Mapping[str, Unfit | None]) -> None:
         """These are all there are."""
-        self._all, self._others = connections, others
+        self.connections, self._others = connections, others
 
     def find(self, name: str, cid: str | None) -> Connection:
         """The connection of that name. Raises NotFound, Inactive, ServiceUnavailable."""
-        connection = self._all.get(name)
+        connection = self.connections.get(name)
         if connection is None:
             raise self._missing(name, cid)
         return connection
 
     def __iter__(self) -> Iterator[Connection]:
-        return iter(self._all.values())
+        return iter(self.connections.values())
 
     def unfit(self) -> Iterator[Unfit]:
         """Those that cannot be used as they are configured."""

@@ -90,7 +90,7 @@ def is_unwell(answer: Answer) -> bool:
     and most of them say that the caller is wrong."""
     if answer.head.status != _FAULTY:
         return is_failure(answer)
-    return format_of(answer.head.headers.get(b'content-type', b'').decode('latin-1'), '') != XML
+    return format_of(answer.head.headers.get(b'content-type', b''), '') != XML
 
 
 def _envelope(http: Response) -> Envelope:

@@ -24,6 +24,7 @@ from zatotx.plugins.http.outgoing.requests import Request
 from zatotx.plugins.http.outgoing.response import Response
 from zatotx.plugins.http.schema.outgoing_soap import SoapOutgoing, is_document
 from zatotx.wire import xml
+from zatotx.wire.http1_ask import Named
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap_content import undeclared
 from zatotx.wire.xml_encoding import as_utf8
@@ -108,8 +109,8 @@ class Documents:
 
     def _stranger(self, origin: Any) -> tuple[Any, Attempt]:
         """The way to a host that is not the peer: it is not told who we are."""
-        form = attrs.evolve(self._parts.form, origin=origin, common=(AGENT, (b'Accept', b'*/*')), query=b'')
-        return form, Direct(form, self._parts.client.send).send
+        form = attrs.evolve(self._parts.form, origin=origin, common=Named.of((AGENT, (b'Accept', b'*/*'))), query=b'')
+        return form, Direct(form, self._parts.client.ask).send
 
 
 def named(url: str) -> str:

@@ -11,11 +11,12 @@ from lxml import etree
 
 from zatotx.interfaces.outgoing import ICall
 from zatotx.plugins.http.client.call import Outbound
-from zatotx.plugins.http.outgoing.requests import Form, Request, Wanted
+from zatotx.plugins.http.outgoing.requests import TYPED, Form, Request, Wanted
 from zatotx.wire import soap, wsse, xml
 from zatotx.wire.soap import SOAP_11, Version
 from zatotx.wire.soap_content import Whole, content_of
 
+_TYPED_11 = (*TYPED, b'SOAPAction')
 _TARGET, _SAID = 'zatotx', 'token'
 _PLACE = f'<?{_TARGET} {_SAID}?>'.encode('ascii')  # where the token goes: what is left of it is never sent
 
@@ -62,10 +63,11 @@ class SoapForm(Form):
         request = SoapRequest(wanted, call, ready)
         request.body = ready.before + ready.after
         action = self.action if wanted.soap_action is None else wanted.soap_action
-        fields = [*self.common, (b'Content-Type', self.content_type or _content_type(ready.version, action))]
+        kind = self.content_type or _content_type(ready.version, action)
         if ready.version is SOAP_11:
-            fields.append((b'SOAPAction', f'"{action}"'.encode()))
-        self._completed(request, fields, wanted)
+            self._complete(request, wanted, _TYPED_11, (kind, f'"{action}"'.encode()))
+        else:
+            self._complete(request, wanted, TYPED, (kind,))
         return request
 
     def outbound(self, request: Request) -> Outbound:
