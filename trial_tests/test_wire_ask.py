@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.wire.http1 import Limits, RequestHead, RequestParser
-from zatotx.wire.http1_ask import CHUNKED, CLOSE, COUNTED, EXPECT, NO_BODY, OWNED, request_head
+from zatotx.wire.http1_ask import CHUNKED, CLOSE, COUNTED, EXPECT, NO_BODY, OWNED, Named, request_head
 from zatotx.wire.http1_fields import TOKEN
 
 
@@ -53,6 +53,21 @@ class HeadTests(SynchronousTestCase):
         fields = [(b'A', b'x\r'), (b'\nB', b'y')]
         self.assertRaises(ValueError, request_head, 'GET', b'/', b'a', fields, NO_BODY)
         self.assertRaises(ValueError, request_head, 'GET', b'/', b'a', [(b'A', b'x\r\n'), (b'B', b'y')], NO_BODY)
+
+    def test_fields_whose_names_are_known(self) -> None:
+        """Go out as pairs do; a value is looked at once: when the fields are made, or when they are sent."""
+        pairs = ((b'X', b'y'), (b'Z', b'1'))
+        self.assertEqual(tuple(Named.of(pairs)), pairs)
+        for fields in (Named.of(pairs), Named((b'X', b'Z'), (b'y', b'1')), Named((b'X', b'Z'), (b'y', b'1'), 1)):
+            self.assertEqual(request_head('GET', b'/', b'a', fields, NO_BODY),
+                             request_head('GET', b'/', b'a', pairs, NO_BODY))
+            self.assertNotIn('y', repr(fields))
+        for wrong in (b'secret\r\nEvil: 1', b'a\n', b'\x00'):
+            error = self.assertRaises(ValueError, Named.of, [(b'X', b'y'), (b'Z', wrong)])
+            self.assertEqual(str(error), 'The value of the field Z has control characters')
+            error = self.assertRaises(ValueError, request_head, 'GET', b'/', b'a',
+                                      Named((b'X', b'Z'), (b'y', wrong), 1), NO_BODY)
+            self.assertEqual(str(error), 'The value of the field Z has control characters')
 
     def test_octets_of_names(self) -> None:
         """Tokens only."""
