@@ -227,8 +227,8 @@ class E(Service):
 
     async def test_slow_import_elsewhere(self) -> None:
         """A node that takes long to import a version lives on meanwhile, and the deployment waits for it."""
-        text = b"import time\nif '/three/' in __file__: time.sleep(1.5)\n" + service('slow')
-        self.patch(pulse, 'ALIVE', 0.6)
+        text = b"import time\nif '/three/' in __file__: time.sleep(3.5)\n" + service('slow')
+        self.patch(pulse, 'ALIVE', 2.2)
         self.patch(config, 'BEAT', 0.2)
         for node in (self.one, self.two):
             await node.config.stop()

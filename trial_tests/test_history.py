@@ -9,7 +9,7 @@ import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.broker import free_offset
-from trial_tests.support.command import Said, zatotx
+from trial_tests.support.command import Said, sentences, zatotx
 from trial_tests.support.internals import CHANNEL, USER, InternalTestCase
 from zatotx.cli.layout import find
 from zatotx.cli.offline import command_actor, database
@@ -113,7 +113,7 @@ class CommandTests(SynchronousTestCase):
 
     def history(self, *words: object) -> Said:
         said = zatotx('history', *words)
-        self.assertEqual((said.code, said.err), (0, ''), said)
+        self.assertEqual((said.code, sentences(said.err)), (0, []), said)
         self.assertNotIn('sEcReT', said.out)
         return said
 

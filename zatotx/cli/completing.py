@@ -4,14 +4,17 @@ it is quick or it is nothing, and it never fails loudly."""
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:
+    from zatotx.cli.client import Cluster
 
 PATIENCE = 0.3  # seconds that a running server gets to say which services it has
 ENVIRONMENT, PART = 'credentials.toml', '.zato-info'  # what makes a directory one (zatotx.cli.layout)
@@ -42,8 +45,11 @@ def parts(environment: Path) -> list[str]:
 def services(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Services of the environment that PATH names, where a server of it says so in time; zato.* ones once they are
     begun."""
+    from zatotx.cli.client import Cluster  # before the clock runs: what importing takes is not the server's time
+    from zatotx.cli.layout import find
+
     path = str(ctx.params.get('path') or '')
-    rows = within(PATIENCE, lambda: listed(path)) or []
+    rows = within(PATIENCE, lambda: listed(Cluster(find(path)))) or []
     wants_internal = incomplete.startswith('zato')
     return [
         CompletionItem(row['name'])
@@ -52,25 +58,23 @@ def services(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
     ]
 
 
-def listed(path: str) -> list[dict[str, Any]]:
+def listed(cluster: Cluster) -> list[dict[str, Any]]:
     """What a running server says of its services."""
-    from zatotx.cli.client import Cluster
-    from zatotx.cli.layout import find
-
-    found = Cluster(find(path)).call('zato.service.get-list', {'cluster_id': 1, 'name_filter': '*'}, timeout=PATIENCE)
+    found = cluster.call('zato.service.get-list', {'cluster_id': 1, 'name_filter': '*'}, timeout=PATIENCE)
     return list(found or [])
 
 
 def users(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The users that credentials.toml of PATH has."""
-    found = within(PATIENCE, lambda: list(named(str(ctx.params.get('path') or '')))) or []
+    from zatotx.cli.layout import CREDENTIALS, find, read_toml
+
+    path = str(ctx.params.get('path') or '')
+    found = within(PATIENCE, lambda: list(named(read_toml(find(path).environment / CREDENTIALS)))) or []
     return [CompletionItem(name) for name in sorted(found) if name.startswith(incomplete)]
 
 
-def named(path: str) -> Iterator[str]:
-    from zatotx.cli.layout import CREDENTIALS, find, read_toml
-
-    for section in read_toml(find(path).environment / CREDENTIALS).values():
+def named(credentials: Mapping[str, Any]) -> Iterator[str]:
+    for section in credentials.values():
         if isinstance(section, dict) and 'username' in section:
             yield str(section['username'])
 

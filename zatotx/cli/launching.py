@@ -18,8 +18,8 @@ from zatotx.cli.ports import holder, holds, is_free
 from zatotx.cli.probe import health
 from zatotx.node.key import VARIABLE
 
-START_TIMEOUT = 30.0  # seconds until each part must answer
-GOING = 15.0  # seconds that the kernel, or its workers, may take with the sockets of a killed process
+START_TIMEOUT = 60.0  # seconds until each part must answer, on a busy machine too
+GOING = 30.0  # seconds that the kernel, or its workers, may take with the sockets of a killed process
 STEP = 0.05
 STDERR_KEPT = 1024 * 1024  # bytes after which stderr.log begins anew, the old one kept beside it
 

@@ -15,7 +15,7 @@ from zatotx.cli.pids import running
 from zatotx.cli.ports import holds
 from zatotx.cli.workers import shortage
 
-TIMEOUT = 1.0  # seconds for one look
+TIMEOUT = 3.0  # seconds for one look: a busy machine may give no processor for one or two
 
 
 class Health(NamedTuple):

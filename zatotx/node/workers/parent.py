@@ -25,7 +25,7 @@ from zatotx.node.workers.sockets import Sockets
 from zatotx.node.workers.worker import Worker, WorkerEndedError
 
 BEYOND_GRACE = 8.0  # seconds that a worker may take to end after its drain
-_LETTING_GO = 5.0  # seconds for the workers of a killed parent to let go of their sockets
+_LETTING_GO = 15.0  # seconds for the workers of a killed parent to let go of their sockets
 _LOOK = 0.05
 
 
