@@ -5,7 +5,8 @@ from __future__ import annotations
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
-from trial_tests.support.broker import Broker, Said
+from trial_tests.support.broker import Broker
+from trial_tests.support.command import Said
 from trial_tests.support.rawhttp import basic
 from trial_tests.support.served import PASSWORD, USER, two_servers
 

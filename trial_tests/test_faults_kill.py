@@ -12,8 +12,9 @@ from threading import Timer
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from trial_tests.support.broker import SCRIPTS, Broker, Said, create, shared
+from trial_tests.support.broker import SCRIPTS, Broker, create, shared
 from trial_tests.support.clients import loaded, statuses
+from trial_tests.support.command import Said
 from trial_tests.support.served import serve, two_servers
 from trial_tests.support.waiting import until
 

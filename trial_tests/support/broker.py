@@ -11,36 +11,22 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
+import threading
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from textwrap import dedent
 
-import msgspec
-
+from trial_tests.support.command import Said, apart, zatotx
 from trial_tests.support.ports import claim, is_free
 from trial_tests.support.rawhttp import Answer, ask, basic
 from trial_tests.support.waiting import until
 
 SCRIPTS = Path(sys.executable).parent
 _PORTS = (17010, 17011, 17012, 17021, 11223, 20151, 8183)
-_COMMAND_SECONDS = 120
-
-
-class Said(msgspec.Struct, frozen=True):
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def text(self) -> str:
-        """All that it printed."""
-        return self.out + self.err
+_STARTING = ('start', 'restart')
 
 
 class Broker:
@@ -60,17 +46,10 @@ class Broker:
     # -- commands
 
     def run(self, *args: str, env: Mapping[str, str] | None = None) -> Said:
-        """`zatotx ARGS`, whatever its exit code."""
-        done = subprocess.run(
-            [str(SCRIPTS / 'zatotx'), *args],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-            text=True,
-            timeout=_COMMAND_SECONDS,
-            env={**os.environ, **(env or {})},
-        )
-        return Said(done.returncode, done.stdout, done.stderr)
+        """`zatotx ARGS`, whatever its exit code: in this process, which saves it the imports. Not what starts servers,
+        which would be our children, and not in a thread: what is printed is redirected for all of them."""
+        here = args[0] not in _STARTING and threading.current_thread() is threading.main_thread()
+        return zatotx(*args, env=env) if here else apart(*args, env=env)
 
     def must(self, *args: str, env: Mapping[str, str] | None = None) -> str:
         """`zatotx ARGS`, which must succeed: what it printed."""
@@ -217,12 +196,12 @@ def create(*, servers: int = 1, more: Sequence[str] = ()) -> Broker:
     return broker
 
 
-def remove(broker: Broker) -> None:
-    """Stop what runs, kill what does not stop, delete the directory."""
+def remove(broker: Broker, command: Callable[..., Said] = zatotx) -> None:
+    """Stop what runs by that `zatotx`, kill what does not stop, delete the directory."""
     if broker in _shared.made:
         _shared.made.remove(broker)
     if broker.path.exists():
-        broker.run('stop', str(broker.path))
+        command('stop', broker.path)
         for entry in broker.path.iterdir():
             broker.kill(entry.name)
     shutil.rmtree(broker.path.parent, ignore_errors=True)
@@ -253,12 +232,12 @@ def shared(key: str, build: Callable[[], Broker]) -> Broker:
     return _shared.broker
 
 
-def end_shared() -> None:
+def end_shared(command: Callable[..., Said] = zatotx) -> None:
     """Stop the shared environment, and what is left of one that could not be built; the next test that asks gets a
     fresh one."""
     for broker in tuple(_shared.made):
-        remove(broker)
+        remove(broker, command)
     _shared.key, _shared.broker, _shared.failure = '', None, None
 
 
-atexit.register(end_shared)
+atexit.register(end_shared, apart)  # a process that ends starts no thread any more, as the command here would

@@ -1,16 +1,21 @@
-"""The `zatotx` command, run in the test's own process."""
+"""The `zatotx` command: in the test's own process, which has imported it already, or in one of its own."""
 
 from __future__ import annotations
 
 import io
 import os
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
 
 import msgspec
 
 from zatotx.cli.main import run
+
+_SCRIPT = Path(sys.executable).with_name('zatotx')
+_SECONDS = 120  # for a process of its own
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -20,6 +25,11 @@ class Said(msgspec.Struct, frozen=True):
     out: str
     err: str
 
+    @property
+    def text(self) -> str:
+        """All that it printed."""
+        return self.out + self.err
+
 
 def zatotx(*args: object, env: Mapping[str, str] | None = None, stdin: bytes | None = None) -> Said:
     """`zatotx ARGS` with these additions to the environment; `stdin` is what a pipe brings, None = nothing."""
@@ -27,6 +37,20 @@ def zatotx(*args: object, env: Mapping[str, str] | None = None, stdin: bytes | N
     with redirect_stdout(out), redirect_stderr(err), _environment(env or {}), _stdin(stdin or b''):
         code = run([str(arg) for arg in args])
     return Said(code, _content(out), _content(err))
+
+
+def apart(*args: object, env: Mapping[str, str] | None = None) -> Said:
+    """`zatotx ARGS` as users run it, in a process of its own."""
+    done = subprocess.run(
+        [str(_SCRIPT), *map(str, args)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=_SECONDS,
+        env={**os.environ, **(env or {})},
+    )
+    return Said(done.returncode, done.stdout, done.stderr)
 
 
 def sentences(err: str) -> list[str]:
