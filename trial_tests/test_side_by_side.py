@@ -8,7 +8,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from trial_tests.support.side_by_side import Result, modules_of
+from trial_tests.support.side_by_side import Result, modules_of, portions_of
 
 GOOD, BAD, BROKEN = 'trial_tests.test_backoff', 'trial_tests.test_house.NoSuchTests', 'trial_tests.no_such_module'
 
@@ -26,6 +26,18 @@ class RunnerTests(SynchronousTestCase):
         self.assertIn('zatotx.plugins.http.test.test_body', found)
         self.assertEqual(found[-1], 'trial_tests.test_house.BudgetTests')
         self.assertEqual(len(found), len(set(found)))
+
+    def test_portions(self) -> None:
+        """Nothing is lost between them; neighbours stay together; those that start brokers come first."""
+        modules = list(modules_of(['trial_tests', 'zatotx.plugins']))
+        found = portions_of(modules)
+        self.assertEqual(sorted(module for portion in found for module in portion), sorted(modules))
+        first = {module: place for place, portion in enumerate(found) for module in portion}
+        self.assertLess(first['trial_tests.test_workers_server'], first['trial_tests.test_logbook'])
+        for portion in found:
+            begin = modules.index(portion[0])
+            self.assertEqual(portion, modules[begin : begin + len(portion)])
+        self.assertEqual(portions_of(['no.such', 'a.b.C']), [['no.such', 'a.b.C']])
 
     def test_a_good_run(self) -> None:
         """Ends with 0 and says how many tests there were."""
