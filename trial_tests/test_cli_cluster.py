@@ -8,15 +8,15 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from trial_tests.support.broker import Broker, create, remove
-from trial_tests.support.command import Said, zatotx
+from trial_tests.support.broker import Broker, create, shared
+from trial_tests.support.command import Said, sentences, zatotx
 from trial_tests.support.waiting import until
 
 MODULE = """
     from zatotx import Service
 
     class One(Service):
-        name = 'cli.one'
+        name = 'cli.{name}'
 
         async def handle(self):
             self.response.payload = {{'version': {version}, 'sent': self.request.payload}}
@@ -30,16 +30,15 @@ CHANNEL = """
     security:
       - {name: cli.user, type: basic_auth, username: cli.user, realm: API, password: "${CLI_PASSWORD}"}
     channel_rest:
-      - {name: cli.one, url_path: /cli/one, service: cli.one, security: cli.user, data_format: json}
+      - {name: cli.open, url_path: /cli/open, service: cli.open, security: cli.user, data_format: json}
 """
 
 
 class ClusterTests(SynchronousTestCase):
-    """One environment of one server that runs."""
+    """One environment of one server that runs when a test begins. Each test has a service of its own."""
 
     def setUp(self) -> None:
-        self.broker: Broker = create()
-        self.addCleanup(remove, self.broker)
+        self.broker: Broker = shared('cluster', create)
         self.path = self.broker.path
         self.good('start')
 
@@ -53,20 +52,20 @@ class ClusterTests(SynchronousTestCase):
 
     def fails(self, command: str, *args: object, **more: object) -> str:
         said = self.run_on(command, *args, **more)
-        self.assertEqual((said.code, len(said.err.splitlines())), (1, 1), said)
+        self.assertEqual((said.code, len(sentences(said.err))), (1, 1), said)
         self.assertNotIn('Traceback', said.err)
         return said.err
 
-    def module(self, version: int) -> Path:
-        return self.broker.write('one.py', MODULE.format(version=version))
+    def module(self, name: str, version: int = 1) -> Path:
+        return self.broker.write(f'{name}.py', MODULE.format(name=name, version=version))
 
     def test_deploying_and_invoking(self) -> None:
         """A deployed file serves the next request; versions go back and forth; a bad file is named with its line and
         changes nothing."""
-        self.assertIn('one.py version 1: cli.one', self.good('hot-deploy', self.module(1)))
+        self.assertIn('one.py version 1: cli.one', self.good('hot-deploy', self.module('one')))
         self.assertEqual(json.loads(self.good('service invoke', 'cli.one', '--payload', '[1]')),
                          {'version': 1, 'sent': [1]})
-        self.good('hot-deploy', self.module(2))
+        self.good('hot-deploy', self.module('one', 2))
         self.assertEqual(json.loads(self.good('service invoke', 'cli.one'))['version'], 2)
         self.assertIn('one.py version 1', self.good('service rollback', 'cli.one'))
         self.assertEqual(json.loads(self.good('service invoke', 'cli.one'))['version'], 1)
@@ -87,23 +86,23 @@ class ClusterTests(SynchronousTestCase):
 
     def test_a_file_that_is_not_there(self) -> None:
         """It is named, and none of the others is deployed."""
-        self.assertIn('nowhere.py', self.fails('hot-deploy', self.module(1), '/nowhere.py'))
-        self.assertNotIn('cli.one', self.good('service list'))
+        self.assertIn('nowhere.py', self.fails('hot-deploy', self.module('beside'), '/nowhere.py'))
+        self.assertNotIn('cli.beside', self.good('service list'))
 
     def test_listing(self) -> None:
         """What was deployed; with --all the broker's own; as JSON for programs."""
-        self.good('hot-deploy', self.module(1))
-        self.assertIn('one.py version 1', self.good('service list'))
+        self.good('hot-deploy', self.module('listed'))
+        self.assertIn('listed.py version 1', self.good('service list'))
         self.assertNotIn('zato.ping', self.good('service list'))
         rows = json.loads(self.good('service list', '--all', '--format', 'json'))
         self.assertEqual(sorted(row['name'] for row in rows), [row['name'] for row in rows])
-        self.assertTrue({'cli.one', 'zato.ping'} <= {row['name'] for row in rows})
+        self.assertTrue({'cli.listed', 'zato.ping'} <= {row['name'] for row in rows})
 
     def test_payload_from_a_pipe_and_headers(self) -> None:
         """`-` reads standard input; headers go along."""
-        self.good('hot-deploy', self.module(1))
+        self.good('hot-deploy', self.module('piped'))
         options = ('--payload', '-', '--headers', 'X-A=b=c')
-        out = self.good('service invoke', 'cli.one', *options, stdin='{"a": "ó"}'.encode())
+        out = self.good('service invoke', 'cli.piped', *options, stdin='{"a": "ó"}'.encode())
         self.assertEqual(json.loads(out)['sent'], {'a': 'ó'})
         self.assertIn('no.such', self.fails('service invoke', 'no.such'))
 
@@ -113,13 +112,13 @@ class ClusterTests(SynchronousTestCase):
 
     def test_enmasse(self) -> None:
         """Nothing on a dry run; live on return; the same again changes nothing; the export imports back."""
-        self.good('hot-deploy', self.module(1))
+        self.good('hot-deploy', self.module('open'))
         file = self.broker.write('cli.yaml', CHANNEL)
         env = {'CLI_PASSWORD': 's3cret'}
         self.assertIn('Would change 2 objects', self.good('enmasse', '--import', '--input', file, '--dry-run', env=env))
-        self.assertEqual(self.broker.ask('POST', '/cli/one').status, 404)
+        self.assertEqual(self.broker.ask('POST', '/cli/open').status, 404)
         self.assertIn('Changed 2 objects', self.good('enmasse', '--import', '--input', file, env=env))
-        self.assertEqual(self.broker.ask('POST', '/cli/one').status, 401)
+        self.assertEqual(self.broker.ask('POST', '/cli/open').status, 401)
         self.assertIn('Changed 0 objects, left 2', self.good('enmasse', '--import', '--input', file, env=env))
         missing = self.path / 'no' / 'such.yaml'
         self.assertIn(f'directory: {missing}\n', zatotx('enmasse', self.path, '--export', '--output', missing).err)
@@ -131,16 +130,16 @@ class ClusterTests(SynchronousTestCase):
 
     def test_enmasse_names_all_mistakes_at_once(self) -> None:
         """Missing variables and what the cluster finds, in one sentence; a file that cannot be read."""
-        file = self.broker.write('cli.yaml', CHANNEL.replace('service: cli.one', 'service: no.such, colour: red'))
+        file = self.broker.write('cli.yaml', CHANNEL.replace('service: cli.open', 'service: no.such, colour: red'))
         error = self.fails('enmasse', '--import', '--input', file)
         for part in ('CLI_PASSWORD', 'no.such', 'colour'):
             self.assertIn(part, error)
         only = self.broker.write('only.yaml', '''
             security:
-              - {name: cli.user, type: basic_auth, username: cli.user, password: "${CLI_PASSWORD}"}
+              - {name: cli.only, type: basic_auth, username: cli.only, password: "${CLI_PASSWORD}"}
         ''')
         self.assertIn('CLI_PASSWORD', self.fails('enmasse', '--import', '--input', only))
-        self.assertNotIn('cli.user', self.good('enmasse', '--export'))
+        self.assertNotIn('cli.only', self.good('enmasse', '--export'))
         self.assertIn('/nowhere.yaml', self.fails('enmasse', '--import', '--input', '/nowhere.yaml'))
         self.assertEqual(self.run_on('enmasse', '--import').code, 2)
 
@@ -187,7 +186,7 @@ class ClusterTests(SynchronousTestCase):
     def test_nothing_runs(self) -> None:
         """What needs a server says so, and how to start one."""
         self.good('stop')
-        for command, *args in (('service invoke', 'zato.ping'), ('service list',), ('hot-deploy', self.module(1)),
+        for command, *args in (('service invoke', 'zato.ping'), ('service list',), ('hot-deploy', self.module('one')),
                                ('enmasse', '--export'), ('service rollback', 'cli.one')):
             self.assertIn(f'zatotx start {self.path}', self.fails(str(command), *args))
         self.assertEqual(json.loads(self.good('info', '--format', 'json'))['server'], None)
