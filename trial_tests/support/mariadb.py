@@ -29,6 +29,7 @@ class MariaDB(Daemon):
         self.once(
             'mariadb-install-db', '--no-defaults', f'--datadir={self._data}', '--skip-test-db',
             '--auth-root-authentication-method=normal', '--innodb-flush-method=nosync', '--innodb-log-file-size=8M',
+            '--debug-no-sync',
         )  # fmt: skip
         first = self.directory / 'first.sql'
         first.write_text(
@@ -44,7 +45,7 @@ class MariaDB(Daemon):
             f'--init-file={self.directory}/first.sql', '--innodb-flush-log-at-trx-commit=2', '--sync-binlog=0',
             '--innodb-flush-method=nosync', '--innodb-buffer-pool-size=32M', '--innodb-log-file-size=8M',
             '--skip-name-resolve', '--character-set-server=latin1', '--performance-schema=off',
-            '--max-allowed-packet=64M', *self._options,
+            '--max-allowed-packet=64M', '--debug-no-sync', *self._options,
         ]  # fmt: skip
 
     def answers(self) -> bool:

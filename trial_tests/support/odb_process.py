@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 
 from sqlalchemy import Engine, event
 
@@ -69,6 +70,20 @@ def upgrade_until(url: str, key: str, step: str) -> None:
     print('done' if setup.upgrade(url) else 'nothing to do', flush=True)
 
 
+def upgrades(url: str, key: str, _: str) -> None:
+    """As `upgrade_until` for each step that standard input brings, a line each, in a child that is forked for it: many
+    cost the imports of one. Its pid comes before what it says; `over` when it has ended."""
+    import_module('alembic.command')
+    for step in sys.stdin:
+        child = os.fork()
+        if not child:
+            print(os.getpid(), end=' ')
+            upgrade_until(url, key, step)
+            os._exit(0)
+        os.waitpid(child, 0)
+        print('over', flush=True)
+
+
 def fill(url: str, key: str, _: str = '') -> str:
     """Make an ODB, and write until there is no room: says what is said then. Reading must go on."""
     create(url, key, NewCluster(name=CLUSTER, operations=(user('first', ''),)), types=TYPES)
@@ -114,7 +129,7 @@ def write_one_by_one(url: str, key: str, count: str) -> None:
 
 if __name__ == '__main__':
     commands: dict[str, Callable[..., str | None]] = {
-        f.__name__: f for f in (write_many, make, upgrade_until, write_one_by_one, write_one, fill)
+        f.__name__: f for f in (write_many, make, upgrade_until, upgrades, write_one_by_one, write_one, fill)
     }
     if said := commands[sys.argv[1]](*sys.argv[2:]):
         print(said, flush=True)
