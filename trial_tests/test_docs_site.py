@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -22,9 +23,11 @@ class SiteTests(SynchronousTestCase):
     def test_it_builds_without_a_warning(self) -> None:
         """Every page is reached, every link inside leads somewhere, and no page asks another host for anything."""
         out = Path(self.mktemp())
+        # Measured, it would take twice as long, and none of it is ours.
+        variables = {name: value for name, value in os.environ.items() if not name.startswith('COVERAGE_')}
         done = subprocess.run(
             [sys.executable, '-m', 'sphinx', '-q', '-W', '--keep-going', '-b', 'html', str(ROOT / 'docs'), str(out)],
-            capture_output=True, text=True, timeout=300, check=False,
+            env=variables, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         self.assertEqual((done.returncode, done.stderr), (0, ''))
         pages = list(out.rglob('*.html'))

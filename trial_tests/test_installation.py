@@ -30,7 +30,7 @@ HUMBLE = ('setpriv', '--bounding-set', '-dac_override,-dac_read_search,-fowner')
 
 def run(*command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """A command that must not see this checkout."""
-    variables = {key: value for key, value in os.environ.items() if key not in ('PYTHONPATH', 'COVERAGE_PROCESS_START')}
+    variables = {key: value for key, value in os.environ.items() if not key.startswith(('PYTHONPATH', 'COVERAGE_'))}
     return subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, check=False, timeout=300)
 
 
