@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from attrs import define, frozen
-from twisted.internet.threads import deferToThreadPool
 
 from zatotx.exchange.faults import FaultReplies
 from zatotx.exchange.pipeline import Pipeline
@@ -29,6 +28,7 @@ from zatotx.node.levels import LiveLevels
 from zatotx.node.listening import Listeners
 from zatotx.node.logbook import Logbook
 from zatotx.node.node import Node
+from zatotx.node.offloading import offloader
 from zatotx.node.parts import Parts
 from zatotx.node.reload import Reload
 from zatotx.node.settings import Settings, load
@@ -156,7 +156,7 @@ class _Assembly:
         client, bus = client_and_bus(settings, self.home, reactor)
         rates = rate_limiter(reactor, client, settings.main.cluster, buckets_of(self.home / 'work', self.place))
         limited = Limited(settings, reactor, rates, gates_of(counts), partial(formats, self.kinds))
-        offload = partial(deferToThreadPool, reactor, limited.workers)
+        offload = offloader(reactor, limited.workers)
         observed = Observed(reactor, self._deployed())
         types = ObjectTypes([*BUILTIN_TYPES, *object_types(self.kinds)])
         secrets = self._secrets()
