@@ -7,6 +7,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
+from zatotx.model.uncollected import uncollected
+
 _HASH = 64  # hex digits of a SHA-256, the name of the directory that a deployed version lies in
 _POLLING = frozenset({'epollreactor.py', 'pollreactor.py', 'selectreactor.py', 'asyncioreactor.py'})
 
@@ -38,7 +40,12 @@ def files_below(root: Path) -> Callable[[str], str]:
 
 def place_of(frame: FrameType, deployed: Callable[[str], str]) -> Place | None:
     """The innermost line of a deployed file, else the innermost line; None where the thread only waits for events.
-    Runs no code of the objects it looks at."""
+    Runs no code of the objects it looks at, nor any other, so that the thread cannot go on in the midst of it."""
+    with uncollected:
+        return _place_of(frame, deployed)
+
+
+def _place_of(frame: FrameType, deployed: Callable[[str], str]) -> Place | None:
     innermost = f'{_short(frame.f_code.co_filename)}:{frame.f_lineno}'
     if Path(frame.f_code.co_filename).name in _POLLING:
         return None

@@ -16,6 +16,7 @@ from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from zatotx.model.uncollected import uncollected
 from zatotx.service.naming import DEPLOYED, plain_name
 
 LOOK = 1.0  # seconds between two looks, and from the deadline to the first word
@@ -94,6 +95,11 @@ def where(thread: int) -> str:
     frame = sys._current_frames().get(thread)
     if frame is None:
         return 'an unknown place'
+    with uncollected:
+        return _where(frame)
+
+
+def _where(frame: FrameType) -> str:
     at: FrameType | None = frame
     while at is not None:
         if str(at.f_globals.get('__name__', '')).startswith(f'{DEPLOYED}.'):

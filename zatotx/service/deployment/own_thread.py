@@ -21,6 +21,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from zatotx.model.faults import BadRequest
+from zatotx.model.uncollected import uncollected
 from zatotx.service.deployment.packaging import Source
 
 DEADLINE = 30.0  # seconds
@@ -101,11 +102,12 @@ def cpu_ticks(thread: threading.Thread) -> int:
 
 def place_of(thread: threading.Thread, source: Source) -> str:
     """`crm.py:12`, where in the user's files that thread is now; the file alone where it is elsewhere."""
-    for frame in _outwards(sys._current_frames().get(thread.ident or 0)):
-        path = Path(frame.f_code.co_filename)
-        for root in path.parents:
-            if root.name == source.sha256:
-                return f'{path.relative_to(root).as_posix()}:{frame.f_lineno}'
+    with uncollected:
+        for frame in _outwards(sys._current_frames().get(thread.ident or 0)):
+            path = Path(frame.f_code.co_filename)
+            for root in path.parents:
+                if root.name == source.sha256:
+                    return f'{path.relative_to(root).as_posix()}:{frame.f_lineno}'
     return source.file
 
 
