@@ -308,6 +308,8 @@ class BudgetTests(Case):
             (b'<a><b/><c></c><d/><!-- --></a>', Budget(elements=4), 'more than 4 elements'),
             (b'<a b="" c = ""><d e=\'\' f=""/><g h="1=2"/></a>', Budget(attributes=4), 'more than 4 attributes'),
             (b'<a b="" c="" d="" e="" f=""/>', Budget(per_element=4), 'an element has more than 4 attributes'),
+            (b'<a>' + b'<b/>' * 20_000 + b'<b c=">" d="" e="" f="" g=""/>' + b'<b/>' * 20_000 + b'</a>',
+             Budget(per_element=4), 'an element has more than 4 attributes'),
             (b'<a xmlns="1" xmlns:b="2" xmlns:c="3"><b:d xmlns="4" xmlns:b="5"/></a>', Budget(namespaces=4),
              'more than 4 namespace declarations'),
             (b'<a>12345</a>', Budget(text=4), 'a text has more than 4 characters'),
@@ -319,6 +321,7 @@ class BudgetTests(Case):
     def test_what_only_looks_like_much(self) -> None:
         """Texts and repeated declarations count for nothing."""
         parse(b'<a><b>' + b'x=1 ' * 200 + b'</b></a>', budget=Budget(attributes=10, per_element=10))
+        parse(b'<a b="=>==>"><c d=">>=="/></a>', budget=Budget(per_element=1))
         parse(b'<a>' + b'<b xmlns="urn:b" xmlns:c="urn:c"/>' * 50 + b'</a>', budget=Budget(namespaces=3))
         parse(b'<a>' + b'<b>&lt;</b>' * 50 + b'</a>', budget=Budget(elements=51, depth=2))
 

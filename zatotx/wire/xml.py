@@ -151,7 +151,7 @@ def _check_tree(root: Element, data: bytes, budget: Budget) -> None:
     depth, most = budget.depth, budget.per_element
     if xml_budget.has_more(data, b'<', 2 * depth) and _finds(root, '/*' * (depth + 1)):
         raise Malformed(TOO_DEEP.format(depth))
-    if xml_budget.has_more(data, b'=', most) and _finds(root, f'//*[@*[{most + 1}]]'):
+    if xml_budget.may_have_tag(data, most) and _finds(root, f'//*[@*[{most + 1}]]'):
         raise Malformed(f'an element has more than {most} attributes, the limit here')
     if len(data) > budget.text and _finds(root, f'//text()[string-length() > {budget.text}]'):
         raise Malformed(TOO_LONG.format(budget.text))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from itertools import islice
 from math import inf
 from operator import itemgetter
@@ -83,6 +84,20 @@ def has_more(data: bytes, what: bytes, most: int) -> bool:
         if at < 0:
             return False
     return True
+
+
+def may_have_tag(data: bytes, most: int) -> bool:
+    """Whether one tag may have more attributes than that: there are so many equals signs, or ends of tags, from one
+    bracket to the next."""
+    if not has_more(data, b'=', most):
+        return False
+    crowded = _crowded(most + 1)
+    return any(crowded.search(window.translate(None, _BESIDE)) for window in _windows(data))
+
+
+@lru_cache(maxsize=16)
+def _crowded(many: int) -> re.Pattern[bytes]:
+    return re.compile(b'[=>]{%d}' % many)
 
 
 def has_more_elements(data: bytes, most: int) -> bool:
