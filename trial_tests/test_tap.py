@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import subprocess
@@ -20,7 +19,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from zatotx.model.faults import StartError
-from zatotx.node import memory
 from zatotx.node.settings import Kvdb, Main, Odb, Settings
 from zatotx.odb.secrets import Secrets, new_key
 from zatotx.tap import exits, root, server
@@ -239,17 +237,6 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(said, ['broken by design'])
         made = root.make_root(options, lambda given, _: Part(), 'x.pid')
         self.assertTrue(verifyObject(IService, made))
-
-
-class MemoryTests(SynchronousTestCase):
-    def test_while_a_node_starts(self) -> None:
-        """What a start makes is not searched for garbage; once the node is ready garbage is looked for again."""
-        self.addCleanup(gc.set_threshold, *gc.get_threshold())
-        self.addCleanup(gc.enable)
-        memory.hold()
-        self.assertFalse(gc.isenabled())
-        memory.settle()
-        self.assertEqual((gc.isenabled(), gc.get_threshold()[0]), (True, memory.YOUNG))
 
 
 class ExitTests(SynchronousTestCase):

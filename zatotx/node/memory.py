@@ -1,4 +1,4 @@
-"""What the garbage collector is told while a node starts, and once it has everything it needs."""
+"""What the garbage collector is told once a node has everything it needs."""
 
 from __future__ import annotations
 
@@ -9,15 +9,10 @@ import gc
 YOUNG, MIDDLE, OLD = 20_000, 20, 20
 
 
-def hold() -> None:
-    """Modules are imported and a node is built, which leaves next to no cycles: looking for them again and again took a
-    sixth of the time. To be followed by `settle`, or the end of the process."""
-    gc.disable()
-
-
 def settle() -> None:
-    """Everything that lives now lives as long as the process: never look through it again."""
-    gc.enable()
+    """Everything that lives now lives as long as the process: never look through it again. Until now it was searched as
+    often as Python does by itself: a start without that takes a sixth less work, and leaves the server with 8 MB more,
+    of classes that attrs made anew."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG, MIDDLE, OLD)

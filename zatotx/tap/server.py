@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 from twisted.application.service import IService
 from twisted.python import usage
 
-from zatotx.node import memory
 from zatotx.tap import given_key
 from zatotx.tap.root import DirectoryOptions, make_root
 
@@ -45,7 +44,6 @@ class Options(DirectoryOptions):
 def makeService(options: Options) -> IService:
     """The server of the directory, or its parent process where there are several workers, ready to be started."""
     if options['worker'] is not None:
-        memory.hold()
         from zatotx.tap.worker import make_worker
 
         return make_worker(options)
@@ -55,7 +53,6 @@ def makeService(options: Options) -> IService:
             from zatotx.tap.parent import make_parent
 
             return make_parent(directory, reactor, options['workers'])
-        memory.hold()
         from zatotx.tap.assembly import make_server
 
         return make_server(directory, reactor)
