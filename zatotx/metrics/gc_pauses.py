@@ -19,7 +19,7 @@ class GcPauses:
 
     def __init__(self) -> None:
         self.pauses = Histogram(PAUSES)
-        self._began = 0.0
+        self._began = 0.0  # of the one that is under way
         self._long: deque[tuple[float, float]] = deque(maxlen=_KEPT)  # (when it ended, its length)
 
     def start(self) -> None:
@@ -32,10 +32,13 @@ class GcPauses:
             gc.callbacks.remove(self._told)
 
     def between(self, begin: float, end: float) -> float:
-        """Seconds that long collections took within that time, both on `time.monotonic`."""
-        return sum(
-            max(0.0, min(ended, end) - max(ended - length, begin)) for ended, length in tuple(self._long)
-        )  # fmt: skip
+        """Seconds that long collections took within that time, both on `time.monotonic`. One that is under way counts:
+        who asks may have waited for the interpreter all the while, and gets it before its end is written down."""
+        began = self._began
+        spans = [(ended - length, ended) for ended, length in tuple(self._long)]
+        if began and not any(abs(start - began) < 1e-6 for start, _ in spans):
+            spans.append((began, end))
+        return sum(max(0.0, min(ended, end) - max(start, begin)) for start, ended in spans)
 
     def _told(self, phase: str, info: dict[str, Any]) -> None:
         now = monotonic()
@@ -46,3 +49,4 @@ class GcPauses:
             self.pauses.observe(length)
             if length >= _LONG:
                 self._long.append((now, length))
+            self._began = 0.0
