@@ -36,11 +36,13 @@ SLOW = """
 """
 
 
-class ProcessTests(SynchronousTestCase):
-    """An environment of two servers, stopped when a test begins."""
+class ProcessCase(SynchronousTestCase):
+    """An environment, stopped when a test begins."""
+
+    servers = 1
 
     def setUp(self) -> None:
-        self.broker: Broker = create(servers=2)
+        self.broker: Broker = create(servers=self.servers)
         self.addCleanup(remove, self.broker)
         self.path = self.broker.path
 
@@ -53,6 +55,111 @@ class ProcessTests(SynchronousTestCase):
         self.assertEqual(said.code, 1, said)
         self.assertNotIn('Traceback', said.err)
         return said.err
+
+
+class ProcessTests(ProcessCase):
+    """Of one server."""
+
+    def test_stale_pid_files_are_seen_through(self) -> None:
+        """After kill -9 `start` starts; a pid file that names another program's process is no obstacle either, and
+        that process lives on."""
+        zatotx('start', self.path)
+        self.broker.kill('server1')
+        self.assertEqual(self.states()['server1']['state'], 'stopped')
+        stranger = subprocess.Popen([sys.executable, '-c', 'import sys; sys.stdin.read()'], stdin=subprocess.PIPE)
+        self.addCleanup(stranger.communicate)
+        (self.path / 'server1' / 'server.pid').write_text(f'{stranger.pid}\n')
+        self.assertEqual(zatotx('start', self.path).code, 0)
+        self.assertNotEqual(self.states()['server1']['pid'], stranger.pid)
+        zatotx('stop', self.path)
+        self.assertIsNone(stranger.poll())
+
+    def test_reasons_of_the_server_itself(self) -> None:
+        """Settings that are wrong, a key open to others, a database that is away: one sentence naming the part."""
+        config = self.path / 'server1' / 'config'
+        key, settings = config / 'secret.key', config / 'server.toml'
+        text = settings.read_text()
+        key.chmod(0o644)
+        self.assertIn(f'chmod 600 {key}', self.fails('start', self.path / 'server1'))
+        key.chmod(0o600)
+        settings.write_text(text.replace('grace = 10', 'grace = "long"\nspeed = 7'))
+        error = self.fails('start', self.path / 'server1')
+        self.assertIn('shutdown.grace', error)
+        self.assertIn('shutdown.speed', error)
+        settings.write_text(text)
+        self.assertEqual(zatotx('start', self.path / 'server1').code, 0)
+
+    def test_a_second_server_on_the_directory(self) -> None:
+        """twistd refuses with one sentence and exit code 1; the first one is not disturbed."""
+        zatotx('start', self.path)
+        for name, plugin in (('server1', 'zato-server'), ('redis', 'zato-redis')):
+            command = [str(Path(ZATOTX).with_name('twistd')), '-n', plugin, '--dir', str(self.path / name)]
+            second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+            self.assertEqual((second.returncode, len(second.stderr.splitlines())), (1, 1), second)
+            self.assertIn(str(self.path / name), second.stderr)
+        self.assertTrue(all(part['ready'] for part in self.states().values()))
+
+    def test_stop_drains(self) -> None:
+        """A request under way when `stop` comes gets its answer."""
+        zatotx('start', self.path)
+        self.broker.serve('slow.py', SLOW)
+        mark = Path(self.mktemp()).absolute()
+        body = json.dumps({'mark': str(mark)}).encode()
+        answers: list[Any] = []
+        asking = threading.Thread(target=lambda: answers.append(self.broker.invoke('slow.one', body)))
+        asking.start()
+        until(mark.exists, 'the request under way')
+        self.assertEqual(zatotx('stop', self.path).code, 0)
+        asking.join(60)
+        self.assertEqual((answers[0].status, answers[0].json()), (200, {'done': True}))
+
+    def test_sigterm_ends_well(self) -> None:
+        """Exit code 0 after a drain, for a server and for Redis, as process managers want it."""
+        for name, plugin in (('redis', 'zato-redis'), ('server1', 'zato-server')):
+            command = [str(Path(ZATOTX).with_name('twistd')), '-n', plugin, '--dir', str(self.path / name)]
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            until(lambda name=name: self.states()[name]['ready'], name)  # type: ignore[misc]
+            process.send_signal(signal.SIGTERM)
+            self.assertEqual(process.wait(60), 0, name)
+
+    def test_one_part_in_the_foreground(self) -> None:
+        """The command becomes that part."""
+        process = subprocess.Popen([ZATOTX, 'start', '--fg', str(self.path / 'redis')], stdout=subprocess.DEVNULL)
+        until(lambda: self.states()['redis']['ready'], 'Redis')
+        self.assertEqual(self.states()['redis']['pid'], process.pid)
+        self.assertIn('runs already', self.fails('start', '--fg', self.path / 'redis'))
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(60), 0)
+
+    def test_a_redis_without_its_supervisor(self) -> None:
+        """kill -9 of the supervisor leaves Redis itself; `stop` ends it all the same."""
+        zatotx('start', self.path / 'redis')
+        os.kill(self.states()['redis']['pid'], signal.SIGKILL)
+        until(lambda: len(self.broker.pids('redis')) == 1, 'Redis alone')
+        self.assertEqual(zatotx('stop', self.path).code, 0)
+        until(lambda: not self.broker.pids('redis'), 'the end of Redis')
+
+    def test_over_tls(self) -> None:
+        """A server that listens with TLS is started, asked and stopped like any other: the command trusts the very
+        certificate that the server's settings name, and no other."""
+        server = self.path / 'server1'
+        write_certificate(server / 'tls.pem')
+        address = f'ssl:port={self.broker.port()}:interface=127.0.0.1:privateKey=tls.pem:certKey=tls.pem'
+        settings = server / 'config' / 'server.toml'
+        text = settings.read_text()
+        settings.write_text(text.replace(f'tcp:port={self.broker.port()}:interface=127.0.0.1', address))
+        said = zatotx('start', server)
+        self.assertEqual(said.code, 0, said)
+        self.assertIn(f'https://127.0.0.1:{self.broker.port()}', said.out)
+        self.assertIn('pong', zatotx('service', 'invoke', self.path, 'zato.ping').out)
+        write_certificate(server / 'tls.pem', 'somebody else')
+        self.assertIn('No server of', self.fails('service', 'invoke', self.path, 'zato.ping'))
+
+
+class SeveralTests(ProcessCase):
+    """Of two servers."""
+
+    servers = 2
 
     def test_life(self) -> None:
         """Stopped, running, still the same after a second start, stopped again; stopping twice is no failure."""
@@ -87,20 +194,6 @@ class ProcessTests(SynchronousTestCase):
         self.assertEqual(self.states()['server1']['state'], 'stopped')
         self.assertTrue(self.states()['server2']['ready'])
 
-    def test_stale_pid_files_are_seen_through(self) -> None:
-        """After kill -9 `start` starts; a pid file that names another program's process is no obstacle either, and
-        that process lives on."""
-        zatotx('start', self.path)
-        self.broker.kill('server1')
-        self.assertEqual(self.states()['server1']['state'], 'stopped')
-        stranger = subprocess.Popen([sys.executable, '-c', 'import sys; sys.stdin.read()'], stdin=subprocess.PIPE)
-        self.addCleanup(stranger.communicate)
-        (self.path / 'server1' / 'server.pid').write_text(f'{stranger.pid}\n')
-        self.assertEqual(zatotx('start', self.path).code, 0)
-        self.assertNotEqual(self.states()['server1']['pid'], stranger.pid)
-        zatotx('stop', self.path)
-        self.assertIsNone(stranger.poll())
-
     def test_a_taken_port(self) -> None:
         """`start` names part, port, and the setting that changes it; the other server runs; check-config says the
         same. An answer from another program on that port is not taken for ours."""
@@ -110,31 +203,6 @@ class ProcessTests(SynchronousTestCase):
             self.assertIn('http.listen in', error)
             self.assertTrue(self.states()['server2']['ready'])
             self.assertIn(f'port {self.broker.port()} is taken', self.fails('check-config', self.path))
-
-    def test_reasons_of_the_server_itself(self) -> None:
-        """Settings that are wrong, a key open to others, a database that is away: one sentence naming the part."""
-        config = self.path / 'server1' / 'config'
-        key, settings = config / 'secret.key', config / 'server.toml'
-        text = settings.read_text()
-        key.chmod(0o644)
-        self.assertIn(f'chmod 600 {key}', self.fails('start', self.path / 'server1'))
-        key.chmod(0o600)
-        settings.write_text(text.replace('grace = 10', 'grace = "long"\nspeed = 7'))
-        error = self.fails('start', self.path / 'server1')
-        self.assertIn('shutdown.grace', error)
-        self.assertIn('shutdown.speed', error)
-        settings.write_text(text)
-        self.assertEqual(zatotx('start', self.path / 'server1').code, 0)
-
-    def test_a_second_server_on_the_directory(self) -> None:
-        """twistd refuses with one sentence and exit code 1; the first one is not disturbed."""
-        zatotx('start', self.path)
-        for name, plugin in (('server1', 'zato-server'), ('redis', 'zato-redis')):
-            command = [str(Path(ZATOTX).with_name('twistd')), '-n', plugin, '--dir', str(self.path / name)]
-            second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-            self.assertEqual((second.returncode, len(second.stderr.splitlines())), (1, 1), second)
-            self.assertIn(str(self.path / name), second.stderr)
-        self.assertTrue(all(part['ready'] for part in self.states().values()))
 
     def test_restart_is_rolling(self) -> None:
         """Each server gets a new process while the other is ready at every moment; Redis is left alone."""
@@ -167,29 +235,6 @@ class ProcessTests(SynchronousTestCase):
         with socket.socket() as sock:
             return sock.connect_ex(('127.0.0.1', self.broker.port(server))) == 0
 
-    def test_stop_drains(self) -> None:
-        """A request under way when `stop` comes gets its answer."""
-        zatotx('start', self.path)
-        self.broker.serve('slow.py', SLOW)
-        mark = Path(self.mktemp()).absolute()
-        body = json.dumps({'mark': str(mark)}).encode()
-        answers: list[Any] = []
-        asking = threading.Thread(target=lambda: answers.append(self.broker.invoke('slow.one', body)))
-        asking.start()
-        until(mark.exists, 'the request under way')
-        self.assertEqual(zatotx('stop', self.path).code, 0)
-        asking.join(60)
-        self.assertEqual((answers[0].status, answers[0].json()), (200, {'done': True}))
-
-    def test_sigterm_ends_well(self) -> None:
-        """Exit code 0 after a drain, for a server and for Redis, as process managers want it."""
-        for name, plugin in (('redis', 'zato-redis'), ('server1', 'zato-server')):
-            command = [str(Path(ZATOTX).with_name('twistd')), '-n', plugin, '--dir', str(self.path / name)]
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            until(lambda name=name: self.states()[name]['ready'], name)  # type: ignore[misc]
-            process.send_signal(signal.SIGTERM)
-            self.assertEqual(process.wait(60), 0, name)
-
     def test_in_the_foreground(self) -> None:
         """`start --fg` stays until SIGTERM, then stops all parts and returns 0; a part that dies ends it with 1."""
         for victim, expected in (('', 0), ('server1', 1)):
@@ -205,36 +250,3 @@ class ProcessTests(SynchronousTestCase):
             self.assertEqual(process.returncode, expected, err)
             self.assertEqual('server1 ended by itself' in err, bool(victim), err)
             self.assertEqual({part['state'] for part in self.states().values()}, {'stopped'})
-
-    def test_one_part_in_the_foreground(self) -> None:
-        """The command becomes that part."""
-        process = subprocess.Popen([ZATOTX, 'start', '--fg', str(self.path / 'redis')], stdout=subprocess.DEVNULL)
-        until(lambda: self.states()['redis']['ready'], 'Redis')
-        self.assertEqual(self.states()['redis']['pid'], process.pid)
-        self.assertIn('runs already', self.fails('start', '--fg', self.path / 'redis'))
-        process.send_signal(signal.SIGTERM)
-        self.assertEqual(process.wait(60), 0)
-
-    def test_a_redis_without_its_supervisor(self) -> None:
-        """kill -9 of the supervisor leaves Redis itself; `stop` ends it all the same."""
-        zatotx('start', self.path / 'redis')
-        os.kill(self.states()['redis']['pid'], signal.SIGKILL)
-        until(lambda: len(self.broker.pids('redis')) == 1, 'Redis alone')
-        self.assertEqual(zatotx('stop', self.path).code, 0)
-        until(lambda: not self.broker.pids('redis'), 'the end of Redis')
-
-    def test_over_tls(self) -> None:
-        """A server that listens with TLS is started, asked and stopped like any other: the command trusts the very
-        certificate that the server's settings name, and no other."""
-        server = self.path / 'server1'
-        write_certificate(server / 'tls.pem')
-        address = f'ssl:port={self.broker.port()}:interface=127.0.0.1:privateKey=tls.pem:certKey=tls.pem'
-        settings = server / 'config' / 'server.toml'
-        text = settings.read_text()
-        settings.write_text(text.replace(f'tcp:port={self.broker.port()}:interface=127.0.0.1', address))
-        said = zatotx('start', server)
-        self.assertEqual(said.code, 0, said)
-        self.assertIn(f'https://127.0.0.1:{self.broker.port()}', said.out)
-        self.assertIn('pong', zatotx('service', 'invoke', self.path, 'zato.ping').out)
-        write_certificate(server / 'tls.pem', 'somebody else')
-        self.assertIn('No server of', self.fails('service', 'invoke', self.path, 'zato.ping'))

@@ -193,10 +193,10 @@ class CommandTests(SynchronousTestCase):
         command that mends it, and so it is by the server."""
         for mode in (0o640, 0o604, 0o620, 0o610):
             self.file.chmod(mode)
-            for words in (('encrypt',), ('crypto', 'rotate-key'), ('odb', 'check'), ('start',)):
-                said = zatotx(*words, self.path, stdin=b'x')
+            for command in ('encrypt', 'crypto rotate-key', 'odb check', 'start'):
+                path = self.path / 'server1' if command == 'start' else self.path
+                said = zatotx(*command.split(), path, stdin=b'x')
                 self.assertEqual((said.code, f"'chmod 600 {self.file}'" in said.err), (1, True), said)
-            zatotx('stop', self.path)
 
     def test_generate_key(self) -> None:
         """A new one each time, which is one."""
