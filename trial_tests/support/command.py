@@ -74,9 +74,10 @@ def _environment(changes: Mapping[str, str]) -> Iterator[None]:
     os.environ.update(changes)
     try:
         yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    finally:  # what stays as it was is left alone: a thread may be starting a process with it
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update({name: value for name, value in before.items() if os.environ.get(name) != value})
 
 
 @contextmanager
