@@ -20,6 +20,7 @@ from twisted.trial.unittest import TestCase
 
 from trial_tests.support.odb import CLUSTER, KEY, ME, TYPES, OdbCase, channel, on_every_database, service, user
 from trial_tests.support.odb_process import MANY
+from trial_tests.support.unmeasured import unmeasured
 from zatotx.model.faults import ServiceUnavailable, Timeout
 from zatotx.odb import lanes
 from zatotx.odb.context import Cluster, begin
@@ -35,9 +36,7 @@ SOON = 30.0  # seconds a process may take to say that it is ready
 class ProcessCase(OdbCase):
     def begin(self, command: str, argument: str, url: str | None = None) -> subprocess.Popen[str]:
         """Run that command of trial_tests.support.odb_process."""
-        # Not measured: what is killed could not say what it ran.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith('COVERAGE_')}
-        environment['PYTHONPATH'] = os.pathsep.join(sys.path)
+        environment = {**unmeasured(), 'PYTHONPATH': os.pathsep.join(sys.path)}
         process = subprocess.Popen(
             [sys.executable, '-m', 'trial_tests.support.odb_process', command, url or self.url, KEY, argument],
             stdout=subprocess.PIPE,

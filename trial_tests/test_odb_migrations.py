@@ -11,6 +11,7 @@ from twisted.internet.threads import deferToThread
 
 from trial_tests.support import odb_0001
 from trial_tests.support.odb import KEY, ME, OdbCase, edit, on_every_database
+from trial_tests.support.unmeasured import unmeasured
 from zatotx.interfaces.config import IConfigStore
 from zatotx.odb.engine import room_of
 from zatotx.odb.secrets import verify
@@ -28,9 +29,7 @@ class UpgradeCase(OdbCase):
 
     def begin(self, command: str, argument: str = '') -> subprocess.Popen[str]:
         """Run that command of trial_tests.support.odb_process."""
-        # Not measured: what is killed could not say what it ran.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith('COVERAGE_')}
-        environment['PYTHONPATH'] = os.pathsep.join(sys.path)
+        environment = {**unmeasured(), 'PYTHONPATH': os.pathsep.join(sys.path)}
         process = subprocess.Popen(
             [sys.executable, '-m', 'trial_tests.support.odb_process', command, self.url, KEY, argument],
             stdin=subprocess.PIPE,
