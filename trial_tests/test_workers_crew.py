@@ -367,7 +367,7 @@ class ParentTests(SynchronousTestCase):
         orphan.take()
         self.addCleanup(orphan.release)
         starting = self.parent.startService()
-        self.clock.pump([0.1] * 100)
+        self.clock.pump([0.1] * 1000)
         self.failureResultOf(starting, StartError)
 
     def test_stop(self) -> None:
