@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from trial_tests.support.properties import holds
 from zatotx.rules.backoff import next_delay
 
 
@@ -20,7 +20,7 @@ class BackoffTests(SynchronousTestCase):
         self.assertEqual(next_delay(3, lambda: 0.0), 0.0)
         self.assertEqual(next_delay(3, lambda: 0.25, base=1.0, cap=100.0), 2.0)
 
-    @given(st.integers(-5, 10**9), st.floats(0, 1, exclude_max=True))
+    @holds(attempt=st.integers(-5, 10**9), drawn=st.floats(0, 1, exclude_max=True))
     def test_bounds(self, attempt: int, drawn: float) -> None:
         """No number of failures gives a delay below nothing or above the cap."""
         self.assertTrue(0.0 <= next_delay(attempt, lambda: drawn) <= 5.0)

@@ -33,7 +33,7 @@ class ConfigTests(SynchronousTestCase):
 
     def fails(self, *args: object) -> str:
         said = zatotx(*args)
-        self.assertEqual((said.code, len(said.err.splitlines())), (1, 1), said)
+        self.assertEqual((said.code, len(sentences(said.err))), (1, 1), said)
         return said.err
 
     def change(self, old: str, new: str) -> None:

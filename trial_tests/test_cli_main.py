@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 from twisted.trial.unittest import SynchronousTestCase
 
-from trial_tests.support.command import zatotx
+from trial_tests.support.command import sentences, zatotx
 from zatotx import __version__
 from zatotx.cli import process
 from zatotx.cli.main import COMMANDS, cli
@@ -98,7 +98,7 @@ class UsageTests(SynchronousTestCase):
     def wrong(self, *args: object) -> str:
         said = zatotx(*args)
         self.assertEqual((said.code, said.out), (2, ''), said)
-        self.assertEqual(len(said.err.splitlines()), 1, said.err)
+        self.assertEqual(len(sentences(said.err)), 1, said.err)
         return said.err
 
     def test_unknown_command(self) -> None:
@@ -142,7 +142,7 @@ class FailureTests(SynchronousTestCase):
 
     def fails(self, *args: object) -> str:
         said = zatotx(*args)
-        self.assertEqual((said.code, len(said.err.splitlines())), (1, 1), said)
+        self.assertEqual((said.code, len(sentences(said.err))), (1, 1), said)
         return said.err
 
     def test_path_that_is_nowhere(self) -> None:

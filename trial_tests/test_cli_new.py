@@ -10,7 +10,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.broker import Broker, create, shared
-from trial_tests.support.command import zatotx
+from trial_tests.support.command import sentences, zatotx
 from zatotx.cli.new import named
 
 WAYS = [(io, way) for io in ('short', 'simple', 'typed') for way in ('async', 'sync')]
@@ -94,7 +94,7 @@ class NewServiceTests(SynchronousTestCase):
                              ('getHTTPStatus', "Try 'get-http-status'"), ('ž', 'begins with a letter'),
                              ('', 'begins with a letter'), ('a..b', "Try 'a.b'"), ('-x', 'No such option')):
             said = zatotx('new', 'service', name, '--dir', self.place)
-            self.assertEqual((said.code, len(said.err.splitlines())), (2, 1), name)
+            self.assertEqual((said.code, len(sentences(said.err))), (2, 1), name)
             self.assertIn(better, said.err)
         for name, why in (('zato.x', "the broker's own"), ('test.x', 'runners of tests'), ('a' * 101, 'at most 100')):
             self.assertIn(why, zatotx('new', 'service', name).err)

@@ -14,7 +14,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.broker import free_offset
-from trial_tests.support.command import Said, zatotx
+from trial_tests.support.command import Said, sentences, zatotx
 from trial_tests.support.waiting import until
 from zatotx.cli.files import is_private
 
@@ -92,7 +92,7 @@ class QuickstartTests(SynchronousTestCase):
             (('--redis-url', 'http://x'), '--redis-url'),
         ):
             said = self.create(*options)
-            self.assertEqual((said.code, len(said.err.splitlines())), (2, 1), said)
+            self.assertEqual((said.code, len(sentences(said.err))), (2, 1), said)
             self.assertIn(expected, said.err)
             self.assertEqual(self.left(), [])
         self.create()

@@ -126,7 +126,7 @@ class NginxTests(WithPeers):
         sending = client.send(get(self.nginx.port, b'/small', deadline=reactor.seconds() + 0.3))
         with self.assertRaises(Exception) as caught:
             await sending
-        self.assertIn('was not over within 0.3 s', str(caught.exception))
+        self.assertIn('was not over within 0.', str(caught.exception))
         self.nginx.thaw()
         self.assertEqual((await client.send(get(self.nginx.port, b'/small'))).body, b'hello')
 

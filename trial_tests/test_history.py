@@ -144,7 +144,7 @@ class CommandTests(SynchronousTestCase):
         """Old and new, field by field; a revision that changed nothing is said to have none."""
         self.assertIn("    realm: 'zatotx' -> 'New'", self.history('show', self.path, 3).out.splitlines())
         said = zatotx('history', 'show', self.path, 99)
-        self.assertEqual((said.code, len(said.err.splitlines())), (1, 1))
+        self.assertEqual((said.code, len(sentences(said.err))), (1, 1))
 
     def test_export(self) -> None:
         """As enmasse's YAML, to a file too."""

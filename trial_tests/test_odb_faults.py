@@ -30,7 +30,7 @@ from zatotx.odb.store import open_store
 from zatotx.odb.writing import write
 
 reactor: Any = global_reactor  # its interfaces are more than its type says
-SOON = 30.0  # seconds a process may take to say that it is ready
+SOON = 300.0  # seconds a process may take to say that it is ready: the machine may be busy
 
 
 class ProcessCase(OdbCase):

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support import mariadb, postgresql
 from trial_tests.support.broker import Broker, create, free_offset, remove, shared
-from trial_tests.support.command import Said, zatotx
+from trial_tests.support.command import Said, sentences, zatotx
 from trial_tests.support.served import serve
 from trial_tests.support.waiting import until
 
@@ -137,7 +137,7 @@ class QuickstartTests(SynchronousTestCase):
     def refused(self, url: str, code: int = 1) -> str:
         """The one sentence of why; nothing is at PATH."""
         said = self.create(url)
-        self.assertEqual((said.code, len(said.err.splitlines())), (code, 1), said)
+        self.assertEqual((said.code, len(sentences(said.err))), (code, 1), said)
         self.assertNotIn('sEcReT', said.out + said.err)
         self.assertFalse(self.path.exists())
         return said.err

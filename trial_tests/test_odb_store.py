@@ -25,6 +25,7 @@ from trial_tests.support.odb import (
 )
 from zatotx.interfaces.config import IConfigStore
 from zatotx.model.faults import BadInput, Conflict, NotFound, ServiceUnavailable
+from zatotx.odb import lanes
 from zatotx.odb.lanes import Call
 from zatotx.odb.secrets import Secrets, hash_secret, is_hash, new_key, verify
 from zatotx.odb.store import open_store
@@ -395,6 +396,11 @@ class ForeignTests(StoreCase):
 
 @on_every_database
 class SizeTests(StoreCase):
+    def setUp(self) -> None:
+        """Deadlines are no matter here: a busy machine may take longer for much."""
+        super().setUp()
+        self.patch(lanes, 'DEADLINE', 120.0)
+
     async def test_ten_thousand_channels(self) -> None:
         """Written, read whole, changed one by one: in seconds, milliseconds, at once. (The figures are printed.)"""
         await self.store.write([service('echo'), user('api', '')], ME)
@@ -409,7 +415,7 @@ class SizeTests(StoreCase):
         print(f'\n{MANY} channels: written in {written - started:.2f} s, read in {read - written:.2f} s, '
               f'one changed and seen in {(changed - read) * 1000:.1f} ms')  # fmt: skip
         self.assertEqual((len(everything.changed), len(changes.changed)), (MANY + 2, 1))
-        self.assertLess(changed - started, 60)
+        self.assertLess(changed - started, 300)
 
     async def test_reading_many_moves_on(self) -> None:
         """Each object counts as progress: a slow machine may take longer for all than a call may rest."""

@@ -7,7 +7,7 @@ from functools import partial
 from itertools import product
 from timeit import repeat
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -199,7 +199,8 @@ class EquivalenceTests(Case):
     segments = ('a', 'b', '{x}', 'a{x}', '{x}b', '{p:path}')
     seconds = ('', '/a', '/b', '/{y}', '/{q:path}', '/{y}b')
 
-    @settings(max_examples=300, deadline=None, database=None, derandomize=True)
+    @settings(max_examples=300, deadline=None, database=None, derandomize=True,
+              suppress_health_check=[HealthCheck.too_slow])
     @given(
         patterns=st.sets(st.sampled_from(sorted(
             f'/{first}{second}{third}' for first, second, third in product(segments, seconds, ('', '/a'))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from urllib.parse import quote, urlencode
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -42,7 +42,8 @@ class FormTests(SynchronousTestCase):
     def test_what_the_standard_library_writes(self) -> None:
         """Whatever urlencode writes is read back as it was."""
 
-        @settings(max_examples=200, deadline=None, database=None, derandomize=True)
+        @settings(max_examples=200, deadline=None, database=None, derandomize=True,
+                  suppress_health_check=[HealthCheck.too_slow])
         @given(st.dictionaries(TEXT, TEXT | st.lists(TEXT, min_size=2, max_size=3), max_size=4))
         def holds(fields: dict[str, str | list[str]]) -> None:
             self.assertEqual(decode(urlencode(fields, doseq=True).encode('ascii')), fields)
@@ -68,7 +69,8 @@ class TargetTests(SynchronousTestCase):
     def test_what_the_standard_library_writes(self) -> None:
         """Whatever quote writes is read back as it was."""
 
-        @settings(max_examples=200, deadline=None, database=None, derandomize=True)
+        @settings(max_examples=200, deadline=None, database=None, derandomize=True,
+                  suppress_health_check=[HealthCheck.too_slow])
         @given(st.text(st.characters(exclude_categories=['Cs'], exclude_characters='\0')))
         def holds(text: str) -> None:
             self.assertEqual(decode_segment(quote(text, safe='').encode('ascii')), text)

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from uuid import UUID
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -90,7 +90,8 @@ class MalformedTests(SynchronousTestCase):
     def test_any_bytes(self) -> None:
         """Whatever comes, there is a value or Malformed."""
 
-        @settings(max_examples=300, deadline=None, database=None, derandomize=True)
+        @settings(max_examples=300, deadline=None, database=None, derandomize=True,
+                  suppress_health_check=[HealthCheck.too_slow])
         @given(st.binary(max_size=40) | st.text('[]{}",:\\u0123dDeE+-.truefalsn ').map(str.encode))
         def holds(text: bytes) -> None:
             try:
@@ -196,7 +197,8 @@ class EncodeTests(SynchronousTestCase):
     def test_there_and_back(self) -> None:
         """Every JSON value comes back from its text as it was."""
 
-        @settings(max_examples=200, deadline=None, database=None, derandomize=True)
+        @settings(max_examples=200, deadline=None, database=None, derandomize=True,
+                  suppress_health_check=[HealthCheck.too_slow])
         @given(JSON_VALUES)
         def holds(value: object) -> None:
             self.assertEqual(decode(encode(value)), value)

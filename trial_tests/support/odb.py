@@ -91,7 +91,7 @@ class OdbCase(TestCase):
     """Tests on one ODB."""
 
     types = TYPES
-    timeout = 120
+    timeout = 600
     database_kind = 'sqlite'  # or 'postgresql', 'mariadb'
 
     def make_url(self) -> str:

@@ -152,11 +152,14 @@ class PeerTests(TlsCase):
         """It ends with the time for connecting, and says what was missing."""
         upstream = self.listen(says(), greets=lambda peer: None)
         client = self.client(tls=TlsSettings())
-        outbound = get(upstream.port, scheme='https', timeouts=Timeouts(connect=1.5))
         began = reactor.seconds()
-        why = await self.failed(client.send(outbound), ConnectTimeout)
-        self.assertEqual(why, f'127.0.0.1:{upstream.port} did not finish the TLS handshake within 1.5 s')
-        self.assertLess(reactor.seconds() - began, 30)
+        for within in (0.3, 3.0, 12.0):  # a busy machine may not come to the handshake at first
+            outbound = get(upstream.port, scheme='https', timeouts=Timeouts(connect=within))
+            why = await self.failed(client.send(outbound), ConnectTimeout)
+            if 'handshake' in why:
+                break
+        self.assertEqual(why, f'127.0.0.1:{upstream.port} did not finish the TLS handshake within {within:g} s')
+        self.assertLess(reactor.seconds() - began, 60)
         await self.until(lambda: not upstream.peers)
 
     async def test_given_up_in_the_handshake(self) -> None:
