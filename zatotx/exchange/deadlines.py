@@ -4,6 +4,7 @@ more than most services do.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
@@ -21,13 +22,17 @@ class Expiring(Protocol):
 
 
 class Deadlines:
-    """Watches runs from `watch` to `forget`, and expires those that are late. Looks only while there are any."""
+    """Watches runs from `watch` to `forget`, and expires those that are late. Looks only while there are any.
 
-    __slots__ = ('_clock', '_looking', '_runs')
+    `forget(run)`: it is over; harmless where it was not watched.
+    """
+
+    __slots__ = ('_clock', '_looking', '_runs', 'forget')
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._runs: set[Expiring] = set()
+        self.forget: Callable[[Expiring], None] = self._runs.discard
         self._looking = False
 
     def watch(self, run: Expiring) -> None:
@@ -36,10 +41,6 @@ class Deadlines:
         if not self._looking:
             self._looking = True
             self._clock.callLater(INTERVAL, self._look)
-
-    def forget(self, run: Expiring) -> None:
-        """It is over. Harmless where it was not watched."""
-        self._runs.discard(run)
 
     def _look(self) -> None:
         now = self._clock.seconds()

@@ -65,8 +65,8 @@ class Outgoing:
     rest = Door('rest')  # a look in vain for an attribute costs as much as all else here
     soap = Door('soap')
 
-    def __init__(self, run: Any) -> None:
-        self._run = run
+    def __init__(self, service: Any) -> None:
+        self._run = service._zatotx
 
     def __getattr__(self, kind: str) -> Any:
         if kind.startswith('_'):

@@ -93,7 +93,7 @@ class Service(Hooks, JobHooks):
     )
     time: lazy[TimeUtil] = lazy(_time, 'Dates as text.')
     out: lazy[Outgoing] = lazy(
-        lambda self: Outgoing(self._zatotx), 'The outgoing connections: out.<kind>[<name>].<method>(…).'
+        Outgoing, 'The outgoing connections: out.<kind>[<name>].<method>(…).'
     )
     outgoing: lazy[Outgoing] = lazy(lambda self: self.out, "Zato's first name for `out`.")
     rest: lazy[Any] = lazy(lambda self: self.out.rest, "3.x's short name for `out.rest`.")

@@ -66,7 +66,10 @@ class MessageReader:
             body = b''
         else:
             return None
-        self._finish(END)
+        if self._keep_alive:  # `_finish`, written out
+            self._at = HEAD
+        else:
+            self._stop()
         return body
 
     def _next_piece(self) -> bytes | End | None:

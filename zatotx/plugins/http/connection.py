@@ -118,8 +118,12 @@ class Connection:
             answers.uncork()
         if answers.closed:
             self._finish()
-        elif self._waits == IDLE and not answers.turns and requests.phase == HEAD and requests.parser.idle:
-            self.due = now + self._idle_timeout  # as after most requests
+        elif self._waits == IDLE and requests.phase == HEAD and requests.parser.idle:  # as after most requests
+            if answers.turns:
+                self._waits = NOTHING
+                self.due = inf
+            else:
+                self.due = now + self._idle_timeout
         else:
             self._settle(now)
 

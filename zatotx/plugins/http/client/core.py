@@ -102,7 +102,12 @@ def written(outbound: Outbound, *, keep: bool) -> tuple[bytes, bytes | BodySourc
     body, method = outbound.body, outbound.method
     if method == 'CONNECT':
         raise ValueError('CONNECT is no request but makes a tunnel, which proxies are configured for')
-    ending = _ending(body, method, outbound.expect)
+    if body is None:
+        ending = COUNTED % 0 if method in _WITH_BODY else NO_BODY
+    elif type(body) is bytes and not outbound.expect:
+        ending = COUNTED % len(body)
+    else:
+        ending = _ending(body, outbound.expect)
     if not keep:
         ending = CLOSE + ending
     head = request_head(method, outbound.target, _host(outbound.origin), outbound.headers, ending)
@@ -111,10 +116,8 @@ def written(outbound: Outbound, *, keep: bool) -> tuple[bytes, bytes | BodySourc
     return head, body
 
 
-def _ending(body: bytes | BodySource | None, method: str, expect: float) -> bytes:
-    """How the body is framed."""
-    if body is None:
-        return COUNTED % 0 if method in _WITH_BODY else NO_BODY
+def _ending(body: bytes | BodySource, expect: float) -> bytes:
+    """How a body is framed that is made while it is sent, or waits for the peer's consent."""
     length = len(body) if isinstance(body, bytes) else body.length
     ending = CHUNKED if length is None else COUNTED % length
     return EXPECT + ending if expect else ending

@@ -4,6 +4,7 @@ than the call. Setting one is an assignment.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
@@ -22,14 +23,18 @@ class Expiring(Protocol):
 
 
 class Deadlines:
-    """Watches from `watch` to `forget`, and tells those that are late. Looks only while there are any: `looking`."""
+    """Watches from `watch` to `forget`, and tells those that are late. Looks only while there are any: `looking`.
 
-    __slots__ = ('_clock', '_watched', 'looking')
+    `forget(expiring)`: it is over; harmless where it was not watched.
+    """
+
+    __slots__ = ('_clock', '_watched', 'forget', 'looking')
     _log = Logger()
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._watched: set[Expiring] = set()
+        self.forget: Callable[[Expiring], None] = self._watched.discard
         self.looking = False
 
     def __len__(self) -> int:
@@ -41,10 +46,6 @@ class Deadlines:
         if not self.looking:
             self.looking = True
             self._clock.callLater(INTERVAL, self._look)
-
-    def forget(self, expiring: Expiring) -> None:
-        """It is over. Harmless where it was not watched."""
-        self._watched.discard(expiring)
 
     def _look(self) -> None:
         now = self._clock.seconds()

@@ -32,10 +32,14 @@ class Finishing:
         """The same for who awaits it anyway, without a callback that would look at an answer in vain."""
         began = self._seconds()
         answer = await self._sender.send(outbound)
-        return answer if _is_done(answer) else await self._finish(answer, outbound, began)
+        head = answer.head
+        if head.status < 300 and b'content-encoding' not in head.headers:
+            return answer
+        return await self._finish(answer, outbound, began)
 
     def _look(self, answer: Answer, outbound: Outbound, began: float) -> Answer | Deferred[Answer]:
-        if _is_done(answer):
+        head = answer.head
+        if head.status < 300 and b'content-encoding' not in head.headers:
             return answer
         return Deferred.fromCoroutine(self._finish(answer, outbound, began))
 
@@ -44,8 +48,3 @@ class Finishing:
             by = min(outbound.deadline, began + outbound.timeouts.total)
             answer = await self._redirects.follow(answer, outbound, by)
         return answer if self._decoder is None else await self._decoder.decode(answer, outbound.most)
-
-
-def _is_done(answer: Answer) -> bool:
-    """Whether it is neither a redirection nor coded."""
-    return answer.head.status < 300 and b'content-encoding' not in answer.head.headers

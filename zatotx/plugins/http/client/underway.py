@@ -57,7 +57,7 @@ class Call:
         self.body = body
         now = self.started = shared.seconds()
         self._until = self.due = min(now + outbound.timeouts.total, outbound.deadline)
-        self._deferred: Deferred[Answer] | None = None
+        self._deferred: Deferred[Answer] | None = None  # once it is watched over
         self._stream: Streamed | None = None
         self.stage = QUEUED
         self.pool: Pool | None = None  # that it waits in

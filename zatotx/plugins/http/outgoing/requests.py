@@ -109,6 +109,8 @@ class Form:
     def request(self, wanted: Wanted, call: ICall) -> Request:
         """The call made ready. Raises ValueError and TypeError, naming what is wrong with it. In any thread."""
         request = Request(wanted, call, self.method)
+        params, usual = wanted.params, self._usual
+        request.target = self._target(params) if params is not None or usual is None else usual
         request.body, content_type = body_of(wanted.data, self.data_format, self.offload)
         if request.body is None:
             self._complete(request, wanted, (), ())
@@ -117,27 +119,26 @@ class Form:
         return request
 
     def _complete(self, request: Request, wanted: Wanted, names: tuple[bytes, ...], values: tuple[bytes, ...]) -> None:
-        """Give a request that has its body all the rest: the fields of these names, and those that all have."""
-        params = wanted.params
-        request.target = self._target(params) if params is not None or self._usual is None else self._usual
-        self._field(request, names, values)
-        if wanted.headers:
-            _overridden(request, wanted.headers)
-        self._bound(request, wanted.timeout)
-
-    def _field(self, request: Request, names: tuple[bytes, ...], values: tuple[bytes, ...]) -> None:
-        trace, common = request.call.trace, self.common
-        if trace:
-            names, values = names + _TRACED, (*values, trace.encode('ascii'))
+        """Give a request its fields, those of these names and those that all have, and its time."""
+        call, common = request.call, self.common
+        if call.trace:
+            names, values = names + _TRACED, (*values, call.trace.encode('ascii'))
         request.names = _named(common.names, names)
         request.values = (*common.values, *values, request.cid)
+        if wanted.headers:
+            _overridden(request, wanted.headers)
+        now = request.began = self.seconds()
+        request.patience = seconds = self.timeout if wanted.timeout is None else wanted.timeout
+        left = call.deadline - MARGIN - now
+        request.seconds = seconds if seconds < left else max(0.0, left)
+        request.due = now + request.seconds
 
     def ping(self, method: str, call: ICall) -> Request:
         """A request without a body that asks whether the peer is there."""
-        request = Request(Wanted(method), call)
+        wanted = Wanted(method)
+        request = Request(wanted, call)
         request.target = b'%b?%b' % (self.fixed, self.query) if self.query else self.fixed
-        self._field(request, (), ())
-        self._bound(request, None)
+        self._complete(request, wanted, (), ())
         return request
 
     @property
@@ -148,7 +149,10 @@ class Form:
     def outbound(self, request: Request) -> Outbound:
         """It, as it is sent now."""
         left = request.due - self.seconds()
-        moment = self._stamp.of(time()), b'%d' % _milliseconds(left)
+        rounded = int(left * 1000) + 1
+        if not 0 < rounded <= _LONGEST:
+            rounded = min(max(1, rounded), _LONGEST)
+        moment = self._stamp.of(time()), b'%d' % rounded
         usual = Named(request.names, request.values + moment, self.common.known)
         fields = _mixed(request, usual) if request.given or request.credentials else usual
         stream = request.stream
@@ -161,14 +165,6 @@ class Form:
             CONSENT if self.asks_first and body is not None and type(body) is not bytes else 0.0,
             stream, self.most,
         )  # fmt: skip
-
-    def _bound(self, request: Request, timeout: float | None) -> None:
-        """How long it may take."""
-        now = request.began = self.seconds()
-        request.patience = seconds = self.timeout if timeout is None else timeout
-        left = request.call.deadline - MARGIN - now
-        request.seconds = seconds if seconds < left else max(0.0, left)
-        request.due = now + request.seconds
 
     def _target(self, params: Any) -> bytes:
         if params is None or isinstance(params, Mapping):
@@ -186,12 +182,6 @@ class Form:
         return Timeouts(
             queue=left, connect=min(left, self.connect_timeout), first_byte=left, silence=patience, total=inf
         )
-
-
-def _milliseconds(left: float) -> int:
-    """As a peer is told how much time is left: at least one."""
-    rounded = int(left * 1000) + 1
-    return rounded if 0 < rounded <= _LONGEST else min(max(1, rounded), _LONGEST)
 
 
 @lru_cache(maxsize=256)

@@ -61,6 +61,7 @@ class SoapForm(Form):
         assert isinstance(wanted, Message)
         ready = self._ready(wanted)
         request = SoapRequest(wanted, call, ready)
+        request.target = self._target(wanted.params)
         request.body = ready.before + ready.after
         action = self.action if wanted.soap_action is None else wanted.soap_action
         kind = self.content_type or _content_type(ready.version, action)
