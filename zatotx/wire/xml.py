@@ -149,7 +149,7 @@ def _phrase(error: etree.XMLSyntaxError, budget: Budget) -> str:
 def _check_tree(root: Element, data: bytes, budget: Budget) -> None:
     """What only the tree tells, each looked at where the size does not rule it out."""
     depth, most = budget.depth, budget.per_element
-    if xml_budget.has_more(data, b'<', 2 * depth) and _finds(root, '/*' * (depth + 1)):
+    if xml_budget.counted(data, b'<', 2 * depth) > 2 * depth and _finds(root, '/*' * (depth + 1)):
         raise Malformed(TOO_DEEP.format(depth))
     if xml_budget.may_have_tag(data, most) and _finds(root, f'//*[@*[{most + 1}]]'):
         raise Malformed(f'an element has more than {most} attributes, the limit here')

@@ -68,6 +68,8 @@ def check(data: bytes, budget: Budget) -> None:
 
 def counted(data: bytes, what: bytes, most: float = inf) -> int:
     """How many times something stands in a document; where it is more than `most`, as many as were seen by then."""
+    if len(data) <= WINDOW:
+        return data.count(what)
     found = 0
     for start in range(0, len(data), WINDOW):
         found += data.count(what, start, start + WINDOW + len(what) - 1)
@@ -76,20 +78,10 @@ def counted(data: bytes, what: bytes, most: float = inf) -> int:
     return found
 
 
-def has_more(data: bytes, what: bytes, most: int) -> bool:
-    """Whether something stands in a document more than so many times, which are few."""
-    at = -1
-    for _ in range(most + 1):
-        at = data.find(what, at + 1)
-        if at < 0:
-            return False
-    return True
-
-
 def may_have_tag(data: bytes, most: int) -> bool:
     """Whether one tag may have more attributes than that: there are so many equals signs, or ends of tags, from one
     bracket to the next."""
-    if not has_more(data, b'=', most):
+    if counted(data, b'=', most) <= most:
         return False
     crowded = _crowded(most + 1)
     return any(crowded.search(window.translate(None, _BESIDE)) for window in _windows(data))
