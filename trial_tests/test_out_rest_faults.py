@@ -264,6 +264,16 @@ class BulkheadTests(WithConnections):
         await self.fault(rest.get(), Timeout)
         self.assertEqual(self.slots().in_flight, 0)
 
+    async def test_whoever_counts(self) -> None:
+        """Two connections that share a meter, as those beyond the number that is shown do, have room of their own."""
+        shared = self.slots()
+        self.patch(self.meters.outgoing('rest'), 'of', lambda name: shared)
+        rest = self.crm(self.listen(silent), max_in_flight=1, timeout=0.3)
+        other = self.crm(self.listen(FINE), max_in_flight=1)
+        waiting = started(rest.get())
+        self.assertEqual((await other.get()).text, 'fine')
+        await self.assertFailure(waiting, Timeout)
+
     async def test_given_up(self) -> None:
         """A call whose caller leaves frees its place, and its connection is closed."""
         peer = self.listen(silent)

@@ -48,6 +48,7 @@ class Connection:
     parts: Parts
     reactor: Any  # IReactorTime, IReactorFromThreads
     form: Form = field(init=False)
+    under_way: int = 0  # of this one; the meter may be one that others share
     _trouble: Trouble = field(init=False)
     _log = Logger()
 
@@ -60,8 +61,9 @@ class Connection:
         parts = self.parts
         meter = parts.meter
         meter.in_flight += 1
+        self.under_way += 1
         try:
-            if meter.in_flight > parts.max_in_flight:
+            if self.under_way > parts.max_in_flight:
                 raise Full('as many calls are under way as there may be')
             answer = await parts.attempt(request)
         except CallFailed as failed:
@@ -76,6 +78,7 @@ class Connection:
             meter.failed(type(error).__name__)
             raise
         finally:
+            self.under_way -= 1
             meter.in_flight -= 1
             meter.observe(self.reactor.seconds() - request.began)
         if self._trouble.why:
