@@ -14,7 +14,6 @@ import signal
 import socket
 import sys
 import tempfile
-from functools import partial
 from pathlib import Path
 
 from twisted.internet.epollreactor import EPollReactor
@@ -65,22 +64,21 @@ def serve(port: int, shared: socket.socket | None, folder: Path, seat: int) -> N
     reactor.run()
 
 
-def end(child: int, number: int, frame: object) -> None:
-    """Both."""
-    os.kill(child, signal.SIGKILL)
-    sys.exit()
-
-
 def main(port: int, mode: str) -> None:
-    """Serve until killed."""
+    """Serve until SIGTERM, which ends the reactor of the first process; the other one ends with it."""
     shared = listener(port, share_port=False) if mode == 'shared' else None
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_board(folder, 2)
         child = os.fork()
-        if child:
-            signal.signal(signal.SIGTERM, partial(end, child))
-        serve(port, shared, folder, int(bool(child)))
+        if not child:
+            serve(port, shared, folder, 0)
+            os._exit(0)
+        try:
+            serve(port, shared, folder, 1)
+        finally:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
 
 
 if __name__ == '__main__':
