@@ -18,6 +18,7 @@ from bench import (
     channels,
     footprint,
     formats,
+    hostile,
     limits,
     outgoing,
     overload,
@@ -34,7 +35,7 @@ from bench.machine import describe
 
 RESULTS = Path(__file__).with_name('results')
 SUBJECTS = ('idle', 'echo', 'connections', 'overload', 'start', 'channels', 'pipelines', 'workers',
-            'outgoing', 'formats', 'limits')
+            'outgoing', 'formats', 'limits', 'hostile')
 
 
 def say(text: str) -> None:
@@ -88,6 +89,9 @@ def _on_one(environment: Environment, folder: Path, options: argparse.Namespace)
     if 'limits' in options.only:
         say('limits: rate limits in Redis and on the server')
         yield from _rows('limits', lambda: limits.measure(environment, folder, (rounds, seconds), say))
+    if 'hostile' in options.only:
+        say('hostile: clients that mean harm, and everybody else meanwhile')
+        yield from _rows('hostile', lambda: list(hostile.measure(environment, folder, say)))
     if options.profile:
         say(profiling.profile(environment, folder, seconds=seconds))
 

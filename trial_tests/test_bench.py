@@ -12,7 +12,7 @@ import msgspec
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench import load, overload, pipelines, run, subjects
+from bench import hostile, load, overload, pipelines, run, subjects
 from bench.figures import Row, in_turns, table
 from bench.load import Request, Result
 from bench.openloop import OpenLoop
@@ -96,6 +96,16 @@ class OverloadTests(SynchronousTestCase):
         self.assertEqual((outcome.due, outcome.broken), (50, 1))
         self.assertGreater(outcome.unsent, 0)
         self.assertEqual(set(outcome.statuses), {'200'})
+
+
+class HostileTests(SynchronousTestCase):
+    def test_memory_and_pings_have_their_bars(self) -> None:
+        """Two pings of a hundred that are late miss the bar, one does not; so does a megabyte too much."""
+        watch = hostile.Watch()
+        watch.pings, watch.growth = [*[5.0] * 99, 400.0], 96.0
+        self.assertEqual([row.met for row in watch.rows('a', 96)], [True, True])
+        watch.pings, watch.growth = [*[5.0] * 98, 400.0, 400.0], 97.0
+        self.assertEqual([row.met for row in watch.rows('a', 96)], [False, False])
 
 
 class LoadTests(SynchronousTestCase):

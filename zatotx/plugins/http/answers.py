@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -18,19 +19,22 @@ from zatotx.plugins.http.streaming import Stream, dismiss
 from zatotx.plugins.http.turn import Turn
 from zatotx.wire.http1_write import CHUNKED, CONTINUE, response_head
 
+GATHERED = 256 * 1024  # bytes that a connection gathers in one turn of the reactor, before others get theirs
+_PIECE_COST = 4 * 1024  # what a piece counts for beside its bytes: many small answers must not hold the reactor either
 _ERROR = 'An error has occurred'
 
 
 class Answers:
     """Holds every turn from its head on, and writes its answer when all before it are out.
 
-    While `corked`, what is written is gathered: requests that came in one read are answered in one write.
-    `moved_on` is called when a turn is over, `ended` when an answer went out that was the connection's last, `broken`
-    when one broke off.
+    While `corked`, what is written is gathered: requests that came in one read are answered in one write. `gathered` is
+    what that comes to: from GATHERED on nothing more should be begun in this turn of the reactor.
+    `moved_on` is called when a turn is over, or the reactor's next turn has come after that; `ended` when an answer
+    went out that was the connection's last, `broken` when one broke off.
     """
 
-    __slots__ = ('_broken', '_ended', '_gathered', '_moved_on', '_outlet', '_peer', '_site', 'closed', 'corked',
-                 'stream', 'turns')  # fmt: skip
+    __slots__ = ('_broken', '_continuation', '_ended', '_moved_on', '_outlet', '_peer', '_pieces', '_site', 'closed',
+                 'corked', 'gathered', 'stream', 'turns')  # fmt: skip
 
     _log = Logger()
 
@@ -42,7 +46,9 @@ class Answers:
         self._moved_on = moved_on
         self._ended = ended
         self._broken = broken
-        self._gathered: list[bytes] = []
+        self._pieces: list[bytes] = []
+        self._continuation: IDelayedCall | None = None  # in the reactor's next turn
+        self.gathered = 0
         self.turns: list[Turn] = []
         self.stream: Stream | None = None  # of the first turn, while it goes out
         self.corked = False
@@ -62,17 +68,21 @@ class Answers:
     def write(self, data: bytes) -> None:
         """To the client, in the order of calls."""
         if self.corked:
-            self._gathered.append(data)
+            if self._pieces:  # a single piece, as mostly, need not be counted
+                self.gathered += len(data) + _PIECE_COST
+            self._pieces.append(data)
         else:
             self._outlet.write(data)
 
     def uncork(self) -> None:
         """Write what was gathered."""
         self.corked = False
-        gathered = self._gathered
-        if gathered:
-            self._outlet.write(gathered[0] if len(gathered) == 1 else b''.join(gathered))
-            gathered.clear()
+        pieces = self._pieces
+        if pieces:
+            self._outlet.write(pieces[0] if len(pieces) == 1 else b''.join(pieces))
+            pieces.clear()
+            if self.gathered:
+                self._give_way()
 
     def end(self) -> None:
         """Nothing is answered after the turns there are."""
@@ -86,6 +96,9 @@ class Answers:
     def abandon(self) -> None:
         """The client is gone: cancel what runs, answer nothing more."""
         turns, self.turns, self.closed = self.turns, [], True
+        if self._continuation is not None:
+            self._continuation.cancel()
+            self._continuation = None
         stream, self.stream = self.stream, None
         sent, now = 0, self._site.seconds()
         if stream is not None:
@@ -98,6 +111,19 @@ class Answers:
             self._site.counters.gone += 1
             self._site.log.record(turn, self._peer, now, CLIENT_GONE, sent)
             sent = 0
+
+    def _give_way(self) -> None:
+        """Where much was gathered, let other connections have their turn before this one goes on."""
+        if self.gathered < GATHERED:
+            self.gathered = 0
+        elif self._continuation is None:
+            self._continuation = self._site.reactor.callLater(0, self._continue)
+
+    def _continue(self) -> None:
+        self._continuation = None
+        self.gathered = 0
+        if not self.closed:
+            self._moved_on()
 
     # One answer.
 

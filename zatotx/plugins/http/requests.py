@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from zatotx.model.cid import new_cid
 from zatotx.model.message import Reply
 from zatotx.plugins.http import refusals
-from zatotx.plugins.http.answers import Answers
+from zatotx.plugins.http.answers import GATHERED, Answers
 from zatotx.plugins.http.body import Intake, SpooledBody
 from zatotx.plugins.http.coded import decoded
 from zatotx.plugins.http.outlet import Outlet
@@ -71,7 +71,8 @@ class Requests:
     def held_up(self) -> bool:
         """Whether what has come in must wait."""
         if self.phase == HEAD:
-            return self._held is not None or len(self._answers.turns) >= MOST_TURNS or self._outlet.behind
+            return (self._held is not None or len(self._answers.turns) >= MOST_TURNS or self._outlet.behind
+                    or self._answers.gathered >= GATHERED)  # fmt: skip
         return self._paused is not None or self.phase == DEAF
 
     @property

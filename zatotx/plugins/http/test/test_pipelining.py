@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from zatotx.model.message import Reply
+from zatotx.plugins.http.answers import GATHERED
 from zatotx.plugins.http.requests import MOST_TURNS
-from zatotx.plugins.http.test.support import ScriptedExchange, Server, get, post
+from zatotx.plugins.http.test.support import JSON, ScriptedExchange, Server, get, post
 
 
 class KeepAliveTests(SynchronousTestCase):
@@ -149,3 +151,65 @@ class OrderTests(SynchronousTestCase):
         self.assertEqual(self.exchange.delivered, [])
         self.client.connection._outlet.resumeProducing()
         self.assertEqual(len(self.client.answers()), 3)
+
+
+class BurstTests(SynchronousTestCase):
+    """Requests that a service answers at once, on a transport that takes everything."""
+
+    def setUp(self) -> None:
+        self.exchange = ScriptedExchange(lambda inbound: Reply(200, b'x' * self.size, JSON))
+        self.server = Server(self.exchange)
+        self.client = self.server.connect()
+
+    def turn(self) -> None:
+        """One turn of the reactor: what is due now, and not what that adds."""
+        clock = self.server.clock
+        for call in [call for call in clock.calls if call.getTime() <= clock.seconds()]:
+            clock.calls.remove(call)
+            call.called = 1
+            call.func(*call.args, **call.kw)
+
+    def test_large_answers_of_one_turn_are_bounded(self) -> None:
+        """However many requests one read brings, a turn of the reactor gathers little more than the bound."""
+        self.size = 1_000_000
+        self.client.send(get() * 50)
+        self.assertEqual(len(self.exchange.delivered), 1)
+        self.size = GATHERED // 4
+        self.turn()
+        self.assertTrue(3 < len(self.exchange.delivered) < 8)
+        for _ in range(12):
+            self.turn()
+        self.assertEqual(len(self.client.answers()), 50)
+
+    def test_small_answers_of_one_turn_are_bounded(self) -> None:
+        """Each counts beside its bytes: others get their turn between them, and all are answered, in their order."""
+        self.size = 1
+        self.client.send(b''.join(get('/echo', f'X-Zato-CID: request-{number:03}') for number in range(150)))
+        self.assertTrue(50 <= len(self.exchange.delivered) < 75)
+        self.turn()
+        self.assertTrue(100 <= len(self.exchange.delivered) < 150)
+        self.turn()
+        cids = [answer.headers[b'x-zato-cid'] for answer in self.client.answers()]
+        self.assertEqual(cids, [b'request-%03d' % number for number in range(150)])
+
+    def test_reading_stops_meanwhile(self) -> None:
+        """What comes on top of requests that wait for the next turn is not read without bound, and no clock runs
+        against the client for them."""
+        self.size = 1
+        self.client.send(get('/echo', 'X-Filler: ' + 'x' * 1000) * 150)
+        self.assertEqual(self.client.wire.producerState, 'paused')
+        self.turn()
+        self.turn()
+        self.assertEqual((self.client.wire.producerState, len(self.exchange.delivered)), ('producing', 150))
+        self.server.wait(59)
+        self.assertFalse(self.client.closed)
+        self.server.wait(2)
+        self.assertTrue(self.client.closed)
+
+    def test_a_client_that_leaves_is_not_served_on(self) -> None:
+        """Nothing of what waited for the next turn is begun for it."""
+        self.size = GATHERED
+        self.client.send(get() * 3)
+        self.client.wire.abortConnection()
+        self.turn()
+        self.assertEqual(len(self.exchange.delivered), 1)

@@ -1,0 +1,126 @@
+"""Clients that mean harm: what each of them costs a server, and whether others are served meanwhile.
+
+A scenario is a function of SCENARIOS: it gets an environment that runs, and yields its rows.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+
+import yaml
+
+from bench import load
+from bench.environment import Environment
+from bench.figures import Row
+from bench.machine import forget_peak, memory
+
+PING_BAR = 100.0  # milliseconds of the 99th percentile of /zato/ping, whatever goes on beside it
+_PATIENCE = 5.0  # seconds after which a ping counts as lost
+_SECONDS = 3.0  # that a scenario lasts
+_SERVICE = '''
+from zatotx import Service
+
+
+class Megabyte(Service):
+    """ Answers with a megabyte, whoever asks. """
+    name = 'bench.megabyte'
+
+    async def handle(self):
+        self.response.payload = 'x' * 1_000_000
+'''
+_PATH = '/m'
+
+
+class Watch:
+    """What was seen of a server: the memory it took beyond what it had, at the peak, and how long its pings took."""
+
+    def __init__(self) -> None:
+        self.growth = 0.0  # MB
+        self.pings: list[float] = []  # milliseconds
+
+    @property
+    def p99(self) -> float:
+        """The 99th percentile of the pings, in milliseconds."""
+        return sorted(self.pings)[(len(self.pings) * 99 - 1) // 100]
+
+    def rows(self, what: str, megabytes: float) -> Iterator[Row]:
+        """A row of the memory, with this bar, and one of the pings."""
+        yield Row(what=f'memory: {what}', figure=f'{self.growth:+.1f} MB', value=self.growth, bar=megabytes, unit=' MB')
+        yield Row(what='p99 of /zato/ping meanwhile', figure=f'{self.p99:.1f} ms of {len(self.pings)}', value=self.p99,
+                  bar=PING_BAR, unit=' ms')  # fmt: skip
+
+
+@contextmanager
+def watched(environment: Environment) -> Iterator[Watch]:
+    """Ping the server and look at its memory until the block ends."""
+    pid, watch, over = environment.server_pid(), Watch(), Event()
+    before = memory(pid).rss
+    forget_peak(pid)
+    pinging = Thread(target=_ping, args=(environment.port, watch.pings, over))
+    pinging.start()
+    try:
+        yield watch
+    finally:
+        over.set()
+        pinging.join()
+        watch.growth = (memory(pid).peak - before) / 1e6
+
+
+def _ping(port: int, pings: list[float], over: Event) -> None:
+    """A ping every few milliseconds; one that is lost counts as _PATIENCE."""
+    client = http.client.HTTPConnection('127.0.0.1', port, timeout=_PATIENCE)
+    while not over.wait(0.005):
+        began = time.perf_counter()
+        try:
+            client.request('GET', '/zato/ping')
+            client.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            client.close()
+            pings.append(_PATIENCE * 1000)
+        else:
+            pings.append((time.perf_counter() - began) * 1000)
+    client.close()
+
+
+def serve(environment: Environment, folder: Path) -> None:
+    """Deploy the service and its channel, which is open to anyone."""
+    module, channels = folder / 'bench_megabyte.py', folder / 'hostile.yaml'
+    module.write_text(_SERVICE)
+    channel = {'name': 'bench.megabyte', 'url_path': _PATH, 'service': 'bench.megabyte', 'security': None}
+    channels.write_text(yaml.safe_dump({'channel_rest': [channel]}))
+    environment.deploy([module])
+    environment.enmasse(channels)
+    environment.wait_until_served(load.Request(path=_PATH, method='GET'))
+
+
+def measure(environment: Environment, folder: Path, say: Callable[[str], None]) -> Iterator[Row]:
+    """The rows of all scenarios."""
+    serve(environment, folder)
+    for name, scenario in SCENARIOS.items():
+        say(f'  {name}')
+        yield from scenario(environment)
+
+
+def unread_pipeline(environment: Environment) -> Iterator[Row]:
+    """One connection asks for 2,096 answers of a megabyte and reads none. A large POST before has made the server read
+    64 KiB at once."""
+    post = b'POST %b HTTP/1.1\r\nHost: a\r\nContent-Length: 20000\r\n\r\n' % _PATH.encode() + b'x' * 20_000
+    gets = b'GET %b HTTP/1.1\r\nHost:a\r\n\r\n' % _PATH.encode() * 2_096
+    with watched(environment) as watch, socket.create_connection(('127.0.0.1', environment.port)) as client:
+        client.sendall(post)
+        client.sendall(gets)
+        time.sleep(_SECONDS)
+        if not client.recv(100).startswith(b'HTTP/1.1 200 '):
+            raise load.LoadError('The pipeline was not served')
+    yield from watch.rows('2,096 answers of 1 MB asked for in one go and not read', 96)
+
+
+SCENARIOS: dict[str, Callable[[Environment], Iterator[Row]]] = {
+    'a pipeline whose answers nobody reads': unread_pipeline,
+}
