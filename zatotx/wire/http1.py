@@ -58,9 +58,12 @@ class RequestParser(MessageReader):
             raise
 
     def forget(self) -> None:
-        """Keep the last head no longer."""
+        """Keep nothing of messages that are over."""
         self._head, self._head_bytes = None, b''
         self._last_line = None
+        if self.clean:
+            self._buffer = b''
+            self._position = 0
 
     def eof(self) -> None:
         """The peer will send no more. Call when `next` has returned None. Raises Refused (400) inside a message, and

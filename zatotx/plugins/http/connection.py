@@ -23,8 +23,8 @@ LINGER = 5.0  # seconds in which a client that still sends can take in that it w
 FORGETFUL = 5.0  # seconds of idleness after which the last head is not kept any more
 PATIENCE = 0.2  # seconds a half-closed connection waits for its answers before the client is probed
 
-# What `due` is the deadline of.
-NOTHING, FRESH, IDLE, IN_HEAD, IN_BODY, LINGERING, CLOSING, HALF_CLOSED, PROBED = range(9)
+# What `due` is the deadline of. RESTING is IDLE with the last request forgotten.
+NOTHING, FRESH, IDLE, RESTING, IN_HEAD, IN_BODY, LINGERING, CLOSING, HALF_CLOSED, PROBED = range(10)
 
 
 @implementer(IProtocol, IHalfCloseableProtocol, IHandshakeListener)
@@ -213,6 +213,9 @@ class Connection:
             self.transport.abortConnection()
         elif self.due <= now:
             self._overdue(now)
+        elif self._waits == IDLE and now >= self.due - self._idle_timeout + FORGETFUL:
+            self._waits = RESTING
+            self._requests.forget()
 
     def _overdue(self, now: float) -> None:
         waits, requests = self._waits, self._requests

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+
+import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
+from zatotx.plugins.http.connection import Connection
+from zatotx.plugins.http.site import Site
 from zatotx.plugins.http.test.support import Client, ScriptedExchange, Server, Socket, get, post
 
 SWEEP = 0.5
@@ -14,6 +19,25 @@ class BrokenSocket(Socket):
 
     def getsockopt(self, level: int, option: int) -> int:
         raise ZeroDivisionError
+
+
+def held(connection: Connection, secret: bytes) -> list[object]:
+    """What can be reached from a connection, through the HTTP side's own objects, and has the secret in it."""
+    found: list[object] = []
+    waiting: list[object] = [connection]
+    seen: set[int] = set()
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen or isinstance(one, (Server, Site, type)):
+            continue
+        seen.add(id(one))
+        if isinstance(one, (bytes, bytearray)):
+            found += [one] if secret in one else []
+        elif isinstance(one, msgspec.Struct):
+            waiting += msgspec.structs.astuple(one)
+        elif isinstance(one, (dict, list, tuple)) or type(one).__module__.startswith(('zatotx.plugins', 'zatotx.wire')):
+            waiting += gc.get_referents(one)
+    return found
 
 
 class DeadlineTests(SynchronousTestCase):
@@ -72,6 +96,24 @@ class DeadlineTests(SynchronousTestCase):
         self.assertFalse(self.client.closed)
         self.server.wait(1)
         self.assertEqual((self.client.closed, self.client.received()), (True, b''))
+
+    def test_an_idle_connection_keeps_no_credentials(self) -> None:
+        """Five seconds after its last request nothing of that is in memory; the next one is served as ever."""
+        for chunked in (False, True):
+            head, body = get('/echo', 'Authorization: Basic c2VjcmV0', method='POST'), b''
+            if chunked:
+                head, body = head[:-2] + b'Transfer-Encoding: chunked\r\n\r\n', b'2\r\n{}\r\n0\r\n\r\n'
+            self.assertEqual(self.client.ask(head + body).status, 200)
+            self.server.wait(4)
+            self.assertTrue(held(self.client.connection, b'c2VjcmV0'))
+            self.server.wait(1.5)
+            self.exchange.delivered.clear()
+            self.assertEqual(held(self.client.connection, b'c2VjcmV0'), [])
+        self.assertEqual(self.client.ask(get()).status, 200)
+        self.server.wait(59.5)
+        self.assertFalse(self.client.closed)
+        self.server.wait(1)
+        self.assertTrue(self.client.closed)
 
     def test_a_body_that_stops(self) -> None:
         """30 s without progress: 408. Progress starts them again."""
