@@ -55,6 +55,17 @@ class ExpectTests(SynchronousTestCase):
         data = self.client.received()
         self.assertTrue(data.startswith(CONTINUE + b'HTTP/1.1 200'))
 
+    def test_admission_takes_none_of_the_clients_time(self) -> None:
+        """However long the exchange thinks about the head, the client then has all of its 30 s to begin the body."""
+        self.exchange.admits = 'later'
+        self.client.send(expecting())
+        self.server.wait(100)
+        self.exchange.asked[0].reply(None)
+        self.server.wait(29)
+        self.assertEqual(self.client.received(), CONTINUE)
+        self.server.wait(2)
+        self.assertEqual([answer.status for answer in self.client.answers()], [408])
+
     def test_refused_by_security(self) -> None:
         """What the exchange says of the head is the answer."""
         self.exchange.admits = Reply(401, b'{}', JSON, ((b'WWW-Authenticate', b'Basic realm="x"'),))
