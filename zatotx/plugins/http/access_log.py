@@ -82,11 +82,16 @@ def _without_user(url: bytes) -> bytes:
 
 
 def _masked_pair(pair: bytes, names: frozenset[str]) -> bytes:
-    name, _, value = pair.partition(b'=')
-    # A name that is not ASCII may come unescaped: such a request is refused, but its key may be a good one.
-    if not value or unquote_plus(name.decode('utf-8', 'replace')).strip().lower() not in names:
-        return pair
-    return name + b'=***'
+    """Some clients separate parameters by `;`. To the server that is part of a value, so that a key goes on after it:
+    all from the first key's value to the end of the pair is replaced."""
+    start = 0
+    for part in pair.split(b';'):
+        name, _, value = part.partition(b'=')
+        # A name that is not ASCII may come unescaped: such a request is refused, but its key may be a good one.
+        if value and unquote_plus(name.decode('utf-8', 'replace')).strip().lower() in names:
+            return pair[: start + len(name)] + b'=***'
+        start += len(part) + 1
+    return pair
 
 
 def described(method: str, target: bytes, names: frozenset[str] = MASKED) -> str:

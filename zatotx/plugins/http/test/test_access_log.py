@@ -103,6 +103,7 @@ class PlainTests(SynchronousTestCase):
         """Path, other parameters, empty values and order stay."""
         self.assertEqual(masked(b'/a?x=1&key=2&key=&y'), b'/a?x=1&key=***&key=&y')
         self.assertEqual(masked(b'/token=1'), b'/token=1')
+        self.assertEqual(masked(b'/a?x=1;y=2&z;api_key=3;4&n=5;6'), b'/a?x=1;y=2&z;api_key=***&n=5;6')
         self.assertEqual(masked(b'http://u:p@h:1/a@b?x=1'), b'http://***@h:1/a@b?x=1')
         self.assertEqual(masked(b'http://u@h'), b'http://***@h')
         names = frozenset({'\u017ckey'})
