@@ -35,7 +35,7 @@ class Case(SynchronousTestCase):
 
     def refused(self, data: bytes, status: int = 400, limits: Limits | None = None) -> Outcome:
         got = self.sent(data, limits)
-        self.assertEqual((got.status, got.framing), (status, status == 400), (data[:80], got.reason))
+        self.assertEqual((got.status, got.framing), (status, status in (400, 501, 505)), (data[:80], got.reason))
         self.assertFalse(any(message.end for message in got.messages))
         return got
 
@@ -58,22 +58,33 @@ class HeadTests(Case):
         self.assertEqual((message.body, message.end), (b'{}', END))
 
     def test_methods(self) -> None:
-        """Each method that llhttp knows is taken, in capitals only; what it does not know is refused."""
+        """Each method that llhttp knows is taken, in capitals only; another token is 501, what is no token 400."""
         for method in METHODS:
             target = b'a:1' if method == b'CONNECT' else b'/'
             self.assertEqual(self.taken(request(line=method + b' ' + target + b' HTTP/1.1')).head.method,
                              METHODS[method])
-        for method in (b'get', b'FOO', b'PRI', b'DESCRIBE', b'-BLARGH', b'G\xc3\x89T', b'', b'GET\0', b'GET:'):
+        for method in (b'get', b'FOO', b'PRI', b'DESCRIBE', b'-BLARGH', b'X' * 100):
+            self.refused(request(line=method + b' / HTTP/1.1'), 501)
+        for method in (b'G\xc3\x89T', b'', b'GET\0', b'GET:'):
             self.refused(request(line=method + b' / HTTP/1.1'))
 
     def test_versions(self) -> None:
-        """HTTP/1.1 and HTTP/1.0 are the only versions; HTTP/0.9 has none."""
+        """HTTP/1.0 is itself, later minor versions are served as 1.1; another major version is 505 whatever its method,
+        what is no version 400."""
         self.assertEqual(self.taken(request(line=b'GET / HTTP/1.0')).head.version, (1, 0))
-        for version in (b'HTTP/0.9', b'HTTP/1.2', b'HTTP/2.0', b'HTTP/11', b'http/1.1', b'HTTP/1.1 ', b'HTTP/01.1',
-                        b''):
-            self.refused(request(line=b'GET / ' + version))
+        for version in (b'HTTP/1.2', b'HTTP/1.9'):
+            head = self.taken(request(line=b'GET / ' + version)).head
+            self.assertEqual((head.version, head.keep_alive, head.headers), ((1, 1), True, {b'host': b'a'}))
+            self.refused(request(line=b'GET / ' + version, host=b''))
+            self.refused(request(line=b'FOO / ' + version), 501)
+        for version in (b'HTTP/0.9', b'HTTP/2.0', b'HTTP/3.1'):
+            self.refused(request(line=b'GET / ' + version), 505)
+        for version in (b'HTTP/11', b'http/1.1', b'HTTP/1.1 ', b'HTTP/01.1', b'HTTP/1.10', b'HTTP/1.', b'HTTP/2',
+                        b'HTTP/1,1', b'HTTP/2.\xb2', b''):
+            for method in (b'GET', b'FOO'):
+                self.refused(request(line=method + b' / ' + version))
         self.refused(b'GET /\r\n')
-        self.refused(b'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
+        self.refused(b'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 505)
 
     def test_spaces_of_the_request_line(self) -> None:
         """One space on either side of the target and nowhere else."""
@@ -231,13 +242,17 @@ class FramingTests(Case):
         self.refused(request(b'Content-Length: 1', b'content-length: 2', body=b'ab'))
 
     def test_transfer_encoding(self) -> None:
-        """chunked is last and stands once; known codings may come before it; never with Content-Length or in 1.0."""
-        for value in (b'chunked', b'Chunked', b'gzip, chunked', b'identity ,\tchunked',
-                      b'gzip\r\nTransfer-Encoding: chunked'):
+        """chunked alone is taken; never with Content-Length or in 1.0. Other codings before it are 501: the service
+        would get them as they come. Where chunked is not the last, or stands twice, nobody knows how long it is."""
+        for value in (b'chunked', b'Chunked'):
             message = self.taken(request(b'Transfer-Encoding: ' + value, body=b'1\r\na\r\n0\r\n\r\n'))
             self.assertEqual((message.head.length, message.body), (None, b'a'))
+        for value in (b'gzip, chunked', b'deflate, chunked', b'identity ,\tchunked', b'br, chunked',
+                      b'gzip, br, chunked', b'a;q = 1;b=c, chunked', b'gzip\r\nTransfer-Encoding: chunked'):
+            self.refused(request(b'Transfer-Encoding: ' + value, body=b'1\r\na\r\n0\r\n\r\n'), 501)
         for value in (b'gzip', b'identity', b'chunked, chunked', b'chunked, gzip', b'chunked;q=1', b'xchunked',
-                      b'chunked,', b',chunked', b'', b'"chunked"', b'br, chunked',
+                      b'chunked,', b',chunked', b'', b'"chunked"', b'gz ip, chunked', b'chunked;q=1, chunked',
+                      b'gzip, chunked, chunked', b'gzip;, chunked', b'gzip;q, chunked', b'gzip;a=",b", chunked',
                       b'chunked\r\nTransfer-Encoding: identity'):
             self.refused(request(b'Transfer-Encoding: ' + value, body=b'1\r\na\r\n0\r\n\r\n'))
         self.refused(request(b'Transfer-Encoding: chunked', b'Content-Length: 1', body=b'0\r\n\r\n'))

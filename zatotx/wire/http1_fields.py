@@ -21,8 +21,6 @@ _REG_NAME = b'-._~' + b"!$&'()*+,;=" + DIGITS + ALPHA
 _LONGEST_HOST = 255 + 6
 _LONGEST_LENGTH = 19  # digits: what fits 64 bits with a sign
 
-CODINGS = frozenset((b'gzip', b'x-gzip', b'deflate', b'compress', b'x-compress', b'identity'))
-
 # Fields that have one value (RFC 9110 and 9112): a second one makes a message mean different things to different
 # readers. User-Agent and the like are singletons too, but nothing is decided by them.
 SINGLETONS = frozenset((
@@ -101,13 +99,28 @@ def content_length(value: bytes) -> int:
     return int(value)
 
 
-def check_chunked_last(value: bytes) -> None:
-    """Refuse a Transfer-Encoding unless its last coding, and only that, is chunked (RFC 9112 §6.1, §6.3)."""
+def check_chunked(value: bytes) -> None:
+    """Refuse a Transfer-Encoding of a request that is not chunked and nothing else. 400: where the body ends is not
+    known, because chunked is not the last coding and stands once (RFC 9112 §6.3). 501: it is known, and the body is in
+    a coding beside that (§6.1), which would have to be undone before anybody could use it."""
     if value == b'chunked':
         return
     *earlier, last = (coding.strip(b' \t').lower() for coding in value.split(b','))
-    if last != b'chunked' or not CODINGS.issuperset(earlier):
-        raise Refused(400, 'Transfer-Encoding is not known codings with chunked once, as the last')
+    if last != b'chunked' or not all(map(_is_coding, earlier)):
+        raise Refused(400, 'Transfer-Encoding does not end in chunked, or is no list of codings with chunked once')
+    if earlier:
+        raise Refused(501, 'Transfer-Encoding has a coding beside chunked', framing=True)
+
+
+def _is_coding(coding: bytes) -> bool:
+    """Whether it is a transfer coding, with or without parameters, and not chunked."""
+    name, *parameters = (part.strip(b' \t') for part in coding.split(b';'))
+    return is_token(name) and name != b'chunked' and all(map(_is_parameter, parameters))
+
+
+def _is_parameter(parameter: bytes) -> bool:
+    name, _, value = parameter.partition(b'=')
+    return is_token(name.rstrip(b' \t')) and is_token(value.lstrip(b' \t'))  # a quoted string is nobody's
 
 
 def keeps_alive(version: tuple[int, int], connection: bytes | None) -> bool:

@@ -13,12 +13,13 @@ import msgspec
 
 from zatotx.wire.http1_bounds import Limits, Refused
 from zatotx.wire.http1_fields import (
-    check_chunked_last,
+    check_chunked,
     check_lengths,
     check_names,
     combined,
     content_length,
     is_authority,
+    is_token,
     keeps_alive,
 )
 from zatotx.wire.http1_target import split_target
@@ -34,6 +35,7 @@ METHODS = {
     )
 }  # fmt: skip
 VERSIONS = {b'HTTP/1.1': (1, 1), b'HTTP/1.0': (1, 0)}
+_MINOR_1 = ord('1')
 # What a request line has beside its target: the longest method, two spaces, the version.
 LINE_BESIDE_TARGET = max(map(len, METHODS)) + 2 + len(b'HTTP/1.1')
 
@@ -66,30 +68,46 @@ class RequestLine(msgspec.Struct, gc=False, frozen=True):
 
 
 def request_line(line: bytes, limits: Limits) -> RequestLine:
-    """Read a request line without its end. Raises Refused: 400, or 414 where the target is too long.
+    """Read a request line without its end. Raises Refused: 400, 414 where the target is too long, 501 where the method
+    is not known, 505 where it is not HTTP/1.
 
     That the octets of the target are visible ASCII is llhttp's to see, when the head is whole.
     """
     parts = line.split(b' ')
     if len(parts) != 3:
         raise Refused(400, 'The request line is not a method, a target and a version with one space between each')
-    method = METHODS.get(parts[0])
-    if method is None:
-        raise Refused(400, 'The request line begins with no method that is known here')
-    version = VERSIONS.get(parts[2])
-    if version is None:
-        raise Refused(400, 'The request line does not end in HTTP/1.1 or HTTP/1.0')
+    method, version = METHODS.get(parts[0]), VERSIONS.get(parts[2])
+    if method is None or version is None:
+        version = _served_as(parts[0], parts[2])
+        if method is None:
+            raise Refused(501, 'The method of the request is not known here', framing=True)
     if len(parts[1]) > limits.target:
         raise Refused(414, f'The request target is longer than {limits.target} bytes')
     return RequestLine(line, method, parts[1], version, *split_target(method, parts[1]))
 
 
+def _served_as(method: bytes, version: bytes) -> tuple[int, int]:
+    """The version to serve a request by whose version or method is none of ours: HTTP/1.2 to 1.9 as 1.1 (RFC 9110
+    §2.5). Refused: 400 where either is malformed, 505 for another major version."""
+    if not is_token(method):
+        raise Refused(400, 'The request line does not begin with a method')
+    name, major, dot, minor = version[:5], version[5:6], version[6:7], version[7:]
+    if name != b'HTTP/' or dot != b'.' or not major.isdigit() or not minor.isdigit() or len(minor) != 1:
+        raise Refused(400, 'The request line does not end in a version of HTTP')
+    if major != b'1':
+        raise Refused(505, 'HTTP/1.1 and HTTP/1.0 are spoken here', framing=True)
+    return (1, 0) if minor == b'0' else (1, 1)
+
+
 def request_head(line: RequestLine, head: bytes, limits: Limits) -> RequestHead:
     """Read a whole head, from its request line (already read as `line`) to its empty line.
 
-    Raises Refused: 400, 413 by Content-Length, 431 for too many or too long fields.
+    Raises Refused: 400, 413 by Content-Length, 431 for too many or too long fields, 501 by Transfer-Encoding.
     """
-    raw = raw_fields(head)
+    if line.text[-1] > _MINOR_1:  # llhttp knows no later version
+        raw = raw_fields(b'%b1%b' % (line.text[:-1], head[len(line.text) :]))
+    else:
+        raw = raw_fields(head)
     if len(head) > limits.field:
         check_lengths(head, limits.field)
     if len(raw) > limits.fields:
@@ -147,7 +165,7 @@ def _body_length(version: tuple[int, int], value: bytes | None, coding: bytes | 
             raise Refused(400, 'Content-Length and Transfer-Encoding stand in one head')
         if version != (1, 1):
             raise Refused(400, 'Transfer-Encoding does not exist in HTTP/1.0')
-        check_chunked_last(coding)
+        check_chunked(coding)
         return None
     if value is None:
         return 0

@@ -35,6 +35,7 @@ _NOWHERE: Mapping[str, str] = {}
 _NO_CHANNEL = ChannelSpec(name='', kind='http-soap', service='')
 _UNCOUNTED = Uncounted()
 NO_CONTENT = 204
+_SERVER_WIDE = Refusing(NO_CONTENT, '')  # the answer to `OPTIONS *` (RFC 9110 §9.3.7)
 _LONGEST_DEADLINE = 24 * 60 * 60 * 1000  # milliseconds, eight digits
 
 
@@ -75,8 +76,11 @@ class Reception:
         """Where this head leads: `last`, the connection's last one, where nothing has changed. `certificates`: that the
         connection's client sent; `secure`: over TLS."""
         way: Way | Refusing | None = None
-        if head.method == 'OPTIONS' and (asked := preflight(self.routes, head)) is not None:
-            return self._refusing(head, asked[1], asked[0], dressed=False)
+        if head.method == 'OPTIONS':
+            if head.path == b'*':
+                return self._refusing(head, _SERVER_WIDE)
+            if (asked := preflight(self.routes, head)) is not None:
+                return self._refusing(head, asked[1], asked[0], dressed=False)
         if last is not None and last.routes is self.routes:
             if last.head is head:
                 return last

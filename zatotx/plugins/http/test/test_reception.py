@@ -53,6 +53,20 @@ class ReceptionTests(SynchronousTestCase):
         """404 in Zato's form."""
         self.assertEqual(self.refused(get('/nowhere'), 404)[1], 'URL not found')
 
+    def test_the_server_as_a_whole(self) -> None:
+        """`OPTIONS *` asks whether somebody is there: 204, on a connection that goes on."""
+        for version in ('1.1', '1.0'):
+            answer = self.client.ask(get('*', 'Connection: keep-alive', method='OPTIONS', version=version))
+            self.assertEqual((answer.status, answer.body), (204, b''))
+        self.assertEqual(self.exchange.delivered, [])
+        self.assertFalse(self.client.closed)
+
+    def test_what_is_not_spoken(self) -> None:
+        """A method that nobody knows, another major version and another transfer coding are refused as that."""
+        self.refused(get(method='FOO'), 501)
+        self.refused(get(version='2.0'), 505)
+        self.refused(get('/echo', 'Transfer-Encoding: gzip, chunked', method='POST'), 501)
+
     def test_wrong_methods(self) -> None:
         """405 with Allow and Zato's sentence."""
         headers, details = self.refused(post('/orders/1'), 405)
