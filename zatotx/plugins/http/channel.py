@@ -28,6 +28,7 @@ from zatotx.plugins.http.site import Site
 from zatotx.plugins.http.table import KIND, REST, SOAP, build_table
 from zatotx.schema.snapshot import Snapshot, Stored
 
+KEPT_ALIVE = 5.0  # seconds after the listeners are closed in which idle connections may still send a request
 AT_ONCE = 200  # channels up to which a table is built on the reactor: it takes a millisecond or two
 
 
@@ -75,6 +76,7 @@ class HTTPChannel:
         self._site: Site | None = None
         self._sweep: Sweep | None = None
         self._stopping: Deferred[None] | None = None
+        self._idle_until = 0.0  # on the reactor's clock, once it drains
         self.counters = Counters()
 
     @property
@@ -103,25 +105,23 @@ class HTTPChannel:
         """Listen no more; each connection is closed with its next answer, and none before: a client that sends a
         request at the moment its connection is closed cannot know whether it was served. Fires when the last one has
         gone."""
-        self._close_ports()
+        self.drain()
         empty: Deferred[None] = Deferred()
         site = self._site
         if site is None or not site.connections:
             empty.callback(None)
             return empty
-        site.draining = True
         site.when_empty = partial(_fire, empty)
         return empty
 
     def drain(self) -> None:
-        """Listen no more; what runs is answered and its connection closed then, connections without a request at
-        once."""
+        """Listen no more; each connection is closed with its next answer, see `retire`. Those that have none by
+        KEPT_ALIVE, or half of the time of grace, are closed then by `stop`."""
         self._close_ports()
         site = self._site
-        if site is not None:
+        if site is not None and not site.draining:
             site.draining = True
-            for connection in list(site.connections):
-                connection.drain()
+            self._idle_until = site.seconds() + min(KEPT_ALIVE, self._settings.grace / 2)
 
     def _close_ports(self) -> None:
         if self._site is not None:
@@ -173,11 +173,18 @@ class HTTPChannel:
         if site.connections:
             empty: Deferred[None] = Deferred()
             site.when_empty = partial(_fire, empty)
-            abort = site.reactor.callLater(self._settings.grace, self._abort, site)
+            left = max(0.0, self._idle_until - site.seconds())
+            calls = (site.reactor.callLater(left, self._close_idle, site),
+                     site.reactor.callLater(self._settings.grace, self._abort, site))  # fmt: skip
             await empty
-            if abort.active():
-                abort.cancel()
+            for call in calls:
+                if call.active():
+                    call.cancel()
         self._sweep.stop()
+
+    def _close_idle(self, site: Site) -> None:
+        for connection in list(site.connections):
+            connection.drain()
 
     def _abort(self, site: Site) -> None:
         self._log.warn('{count} connections are cut: the time of grace is over', count=len(site.connections))

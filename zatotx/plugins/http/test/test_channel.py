@@ -5,13 +5,26 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
 from twisted.logger import capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
 
+from zatotx.interfaces.kind import KindContext
 from zatotx.model.faults import StartError
+from zatotx.plugins.http.channel import KEPT_ALIVE, HTTPChannel
 from zatotx.plugins.http.test.sockets import Served, everything, exchange, pause
-from zatotx.plugins.http.test.support import channel, get, post
+from zatotx.plugins.http.test.support import (
+    Client,
+    Lines,
+    ScriptedExchange,
+    Server,
+    channel,
+    get,
+    post,
+    run_now,
+)
 from zatotx.schema.snapshot import Snapshot
 
 CLOSE = 'Connection: close'
@@ -104,8 +117,8 @@ class ApplyTests(Served):
 
 
 class StopTests(Served):
-    async def test_idle_connections_close_at_once(self) -> None:
-        """At drain, with no request under way; and nobody is let in any more."""
+    async def test_nobody_is_let_in_any_more(self) -> None:
+        """From drain on; who is here and asks nothing more is sent away when half of the grace period is over."""
         await self.serve()
 
         def idle(connection: socket.socket) -> bytes:
@@ -116,11 +129,12 @@ class StopTests(Served):
         ended: Deferred[Any] = Deferred.fromCoroutine(self.client(idle))
         await self.until(lambda: self.channel.counters.answers[2])
         await pause(0.1)
-        self.channel.drain()
-        self.assertEqual(await ended, b'')
+        stopped = self.channel.stop()
         await pause(0.1)
         with self.assertRaises(ConnectionRefusedError):
             await self.client(everything)
+        self.assertEqual(await ended, b'')
+        await stopped
 
     async def test_what_runs_is_answered(self) -> None:
         """It gets its answer with `Connection: close`, and stop waits for it."""
@@ -165,3 +179,64 @@ class StopTests(Served):
             delivery.answer()
         answers = await answered
         self.assertEqual([b'connection' in answer.headers for answer in answers], [False, False, True])
+
+
+class NoPort:
+    """A listening port that nobody connects to."""
+
+    def stopListening(self) -> None:
+        """Nothing is open."""
+
+
+class KeptAliveTests(SynchronousTestCase):
+    """Connections without a request while the server stops."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1000)
+        self.exchange = ScriptedExchange()
+        port: Any = NoPort()
+        context = KindContext(
+            reactor=self.clock, settings={'grace': 30, 'listen': ['tcp:1']}, lines=lambda name: Lines(), work_dir='.',
+            offload=run_now, listen=lambda description, factory: succeed(port),
+        )
+        self.channel = HTTPChannel(context)
+        self.channel.apply(Snapshot(1, [channel()]))
+        self.channel.start(self.exchange)
+        assert self.channel._site is not None
+        server = Server(self.exchange)
+        server.site = self.channel._site
+        self.client, self.other = Client(server), Client(server)
+        for client in (self.client, self.other):
+            self.assertEqual(client.ask(post()).status, 200)
+
+    def test_a_steady_client_loses_no_request(self) -> None:
+        """One that asks again within five seconds is answered, and told that it was the last time."""
+        stopped = self.channel.stop()
+        self.clock.advance(KEPT_ALIVE - 0.1)
+        answer = self.client.ask(post())
+        self.assertEqual((answer.status, answer.headers[b'connection']), (200, b'close'))
+        self.assertEqual((self.client.closed, self.other.closed), (True, False))
+        self.assertNoResult(stopped)
+        self.clock.advance(0.2)
+        self.assertTrue(self.other.closed and not self.other.wire.aborted)
+        self.successResultOf(stopped)
+
+    def test_when_all_have_gone(self) -> None:
+        """Nobody waits for the rest of the five seconds, and no timer is left."""
+        stopped = self.channel.stop()
+        for client in (self.client, self.other):
+            client.ask(post())
+        self.successResultOf(stopped)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_they_have_their_time_once(self) -> None:
+        """A worker that has handed over, and whose clients had those seconds already, closes what is idle at once."""
+        gone = self.channel.retire()
+        self.clock.advance(KEPT_ALIVE)
+        self.assertNoResult(gone)
+        self.assertFalse(self.client.closed)
+        stopped = self.channel.stop()
+        self.clock.advance(0)
+        self.successResultOf(stopped)
+        self.assertTrue(self.client.closed and self.other.closed)
