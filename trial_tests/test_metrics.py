@@ -45,6 +45,7 @@ class HttpCounts:
     open = 2
     pauses = 6
     paused = 1
+    connections_refused = 7
     requests = 40
     refused = 3
     gone = 1

@@ -23,6 +23,7 @@ class HttpCounters(Protocol):
     answers: list[int]
     pauses: int
     paused: int
+    connections_refused: int
 
 
 def services(current: Callable[[], Iterable[tuple[str, CallSlots]]], others: CallSlots | None = None) -> Source:
@@ -47,6 +48,7 @@ def http(counters: HttpCounters) -> Source:
     def rows() -> Iterator[Row]:
         yield 'zatotx_http_connections', (), counters.accepted
         yield 'zatotx_http_connections_open', (), counters.open
+        yield 'zatotx_http_connections_refused', (), counters.connections_refused
         yield 'zatotx_http_accept_pauses', (), counters.pauses
         yield 'zatotx_http_accept_paused', (), counters.paused
         yield 'zatotx_http_requests', (), counters.requests

@@ -71,6 +71,8 @@ _ALL = (
     Family('zatotx_outgoing_retries', COUNTER, 'Calls of an outgoing connection that were made once more', _OUTGOING),
     Family('zatotx_http_connections', COUNTER, 'Connections that were accepted'),
     Family('zatotx_http_connections_open', GAUGE, 'Connections that are open'),
+    Family('zatotx_http_connections_refused', COUNTER,
+           'Connections that were cut because their address had too many open'),
     Family('zatotx_http_accept_pauses', COUNTER, 'How often no more connections were accepted for lack of room'),
     Family('zatotx_http_accept_paused', GAUGE, 'Whether connections are not accepted now: 1 or 0', merge=max),
     Family('zatotx_http_requests', COUNTER, 'Requests that were read'),

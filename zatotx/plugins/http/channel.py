@@ -85,7 +85,9 @@ class HTTPChannel:
 
     def findings(self) -> Iterator[str]:
         """What is not as it should be here now."""
-        return iter(()) if self._site is None else self._site.doorman.findings()
+        if self._site is not None:
+            yield from self._site.doorman.findings()
+            yield from self._site.address_limit.findings()
 
     # IChannel
 

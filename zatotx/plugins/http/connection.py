@@ -34,13 +34,14 @@ class Connection:
     `due` is looked at by `deadlines.Sweep`, in seconds of the reactor's clock.
     """
 
-    __slots__ = ('_answers', '_behind', '_idle_timeout', '_outlet', '_paused', '_requests', '_site', '_waits', 'due',
-                 'transport')  # fmt: skip
+    __slots__ = ('_answers', '_behind', '_idle_timeout', '_network', '_outlet', '_paused', '_requests', '_site',
+                 '_waits', 'due', 'transport')  # fmt: skip
 
     def __init__(self, site: Site) -> None:
         self._site = site
         self._paused = False
         self._waits = FRESH
+        self._network = ''  # that it is counted for
         self._behind = 0  # requests before the head under way
         self._idle_timeout = site.settings.idle_timeout
         self.due = inf
@@ -64,6 +65,11 @@ class Connection:
         self._requests = Requests(site, self._answers, outlet, peer, self._advance)
         self.due = site.seconds() + site.settings.head_timeout
         site.opened(self)
+        network = site.address_limit.enter(peer) if peer != 'unix' else ''
+        if network is None:
+            transport.abortConnection()
+            return
+        self._network = network
         self.connectionMade()
 
     def handshakeCompleted(self) -> None:
@@ -97,6 +103,8 @@ class Connection:
         self.due = inf
         self._requests.deafen()
         self._answers.abandon()
+        if self._network:
+            self._site.address_limit.leave(self._network)
         self._site.closed(self)
 
     # Going on.

@@ -8,10 +8,12 @@ class Counters:
 
     `answers[n]` counts answers of status nxx; `refused` counts messages that broke the protocol or a limit, which
     are in `answers` too; `gone` counts clients that went away before their answer was out; `pauses` counts how often no
-    more connections were accepted, `paused` is 1 while it is so.
+    more connections were accepted, `paused` is 1 while it is so; `connections_refused` counts connections that were cut
+    because their address had too many.
     """
 
-    __slots__ = ('accepted', 'answers', 'gone', 'open', 'paused', 'pauses', 'refused', 'requests')
+    __slots__ = ('accepted', 'answers', 'connections_refused', 'gone', 'open', 'paused', 'pauses', 'refused',
+                 'requests')  # fmt: skip
 
     def __init__(self) -> None:
         self.accepted = 0
@@ -22,3 +24,4 @@ class Counters:
         self.answers = [0] * 6
         self.pauses = 0
         self.paused = 0
+        self.connections_refused = 0

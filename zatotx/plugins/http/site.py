@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from zatotx.interfaces.exchange import IExchange
 from zatotx.interfaces.kind import KindContext
 from zatotx.plugins.http.access_log import AccessLog
+from zatotx.plugins.http.address_limit import AddressLimit
 from zatotx.plugins.http.burst import Burst
 from zatotx.plugins.http.counters import Counters
 from zatotx.plugins.http.doorman import Doorman
@@ -25,6 +26,7 @@ class Site:
     """The node's HTTP side as a connection sees it."""
 
     __slots__ = (
+        'address_limit',
         'burst',
         'connections',
         'counters',
@@ -61,6 +63,7 @@ class Site:
         self.draining = False
         self.when_empty: Callable[[], None] | None = None
         self.doorman = Doorman(settings.max_connections, counters, self.seconds)
+        self.address_limit = AddressLimit(settings.max_connections_per_address, counters, self.seconds)
 
     def opened(self, connection: Connection) -> None:
         self.connections.add(connection)

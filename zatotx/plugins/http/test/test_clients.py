@@ -257,6 +257,21 @@ class TLSTests(Served):
         self.assertEqual([answer.body == sent for answer, sent in zip(answers, (b'1', body, b'[]'), strict=True)],
                          [True] * 3)  # fmt: skip
 
+    async def test_connections_over_the_limit_of_an_address(self) -> None:
+        """They are cut before the handshake; the one that is in is served, and another one when it has gone."""
+        await self.serve_tls(max_connections_per_address=1)
+
+        def beside(secured: ssl.SSLSocket) -> bytes:
+            with connected(self.port) as other, self.assertRaises(OSError):
+                self.trusting.wrap_socket(other, server_hostname='localhost')
+            secured.sendall(post('/echo', b'[]', CLOSE))
+            return everything(secured)
+
+        for _ in range(2):
+            self.assertIn(b' 200 OK', await self.secure(beside))
+            await self.until(lambda: self.channel.counters.open == 0)
+        self.assertEqual(self.channel.counters.connections_refused, 2)
+
     async def test_a_protocol_asked_for(self) -> None:
         """Browsers, curl and requests ask for a protocol in the handshake (ALPN): theirs is HTTP/1.1 here."""
         await self.serve_tls()
