@@ -9,7 +9,7 @@ import http.client
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Event, Thread
 
@@ -18,10 +18,12 @@ import yaml
 from bench import load
 from bench.environment import Environment
 from bench.figures import Row
+from bench.footprint import allow_files
 from bench.machine import forget_peak, memory
 
 PING_BAR = 100.0  # milliseconds of the 99th percentile of /zato/ping, whatever goes on beside it
 _PATIENCE = 5.0  # seconds after which a ping counts as lost
+_HOARD = 5_000  # connections that one address asks for
 _SECONDS = 3.0  # that a scenario lasts
 _SERVICE = '''
 from zatotx import Service
@@ -57,10 +59,11 @@ class Watch:
 
 
 @contextmanager
-def watched(environment: Environment) -> Iterator[Watch]:
-    """Ping the server and look at its memory until the block ends."""
+def watched(environment: Environment, before: int = 0) -> Iterator[Watch]:
+    """Ping the server and look at its memory until the block ends. `before`: bytes that it held when the scenario
+    began, where that was earlier."""
     pid, watch, over = environment.server_pid(), Watch(), Event()
-    before = memory(pid).rss
+    before = before or memory(pid).rss
     forget_peak(pid)
     pinging = Thread(target=_ping, args=(environment.port, watch.pings, over))
     pinging.start()
@@ -73,19 +76,18 @@ def watched(environment: Environment) -> Iterator[Watch]:
 
 
 def _ping(port: int, pings: list[float], over: Event) -> None:
-    """A ping every few milliseconds; one that is lost counts as _PATIENCE."""
-    client = http.client.HTTPConnection('127.0.0.1', port, timeout=_PATIENCE)
+    """A ping every few milliseconds, each on a connection of its own; one that is lost counts as _PATIENCE."""
     while not over.wait(0.005):
         began = time.perf_counter()
+        client = http.client.HTTPConnection('127.0.0.1', port, timeout=_PATIENCE)
         try:
             client.request('GET', '/zato/ping')
             client.getresponse().read()
         except (OSError, http.client.HTTPException):
-            client.close()
             pings.append(_PATIENCE * 1000)
         else:
             pings.append((time.perf_counter() - began) * 1000)
-    client.close()
+        client.close()
 
 
 def serve(environment: Environment, folder: Path) -> None:
@@ -121,6 +123,35 @@ def unread_pipeline(environment: Environment) -> Iterator[Row]:
     yield from watch.rows('2,096 answers of 1 MB asked for in one go and not read', 96)
 
 
+def hoarded_connections(environment: Environment) -> Iterator[Row]:
+    """One address opens a thousand connections more than it may have, and keeps all that it gets."""
+    allow_files(_HOARD + 200)
+    before = memory(environment.server_pid()).rss
+    with ExitStack() as stack:
+        clients = []
+        for _ in range(_HOARD):
+            client = stack.enter_context(socket.socket())
+            client.bind(('127.0.0.2', 0))
+            client.connect(('127.0.0.1', environment.port))
+            clients.append(client)
+        with watched(environment, before) as watch:
+            time.sleep(_SECONDS)
+        held = sum(_is_open(client) for client in clients)
+    yield Row(what=f'connections that one address holds, of {_HOARD:,}', figure=f'{held:,}', value=held, bar=4_000)
+    yield from watch.rows('of one address with as many connections as it gets', 64)
+
+
+def _is_open(client: socket.socket) -> bool:
+    client.setblocking(False)
+    try:
+        return client.recv(1) != b''
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+
+
 SCENARIOS: dict[str, Callable[[Environment], Iterator[Row]]] = {
     'a pipeline whose answers nobody reads': unread_pipeline,
+    'an address that hoards connections': hoarded_connections,
 }
