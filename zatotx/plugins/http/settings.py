@@ -21,7 +21,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     idle_timeout: float = 60.0  # seconds between two requests
     write_timeout: float = 60.0  # seconds without progress of an answer that the client does not read
     max_connections: int = 20_000  # open at once; over it others wait to be accepted
-    max_connections_per_address: int = 4_000  # open at once from one IPv4 address or IPv6 /64; those over it are cut
+    max_connections_per_address: int = 5_000  # open at once from one IPv4 address or IPv6 /64; those over it are cut
     max_head: int = 32_768  # bytes of a request's head
     max_fields: int = 100  # fields in a head
     max_field: int = 8_190  # bytes of one field
