@@ -12,7 +12,6 @@ from time import monotonic
 from typing import Any
 
 from attrs import evolve, frozen
-from twisted.internet.defer import Deferred, succeed
 
 from zatotx.interfaces.rates import IBuckets, IRates
 from zatotx.model.faults import ServiceUnavailable, Timeout, TooManyRequests
@@ -108,11 +107,6 @@ class RateLimiter:
         self._sets = {}
         for channel in [channel for channel in self.refused if channel[1] not in limited]:
             del self.refused[channel]
-
-    def applied(self, snapshot: Snapshot) -> Deferred[None]:
-        """The same, as one of a node's appliers."""
-        self.apply(snapshot)
-        return succeed(None)
 
     def exact(self) -> Mapping[str, Sequence[str]]:
         """What becomes of exact limits that channels have while Redis is away ('local', 'open', 'closed'): names of

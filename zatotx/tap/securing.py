@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from attrs import frozen
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
 from zatotx.exchange.security.apikey import ApiKeyCheck
@@ -49,14 +49,13 @@ def make_guard(means: Means) -> Guard:
     })  # fmt: skip
 
 
-def asking_clients(listeners: Listeners) -> Callable[[Snapshot], Deferred[None]]:
-    """One of a node's appliers: clients are asked for certificates while there is a definition that looks at them."""
+def asking_clients(listeners: Listeners) -> Callable[[Snapshot], None]:
+    """Applies a snapshot: clients are asked for certificates while there is a definition that looks at them."""
 
-    def applied(snapshot: Snapshot) -> Deferred[None]:
+    def apply(snapshot: Snapshot) -> None:
         listeners.ask_clients(any(stored.value.is_active for stored in snapshot.of('mtls')))
-        return succeed(None)
 
-    return applied
+    return apply
 
 
 def _jwt_check(means: Means, stored: Stored) -> Any:
