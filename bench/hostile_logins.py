@@ -38,7 +38,7 @@ def measure(environment: Environment, folder: Path, *, say: Callable[[str], None
     crowd = _Crowd(environment.port)
     with crowd:
         time.sleep(3.0)  # the guessers are over their limit, and their queues are full
-        took = [_first_login(environment.port, number) for number in range(FIRST_LOGINS)]
+        took = [first_login(environment.port, number) for number in range(FIRST_LOGINS)]
     say(f'  first logins: {", ".join(f"{seconds:.2f} s" for seconds in took)}; guessers were answered '
         f'{dict(sorted(crowd.answers.items()))}')  # fmt: skip
     return rows(took)
@@ -113,7 +113,7 @@ class _Crowd:
         self.answers[what] = self.answers.get(what, 0) + 1
 
 
-def _first_login(port: int, number: int) -> float:
+def first_login(port: int, number: int) -> float:
     """Seconds until right credentials that the server has not seen yet are answered with 200."""
     async def login() -> int:
         reader, writer = await asyncio.open_connection('127.0.0.1', port, local_addr=(_CALLER, 0))

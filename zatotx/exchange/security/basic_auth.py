@@ -91,10 +91,13 @@ class BasicAuthCheck:
         header = inbound.headers.get(b'authorization')
         if header is None:
             raise self._refused(inbound)
-        digest, attempts = self._digest(header), self._attempts
-        delay = attempts.delay(inbound) if attempts.slowed else 0.0
+        digest = self._digest(header)
+        delay = self._attempts.delay(inbound) if self._slowed else 0.0
         if delay <= 0 and digest in self._known:
-            attempts.admitted(inbound, self)
+            if http is not None and http.peer in self._addresses:
+                http.admitted_by = self  # `Attempts.admitted`, written out
+            else:
+                self._attempts.admitted(inbound, self)
             return self._principal
         return self._first_time(inbound, header, digest, delay)
 
