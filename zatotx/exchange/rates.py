@@ -96,8 +96,8 @@ class RateLimiter:
         self.unchecked = 0
 
     def apply(self, snapshot: Snapshot) -> None:
-        """Take over the limits of a snapshot. A name that is gone means what it did until the next one comes: channels
-        hear of a limit's new name after we do."""
+        """Take over the limits of a snapshot. A name that is gone means what it did until the next one comes: requests
+        whose head came before go by it."""
         stored = snapshot.of(_TYPE)
         names = {one.name for one in stored}
         self._gone = {name: rule for name, rule in self._rules.items() if name not in names}

@@ -122,7 +122,8 @@ class KeptTests(SynchronousTestCase):
         )
         http = HTTPChannel(context)
         self.assertIn('zato.ping', asked)
-        for channels in ([channel(name='a'), channel(name='b', url_path='/b')], [channel(name='b', url_path='/b')]):
+        b = channel(2, name='b', url_path='/b')
+        for channels in ([channel(name='a'), b], [b]):
             self.successResultOf(http.apply(Snapshot(1, channels)))
         self.assertEqual([{'a', 'b'} & names for names in kept], [{'a', 'b'}, {'b'}])
         self.assertTrue(all('zato.ping' in names for names in kept))
