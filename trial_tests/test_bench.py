@@ -12,7 +12,7 @@ import msgspec
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench import hostile, load, overload, pipelines, run, subjects
+from bench import hostile, hostile_logins, load, overload, pipelines, run, subjects
 from bench.figures import Row, in_turns, table
 from bench.load import Request, Result
 from bench.openloop import OpenLoop
@@ -57,6 +57,22 @@ class PipelineTests(SynchronousTestCase):
         row = pipelines.measure(rounds=1, seconds=0.05, say=lambda text: None)
         self.assertGreater(row.value, 0)
         self.assertRegex(row.figure, r'^[0-9,]+/s : [0-9,]+/s$')
+
+
+class HostileLoginTests(SynchronousTestCase):
+    def test_the_worst_login_counts(self) -> None:
+        """One of many that is late misses the bar; so does one that was turned away, however quickly."""
+        for took, met in (([0.1, 4.9], True), ([0.1, 5.1, 0.1], False)):
+            self.assertEqual([row.met for row in hostile_logins.rows(took)], [met])
+        with socket.create_server(('127.0.0.1', 0)) as refusing:
+            def refuse() -> None:
+                client, _ = refusing.accept()
+                client.sendall(b'HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n')
+                client.close()
+            answering = Thread(target=refuse)
+            answering.start()
+            self.assertGreater(hostile_logins.first_login(refusing.getsockname()[1], 0), hostile_logins.BAR)
+            answering.join()
 
 
 class OverloadTests(SynchronousTestCase):

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from zatotx.interfaces.config import FileVersion
+from zatotx.interfaces.config import FileVersion, OutdatedSnapshot
 from zatotx.model.faults import BadRequest, Conflict, NotFound, ServiceUnavailable
 from zatotx.node import config, pulse
 from zatotx.schema.builtin import BUILTIN_TYPES
@@ -238,6 +238,27 @@ class E(Service):
         report = await self.one.deployer.deploy('crm.py', text, ME)
         self.assertEqual((report.refused, report.missing), ({}, ()))
         self.assertEqual((await three.reply('crm.get')).body, b'slow')
+
+    async def test_code_goes_in_with_the_configuration(self) -> None:
+        """What a snapshot needs is imported beforehand, and serves from the commit on; for a snapshot of before the
+        deployment it is not. A part that cannot be prepared leaves room for the next attempt."""
+        for node in (self.one, self.two):
+            await node.config.stop()
+        keeper, before = self.two.code, self.two.config.snapshot
+        await self.two.odb.add_version('crm.py', 'module', service('new'), ['crm.get'], ME)
+        after = before.evolve(await self.two.odb.changes(before.revision))
+        try:
+            await keeper.prepare_level(before)
+            self.fail('the code is newer than that')
+        except OutdatedSnapshot:
+            self.assertEqual(len(self.two.services.files), 0)
+        (await keeper.prepare_level(after)).discard()
+        prepared = await keeper.prepare_level(after)
+        self.assertEqual((await self.two.reply('crm.get')).status, 404)
+        finishing = prepared.commit()
+        self.assertEqual((await self.two.reply('crm.get')).body, b'new')
+        assert finishing is not None
+        await finishing
 
     async def test_switched_off(self) -> None:
         """A service that is switched off answers 404 on every node, and serves again when it is switched on."""

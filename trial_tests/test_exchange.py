@@ -16,7 +16,7 @@ from zatotx.exchange.deadlines import INTERVAL
 from zatotx.exchange.faults import FaultReplies
 from zatotx.exchange.pipeline import Pipeline
 from zatotx.exchange.run import Exchange
-from zatotx.interfaces.exchange import IExchange, IRun
+from zatotx.interfaces.exchange import NEEDS_BODY, IExchange, IRun
 from zatotx.model.faults import (
     BadRequest,
     Conflict,
@@ -28,7 +28,7 @@ from zatotx.model.faults import (
     TooManyRequests,
     Unauthorized,
 )
-from zatotx.model.message import ChannelSpec, Inbound, Outcome, Reply
+from zatotx.model.message import ChannelSpec, Inbound, Outcome, Principal, Reply
 from zatotx.testing.exchange import FunctionEntry, FunctionInvoker, FunctionStore, OpenGuard, Spooled, message
 
 
@@ -166,6 +166,30 @@ class RefusalTests(ExchangeCase):
         door = ChannelSpec(name='json', kind='http-soap', service='', internal_only=True, data_format='json')
         self.exchange(FunctionEntry('test.service', echo)).deliver(message(channel=door), self.replies.append)
         self.assertEqual(self.reply().status, 404)
+
+    def test_a_caller_who_is_known_by_the_body_needs_the_roles_too(self) -> None:
+        """WS-Security and XPath tell who calls when the body is there: what the service demands is asked then."""
+        class BodyGuard:
+            def check(self, inbound: Inbound) -> Any:
+                return NEEDS_BODY
+
+            def check_body(self, inbound: Inbound) -> Principal:
+                return Principal('partner', 'partner', 'wss', roles=frozenset({inbound.cid}))
+
+        called: list[str] = []
+
+        async def recording(inbound: Inbound, payload: Any) -> Outcome:
+            called.append(inbound.cid)
+            return Outcome('')
+
+        entry = FunctionEntry('test.service', recording)
+        entry.roles = frozenset({'payer'})
+        exchange = self.exchange(entry, guard=BodyGuard())
+        for cid in ('reader', 'payer'):
+            inbound = message()
+            inbound.cid = cid
+            exchange.deliver(inbound, self.replies.append)
+        self.assertEqual(([reply.status for reply in self.replies], called), ([403, 200], ['payer']))
 
     def test_closed_pipeline_answers_503_but_for_what_is_always_open(self) -> None:
         """While a node starts, only its own health is served."""

@@ -5,21 +5,25 @@ from __future__ import annotations
 from base64 import b64encode
 from typing import Any
 
+import msgspec
 from argon2 import PasswordHasher
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.exchange.security.basic_auth import MOST, REMEMBERED, WAITING, BasicAuthCheck, Verifier, verify
+from zatotx.exchange.security.basic_auth import REMEMBERED, BasicAuthCheck
 from zatotx.exchange.security.guard import Guard
+from zatotx.exchange.security.guesses import MOST_OF_NETWORK, Guesses
+from zatotx.exchange.security.verifier import WAITING_OF_NETWORK, Verifier, verify
 from zatotx.interfaces.exchange import IGuard
-from zatotx.model.faults import ServiceUnavailable, Unauthorized
+from zatotx.model.faults import ServiceUnavailable, TooManyRequests, Unauthorized
 from zatotx.model.message import ChannelSpec, Inbound, Principal
-from zatotx.schema.security import BasicAuth
+from zatotx.schema.security import ApiKey, BasicAuth
 from zatotx.schema.snapshot import Snapshot, Stored
 from zatotx.testing.exchange import message
 
 HASH = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash('p:ž')
+GUESSER = '192.0.2.66'
 SECURED = ChannelSpec(name='test', kind='http-soap', service='s', security='api')
 
 
@@ -28,16 +32,22 @@ def definition(revision: int = 1, **fields: Any) -> Stored:
     return Stored(1, 'basic_auth', BasicAuth(**values), revision)
 
 
-def login(username: str = 'user', password: str = 'p:ž') -> Inbound:
+def login(username: str = 'user', password: str = 'p:ž', *, peer: str = '127.0.0.1', security: str = 'api') -> Inbound:
     credentials = b64encode(f'{username}:{password}'.encode())
-    return message(channel=SECURED, headers={b'authorization': b'Basic ' + credentials})
+    inbound = message(channel=msgspec.structs.replace(SECURED, security=security),
+                      headers={b'authorization': b'Basic ' + credentials})  # fmt: skip
+    assert inbound.http is not None
+    inbound.http.peer = peer
+    return inbound
 
 
-class GuardTests(SynchronousTestCase):
+class GuardCase(SynchronousTestCase):
+    """A guard with one Basic auth definition. `held`: hashes that threads are at, where the test says when they end."""
+
     def setUp(self) -> None:
         self.clock = Clock()
         self.verified: list[tuple[str, str]] = []
-        self.verifier = Verifier(self.clock, self.offload)
+        self.verifier = Verifier(self.offload, Guesses(self.clock))
         self.guard = Guard({'basic_auth': lambda stored: BasicAuthCheck(self.verifier, stored)})
         self.guard.apply(Snapshot(1, [definition()]))
 
@@ -60,6 +70,26 @@ class GuardTests(SynchronousTestCase):
         assert isinstance(failure.value, Unauthorized)
         return failure.value
 
+    def start(self, inbound: Inbound) -> Deferred[Any]:
+        """A check that may have to wait."""
+        async def wait() -> Any:
+            checked: Any = self.guard.check(inbound)
+            return checked if isinstance(checked, Principal) else await checked
+        return Deferred.fromCoroutine(wait())
+
+    def hold(self) -> list[Deferred[Any]]:
+        """Hashes from now on end when the test fires them."""
+        held: list[Deferred[Any]] = []
+
+        def holding(*args: Any) -> Deferred[Any]:
+            self.verified.append((args[1], args[2]))
+            held.append(Deferred())
+            return held[-1]
+        self.verifier.offload = holding
+        return held
+
+
+class GuardTests(GuardCase):
     def test_provides_interface(self) -> None:
         """Guard is an IGuard."""
         self.assertTrue(IGuard.providedBy(self.guard))
@@ -103,81 +133,181 @@ class GuardTests(SynchronousTestCase):
         self.assertEqual(len(self.verified), 1)
 
     def test_gone_inactive_and_passwordless_definitions_admit_nobody(self) -> None:
-        """A definition that is not there, is off, or has no password yet lets nobody in."""
-        for objects in ([], [definition(is_active=False)], [definition(password='')]):
+        """A definition that is not there, is off, or has no password yet lets nobody in; the challenge is that of its
+        type as far as it is known (RFC 9110 §11.6.1)."""
+        own = 'Basic realm="API \\"x\\""'
+        for objects, challenge in (([], 'Basic realm="zatotx"'), ([definition(is_active=False)], own),
+                                   ([definition(password='')], own)):  # fmt: skip
             self.guard.apply(Snapshot(3, objects))
-            self.refused(login())
+            self.assertEqual(self.refused(login()).challenge, challenge)
 
-    def test_guessers_are_slowed_down(self) -> None:
-        """After 20 failures in a minute from one address the next guess waits; who was verified before does not."""
-        self.check(login())
-        for _ in range(21):
-            self.refused(login(password='x'))
-        waiting = Deferred.fromCoroutine(self.wait_for(login(password='y')))
-        self.assertNoResult(waiting)
-        self.assertIsInstance(self.guard.check(login()), Principal)
-        self.clock.advance(10)
-        self.failureResultOf(waiting, Unauthorized)
+    def test_an_inactive_key_asks_for_no_password(self) -> None:
+        """A browser that is answered `Basic` asks its user for a password."""
+        guard = Guard({'apikey': lambda stored: BasicAuthCheck(self.verifier, stored)})
+        guard.apply(Snapshot(3, [Stored(1, 'apikey', ApiKey(name='api', is_active=False), 1)]))
+        self.assertEqual(self.assertRaises(Unauthorized, guard.check, login()).challenge, 'zato-apikey')
+
+    def test_a_renamed_definition(self) -> None:
+        """Requests whose head came before the change go by its former name, and it admits whom it admitted; one that
+        was deleted, or whose name another definition has taken, does not."""
+        before = login()
+        self.guard.apply(Snapshot(2, [definition(2, name='new')]))
+        self.assertEqual(self.check(before).name, 'new')
+        self.guard.apply(Snapshot(3, [definition(3, name='newer')]))
+        self.assertEqual(self.check(login()).name, 'newer')
+        other = Stored(2, 'basic_auth', BasicAuth(name='api', username='user', password=''), 4)
+        self.guard.apply(Snapshot(4, [definition(3, name='newer'), other]))
+        self.refused(login())
+        self.guard.apply(Snapshot(5, []))
+        self.refused(login())
 
     def test_many_connections_of_one_client_pay_for_one_hash(self) -> None:
         """The same credentials on many connections at once are verified once, and a client that leaves meanwhile
         takes nobody with it."""
-        held: list[Deferred[Any]] = []
-
-        def holding(function: Any, *args: Any) -> Deferred[Any]:
-            held.append(Deferred())
-            return held[-1]
-        self.verifier.offload = holding
-        waiting = [Deferred.fromCoroutine(self.wait_for(login())) for _ in range(5)]
+        held = self.hold()
+        waiting = [self.start(login()) for _ in range(5)]
         waiting[0].addErrback(lambda failure: failure.trap(CancelledError))
         waiting[0].cancel()
         self.assertEqual(len(held), 1)
         held[0].callback(True)
         self.assertEqual([self.successResultOf(d).username for d in waiting[1:]], ['user'] * 4)
 
-    async def wait_for(self, inbound: Inbound) -> Any:
-        checked: Any = self.guard.check(inbound)
-        return await checked
-
-    def test_guessers_do_not_fill_the_node(self) -> None:
-        """Those that wait because others of their address failed are bounded too: one more is 503 at once, and there is
-        room again when they have had their answer."""
-        for number in range(21):
-            self.refused(login(password=f'wrong {number}'))
-        waiting = [Deferred.fromCoroutine(self.wait_for(login(password=f'guess {n}'))) for n in range(MOST)]
-        late = Deferred.fromCoroutine(self.wait_for(login(password='one more')))
-        self.failureResultOf(late, ServiceUnavailable)
-        self.clock.advance(10)
-        for guess in waiting:
-            self.failureResultOf(guess, Unauthorized)
-        self.clock.advance(100)
-        self.assertEqual(self.check(login()).name, 'api')
-
-    def test_verifications_that_wait_are_bounded(self) -> None:
-        """A flood of new credentials is told to come back, and holds no more than a bounded number of requests."""
-        held: list[Deferred[Any]] = []
-
-        def holding(*args: Any) -> Deferred[Any]:
-            held.append(Deferred())
-            return held[-1]
-        self.verifier.offload = holding
-        waiting = [Deferred.fromCoroutine(self.wait_for(login(password=str(n)))) for n in range(WAITING + 2)]
-        self.failureResultOf(Deferred.fromCoroutine(self.wait_for(login(password='more'))), ServiceUnavailable)
-        self.assertEqual(len(held), 2)
-        for deferred in waiting:
-            deferred.addErrback(lambda failure: failure.trap(Unauthorized))
-        while held:
-            held.pop(0).callback(False)
-
     def test_memory_of_verified_credentials_is_bounded(self) -> None:
         """What is remembered never outgrows its bound, and holds no password."""
         check = BasicAuthCheck(self.verifier, definition())
         check._known = dict.fromkeys(str(n).encode() for n in range(REMEMBERED))
         header = login().headers[b'authorization']
-        self.successResultOf(Deferred.fromCoroutine(check._first_time(login(), header, b'd')))
+        self.successResultOf(Deferred.fromCoroutine(check._first_time(login(), header, b'd', 0.0)))
         self.assertEqual(list(check._known), [b'd'])
         self.assertNotIn('p:ž', repr(check._known) + repr(self.verifier))
 
     def test_verify_survives_any_hash(self) -> None:
         """No hash and a broken hash match nothing."""
         self.assertEqual([verify(hashed, 'x') for hashed in ('', '$argon2id$broken', 'plain')], [False] * 3)
+
+
+class GuesserTests(GuardCase):
+    """Guessers at one address, `GUESSER`, and everybody else."""
+
+    def guess(self, times: int, **fields: Any) -> None:
+        """So many wrong passwords that are answered at once."""
+        for number in range(times):
+            self.refused(login(password=f'wrong {number}', peer=GUESSER, **fields))
+
+    def test_over_the_limit_nothing_is_compared_before_the_delay(self) -> None:
+        """Neither a wrong nor a right password is looked at before; then it is, and who was right is let in."""
+        self.guess(21)
+        self.verified.clear()
+        waiting = [self.start(login(password=password, peer=GUESSER)) for password in ('wrong', 'p:ž')]
+        self.clock.advance(0.4)
+        self.assertEqual(self.verified, [])
+        self.assertNoResult(waiting[1])
+        self.clock.advance(8)
+        self.failureResultOf(waiting[0], Unauthorized)
+        self.assertEqual(self.successResultOf(waiting[1]).name, 'api')
+
+    def test_verified_credentials_cannot_be_guessed_at_full_speed(self) -> None:
+        """They are known, and still the right ones wait at the guesser's address as wrong ones do."""
+        self.check(login())
+        self.guess(21)
+        waiting = self.start(login(peer=GUESSER))
+        self.assertNoResult(waiting)
+        self.assertEqual(self.check(login()).name, 'api')  # from elsewhere
+        self.clock.advance(8)
+        self.assertEqual(self.successResultOf(waiting).name, 'api')
+
+    def test_known_clients_behind_the_address_of_a_guesser(self) -> None:
+        """Who was let in from there before is served at once, while others are guessed at."""
+        other = Stored(2, 'basic_auth', BasicAuth(name='other', username='other', password=HASH), 1)
+        self.guard.apply(Snapshot(2, [definition(), other]))
+        self.check(login(peer=GUESSER))
+        self.guess(21, username='other', security='other')
+        self.assertNoResult(self.start(login('other', peer=GUESSER, security='other')))
+        self.assertEqual(self.check(login(peer=GUESSER)).name, 'api')
+
+    def test_known_clients_who_are_guessed_at_from_their_own_address(self) -> None:
+        """Wait too: right answers at once beside wrong ones that wait would tell which are right. A connection that
+        goes on with the same head does not, as it guesses nothing."""
+        connection = login(peer=GUESSER)
+        self.check(connection)
+        self.guess(21)
+        waiting = self.start(login(peer=GUESSER))
+        self.assertNoResult(waiting)
+        self.assertEqual(self.check(connection).name, 'api')
+        self.clock.advance(8)
+        self.successResultOf(waiting)
+
+    def test_who_was_right_is_not_counted(self) -> None:
+        """A client that logs in for the first time from a guesser's address does not prolong the delays."""
+        self.guess(21)
+        count = self.verifier.guesses.throttle._count(GUESSER, 0.0)
+        waiting = self.start(login(peer=GUESSER))
+        self.clock.advance(0.5)
+        self.successResultOf(waiting)
+        self.assertLess(self.verifier.guesses.throttle._count(GUESSER, 0.5), count)
+
+    def test_a_bounded_number_of_one_network_waits(self) -> None:
+        """One more is refused without a look, whatever it has; others are verified at once meanwhile, and there is room
+        again when those that wait have had their answers."""
+        self.guess(21)
+        waiting = [self.start(login(password=f'guess {n}', peer=GUESSER)) for n in range(MOST_OF_NETWORK)]
+        refused = self.failureResultOf(self.start(login(peer=GUESSER)), TooManyRequests).value
+        self.assertEqual(refused.headers, ((b'Retry-After', b'8'),))
+        self.assertEqual(self.check(login()).name, 'api')
+        self.clock.advance(8)
+        for each in waiting:
+            self.failureResultOf(each, Unauthorized)
+        again = self.start(login(peer=GUESSER))
+        self.clock.advance(8)
+        self.successResultOf(again)
+
+    def test_connections_with_one_guess_are_bounded_too(self) -> None:
+        """Though they share one hash: each holds a place of the node."""
+        self.guess(21)
+        for _ in range(MOST_OF_NETWORK):
+            self.assertNoResult(self.start(login(password='guess', peer=GUESSER)))
+        self.failureResultOf(self.start(login(password='guess', peer=GUESSER)), TooManyRequests)
+
+    def test_networks_take_turns(self) -> None:
+        """A first login from another address is the next to be verified, however many wait; of those of one address
+        there are a bounded number."""
+        held = self.hold()
+        for number in range(2 + WAITING_OF_NETWORK):
+            self.start(login(password=f'wrong {number}', peer=GUESSER)).addErrback(lambda failure: None)
+        self.failureResultOf(self.start(login(password='more', peer=GUESSER)), ServiceUnavailable)
+        first = self.start(login())
+        held.pop(0).callback(False)
+        self.assertNotEqual(self.verified[-1][1], 'p:ž')  # whose turn it was before
+        held.pop(0).callback(False)
+        self.assertEqual(self.verified[-1][1], 'p:ž')
+        held.pop().callback(True)
+        self.assertEqual(self.successResultOf(first).name, 'api')
+
+    def test_who_hangs_up_is_not_verified(self) -> None:
+        """Nothing is computed for a client that is gone, and it was a guess nevertheless. What a thread is at keeps its
+        place until it is done."""
+        held = self.hold()
+        guesses = [self.start(login(password=f'wrong {number}', peer=GUESSER)) for number in range(40)]
+        for guess in guesses:
+            guess.addErrback(lambda failure: failure.trap(CancelledError))
+            guess.cancel()
+        first = self.start(login())
+        self.assertEqual(len(self.verified), 2)
+        held[0].callback(False)
+        self.assertEqual([password for _, password in self.verified], ['wrong 0', 'wrong 1', 'p:ž'])
+        held[1].callback(False)
+        held[2].callback(True)
+        self.successResultOf(first)
+        self.assertGreater(self.verifier.guesses.throttle.delay(GUESSER, 0.0), 0.0)
+
+    def test_one_that_stays_is_verified_for_all(self) -> None:
+        """Of requests with the same credentials one hangs up while they wait."""
+        held = self.hold()
+        for number in range(2):
+            self.start(login(password=f'wrong {number}', peer=GUESSER)).addErrback(lambda failure: None)
+        leaves, stays = self.start(login()), self.start(login())
+        leaves.addErrback(lambda failure: failure.trap(CancelledError))
+        leaves.cancel()
+        held[0].callback(False)
+        held[2].callback(True)
+        self.assertEqual(self.successResultOf(stays).name, 'api')

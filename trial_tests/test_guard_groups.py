@@ -12,11 +12,13 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.exchange.security.any_of import MOST_CHALLENGES
-from zatotx.exchange.security.basic_auth import BasicAuthCheck, Verifier
+from zatotx.exchange.security.basic_auth import BasicAuthCheck
 from zatotx.exchange.security.guard import Guard
+from zatotx.exchange.security.guesses import Guesses
+from zatotx.exchange.security.verifier import Verifier
 from zatotx.model.faults import Forbidden, ServiceUnavailable, Unauthorized
 from zatotx.model.message import ChannelSpec, Inbound, Principal
-from zatotx.schema.security import BasicAuth, SecurityGroup
+from zatotx.schema.security import ApiKey, BasicAuth, SecurityGroup
 from zatotx.schema.snapshot import Snapshot, Stored
 from zatotx.testing.exchange import message
 from zatotx.testing.security import FieldCheck, admitted
@@ -97,6 +99,19 @@ class GroupTests(GroupCase):
         for name in ('empty', 'gone'):
             self.refused(channel(groups=(name,)), key='a')
             self.refused(channel(groups=(name,)))
+
+    def test_a_group_whose_members_are_all_inactive(self) -> None:
+        """Has their challenges, as far as their types are known; one that has none at all has the general one."""
+        self.guard = Guard({'apikey': self.maker()})
+        for asked, expected in ((channel(groups=('off',)), b'zato-apikey'),
+                                (channel(groups=('empty',)), b'Basic realm="zatotx"')):
+            self.apply(Stored(20, 'apikey', ApiKey(name='key.off', is_active=False), 1), group(21, 'off', 'key.off'))
+            self.assertEqual(self.refused(asked).headers, ((b'WWW-Authenticate', expected),))
+
+    def test_a_group_that_was_renamed(self) -> None:
+        """Requests whose head came before go by its former name."""
+        self.apply(group(10, 'renamed', 'a', 'b', 'off'))
+        self.assertEqual(self.who(channel(groups=('keys',)), key='b'), 'b')
 
     def test_only_what_the_request_carries_is_asked(self) -> None:
         """A definition whose field is not there costs nothing."""
@@ -204,7 +219,7 @@ class ManyUsersTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.verified = 0
-        self.verifier = Verifier(Clock(), self.offload)
+        self.verifier = Verifier(self.offload, Guesses(Clock()))
         self.guard = Guard({'basic_auth': lambda definition: BasicAuthCheck(self.verifier, definition)})
         users = [('one', 'ann'), ('two', 'bob'), ('three', 'ann')]
         self.guard.apply(Snapshot(1, [

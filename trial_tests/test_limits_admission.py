@@ -313,8 +313,17 @@ class ChannelLimitTests(AdmissionCase):
         self.assertEqual([key for key, _ in self.admission.entrances()], [('http-soap', 'narrow')])
         for _ in range(3):
             self.end_one()
-        self.successResultOf(self.admission.applied(snapshot(channel('narrow', None))))
+        self.admission.apply(snapshot(channel('narrow', None)))
         self.assertEqual(list(self.admission.entrances()), [])
+
+    def test_a_channel_that_goes_while_somebody_waits(self) -> None:
+        """Its place is free and nobody has taken it yet: who waits for it is let in nevertheless."""
+        for cid in 'ab':
+            self.send(cid, self.queueing)
+        self.holding.pop(0).callback(None)
+        self.admission.apply(Snapshot(1))
+        self.clock.advance(LOOK)
+        self.assertEqual(self.served, ['a', 'b'])
 
     def test_a_place_that_comes_free_in_another_worker(self) -> None:
         """Nobody tells us: it is found by looking."""

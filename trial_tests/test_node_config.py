@@ -11,11 +11,15 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from zatotx.interfaces.config import NodeRow
-from zatotx.model.faults import ServiceUnavailable, Timeout
+from zatotx.exchange.security.guard import Guard
+from zatotx.interfaces.config import NodeRow, OutdatedSnapshot, Prepared
+from zatotx.model.faults import ServiceUnavailable, Timeout, Unauthorized
+from zatotx.model.message import ChannelSpec, Principal
 from zatotx.node.config import ALIVE, BEAT, LiveConfig, living
 from zatotx.schema.security import BasicAuth
 from zatotx.schema.snapshot import Actor, Changes, Operation, Snapshot, Stored
+from zatotx.testing.exchange import message
+from zatotx.testing.security import FieldCheck
 
 
 def user(number: int, revision: int) -> Stored:
@@ -82,12 +86,11 @@ class LiveConfigTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.store, self.bus, self.clock = ScriptedStore(), ScriptedBus(), Clock()
         self.applied: list[int] = []
-        self.config = LiveConfig(self.store, self.bus, self.clock, [self.apply], dict)
+        self.config = LiveConfig(self.store, self.bus, self.clock, [self.prepare], dict)
         self.config.start()
 
-    def apply(self, snapshot: Snapshot) -> Deferred[None]:
-        self.applied.append(snapshot.revision)
-        return succeed(None)
+    def prepare(self, snapshot: Snapshot) -> Deferred[Prepared]:
+        return succeed(Prepared(lambda: self.applied.append(snapshot.revision)))
 
     def change(self) -> Deferred[int]:
         return self.config.change([Operation(action='create', type='basic_auth', name='x')], Actor('me'))
@@ -174,6 +177,77 @@ class LiveConfigTests(SynchronousTestCase):
         self.store.revision = 1
         self.assertEqual(self.successResultOf(self.change()), 2)
         self.assertEqual(self.config.snapshot.revision, 2)
+
+    def test_all_is_built_before_anything_is_in_force(self) -> None:
+        """A large table of routes takes its time: the definitions that its channels name are those of before until
+        it is there, and then all of it is in force in one go."""
+        guard, building = Guard({'basic_auth': lambda stored: FieldCheck(stored)}), Deferred[Prepared]()
+        in_force: list[str] = []
+        self.config.preparers = [guard.prepare, lambda snapshot: building]
+        guard.apply(Snapshot(1, [Stored(1, 'basic_auth', BasicAuth(name='old', username='u'), 1)]))
+        change = self.change()
+
+        def who(security: str) -> str:
+            inbound = message(channel=ChannelSpec(name='c', kind='http-soap', service='s', security=security),
+                              headers={b'x-key': b''})  # fmt: skip
+            found = guard.check(inbound)
+            assert isinstance(found, Principal)
+            return found.name
+
+        self.assertEqual(who('old'), 'old')
+        self.assertRaises(Unauthorized, who, 'u1')
+        building.callback(Prepared(lambda: in_force.append(who('u1'))))
+        self.successResultOf(change)
+        self.assertEqual(in_force, ['u1'])
+
+    def test_what_cannot_be_built_changes_nothing(self) -> None:
+        """What the others have built is discarded, and built anew with the next attempt."""
+        discarded: list[int] = []
+        failing = [ServiceUnavailable(None, 'The ODB is away')]
+        self.config.preparers = [
+            lambda snapshot: succeed(Prepared(lambda: self.applied.append(1), lambda: discarded.append(1))),
+            lambda snapshot: fail(failing.pop()) if failing else self.prepare(snapshot),
+        ]
+        self.failureResultOf(self.change(), ServiceUnavailable)
+        self.assertEqual((self.applied, discarded, self.config.snapshot.revision), ([], [1], 0))
+        self.clock.advance(BEAT)
+        self.assertEqual((self.applied, discarded, self.config.snapshot.revision), ([1, 1], [1], 1))
+
+    def test_a_commit_that_fails_keeps_no_other_from_being_made(self) -> None:
+        """Half of a change would stay otherwise."""
+        def broken() -> None:
+            raise ValueError('broken')
+
+        self.config.preparers = [lambda snapshot: succeed(Prepared(broken)), self.prepare]
+        self.failureResultOf(self.change(), ValueError)
+        self.assertEqual(self.applied, [1])
+
+    def test_what_a_commit_leaves_to_be_done_is_waited_for(self) -> None:
+        """Before the change is said to be in force."""
+        rest: Deferred[None] = Deferred()
+        self.config.preparers = [lambda snapshot: succeed(Prepared(lambda: rest))]
+        change = self.change()
+        self.assertEqual(self.config.snapshot.revision, 1)
+        self.assertNoResult(change)
+        rest.callback(None)
+        self.successResultOf(change)
+
+    def test_a_snapshot_that_is_older_than_the_code(self) -> None:
+        """A version was made active after the snapshot was read: it is read again, so that what is in force here was
+        the cluster's at one moment. That does not go on for ever."""
+        def code(snapshot: Snapshot) -> Deferred[Prepared]:
+            if snapshot.revision >= deployed:
+                return self.prepare(snapshot)
+            self.store.revision += 1
+            return fail(OutdatedSnapshot())
+
+        self.config.preparers = [code]
+        deployed = 3
+        self.successResultOf(self.change())
+        self.assertEqual((self.applied, self.config.snapshot.revision), ([3], 3))
+        deployed = 100
+        self.failureResultOf(self.change(), ServiceUnavailable)
+        self.assertEqual(self.applied, [3])
 
     def test_an_absence_is_said_once(self) -> None:
         """Each reason, not every two seconds; not that it is over while a part of the ODB is locked."""

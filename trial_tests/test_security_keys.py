@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -14,7 +14,7 @@ from zatotx.exchange.security.apikey import ApiKeyCheck
 from zatotx.exchange.security.guard import Guard
 from zatotx.exchange.security.guesses import Guesses, same
 from zatotx.exchange.security.tech_account import TechAccountCheck
-from zatotx.model.faults import ServiceUnavailable, Unauthorized
+from zatotx.model.faults import ServiceUnavailable, TooManyRequests, Unauthorized
 from zatotx.model.message import ChannelSpec, HTTPView, Inbound, Principal
 from zatotx.rules.enmasse import export, plan_import
 from zatotx.rules.throttle import Throttle
@@ -33,6 +33,8 @@ from zatotx.schema.validate import validate
 from zatotx.testing.exchange import message
 from zatotx.testing.security import admitted
 from zatotx.wire.query import Malformed, parameter
+
+GUESSER = '192.0.2.66'
 
 
 class Made(SynchronousTestCase):
@@ -171,43 +173,94 @@ class TechAccountTests(Made):
 
 
 class GuessTests(Made):
-    def test_who_keeps_guessing_waits(self) -> None:
-        """Twenty failures of an address are answered at once, what comes after waits; the right key never does, nor
-        does anybody at another address."""
-        for number in range(21):
-            self.refused('header', {'x-api-key': f'guess {number}'})
-        waiting = self.check(self.request('old', {'x-zato-user': 'old', 'x-zato-password': 'guess'}))
-        self.assertNoResult(waiting)
+    def guess(self, times: int, peer: str = GUESSER) -> None:
+        """So many wrong keys that are answered at once."""
+        for number in range(times):
+            self.refused('header', {'x-api-key': f'guess {number}'}, peer=peer)
+
+    def test_over_the_limit_nothing_is_compared_before_the_delay(self) -> None:
+        """Twenty failures of an address are answered at once; what comes after waits, right or wrong, key or technical
+        account, and nobody at another address does."""
+        self.guess(21)
+        account = {'x-zato-user': 'old', 'x-zato-password': 'sesame'}
+        right = [self.check(self.request('header', {'x-api-key': 'sesame ž'}, peer=GUESSER)),
+                 self.check(self.request('old', account, peer=GUESSER))]  # fmt: skip
+        wrong = [self.check(self.request('header', {'x-api-key': 'guess'}, peer=GUESSER)),
+                 self.check(self.request('old', {**account, 'x-zato-password': 'guess'}, peer=GUESSER))]  # fmt: skip
+        for waiting in (*right, *wrong):
+            self.assertNoResult(waiting)
         self.who('header', {'x-api-key': 'sesame ž'})
-        self.refused('header', {'x-api-key': 'guess'}, peer='127.0.0.2')
+        self.refused('header', {'x-api-key': 'guess'})
         self.clock.advance(8)
-        self.failureResultOf(waiting, Unauthorized)
+        self.assertEqual([self.successResultOf(waiting).name for waiting in right], ['header', 'old'])
+        for waiting in wrong:
+            self.failureResultOf(waiting, Unauthorized)
+
+    def test_known_clients_behind_the_address_of_a_guesser(self) -> None:
+        """Are served at once while other secrets are guessed at. Of API keys all that stand in one field are guessed at
+        together: a key does not say whose it is meant to be."""
+        account = {'x-zato-user': 'old', 'x-zato-password': 'sesame'}
+        self.who('old', account, peer=GUESSER)
+        self.who('header', {'x-api-key': 'sesame ž'}, peer=GUESSER)
+        self.guess(21)
+        self.assertEqual(self.who('old', account, peer=GUESSER).name, 'old')
+        self.assertNoResult(self.check(self.request('header', {'x-api-key': 'sesame ž'}, peer=GUESSER)))
+
+    def test_a_connection_that_goes_on(self) -> None:
+        """With the head that was admitted: it guesses nothing, and is served at once."""
+        going_on = [self.request('header', {'x-api-key': 'sesame ž'}, peer=GUESSER),
+                    self.request('old', {'x-zato-user': 'old', 'x-zato-password': 'sesame'}, peer=GUESSER)]  # fmt: skip
+        for round_ in range(2):
+            for request in going_on:
+                self.successResultOf(self.check(request))
+            self.guess(21 * (1 - round_))
+        self.apply(('apikey', ApiKey(name='header', password='changed')))
+        self.assertNoResult(self.check(going_on[0]))
 
     def test_an_abandoned_guess_counts(self) -> None:
         """Hanging up does not save a guesser the delay of the next one."""
-        for number in range(30):
-            self.check(self.request('header', {'x-api-key': f'guess {number}'})).addErrback(lambda failure: None)
-        waiting = self.check(self.request('header', {'x-api-key': 'guess'}))
+        self.guess(21)
+        for number in range(5):
+            abandoned = self.check(self.request('header', {'x-api-key': f'guess {number}'}, peer=GUESSER))
+            abandoned.addErrback(lambda failure: failure.trap(CancelledError))
+            abandoned.cancel()
+        waiting = self.check(self.request('header', {'x-api-key': 'guess'}, peer=GUESSER))
         self.clock.advance(7)
         self.assertNoResult(waiting)
         self.clock.advance(1.1)
         self.failureResultOf(waiting, Unauthorized)
 
-    def test_refusals_that_wait_are_bounded(self) -> None:
-        """One more is told to come back, and there is room again when they are out."""
-        self.patch(guesses_room, 'MOST', 3)
-        for number in range(20):
-            self.refused('header', {'x-api-key': f'guess {number}'})
-        self.refused('header', {'x-api-key': 'the last one at once'})
-        waiting = [self.check(self.request('header', {'x-api-key': 'x'})) for _ in range(3)]
-        self.failureResultOf(self.check(self.request('header', {'x-api-key': 'x'})), ServiceUnavailable)
+    def test_attempts_that_wait_are_bounded(self) -> None:
+        """Of one network, which is told when to come back; and of all together. There is room again when they are
+        out."""
+        self.patch(guesses_room, 'MOST_OF_NETWORK', 3)
+        self.patch(guesses_room, 'MOST', 5)
+        peers = ('192.0.2.1', '192.0.2.1', '192.0.2.1', '192.0.2.2', '192.0.2.2')
+        for peer in ('192.0.2.1', '192.0.2.2'):
+            self.guess(21, peer)
+
+        def guess(peer: str) -> Deferred[Principal]:
+            return self.check(self.request('header', {'x-api-key': 'x'}, peer=peer))
+
+        waiting = [guess(peer) for peer in peers]
+        self.failureResultOf(guess('192.0.2.1'), TooManyRequests)
+        self.failureResultOf(guess('192.0.2.2'), ServiceUnavailable)
+        self.refused('header', {'x-api-key': 'x'}, peer='192.0.2.3')
         self.clock.advance(8)
         for each in waiting:
             self.failureResultOf(each, Unauthorized)
-        again = self.check(self.request('header', {'x-api-key': 'x'}))
-        self.assertNoResult(again)
-        self.clock.advance(8)
-        self.failureResultOf(again, Unauthorized)
+        self.assertNoResult(guess('192.0.2.1'))
+
+    def test_in_a_group_one_attempt_waits_once(self) -> None:
+        """However many definitions have a look at it."""
+        self.apply(*(('tech_account', TechAccount(name=f'a{n}', username='user', password=f'p{n}')) for n in range(3)),
+                   ('security_group', SecurityGroup(name='all', members=[f'a{n}' for n in range(3)])),
+                   ('apikey', ApiKey(name='header', password='sesame')))
+        self.guess(21)
+        headers = {'x-zato-user': 'user', 'x-zato-password': 'p2'}
+        waiting = self.check(self.request(None, headers, groups=('all',), peer=GUESSER))
+        self.clock.advance(0.5)
+        self.assertEqual(self.successResultOf(waiting).name, 'a2')
 
 
 class QueryTests(SynchronousTestCase):

@@ -395,13 +395,15 @@ class CheckTests(SynchronousTestCase):
             self.failureResultOf(ask(wrong), Unauthorized)
 
     def test_guessers_are_slowed_down(self) -> None:
-        """As with any other secret."""
+        """As with any other secret: the right one is not looked at before the delay either."""
         for number in range(21):
             self.failureResultOf(self.check(self.inbound(header(token(password=f'guess {number}')))), Unauthorized)
-        waiting = self.check(self.inbound(header(token(password='guess'))))
-        self.assertNoResult(waiting)
+        wrong, right = (self.check(self.inbound(header(token(password=each)))) for each in ('guess', 'sesame'))
+        self.assertNoResult(wrong)
+        self.assertNoResult(right)
         self.clock.advance(8)
-        self.failureResultOf(waiting, Unauthorized)
+        self.failureResultOf(wrong, Unauthorized)
+        self.assertEqual(self.successResultOf(right).name, 'w')
 
     def test_an_envelope_on_a_channel_of_xml(self) -> None:
         """Is read likewise; what is no envelope has no token."""

@@ -65,6 +65,7 @@ class PathTests(SynchronousTestCase):
 class CheckTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
+        self.guesses = Guesses(self.clock)
         self.offloaded = 0
         self.guard = Guard({'xpath': self.make})
         self.apply(XPath(**FIELDS, roles=['r']), XPath(**{**FIELDS, 'name': 'attribute', 'username': 'a',
@@ -72,7 +73,7 @@ class CheckTests(SynchronousTestCase):
                    XPath(**{**FIELDS, 'name': 'empty', 'password': ''}))  # fmt: skip
 
     def make(self, stored: Stored) -> XPathCheck:
-        return XPathCheck(Guesses(self.clock), self.offload, stored)
+        return XPathCheck(self.guesses, self.offload, stored)
 
     def apply(self, *values: XPath) -> None:
         group = SecurityGroup(name='all', members=[value.name for value in values])
@@ -124,13 +125,17 @@ class CheckTests(SynchronousTestCase):
         self.failureResultOf(self.check(b'<r/>', None, ('all',)), Unauthorized)
 
     def test_guessers_are_slowed_down(self) -> None:
-        """As with any other secret."""
+        """As with any other secret: the right one is not looked at before the delay either, in a large document too."""
         for number in range(21):
             self.failureResultOf(self.check(BODY.replace(b'sesame', b'%d' % number)), Unauthorized)
-        waiting = self.check(BODY.replace(b'sesame', b'guess'))
-        self.assertNoResult(waiting)
+        wrong = self.check(BODY.replace(b'sesame', b'guess'))
+        right = [self.check(BODY), self.check(BODY.replace(b'<r>', b'<r>' + b'<i>x</i>' * 40_000))]
+        for waiting in (wrong, *right):
+            self.assertNoResult(waiting)
         self.clock.advance(8)
-        self.failureResultOf(waiting, Unauthorized)
+        self.failureResultOf(wrong, Unauthorized)
+        for waiting in right:
+            self.assertEqual(self.successResultOf(waiting).name, 'x')
 
 
 class DefinitionTests(InternalTestCase):

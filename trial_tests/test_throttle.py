@@ -1,9 +1,10 @@
-"""Slowing down an address that keeps failing."""
+"""Slowing down a network that keeps failing, and giving networks their turns."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from zatotx.rules.fair_queue import FairQueue
 from zatotx.rules.throttle import Throttle, network_of
 
 
@@ -57,3 +58,59 @@ class ThrottleTests(SynchronousTestCase):
         self.assertEqual(network_of('2001:db8::1'), network_of('2001:db8:0:0:9::'))
         self.assertNotEqual(network_of('2001:db8:1:3::7'), '2001:db8:1:2')
         self.assertEqual(network_of('192.0.2.7'), '192.0.2.7')
+
+    def test_networks_of_a_dual_stack_listener(self) -> None:
+        """A listener on `::` sees IPv4 clients as mapped addresses: each is the IPv4 address that it stands for, as a
+        listener on 0.0.0.0 would see it."""
+        for address in ('::ffff:192.0.2.7', '::FFFF:192.0.2.7', '0:0:0:0:0:ffff:192.0.2.7'):
+            self.assertEqual(network_of(address), '192.0.2.7')
+        self.assertNotEqual(network_of('::ffff:192.0.2.7'), network_of('::ffff:192.0.2.8'))
+        self.assertEqual(network_of('2001:db8:1:2::192.0.2.7'), '2001:db8:1:2')
+
+    def test_forgiven(self) -> None:
+        """What was counted beforehand and turned out to be right is as if it had not been."""
+        throttle = self.failing(22)
+        throttle.forgive('10.0.0.1', 0.0)
+        self.assertEqual(throttle.delay('10.0.0.1', 0.0), 0.5)
+        throttle.forgive('10.0.0.1', 0.0)
+        self.assertEqual((throttle.delay('10.0.0.1', 0.0), throttle.slowed), (0.0, {}))
+        throttle.forgive('10.0.0.2', 0.0)
+        self.assertEqual(len(throttle), 1)
+
+    def test_who_is_slowed(self) -> None:
+        """Is known at one look, and forgotten when it is over, though nobody asks about that network again."""
+        throttle = self.failing(21)
+        throttle.failed('10.0.0.2', 0.0)
+        self.assertEqual(throttle.slowed, {'10.0.0.1': 3.0})
+        self.assertEqual(throttle.delay('10.0.0.2', 3.0), 0.0)
+        self.assertEqual(throttle.slowed, {})
+
+
+class FairQueueTests(SynchronousTestCase):
+    def test_owners_take_turns(self) -> None:
+        """In the order of their first items; those of one owner in theirs."""
+        queue: FairQueue[str] = FairQueue(10, 10)
+        for item in ('a1', 'a2', 'a3', 'b1', 'c1', 'c2'):
+            queue.add(item[0], item)
+        self.assertEqual([queue.pop() for _ in range(len(queue))], ['a1', 'b1', 'c1', 'a2', 'c2', 'a3'])
+        self.assertRaises(KeyError, queue.pop)
+
+    def test_bounds(self) -> None:
+        """Of one owner; and of all, where whoever has most loses the newest item to one that has fewer."""
+        queue: FairQueue[str] = FairQueue(5, 3)
+        self.assertEqual([queue.add('a', f'a{n}') for n in range(3)], [None] * 3)
+        self.assertEqual((queue.full_for('a'), queue.full_for('b')), (True, False))
+        self.assertEqual([queue.add('b', 'b0'), queue.add('c', 'c0')], [None, None])
+        self.assertEqual(queue.add('d', 'd0'), 'a2')
+        self.assertEqual(queue.add('e', 'e0'), 'a1')
+        self.assertEqual(queue.add('f', 'f0'), 'f0')
+        self.assertEqual([queue.pop() for _ in range(len(queue))], ['a0', 'b0', 'c0', 'd0', 'e0'])
+
+    def test_removed(self) -> None:
+        """Has no turn; removing it again is harmless."""
+        queue: FairQueue[str] = FairQueue(5, 5)
+        for item in ('a1', 'a2', 'b1'):
+            queue.add(item[0], item)
+        for item in ('a1', 'a1', 'b1', 'x'):
+            queue.remove(item[0], item)
+        self.assertEqual((len(queue), queue.pop()), (1, 'a2'))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from zatotx.interfaces.services import IServiceEntry
@@ -131,11 +131,6 @@ class Admission:
                 entrance.gate.limit = limits[key[1]]
             elif not entrance.gate.inside and not entrance.waiting:
                 del self._entrances[key]
-
-    def applied(self, snapshot: Snapshot) -> Deferred[None]:
-        """The same, as one of a node's appliers."""
-        self.apply(snapshot)
-        return succeed(None)
 
     def entrances(self) -> Iterator[tuple[tuple[str, str], Entrance]]:
         """Of all channels that have a limit and were used: (kind, name) and entrance."""

@@ -12,7 +12,6 @@ from time import monotonic
 from typing import Any
 
 from attrs import evolve, frozen
-from twisted.internet.defer import Deferred, succeed
 
 from zatotx.interfaces.rates import IBuckets, IRates
 from zatotx.model.faults import ServiceUnavailable, Timeout, TooManyRequests
@@ -97,8 +96,8 @@ class RateLimiter:
         self.unchecked = 0
 
     def apply(self, snapshot: Snapshot) -> None:
-        """Take over the limits of a snapshot. A name that is gone means what it did until the next one comes: channels
-        hear of a limit's new name after we do."""
+        """Take over the limits of a snapshot. A name that is gone means what it did until the next one comes: requests
+        whose head came before go by it."""
         stored = snapshot.of(_TYPE)
         names = {one.name for one in stored}
         self._gone = {name: rule for name, rule in self._rules.items() if name not in names}
@@ -108,11 +107,6 @@ class RateLimiter:
         self._sets = {}
         for channel in [channel for channel in self.refused if channel[1] not in limited]:
             del self.refused[channel]
-
-    def applied(self, snapshot: Snapshot) -> Deferred[None]:
-        """The same, as one of a node's appliers."""
-        self.apply(snapshot)
-        return succeed(None)
 
     def exact(self) -> Mapping[str, Sequence[str]]:
         """What becomes of exact limits that channels have while Redis is away ('local', 'open', 'closed'): names of

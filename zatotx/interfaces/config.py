@@ -2,14 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred
+from attrs import frozen
+from twisted.internet.defer import Deferred, succeed
 from zope.interface import Attribute, Interface
 
 from zatotx.schema.snapshot import Actor, Changes, Operation, Snapshot
+
+
+def _nothing() -> None:
+    """There is nothing to do."""
+
+
+@frozen
+class Prepared:
+    """A new configuration of one part of a node, built and not in force yet. Exactly one of both is called, once.
+
+    `commit` brings it into force, at once: nothing is waited for between the commits of all parts, so that no request
+    meets some of them old and others new. What it returns is done afterwards, and waited for before the change is
+    said to be in force. `discard` drops it, because another part could not be prepared.
+    """
+
+    commit: Callable[[], Deferred[None] | None] = _nothing
+    discard: Callable[[], None] = _nothing
+
+
+Prepare = Callable[[Snapshot], Awaitable[Prepared]]
+
+
+class OutdatedSnapshot(Exception):  # noqa: N818 - a state, not an error
+    """Raised while a snapshot is prepared: what goes with it is of a later revision already."""
+
+
+def at_once(apply: Callable[[Snapshot], Deferred[None] | None]) -> Prepare:
+    """What prepares a part that has nothing to build beforehand: all is done by the commit."""
+    return lambda snapshot: succeed(Prepared(partial(apply, snapshot)))
+
+
+def commit_at_once(preparing: Deferred[Prepared]) -> Deferred[None]:
+    """Bring one part's configuration into force as soon as it is prepared, whatever the others have."""
+    return preparing.addCallback(lambda prepared: prepared.commit())
 
 
 class NodeRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.plugin import IPlugin
 from zope.interface import Attribute, Interface, implementer
 
+from zatotx.interfaces.config import Prepared
 from zatotx.interfaces.exchange import IExchange
 from zatotx.interfaces.meters import IMeters, uncounted
 from zatotx.schema.meta import ObjectType
@@ -27,8 +28,12 @@ class IChannel(Interface):
     def start(exchange: IExchange) -> Deferred[None]:
         """Begin to take work for the exchange. Fails with a sentence where it cannot (address in use …)."""
 
+    def prepare(snapshot: Snapshot) -> Deferred[Prepared]:
+        """Build the new configuration beside the old one. Its `commit` swaps it whole, at once: the node commits all
+        parts together when the last one is prepared."""
+
     def apply(snapshot: Snapshot) -> Deferred[None]:
-        """Take over a new configuration: built beside, swapped whole. Fires when it is in force."""
+        """Prepare and commit this part alone. Fires when it is in force."""
 
     def retire() -> Deferred[None]:
         """Take no new clients, serve those that are here, and let each go with its next answer: another process has

@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
+from zatotx.interfaces.config import Prepared
 from zatotx.model.faults import NotFound
 from zatotx.schema.snapshot import Snapshot
 
@@ -45,9 +46,12 @@ class IOutgoingKind(Interface):
     )
     types: Sequence[str] = Attribute('Keys of the object types that can be asked by `ping`')
 
+    def prepare(snapshot: Snapshot) -> Deferred[Prepared]:
+        """Build the new configuration beside the old one. Its `commit` swaps it whole, at once: the node commits all
+        parts together when the last one is prepared. Calls under way end with what they began with."""
+
     def apply(snapshot: Snapshot) -> Deferred[None]:
-        """Take over a new configuration: built beside, swapped whole. Calls under way end with what they began with.
-        Fires when it is in force."""
+        """Prepare and commit this part alone. Fires when it is in force."""
 
     def ping(object_type: str, name: str) -> Deferred[str]:
         """See IOutgoing.ping."""

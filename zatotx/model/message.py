@@ -68,7 +68,8 @@ class Body(Protocol):
 class HTTPView:
     """The HTTP side of a request, as `self.request.http` builds on it."""
 
-    __slots__ = ('certificates', 'headers', 'method', 'params', 'path', 'peer', 'query', 'secure', 'target', 'version')
+    __slots__ = ('admitted_by', 'certificates', 'headers', 'method', 'params', 'path', 'peer', 'query', 'secure',
+                 'target', 'version')  # fmt: skip
 
     def __init__(
         self,
@@ -93,13 +94,17 @@ class HTTPView:
         self.version = version
         self.certificates = certificates  # that the client sent, in DER, its own first; for the check of it only
         self.secure = secure  # it came over TLS
+        # The check that has admitted this head. Requests of one connection whose heads are alike to the byte share
+        # this object: with the same credentials there is nothing to compare again.
+        self.admitted_by: object = None
 
 
 class Inbound:
     """One message on its way to a service."""
 
-    __slots__ = ('body', 'channel', 'cid', 'deadline', 'expired', 'headers', 'http', 'parsed', 'principal', 'service',
-                 'soap', 'standing', 'trace')  # fmt: skip
+    __slots__ = ('body', 'channel', 'cid', 'deadline', 'delayed', 'expired', 'headers', 'http', 'parsed', 'principal',
+                 'service', 'soap', 'standing', 'trace')  # fmt: skip
+    delayed: bool  # set, and so there, only when it has waited because of wrong credentials that came before
     expired: bool  # set, and so there, only when the caller was told that the deadline has passed
     parsed: Any  # set, and so there, only where the codec reads more than the payload: the root of an XML document,
     # or a tuple of the files of an upload (wire.multipart.Part)

@@ -17,17 +17,18 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from zatotx.interfaces.bus import IBus
-from zatotx.interfaces.config import IConfig, IConfigStore, NodeRow
+from zatotx.interfaces.config import IConfig, IConfigStore, NodeRow, OutdatedSnapshot, Prepare
 from zatotx.model.faults import ServiceUnavailable, Timeout
 from zatotx.node.absence import Absence
 from zatotx.node.pulse import ALIVE, Pulse
 from zatotx.node.turns import Turns
+from zatotx.node.two_phase import commit_all, prepare_all
 from zatotx.schema.snapshot import Actor, Operation, Snapshot
 
 BEAT = 2.0  # seconds
 TOPIC = 'config'
 
-Applier = Callable[[Snapshot], Deferred[None]]
+_ATTEMPTS = 5  # at a snapshot that is level with the code
 
 
 def living(nodes: Sequence[NodeRow], now: float) -> list[NodeRow]:
@@ -53,13 +54,13 @@ async def reached_everywhere(store: Any, revision: int, timeout: float, pulse: P
 @implementer(IConfig)
 @define(eq=False)
 class LiveConfig:
-    """Follows the ODB. `appliers` bring a new snapshot into force, in order; `verdicts` says how each version of the
-    deployed code was judged here."""
+    """Follows the ODB. `preparers` build all that a new snapshot changes, and then it is brought into force at once;
+    `verdicts` says how each version of the deployed code was judged here."""
 
     store: Any  # IConfigStore
     bus: Any  # IBus
     clock: IReactorTime
-    appliers: Sequence[Applier]
+    preparers: Sequence[Prepare]
     verdicts: Callable[[], Mapping[int, str]]
     node_id: int = 0  # known once the node has joined
     snapshot: Snapshot = field(factory=Snapshot)
@@ -126,6 +127,15 @@ class LiveConfig:
         self._absence.ends(self.snapshot.revision)
 
     async def _take(self) -> None:
+        for _ in range(_ATTEMPTS):
+            try:
+                await self._take_once()
+                return
+            except OutdatedSnapshot:  # changed meanwhile: what is in force must have been the cluster's at one moment
+                continue
+        raise ServiceUnavailable(None, 'The configuration of the cluster changes faster than it can be read')
+
+    async def _take_once(self) -> None:
         before = self.snapshot
         changes = await self.store.changes(before.revision)
         self.newest = changes.revision
@@ -133,9 +143,10 @@ class LiveConfig:
             before, changes = Snapshot(), await self.store.changes(0)
         if changes.revision != self.snapshot.revision:
             snapshot = before.evolve(changes)
-            for apply in self.appliers:
-                await apply(snapshot)
+            after = commit_all(await prepare_all(self.preparers, snapshot))
             self.snapshot = snapshot
+            for finishing in after:
+                await finishing
 
     async def _tell(self) -> None:
         """A sign of life, and what this node runs; gives the ODB's revision too."""
@@ -167,4 +178,4 @@ def _unannounced(failure: Any) -> None:
                           why=failure.getErrorMessage())
 
 
-__all__ = ['ALIVE', 'BEAT', 'TOPIC', 'Applier', 'IBus', 'IConfigStore', 'LiveConfig', 'living']
+__all__ = ['ALIVE', 'BEAT', 'TOPIC', 'IBus', 'IConfigStore', 'LiveConfig', 'living']

@@ -22,6 +22,7 @@ from zatotx.node.parts import Parts
 from zatotx.node.rows import missing_service_rows
 from zatotx.node.state import DRAINING, READY, STARTING, STOPPED, NodeState
 from zatotx.node.threads import stop_pools
+from zatotx.node.two_phase import commit_all, prepare_all
 from zatotx.node.workers.lifeline import ALONE, LINGER, Place
 from zatotx.schema.snapshot import Actor
 
@@ -115,8 +116,8 @@ class Node(Service):
             await self.config.load()
 
     async def _configure(self) -> None:
-        for apply in self.parts.at_start:
-            await apply(self.config.snapshot)
+        for finishing in commit_all(await prepare_all(self.parts.at_start, self.config.snapshot)):
+            await finishing
 
     async def _listen(self) -> None:
         """Requests are answered 503 until the services are there. A worker that joins others who serve already comes to

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
 
 from zatotx.exchange.pipeline import Pipeline
 from zatotx.exchange.run import Exchange
+from zatotx.interfaces.config import Prepare
 from zatotx.interfaces.kind import IChannel
 from zatotx.node.logbook import Logbook
 from zatotx.node.reload import Reload
 from zatotx.node.settings import Settings
 from zatotx.node.workers.company import Company
 from zatotx.node.workers.seats import Locks
-from zatotx.schema.snapshot import Snapshot
 
 
 @frozen(kw_only=True)
@@ -31,7 +31,7 @@ class Parts:
     odb: Any  # IConfigStore
     redis: Sequence[Any]  # client and bus: startService(), stopService()
     outgoing: Sequence[Any]  # IOutgoingKind objects
-    at_start: Sequence[Callable[[Snapshot], Any]]  # bring the first configuration into force, before anybody is let in
+    at_start: Sequence[Prepare]  # bring the first configuration into force, before anybody is let in
     pipeline: Pipeline
     exchange: Exchange
     services: Any  # zatotx.service.store.ServiceStore

@@ -14,6 +14,7 @@ from zatotx.exchange.faults import FaultReplies
 from zatotx.exchange.pipeline import Pipeline
 from zatotx.exchange.run import Exchange
 from zatotx.exchange.security.guard import Guard
+from zatotx.interfaces.config import Prepare, at_once
 from zatotx.interfaces.kind import SERVER, IChannel, KindContext
 from zatotx.kinds import FoundKind, find_kinds, formats, object_types
 from zatotx.kvdb.keys import Keys
@@ -40,7 +41,6 @@ from zatotx.odb.secrets import Secrets
 from zatotx.odb.store import counted, open_store
 from zatotx.odb.urls import resolve
 from zatotx.schema.builtin import BUILTIN_TYPES
-from zatotx.schema.snapshot import Snapshot
 from zatotx.schema.types import ObjectTypes
 from zatotx.service.at_work import at_work
 from zatotx.service.deployment.deploy import Deployer, VersionKeeper
@@ -100,13 +100,13 @@ class _Ground:
 
 @frozen
 class _Doors:
-    """The two sides of a server that others see; `appliers` bring a configuration into force there."""
+    """The two sides of a server that others see; `preparers` bring a configuration into force there."""
 
     outgoing: Sequence[Any]  # IOutgoingKind
     guard: Guard
     listeners: Listeners
     channels: Mapping[str, IChannel]
-    appliers: Sequence[Callable[[Snapshot], Any]]
+    preparers: Sequence[Prepare]
 
 
 @define
@@ -125,7 +125,7 @@ class _Assembly:
         limited = ground.limited
         doors = self._doors(ground)
         config = LiveConfig(ground.odb, ground.bus, reactor,
-                            [ground.keeper.apply, limited.admission.applied, *doors.appliers],
+                            [ground.keeper.prepare_level, at_once(limited.admission.apply), *doors.preparers],
                             lambda: ground.keeper.verdicts)
         deployer = Deployer(odb=ground.odb, config=config, keeper=ground.keeper, bring=config.bring)
         state = NodeState()
@@ -141,7 +141,7 @@ class _Assembly:
         parts = Parts(
             reactor=reactor, settings=settings, lock=self.lock, logs=ground.logs,
             pools=(limited.workers, limited.service_threads), channels=doors.channels, odb=ground.odb,
-            redis=(ground.client, ground.bus), outgoing=doors.outgoing, at_start=doors.appliers, pipeline=pipeline,
+            redis=(ground.client, ground.bus), outgoing=doors.outgoing, at_start=doors.preparers, pipeline=pipeline,
             exchange=Exchange(pipeline, reactor), services=ground.services, code=ground.keeper,
             pickup=pickup_duty(pickup, work, reactor), watchdog=ground.observed.watchdog,
             reload=Reload(self._settings_of_now, ground.logs, doors.listeners),
@@ -176,9 +176,9 @@ class _Assembly:
         guard = make_guard(Means(reactor=reactor, offload=offload, nonces=nonces, fetcher=fetcher(outgoing)))
         listeners = Listeners(reactor, self.place.sockets, ground.counts)
         channels = self._channels(ground.logs, offload, listeners, meters)
-        appliers = [guard.applied, asking_clients(listeners), ground.limited.rates.applied,
-                    *(o.apply for o in outgoing), *(c.apply for c in channels.values())]
-        return _Doors(outgoing, guard, listeners, channels, appliers)
+        preparers = [guard.prepare, at_once(asking_clients(listeners)), at_once(ground.limited.rates.apply),
+                     *(o.prepare for o in outgoing), *(c.prepare for c in channels.values())]
+        return _Doors(outgoing, guard, listeners, channels, preparers)
 
     def _view(self, ground: _Ground, doors: _Doors, *, config: LiveConfig, deployer: Deployer, state: NodeState
               ) -> NodeView:

@@ -7,19 +7,19 @@ from functools import partial
 from typing import Any
 
 from attrs import frozen
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
 from zatotx.exchange.security.apikey import ApiKeyCheck
-from zatotx.exchange.security.basic_auth import BasicAuthCheck, Verifier
+from zatotx.exchange.security.basic_auth import BasicAuthCheck
 from zatotx.exchange.security.guard import Guard
 from zatotx.exchange.security.guesses import Guesses
 from zatotx.exchange.security.tech_account import TechAccountCheck
+from zatotx.exchange.security.verifier import Verifier
 from zatotx.interfaces.fetch import Fetched, IFetcher
 from zatotx.interfaces.nonces import INonces
 from zatotx.model.faults import ServiceUnavailable
 from zatotx.node.listening import Listeners
-from zatotx.rules.throttle import Throttle
 from zatotx.schema.snapshot import Snapshot, Stored
 
 
@@ -35,9 +35,8 @@ class Means:
 
 def make_guard(means: Means) -> Guard:
     """The guard of a node, without definitions yet."""
-    throttle = Throttle()  # whoever guesses at one definition is slow at all of them
-    verifier = Verifier(means.reactor, means.offload, throttle)
-    guesses = Guesses(means.reactor, throttle)
+    guesses = Guesses(means.reactor)  # whoever guesses at one definition is slow at all of them
+    verifier = Verifier(means.offload, guesses)
     return Guard({
         'apikey': partial(ApiKeyCheck, guesses),
         'basic_auth': partial(BasicAuthCheck, verifier),
@@ -49,14 +48,13 @@ def make_guard(means: Means) -> Guard:
     })  # fmt: skip
 
 
-def asking_clients(listeners: Listeners) -> Callable[[Snapshot], Deferred[None]]:
-    """One of a node's appliers: clients are asked for certificates while there is a definition that looks at them."""
+def asking_clients(listeners: Listeners) -> Callable[[Snapshot], None]:
+    """Applies a snapshot: clients are asked for certificates while there is a definition that looks at them."""
 
-    def applied(snapshot: Snapshot) -> Deferred[None]:
+    def apply(snapshot: Snapshot) -> None:
         listeners.ask_clients(any(stored.value.is_active for stored in snapshot.of('mtls')))
-        return succeed(None)
 
-    return applied
+    return apply
 
 
 def _jwt_check(means: Means, stored: Stored) -> Any:

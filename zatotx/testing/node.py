@@ -131,7 +131,7 @@ class NodeInMemory:
             bus=self.bus,
             clock=self.reactor,
             node_id=row.id,
-            appliers=[self.code.apply],
+            preparers=[self.code.prepare_level],
             verdicts=lambda: self.code.verdicts,
         )
         self.deployer = Deployer(odb=self.odb, config=self.config, keeper=self.code, bring=self.config.bring)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Hashable, Iterator, Sequence
 from inspect import isawaitable
 
+from zatotx.exchange.security.challenges import GENERIC
 from zatotx.exchange.security.check import ANY_OF_THEM, Check
 from zatotx.exchange.security.waiting import Waiting
 from zatotx.interfaces.exchange import NEEDS_BODY, NeedsBody
@@ -47,14 +48,16 @@ class AnyOf:
 
     __slots__ = ('_challenges', '_of_body', '_of_head', '_only')
 
-    def __init__(self, checks: Sequence[Check]) -> None:
+    def __init__(self, checks: Sequence[Check], otherwise: Sequence[str] = ()) -> None:
+        """`otherwise`: the challenges to give where there are no checks."""
         sorts: dict[Hashable, _Sort] = {}
         for check in checks:
             sorts.setdefault(check.sort, _Sort(check)).add(check)
         self._of_head = [sort for sort in sorts.values() if not sort.reader.needs_body]
         self._of_body = [sort for sort in sorts.values() if sort.reader.needs_body]
         self._only = checks[0] if len(checks) == 1 else None
-        self._challenges = tuple(dict.fromkeys(check.challenge for check in checks))[:MOST_CHALLENGES]
+        challenges = [check.challenge for check in checks] or otherwise or (GENERIC,)
+        self._challenges = tuple(dict.fromkeys(challenges))[:MOST_CHALLENGES]
 
     def check(self, inbound: Inbound) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
         """By the head; NEEDS_BODY where that admits nobody and the body may."""
@@ -102,8 +105,6 @@ class AnyOf:
         return await found if isawaitable(found) else found
 
     def _refused(self, inbound: Inbound) -> Unauthorized:
-        if not self._challenges:
-            return Unauthorized(inbound.cid)
         return Unauthorized(inbound.cid, None, self._challenges[0], more=self._challenges[1:])
 
 

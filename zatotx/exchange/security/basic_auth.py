@@ -7,79 +7,47 @@ keyed digest of the header is enough. The password itself is never kept. The key
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable
-from functools import partial
-from hashlib import blake2b
-from os import urandom
+from collections.abc import Awaitable
 from typing import Any
 
-from attrs import define, field
-from twisted.internet.defer import Deferred, DeferredSemaphore
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
+from twisted.internet.defer import CancelledError, Deferred
 
+from zatotx.exchange.security.challenges import challenge_of
 from zatotx.exchange.security.check import NOBODY, principal_of
-from zatotx.model.faults import ServiceUnavailable, Unauthorized
+from zatotx.exchange.security.guesses import network_of_caller
+from zatotx.exchange.security.verifier import Verifier
+from zatotx.model.faults import Unauthorized
 from zatotx.model.message import Inbound, Principal
-from zatotx.rules.throttle import Throttle
 from zatotx.schema.both_forms import hash_of
 from zatotx.schema.snapshot import Stored
 from zatotx.wire.credentials import Malformed, basic
 
 REMEMBERED = 10_000  # verified credentials kept a definition
-AT_ONCE = 2  # hashes verified at the same time: each takes 19 MiB and a core
-WAITING = 100  # requests that may wait for that; more are told to come back
-MOST = 1_000  # logins under way, those included that wait because others of their address failed
 
-# What is verified where a definition has no password yet: as costly as any other, matched by nothing.
-_NO_PASSWORD = '$argon2id$v=19$m=19456,t=2,p=1$emF0b3R4emF0b3R4emE$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'
+_Key = tuple[bytes, str]  # the digest of credentials, and the network that they come from
 
 
-def verify(hashed: str, password: str) -> bool:
-    """Whether the password is the one that was hashed. Slow by design: for threads."""
-    from argon2 import PasswordHasher
-    from argon2.exceptions import InvalidHashError, VerificationError
+class _Login:
+    """Credentials under verification, and the requests that wait for the result: a client that opens many connections
+    at once pays for one hash."""
 
-    try:
-        return PasswordHasher().verify(hashed or _NO_PASSWORD, password)
-    except (VerificationError, InvalidHashError):
-        return False
+    __slots__ = ('digest', 'hashing', 'network', 'password', 'requests', 'under_way', 'username')
 
+    def __init__(self, digest: bytes, network: str, username: str, password: str) -> None:
+        self.digest = digest
+        self.network = network
+        self.username = username
+        self.password = password
+        self.requests: dict[Deferred[bool], None] = {}
+        self.under_way: Deferred[bool] | None = None
+        self.hashing = False  # a thread is at it, which cannot be stopped
 
-@define
-class Verifier:
-    """Verifies credentials off the reactor and slows guessers down; shared by all Basic auth definitions."""
-
-    clock: IReactorTime
-    offload: Callable[..., Deferred[Any]]
-    throttle: Throttle = field(factory=Throttle)
-    _keyed: Any = field(factory=lambda: blake2b(key=urandom(32), digest_size=16), repr=False)
-    _turn: DeferredSemaphore = field(factory=partial(DeferredSemaphore, AT_ONCE))
-    _under_way: int = 0
-
-    def digest(self, header: bytes) -> bytes:
-        """What stands for credentials in the caches."""
-        keyed = self._keyed.copy()  # half the price of taking up the key each time
-        keyed.update(header)
-        digest: bytes = keyed.digest()
-        return digest
-
-    async def verified(self, hashed: str, password: str, address: str) -> bool:
-        """Whether the password is right, after the wait that earlier failures of this address have earned. Raises
-        ServiceUnavailable: each login that waits holds a place of the node, and guessers must not get them all."""
-        if len(self._turn.waiting) >= WAITING or self._under_way >= MOST:
-            raise ServiceUnavailable(None, 'Too many logins are being verified, try again')
-        self._under_way += 1
-        try:
-            delay = self.throttle.delay(address, self.clock.seconds())
-            if delay > 0:
-                await deferLater(self.clock, delay)
-            return bool(await self._turn.run(self.offload, verify, hashed, password))
-        finally:
-            self._under_way -= 1
-
-    def failed(self, address: str) -> None:
-        self.throttle.failed(address, self.clock.seconds())
+    def gave_up(self, request: Deferred[bool]) -> None:
+        """A request was cancelled: its client hung up, or its deadline has passed. Where it was the last one, nothing
+        is computed that has not begun."""
+        self.requests.pop(request, None)
+        if not self.requests and not self.hashing and self.under_way is not None:
+            self.under_way.cancel()
 
 
 class BasicAuthCheck:
@@ -87,21 +55,22 @@ class BasicAuthCheck:
 
     needs_body = False
     sort = 'basic_auth'
-    __slots__ = ('_digest', '_hashed', '_known', '_principal', '_username', '_verifier', '_waiting', 'challenge',
-                 'claim')  # fmt: skip
+    __slots__ = ('_addresses', '_attempts', '_digest', '_hashed', '_known', '_logins', '_principal', '_slowed',
+                 '_username', '_verifier', 'challenge', 'claim')  # fmt: skip
 
     def __init__(self, verifier: Verifier, stored: Stored) -> None:
         definition = stored.value
-        realm = definition.realm.replace('\\', '\\\\').replace('"', '\\"')
         self._verifier = verifier
-        self._digest = verifier.digest
+        self._digest = verifier.guesses.digest
         self._username = definition.username.encode('utf-8')
         self._hashed = hash_of(definition.password)
-        self.challenge = f'Basic realm="{realm}"'
+        self.challenge = challenge_of(stored.type, definition)
         self.claim = definition.username
         self._principal = principal_of(stored)
+        attempts = self._attempts = verifier.guesses.attempts_at(f'{self.sort} {self.claim}')
+        self._slowed, self._addresses = attempts.slowed, attempts.addresses
         self._known: dict[bytes, None] = {}
-        self._waiting: dict[bytes, list[Deferred[bool]]] = {}  # for one verification under way
+        self._logins: dict[_Key, _Login] = {}
 
     def claimed(self, inbound: Inbound) -> str | None:
         """The user name."""
@@ -116,46 +85,81 @@ class BasicAuthCheck:
     def check(self, inbound: Inbound) -> Principal | Awaitable[Principal]:
         """The principal at once for credentials seen before, else after the hash was verified in a thread. Raises
         Unauthorized."""
+        http = inbound.http
+        if http is not None and http.admitted_by is self:
+            return self._principal
         header = inbound.headers.get(b'authorization')
         if header is None:
             raise self._refused(inbound)
         digest = self._digest(header)
-        if digest in self._known:
+        delay = self._attempts.delay(inbound) if self._slowed else 0.0
+        if delay <= 0 and digest in self._known:
+            if http is not None and http.peer in self._addresses:
+                http.admitted_by = self  # `Attempts.admitted`, written out
+            else:
+                self._attempts.admitted(inbound, self)
             return self._principal
-        return self._first_time(inbound, header, digest)
+        return self._first_time(inbound, header, digest, delay)
 
-    async def _first_time(self, inbound: Inbound, header: bytes, digest: bytes) -> Principal:
+    async def _first_time(self, inbound: Inbound, header: bytes, digest: bytes, delay: float) -> Principal:
         try:
             username, password = basic(header)
         except Malformed:
             raise self._refused(inbound) from None
-        address = inbound.http.peer if inbound.http is not None else ''
-        waiting: Deferred[bool] = Deferred()
-        crowd = self._waiting.setdefault(digest, [])
-        crowd.append(waiting)
-        if len(crowd) == 1:  # a client that opens many connections at once pays for one hash
-            verifying = Deferred.fromCoroutine(self._verify(username, password, address))
-            verifying.addBoth(self._settle, digest)
-        if not await waiting:
+        network = network_of_caller(inbound)
+        if delay > 0:
+            self._verifier.guesses.enter(network, delay)
+        try:
+            right = await self._settled(_Login(digest, network, username, password), delay)
+        finally:
+            if delay > 0:
+                self._verifier.guesses.leave(network)
+        if not right:
             raise self._refused(inbound)
+        self._attempts.admitted(inbound, self)
         return self._principal
 
-    async def _verify(self, username: str, password: str, address: str) -> bool:
+    def _settled(self, login: _Login, delay: float) -> Deferred[bool]:
+        """Fires with whether the credentials are right; with what others of the same network wait for already."""
+        key = login.digest, login.network
+        known = self._logins.setdefault(key, login)
+        request: Deferred[bool] = Deferred(known.gave_up)
+        known.requests[request] = None
+        if known is login:
+            login.under_way = Deferred.fromCoroutine(self._verify(login, delay))
+            login.under_way.addBoth(self._settle, login)
+        return request
+
+    async def _verify(self, login: _Login, delay: float) -> bool:
+        attempts, network = self._attempts, login.network
+        counted = delay > 0
+        if counted:
+            attempts.failed(network)
+            await self._verifier.guesses.pause(delay)
+        try:
+            right = login.digest in self._known or await self._verifier.verified(self._hashed, login)
+        except CancelledError:
+            if not counted:
+                attempts.failed(network)  # hanging up does not make it no guess
+            raise
         # The hash is verified for an unknown user too: it must cost what a wrong password costs.
-        right = await self._verifier.verified(self._hashed, password, address)
-        if hmac.compare_digest(username.encode('utf-8'), self._username) and right and self._hashed:
+        if hmac.compare_digest(login.username.encode('utf-8'), self._username) and right and self._hashed:
+            if counted:
+                attempts.forgive(network)
             return True
-        self._verifier.failed(address)
+        if not counted:
+            attempts.failed(network)
         return False
 
-    def _settle(self, result: Any, digest: bytes) -> None:
+    def _settle(self, result: Any, login: _Login) -> None:
         if result is True:
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
-            self._known[digest] = None
-        for waiting in self._waiting.pop(digest):
-            if not waiting.called:  # else its request was cancelled
-                waiting.callback(result)
+            self._known[login.digest] = None
+        del self._logins[login.digest, login.network]
+        requests, login.requests = tuple(login.requests), {}
+        for request in requests:
+            request.callback(result)
 
     def _refused(self, inbound: Inbound) -> Unauthorized:
         return Unauthorized(inbound.cid, None, self.challenge)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
 from typing import TypeVar
 
 from attrs import frozen
@@ -10,8 +11,11 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from zatotx.exchange.security.any_of import AnyOf
+from zatotx.exchange.security.challenges import GENERIC, challenge_of
 from zatotx.exchange.security.check import Check
+from zatotx.exchange.security.names import Names
 from zatotx.exchange.security.waiting import Waiting
+from zatotx.interfaces.config import Prepared, commit_at_once
 from zatotx.interfaces.exchange import NEEDS_BODY, IGuard, NeedsBody
 from zatotx.model.faults import Forbidden, Unauthorized
 from zatotx.model.message import ANONYMOUS, ChannelSpec, Inbound, Principal
@@ -39,12 +43,17 @@ class Guard:
     A channel accepts its `security` and every member of its `groups`; without either it is open. One of the broker's
     own doors that asks for roles accepts every definition that has one of them. `makers`: type of definition
     ('basic_auth') -> what makes its check.
+
+    A request goes by the channels of the moment at which its head came. So a definition, or a group, that was renamed
+    since is found by its former name too.
     """
 
     def __init__(self, makers: Mapping[str, Callable[[Stored], Check]]) -> None:
         self._makers = makers
         self._checks: dict[str, tuple[Stored, Check]] = {}
+        self._inactive: Mapping[str, str] = {}  # definitions that are switched off -> their challenges
         self._groups: Mapping[str, tuple[str, ...]] = {}
+        self._names = Names()
         self._ways: dict[tuple[object, ...], _Way] = {}  # made when they are needed, all forgotten with a change
 
     def check(self, inbound: Inbound) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
@@ -67,9 +76,9 @@ class Guard:
         return ANONYMOUS if name is None else self._check_of(name, inbound).check(inbound)
 
     def _check_of(self, name: str, inbound: Inbound) -> Check:
-        known = self._checks.get(name)
+        known = self._checks.get(name) or self._checks.get(self._names.now(name))
         if known is None:  # the definition is gone or switched off: nobody gets in
-            raise Unauthorized(inbound.cid)
+            raise Unauthorized(inbound.cid, None, self._inactive.get(name, GENERIC))
         return known[1]
 
     def _way(self, channel: ChannelSpec) -> _Way:
@@ -82,33 +91,45 @@ class Guard:
     def _made_way(self, channel: ChannelSpec) -> _Way:
         roles = frozenset(channel.roles)
         names = dict.fromkeys(self._accepted(channel))
-        any_of = AnyOf([self._checks[name][1] for name in names if name in self._checks])
+        any_of = AnyOf([self._checks[name][1] for name in names if name in self._checks],
+                       [self._inactive[name] for name in names if name in self._inactive])  # fmt: skip
         closed = channel.security is not None or channel.groups or channel.door
         return _Way(any_of if closed else None, roles)
 
     def _accepted(self, channel: ChannelSpec) -> Iterator[str]:
         """The names of the definitions that let in, in the order in which they are asked."""
         if channel.security is not None:
-            yield channel.security
+            yield channel.security if channel.security in self._checks else self._names.now(channel.security)
         for group in channel.groups:
-            yield from self._groups.get(group, ())
+            yield from self._groups.get(group if group in self._groups else self._names.now(group), ())
         if channel.door:
             for name, (stored, _) in self._checks.items():
                 if not held(stored.type, name, stored.value.roles).isdisjoint(channel.roles):
                     yield name
 
+    def prepare(self, snapshot: Snapshot) -> Deferred[Prepared]:
+        """Build the checks of the definitions of a snapshot: unchanged ones keep what they know of verified
+        credentials."""
+        checks = {stored.name: self._check_for(stored) for stored in snapshot.of(*self._makers)
+                  if stored.value.is_active}  # fmt: skip
+        return succeed(Prepared(partial(self._take_over, snapshot, checks)))
+
     def apply(self, snapshot: Snapshot) -> None:
-        """Take over the definitions of a snapshot: unchanged ones keep what they know of verified credentials."""
-        before = self._checks
-        checks = {}
-        for stored in snapshot.of(*self._makers):
-            known = before.get(stored.name)
-            if known is not None and known[0] == stored:
-                checks[stored.name] = known
-            elif stored.value.is_active:
-                checks[stored.name] = (stored, self._makers[stored.type](stored))
+        """Take over the definitions of a snapshot at once."""
+        commit_at_once(self.prepare(snapshot))
+
+    def _check_for(self, stored: Stored) -> tuple[Stored, Check]:
+        known = self._checks.get(stored.name)
+        if known is not None and known[0] == stored:
+            return known
+        return stored, self._makers[stored.type](stored)
+
+    def _take_over(self, snapshot: Snapshot, checks: dict[str, tuple[Stored, Check]]) -> None:
         self._checks = checks
+        self._inactive = {stored.name: challenge_of(stored.type, stored.value) for stored in snapshot.of(*self._makers)
+                          if not stored.value.is_active}  # fmt: skip
         self._groups = {stored.name: tuple(stored.value.members) for stored in snapshot.of(GROUP)}
+        self._names.follow(snapshot.of(GROUP, *self._makers))
         self._ways = {}
 
     def findings(self) -> Iterator[str]:
@@ -116,11 +137,6 @@ class Guard:
         for _, check in self._checks.values():
             if hasattr(check, 'findings'):
                 yield from check.findings()
-
-    def applied(self, snapshot: Snapshot) -> Deferred[None]:
-        """The same, as one of a node's appliers."""
-        self.apply(snapshot)
-        return succeed(None)
 
 
 def _with_role(found: _Found | Awaitable[_Found], way: _Way, inbound: Inbound) -> _Found | Awaitable[_Found]:

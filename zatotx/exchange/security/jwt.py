@@ -22,6 +22,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from zatotx.exchange.security.challenges import challenge_of
 from zatotx.exchange.security.check import ANY_OF_THEM, principal_of
 from zatotx.exchange.security.jwks import PublishedKeys
 from zatotx.exchange.security.remembered import Remembered
@@ -38,7 +39,7 @@ from zatotx.wire.jws import Signed, read_compact
 from zatotx.wire.malformed import Malformed
 
 REMEMBERED = 5_000  # verified tokens kept a definition: a few kilobytes each
-CHALLENGE = 'Bearer realm="zatotx"'
+CHALLENGE = challenge_of('jwt')
 REFUSED = f'{CHALLENGE}, error="invalid_token"'
 
 

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509 import Certificate
 from twisted.logger import Logger
 
+from zatotx.exchange.security.challenges import challenge_of
 from zatotx.exchange.security.check import ANY_OF_THEM, principal_of
 from zatotx.exchange.security.remembered import Remembered
 from zatotx.model.faults import Unauthorized
@@ -27,7 +28,7 @@ REMEMBERED = 1_000  # good certificates kept a definition: a kilobyte or two eac
 _LISTS_ENDED = (
     'Mutual TLS definition {name!r} admits nobody: its list of revoked certificates has expired; give it the next one'
 )
-CHALLENGE = 'zato-mtls'  # as Zato's others; HTTP has no scheme for certificates
+CHALLENGE = challenge_of('mtls')
 
 
 class MtlsCheck:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from functools import partial
 
+from zatotx.exchange.security.challenges import challenge_of
 from zatotx.exchange.security.check import principal_of
 from zatotx.exchange.security.guesses import Guesses, same
 from zatotx.model.faults import Unauthorized
@@ -19,14 +21,15 @@ class TechAccountCheck:
 
     needs_body = False
     sort = 'tech_account'
-    challenge = 'zato-tech-acc'
-    __slots__ = ('_expected', '_guesses', '_principal', 'claim')
+    challenge = challenge_of(sort)
+    __slots__ = ('_attempts', '_digest', '_expected', '_principal', 'claim')
 
     def __init__(self, guesses: Guesses, stored: Stored) -> None:
         definition = stored.value
         username = definition.username or definition.name
         self.claim = username.encode('utf-8')
-        self._guesses = guesses
+        self._digest = guesses.digest
+        self._attempts = guesses.attempts_at(f'{self.sort} {username}')
         self._principal = principal_of(stored, username)
         password = definition.password.encode('utf-8')
         self._expected = guesses.digest(self.claim, password) if password else b''
@@ -37,9 +40,19 @@ class TechAccountCheck:
 
     def check(self, inbound: Inbound) -> Principal | Awaitable[Principal]:
         """The principal, at once. Raises Unauthorized, or returns what does so later."""
+        http = inbound.http
+        if http is not None and http.admitted_by is self:
+            return self._principal
         user, password = inbound.headers.get(_USER), inbound.headers.get(_PASSWORD)
         if user is None or password is None:
             raise Unauthorized(inbound.cid, None, self.challenge)
-        if same(self._guesses.digest(user, password), self._expected):
-            return self._principal
-        return self._guesses.refuse(inbound, Unauthorized(inbound.cid, None, self.challenge))
+        attempts, presented = self._attempts, self._digest(user, password)
+        if attempts.slowed and (delay := attempts.delay(inbound)) > 0:
+            return attempts.wait(inbound, delay, partial(self._compared, inbound, presented))
+        return self._compared(inbound, presented)
+
+    def _compared(self, inbound: Inbound, presented: bytes) -> Principal:
+        if not same(presented, self._expected):
+            raise self._attempts.refuse(inbound, Unauthorized(inbound.cid, None, self.challenge))
+        self._attempts.admitted(inbound, self)
+        return self._principal

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from hashlib import blake2b
 
 from attrs import define
 from twisted.logger import Logger
 
+from zatotx.exchange.security.challenges import challenge_of
 from zatotx.exchange.security.check import ANY_OF_THEM, NOBODY, principal_of
 from zatotx.exchange.security.guesses import Guesses
 from zatotx.interfaces.nonces import INonces
@@ -24,7 +26,6 @@ from zatotx.wire import soap
 from zatotx.wire.soap import VERSIONS
 from zatotx.wire.wsse import FAILED, Malformed, Security, read
 
-CHALLENGE = 'zato-wss'
 _AWAY = 'It cannot be said now whether a nonce was used before'
 
 
@@ -48,8 +49,8 @@ class WssCheck:
 
     needs_body = True
     sort = 'wss'
-    challenge = CHALLENGE
-    __slots__ = ('_id', '_means', '_principal', '_terms', 'claim')
+    challenge = challenge_of(sort)
+    __slots__ = ('_attempts', '_id', '_means', '_principal', '_terms', 'claim')
     _log = Logger()
 
     def __init__(self, means: WssMeans, stored: Stored) -> None:
@@ -58,6 +59,7 @@ class WssCheck:
         self._principal = principal_of(stored)
         self._id = b'%d ' % stored.id  # what one definition has used is not used for another one
         self.claim = stored.value.username
+        self._attempts = means.guesses.attempts_at(f'{self.sort} {self.claim}')
 
     def claimed(self, inbound: Inbound) -> str | None:
         """The user name; with several tokens any may be meant."""
@@ -74,15 +76,25 @@ class WssCheck:
         later; ServiceUnavailable where Redis cannot say."""
         try:
             security = security_of(inbound)
-            if security is None:
-                raise Refused('there is no Security header for us')
+        except Malformed as why:
+            raise self._refused(inbound, str(why)) from None
+        if security is None:
+            raise self._refused(inbound, 'there is no Security header for us')
+        attempts = self._attempts
+        if attempts.slowed and (delay := attempts.delay(inbound)) > 0:
+            return attempts.wait(inbound, delay, partial(self._judged, inbound, security))
+        return self._judged(inbound, security)
+
+    def _judged(self, inbound: Inbound, security: Security) -> Principal | Awaitable[Principal]:
+        try:
             once = judge(security, self._terms, self._means.now())
-        except (Malformed, Refused) as why:
-            fault = self._refused(inbound, str(why))
-            if isinstance(why, Refused) and why.guessed:
-                return self._means.guesses.refuse(inbound, fault)
-            raise fault from None
-        return self._used_once(inbound, once) if once.nonce else self._principal
+        except Refused as why:
+            refused = self._refused(inbound, str(why))
+            raise self._attempts.refuse(inbound, refused) if why.guessed else refused from None
+        if once.nonce:
+            return self._used_once(inbound, once)
+        self._attempts.admitted(inbound)
+        return self._principal
 
     async def _used_once(self, inbound: Inbound, once: Once) -> Principal:
         name = blake2b(self._id + once.nonce, digest_size=20).hexdigest()
@@ -93,6 +105,7 @@ class WssCheck:
             raise ServiceUnavailable(inbound.cid, _AWAY) from why
         if not first:
             raise self._refused(inbound, 'its Nonce was used before')
+        self._attempts.admitted(inbound)
         return self._principal
 
     def _refused(self, inbound: Inbound, why: str) -> FailedAuthentication:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from zatotx.exchange.security.challenges import challenge_of
 from zatotx.exchange.security.check import ANY_OF_THEM, principal_of
 from zatotx.exchange.security.guesses import Guesses, same
 from zatotx.model.faults import Unauthorized
@@ -24,18 +26,19 @@ class XPathCheck:
     needs_body = True
     sort = 'xpath'
     claim = ANY_OF_THEM
-    challenge = 'zato-xpath'
-    __slots__ = ('_expected', '_guesses', '_offload', '_password', '_principal', '_username')
+    challenge = challenge_of(sort)
+    __slots__ = ('_attempts', '_digest', '_expected', '_offload', '_password', '_principal', '_username')
 
     def __init__(self, guesses: Guesses, offload: Offload, stored: Stored) -> None:
         definition = stored.value
-        self._guesses = guesses
+        self._digest = guesses.digest
+        self._attempts = guesses.attempts_at(self.sort)
         self._offload = offload
         self._principal = principal_of(stored)
         self._username = TextPath(definition.username_expr, definition.namespaces)
         self._password = TextPath(definition.password_expr, definition.namespaces)
         password = definition.password.encode('utf-8')
-        self._expected = guesses.digest(definition.username.encode('utf-8'), password) if password else b''
+        self._expected = self._digest(definition.username.encode('utf-8'), password) if password else b''
 
     def claimed(self, inbound: Inbound) -> str | None:
         """Any of them, where there is XML."""
@@ -45,27 +48,33 @@ class XPathCheck:
         """The principal, at once unless the document is large. Raises Unauthorized, or returns what does so later."""
         if self.claimed(inbound) is None:
             raise self._refused(inbound)
+        attempts = self._attempts
+        if attempts.slowed and (delay := attempts.delay(inbound)) > 0:
+            return attempts.wait(inbound, delay, partial(self._searched, inbound))
+        return self._searched(inbound)
+
+    def _searched(self, inbound: Inbound) -> Principal | Awaitable[Principal]:
         if isinstance(inbound.body, bytes) and len(inbound.body) > LARGE:
             return self._of_large(inbound)
         return self._judged(inbound, self._found(inbound.parsed))
 
     async def _of_large(self, inbound: Inbound) -> Principal:
-        judged = self._judged(inbound, await self._offload(self._found, inbound.parsed))
-        return judged if isinstance(judged, Principal) else await judged
+        return self._judged(inbound, await self._offload(self._found, inbound.parsed))
 
     def _found(self, root: Any) -> bytes:
         """The digest of what the body has, which is nobody's where it lacks one of the two."""
         username, password = self._username.find(root), self._password.find(root)
         if username is None or password is None:
             return b''
-        return self._guesses.digest(username.encode('utf-8'), password.encode('utf-8'))
+        return self._digest(username.encode('utf-8'), password.encode('utf-8'))
 
-    def _judged(self, inbound: Inbound, found: bytes) -> Principal | Awaitable[Principal]:
+    def _judged(self, inbound: Inbound, found: bytes) -> Principal:
         if not found:
             raise self._refused(inbound)
-        if same(found, self._expected):
-            return self._principal
-        return self._guesses.refuse(inbound, self._refused(inbound))
+        if not same(found, self._expected):
+            raise self._attempts.refuse(inbound, self._refused(inbound))
+        self._attempts.admitted(inbound)
+        return self._principal
 
     def _refused(self, inbound: Inbound) -> Unauthorized:
         return Unauthorized(inbound.cid, None, self.challenge)

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from zatotx.interfaces.config import Prepared, commit_at_once
 from zatotx.interfaces.exchange import IExchange
 from zatotx.interfaces.kind import IChannel, KindContext
 from zatotx.model.faults import StartError
@@ -25,7 +26,7 @@ from zatotx.plugins.http.dressing import Workshop, dressing_of
 from zatotx.plugins.http.reception import Reception
 from zatotx.plugins.http.settings import read_settings
 from zatotx.plugins.http.site import Site
-from zatotx.plugins.http.table import KIND, REST, SOAP, build_table
+from zatotx.plugins.http.table import KIND, REST, SOAP, Table, build_table
 from zatotx.schema.snapshot import Snapshot, Stored
 
 KEPT_ALIVE = 5.0  # seconds after the listeners are closed in which idle connections may still send a request
@@ -66,6 +67,7 @@ class HTTPChannel:
         self._context = context
         self._settings = read_settings(context.settings)
         self._applied: list[Stored] = []
+        self._queries: list[str] = []  # parameters that carry API keys
         self._doors = doors(self._settings.openapi, docs=self._settings.docs, wsdl=self._settings.wsdl)
         self._meters = context.channel_meters(KIND)
         self._dress = partial(dressing_of, Workshop(context.offload, context.reactor))
@@ -98,10 +100,15 @@ class HTTPChannel:
         self._sweep.start()
         return Deferred.fromCoroutine(self._listen(self._site))
 
-    def apply(self, snapshot: Snapshot) -> Deferred[None]:
-        """Take over the channels of a snapshot: requests whose head comes from then on go by them."""
+    def prepare(self, snapshot: Snapshot) -> Deferred[Prepared]:
+        """Build the routes of the channels of a snapshot: requests whose head comes after the commit go by them."""
         queries = [stored.value.query for stored in snapshot.of('apikey') if stored.value.query]
-        return self._turn.run(self._apply, snapshot.of(REST, SOAP), queries)
+        return Deferred.fromCoroutine(self._prepare(snapshot.of(REST, SOAP), queries))
+
+    def apply(self, snapshot: Snapshot) -> Deferred[None]:
+        """Take over the channels of a snapshot, after those of an earlier call."""
+        applying: Deferred[None] = self._turn.run(lambda: commit_at_once(self.prepare(snapshot)))
+        return applying
 
     def retire(self) -> Deferred[None]:
         """Listen no more; each connection is closed with its next answer, and none before: a client that sends a
@@ -152,17 +159,20 @@ class HTTPChannel:
                 await self.stop()
                 raise StartError(_cannot_listen(description, error)) from None
 
-    async def _apply(self, channels: list[Stored], queries: list[str]) -> None:
-        keys_changed = self._reception.keys.follow(queries)  # heads that are remembered go with the table they had
-        if channels == self._applied and not keys_changed:
-            return
+    async def _prepare(self, channels: list[Stored], queries: list[str]) -> Prepared:
+        if channels == self._applied and queries == self._queries:
+            return Prepared()
         if len(channels) <= AT_ONCE:
             table, mistakes = build_table(channels, self._doors, self._meters.of, self._dress)
         else:
             table, mistakes = await self._context.offload(build_table, channels, self._doors, self._meters.of,
                                                           self._dress)
+        return Prepared(partial(self._take_over, table, channels, queries, mistakes))
+
+    def _take_over(self, table: Table, channels: list[Stored], queries: list[str], mistakes: list[str]) -> None:
+        self._reception.keys.follow(queries)  # heads that are remembered go with the table they had
         self._reception.routes = table
-        self._applied = channels
+        self._applied, self._queries = channels, queries
         self._meters.only([*(door.name for door in self._doors.values()), *(c.value.name for c in channels)])
         for mistake in mistakes:
             self._log.error('{mistake}', mistake=mistake)

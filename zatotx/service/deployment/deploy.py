@@ -5,7 +5,7 @@ moment finds all of a deployment after its restart, or nothing.
 
 How a node uses it (zatotx.node):
 
-- `VersionKeeper` is made once a node. `await keeper.load()` at start; `keeper.apply` as an applier of each new
+- `VersionKeeper` is made once a node. `await keeper.load()` at start; `keeper.prepare_level` prepares each new
   snapshot; `keeper.verdicts` goes out with every beat.
 - `Deployer` is `INode.deployer`. Its `bring(revision)` is the node's own: be level with that revision, tell the
   others to look, which the deployment does not wait for.
@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
+from math import inf
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -25,7 +26,13 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from zatotx.interfaces.config import FileVersion, IConfig, IConfigStore
+from zatotx.interfaces.config import (
+    FileVersion,
+    IConfig,
+    IConfigStore,
+    OutdatedSnapshot,
+    Prepared,
+)
 from zatotx.interfaces.node import DeployReport, IDeployer
 from zatotx.model.faults import BadRequest, Conflict, NotFound, ServiceUnavailable, Timeout
 from zatotx.schema.snapshot import Actor, Snapshot
@@ -62,16 +69,33 @@ class VersionKeeper:
         await self.offload(_forget_others, self.directory, {version.sha256 for version in versions})
         await self._level()
 
-    def apply(self, snapshot: Snapshot) -> Deferred[None]:
-        """Be level with a new snapshot: services switched on and off and limited, versions activated."""
-        return Deferred.fromCoroutine(self._apply(snapshot))
+    async def apply(self, snapshot: Snapshot) -> None:
+        """At the start of a node: be level with a snapshot, by the code that is active now."""
+        await self._commit(snapshot, await self._follow())
 
-    async def _apply(self, snapshot: Snapshot) -> None:
+    async def prepare_level(self, snapshot: Snapshot) -> Prepared:
+        """Import what a new snapshot needs. The commit switches services on and off, limits them, and swaps in the
+        active versions. Raises OutdatedSnapshot where one of these was made active after the snapshot."""
+        await self._lock.acquire()  # until the commit: what was imported must not go in after something newer
+        try:
+            swap = await self._follow(snapshot.revision)
+        except BaseException:
+            self._lock.release()
+            raise
+        return Prepared(partial(self._commit_and_release, snapshot, swap), self._lock.release)
+
+    def _commit_and_release(self, snapshot: Snapshot, swap: Callable[[], Mapping[str, Checked]]) -> Deferred[None]:
+        try:
+            return self._commit(snapshot, swap)
+        finally:
+            self._lock.release()
+
+    def _commit(self, snapshot: Snapshot, swap: Callable[[], Mapping[str, Checked]]) -> Deferred[None]:
         rows = snapshot.of('service')
         self.store.switch(frozenset(row.name for row in rows if not row.value.is_active))
         self.store.limit({row.name: row.value.max_in_flight for row in rows if row.value.max_in_flight})
         self.store.demand({row.name: tuple(row.value.roles) for row in rows if row.value.roles})
-        await self._level()
+        return Deferred.fromCoroutine(self._announce(swap()))
 
     async def retry(self) -> None:
         """Judge anew what was refused here: the reason may be gone (a library installed since)."""
@@ -79,7 +103,12 @@ class VersionKeeper:
         await self._level()
 
     async def _level(self) -> None:
-        await self._lock.run(lambda: Deferred.fromCoroutine(self._follow()))
+        await self._lock.acquire()
+        try:
+            fresh = (await self._follow())()
+        finally:
+            self._lock.release()
+        await self._announce(fresh)
 
     async def prepare(self, source: Source) -> Checked:
         """Import the source aside and check it. Kept until `release`, so that it is not imported twice. Raises
@@ -99,10 +128,13 @@ class VersionKeeper:
         checked: Checked = await in_own_thread(self.reactor, import_and_check, source, doing='the import')
         return checked
 
-    async def _follow(self) -> None:
-        """Import what is active and does not run yet, then swap all of it in at once."""
+    async def _follow(self, newest: float = inf) -> Callable[[], Mapping[str, Checked]]:
+        """Import what is active and does not run yet. Returns what swaps all of it in at once, and gives what is new.
+        Raises OutdatedSnapshot where a version is active since a revision after `newest`."""
         versions = await self.odb.versions()
         active = {version.file: version for version in versions if version.active}
+        if any(version.revision > newest for version in active.values()):
+            raise OutdatedSnapshot
         verdicts: dict[int, str] = {}
         fresh: dict[str, Checked] = {}
         for version in active.values():
@@ -110,8 +142,7 @@ class VersionKeeper:
                 verdicts[version.id] = self.verdicts.get(version.id, '')
             else:
                 verdicts[version.id] = await self._bring(version, versions, fresh)
-        self._swap(active, fresh, verdicts)
-        await self._announce(fresh)
+        return partial(self._swap, active, fresh, verdicts)
 
     async def _bring(self, version: FileVersion, versions: list[FileVersion], fresh: dict[str, Checked]) -> str:
         """Put into `fresh` what is to run of a file from now on; the verdict on the active version."""
@@ -147,8 +178,10 @@ class VersionKeeper:
         checked.number = version.number
         return checked
 
-    def _swap(self, active: Mapping[str, FileVersion], fresh: dict[str, Checked], verdicts: dict[int, str]) -> None:
-        """Everything at once; no await between here and there."""
+    def _swap(
+        self, active: Mapping[str, FileVersion], fresh: dict[str, Checked], verdicts: dict[int, str]
+    ) -> Mapping[str, Checked]:
+        """Everything at once. Returns what of `fresh` runs now."""
         running = {file: checked for file, checked in self._running.items() if file in active}
         files, clashes = settle(running, fresh)
         for file, why in clashes.items():
@@ -160,6 +193,7 @@ class VersionKeeper:
         self._ids = {file: version.id for file, version in active.items()}
         self.verdicts = verdicts
         self.store.swap(files)
+        return fresh
 
     async def _announce(self, fresh: Mapping[str, Checked]) -> None:
         """Services that have just been added hear of it (`after_add_to_store`), in a thread as it is their code."""

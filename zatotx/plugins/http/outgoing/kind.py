@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, fail, gatherResults, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from zatotx.interfaces.config import Prepared
 from zatotx.interfaces.fetch import Fetched, IFetcher
 from zatotx.interfaces.kind import OutgoingContext
 from zatotx.interfaces.outgoing import ICall, IOutgoingKind, not_found
@@ -78,6 +79,10 @@ class HttpOutgoings:
         }
 
     # IOutgoingKind
+
+    def prepare(self, snapshot: Snapshot) -> Deferred[Prepared]:
+        """See IOutgoingKind. Building a connection opens none and takes no time, so all is done by the commit."""
+        return succeed(Prepared(partial(self.apply, snapshot)))
 
     def apply(self, snapshot: Snapshot) -> Deferred[None]:
         """See IOutgoingKind. What is configured as before stays as it is, with its connections, breaker and tokens."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.interfaces.kind import KindContext
 from zatotx.plugins.http.channel import HTTPChannel
 from zatotx.plugins.http.table import build_table
 from zatotx.plugins.http.test.support import Lines, ScriptedExchange, Server, channel, get, post, run_now
+from zatotx.schema.snapshot import Snapshot
 
 
 class Meter:
@@ -122,7 +122,8 @@ class KeptTests(SynchronousTestCase):
         )
         http = HTTPChannel(context)
         self.assertIn('zato.ping', asked)
-        for channels in ([channel(name='a'), channel(name='b', url_path='/b')], [channel(name='b', url_path='/b')]):
-            self.successResultOf(Deferred.fromCoroutine(http._apply(channels, [])))
+        b = channel(2, name='b', url_path='/b')
+        for channels in ([channel(name='a'), b], [b]):
+            self.successResultOf(http.apply(Snapshot(1, channels)))
         self.assertEqual([{'a', 'b'} & names for names in kept], [{'a', 'b'}, {'b'}])
         self.assertTrue(all('zato.ping' in names for names in kept))
