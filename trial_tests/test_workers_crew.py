@@ -23,7 +23,8 @@ from zatotx.node.workers.parent import BEYOND_GRACE, Parent, Plan
 from zatotx.node.workers.roster import FILE, read_roster
 from zatotx.node.workers.seats import free_seat, seat_file
 from zatotx.node.workers.sockets import Sockets
-from zatotx.node.workers.worker import GONE, LEAVING, READY, STARTING, Spawner, Worker
+from zatotx.node.workers.worker import GONE, HUNG, LEAVING, READY, STARTING, Spawner, Worker
+from zatotx.rules.heartbeat import TIMEOUT
 
 GRACE = 10.0
 
@@ -84,6 +85,10 @@ class Hired:
     def ready(self, *numbers: int) -> None:
         for number in numbers:
             self.workers[number].childDataReceived(lifeline.NOTICES, b'["ready", ""]\n')
+
+    def beat(self, *numbers: int) -> None:
+        for number in numbers:
+            self.workers[number].childDataReceived(lifeline.NOTICES, b'["heartbeat", ""]\n')
 
     def refuse(self, number: int, why: str) -> None:
         self.workers[number].childDataReceived(lifeline.NOTICES, json.dumps(['refused', why]).encode() + b'\n')
@@ -201,7 +206,7 @@ class CrewTests(SynchronousTestCase):
         self.clock.advance(0)
         for number in range(2, 12):
             self.hired.refuse(number, 'The ODB is away')
-            self.clock.advance(10)
+            self.seconds(10, 1)
         self.assertEqual(self.given_up, [])
         self.hired.ready(12)
         self.assertEqual(len(self.crew.ready), 2)
@@ -256,6 +261,59 @@ class CrewTests(SynchronousTestCase):
         self.assertEqual(self.left, [0])
         self.hired.die(0)  # its pipes close at last: no second death
         self.assertEqual(self.left, [0])
+
+    def seconds(self, count: float, *beating: int) -> None:
+        """So many pass, second by second, in which these workers give heartbeats."""
+        for _ in range(int(count)):
+            self.hired.beat(*beating)
+            self.clock.advance(1)
+
+    def test_one_that_hangs_is_replaced(self) -> None:
+        """A worker that gives no heartbeat for as long as it may is killed, and does not count as ready from then on,
+        even if the kernel cannot end it; another one is started at once on another seat. It is never counted among
+        the deaths that end the server."""
+        self.serving()
+        self.hired.pipes(0).signalProcess = self.hired.pipes(0).signals.append  # type: ignore[method-assign, assignment]
+        self.seconds(TIMEOUT, 1)
+        self.assertEqual([self.hired.pipes(n).signals for n in (0, 1)], [['KILL'], []])
+        self.assertEqual((self.hired.workers[0].phase, self.seats()), (HUNG, [1, 2]))
+        self.seconds(60, 1)
+        self.assertEqual(self.hired.pipes(0).signals, ['KILL'])
+        for number in range(2, 10):
+            self.hired.ready(number)
+            self.seconds(TIMEOUT + 1, 1)
+        self.assertEqual((self.given_up, len(self.crew.active)), ([], 2))
+
+    def test_one_that_is_busy_is_left_alone(self) -> None:
+        """A service that keeps the reactor for less than the timeout, again and again."""
+        self.serving()
+        for _ in range(10):
+            self.seconds(TIMEOUT - 1, 1)
+            self.hired.beat(0)
+        self.assertEqual(self.seats(), [0, 1])
+
+    def test_one_that_starts_or_leaves_may_be_silent(self) -> None:
+        """Neither gives heartbeats; leaving has a limit of its own."""
+        self.hired.obedient = False
+        self.crew.fill()
+        self.hired.ready(0)
+        self.crew.retire(self.hired.workers[0], 600)
+        self.seconds(300)
+        self.assertEqual([worker.phase for worker in self.hired.workers[:2]], [LEAVING, STARTING])
+        self.assertEqual([self.hired.pipes(n).signals for n in (0, 1)], [[], []])
+
+    def test_all_stood_still(self) -> None:
+        """The machine slept, or the whole group was stopped, for an hour: whoever goes on with the parent is left
+        alone, and who does not is replaced, once the parent has waited for as long as ever."""
+        self.serving()
+        self.seconds(TIMEOUT - 3)
+        self.clock.advance(3600)
+        self.assertEqual(self.seats(), [0, 1])
+        self.hired.beat(0, 1)
+        self.seconds(TIMEOUT - 1, 1)
+        self.assertEqual([self.hired.pipes(n).signals for n in (0, 1)], [[], []])
+        self.seconds(2, 1)
+        self.assertEqual([self.hired.pipes(n).signals for n in (0, 1)], [['KILL'], []])
 
     def test_phases(self) -> None:
         """What is said of a worker."""

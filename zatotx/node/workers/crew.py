@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
 from zatotx.model.faults import StartError
+from zatotx.node.workers.heartbeat import HeartbeatMonitor
 from zatotx.node.workers.worker import READY, STARTING, Worker
 from zatotx.rules.deaths import MOST, WITHIN, Deaths
 
@@ -40,12 +41,16 @@ class Crew:
     random: Callable[[], float] = random.random
     wanted: int = 0
     members: list[Worker] = field(factory=list, init=False)  # all that have a process
+    monitor: HeartbeatMonitor = field(init=False)
     complete: Deferred[None] = field(factory=Deferred, init=False)  # fires once, when all that are wanted are ready
     closing: bool = field(default=False, init=False)
     _deaths: Deaths = field(factory=Deaths, init=False)
     _pause: Any = field(default=None, init=False)  # the IDelayedCall of the next start
 
     _log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self.monitor = HeartbeatMonitor(reactor=self.reactor, workers=lambda: self.members, hung=self._hung)
 
     @property
     def ready(self) -> list[Worker]:
@@ -83,6 +88,7 @@ class Crew:
     def stop(self, patience: float) -> Deferred[None]:
         """Have all of them drain and end; what is left after `patience` seconds is killed. Fires when all are gone."""
         self.closing = True
+        self.monitor.stop()
         if self._pause is not None:
             self._pause.cancel()
             self._pause = None
@@ -122,10 +128,19 @@ class Crew:
 
     def _came(self, _: None, worker: Worker) -> None:
         self._deaths = self._deaths.started()
+        self.monitor.start()
         self._log.info('Worker {seat} (process {pid}) is ready', seat=worker.seat, pid=worker.pid)
         self.changed()
         if not self.complete.called and len(self.ready) >= self.wanted:
             self.complete.callback(None)
+
+    def _hung(self, worker: Worker) -> None:
+        """Another one takes its place at once. It is not counted among the deaths: a hang takes so long to notice that
+        starting again and again costs little, and workers that hang together for a while do not end the server."""
+        worker.abandon()
+        self.changed()
+        self._later(f'Worker {worker.seat} (process {worker.pid}) hangs, without a heartbeat for '
+                    f'{worker.silence.seconds:.0f} s: it is killed')
 
     def _went(self, why: str, worker: Worker) -> str:
         self.members.remove(worker)
@@ -160,6 +175,7 @@ class Crew:
 
     def _give_up(self, sentence: str) -> None:
         self.closing = True
+        self.monitor.stop()
         self._log.critical('{sentence}', sentence=sentence)
         if not self.complete.called:
             self.complete.errback(StartError(sentence))
