@@ -113,6 +113,7 @@ class CrewTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
+        self.clock.advance(1000)
         self.hired = Hired(self.clock)
         self.given_up: list[str] = []
         self.left: list[int] = []
@@ -199,6 +200,45 @@ class CrewTests(SynchronousTestCase):
         self.hired.refuse(0, 'The ODB is away')
         self.assertEqual(str(self.failureResultOf(self.crew.complete, StartError).value), 'The ODB is away')
 
+    def test_refused_at_the_start_though_another_serves(self) -> None:
+        """The same: half a server is no start."""
+        self.crew.fill()
+        self.hired.ready(1)
+        self.hired.refuse(0, 'The ODB is away')
+        self.failureResultOf(self.crew.complete, StartError)
+
+    def test_refused_when_nobody_serves(self) -> None:
+        """All have died, and the next one says why it cannot start: the server ends with that sentence."""
+        self.serving()
+        self.hired.die(0)
+        self.hired.die(1)
+        self.clock.advance(0)
+        self.hired.refuse(2, 'The ODB is away')
+        self.assertEqual(self.given_up, ['The ODB is away'])
+        self.flushLoggedErrors()
+
+    def test_deaths_after_giving_up(self) -> None:
+        """It gives up once, however the others end, and a start that was put off is not made any more."""
+        self.crew.wanted = 6
+        self.crew.fill()
+        self.hired.ready(*range(6))
+        for number in range(6):
+            self.hired.die(number)
+        self.assertEqual(len(self.given_up), 1)
+        self.clock.advance(100)
+        self.assertEqual(len(self.hired.workers), 6)
+        self.successResultOf(self.crew.stop(GRACE))
+        self.flushLoggedErrors()
+
+    def test_one_that_takes_over_before_all_are_ready(self) -> None:
+        """A worker that dies while others still start, and one serves already: the next one listens only when it is
+        ready."""
+        self.crew.fill()
+        self.hired.ready(0)
+        self.hired.die(1)
+        self.clock.advance(0)
+        self.assertEqual(self.hired.late, [False, False, True])
+
     def test_refused_later(self) -> None:
         """While another serves, a start that is refused is tried again for ever, after pauses; nothing is given up."""
         self.serving()
@@ -212,14 +252,21 @@ class CrewTests(SynchronousTestCase):
         self.assertEqual(len(self.crew.ready), 2)
 
     def test_no_process_to_be_had(self) -> None:
-        """The system gives no process: logged and tried again."""
+        """The system gives no process, or there is no seat left: logged and tried again."""
         self.serving()
         self.hired.failing = True
         self.hired.die(0)
         self.clock.advance(0)
         self.hired.failing = False
+        seat, self.crew.seat = self.crew.seat, self.no_seat
         self.clock.advance(1)
+        self.assertEqual(len(self.crew.active), 1)
+        self.crew.seat = seat
+        self.clock.advance(2)
         self.assertEqual(len(self.crew.active), 2)
+
+    def no_seat(self, besides: set[int]) -> int:
+        raise StartError('there are 256 processes that do not end')
 
     def test_stops(self) -> None:
         """All get SIGTERM; it is over when all are gone, and none is replaced."""
@@ -243,9 +290,10 @@ class CrewTests(SynchronousTestCase):
         self.assertEqual([self.hired.pipes(n).signals for n in (0, 1)], [['TERM'], ['TERM', 'KILL']])
 
     def test_stopped_while_one_is_awaited(self) -> None:
-        """A start that was put off is not made any more."""
+        """A start that was put off is not made any more, however many it was for."""
         self.serving()
         self.hired.die(0)
+        self.hired.die(1)
         self.successResultOf(self.crew.stop(GRACE))
         self.clock.advance(100)
         self.assertEqual(len(self.hired.workers), 2)
@@ -270,8 +318,7 @@ class CrewTests(SynchronousTestCase):
 
     def test_one_that_hangs_is_replaced(self) -> None:
         """A worker that gives no heartbeat for as long as it may is killed, and does not count as ready from then on,
-        even if the kernel cannot end it; another one is started at once on another seat. It is never counted among
-        the deaths that end the server."""
+        even if the kernel cannot end it; another one is started at once on another seat."""
         self.serving()
         self.hired.pipes(0).signalProcess = self.hired.pipes(0).signals.append  # type: ignore[method-assign, assignment]
         self.seconds(TIMEOUT, 1)
@@ -279,10 +326,22 @@ class CrewTests(SynchronousTestCase):
         self.assertEqual((self.hired.workers[0].phase, self.seats()), (HUNG, [1, 2]))
         self.seconds(60, 1)
         self.assertEqual(self.hired.pipes(0).signals, ['KILL'])
-        for number in range(2, 10):
-            self.hired.ready(number)
-            self.seconds(TIMEOUT + 1, 1)
-        self.assertEqual((self.given_up, len(self.crew.active)), ([], 2))
+
+    def test_all_hang(self) -> None:
+        """Whatever they wait for: all are replaced, and that is no reason to end the server."""
+        self.crew.wanted = 6
+        self.crew.fill()
+        self.hired.ready(*range(6))
+        self.seconds(TIMEOUT)
+        self.assertEqual((self.given_up, len(self.crew.active), len(self.hired.workers)), ([], 6, 12))
+
+    def test_a_slow_parent(self) -> None:
+        """One that looks late itself does not give more time for that."""
+        self.serving()
+        for _ in range(4):
+            self.hired.beat(1)
+            self.clock.advance(TIMEOUT / 4 + 0.01)
+        self.assertEqual([self.hired.pipes(n).signals for n in (0, 1)], [['KILL'], []])
 
     def test_one_that_is_busy_is_left_alone(self) -> None:
         """A service that keeps the reactor for less than the timeout, again and again."""
@@ -550,11 +609,13 @@ class ParentTests(SynchronousTestCase):
         self.assertEqual(len(self.parent.crew.ready), 2)
 
     def test_stopped_meanwhile(self) -> None:
-        """A stop ends the replacement too; all are gone."""
+        """A stop ends the replacement too, also while an old one drains: all are gone, nobody is started any more."""
         self.serve()
         self.parent.replace()
+        self.hired.ready(2)
         self.successResultOf(self.parent.stopService())
-        self.assertEqual(self.parent.crew.members, [])
+        self.assertEqual((self.parent.crew.members, len(self.hired.workers)), ([], 3))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_reload(self) -> None:
         """SIGHUP: the parent follows its files, and each worker is told."""

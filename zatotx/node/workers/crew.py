@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, gatherResults
@@ -14,6 +14,8 @@ from zatotx.model.faults import StartError
 from zatotx.node.workers.heartbeat import HeartbeatMonitor
 from zatotx.node.workers.worker import READY, STARTING, Worker
 from zatotx.rules.deaths import MOST, WITHIN, Deaths
+
+T = TypeVar('T')
 
 
 class Hire(Protocol):
@@ -65,7 +67,7 @@ class Crew:
     def fill(self) -> None:
         """Have as many as are wanted."""
         self._pause = None
-        while not self.closing and len(self.active) < self.wanted:
+        while len(self.active) < self.wanted:
             try:
                 self.add()
             except (OSError, StartError) as error:
@@ -87,11 +89,7 @@ class Crew:
 
     def stop(self, patience: float) -> Deferred[None]:
         """Have all of them drain and end; what is left after `patience` seconds is killed. Fires when all are gone."""
-        self.closing = True
-        self.monitor.stop()
-        if self._pause is not None:
-            self._pause.cancel()
-            self._pause = None
+        self._close()
         leaving = list(self.members)
         gone = gatherResults([_after(worker.gone) for worker in leaving])
         for worker in leaving:
@@ -112,12 +110,21 @@ class Crew:
         worker.retire()
         late = self.reactor.callLater(patience, self._kill, [worker])
 
-        def over(_: object) -> None:
+        def over(result: T) -> T:
             if late.active():
                 late.cancel()
+            return result
 
         self.changed()
         return gone.addBoth(over)
+
+    def _close(self) -> None:
+        """Nobody is started any more."""
+        self.closing = True
+        self.monitor.stop()
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
 
     def _kill(self, workers: Sequence[Worker]) -> None:
         for worker in workers:
@@ -174,8 +181,7 @@ class Crew:
             self._pause = self.reactor.callLater(delay, self.fill)
 
     def _give_up(self, sentence: str) -> None:
-        self.closing = True
-        self.monitor.stop()
+        self._close()
         self._log.critical('{sentence}', sentence=sentence)
         if not self.complete.called:
             self.complete.errback(StartError(sentence))
@@ -188,8 +194,7 @@ def _after(source: Deferred[str]) -> Deferred[None]:
     after: Deferred[None] = Deferred()
 
     def pass_on(result: str) -> str:
-        if not after.called:  # else whoever waited was cancelled
-            after.callback(None)
+        after.callback(None)
         return result
 
     source.addCallback(pass_on)
