@@ -21,7 +21,7 @@ FLOOR := $(if $(filter command line,$(origin TESTS)),0,90)
 # What `make test` needs beside Python: names of Debian packages that the tests' real peers come in. Tests run their
 # programs themselves; the services that the packages set up are not used. Valkey is in a wheel. mandoc reads the
 # manual pages.
-PEERS := chromium curl fish mandoc mariadb-server nginx openssl postgresql promtool tinyproxy valkey-server zsh
+PEERS := chromium curl fish mandoc mariadb-server nginx openssl postgresql promtool systemd tinyproxy valkey-server zsh
 
 .PHONY: help run stop test coverage lint docs docs-check news bench clean fuzz constraints dist changelog
 .DEFAULT_GOAL := help
@@ -44,7 +44,7 @@ test: $(VENV)/.tested peers  ## all tests with real peers and the coverage of za
 	$(BIN)/python -m coverage combine --quiet; test $$failed = 0 || exit $$failed; \
 	$(BIN)/python -m coverage report --fail-under=$(FLOOR)
 
-lint: $(VENV)/.tested docs-check news constraints-check  ## ruff, mypy, import-linter, news fragments, generated pages
+lint: $(VENV)/.tested docs-check news constraints-check shell-check  ## ruff, mypy, import-linter, shellcheck, news fragments, generated pages
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
@@ -64,6 +64,13 @@ news: $(VENV)/.tested
 .PHONY: constraints-check
 constraints-check: $(VENV)/.tested
 	$(BIN)/python .ci/constraints.py --check
+
+# Every file of the repository that says that a shell runs it.
+.PHONY: shell-check
+shell-check:
+	@sh .ci/need shellcheck
+	shellcheck $$(grep -rIlE '^#! ?/(usr/)?bin/(env )?(ba|da|k)?sh' \
+	    .ci bench contrib docs examples trial_tests twisted zatotx)
 
 bench: $(VENV)/.benched  ## figures beside peers, in one run, into bench/results/ (PROFILE=1: where the time goes; ONLY=echo)
 	@sh .ci/need wrk

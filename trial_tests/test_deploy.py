@@ -272,7 +272,7 @@ class E(Service):
 
     async def test_hooks(self) -> None:
         """`before_add_to_store` keeps a service out, `after_add_to_store` is called once it can be reached; a mistake
-        in the latter is logged and the service serves."""
+        in the latter, or an attempt to end the process, is logged and the service serves."""
         text = b"""from zatotx.service.service import Service
 
 class Out(Service):
@@ -280,6 +280,13 @@ class Out(Service):
     def before_add_to_store(logger):
         return False
     async def handle(self): pass
+
+class Ending(Service):
+    name = 'ending'
+    @staticmethod
+    def after_add_to_store(logger):
+        raise SystemExit('enough')
+    async def handle(self): self.response.payload = 'serves too'
 
 class In(Service):
     name = 'in'
@@ -297,13 +304,28 @@ class Broken(Service):
     async def handle(self): self.response.payload = 'serves'
 """
         report = await self.one.deployer.deploy('hooked.py', text, ME)
-        self.assertEqual(report.version.services, ('broken', 'in'))
-        self.assertEqual([await self.answers(n) for n in ('in', 'broken')], [['added as in'] * 2, ['serves'] * 2])
+        self.assertEqual(report.version.services, ('broken', 'ending', 'in'))
+        self.assertEqual([await self.answers(n) for n in ('in', 'broken', 'ending')],
+                         [['added as in'] * 2, ['serves'] * 2, ['serves too'] * 2])
+
+    async def test_a_hook_that_ends_the_process(self) -> None:
+        """`sys.exit()` in `before_add_to_store` is a mistake of the file, told with its line, and ends nothing."""
+        text = b"""from zatotx.service.service import Service
+
+class Out(Service):
+    @staticmethod
+    def before_add_to_store(logger):
+        raise SystemExit('no licence')
+    async def handle(self): pass
+"""
+        refused = self.one.deployer.deploy('crm.py', text, ME)
+        self.assertEqual((await self.assertFailure(refused, BadRequest)).msg, 'crm.py:6: SystemExit: no licence')
 
     async def test_marker_and_helpers(self) -> None:
         """A class marked `zato_dont_import` and a base class without handle are no services; what derives from them
-        is. Services imported from elsewhere are not this file's."""
-        text = b"""from zatotx.service.service import Service
+        is, and so is a base class with one. Services imported from elsewhere are not this file's."""
+        text = b"""from zatotx.service.internal.basics import Echo
+from zatotx.service.service import Service
 
 class Base(Service):
     zato_dont_import = True
@@ -315,10 +337,18 @@ class Helper(Service):
 
 class Real(Base, Helper):
     name = 'real'
+
+class Whole(Service):
+    name = 'whole'
+    async def handle(self): self.response.payload = type(self).__name__
+
+class Derived(Whole):
+    name = 'derived'
 """
         report = await self.one.deployer.deploy('helped.py', text, ME)
-        self.assertEqual(report.version.services, ('real',))
-        self.assertEqual(await self.answers('real'), ['helped'] * 2)
+        self.assertEqual(report.version.services, ('derived', 'real', 'whole'))
+        self.assertEqual([await self.answers(name) for name in ('real', 'whole', 'derived')],
+                         [['helped'] * 2, ['Whole'] * 2, ['Derived'] * 2])
 
     async def test_names(self) -> None:
         """A service without a name is called by its file and class, in packages by its module."""

@@ -128,14 +128,15 @@ class WorkerTests(RunningTestCase):
         self.broker.start()
 
     def test_frozen_worker(self) -> None:
-        """All is well with two; one that is frozen is told of by its number, though the other answers; the row of a
-        worker of an earlier life is nothing."""
+        """All is well with two; one that is frozen, with the parent that would have replaced it, is told of by its
+        number, though the other answers; the row of a worker of an earlier life is nothing."""
         self.well()
         database = sqlite3.connect(self.broker.path / 'odb' / 'zatotx.db')
         ((pid,),) = database.execute("SELECT pid FROM server WHERE name = 'server1' AND worker = 1").fetchall()
         database.close()
-        os.kill(pid, signal.SIGSTOP)
-        self.addCleanup(os.kill, pid, signal.SIGCONT)
+        for frozen in (int((self.broker.directory() / 'server.pid').read_text()), pid):
+            os.kill(frozen, signal.SIGSTOP)
+            self.addCleanup(os.kill, frozen, signal.SIGCONT)
         self.finds(1, 'server1', 'cluster', 'worker 1 of server1 has given no sign of life')
 
 

@@ -121,12 +121,23 @@ class InstallationTests(SynchronousTestCase):
             return Parser().parsestr(wheel.read(name).decode('utf-8'))
 
     def check_metadata(self) -> None:
-        """One version, everywhere the same; the extras of the contract."""
+        """One version, everywhere the same; the extras of the contract; where the project is, and a description whose
+        links lead there, since an index shows it outside of the repository."""
         found = self.metadata()
         self.assertEqual((found['Name'], found['Version']), ('zatotx', __version__))
         self.assertIn(f'zatotx-{__version__}-py3-none-any.whl', self.tree.wheel.name)
         self.assertEqual((found['Requires-Python'], found['License']), ('>=3.11', 'MIT'))
         self.assertLessEqual({'postgresql', 'mysql', 'test'}, set(found.get_all('Provides-Extra') or ()))
+        urls = dict(url.split(', ', 1) for url in found.get_all('Project-URL') or ())
+        self.assertEqual(set(urls), {'Source', 'Documentation', 'Changelog', 'Issues'})
+        self.assertEqual(found['Description-Content-Type'], 'text/markdown')
+        targets = re.findall(r'\]\(([^)]+)\)', str(found.get_payload()))
+        self.assertGreater(len(targets), 10)
+        self.assertEqual([target for target in targets if not target.startswith('https://')], [])
+        inside = [target for target in targets if target.startswith(urls['Source'])]
+        self.assertEqual([target for target in inside
+                          if not (ROOT / target.removeprefix(f'{urls["Source"]}/blob/HEAD/')).exists()], [])
+        self.assertIn(f'{urls["Source"]}/blob/HEAD/docs/tutorial.md', inside)
 
     def installed(self, binaries: Path) -> set[str]:
         """What pip put there, bytecode aside."""

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import stat
 import sys
 from pathlib import Path
+from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone, ConnectionRefusedError, ProcessDone, ProcessTerminated
 from twisted.internet.task import deferLater
-from twisted.trial.unittest import TestCase
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from trial_tests.support.valkey import Valkey
 from zatotx.kvdb.client import RedisClient
@@ -150,6 +156,131 @@ class SupervisorTests(TestCase):
         client = self.client(service)
         await client.up()
         self.assertEqual(await client.execute('PING'), 'PONG')
+
+
+class Line(StringTransport):
+    """A connection that is over when it is cut."""
+
+    protocol: Any
+
+    def abortConnection(self) -> None:
+        self.protocol.connectionLost(Failure(ConnectionDone()))
+
+
+class Process:
+    """A server process that ends when it is told to."""
+
+    def __init__(self, child: Any) -> None:
+        self.child = child
+
+    def signalProcess(self, name: str) -> None:
+        self.child.processEnded(Failure(ProcessDone(0)))
+
+
+class Machine(MemoryReactorClock):
+    """Starts servers that are none. A connection to the socket is refused, or answers PONG while `answering`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.children: list[Any] = []
+        self.answering = True
+
+    def spawnProcess(self, processProtocol: Any, executable: object, *args: object, **kwargs: object) -> Any:
+        self.children.append(processProtocol)
+        processProtocol.makeConnection(Process(processProtocol))
+
+    def connectUNIX(self, address: str, factory: Any, *args: object, **kwargs: object) -> Any:
+        if not self.answering:
+            factory.clientConnectionFailed(None, Failure(ConnectionRefusedError()))
+            return
+        protocol, line = factory.buildProtocol(None), Line()
+        line.protocol = protocol
+        protocol.makeConnection(line)
+        self.callLater(0, protocol.dataReceived, b'+PONG\r\n')
+
+    def pass_time(self, seconds: float) -> None:
+        """In steps of a tenth of a second."""
+        self.pump([0.1] * round(seconds * 10))
+
+
+class RetryTests(SynchronousTestCase):
+    """A server that answered once and died: what keeps the next one from starting may last however long."""
+
+    def setUp(self) -> None:
+        self.machine = Machine()
+        self.directory = Path(self.mktemp()).absolute()
+        self.service = make_redis_service(str(self.directory), self.machine)
+
+    def start(self) -> Deferred[None]:
+        started = self.service.startService()
+        self.addCleanup(self.service.stopService)
+        self.machine.pass_time(1)
+        return started
+
+    def die(self) -> None:
+        """The server ends."""
+        self.machine.children[-1].processEnded(Failure(ProcessTerminated(exitCode=1)))
+
+    def comes_back(self) -> None:
+        """Within 15 s a new server runs and answers."""
+        count = len(self.machine.children)
+        waiting = self.service.wait_ready()
+        self.machine.pass_time(15)
+        self.assertEqual(len(self.machine.children), count + 1)
+        self.successResultOf(waiting)
+        self.assertTrue(self.service.ready)
+
+    def test_files_cannot_be_written(self) -> None:
+        """As on a full disk: it is tried for ever, the log tells the reason once, and Redis is back within 15 s of the
+        end of it."""
+        self.successResultOf(self.start())
+        obstacle = self.directory / '.redis.conf.new'
+        obstacle.mkdir()
+        self.die()
+        self.machine.pass_time(600)
+        self.assertEqual((len(self.machine.children), self.service.ready), (1, False))
+        obstacle.rmdir()
+        self.comes_back()
+
+    def test_the_lock_is_held(self) -> None:
+        """By a process that the dead server left behind: the same."""
+        self.successResultOf(self.start())
+        held = self.hold_lock()
+        self.die()
+        self.machine.answering = False  # nor does it answer SHUTDOWN
+        self.machine.pass_time(600)
+        self.assertEqual((len(self.machine.children), self.service.ready), (1, False))
+        self.machine.answering = True
+        os.close(held)
+        self.comes_back()
+
+    def test_it_dies_again_and_again(self) -> None:
+        """Before it answers: the same."""
+        self.successResultOf(self.start())
+        self.machine.answering = False
+        for _ in range(20):
+            count = len(self.machine.children)
+            self.die()
+            self.machine.pass_time(5)
+            self.assertEqual(len(self.machine.children), count + 1)
+        self.die()
+        self.machine.answering = True
+        self.comes_back()
+
+    def test_at_the_start(self) -> None:
+        """A lock that is held when the supervisor starts ends the start with one sentence: whoever starts it, a person
+        or systemd, decides."""
+        self.directory.mkdir()
+        self.addCleanup(os.close, self.hold_lock())
+        self.machine.answering = False
+        started = self.start()
+        self.machine.pass_time(11)
+        self.assertIn('is in use by a Redis of an earlier run', str(self.failureResultOf(started, StartError).value))
+
+    def hold_lock(self) -> int:
+        held = os.open(self.directory / 'server.lock', os.O_RDWR | os.O_CREAT)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        return held
 
 
 class ImportTests(TestCase):

@@ -253,6 +253,26 @@ class ShellTests(SynchronousTestCase):
         self.clock.advance(0.4)
         self.assertIsInstance(self.desk.taken('a', 'other', 1, None), Granted)
 
+    def test_a_late_renewal(self) -> None:
+        """An answer that was long on its way renews the lease from when it was asked for: Redis counts from before it
+        answered, and may give the lease to another before the ttl is over that began with the answer."""
+        lease, answers = self.held(30), [Deferred[bool](), Deferred[bool]()]
+
+        def renew(name: str, owner: str, ttl: float) -> Deferred[bool]:
+            if not answers[0].called:
+                self.desk.renewed(name, owner, ttl)
+            return answers[0] if not answers[0].called else answers[1]
+
+        self.desk.renew = renew  # type: ignore[method-assign]
+        self.clock.advance(10)  # it is asked for, and Redis keeps it until 40
+        self.clock.advance(15)
+        answers[0].callback(True)
+        self.clock.advance(14.6)
+        self.assertTrue(lease.held)
+        self.clock.advance(0.5)
+        self.assertIsInstance(self.desk.taken('a', 'other', 30, None), Granted)
+        self.assertFalse(lease.held)
+
     def test_a_short_loss(self) -> None:
         """Lost answers cost nothing where a later one arrives in time."""
         lease = self.held()

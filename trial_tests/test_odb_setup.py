@@ -20,6 +20,8 @@ from trial_tests.support.odb import (
     ME,
     TYPES,
     OdbCase,
+    delete,
+    edit,
     on_every_database,
     one_more_migration,
     service,
@@ -68,6 +70,21 @@ class CreateTests(OdbCase):
         first = self.database()
         apply(first, [user('api', '')], ME)
         self.assertEqual(len({o.id for database in (first, second) for o in snapshot(database)}), 2)
+
+    def test_clusters_of_one_database_are_apart(self) -> None:
+        """A change by name or by id reaches the objects of its own cluster only, whatever the other one has."""
+        create(self.url, KEY, NewCluster(name='second', operations=(user('api', ''),)), types=TYPES)
+        second = open_database(self.url, KEY, cluster='second', types=TYPES)
+        self.addCleanup(second.close)
+        first = self.database()
+        (theirs,) = snapshot(second)
+        by_name = Operation(action='edit', type='basic_auth', name='api', fields={'realm': 'mine'})
+        for operation in (by_name, edit('basic_auth', theirs.id, realm='mine'), delete('basic_auth', theirs.id)):
+            self.assertRaises(NotFound, apply, first, [operation], ME)
+        apply(first, [user('api', '')], ME)
+        apply(first, [by_name], ME)
+        self.assertEqual([o.value.realm for database in (first, second) for o in snapshot(database)],
+                         ['mine', theirs.value.realm])
 
     def test_what_cannot_be_made_leaves_nothing(self) -> None:
         """It can be made right after."""

@@ -6,6 +6,7 @@ import time
 from typing import Annotated
 
 import msgspec
+from sqlalchemy import text
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
 from zope.interface.verify import verifyObject
@@ -26,6 +27,7 @@ from trial_tests.support.odb import (
 from zatotx.interfaces.config import IConfigStore
 from zatotx.model.faults import BadInput, Conflict, NotFound, ServiceUnavailable
 from zatotx.odb import lanes
+from zatotx.odb.engine import make_engine
 from zatotx.odb.lanes import Call
 from zatotx.odb.secrets import Secrets, hash_secret, is_hash, new_key, verify
 from zatotx.odb.store import open_store
@@ -431,8 +433,17 @@ class SizeTests(StoreCase):
         self.assertGreaterEqual(len(moves), 2 * 21)  # found, and read
 
     async def test_readers_do_not_wait_for_a_writer(self) -> None:
-        """Nor see half of what it writes."""
-        await self.store.write([service('echo')], ME)
+        """They answer while a writer's transaction is open, with what was there before. Nor do they ever see half of
+        what one writes."""
+        revision = await self.store.write([service('echo')], ME)
+        engine = make_engine(self.url, 'write')
+        self.addCleanup(engine.dispose)
+        with engine.connect() as writer:
+            writer.execute(text('UPDATE cluster SET revision = 99'))
+            writer.execute(text("UPDATE config_object SET revision = 99, name = 'half'"))
+            before = await self.store.changes(0)
+            writer.rollback()
+        self.assertEqual((before.revision, [found.name for found in before.changed]), (revision, ['echo']))
         writing = self.store.write([channel(f'c{n}') for n in range(2000)], ME)
         seen = {len((await self.store.changes(0)).changed) for _ in range(20)}
         await writing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -263,10 +264,20 @@ class ServerTests(SynchronousTestCase):
         self.assertEqual(self.call('caller.client', {'to': 'made', 'id': 5}).status, 404)
 
     def test_metrics(self) -> None:
-        """Calls and errors of each connection, under the kind soap."""
-        self.gives('caller.raw', {'to': 'open 1.1', 'id': 1})
-        metrics = self.broker.ask('GET', '/zato/metrics', fields=self.broker.admin()).body.decode()
-        self.assertRegex(metrics, r'kind="soap",name="open 1\.1"|name="open 1\.1",kind="soap"|connection="open 1\.1"')
+        """Calls and errors of each connection, under the kind soap; a fault of the peer is an error."""
+        before, other = self.figures('basic 1.1'), self.figures('basic 1.2')
+        self.gives('caller.raw', {'to': 'basic 1.1', 'id': 1})
+        self.assertEqual(self.call('caller.raw', {'to': 'basic 1.1', 'id': 402}).status, 502)
+        self.assertEqual([now - then for now, then in zip(self.figures('basic 1.1'), before, strict=True)], [2, 1])
+        self.assertEqual(self.figures('basic 1.2'), other)
+
+    def figures(self, name: str) -> tuple[float, float]:
+        """Calls and errors of that connection, as Prometheus is told."""
+        text = self.broker.ask('GET', '/zato/metrics', fields=self.broker.admin()).body.decode()
+        mine = rf'connection="{name}",(?:kind="\w+",)?type="soap"'
+        calls, errors = (re.findall(rf'^zatotx_outgoing_{what}_total\{{{mine}\}} (\S+)$', text, re.M)
+                         for what in ('calls', 'errors_by_kind'))  # fmt: skip
+        return sum(map(float, calls)), sum(map(float, errors))
 
     def test_import_and_export(self) -> None:
         """What is exported can be imported, the WSDL in it too; mistakes are told each by its field."""

@@ -101,8 +101,17 @@ class BucketsTests(SynchronousTestCase):
         for number in range(1000):
             buckets.charge(f'name {number}', self.rate, 0)
             buckets.charge('busy', self.rate, 0)
-            self.assertLessEqual(len(buckets), 101)
         self.assertEqual(buckets.charge('busy', self.rate, 0), 2 * SECOND)
+        self.assertEqual([buckets.charge(f'name {number}', self.rate, 0) for number in range(900)], [0] * 900)
+
+    def test_many_other_names(self) -> None:
+        """As many as half of those that are known give nobody a fresh burst; what they push aside can be given back."""
+        buckets = Buckets(100)
+        for name in ('a', 'a', 'b', 'b', *(f'name {number}' for number in range(50))):
+            buckets.charge(name, self.rate, 0)
+        self.assertEqual(buckets.charge('a', self.rate, 0), 2 * SECOND)
+        buckets.give_back('b', self.rate)
+        self.assertEqual(buckets.charge('b', self.rate, 0), SECOND)
 
 
 class MemoryRatesTests(RateContract, TestCase):

@@ -50,6 +50,17 @@ class BreakerTests(SynchronousTestCase):
             succeed(breaker, 100.0)
         self.assertEqual((breaker.state, breaker.opened), (CLOSED, 0))
 
+    def test_calls_beside_each_other(self) -> None:
+        """While it is closed, a call that succeeds or is given up takes nothing from what those beside it will tell."""
+        breaker = Breaker(2, 10.0)
+        first, second, third, fourth = (ticket for _ in range(4) if (ticket := breaker.enter(100.0)) is not None)
+        breaker.succeeded(first)
+        breaker.left(second)
+        breaker.failed(third, 100.0)
+        self.assertEqual(breaker.state, CLOSED)
+        breaker.failed(fourth, 100.0)
+        self.assertEqual(breaker.state, OPEN)
+
     def test_one_probe_at_a_time(self) -> None:
         """After its time one call is let through, others are not while it is under way."""
         breaker = opened()

@@ -14,6 +14,7 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock, deferLater
+from twisted.internet.testing import MemoryReactorClock
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -31,6 +32,7 @@ from zatotx.node.workers.duties import EVERY, Duty
 from zatotx.node.workers.lifeline import Lifeline, read_place
 from zatotx.node.workers.peers import Peers, socket_name
 from zatotx.node.workers.tallies import FOLDER, Tallies, forget_all, together
+from zatotx.rules.heartbeat import INTERVAL
 from zatotx.rules.limits import Gate
 from zatotx.testing.node import MemoryBus
 
@@ -430,6 +432,19 @@ class LifelineTests(TestCase):
         self.assertEqual(heard, ['reload', 'retire'])
         os.close(answers)
         line.tell('refused', 'nobody hears it')
+
+    def test_heartbeat(self) -> None:
+        """Every second; a parent that stands still and whose pipe is full does not hold the worker up."""
+        orders, _, answers, notices = self.pipes()
+        clock = MemoryReactorClock()
+        line = Lifeline(clock, orders=orders, notices=notices)
+        line.follow(lambda order: None, lambda: None)
+        line.start_heartbeat()
+        clock.pump([INTERVAL] * 3)
+        self.assertEqual(os.read(answers, 100_000), b'["heartbeat", ""]\n' * 4)
+        clock.pump([INTERVAL] * 10_000)
+        full = os.read(answers, 100_000)
+        self.assertEqual(full, full[:18] * (len(full) // 18))  # what went in went in whole
 
     def test_no_parent(self) -> None:
         """Whoever starts a worker by hand is told that there is no parent."""

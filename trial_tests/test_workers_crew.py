@@ -23,7 +23,8 @@ from zatotx.node.workers.parent import BEYOND_GRACE, Parent, Plan
 from zatotx.node.workers.roster import FILE, read_roster
 from zatotx.node.workers.seats import free_seat, seat_file
 from zatotx.node.workers.sockets import Sockets
-from zatotx.node.workers.worker import GONE, LEAVING, READY, STARTING, Spawner, Worker
+from zatotx.node.workers.worker import GONE, HUNG, LEAVING, READY, STARTING, Spawner, Worker
+from zatotx.rules.heartbeat import TIMEOUT
 
 GRACE = 10.0
 
@@ -85,6 +86,10 @@ class Hired:
         for number in numbers:
             self.workers[number].childDataReceived(lifeline.NOTICES, b'["ready", ""]\n')
 
+    def beat(self, *numbers: int) -> None:
+        for number in numbers:
+            self.workers[number].childDataReceived(lifeline.NOTICES, b'["heartbeat", ""]\n')
+
     def refuse(self, number: int, why: str) -> None:
         self.workers[number].childDataReceived(lifeline.NOTICES, json.dumps(['refused', why]).encode() + b'\n')
         self.die(number, ProcessTerminated(exitCode=1))
@@ -108,6 +113,7 @@ class CrewTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
+        self.clock.advance(1000)
         self.hired = Hired(self.clock)
         self.given_up: list[str] = []
         self.left: list[int] = []
@@ -194,6 +200,45 @@ class CrewTests(SynchronousTestCase):
         self.hired.refuse(0, 'The ODB is away')
         self.assertEqual(str(self.failureResultOf(self.crew.complete, StartError).value), 'The ODB is away')
 
+    def test_refused_at_the_start_though_another_serves(self) -> None:
+        """The same: half a server is no start."""
+        self.crew.fill()
+        self.hired.ready(1)
+        self.hired.refuse(0, 'The ODB is away')
+        self.failureResultOf(self.crew.complete, StartError)
+
+    def test_refused_when_nobody_serves(self) -> None:
+        """All have died, and the next one says why it cannot start: the server ends with that sentence."""
+        self.serving()
+        self.hired.die(0)
+        self.hired.die(1)
+        self.clock.advance(0)
+        self.hired.refuse(2, 'The ODB is away')
+        self.assertEqual(self.given_up, ['The ODB is away'])
+        self.flushLoggedErrors()
+
+    def test_deaths_after_giving_up(self) -> None:
+        """It gives up once, however the others end, and a start that was put off is not made any more."""
+        self.crew.wanted = 6
+        self.crew.fill()
+        self.hired.ready(*range(6))
+        for number in range(6):
+            self.hired.die(number)
+        self.assertEqual(len(self.given_up), 1)
+        self.clock.advance(100)
+        self.assertEqual(len(self.hired.workers), 6)
+        self.successResultOf(self.crew.stop(GRACE))
+        self.flushLoggedErrors()
+
+    def test_one_that_takes_over_before_all_are_ready(self) -> None:
+        """A worker that dies while others still start, and one serves already: the next one listens only when it is
+        ready."""
+        self.crew.fill()
+        self.hired.ready(0)
+        self.hired.die(1)
+        self.clock.advance(0)
+        self.assertEqual(self.hired.late, [False, False, True])
+
     def test_refused_later(self) -> None:
         """While another serves, a start that is refused is tried again for ever, after pauses; nothing is given up."""
         self.serving()
@@ -201,20 +246,27 @@ class CrewTests(SynchronousTestCase):
         self.clock.advance(0)
         for number in range(2, 12):
             self.hired.refuse(number, 'The ODB is away')
-            self.clock.advance(10)
+            self.seconds(10, 1)
         self.assertEqual(self.given_up, [])
         self.hired.ready(12)
         self.assertEqual(len(self.crew.ready), 2)
 
     def test_no_process_to_be_had(self) -> None:
-        """The system gives no process: logged and tried again."""
+        """The system gives no process, or there is no seat left: logged and tried again."""
         self.serving()
         self.hired.failing = True
         self.hired.die(0)
         self.clock.advance(0)
         self.hired.failing = False
+        seat, self.crew.seat = self.crew.seat, self.no_seat
         self.clock.advance(1)
+        self.assertEqual(len(self.crew.active), 1)
+        self.crew.seat = seat
+        self.clock.advance(2)
         self.assertEqual(len(self.crew.active), 2)
+
+    def no_seat(self, besides: set[int]) -> int:
+        raise StartError('there are 256 processes that do not end')
 
     def test_stops(self) -> None:
         """All get SIGTERM; it is over when all are gone, and none is replaced."""
@@ -238,9 +290,10 @@ class CrewTests(SynchronousTestCase):
         self.assertEqual([self.hired.pipes(n).signals for n in (0, 1)], [['TERM'], ['TERM', 'KILL']])
 
     def test_stopped_while_one_is_awaited(self) -> None:
-        """A start that was put off is not made any more."""
+        """A start that was put off is not made any more, however many it was for."""
         self.serving()
         self.hired.die(0)
+        self.hired.die(1)
         self.successResultOf(self.crew.stop(GRACE))
         self.clock.advance(100)
         self.assertEqual(len(self.hired.workers), 2)
@@ -256,6 +309,70 @@ class CrewTests(SynchronousTestCase):
         self.assertEqual(self.left, [0])
         self.hired.die(0)  # its pipes close at last: no second death
         self.assertEqual(self.left, [0])
+
+    def seconds(self, count: float, *beating: int) -> None:
+        """So many pass, second by second, in which these workers give heartbeats."""
+        for _ in range(int(count)):
+            self.hired.beat(*beating)
+            self.clock.advance(1)
+
+    def test_one_that_hangs_is_replaced(self) -> None:
+        """A worker that gives no heartbeat for as long as it may is killed, and does not count as ready from then on,
+        even if the kernel cannot end it; another one is started at once on another seat."""
+        self.serving()
+        self.hired.pipes(0).signalProcess = self.hired.pipes(0).signals.append  # type: ignore[method-assign, assignment]
+        self.seconds(TIMEOUT, 1)
+        self.assertEqual([self.hired.pipes(n).signals for n in (0, 1)], [['KILL'], []])
+        self.assertEqual((self.hired.workers[0].phase, self.seats()), (HUNG, [1, 2]))
+        self.seconds(60, 1)
+        self.assertEqual(self.hired.pipes(0).signals, ['KILL'])
+
+    def test_all_hang(self) -> None:
+        """Whatever they wait for: all are replaced, and that is no reason to end the server."""
+        self.crew.wanted = 6
+        self.crew.fill()
+        self.hired.ready(*range(6))
+        self.seconds(TIMEOUT)
+        self.assertEqual((self.given_up, len(self.crew.active), len(self.hired.workers)), ([], 6, 12))
+
+    def test_a_slow_parent(self) -> None:
+        """One that looks late itself does not give more time for that."""
+        self.serving()
+        for _ in range(4):
+            self.hired.beat(1)
+            self.clock.advance(TIMEOUT / 4 + 0.01)
+        self.assertEqual([self.hired.pipes(n).signals for n in (0, 1)], [['KILL'], []])
+
+    def test_one_that_is_busy_is_left_alone(self) -> None:
+        """A service that keeps the reactor for less than the timeout, again and again."""
+        self.serving()
+        for _ in range(10):
+            self.seconds(TIMEOUT - 1, 1)
+            self.hired.beat(0)
+        self.assertEqual(self.seats(), [0, 1])
+
+    def test_one_that_starts_or_leaves_may_be_silent(self) -> None:
+        """Neither gives heartbeats; leaving has a limit of its own."""
+        self.hired.obedient = False
+        self.crew.fill()
+        self.hired.ready(0)
+        self.crew.retire(self.hired.workers[0], 600)
+        self.seconds(300)
+        self.assertEqual([worker.phase for worker in self.hired.workers[:2]], [LEAVING, STARTING])
+        self.assertEqual([self.hired.pipes(n).signals for n in (0, 1)], [[], []])
+
+    def test_all_stood_still(self) -> None:
+        """The machine slept, or the whole group was stopped, for an hour: whoever goes on with the parent is left
+        alone, and who does not is replaced, once the parent has waited for as long as ever."""
+        self.serving()
+        self.seconds(TIMEOUT - 3)
+        self.clock.advance(3600)
+        self.assertEqual(self.seats(), [0, 1])
+        self.hired.beat(0, 1)
+        self.seconds(TIMEOUT - 1, 1)
+        self.assertEqual([self.hired.pipes(n).signals for n in (0, 1)], [[], []])
+        self.seconds(2, 1)
+        self.assertEqual([self.hired.pipes(n).signals for n in (0, 1)], [['KILL'], []])
 
     def test_phases(self) -> None:
         """What is said of a worker."""
@@ -492,11 +609,13 @@ class ParentTests(SynchronousTestCase):
         self.assertEqual(len(self.parent.crew.ready), 2)
 
     def test_stopped_meanwhile(self) -> None:
-        """A stop ends the replacement too; all are gone."""
+        """A stop ends the replacement too, also while an old one drains: all are gone, nobody is started any more."""
         self.serve()
         self.parent.replace()
+        self.hired.ready(2)
         self.successResultOf(self.parent.stopService())
-        self.assertEqual(self.parent.crew.members, [])
+        self.assertEqual((self.parent.crew.members, len(self.hired.workers)), ([], 3))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_reload(self) -> None:
         """SIGHUP: the parent follows its files, and each worker is told."""

@@ -1,10 +1,12 @@
-"""What a supervisor makes of deaths: at once the first time, growing pauses, the end where starting again is no use."""
+"""What a supervisor makes of deaths: at once the first time, growing pauses, the end where starting again is no use.
+And what it makes of silence."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.rules.deaths import LONGEST, LONGEST_REFUSED, MOST, WITHIN, Deaths
+from zatotx.rules.heartbeat import LONGEST_STEP, Silence
 
 
 def died(*moments: float) -> Deaths:
@@ -56,3 +58,18 @@ class DeathsTests(SynchronousTestCase):
         self.assertFalse(deaths.hopeless)
         self.assertAlmostEqual(deaths.delay(longest), LONGEST_REFUSED * longest())
         self.assertEqual(deaths.started().delay(longest), 0.0)
+
+
+class SilenceTests(SynchronousTestCase):
+    def test_time_adds_up(self) -> None:
+        """From look to look, until it reaches the timeout."""
+        silence = Silence()
+        for _ in range(6):
+            silence = silence.after(1.0)
+            self.assertFalse(silence.is_hung(7.0))
+        self.assertTrue(silence.after(1.0).is_hung(7.0))
+
+    def test_a_watcher_that_stood_still(self) -> None:
+        """An hour between two looks, or a clock that goes back, says little about the other process."""
+        self.assertEqual(Silence(3.0).after(3600.0), Silence(3.0 + LONGEST_STEP))
+        self.assertEqual(Silence(3.0).after(-1.0), Silence(3.0))

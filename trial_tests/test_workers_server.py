@@ -144,6 +144,16 @@ class ServingTests(SynchronousTestCase):
         self.assertLessEqual(len(failed), 6, statuses(load.seen))  # no client met it twice
         self.broker.logged(f'process {gone}', 'it was ended by signal 9; another one is started in 0.0 s')
 
+    def test_a_worker_hangs(self) -> None:
+        """It is stopped and runs no more: it is killed, nobody calls it ready, and another one serves in its place."""
+        hung, other = workers(self.broker)
+        os.kill(hung, signal.SIGSTOP)
+        self.assertEqual(len(replaced(self.broker, hung)), 2)
+        self.assertFalse(alive(hung))
+        self.assertIn(other, workers(self.broker))
+        self.broker.logged(f'process {hung}) hangs', 'it is killed; another one is started in 0.0 s')
+        self.assertEqual(asked(self.port)['version'], 1)
+
     def test_nobody_who_waits_is_lost(self) -> None:
         """Clients that are connected and accepted by nobody wait for the next worker, when all that there were die."""
         may_kill(self.broker, 2)

@@ -26,6 +26,11 @@ class Child(ProcessProtocol):
         self.said: deque[str] = deque(maxlen=_KEPT)
         self._rest = b''
 
+    @property
+    def last_words(self) -> str:
+        """The last two lines of its output."""
+        return '; '.join(list(self.said)[-2:]) or 'it said nothing'
+
     def outReceived(self, data: bytes) -> None:
         *lines, self._rest = (self._rest + data).split(b'\n')
         for line in lines:

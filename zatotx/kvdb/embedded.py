@@ -79,6 +79,7 @@ class RedisSupervisor(Service):
         self._child: Child | None = None
         self._task: Deferred[None] | None = None
         self._answered = False
+        self._outages = _OutageLog(directory)
         self._waiting = Waiters()
 
     def startService(self) -> Deferred[None]:
@@ -88,6 +89,7 @@ class RedisSupervisor(Service):
         if self._lock_fd < 0:
             raise StartError(f'{self._directory} has a running zato-redis already: stop that one first')
         super().startService()  # type: ignore[no-untyped-call]
+        self._answered = False
         ready = self.wait_ready()
         self._task = Deferred.fromCoroutine(self._run())
         self._task.addErrback(self._gave_up)
@@ -109,25 +111,30 @@ class RedisSupervisor(Service):
         return self._waiting.wait()
 
     async def _run(self) -> None:
+        """Run one server process after another, for ever. Raises only where none has answered yet: whoever started us
+        waits for that, and the process ends. Once one has answered every failure is retried, whatever it is."""
         failures = 0
         while True:
             began = self._reactor.seconds()
-            why = await self._one_life()
-            if not self._answered:
-                said = '; '.join(list(self._child.said)[-2:] if self._child else ()) or 'it said nothing'
-                raise StartError(f'Redis in {self._directory} cannot start: {why}: {said}')
+            try:
+                why, details = await self._one_life()
+                if not self._answered:
+                    raise StartError(f'Redis in {self._directory} cannot start: {details}')
+            except CancelledError:
+                raise
+            except Exception as error:
+                if not self._answered:
+                    raise
+                why = details = _cause(error)
+                if not isinstance(error, OSError | StartError):
+                    self._log.failure('Redis in {where}: it could not be started', where=self._directory)
             failures = 0 if self._reactor.seconds() - began > _STABLE else failures + 1
             delay = next_delay(failures, random.random, cap=_LONGEST_DELAY)
-            self._log.error(
-                'Redis in {where}: {why}; it is started again in {delay:.1f} s',
-                where=self._directory,
-                why=why,
-                delay=delay,
-            )
+            self._outages.report(why, details, delay)
             await deferLater(self._reactor, delay)
 
-    async def _one_life(self) -> str:
-        """From start to end of one server process; why it ended."""
+    async def _one_life(self) -> tuple[str, str]:
+        """From start to end of one server process; why it ended, and the same with its last words."""
         lock = await self._server_lock()
         try:
             self._child = child = self._spawn(lock)
@@ -136,7 +143,8 @@ class RedisSupervisor(Service):
         probing = Deferred.fromCoroutine(self._until_it_answers(child))
         probing.addErrback(lambda failure: failure.trap(CancelledError) and None)
         try:
-            return await _shared(child.ended)
+            why = await _shared(child.ended)
+            return why, f'{why}: {child.last_words}'
         finally:
             self.ready = False
             probing.cancel()
@@ -206,22 +214,52 @@ class RedisSupervisor(Service):
 
     def _came_up(self) -> None:
         self.ready = self._answered = True
+        self._outages.over()
         self._log.info('{address} answers', address=self.address)
         self._waiting.fire()
 
     def _gave_up(self, failure: Failure) -> None:
+        """None has answered since the start, or we are being stopped."""
         stopped = failure.check(CancelledError)
-        error = StartError(f'Redis in {self._directory} was stopped') if stopped else failure.value
-        told = bool(self._waiting)
-        self._waiting.fail(error or failure)
-        if not stopped and not told:
-            self._log.failure('Redis in {where} is given up', failure, where=self._directory)
+        self._waiting.fail(StartError(f'Redis in {self._directory} was stopped') if stopped else failure)
 
     def _unlock(self, result: Any) -> Any:
         fd, self._lock_fd = self._lock_fd, -1
         if fd >= 0:
             os.close(fd)
         return result
+
+
+class _OutageLog:
+    """Logs why Redis is away: each reason once until it answers again."""
+
+    _log = Logger()
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._reported: set[str] = set()
+
+    def report(self, why: str, details: str, delay: float) -> None:
+        """It ended, or could not be started, and is started again in `delay` seconds."""
+        if why not in self._reported:
+            self._reported.add(why)
+            self._log.error(
+                'Redis in {where}: {details}; it is started again in {delay:.1f} s, and then every few seconds',
+                where=self._directory,
+                details=details,
+                delay=delay,
+            )
+
+    def over(self) -> None:
+        """It answers."""
+        self._reported.clear()
+
+
+def _cause(error: Exception) -> str:
+    """Why no server process could be started, in words."""
+    if isinstance(error, OSError) and error.strerror:
+        return f'{error.strerror}: {error.filename}' if error.filename else error.strerror
+    return str(error) or type(error).__name__
 
 
 def _shared(source: Deferred[str]) -> Deferred[str]:

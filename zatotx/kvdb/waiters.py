@@ -12,9 +12,6 @@ class Waiters:
     def __init__(self) -> None:
         self._waiting: list[Deferred[None]] = []
 
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
-
     def wait(self) -> Deferred[None]:
         """Fires, or fails, with all others."""
         waiter: Deferred[None] = Deferred(lambda d: self._waiting.remove(d))

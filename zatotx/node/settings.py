@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from zatotx.model.faults import StartError
 from zatotx.node.references import reader
+from zatotx.rules.heartbeat import TIMEOUT
 from zatotx.rules.limits import NODE, SERVICE
 from zatotx.rules.references import Sources, refers
 from zatotx.schema.masking import shown
@@ -35,6 +36,7 @@ class Main(_Section, frozen=True, kw_only=True):
     name: Annotated[str, Meta(min_length=1)]  # of this server, unlike all others of the cluster
     cluster: Annotated[str, Meta(min_length=1)]  # its name; one cluster a database
     workers: Annotated[int, Meta(ge=1, le=64)] = 1  # processes that share the listening sockets
+    heartbeat_timeout: Annotated[float, Meta(ge=3, le=86400)] = TIMEOUT  # seconds; a worker silent for longer is killed
     core_dumps: bool = False  # of a process that crashes: they hold keys and passwords
 
 

@@ -53,7 +53,7 @@ class Breaker:
         if ticket != self._ticket:
             return
         self._row += 1
-        if self.state is HALF_OPEN or self._row >= self.limit:
+        if self._row >= self.limit:  # a probe's failure comes on top of those that opened it
             self.opened += self.state is CLOSED
             self._until = now + self.reset
             self._change(OPEN)

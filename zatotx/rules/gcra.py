@@ -68,10 +68,6 @@ class Buckets:
         self._young: dict[str, int] = {}
         self._old: dict[str, int] = {}
 
-    def __len__(self) -> int:
-        """How many are known."""
-        return len(self._young) + sum(name not in self._young for name in self._old)
-
     def charge(self, name: str, rate: Rate, now: int) -> int:
         """How many nanoseconds the bucket is ahead. Where it takes one more call, that one is counted."""
         until = self._young.get(name)

@@ -66,7 +66,8 @@ def plan_of(settings: Settings, kinds: list[FoundKind], workers: int | None) -> 
         if found.enabled and found.kind.runs_in == SERVER:
             section = settings.kinds.get(found.kind.name, {})
             listen.extend(section.get('listen', found.kind.listens))
-    return Plan(workers=workers or settings.main.workers, listen=listen, grace=settings.shutdown.grace)
+    return Plan(workers=workers or settings.main.workers, listen=listen, grace=settings.shutdown.grace,
+                heartbeat_timeout=settings.main.heartbeat_timeout)  # fmt: skip
 
 
 def command(home: Path, seat: int) -> list[str]:

@@ -55,6 +55,7 @@ class WorkerRoot(Root):
 
     def _began(self, result: Any) -> Any:
         self._lifeline.tell(READY)
+        self._lifeline.start_heartbeat()
         return result
 
     def _ordered(self, order: str) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
 from zatotx.model.faults import StartError
+from zatotx.node.workers.heartbeat import HeartbeatMonitor
 from zatotx.node.workers.worker import READY, STARTING, Worker
 from zatotx.rules.deaths import MOST, WITHIN, Deaths
+
+T = TypeVar('T')
 
 
 class Hire(Protocol):
@@ -40,12 +43,16 @@ class Crew:
     random: Callable[[], float] = random.random
     wanted: int = 0
     members: list[Worker] = field(factory=list, init=False)  # all that have a process
+    monitor: HeartbeatMonitor = field(init=False)
     complete: Deferred[None] = field(factory=Deferred, init=False)  # fires once, when all that are wanted are ready
     closing: bool = field(default=False, init=False)
     _deaths: Deaths = field(factory=Deaths, init=False)
     _pause: Any = field(default=None, init=False)  # the IDelayedCall of the next start
 
     _log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self.monitor = HeartbeatMonitor(reactor=self.reactor, workers=lambda: self.members, hung=self._hung)
 
     @property
     def ready(self) -> list[Worker]:
@@ -60,7 +67,7 @@ class Crew:
     def fill(self) -> None:
         """Have as many as are wanted."""
         self._pause = None
-        while not self.closing and len(self.active) < self.wanted:
+        while len(self.active) < self.wanted:
             try:
                 self.add()
             except (OSError, StartError) as error:
@@ -82,10 +89,7 @@ class Crew:
 
     def stop(self, patience: float) -> Deferred[None]:
         """Have all of them drain and end; what is left after `patience` seconds is killed. Fires when all are gone."""
-        self.closing = True
-        if self._pause is not None:
-            self._pause.cancel()
-            self._pause = None
+        self._close()
         leaving = list(self.members)
         gone = gatherResults([_after(worker.gone) for worker in leaving])
         for worker in leaving:
@@ -106,12 +110,21 @@ class Crew:
         worker.retire()
         late = self.reactor.callLater(patience, self._kill, [worker])
 
-        def over(_: object) -> None:
+        def over(result: T) -> T:
             if late.active():
                 late.cancel()
+            return result
 
         self.changed()
         return gone.addBoth(over)
+
+    def _close(self) -> None:
+        """Nobody is started any more."""
+        self.closing = True
+        self.monitor.stop()
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
 
     def _kill(self, workers: Sequence[Worker]) -> None:
         for worker in workers:
@@ -122,10 +135,19 @@ class Crew:
 
     def _came(self, _: None, worker: Worker) -> None:
         self._deaths = self._deaths.started()
+        self.monitor.start()
         self._log.info('Worker {seat} (process {pid}) is ready', seat=worker.seat, pid=worker.pid)
         self.changed()
         if not self.complete.called and len(self.ready) >= self.wanted:
             self.complete.callback(None)
+
+    def _hung(self, worker: Worker) -> None:
+        """Another one takes its place at once. It is not counted among the deaths: a hang takes so long to notice that
+        starting again and again costs little, and workers that hang together for a while do not end the server."""
+        worker.abandon()
+        self.changed()
+        self._later(f'Worker {worker.seat} (process {worker.pid}) hangs, without a heartbeat for '
+                    f'{worker.silence.seconds:.0f} s: it is killed')
 
     def _went(self, why: str, worker: Worker) -> str:
         self.members.remove(worker)
@@ -159,7 +181,7 @@ class Crew:
             self._pause = self.reactor.callLater(delay, self.fill)
 
     def _give_up(self, sentence: str) -> None:
-        self.closing = True
+        self._close()
         self._log.critical('{sentence}', sentence=sentence)
         if not self.complete.called:
             self.complete.errback(StartError(sentence))
@@ -172,8 +194,7 @@ def _after(source: Deferred[str]) -> Deferred[None]:
     after: Deferred[None] = Deferred()
 
     def pass_on(result: str) -> str:
-        if not after.called:  # else whoever waited was cancelled
-            after.callback(None)
+        after.callback(None)
         return result
 
     source.addCallback(pass_on)

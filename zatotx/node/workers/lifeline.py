@@ -1,8 +1,8 @@
 """The two pipes between a worker and its parent, as the worker sees them.
 
 Orders come down one pipe, a JSON value a line: first what the worker is to be, later `"reload"` and `"retire"`. Notices
-go up the other: that it is ready, or why it cannot start. When the parent is gone, however it went, the kernel closes
-the first pipe: nobody would look after this worker any more, so it drains and ends.
+go up the other: that it is ready, or why it cannot start, and heartbeats while it serves. When the parent is gone,
+however it went, the kernel closes the first pipe: nobody would look after this worker any more, so it drains and ends.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ from typing import Any
 
 from attrs import asdict, field, frozen
 from twisted.internet import fdesc
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+
+from zatotx.rules.heartbeat import INTERVAL
 
 ORDERS, NOTICES = 3, 4  # descriptors that a worker inherits; sockets follow
 RELOAD, RETIRE = 'reload', 'retire'
-READY, REFUSED = 'ready', 'refused'
+READY, REFUSED, HEARTBEAT = 'ready', 'refused', 'heartbeat'
 LINGER = 5.0  # seconds that clients of a retired worker get to ask once more and be told to reconnect
 
 
@@ -61,7 +64,7 @@ class Lifeline:
     _log = Logger()
 
     def __init__(self, reactor: Any, *, orders: int = ORDERS, notices: int = NOTICES) -> None:
-        """`reactor`: IReactorFDSet."""
+        """`reactor`: IReactorFDSet, IReactorTime."""
         self._reactor = reactor
         self._orders = orders
         self._notices = notices
@@ -73,6 +76,7 @@ class Lifeline:
         """From now on."""
         self._heard, self._orphaned = heard, orphaned
         fdesc.setNonBlocking(self._orders)
+        fdesc.setNonBlocking(self._notices)  # a parent that stands still reads nothing, and must not hold us up
         self._reactor.addReader(self)
 
     def tell(self, notice: str, why: str = '') -> None:
@@ -81,6 +85,12 @@ class Lifeline:
             os.write(self._notices, json.dumps([notice, why]).encode() + b'\n')
         except OSError as error:
             self._log.debug('The parent did not take the notice {notice}: {error}', notice=notice, error=error)
+
+    def start_heartbeat(self) -> None:
+        """Tell the parent every INTERVAL seconds, from now on, that this reactor turns."""
+        loop = LoopingCall(self.tell, HEARTBEAT)
+        loop.clock = self._reactor
+        loop.start(INTERVAL)
 
     # IReadDescriptor
 

@@ -23,6 +23,7 @@ from zatotx.node.workers.roster import FILE, Listed, Roster, write_roster
 from zatotx.node.workers.seats import any_taken
 from zatotx.node.workers.sockets import Sockets
 from zatotx.node.workers.worker import Worker, WorkerEndedError
+from zatotx.rules.heartbeat import TIMEOUT
 
 BEYOND_GRACE = 8.0  # seconds that a worker may take to end after its drain
 _LETTING_GO = 15.0  # seconds for the workers of a killed parent to let go of their sockets
@@ -36,6 +37,7 @@ class Plan:
     workers: int
     listen: Sequence[str]  # endpoint descriptions of all kinds
     grace: float  # seconds for what runs to end
+    heartbeat_timeout: float = TIMEOUT  # seconds that a worker may be silent
 
 
 @define(eq=False, slots=False, kw_only=True)
@@ -69,6 +71,7 @@ class Parent(Service):
         self.logs.start()
         plan = self.plan()
         self._grace = plan.grace
+        self.crew.monitor.timeout = plan.heartbeat_timeout
         await self._bind(plan.listen)
         self.crew.wanted = plan.workers
         self._log.info('Starting {count} workers', count=plan.workers)
@@ -138,6 +141,7 @@ class Parent(Service):
             plan = self.plan()
             self.sockets.open(plan.listen)
             self._grace = plan.grace
+            self.crew.monitor.timeout = plan.heartbeat_timeout
             self.crew.wanted = plan.workers
             await self._replace_each(olds)
             self.crew.fill()

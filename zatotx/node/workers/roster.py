@@ -14,7 +14,7 @@ class Listed(msgspec.Struct, frozen=True):
 
     worker: int  # its seat
     pid: int
-    state: str  # starting, ready, leaving
+    state: str  # starting, ready, leaving, hung
 
 
 class Roster(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,8 +17,9 @@ from twisted.python.failure import Failure
 from zatotx.node.key import VARIABLE
 from zatotx.node.workers import lifeline
 from zatotx.node.workers.lifeline import NOTICES, ORDERS, Place
+from zatotx.rules.heartbeat import Silence
 
-STARTING, READY, LEAVING, GONE = 'starting', 'ready', 'leaving', 'gone'
+STARTING, READY, LEAVING, HUNG, GONE = 'starting', 'ready', 'leaving', 'hung', 'gone'
 _LAST_WORDS = 0.5  # seconds that its pipes may still hold something after its end
 
 
@@ -32,6 +33,7 @@ class Worker(ProcessProtocol):
         self.seat = seat
         self.phase = STARTING
         self.asked_to_go = False
+        self.silence = Silence()  # since its last heartbeat
         self.pid = 0
         self.refusal = ''  # why it could not start, in its own words
         self.ready: Deferred[None] = Deferred()
@@ -58,6 +60,13 @@ class Worker(ProcessProtocol):
     def kill(self) -> None:
         """SIGKILL."""
         self._signal('KILL')
+
+    def abandon(self) -> None:
+        """SIGKILL for one that hangs. It does not count any more from now on, however long the kernel takes."""
+        self.asked_to_go = True
+        if self.phase != GONE:
+            self.phase = HUNG
+        self.kill()
 
     def _leave(self) -> None:
         self.asked_to_go = True
@@ -96,6 +105,7 @@ class Worker(ProcessProtocol):
         self._over(reason)
 
     def _noticed(self, notice: str, why: str) -> None:
+        self.silence = Silence()
         if notice == lifeline.READY and self.phase == STARTING:
             self.phase = READY
             self.ready.callback(None)

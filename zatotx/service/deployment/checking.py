@@ -72,7 +72,7 @@ def announce_added(checked: Checked) -> None:
         logger = logging.getLogger(name)
         try:
             entry.cls.after_add_to_store(logger)  # type: ignore[attr-defined]
-        except Exception:
+        except (Exception, SystemExit):  # sys.exit() in users' code ends neither the process nor the others' turn
             logger.exception('after_add_to_store of %s failed; the service was added', name)
 
 
