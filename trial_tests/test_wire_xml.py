@@ -374,6 +374,16 @@ class NameTests(SynchronousTestCase):
         other.join()
         self.assertLess(resident() - before, 64 * 2**20)
 
+    def test_it_works_with_this_lxml(self) -> None:
+        """Names are where they are looked for, in every thread: with a version of lxml that keeps them elsewhere they
+        would stay, and nothing would say so."""
+        found: list[bool] = []
+        for _ in range(2):
+            other = Thread(target=lambda: found.append(xml_names.works()))
+            other.start()
+            other.join()
+        self.assertEqual((xml_names.works(), xml_names.release(), found), (True, False, [True, True]))
+
     def test_documents_outlive_the_names(self) -> None:
         """A tree keeps what it needs, and can be joined with one that came later."""
         old = parse(b'<old xmlns:x="urn:x"><x:a b="1">text</x:a></old>')
