@@ -105,31 +105,39 @@ def _read(descriptor: int, seconds: float) -> bytes:
         pieces.append(piece)
 
 
-def covered_by(names: Sequence[str], paths: Sequence[str], seconds: float) -> Covered:
+_Lines = tuple[Case, Mapping[str, Sequence[int]]]  # a test, and the lines of each file that it comes past
+
+
+def covered_by(names: Mapping[str, Path], paths: Sequence[str], seconds: float) -> Covered:
     """Which tests of these modules come past which lines of these files. Modules that take longer, and tests that fail
-    or start a program, are left out."""
+    or start a program, are left out. `names`: of the test modules, each with the file that what was found is kept in.
+    """
 
-    def act() -> list[tuple[Case, Mapping[str, Sequence[int]]]]:
-        return [one for name in names for one in _traced_apart(name, paths, seconds)]
+    def act() -> None:
+        for name, kept in names.items():
+            if not kept.exists():
+                kept.write_bytes(pickle.dumps(_traced_apart(name, paths, seconds)))
 
+    forked(act, seconds * len(names))
     out: dict[str, dict[int, list[Case]]] = {}
-    for case, lines in forked(act, seconds * len(names)):
-        for path, numbers in lines.items():
-            for number in numbers:
-                out.setdefault(path, {}).setdefault(number, []).append(case)
+    for kept in names.values():
+        for case, lines in pickle.loads(kept.read_bytes()):
+            for path, numbers in lines.items():
+                for number in numbers:
+                    out.setdefault(path, {}).setdefault(number, []).append(case)
     return out
 
 
-def _traced_apart(name: str, paths: Sequence[str], seconds: float) -> list[tuple[Case, Mapping[str, Sequence[int]]]]:
+def _traced_apart(name: str, paths: Sequence[str], seconds: float) -> list[_Lines]:
     importlib.import_module(name)
     try:
-        found: list[tuple[Case, Mapping[str, Sequence[int]]]] = forked(lambda: list(_traced(name, paths)), seconds)
+        found: list[_Lines] = forked(lambda: list(_traced(name, paths)), seconds)
     except UnfinishedError:
         return []
     return found
 
 
-def _traced(name: str, paths: Sequence[str]) -> Iterator[tuple[Case, Mapping[str, Sequence[int]]]]:
+def _traced(name: str, paths: Sequence[str]) -> Iterator[_Lines]:
     from coverage import Coverage
 
     no_programs()

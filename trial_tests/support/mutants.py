@@ -21,6 +21,7 @@ import time
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from random import Random
 from secrets import randbelow
@@ -164,10 +165,22 @@ def main(parts: Sequence[str]) -> int:
         importlib.import_module(name)
     imports = imports_of_all()
     tests = {module.shown: tests_of(module, table, imports) for module in modules}
-    covered = covered_by(sorted({name for names in tests.values() for name in names}),
-                         [str(module.path) for module in modules], _LONGEST)  # fmt: skip
+    wanted = sorted({name for names in tests.values() for name in names})
+    covered = covered_by(dict(zip(wanted, kept_in(wanted), strict=True)),
+                         [str(module.path) for module in table.chosen(())], _LONGEST)  # fmt: skip
     trials = [Trial(module, mutant, _cases(module, mutant, covered)) for module, mutant in chosen]
     return report(trials, list(tried(trials)))
+
+
+def kept_in(names: Sequence[str]) -> Iterator[Path]:
+    """The file that keeps what the tests of each module come past: another one after each change of the product, of
+    what tests share, or of the module itself."""
+    files = [*sorted((ROOT / 'zatotx').rglob('*.py')), *sorted((ROOT / 'trial_tests' / 'support').glob('*.py'))]
+    shared = blake2b(b''.join(path.read_bytes() for path in files if not _is_test(path.stem)))
+    for name in names:
+        own = shared.copy()
+        own.update(ROOT.joinpath(*name.split('.')).with_suffix('.py').read_bytes())
+        yield TEMPORARY / f'{name}.{own.hexdigest()[:16]}'
 
 
 def _cases(module: Module, mutant: Mutant, covered: Covered) -> list[Case]:
