@@ -7,6 +7,7 @@ PORT_OFFSET ?= 0
 SERVERS     ?= 2
 SECONDS     ?= 120
 SEED        ?=
+COUNT       ?= 300
 TESTS       ?= trial_tests zatotx.plugins
 JOBS        ?= 2
 
@@ -23,7 +24,7 @@ FLOOR := $(if $(filter command line,$(origin TESTS)),0,90)
 # manual pages.
 PEERS := chromium curl fish mandoc mariadb-server nginx openssl postgresql promtool systemd tinyproxy valkey-server zsh
 
-.PHONY: help run stop test coverage lint docs docs-check news bench clean fuzz constraints dist changelog
+.PHONY: help run stop test coverage lint docs docs-check news bench clean fuzz mutants constraints dist changelog
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -75,6 +76,9 @@ shell-check:
 bench: $(VENV)/.benched  ## figures beside peers, in one run, into bench/results/ (PROFILE=1: where the time goes; ONLY=echo)
 	@sh .ci/need wrk
 	$(BIN)/python -m bench.run $(if $(PROFILE),--profile) $(if $(ONLY),--only $(ONLY))
+
+mutants: $(VENV)/.tested  ## whether tests notice small mistakes in what decides: COUNT=300 (0: all) SEED= ONLY=rules/retry
+	@SEED=$(SEED) COUNT=$(COUNT) $(BIN)/python -m trial_tests.support.mutants $(ONLY)
 
 fuzz: $(VENV)/.tested  ## the properties of trial_tests/test_properties_*.py for SECONDS (120) in all, from SEED
 	@ZATOTX_FUZZ_SECONDS=$(SECONDS) ZATOTX_FUZZ_SEED=$(SEED) $(BIN)/python -m trial_tests.support.fuzz

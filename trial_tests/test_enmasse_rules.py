@@ -170,6 +170,7 @@ class MistakeTests(SynchronousTestCase):
             security:
               - {name: good, type: basic_auth, username: good}
               - {name: odd, type: kerberos, username: odd}
+              - {name: none, username: u}
             channel_rest:
               - {name: d, url_path: d, service: nothing, security: nobody, weather: red, timeout: soon}
               - {url_path: /e, service: echo}
@@ -182,6 +183,7 @@ class MistakeTests(SynchronousTestCase):
             {
                 'chanel_rest: section unknown, did you mean channel_rest?',
                 f"security 'odd': type: must be one of: {TAGS}, got 'kerberos'",
+                f"security 'none': type: must be one of: {TAGS}",
                 "channel_rest 'd': url_path: it must begin with /",
                 "channel_rest 'd': weather: unknown",
                 "channel_rest 'd': timeout: expected float, got str",
@@ -192,7 +194,7 @@ class MistakeTests(SynchronousTestCase):
                 "channel_rest 'f': name: there are two objects of this name in the document",
             },
         )
-        self.assertEqual(len(found), 10)
+        self.assertEqual(len(found), 11)
 
     def test_references_to_what_does_not_fit(self) -> None:
         """Channels and groups want to know who calls, connections say who we are: in the document or there already."""

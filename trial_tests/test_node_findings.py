@@ -27,7 +27,10 @@ class FinderTests(SynchronousTestCase):
         (odb,) = findings.odb_away(SimpleNamespace(away='no answer within 5 s', snapshot=Snapshot()))
         (redis,) = findings.redis_away(SimpleNamespace(problem='connection refused'))
         (code,) = findings.refused_code(SimpleNamespace(verdicts={1: '', 2: 'crm.py, line 3: no module named x'}))
+        (names,) = findings.names_kept(False)
+        self.assertEqual(list(findings.names_kept(True)), [])
         for sentence, part, why, fix in (
+            (names, 'XML', 'lxml', 'install a version'),
             (odb, 'ODB', 'no answer within 5 s', 'see that the database runs'),
             (redis, 'Redis', 'connection refused', 'see that it runs'),
             (code, 'code', 'crm.py, line 3', 'roll back'),

@@ -125,6 +125,20 @@ class PrecedenceTests(Case):
         self.goes(routes, b'/a/c/d', '/a/{x}/{y}', x='c', y='d')
         self.goes(routes, b'/a/c/d/e', '/a/{x:path}', x='c/d/e')
 
+    def test_of_holes_at_one_place(self) -> None:
+        """The longer prefix wins, then one segment before many, then the longer suffix, then more text between; in
+        whichever order they are given."""
+        for path, better, worse in (
+            (b'/abcd', '/ab{x}', '/a{x}'), (b'/abcd', '/ab{x:path}', '/a{x}'), (b'/ab', '/a{x}', '/a{x:path}'),
+            (b'/a1.json', '/a{x}.json', '/a{x}n'), (b'/a1.json', '/a{x}n', '/a{x:path}.json'),
+            (b'/a1-2-3', '/a{x}-2-{y}', '/a{x}-{y}'), (b'/1-2-3.j', '/{x}-2-{y}.j', '/{x}-{y}.j'),
+            (b'/x/1.json', '/x/{p:path}.json', '/x/{p:path}'), (b'/x/1.json', '/x/{p:path}.json', '/x/{p:path}n'),
+        ):
+            for routes in (table(better, worse), table(worse, better)):
+                found = routes.find('GET', path)
+                assert isinstance(found, Match)
+                self.assertEqual(found.target, better, path)
+
     def test_the_order_of_routes_decides_nothing(self) -> None:
         """Whatever the order in which routes are given, the same one wins."""
         patterns = ['/a/{x}', '/a/b{x}', '/{x}/b', '/a/{x:path}', '/a/b']

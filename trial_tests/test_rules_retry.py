@@ -60,6 +60,7 @@ class PauseTests(SynchronousTestCase):
             (None, None), (b'0', 0.0), (b'120', 120.0), (b'', None), (b'-1', None), (b'1.5', None), (b'soon', None),
             (b'9' * 30, None), ('\u0661'.encode(), None), (b'Wed, 25 Nov 2026 09:47:10 GMT', 30.0),
             (b'Wed, 25 Nov 2020 09:47:10 GMT', 0.0), (b'Wed, 99 Nov 2026 09:47:10 GMT', None), (b'\xff', None),
+            (b'Wed, 25 Nov 2026 09:47:10 +9999', None), (b'Wed, 25 Nov 2026 09:47:10 +99999999999999', None),
         ):  # fmt: skip
             self.assertEqual(retry_after(value, NOW), expected, value)
 

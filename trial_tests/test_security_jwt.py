@@ -141,9 +141,9 @@ class AcceptedTests(JwtTestCase):
         """Tokens that say they are access tokens, and those that say nothing or something of their own, are taken;
         those made for other uses are not."""
         check = self.check_of(definition())
-        for kind in ('JWT', 'at+jwt', 'application/at+JWT', '', 'Bearer'):
+        for kind in ('JWT', 'at+jwt', 'application/at+JWT', 'Application/AT+JWT', '', 'Bearer'):
             self.admitted(check, signed(typ=kind))
-        others: list[Any] = ['logout+jwt', 'dpop+jwt', 'application/secevent+jwt', 7, None]
+        others: list[Any] = ['logout+jwt', 'LOGOUT+JWT', 'dpop+jwt', 'Application/secevent+JWT', 7, None]
         for other in others:
             self.refused(check, signed(typ=other), 'its typ is not')
 

@@ -271,6 +271,16 @@ class RefusedTests(MtlsTestCase):
         self.now = NOW + HOUR
         self.refused(alone, pinned, why='it has expired')
 
+    def test_signed_with_a_hash_that_is_broken(self) -> None:
+        """Nobody but who made it vouches for such a certificate, whatever its fingerprint is."""
+        signer = Issuer()
+        signer._key = rsa.generate_private_key(65537, 2048)
+        rsa_with = bytes.fromhex('2a864886f70d0101')  # RFC 8017 appendix A.2.4: the OID goes on with the hash
+        for hashed, last in (('md5', b'\4'), ('sha1', b'\5')):
+            der = signer.issue().der.replace(rsa_with + b'\x0b', rsa_with + last)
+            weak = Issued(x509.load_der_x509_certificate(der), None)
+            self.refused(self.check(ca='', fingerprint=[weak.fingerprint]), weak, why=f'it is signed with {hashed}')
+
     def test_one_certificate_as_authority(self) -> None:
         """A partner's self-signed certificate in `ca` means that one alone."""
         pinned = self_signed(uses=())

@@ -111,6 +111,20 @@ class ReadTests(SynchronousTestCase):
         self.assertEqual(found, Security((UsernameToken('u', ' p ', False),)))
         self.assertNotIn(' p ', repr(found))
 
+    def test_pieces_are_read_together(self) -> None:
+        """What a comment or a CDATA section cuts in two is one text, in all parts of a token."""
+        whole = token(password='p', digest=False)
+        found = tokens(header(whole))
+        for part, cut in (
+            ('bank', 'ba<!-- -->nk'), ('bank', '<![CDATA[ba]]>nk'), ('>p<', '><?q?>p<!-- --><'),
+            (at(), f'<!-- -->{at()[:9]}<![CDATA[{at()[9:]}]]>'), (b64encode(NONCE).decode(), '<!-- -->'.join(
+                b64encode(NONCE).decode())),
+            ('<w:Password', '<!-- --><w:Password'),
+        ):  # fmt: skip
+            self.assertEqual(tokens(header(whole.replace(part, cut))), found, cut)
+        (hidden,) = tokens(header(whole.replace('bank', 'bank<!-- -->er')))
+        self.assertEqual(hidden.username, 'banker')
+
     def test_whom_it_is_for(self) -> None:
         """A header for another actor is none of ours; ours are those without one, and the versions' own words."""
         for version, ours in ((SOAP_11, ['', 'http://schemas.xmlsoap.org/soap/actor/next']),

@@ -110,6 +110,13 @@ class CheckTests(SynchronousTestCase):
         for body in (BODY, b'<r><u>user</u><p></p></r>'):
             self.failureResultOf(self.check(body, 'empty'), Unauthorized)
 
+    def test_pieces_are_read_together(self) -> None:
+        """What a comment cuts in two is one text: nobody gets in by the first half of it, and nobody is kept out."""
+        for user in (b'us<!-- -->er', b'<![CDATA[us]]>er', b'<?p?>user<!-- -->', b'u<![CDATA[]]>ser'):
+            self.assertEqual(self.successResultOf(self.check(BODY.replace(b'user', user))).name, 'x', user)
+        for user in (b'user<!-- -->.evil', b'user<![CDATA[.evil]]>', b'<![CDATA[user]]><?p?>.evil'):
+            self.failureResultOf(self.check(BODY.replace(b'user', user)), Unauthorized)
+
     def test_a_large_document_in_a_thread(self) -> None:
         """Searching it takes time that others would wait."""
         large = BODY.replace(b'<r>', b'<r>' + b'<i>x</i>' * 40_000)

@@ -134,22 +134,34 @@ class FaultTests(SynchronousTestCase):
         self.assertEqual((answer.status, b'"details":"No money"' in answer.body), (400, True))
 
     def test_fault_status(self) -> None:
-        """With `fault_status: 500` all faults of SOAP have the status of SOAP 1.1 §6.2; what HTTP itself means by a
-        status stays."""
+        """With `fault_status: 500` every fault that a service raises has the status of SOAP 1.1 §6.2; what is refused
+        before an envelope is read has the one that HTTP means."""
 
         class Typed(Plain):
             name = 'crm.typed'
             input = Int('id')
 
-        for error, status in (
-            (BadRequest(None, 'x'), 500), (SoapFault('Client', 'x'), 500), (NotFound(None, 'x'), 404),
-            (Conflict(None, 'x'), 500), (Timeout(None, 'x'), 500), (TooManyRequests(None, 'x'), 429),
-            (ServiceUnavailable(None, 'x'), 503), (Unauthorized(None, 'x'), 401),
+        for error in (
+            BadRequest(None, 'x'), SoapFault('Client', 'x'), NotFound(None, 'x'), Conflict(None, 'x'),
+            Timeout(None, 'x'), TooManyRequests(None, 'x'), ServiceUnavailable(None, 'x'), Unauthorized(None, 'x'),
         ):  # fmt: skip
-            self.assertEqual(raising(error, fault_status=500).ask('<q/>').status, status, error)
+            answer = raising(error, fault_status=500).ask('<q/>')
+            self.assertEqual((answer.status, answer.fault.reason), (500, 'x'), error)
+        refusing = SoapSide(Typed, fault_status=500, guard=Refusing())
+        self.assertEqual(refusing.ask('<q><id>1</id></q>').status, 401)
         side = SoapSide(Typed, fault_status=500)
         self.assertEqual(side.ask('<q><id>x</id></q>').status, 500)
         self.assertEqual(side.send(b'<no').status, 500)
+
+
+@implementer(IGuard)
+class Refusing(AdminGuard):
+    """Nobody is let in."""
+
+    def check(self, inbound: Inbound) -> Principal:
+        raise Unauthorized(inbound.cid)
+
+    check_body = check
 
 
 @implementer(IGuard)

@@ -232,7 +232,6 @@ class HostileTests(SoapCase):
             (f'<!DOCTYPE a [<!ENTITY % f SYSTEM "http://127.0.0.1:{self.broker.port()}/zato/ping"> %f;]>', ''),
             ('<!DOCTYPE a SYSTEM "file:///etc/passwd">', ''), ('<!DOCTYPE a>', ''),
             ('', '<i:include xmlns:i="http://www.w3.org/2001/XInclude" href="file:///etc/passwd" parse="text"/>'),
-            ('', '<account_id>1<!-- -->2</account_id>'), ('', '<account_id>1<![CDATA[2]]></account_id>'),
             ('', '<a ' + ' '.join(f'a{n}="1"' for n in range(200_000)) + '/>'),
             ('', '<a>' * 100_000 + '</a>' * 100_000), ('', '\x00'),
             ('<?xml version="1.0" encoding="UTF-7"?>', ''), ('<?xml version="1.0" encoding="UTF-16"?>', ''),

@@ -148,3 +148,9 @@ class ElementTests(SynchronousTestCase):
         self.assertFalse([name for each in out.iter() for name in each.attrib if 'pytype' in name])
         self.assertEqual(out[1].get(f'{{{XSI}}}nil'), 'true')
         self.assertIn(b'pytype', etree.tostring(root))
+
+    def test_comments_cut_nothing_off(self) -> None:
+        """An element that a service parsed itself, comments and all, is written with its whole text."""
+        mine = etree.fromstring('<a>1<!-- -->2<?p?>3</a>')
+        self.assertEqual(document('r', {'n': mine}).data, b'<r><n>123</n></r>')
+        self.assertEqual(document('r', {'n': etree.fromstring('<a><!-- x --><b/></a>')}).data, b'<r><n><b/></n></r>')

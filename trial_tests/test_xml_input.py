@@ -188,6 +188,15 @@ class ElementTests(Case):
             'moment': dt.datetime(2026, 1, 31, 12), 'utc': '2026-01-31T12:00:00', 'csv': ['a', 'b'],
         })  # fmt: skip
 
+    def test_values_in_pieces(self) -> None:
+        """Comments, processing instructions and CDATA sections cut nothing off."""
+        declared = short('an_id', Text('text'), List('list'), Dict('dict'))
+        document = ('<x><an_id>1<!-- -->2</an_id><text>a<?b?>c<![CDATA[<d>]]></text><!---->'
+                    '<list><a>1<!-- -->2</a><!----></list>'
+                    '<dict><item><key>k<!-- -->ey</key><value><![CDATA[v]]>w</value></item></dict></x>')  # fmt: skip
+        self.assertEqual(taken(declared, document),
+                         {'an_id': 12, 'text': 'ac<d>', 'list': ['12'], 'dict': {'key': 'vw'}})  # fmt: skip
+
     def test_lists(self) -> None:
         """Items in an element of that name, whatever they are called, or the element itself repeated."""
         for document in ('<x><a><item>1</item><item>2</item></a></x>', '<x><a><b>1</b><b>2</b></a></x>',

@@ -56,7 +56,7 @@ class Issuer:
 
     def __init__(self, name: str = 'CA', *, above: Issuer | None = None, uses: Sequence[Any] = (),
                  length: int | None = None) -> None:  # fmt: skip
-        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._key: Any = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name.from_rfc4514_string(f'CN={name}')
         constraints = [(x509.BasicConstraints(True, length), True)]
         signer = above or self

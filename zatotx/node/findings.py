@@ -45,6 +45,13 @@ def refused_code(keeper: Any) -> Iterator[str]:
             yield f'deployed code is refused here ({why}): deploy a version that can be imported, or roll back'
 
 
+def names_kept(works: bool) -> Iterator[str]:
+    """`works`: zatotx.wire.xml_names.works."""
+    if not works:
+        yield ('names in XML documents are never let go of with the lxml that is installed, so that hostile ones take '
+               'memory for good: install a version that zatotx requires')  # fmt: skip
+
+
 def stalls(said: Iterable[Any], now: float | None = None) -> Iterator[str]:
     """`said`: the watchdog's last reports. Those of the last hour, as what is older may be mended, and only those of
     deployed services: the rest is no fault that anybody could mend. `now`: unix time."""

@@ -133,12 +133,10 @@ class Secrets:
         return next((clear for fernet in self._fernets if (clear := _opened(fernet, stored)) is not None), None)
 
     def at_rest(self, kind: str, clear: str) -> str:
-        """The stored form. `kind`: 'encrypted', 'hashed' or 'both'. Empty text stays empty."""
+        """The stored form. `kind`: 'encrypted' or 'both'. Empty text stays empty."""
         if not clear:
             return clear
-        if kind == 'both':
-            return self._in_both_forms(clear)
-        return hash_secret(clear) if kind == 'hashed' else self.encrypt(clear)
+        return self._in_both_forms(clear) if kind == 'both' else self.encrypt(clear)
 
     def _in_both_forms(self, clear: str) -> str:
         """Text that has both, or is a hash, is kept; what another cluster's key encrypted is of no use here."""

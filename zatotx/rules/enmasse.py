@@ -227,8 +227,8 @@ def _compared(entries: Iterable[Entry], *, verify: Callable[[str, str], bool]) -
 
 
 def _settled(entry: Entry, verify: Callable[[str, str], bool]) -> Any:
-    """The object as the document says it; a hashed secret that is still the right one stays as it is, unless it is to
-    be had in both forms and only its hash is there."""
+    """The object as the document says it; a secret that is still the right one stays as it is, unless only the hash of
+    it is there."""
     if entry.existing is None:
         return entry.value
     old, new = entry.existing.value, entry.value
@@ -243,8 +243,6 @@ def _settled(entry: Entry, verify: Callable[[str, str], bool]) -> Any:
 
 def _is_still(kind: str, stored: str, given: str, verify: Callable[[str, str], bool]) -> bool:
     """Whether what is stored of a secret is the right thing for what a document gives."""
-    if kind == 'hashed':
-        return verify(stored, given)
     return kind == 'both' and is_both(stored) and (given == hash_of(stored) or verify(hash_of(stored), given))
 
 

@@ -77,7 +77,7 @@ def with_references(value: Any, other: Callable[[Any], Any]) -> Any:
 
 
 def secrets_of(object_type: ObjectType) -> Mapping[str, str]:
-    """Secret field -> 'encrypted', 'hashed' or 'both'."""
+    """Secret field -> 'encrypted' or 'both'."""
     return secrets_of_struct(object_type.struct)
 
 

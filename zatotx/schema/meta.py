@@ -52,8 +52,7 @@ def field(
 ) -> Meta:
     """Metadata of one field, for `Annotated[type, field(...)]`.
 
-    `secret`: 'encrypted' (Fernet, can be read back), 'hashed' (argon2id, can only be verified) or 'both'
-    (both_forms.py).
+    `secret`: 'encrypted' (Fernet, can be read back) or 'both' (an argon2id hash too: both_forms.py).
     `ref`: the enmasse section the value names an object of ('security', 'service'). `ref_types`: the types it may be
     of ('basic_auth'); none = any of the section.
     `choices`: the only values allowed. `aliases`: other spellings taken for one of them.

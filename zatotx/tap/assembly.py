@@ -53,10 +53,11 @@ from zatotx.tap.clear import read_in_clear
 from zatotx.tap.crewing import began, buckets_of, company_of, counts_of, gates_of, pickup_duty
 from zatotx.tap.dumps import forbid_core_dumps
 from zatotx.tap.keyvalue import client_and_bus
-from zatotx.tap.limiting import Limited, raise_file_limit, rate_limiter
+from zatotx.tap.limiting import Limited, raise_file_limit, rate_limiter, xml_names_findings
 from zatotx.tap.observing import Observed, certificates
 from zatotx.tap.outgoing import Shared, fetcher, outgoing_kinds, outgoings
 from zatotx.tap.securing import Means, asking_clients, make_guard
+from zatotx.wire import xml_names
 
 
 def make_server(directory: str, reactor: Any, place: Place | None = None) -> Node:
@@ -196,7 +197,7 @@ class _Assembly:
             partial(findings.odb_away, config), partial(findings.redis_away, ground.client),
             partial(findings.rates_without_redis, limited.rates, ground.client),
             partial(findings.refused_code, ground.keeper), limited.left_behind.findings, observed.findings,
-            doors.guard.findings,
+            doors.guard.findings, partial(list, xml_names_findings(xml_names.works())),
             *(part.findings for part in (*doors.channels.values(), *doors.outgoing) if hasattr(part, 'findings')),
         ]
         return NodeView(

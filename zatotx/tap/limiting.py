@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 from attrs import define, field
+from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 from zatotx.exchange.admission import Admission
@@ -21,6 +22,7 @@ from zatotx.kvdb.scripts import Scripts
 from zatotx.metrics.families import OTHERS
 from zatotx.metrics.meters import MOST
 from zatotx.metrics.sample import Row, Source
+from zatotx.node import findings
 from zatotx.node.settings import Limits, Settings
 from zatotx.node.threads import daemon_pool
 from zatotx.rules.limits import Budget, Gate
@@ -28,6 +30,7 @@ from zatotx.service.left_behind import LeftBehind
 from zatotx.service.pool import ServiceThreads
 from zatotx.wire.xml_budget import Budget as XmlBudget
 
+_log = Logger()
 MOST_FILES = 65_536  # that a server asks for; what the machine allows may be less
 
 
@@ -38,6 +41,15 @@ def raise_file_limit() -> None:
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def xml_names_findings(works: bool) -> list[str]:
+    """What there is to say of the memory that names in XML documents take. It is logged too, once, at the start of a
+    server. `works`: zatotx.wire.xml_names.works()."""
+    found = list(findings.names_kept(works))
+    for sentence in found:
+        _log.error('{sentence}', sentence=sentence)
+    return found
 
 
 MakeGate = Callable[[str, int], Gate]  # (name of what it is the gate of: 'node', 'service crm.get' …; limit)

@@ -1,8 +1,8 @@
 """SOAP 1.1 (W3C note of 2000-05-08) and 1.2 (W3C recommendation, second edition): envelopes, read and written.
 
-Reads trees that `wire.xml` has parsed, objectified ones too, and writes bytes. What is read is found by its place among
-the children of the root, never by a search: an envelope, a body or a header anywhere else is somebody's data. Faults
-are in `wire.soap_faults`.
+Reads trees that `wire.xml` has parsed, in which there are elements and texts only, and writes bytes. What is read is
+found by its place among the children of the root, never by a search: an envelope, a body or a header anywhere else is
+somebody's data. Faults are in `wire.soap_faults`.
 """
 
 from __future__ import annotations
@@ -102,8 +102,8 @@ def read(root: Element) -> Envelope:
             body = child
         elif tag == version.header and not has_header:
             has_header = True
-            headers = tuple(child.iterchildren(tag=etree.Element))
-        elif type(tag) is str:
+            headers = tuple(child.iterchildren())
+        else:
             raise Malformed(f'the Envelope has {_called(version, tag)} before its Body, where one Header may stand')
         _no_text(child.tail, 'Envelope')
     if body is None:
@@ -153,7 +153,7 @@ def is_envelope(element: Element) -> bool:
 def _payload(body: Element) -> Element | None:
     _no_text(body.text, 'Body')
     first: Element | None = None
-    for child in body.iterchildren(tag=etree.Element):
+    for child in body.iterchildren():
         if first is None:
             first = child
         if child.tag in _OWN:
@@ -175,14 +175,12 @@ def _no_envelope(tag: str) -> Malformed:
     return Malformed(f'the root is {name.localname}, not an Envelope of SOAP')
 
 
-def _called(version: Version, tag: object) -> str:
-    if not isinstance(tag, str):
-        return 'something'
+def _called(version: Version, tag: str) -> str:
     name = etree.QName(tag)
     return f'a second {name.localname}' if name.namespace == version.namespace else f'the element {name.localname}'
 
 
-def _after_body(version: Version, tag: object) -> str:
+def _after_body(version: Version, tag: str) -> str:
     if tag == version.body:
         return 'the Envelope has two Bodies'
     if tag == version.header:

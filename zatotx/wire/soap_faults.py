@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
-from lxml import etree
 
 from zatotx.wire import soap
 from zatotx.wire.soap import NS_11, NS_12, SOAP_11, SOAP_12, Element, Version
+from zatotx.wire.xml import text_of
 from zatotx.wire.xml_write import attribute, sayable
 
 # The codes in 1.2's words. 1.1 calls the first two Client and Server.
@@ -180,11 +180,11 @@ def _reason_12(element: Element | None) -> Element | None:
 
 
 def _children(element: Element | None) -> Iterator[Any]:
-    return iter(()) if element is None else element.iterchildren(tag=etree.Element)
+    return iter(()) if element is None else element.iterchildren()
 
 
 def _text_of(element: Element | None) -> str:
-    return '' if element is None else (element.text or '').strip()
+    return '' if element is None else text_of(element).strip()
 
 
 def _tag_of(element: Element | None) -> str:

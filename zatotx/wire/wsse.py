@@ -19,7 +19,7 @@ import msgspec
 
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap import Element, Version
-from zatotx.wire.xml import Plain
+from zatotx.wire.xml import Plain, text_of
 from zatotx.wire.xml_write import attribute, sayable
 
 __all__ = ['FAILED', 'SECURITY', 'Malformed', 'Security', 'Timestamp', 'UsernameToken', 'digest_of', 'read', 'write']
@@ -167,8 +167,7 @@ def _children(element: Element, where: str) -> Iterator[Any]:
     if element.text and not element.text.isspace():
         raise Malformed(f'the {where} has text of its own')
     for child in element.iterchildren():
-        if type(child.tag) is str:
-            yield child
+        yield child
         if child.tail and not child.tail.isspace():
             raise Malformed(f'the {where} has text of its own')
 
@@ -178,9 +177,8 @@ def _leaf(element: Element | None) -> str:
     if element is None:
         return ''
     if element.getchildren():
-        raise Malformed('a part of the Security header is in pieces')
-    text: str = element.text or ''
-    return text
+        raise Malformed('a part of the Security header has elements in it')
+    return text_of(element)
 
 
 def _nonce(element: Element | None) -> bytes:

@@ -1,8 +1,9 @@
 """XML 1.0 to a tree and back, on lxml, for documents of people one does not know.
 
 There is no DTD, no entity beyond XML's five, no XInclude; nothing outside of the document is ever looked at. What may
-make two readers see two different documents is refused: encodings that do not agree, values in pieces, elements that
-are null and have content. Comments and processing instructions are not in the tree.
+make two readers see two different documents is refused: encodings that do not agree, elements that are null and have
+content. Comments and processing instructions are not in the tree and CDATA sections are text, so that every text is
+whole (`text_of`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from zatotx.wire.xml_encoding import as_utf8, charset_of
 from zatotx.wire.xml_names import parsed
 
 __all__ = ['LARGE', 'NIL', 'USUAL', 'XSI', 'Budget', 'Element', 'Malformed', 'Plain', 'charset_of', 'is_element',
-           'is_nil', 'local_name', 'own', 'parse', 'to_bytes', 'trusted']  # fmt: skip
+           'is_nil', 'local_name', 'own', 'parse', 'text_of', 'to_bytes', 'trusted']  # fmt: skip
 
 Element = Any  # lxml's; its class depends on what looks at it
 
@@ -47,6 +48,7 @@ _PARSER = _Parser(
 )  # fmt: skip
 _PARSER.set_element_class_lookup(_OBJECTS)
 
+_STRING: Any = etree.XPath('string()', smart_strings=False)
 _INCLUDES = etree.XPath('boolean(//*[namespace-uri() = "http://www.w3.org/2001/XInclude"])')
 _SAID = 'normalize-space(@xsi:nil)'
 _FULL_NULL: Any = etree.XPath(  # the name of an element that says it is null, and is not
@@ -118,6 +120,13 @@ def local_name(element: Element) -> str:
     """The name of an element without its namespace."""
     tag: str = element.tag
     return tag.rpartition('}')[2]
+
+
+def text_of(element: Element) -> str:
+    """The text of an element, '' for none: all text that is in it, in the order of the document, without comments and
+    processing instructions (the string value of XPath 1.0 §5.2). Every value of a document is read so."""
+    text: str = _STRING(element) if element.getchildren() else element.text or ''
+    return text
 
 
 def is_nil(element: Element) -> bool:

@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from zatotx.wire.xml import XSI, Element, is_element, is_nil, to_bytes, trusted
+from zatotx.wire.xml import XSI, Element, is_element, is_nil, text_of, to_bytes, trusted
 
 XML_TYPE = b'application/xml'
 ENDLESS = 'The value is nested too deeply for XML, or contains itself'
@@ -161,9 +161,9 @@ def _write_other(pieces: list[str], name: str, value: object) -> None:
 
 def _write_element(pieces: list[str], name: str, element: Element) -> None:
     """What is in an element, as that of another name."""
-    children = element.getchildren()
+    children = [child for child in element.getchildren() if isinstance(child.tag, str)]
     if not children:
-        write(pieces, name, None if is_nil(element) else element.text or '')
+        write(pieces, name, None if is_nil(element) else text_of(element))
         return
     pieces += f'<{name}>', *(to_bytes(child).decode('utf-8') for child in children), f'</{name}>'
 

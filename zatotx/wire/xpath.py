@@ -10,7 +10,7 @@ from lxml import etree
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap import NS_11, NS_12
 from zatotx.wire.wsse import WSSE, WSU
-from zatotx.wire.xml import XSI, Element, Plain, trusted
+from zatotx.wire.xml import XSI, Element, Plain, text_of, trusted
 
 __all__ = ['PREFIXES', 'Malformed', 'TextPath']
 
@@ -44,11 +44,6 @@ class TextPath:
             found = self._path(root)
             if isinstance(found, list):
                 found = found[0] if len(found) == 1 else None
-            return found if isinstance(found, str) or found is None else _text(found)
-
-
-def _text(element: Element) -> str | None:
-    if element.getchildren():
-        return None
-    text: str = element.text or ''
-    return text
+            if found is None or isinstance(found, str):
+                return found
+            return None if found.getchildren() else text_of(found)

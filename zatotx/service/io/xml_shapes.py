@@ -19,7 +19,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from zatotx.wire.xml import Element, is_nil, local_name
+from zatotx.wire.xml import Element, is_nil, local_name, text_of
 from zatotx.wire.xml_write import ITEM, KEY, VALUE, NoForm, is_name, write
 
 ITEMS = frozenset((ITEM, 'item_dict', 'dict'))  # what Zato calls the elements of a list
@@ -42,8 +42,7 @@ class Shape:
         if children := element.getchildren():
             return {name: self.several(found) if type(found) is list else self.one(found)
                     for name, found in grouped(children).items()}  # fmt: skip
-        text = element.text
-        return text if text is not None else of_empty(element)
+        return text_of(element) or of_empty(element)
 
     def several(self, elements: Sequence[Element]) -> Any:
         """The value of elements of one name."""
@@ -63,8 +62,7 @@ class Scalar(Shape):
     def one(self, element: Element) -> Any:
         if element.getchildren():
             return ANYTHING.one(element)
-        text = element.text
-        value = text.strip() if text is not None else of_empty(element)
+        value = text_of(element).strip() or of_empty(element)
         return self.nothing if value == '' else value
 
 
@@ -99,7 +97,7 @@ class Container(Shape):
     def one(self, element: Element) -> Any:
         if children := element.getchildren():
             return self.inside(element, children)
-        text = element.text if element.text is not None else of_empty(element)
+        text = text_of(element) or of_empty(element)
         return text if text is None or text.strip() else self.made_of()
 
     def inside(self, element: Element, children: list[Element]) -> Any:
@@ -171,7 +169,7 @@ class Items(Container):
     made_of = list
 
     def one(self, element: Element) -> Any:
-        if element.getchildren() or not (element.text or '').strip():
+        if element.getchildren() or not text_of(element).strip():
             return super().one(element)
         return [self.item.one(element)]
 
@@ -270,7 +268,7 @@ class IntTag(Shape):
     """The tag of a model, where it is a number: it is compared, not converted."""
 
     def one(self, element: Element) -> Any:
-        text = (element.text or '').strip()
+        text = text_of(element).strip()
         return int(text) if text.isdecimal() else text
 
 
@@ -313,7 +311,7 @@ def paired(children: Iterable[Element]) -> dict[str, Element] | None:
         pair = {local_name(part): part for part in parts}
         if local_name(child) != ITEM or pair.keys() != _PAIR or len(parts) != len(_PAIR):
             return None
-        key = pair[KEY].text or ''
+        key = text_of(pair[KEY])
         if key in out:
             return None
         out[key] = pair[VALUE]
@@ -340,7 +338,7 @@ def unknown(name: str) -> Shape:
 
 def tagged(children: Iterable[Element], tag_field: str) -> str:
     """What an element says to be: the text of a child of that name; '' for nothing."""
-    return next((child.text or '' for child in children if local_name(child) == tag_field), '')
+    return next((text_of(child) for child in children if local_name(child) == tag_field), '')
 
 
 ANYTHING = Shape()

@@ -89,7 +89,8 @@ class SoapCodec:
     def refuse(self, fault: Fault, details: str, inbound: Inbound) -> Reply:
         """See ICodec: a fault, in the version that was asked in as far as that is known."""
         version = _asked(inbound)
-        status = status_of(fault, (inbound.channel.soap or _NO_SOAP).fault_status)
+        rule = (inbound.channel.soap or _NO_SOAP).fault_status
+        status = status_of(fault, rule, was_read=hasattr(inbound, 'soap'))
         body = fault_body(version, fault, details, inbound.cid)
         return Reply(status, body, version.content_type.encode('ascii'), fault.headers)
 

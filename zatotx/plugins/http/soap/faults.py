@@ -20,7 +20,7 @@ from zatotx.wire.soap_content import content_of
 from zatotx.wire.soap_faults import RECEIVER, SENDER, VERSION_MISMATCH, Fault, text, write_fault
 
 NAMESPACE = 'https://zato.io/ns/20130518'
-# What HTTP itself means by these holds whatever SOAP says: log in, too large, not this format, come back later.
+# What HTTP itself means by these, before an envelope was read: log in, too large, not this format, come back later.
 _OF_HTTP = frozenset((401, 404, 405, 413, 415, 429, 503))
 
 
@@ -52,11 +52,10 @@ def fault_body(version: Version, fault: ModelFault, details: str, cid: str) -> b
     ), _headers(version, fault))  # fmt: skip
 
 
-def status_of(fault: ModelFault, rule: int) -> int:
-    """The status of a fault's answer. `rule`: the channel's fault_status, 0 for none."""
-    if rule and (fault.status not in _OF_HTTP or isinstance(fault, SoapFault) or hasattr(fault, 'soap_subcodes')):
-        return rule
-    return fault.status
+def status_of(fault: ModelFault, rule: int, *, was_read: bool) -> int:
+    """The status of a fault's answer. `rule`: the channel's fault_status, 0 for none. `was_read`: the envelope was
+    read, so that the fault is one of processing the message (SOAP 1.1 §6.2): toolkits take no fault from a 404."""
+    return rule if rule and (was_read or fault.status not in _OF_HTTP) else fault.status
 
 
 def _headers(version: Version, fault: SoapFault) -> list[bytes]:
