@@ -99,11 +99,14 @@ class ClusterTests(SynchronousTestCase):
         self.assertTrue({'cli.listed', 'zato.ping'} <= {row['name'] for row in rows})
 
     def test_payload_from_a_pipe_and_headers(self) -> None:
-        """`-` reads standard input; headers go along."""
+        """`-` reads standard input, `@FILE` a file; headers go along."""
         self.good('hot-deploy', self.module('piped'))
         options = ('--payload', '-', '--headers', 'X-A=b=c')
         out = self.good('service invoke', 'cli.piped', *options, stdin='{"a": "ó"}'.encode())
         self.assertEqual(json.loads(out)['sent'], {'a': 'ó'})
+        file = self.broker.write('payload.json', '{"b": 1}')
+        out = self.good('service invoke', 'cli.piped', '--payload', f'@{file}')
+        self.assertEqual(json.loads(out)['sent'], {'b': 1})
         self.assertIn('no.such', self.fails('service invoke', 'no.such'))
 
     def test_any_part_serves(self) -> None:
@@ -157,11 +160,12 @@ class ClusterTests(SynchronousTestCase):
         self.good('update password', 'admin.invoke', '--password', 'first "one"')
         self.good('service invoke', 'zato.ping')
         self.good('update password', 'pubapi', stdin=b'from a pipe\n')
+        self.assertIn('reference', self.fails('update password', 'pubapi', stdin=b'${PUBAPI}'))
         self.assertEqual(self.credentials()['pubapi']['password'], 'from a pipe')
         self.assertEqual(
             self.broker.ask('POST', '/zato/json/zato.ping', fields=self.broker.pubapi(), body=b'{}').status, 200
         )
-        self.assertIn("'nobody'", self.fails('update password', 'nobody', '--password', 'x'))
+        self.assertIn("'nobody'", self.fails('update password', 'nobody', stdin=b'x'))
         self.assertEqual(self.run_on('update password', 'pubapi', stdin=b'').code, 2)
 
     def credentials(self) -> dict[str, dict[str, str]]:
@@ -170,7 +174,7 @@ class ClusterTests(SynchronousTestCase):
     def test_passwords_while_stopped(self) -> None:
         """Written to the database, and known after the start."""
         self.good('stop')
-        self.assertIn("'nobody'", self.fails('update password', 'nobody', '--password', 'x'))
+        self.assertIn("'nobody'", self.fails('update password', 'nobody', stdin=b'x'))
         self.good('update password', 'admin.invoke', '--password', 'while stopped')
         self.good('start')
         self.assertIn('pong', self.good('service invoke', 'zato.ping'))

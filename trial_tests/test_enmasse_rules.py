@@ -240,6 +240,28 @@ class MistakeTests(SynchronousTestCase):
         self.assertIn('name', self.mistakes({'channel_rest': [{'name': ['x']}]})[0])
         self.assertIn('unknown', str(self.mistakes({'channel_rest': [{'name': 'x', 7: 8}]})))
 
+    def test_a_name_that_was_meant(self) -> None:
+        """A near one is suggested, of the cluster or of the document; for the first mistakes only, as it takes time."""
+        found = self.mistakes('''
+            security: [{name: partner, type: basic_auth, username: p}]
+            channel_rest: [{name: d, url_path: /d, service: ecko, security: Partners}]
+        ''')
+        self.assertEqual(found, ["channel_rest 'd': service: there is no service called 'ecko', did you mean 'echo'?",
+                                 "channel_rest 'd': security: there is no security called 'Partners', did you mean "
+                                 "'partner'?"])
+        many = {'channel_rest': [{'name': f'n{n}', 'url_path': f'/{n}', 'service': 'ecko'} for n in range(25)]}
+        self.assertEqual(sum('did you mean' in said for said in self.mistakes(many)), 20)
+
+    def test_references_that_nobody_read(self) -> None:
+        """Are mistakes of a document whose sender says nothing of them, in any field; the values stay unsaid."""
+        for text in ('${PW}', 'x${PW}', 'Zato_Enmasse_Env.PW', '$PW'):
+            document = {'security': [{'name': 'n', 'type': 'basic_auth', 'username': 'u', 'password': text}]}
+            found = plan_import(document, TYPES, BASE, replace=False, verify=verify, resolved=False)
+            self.assertEqual(found.operations, ())
+            self.assertIn("security 'n': password: it refers to a variable that was not read", str(found.mistakes[0]))
+            self.assertNotIn(text, str(found.mistakes))
+            self.assertEqual(len(plan(document).operations), 1)
+
     def test_services_are_no_section(self) -> None:
         """Code is deployed, not imported."""
         self.assertIn('service: section unknown', self.mistakes({'service': []})[0])

@@ -39,7 +39,7 @@ def enmasse(path: str, do_import: bool, do_export: bool, **options: Any) -> None
 
     ${NAME} in a value reads the environment of this command; a value file:PATH is what that file holds, which must be
     of its owner alone (0600); a relative PATH is relative to the YAML file. $${NAME} and $file:PATH are those texts
-    themselves.
+    themselves. Zato's Zato_Enmasse_Env.NAME and $NAME, as whole values, are variables too.
     """
     if do_import == do_export:
         raise click.UsageError('choose one of --import and --export')
@@ -64,7 +64,7 @@ def import_file(cluster: Cluster, source: str | None, *, replace: bool, dry_run:
         raise click.UsageError('--import needs --input FILE.yaml')
     beside = Path.cwd() if source == '-' else Path(source).absolute().parent
     document, missing = substitute(read(source), os.environ, reader(beside))
-    payload = {'document': document, 'replace': replace, 'dry_run': dry_run or bool(missing)}
+    payload = {'document': document, 'replace': replace, 'dry_run': dry_run or bool(missing), 'resolved': True}
     with progress(f'Importing {sum(len(value) for value in document.values() if isinstance(value, list))} objects'):
         try:
             result = cluster.call('zato.enmasse.import', payload, timeout=TIMEOUT)
