@@ -107,7 +107,7 @@ class ClusterTests(SynchronousTestCase):
         file = self.broker.write('payload.json', '{"b": 1}')
         out = self.good('service invoke', 'cli.piped', '--payload', f'@{file}')
         self.assertEqual(json.loads(out)['sent'], {'b': 1})
-        self.assertIn('no.such', self.fails('service invoke', 'no.such'))
+        self.assertIn("did you mean 'cli.piped'?", self.fails('service invoke', 'cli.pipd'))
 
     def test_any_part_serves(self) -> None:
         """What concerns the cluster may be asked of Redis's directory too."""
@@ -122,6 +122,10 @@ class ClusterTests(SynchronousTestCase):
         self.assertEqual(self.broker.ask('POST', '/cli/open').status, 404)
         self.assertIn('Changed 2 objects', self.good('enmasse', '--import', '--input', file, env=env))
         self.assertEqual(self.broker.ask('POST', '/cli/open').status, 401)
+        strangers = self.broker.write('open.yaml', CHANNEL.replace('security: cli.user', 'security: null'))
+        report = self.good('enmasse', '--import', '--input', strangers, '--dry-run', env=env)
+        opened = "Open to anyone, as no security or groups stand there: channel_rest 'cli.open'."
+        self.assertIn(f"channel_rest 'cli.open': security: 'cli.user' → None\n{opened}\nWould change 1", report)
         self.assertIn('Changed 0 objects, left 2', self.good('enmasse', '--import', '--input', file, env=env))
         missing = self.path / 'no' / 'such.yaml'
         self.assertIn(f'directory: {missing}\n', zatotx('enmasse', self.path, '--export', '--output', missing).err)
@@ -132,11 +136,16 @@ class ClusterTests(SynchronousTestCase):
         self.assertIn('Changed 0 objects', self.good('enmasse', '--import', '--input', '-', stdin=target.read_bytes()))
 
     def test_enmasse_names_all_mistakes_at_once(self) -> None:
-        """Missing variables and what the cluster finds, in one sentence; a file that cannot be read."""
-        file = self.broker.write('cli.yaml', CHANNEL.replace('service: cli.open', 'service: no.such, colour: red'))
-        error = self.fails('enmasse', '--import', '--input', file)
-        for part in ('CLI_PASSWORD', 'no.such', 'colour'):
-            self.assertIn(part, error)
+        """Missing variables and what the cluster finds, a line each; a file that cannot be read."""
+        self.good('hot-deploy', self.module('opened'))
+        file = self.broker.write('cli.yaml', CHANNEL.replace('service: cli.open', 'service: cli.openned, colour: red'))
+        first, *lines = self.fails('enmasse', '--import', '--input', file).splitlines()
+        self.assertEqual(first, f'Error: {file} has 3 mistakes, and nothing was imported:')
+        self.assertEqual(sorted(lines), [
+            "  channel_rest 'cli.open': colour: unknown, did you mean cors?",
+            "  channel_rest 'cli.open': service: there is no service called 'cli.openned', did you mean 'cli.opened'?",
+            "  security 'cli.user': password: the environment has no variable 'CLI_PASSWORD'.",
+        ])
         only = self.broker.write('only.yaml', '''
             security:
               - {name: cli.only, type: basic_auth, username: cli.only, password: "${CLI_PASSWORD}"}

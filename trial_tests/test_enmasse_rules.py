@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any
 
+import msgspec
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.odb import TYPES
-from zatotx.plugins.http.schema import CHANNEL_REST, RestChannel
+from zatotx.plugins.http.schema import CHANNEL_REST, OUTGOING_REST, RestChannel, RestOutgoing
+from zatotx.plugins.http.schema.outgoing import CircuitBreaker, Retry
 from zatotx.rules.config_diff import diff
 from zatotx.rules.enmasse import ImportPlan, Mistake, export, plan_import, substitute
 from zatotx.schema.masking import Configured
@@ -411,7 +413,35 @@ class SubstituteTests(SynchronousTestCase):
         self.assertEqual(substitute({'s': [{'a': 'file:x'}]}, {}), ({'s': [{'a': 'file:x'}]}, []))
 
 
+class OpenTests(SynchronousTestCase):
+    def test_channels_that_anyone_may_use(self) -> None:
+        """Are told of, changed or not: those with neither security nor groups, as they are after the import."""
+        there = stored(ECHO, API, CHANNEL, ('channel_rest', RestChannel(name='o', url_path='/o', service='echo')))
+        found = plan('''
+            groups: [{name: g, members: [api]}]
+            channel_rest:
+              - {name: a, url_path: /a, service: echo}
+              - {name: b, url_path: /b, service: echo, security: api}
+              - {name: d, url_path: /d, service: echo, groups: [g]}
+              - {name: c, security: null}
+              - {name: o}
+            outgoing_rest: [{name: CRM, host: "http://127.0.0.1", url_path: /}]
+        ''', there)
+        self.assertEqual(found.mistakes, ())
+        self.assertEqual(found.open, ("channel_rest 'a'", "channel_rest 'c'", "channel_rest 'o'"))
+        self.assertEqual(plan('channel_rest: [{name: c}]').open, ())
+
+
 class DiffTests(SynchronousTestCase):
+    def test_mappings(self) -> None:
+        """Show the values that changed, also where all of one are those by default."""
+        old = RestOutgoing(name='CRM', host='http://h', url_path='/', retry=Retry(attempts=4))
+        new = msgspec.structs.replace(old, retry=Retry(attempts=5), circuit_breaker=CircuitBreaker())
+        found = diff(OUTGOING_REST, old, new)
+        self.assertIn("~ outgoing_rest 'CRM': retry.attempts: 4 → 5", found)
+        self.assertIn("circuit_breaker: None → {'failures': 5", ''.join(found))
+        self.assertNotIn('{}', ''.join([*found, *diff(OUTGOING_REST, None, new)]))
+
     def test_new_gone_and_changed(self) -> None:
         """A line each, secrets masked."""
         old, new = CHANNEL[1], RestChannel(name='c', url_path='/d', service='echo')

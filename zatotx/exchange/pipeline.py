@@ -93,10 +93,7 @@ class Pipeline:
             _count_failed(entry, began, Timeout(inbound.cid) if hasattr(inbound, 'expired') else error)
             raise
         except (Exception, SystemExit) as error:  # a service's sys.exit() ends the request, not the server
-            failed = meant(error)
-            if entry is not None:
-                failed = self.invoker.explained(failed, entry, outcome)
-            _count_failed(entry, began, failed)
+            failed = self._failed(error, entry, outcome, began)
             return self.faults.reply(failed, inbound, codec)
         finally:
             if node is not None:
@@ -104,6 +101,16 @@ class Pipeline:
         entry.stats.in_flight -= 1
         entry.stats.observe(perf_counter() - began)
         return reply
+
+    def _failed(
+        self, error: BaseException, entry: IServiceEntry | None, outcome: Outcome | None, began: float
+    ) -> BaseException:
+        """What a service failed with, counted, in the words that help its author most."""
+        failed = meant(error)
+        if entry is not None:
+            failed = self.invoker.explained(failed, entry, outcome)
+        _count_failed(entry, began, failed)
+        return failed
 
     async def _waited(self, checked: _Checked, inbound: Inbound) -> Principal | None:
         """The principal, where its password must be hashed first: not for a request that would be turned away. None

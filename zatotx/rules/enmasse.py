@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from attrs import Factory, define
 
-from zatotx.rules.config_diff import changed_fields, diff
+from zatotx.rules.config_diff import changed_fields, diff, is_open
 from zatotx.rules.enmasse_export import export
 from zatotx.rules.enmasse_text import Mistake, label_of, substitute
 from zatotx.rules.references import has_placeholder
@@ -49,6 +49,7 @@ class ImportPlan(msgspec.Struct, frozen=True, kw_only=True):
     mistakes: tuple[Mistake, ...] = ()
     lines: tuple[str, ...] = ()  # the difference, for people
     unchanged: int = 0
+    open: tuple[str, ...] = ()  # the document's channels that need no credentials: "channel_rest 'a'"
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +82,9 @@ def plan_import(
     mistakes = [*reader.mistakes, *_not_unique(entries, snapshot)]
     if mistakes:
         return ImportPlan(mistakes=tuple(mistakes))
-    return _compared(entries, verify=verify)
+    plan = _compared(entries, verify=verify)
+    strangers = (e for e in entries if is_open(e.object_type, e.value))
+    return msgspec.structs.replace(plan, open=tuple(f'{e.object_type.section} {e.label}' for e in strangers))
 
 
 @define(kw_only=True)

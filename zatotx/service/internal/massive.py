@@ -37,7 +37,7 @@ class Import(AdminService):
                     replace=bool(asked.replace), verify=_verify, resolved=bool(asked.resolved))
         )
         if plan.mistakes:
-            raise BadRequest(self.cid, '; '.join(map(str, plan.mistakes)))
+            raise BadRequest(self.cid, '\n'.join(map(str, plan.mistakes)))
         revision = config.snapshot.revision
         if plan.operations and not asked.dry_run:
             revision = await config.change(plan.operations, self.actor)
@@ -47,6 +47,7 @@ class Import(AdminService):
                 raise ServiceUnavailable(self.cid, f'The import is stored, but not in force yet on {nodes}')
         self.response.payload = {
             'diff': list(plan.lines),
+            'open': list(plan.open),
             'changed': len(plan.operations),
             'unchanged': plan.unchanged,
             'dry_run': bool(asked.dry_run),
