@@ -13,7 +13,8 @@ from zatotx.cli.failure import Failure, failure_of
 from zatotx.cli.http import Answer, CutOffError, Request, UnreachableError, ask, basic
 from zatotx.cli.layout import CREDENTIALS, SERVER, Part, Place, credentials, parts_of
 
-_BETWEEN = re.compile(r'\n+|; (?=\$[.\[:])')  # mistakes of an import; those of an input, each with its path
+# What stands between mistakes: of an import, of an input with their paths, of a deployed file with their lines.
+_BETWEEN = re.compile(r'\n+|; (?=\$[.\[:])|; (?=[\w./-]+\.py:\d+: )')
 TIMEOUT = 60.0  # seconds for one call
 SLACK = 5.0  # the server's deadline comes this much before ours, so that its answer names what was slow
 
