@@ -144,7 +144,7 @@ class ClusterTests(SynchronousTestCase):
         self.assertEqual(sorted(lines), [
             "  channel_rest 'cli.open': colour: unknown, did you mean cors?",
             "  channel_rest 'cli.open': service: there is no service called 'cli.openned', did you mean 'cli.opened'?",
-            "  security 'cli.user': password: the environment has no variable 'CLI_PASSWORD'.",
+            "  security 'cli.user': password: the environment has no variable 'CLI_PASSWORD'",
         ])
         only = self.broker.write('only.yaml', '''
             security:

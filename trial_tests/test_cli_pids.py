@@ -112,9 +112,10 @@ class PidTests(SynchronousTestCase):
     def test_whose_a_process_is(self) -> None:
         """A component is named with its environment, by its command line; any other program by its own name."""
         server = self.process('zato-server', '--dir', str(self.path))
-        self.assertEqual(described(server.pid), f'{self.path.name} of {self.path.parent} (process {server.pid})')
+        until(lambda: described(server.pid) == f'{self.path.name} of {self.path.parent} (process {server.pid})',
+              'the command line of the process')  # fmt: skip
         other = self.process('--dir', str(self.path))
-        self.assertEqual(described(other.pid), f'process {other.pid} ({Path(sys.executable).resolve().name[:15]})')
+        self.assertRegex(described(other.pid), rf'\Aprocess {other.pid} \(python[0-9.]*\)\Z')
         self.assertEqual(described(2**22 - 1), f'process {2**22 - 1}')
 
     def test_the_option_in_a_command_line(self) -> None:

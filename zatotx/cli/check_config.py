@@ -54,7 +54,7 @@ def check_config(path: str, form: str) -> None:
     if wrong:
         # One cause may be met by several checks: it is said once.
         said = dict.fromkeys(f'{finding.where}: {finding.wrong.rstrip(".")}' for finding in wrong)
-        raise failure_of(list(said), '{} things would keep it from running')
+        raise failure_of([f'{each}.' for each in said], '{} things would keep it from running')
 
 
 def check(place: Place) -> Iterator[Finding]:

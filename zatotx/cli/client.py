@@ -82,16 +82,16 @@ def good(answer: Answer) -> Answer:
     """The answer of a call that succeeded. Raises Failure with the reason of one that did not, a line each where there
     are several."""
     if answer.status >= 400:
-        raise failure_of(reasons(answer), 'The server found {} mistakes')
+        raise failure_of(mistakes_of(answer), 'The server found {} mistakes')
     return answer
 
 
 def reason(answer: Answer) -> str:
     """Why a call failed, as the server says it."""
-    return '; '.join(reasons(answer))
+    return '; '.join(mistakes_of(answer))
 
 
-def reasons(answer: Answer) -> list[str]:
+def mistakes_of(answer: Answer) -> list[str]:
     """The same, mistake by mistake."""
     try:
         env = json.loads(answer.body)['zato_env']
@@ -100,7 +100,7 @@ def reasons(answer: Answer) -> list[str]:
         return [f'The server answered {answer.status} {answer.body[:200].decode("utf-8", "replace")}'.strip()]
     if answer.status == 500:
         return [f'{details} (cid {cid}: its traceback is in the log of the server)']
-    return _BETWEEN.split(str(details))
+    return [str(each) for each in details] if isinstance(details, list) else _BETWEEN.split(str(details))
 
 
 def element(answer: Answer) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from zatotx.cli.client import Cluster, element, reasons
+from zatotx.cli.client import Cluster, element, mistakes_of
 from zatotx.cli.failure import Failure, failure_of
 from zatotx.cli.files import write
 from zatotx.cli.layout import find
@@ -69,7 +69,7 @@ def import_file(cluster: Cluster, source: str | None, *, replace: bool, dry_run:
     with progress(f'Importing {sum(len(value) for value in document.values() if isinstance(value, list))} objects'):
         answer = cluster.invoke('zato.enmasse.import', payload, timeout=TIMEOUT)
     # References that lead nowhere, and what the cluster found wrong with the rest, at once: then nothing was written.
-    found = reasons(answer) if answer.status >= 400 else []
+    found = mistakes_of(answer) if answer.status >= 400 else []
     told = tuple(str(mistake).removesuffix(mistake.text) for mistake in missing)  # what else is wrong there comes of it
     mistakes = [*map(str, missing), *(each for each in found if not told or not each.startswith(told))]
     if mistakes:

@@ -14,11 +14,9 @@ class Failure(click.ClickException):
 
 
 def failure_of(mistakes: Sequence[str], summary: str) -> Failure:
-    """Failure of one mistake, as a sentence; of several, a line each, below `summary` with their number for `{}`."""
-    sentences = [said if said.endswith(('.', '?')) else f'{said}.' for said in dict.fromkeys(mistakes)]
-    if len(sentences) == 1:
-        return Failure(sentences[0])
-    return Failure('\n  '.join([f'{summary.format(len(sentences))}:', *sentences]))
+    """Failure of one mistake, as it is said; of several, a line each, below `summary` with their number for `{}`."""
+    told = list(dict.fromkeys(mistakes))
+    return Failure(told[0] if len(told) == 1 else '\n  '.join([f'{summary.format(len(told))}:', *told]))
 
 
 def sentence_of(error: OSError) -> str:

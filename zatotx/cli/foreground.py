@@ -40,7 +40,7 @@ def run_in_foreground(parts: Sequence[Part]) -> None:
         faults = watch(parts, asked.event)
     faults += stop_parts(parts)
     if faults:
-        raise failure_of(faults, '{} things went wrong')
+        raise failure_of([f'{each}.' for each in faults], '{} things went wrong')
 
 
 def watch(parts: Sequence[Part], asked: threading.Event) -> list[str]:

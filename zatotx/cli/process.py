@@ -172,4 +172,4 @@ def names(parts: Sequence[Part]) -> str:
 def fail_with(faults: Sequence[str]) -> None:
     """Raises Failure where there are any."""
     if faults:
-        raise failure_of(faults, '{} things went wrong')
+        raise failure_of([f'{each}.' for each in faults], '{} things went wrong')
