@@ -99,12 +99,15 @@ class ClusterTests(SynchronousTestCase):
         self.assertTrue({'cli.listed', 'zato.ping'} <= {row['name'] for row in rows})
 
     def test_payload_from_a_pipe_and_headers(self) -> None:
-        """`-` reads standard input; headers go along."""
+        """`-` reads standard input, `@FILE` a file; headers go along."""
         self.good('hot-deploy', self.module('piped'))
         options = ('--payload', '-', '--headers', 'X-A=b=c')
         out = self.good('service invoke', 'cli.piped', *options, stdin='{"a": "ó"}'.encode())
         self.assertEqual(json.loads(out)['sent'], {'a': 'ó'})
-        self.assertIn('no.such', self.fails('service invoke', 'no.such'))
+        file = self.broker.write('payload.json', '{"b": 1}')
+        out = self.good('service invoke', 'cli.piped', '--payload', f'@{file}')
+        self.assertEqual(json.loads(out)['sent'], {'b': 1})
+        self.assertIn("did you mean 'cli.piped'?", self.fails('service invoke', 'cli.pipd'))
 
     def test_any_part_serves(self) -> None:
         """What concerns the cluster may be asked of Redis's directory too."""
@@ -119,6 +122,10 @@ class ClusterTests(SynchronousTestCase):
         self.assertEqual(self.broker.ask('POST', '/cli/open').status, 404)
         self.assertIn('Changed 2 objects', self.good('enmasse', '--import', '--input', file, env=env))
         self.assertEqual(self.broker.ask('POST', '/cli/open').status, 401)
+        strangers = self.broker.write('open.yaml', CHANNEL.replace('security: cli.user', 'security: null'))
+        report = self.good('enmasse', '--import', '--input', strangers, '--dry-run', env=env)
+        opened = "Open to anyone, as no security or groups stand there: channel_rest 'cli.open'."
+        self.assertIn(f"channel_rest 'cli.open': security: 'cli.user' → None\n{opened}\nWould change 1", report)
         self.assertIn('Changed 0 objects, left 2', self.good('enmasse', '--import', '--input', file, env=env))
         missing = self.path / 'no' / 'such.yaml'
         self.assertIn(f'directory: {missing}\n', zatotx('enmasse', self.path, '--export', '--output', missing).err)
@@ -129,11 +136,16 @@ class ClusterTests(SynchronousTestCase):
         self.assertIn('Changed 0 objects', self.good('enmasse', '--import', '--input', '-', stdin=target.read_bytes()))
 
     def test_enmasse_names_all_mistakes_at_once(self) -> None:
-        """Missing variables and what the cluster finds, in one sentence; a file that cannot be read."""
-        file = self.broker.write('cli.yaml', CHANNEL.replace('service: cli.open', 'service: no.such, colour: red'))
-        error = self.fails('enmasse', '--import', '--input', file)
-        for part in ('CLI_PASSWORD', 'no.such', 'colour'):
-            self.assertIn(part, error)
+        """Missing variables and what the cluster finds, a line each; a file that cannot be read."""
+        self.good('hot-deploy', self.module('opened'))
+        file = self.broker.write('cli.yaml', CHANNEL.replace('service: cli.open', 'service: cli.openned, colour: red'))
+        first, *lines = self.fails('enmasse', '--import', '--input', file).splitlines()
+        self.assertEqual(first, f'Error: {file} has 3 mistakes, and nothing was imported:')
+        self.assertEqual(sorted(lines), [
+            "  channel_rest 'cli.open': colour: unknown, did you mean cors?",
+            "  channel_rest 'cli.open': service: there is no service called 'cli.openned', did you mean 'cli.opened'?",
+            "  security 'cli.user': password: the environment has no variable 'CLI_PASSWORD'",
+        ])
         only = self.broker.write('only.yaml', '''
             security:
               - {name: cli.only, type: basic_auth, username: cli.only, password: "${CLI_PASSWORD}"}
@@ -157,11 +169,12 @@ class ClusterTests(SynchronousTestCase):
         self.good('update password', 'admin.invoke', '--password', 'first "one"')
         self.good('service invoke', 'zato.ping')
         self.good('update password', 'pubapi', stdin=b'from a pipe\n')
+        self.assertIn('reference', self.fails('update password', 'pubapi', stdin=b'${PUBAPI}'))
         self.assertEqual(self.credentials()['pubapi']['password'], 'from a pipe')
         self.assertEqual(
             self.broker.ask('POST', '/zato/json/zato.ping', fields=self.broker.pubapi(), body=b'{}').status, 200
         )
-        self.assertIn("'nobody'", self.fails('update password', 'nobody', '--password', 'x'))
+        self.assertIn("'nobody'", self.fails('update password', 'nobody', stdin=b'x'))
         self.assertEqual(self.run_on('update password', 'pubapi', stdin=b'').code, 2)
 
     def credentials(self) -> dict[str, dict[str, str]]:
@@ -170,7 +183,7 @@ class ClusterTests(SynchronousTestCase):
     def test_passwords_while_stopped(self) -> None:
         """Written to the database, and known after the start."""
         self.good('stop')
-        self.assertIn("'nobody'", self.fails('update password', 'nobody', '--password', 'x'))
+        self.assertIn("'nobody'", self.fails('update password', 'nobody', stdin=b'x'))
         self.good('update password', 'admin.invoke', '--password', 'while stopped')
         self.good('start')
         self.assertIn('pong', self.good('service invoke', 'zato.ping'))

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support import odb_0001
 from trial_tests.support.broker import free_offset
-from trial_tests.support.command import sentences, zatotx
+from trial_tests.support.command import Said, sentences, zatotx
 from trial_tests.support.valkey import Valkey
 from zatotx.kvdb import binary
 from zatotx.odb.secrets import new_key
@@ -138,6 +138,20 @@ class KeyTests(ConfigTests):
             self.assertTrue(hidden.startswith('enc:'), hidden)
             self.assertNotIn('s3cret', hidden)
             self.assertEqual(zatotx(*words, 'decrypt', self.server, stdin=hidden.encode()).out, 's3cret ó\n')
+
+    def test_ways_to_give_a_secret(self) -> None:
+        """Standard input and a file keep it out of the list of processes; the command line is warned of, on stderr
+        alone, with what to write instead; a file that cannot be read is named."""
+        file = self.path.parent / 'secret.txt'
+        file.write_text('s3cret ó\n')
+        for words, stdin, warned in (((), b's3cret \xc3\xb3\n', False), (('--secret', '-'), b's3cret \xc3\xb3', False),
+                                     (('--secret', f'@{file}'), None, False), (('--secret', 's3cret ó'), None, True)):
+            said = zatotx('encrypt', self.path, *words, stdin=stdin)
+            self.assertEqual((said.code, len(said.out.splitlines())), (0, 1), said)
+            self.assertEqual(zatotx('decrypt', self.path, '--secret', said.out.strip()), Said(0, 's3cret ó\n', ''))
+            self.assertEqual('--secret - or --secret @FILE' in said.err, warned, said)
+            self.assertNotIn('s3cret', said.err)
+        self.assertIn('--secret: /nowhere cannot be read', self.fails('encrypt', self.path, '--secret', '@/nowhere'))
 
     def test_what_was_not_encrypted_with_this_key(self) -> None:
         """A sentence that shows nothing of it."""

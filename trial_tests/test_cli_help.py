@@ -206,7 +206,7 @@ class ManualTests(SynchronousTestCase):
                                capture_output=True, text=True, timeout=60, check=True).stdout
         plain = re.sub('.\b', '', shown)  # bold is a letter printed twice
         for words in ('1970-01-01', 'zatotx-service-invoke - invoke the service NAME', 'PATH   An environment',
-                      '--payload TEXT', '[default: {}]', 'EXIT STATUS', """--payload '{"account_id": 1}'""",
+                      '--payload JSON|-|@FILE', '[default: {}]', 'EXIT STATUS', """--payload '{"account_id": 1}'""",
                       'zatotx-service(1)'):
             self.assertIn(words, plain)
 

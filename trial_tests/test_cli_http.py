@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
@@ -12,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.command import zatotx
 from zatotx.cli.addresses import Address
-from zatotx.cli.client import element, reason
+from zatotx.cli.client import element, good, mistakes_of, reason
 from zatotx.cli.deployments import print_report
 from zatotx.cli.failure import Failure
 from zatotx.cli.http import Answer, CutOffError, Request, UnreachableError, ask, basic
@@ -128,6 +129,17 @@ class ReasonTests(SynchronousTestCase):
         for (status, body), expected in cases.items():
             self.assertEqual(reason(Answer(status, {}, body)), expected)
 
+    def test_several_mistakes(self) -> None:
+        """Each by itself: those of an import, of an input by their paths, of a file by their lines."""
+        for details, expected in (
+            ('$.a: missing; $.b: x; y', ['$.a: missing', '$.b: x; y']), ('s: a\ns: b; c', ['s: a', 's: b; c']),
+            ('crm.py:3: x; y; crm/util.py:7: z', ['crm.py:3: x; y', 'crm/util.py:7: z']), (['a', 'b'], ['a', 'b']),
+        ):  # fmt: skip
+            body = json.dumps({'zato_env': {'details': details}}).encode()
+            self.assertEqual(mistakes_of(Answer(400, {}, body)), expected)
+            said = self.assertRaises(Failure, good, Answer(400, {}, body)).format_message()
+            self.assertEqual(said.splitlines(), ['The server found 2 mistakes:', *(f'  {each}' for each in expected)])
+
     def test_elements(self) -> None:
         """What stands beside zato_env; nothing where nothing does."""
         for body, expected in ((b'{"zato_env": {}, "x_response": [1]}', [1]), (b'{"zato_env": {}}', None), (b'', None),
@@ -142,12 +154,13 @@ class ReasonTests(SynchronousTestCase):
             self.assertEqual(reasons(Answer(503, {}, body)), '/zato/ready answers 503')
 
     def test_deployments(self) -> None:
-        """Nodes that refused it, each with its reason, and nodes that said nothing, in one sentence."""
+        """Nodes that refused it, each with its reason, and nodes that said nothing, a line each."""
         report = {'file': 'a.py', 'number': 2, 'refused': {'server2': 'a.py:1: no'}, 'missing': ['server3']}
         error = self.assertRaises(Failure, print_report, report)
         self.assertEqual(
             error.format_message(),
-            'server2 refused a.py version 2: a.py:1: no; server3 did not say in time whether it runs a.py version 2.',
+            '2 nodes do not run it:\n  server2 refused a.py version 2: a.py:1: no.\n'
+            '  server3 did not say in time whether it runs a.py version 2.',
         )
 
 

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.waiting import until
 from zatotx.cli.layout import SERVER, Part
-from zatotx.cli.pids import Process, directory_option, running, runs
+from zatotx.cli.pids import Process, described, directory_option, running, runs
 from zatotx.cli.ports import holder, holds, is_free, listening
 from zatotx.cli.stopping import stop_parts
 from zatotx.node.workers.processes import started_at
@@ -108,6 +108,15 @@ class PidTests(SynchronousTestCase):
         self.assertIn('did not end within 0.4 s of SIGTERM and was killed', faults[0])
         self.assertEqual(stubborn.wait(60), -signal.SIGKILL)
         self.assertFalse(self.part.pid_file.exists())
+
+    def test_whose_a_process_is(self) -> None:
+        """A component is named with its environment, by its command line; any other program by its own name."""
+        server = self.process('zato-server', '--dir', str(self.path))
+        until(lambda: described(server.pid) == f'{self.path.name} of {self.path.parent} (process {server.pid})',
+              'the command line of the process')  # fmt: skip
+        other = self.process('--dir', str(self.path))
+        self.assertRegex(described(other.pid), rf'\Aprocess {other.pid} \(python[0-9.]*\)\Z')
+        self.assertEqual(described(2**22 - 1), f'process {2**22 - 1}')
 
     def test_the_option_in_a_command_line(self) -> None:
         """Absent, last, or followed by its value."""

@@ -422,6 +422,7 @@ class WhichTests(SynchronousTestCase):
             ('crm.py', None, 'crm.py: there is no version before 1 to go back to'),
             ('crm.py', 7, 'crm.py: version 7 is not kept, these are: 1'),
             ('nix', None, "No deployed file or service is called 'nix'"),
+            ('crn.py', None, "No deployed file or service is called 'crn.py', did you mean 'crm.py'?"),
         ):
             self.assertEqual(self.assertRaises(NotFound, which, versions, name, number).msg, told)
 

@@ -91,15 +91,19 @@ class DoctorTestCase(SynchronousTestCase):
 
 
 class CommandTests(DoctorTestCase):
-    def test_all_is_well(self) -> None:
-        """A fresh environment is well: one line, with what was looked at, and exit code 0; a part by itself too."""
+    def test_nothing_is_broken(self) -> None:
+        """In a fresh environment: one line, with what was looked at, and exit code 0; a part by itself too. That
+        nothing of it runs is no finding, and is said."""
         said = zatotx('doctor', self.path)
         self.assertEqual((said.code, sentences(said.err), said.out.count('\n')), (0, [], 1))
-        self.assertTrue(said.out.startswith('All is well. Looked at files, permissions'), said.out)
+        stopped = f"It is stopped: 'zatotx start {self.path}' starts it. Looked at files, permissions"
+        self.assertTrue(said.out.startswith(f'Nothing is broken. {stopped}'), said.out)
+        self.assertIn(f"'zatotx start {self.server}'", zatotx('doctor', self.server).out)
         for word in ('ODB', 'Redis', 'clocks', 'certificates', 'disk', 'server1', 'server2', 'redis'):
             self.assertIn(word, said.out)
         one: Said = zatotx('doctor', self.server, '--format', 'json')
-        self.assertEqual((one.code, json.loads(one.out)['parts'], json.loads(one.out)['well']), (0, ['server1'], True))
+        found = json.loads(one.out)
+        self.assertEqual((one.code, found['parts'], found['running']), (0, ['server1'], []))
 
     def test_changes_nothing(self) -> None:
         """Contents, modes and names of all files are as before."""
@@ -122,12 +126,12 @@ class CommandTests(DoctorTestCase):
         first, _, last = said.out.splitlines()
         self.assertEqual(first, f"BROKEN   server1: permissions: {self.settings} is open to others, and holds secrets: "
                                 f"'chmod 600 {self.settings}'.")  # fmt: skip
-        self.assertIn('1 broken. Looked at', last)
+        self.assertIn('1 broken. It is stopped: ', last)
         self.settings.chmod(0o600)
         self.info(self.server, version='99.0')
         said = zatotx('doctor', self.path)
         self.assertEqual(said.code, 0)
-        self.assertIn('Nothing is broken, 1 warning.', said.out)
+        self.assertIn('Nothing is broken, 1 warning. It is stopped:', said.out)
 
     def info(self, directory: Path, **values: str) -> None:
         file = directory / '.zato-info'

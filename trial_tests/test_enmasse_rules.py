@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any
 
+import msgspec
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.odb import TYPES
-from zatotx.plugins.http.schema import CHANNEL_REST, RestChannel
+from zatotx.plugins.http.schema import CHANNEL_REST, OUTGOING_REST, RestChannel, RestOutgoing
+from zatotx.plugins.http.schema.outgoing import CircuitBreaker, Retry
 from zatotx.rules.config_diff import diff
 from zatotx.rules.enmasse import ImportPlan, Mistake, export, plan_import, substitute
 from zatotx.schema.masking import Configured
@@ -242,6 +244,28 @@ class MistakeTests(SynchronousTestCase):
         self.assertIn('name', self.mistakes({'channel_rest': [{'name': ['x']}]})[0])
         self.assertIn('unknown', str(self.mistakes({'channel_rest': [{'name': 'x', 7: 8}]})))
 
+    def test_a_name_that_was_meant(self) -> None:
+        """A near one is suggested, of the cluster or of the document; for the first mistakes only, as it takes time."""
+        found = self.mistakes('''
+            security: [{name: partner, type: basic_auth, username: p}]
+            channel_rest: [{name: d, url_path: /d, service: ecko, security: Partners}]
+        ''')
+        self.assertEqual(found, ["channel_rest 'd': service: there is no service called 'ecko', did you mean 'echo'?",
+                                 "channel_rest 'd': security: there is no security called 'Partners', did you mean "
+                                 "'partner'?"])
+        many = {'channel_rest': [{'name': f'n{n}', 'url_path': f'/{n}', 'service': 'ecko'} for n in range(25)]}
+        self.assertEqual(sum('did you mean' in said for said in self.mistakes(many)), 20)
+
+    def test_references_that_nobody_read(self) -> None:
+        """Are mistakes of a document whose sender says nothing of them, in any field; the values stay unsaid."""
+        for text in ('${PW}', 'x${PW}', 'Zato_Enmasse_Env.PW', '$PW'):
+            document = {'security': [{'name': 'n', 'type': 'basic_auth', 'username': 'u', 'password': text}]}
+            found = plan_import(document, TYPES, BASE, replace=False, verify=verify, resolved=False)
+            self.assertEqual(found.operations, ())
+            self.assertIn("security 'n': password: it refers to a variable that was not read", str(found.mistakes[0]))
+            self.assertNotIn(text, str(found.mistakes))
+            self.assertEqual(len(plan(document).operations), 1)
+
     def test_services_are_no_section(self) -> None:
         """Code is deployed, not imported."""
         self.assertIn('service: section unknown', self.mistakes({'service': []})[0])
@@ -391,7 +415,35 @@ class SubstituteTests(SynchronousTestCase):
         self.assertEqual(substitute({'s': [{'a': 'file:x'}]}, {}), ({'s': [{'a': 'file:x'}]}, []))
 
 
+class OpenTests(SynchronousTestCase):
+    def test_channels_that_anyone_may_use(self) -> None:
+        """Are told of, changed or not: those with neither security nor groups, as they are after the import."""
+        there = stored(ECHO, API, CHANNEL, ('channel_rest', RestChannel(name='o', url_path='/o', service='echo')))
+        found = plan('''
+            groups: [{name: g, members: [api]}]
+            channel_rest:
+              - {name: a, url_path: /a, service: echo}
+              - {name: b, url_path: /b, service: echo, security: api}
+              - {name: d, url_path: /d, service: echo, groups: [g]}
+              - {name: c, security: null}
+              - {name: o}
+            outgoing_rest: [{name: CRM, host: "http://127.0.0.1", url_path: /}]
+        ''', there)
+        self.assertEqual(found.mistakes, ())
+        self.assertEqual(found.open, ("channel_rest 'a'", "channel_rest 'c'", "channel_rest 'o'"))
+        self.assertEqual(plan('channel_rest: [{name: c}]').open, ())
+
+
 class DiffTests(SynchronousTestCase):
+    def test_mappings(self) -> None:
+        """Show the values that changed, also where all of one are those by default."""
+        old = RestOutgoing(name='CRM', host='http://h', url_path='/', retry=Retry(attempts=4))
+        new = msgspec.structs.replace(old, retry=Retry(attempts=5), circuit_breaker=CircuitBreaker())
+        found = diff(OUTGOING_REST, old, new)
+        self.assertIn("~ outgoing_rest 'CRM': retry.attempts: 4 → 5", found)
+        self.assertIn("circuit_breaker: None → {'failures': 5", ''.join(found))
+        self.assertNotIn('{}', ''.join([*found, *diff(OUTGOING_REST, None, new)]))
+
     def test_new_gone_and_changed(self) -> None:
         """A line each, secrets masked."""
         old, new = CHANNEL[1], RestChannel(name='c', url_path='/d', service='echo')

@@ -28,7 +28,7 @@ from zatotx.model.faults import (
     TooManyRequests,
     Unauthorized,
 )
-from zatotx.model.message import ChannelSpec, Inbound, Outcome, Principal, Reply
+from zatotx.model.message import ANONYMOUS, ChannelSpec, Inbound, Outcome, Principal, Reply
 from zatotx.testing.exchange import FunctionEntry, FunctionInvoker, FunctionStore, OpenGuard, Spooled, message
 
 
@@ -272,6 +272,23 @@ class RefusalTests(ExchangeCase):
         self.serve(wrong)
         self.assertEqual(self.reply().status, 500)
         self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+
+
+class NearNameTests(ExchangeCase):
+    def test_a_service_that_was_meant(self) -> None:
+        """A near name is suggested to whoever may invoke any service by its name, among those that he may: not on a
+        channel with a service of its own, and not to strangers."""
+        known, hidden = FunctionEntry('crm.get-balance', echo), FunctionEntry('crm.get-balances', echo)
+        hidden.roles = frozenset({'root'})
+        caller = Principal('ann', 'ann', 'basic_auth')
+        for door, principal, meant in ((True, caller, ", did you mean 'crm.get-balance'?"), (False, caller, ''),
+                                       (True, ANONYMOUS, '')):
+            self.replies.clear()
+            channel = ChannelSpec(name='test', kind='http-soap', service='', data_format='json', door=door)
+            inbound = message(channel=channel)
+            inbound.service, inbound.principal = 'crm.get-balanes', principal
+            self.exchange(known, hidden).deliver(inbound, self.replies.append)
+            self.assertEqual((self.reply().status, self.details()), (404, f'No such service `crm.get-balanes`{meant}'))
 
 
 class WaitingServiceTests(ExchangeCase):

@@ -125,6 +125,18 @@ class SecurityTests(InternalTestCase):
         ):
             self.assertEqual(await self.refusal(service, {'id': made['id'], **wrong}, 400), told)
 
+    async def test_references_are_no_passwords(self) -> None:
+        """What is evidently one that nobody read is refused, unsaid, at every way in; a password may have dollars."""
+        for word in ('${PW}', 'Zato_Enmasse_Env.PW', 'file:/run/secrets/pw'):
+            told = await self.refusal('zato.security.basic-auth.create', {**USER, 'password': word}, 400)
+            self.assertIn('$.password: it is a reference, not a secret', told)
+            self.assertNotIn(word, told)
+        made = await self.call('zato.security.basic-auth.create', {**USER, 'password': '$PW'})
+        for service, names in (('edit', ('password',)), ('change-password', ('password1', 'password2'))):
+            payload = {**USER, **made, **dict.fromkeys(names, '${PW}')}
+            told = await self.refusal(f'zato.security.basic-auth.{service}', payload, 400)
+            self.assertIn(f'$.{names[0]}: it is a reference', told)
+
     async def test_password_survives_an_edit(self) -> None:
         """create takes a password too, and an edit without one keeps it."""
         made = await self.call('zato.security.basic-auth.create', {**USER, 'password': 'gehe1m'})

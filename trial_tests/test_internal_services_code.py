@@ -269,6 +269,15 @@ class EnmasseTests(InternalTestCase):
         told = await self.refusal('zato.enmasse.import', {'document': []}, 400)
         self.assertIn('$.document: expected an object', told)
 
+    async def test_unread_references(self) -> None:
+        """Who sends a document replaces its references, and says so: otherwise nothing is stored."""
+        user = {**self.document['security'][0], 'password': '${PW}'}
+        told = await self.refusal('zato.enmasse.import', {'document': {'security': [user]}}, 400)
+        self.assertIn("security 'u': password: it refers to a variable", told)
+        self.assertIsNone(self.one.config.snapshot.named('basic_auth', 'u'))
+        text = await self.call('zato.enmasse.import', {'document': {'security': [user]}, 'resolved': True})
+        self.assertEqual(text['changed'], 1)
+
     async def test_export(self) -> None:
         """The export is YAML that imports back as no change; secrets only where asked for."""
         await self.with_crm()

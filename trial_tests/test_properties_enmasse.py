@@ -26,7 +26,9 @@ from zatotx.schema.types import ObjectTypes
 
 ALL = ObjectTypes((*TYPES, VAULT))
 TEXT = st.text(st.characters(exclude_categories=['Cs', 'Cc']), min_size=1, max_size=8)
-LIKE_REFERENCES = st.lists(st.sampled_from(['$', '{', '}', '${A}', 'file:', 'A', '/', ' ']), max_size=6).map(''.join)
+DOLLARS = ['$', '{', '}', '${A}', 'file:', 'A', '/', ' ', 'Zato_Enmasse_Env.', 'ZATO_ENMASSE_ENV_']
+LIKE_REFERENCES = st.lists(st.sampled_from(DOLLARS), max_size=6).map(''.join)
+SOURCES = Sources(environ={}, read=lambda path: 'read', zato=True)
 NAMES = st.lists(TEXT | LIKE_REFERENCES.filter(bool), min_size=1, max_size=4, unique=True)
 KEYS = st.sampled_from(sorted({name for t in ALL for name in field_names(t)} | {'type', 'nonsense'}))
 WORDS = st.sampled_from(['basic_auth', 'GET', 'json', 'echo', '/a/{b}', '60', 'true', ''])
@@ -92,7 +94,7 @@ class ExportTests(SynchronousTestCase):
             for item, whole in zip(items, clear[section], strict=True):
                 for name, value in item.items():
                     if value != whole[name]:
-                        found[value[2:-1]] = Sources(environ={}, read=lambda path: '').resolve(whole[name], [])
+                        found[value[2:-1]] = SOURCES.resolve(whole[name], [])
         return found
 
     @holds(30, snapshot=configurations())
@@ -144,5 +146,5 @@ class ReferenceTests(SynchronousTestCase):
     def test_escaped(self, value: Any) -> None:
         """Text is itself again, whatever it looks like, and refers to nothing."""
         wrong: list[str] = []
-        self.assertEqual(Sources(environ={}, read=lambda path: 'read').resolve(escaped(value), wrong), value)
+        self.assertEqual(SOURCES.resolve(escaped(value), wrong), value)
         self.assertEqual((wrong, refers(escaped(value))), ([], False))

@@ -144,5 +144,8 @@ class OutsideTests(SynchronousTestCase):
     def test_compared(self) -> None:
         """By what is said of it, not by how it is kept."""
         self.assertEqual(diff(WALK, None, self.walk), ["+ walk 'w'", "    pace: {'steps': 3, 'way': 'down'}"])
+        slower = msgspec.structs.replace(self.walk, pace=Pace(steps=3, on=['sand']), least=Pace(steps=1, way='down'))
+        changed = ("pace.on: [] → ['sand']", "pace.way: 'down' → 'up'", "least.way: 'up' → 'down'")
+        self.assertEqual(diff(WALK, self.walk, slower), [f"~ walk 'w': {line}" for line in changed])
         other = msgspec.structs.replace(self.walk, pace=None)
         self.assertEqual(diff(WALK, self.walk, other), ["~ walk 'w': pace: {'steps': 3, 'way': 'down'} → None"])

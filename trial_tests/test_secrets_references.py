@@ -15,7 +15,7 @@ from trial_tests.support.rawhttp import basic
 from zatotx.model.faults import StartError
 from zatotx.node.references import LARGEST, read_file
 from zatotx.node.settings import Settings, load
-from zatotx.rules.references import Sources, escaped, refers
+from zatotx.rules.references import Sources, escaped, has_placeholder, is_placeholder, refers
 
 
 class FileTests(SynchronousTestCase):
@@ -82,10 +82,38 @@ class TextTests(SynchronousTestCase):
 
     def test_escaped_text_is_itself(self) -> None:
         """Whatever it looks like."""
-        nowhere = Sources(environ={}, read=lambda path: 'read')
-        for text in ('${A}', '$${A}', '$$${A}', 'file:x', '$file:x', '$$file:${A}', 'file:', 'plain', ''):
+        nowhere = Sources(environ={}, read=lambda path: 'read', zato=True)
+        for text in ('${A}', '$${A}', '$$${A}', 'file:x', '$file:x', '$$file:${A}', 'file:', 'plain', '', '$A', '$$A',
+                     'Zato_Enmasse_Env.A', '$ZATO_ENMASSE_ENV_A', 'x Zato_Enmasse_Env.A', 'file:ZatoEnmasseEnv.A'):
             wrong: list[str] = []
             self.assertEqual((nowhere.resolve(escaped(text), wrong), wrong), (text, []))
+
+
+    def test_zato_forms(self) -> None:
+        """A whole value in Zato's words is a variable; one that is not there, or stands within a longer text, is a
+        mistake that does not show what may be a password."""
+        environ = {'PW': 's3cret', 'Zato_Enmasse_Env_OWN': 'own', 'my.var-1': 'odd'}
+        sources = Sources(environ=environ, zato=True)
+        for text, value in (('Zato_Enmasse_Env.PW', 's3cret'), ('ZatoEnmasseEnv.PW', 's3cret'), ('$PW', 's3cret'),
+                            ('Zato_Enmasse_Env_PW', 's3cret'), ('Zato_Enmasse_Env_OWN', 'own'), ('$$PW', '$PW'),
+                            ('Zato_Enmasse_Env.my.var-1', 'odd'), ('$Zato_Enmasse_Env.PW', 'Zato_Enmasse_Env.PW'),
+                            ('$ecret', '$ecret'), ('a $PW', 'a $PW'), ('$PW9x', '$PW9x')):
+            wrong: list[str] = []
+            self.assertEqual((sources.resolve(text, wrong), wrong), (value, []), text)
+        for text, said in (('Zato_Enmasse_Env.GONE', "no variable 'GONE'"), ('ZatoEnmasseEnv.', "no variable ''"),
+                           ('$GONE', 'begin with $$'), ('http://u:Zato_Enmasse_Env.PW@h', 'write ${NAME}')):
+            wrong = []
+            sources.resolve(text, wrong)
+            self.assertIn(said, ''.join(wrong))
+            self.assertNotIn('s3cret', ''.join(wrong))
+            self.assertNotIn('$GONE', ''.join(wrong))
+
+    def test_what_is_evidently_no_secret(self) -> None:
+        """References that nobody read are told from passwords that have a dollar."""
+        for text in ('${PW}', 'Zato_Enmasse_Env.PW', 'ZatoEnmasseEnv.PW', 'Zato_Enmasse_Env_PW', 'file:/run/pw'):
+            self.assertTrue(is_placeholder(text) and (has_placeholder([{'a': text}]) or text.startswith('file:')), text)
+        for text in ('$PW', 'pa${x}', '$argon2id$v=19', 'file:x', 'plain', ''):
+            self.assertFalse(is_placeholder(text), text)
 
 
 class SettingsTests(SynchronousTestCase):
@@ -222,7 +250,7 @@ class EnmasseTests(SynchronousTestCase):
 
     def test_an_export_of_what_looks_like_a_reference(self) -> None:
         """Imports back as the text that it is."""
-        for realm in ('file:/etc/passwd', '$file:x', '${HOME}'):
+        for realm in ('file:/etc/passwd', '$file:x', '${HOME}', 'Zato_Enmasse_Env.HOME', '$HOME'):
             said = self.imported(password='x', realm=escaped(realm))
             self.assertEqual(said.code, 0, said)
             exported = zatotx('enmasse', self.broker.path, '--export', '--include-secrets').out

@@ -143,8 +143,9 @@ class InvokeTests(SynchronousTestCase):
         self.assertIn('surprise', str(error))
 
     def test_unknown(self) -> None:
-        """404 naming it."""
-        self.assertIn('no.such', self.assertRaises(NotFound, self.ask, 'no.such').details)
+        """404 naming it, and the one that was meant."""
+        self.assertEqual(self.assertRaises(NotFound, self.ask, 'no.such').details, 'Service no.such does not exist')
+        self.assertIn(", did you mean 'summed'?", self.assertRaises(NotFound, self.ask, 'sumed').details)
 
     def test_inactive(self) -> None:
         """A service that is switched off says so, however it is reached."""

@@ -72,6 +72,17 @@ class InputTests(SynchronousTestCase):
         outcome = call(Classic, {'name': 'Ann', 'cust_id': '7', 'unknown': 1})
         self.assertEqual((outcome.element, outcome.value), ('response', {'name': 'Ann', 'cust_id': 7, 'note': ''}))
 
+    def test_json_that_nobody_reads(self) -> None:
+        """A body that looks like JSON on a channel without a data format: beside what is missing, why."""
+        why = ("the body looks like JSON, and channel 'test' has no data_format, so that its elements are not read: "
+               'set data_format: json')  # fmt: skip
+        calls = Calls(Short)
+        for body, told in ((b' {"name": "Ann", "qty": 1}', why), (b'[1]', why), (b'name=Ann', ''), (b'', '')):
+            for data_format in ('', 'json'):
+                inbound = calls.http(body=body, data_format=data_format)
+                bad = self.failureResultOf(calls.start(inbound, '' if data_format else body), BadInput).value
+                self.assertEqual(bad.mistakes[-1] == ('$', why), bool(told) and not data_format, (body, data_format))
+
     def test_short_form(self) -> None:
         """What is optional and absent is ''; what is unknown is ignored; the answer is bare."""
         outcome = call(Short, {'name': 'Ann', 'qty': '2', 'unknown': 1})

@@ -67,12 +67,18 @@ class OutgoingTests(SynchronousTestCase):
         self.assertEqual(self.call(Greets, Node(hello=Greeter)), [f'out.greets {CID} 60', True])
 
     def test_no_such_connection(self) -> None:
-        """NotFound names kind and name, in the new and in Zato's forms, on a node with other kinds or without any."""
-        for node in (Node(), Node(hello=Greeter), None):
+        """A kind that is not installed is told from a connection that is not there: NotFound says what there is, what
+        was meant, or what to install, in the new and in Zato's forms, on a node with other kinds or without any."""
+        pika = Node(hello=Greeter)
+        pika.outgoing.disabled = {'amqp': 'AMQP needs pika: pip install zatotx[amqp]'}
+        for node, why in ((Node(), ': there are none at all'), (Node(hello=Greeter), ': there are hello'), (None, ''),
+                          (Node(rests=Greeter), ", did you mean 'rests'?"), (pika, ': there are hello')):
             refused = self.assertRaises(NotFound, self.call, Asks, node)
-            self.assertEqual((refused.cid, refused.msg), (CID, "There is no outgoing connection 'CRM' of kind rest"))
-            refused = self.assertRaises(NotFound, self.call, AsksZatosWay, node)
-            self.assertEqual(refused.msg, "There is no outgoing connection 'Audit' of kind amqp")
+            told = f"self.out.rest['CRM']: connections of kind rest are not installed here{why}"
+            self.assertEqual((refused.cid, refused.msg), (CID, told))
+        refused = self.assertRaises(NotFound, self.call, AsksZatosWay, pika)
+        self.assertEqual(refused.msg, "self.out.amqp['Audit']: connections of kind amqp are not installed here: AMQP "
+                                      'needs pika: pip install zatotx[amqp]')  # fmt: skip
 
     def test_interfaces(self) -> None:
         """What the kinds will see is what the interfaces say."""

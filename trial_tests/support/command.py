@@ -54,8 +54,9 @@ def apart(*args: object, env: Mapping[str, str] | None = None) -> Said:
 
 
 def sentences(err: str) -> list[str]:
-    """The lines of a command's stderr, without those that say that it takes its time, as on a slow machine they do."""
-    return [line for line in err.splitlines() if not line.endswith(' …')]
+    """The lines of a command's stderr, without those that say that it takes its time, as on a slow machine they do, and
+    without the list that follows a sentence on several mistakes."""
+    return [line for line in err.splitlines() if not line.endswith(' …') and not line.startswith('  ')]
 
 
 def _text() -> io.TextIOWrapper:

@@ -9,7 +9,7 @@ import click
 
 from zatotx.cli.checks import files, processes, stores, versions
 from zatotx.cli.checks.finding import BROKEN, Look, Scene, environment
-from zatotx.cli.failure import Failure, sentence_of
+from zatotx.cli.failure import Failure, failure_of, sentence_of
 from zatotx.cli.layout import CREDENTIALS, SERVER, Part, Place, find
 from zatotx.cli.output import format_option, path_argument, print_json, progress
 
@@ -54,7 +54,7 @@ def check_config(path: str, form: str) -> None:
     if wrong:
         # One cause may be met by several checks: it is said once.
         said = dict.fromkeys(f'{finding.where}: {finding.wrong.rstrip(".")}' for finding in wrong)
-        raise Failure('; '.join(said) + '.')
+        raise failure_of([f'{each}.' for each in said], '{} things would keep it from running')
 
 
 def check(place: Place) -> Iterator[Finding]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
 from zatotx.cli.addresses import address
-from zatotx.cli.failure import Failure
+from zatotx.cli.failure import Failure, failure_of
 from zatotx.cli.http import Answer, CutOffError, Request, UnreachableError, ask, basic
 from zatotx.cli.layout import CREDENTIALS, SERVER, Part, Place, credentials, parts_of
 
+# What stands between mistakes: of an import, of an input with their paths, of a deployed file with their lines.
+_BETWEEN = re.compile(r'\n+|; (?=\$[.\[:])|; (?=[\w./-]+\.py:\d+: )')
 TIMEOUT = 60.0  # seconds for one call
 SLACK = 5.0  # the server's deadline comes this much before ours, so that its answer names what was slow
 
@@ -30,8 +33,12 @@ class Cluster:
 
     def call(self, service: str, payload: object, timeout: float = TIMEOUT) -> Any:
         """Invoke an internal service; the value of its response element. Raises Failure with the server's sentence."""
+        return element(good(self.invoke(service, payload, timeout)))
+
+    def invoke(self, service: str, payload: object, timeout: float = TIMEOUT) -> Answer:
+        """Invoke an internal service; its answer, whatever its status."""
         body = json.dumps(payload, ensure_ascii=False).encode('utf-8', 'surrogatepass')
-        return element(good(self.post(service, body, timeout=timeout)))
+        return self.post(service, body, timeout=timeout)
 
     def post(
         self, service: str, body: bytes, *, headers: Mapping[str, str] | None = None, timeout: float = TIMEOUT
@@ -72,21 +79,28 @@ class Cluster:
 
 
 def good(answer: Answer) -> Answer:
-    """The answer of a call that succeeded. Raises Failure with the reason of one that did not."""
+    """The answer of a call that succeeded. Raises Failure with the reason of one that did not, a line each where there
+    are several."""
     if answer.status >= 400:
-        raise Failure(reason(answer))
+        raise failure_of(mistakes_of(answer), 'The server found {} mistakes')
     return answer
 
 
 def reason(answer: Answer) -> str:
     """Why a call failed, as the server says it."""
+    return '; '.join(mistakes_of(answer))
+
+
+def mistakes_of(answer: Answer) -> list[str]:
+    """The same, mistake by mistake."""
     try:
         env = json.loads(answer.body)['zato_env']
         details, cid = env['details'], env.get('cid', '')
     except (ValueError, KeyError, TypeError):
-        return f'The server answered {answer.status} {answer.body[:200].decode("utf-8", "replace")}'.strip()
-    text = '; '.join(map(str, details)) if isinstance(details, list) else str(details)
-    return f'{text} (cid {cid}: its traceback is in the log of the server)' if answer.status == 500 else text
+        return [f'The server answered {answer.status} {answer.body[:200].decode("utf-8", "replace")}'.strip()]
+    if answer.status == 500:
+        return [f'{details} (cid {cid}: its traceback is in the log of the server)']
+    return [str(each) for each in details] if isinstance(details, list) else _BETWEEN.split(str(details))
 
 
 def element(answer: Answer) -> Any:

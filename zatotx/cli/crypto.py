@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-
 import click
 
 from zatotx.cli.failure import Failure
 from zatotx.cli.keys import any_server, secrets_of
 from zatotx.cli.layout import find
+from zatotx.cli.option_values import read_secret, secret_option
 from zatotx.cli.output import path_argument
 from zatotx.cli.rotate_key import rotate_key
-
-
-def secret_option(what: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """--secret, which everybody on the machine can read in the list of processes: nobody needs it."""
-    where = 'Best left out: it is asked for, or read from a pipe, and does not stand in the list of processes then.'
-    return click.option('--secret', default=None, help=f'{what}. {where}')
 
 
 @click.command('generate-key', epilog='\b\nExamples:\n  zatotx crypto generate-key > secret.key')
@@ -33,25 +25,25 @@ def generate_key() -> None:
     epilog='\b\nExamples:\n  zatotx encrypt ~/env/qs-1\n  zatotx encrypt ~/env/qs-1 < password.txt',
 )
 @path_argument()
-@secret_option('The value')
+@secret_option('secret', 'The value', 'secret')
 def encrypt(path: str, secret: str | None) -> None:
     """Encrypt a value with the key of PATH: prints what may stand in server.toml, enc:…"""
     box = secrets_of(any_server(find(path)))
-    click.echo(box.encrypt(value(secret)))
+    click.echo(box.encrypt(read_secret(secret, 'secret', 'Secret')))
 
 
 @click.command(
-    epilog='\b\nExamples:\n  zatotx decrypt ~/env/qs-1 --secret enc:gAAAA…\n  zatotx decrypt ~/env/qs-1 < url.enc',
+    epilog='\b\nExamples:\n  zatotx decrypt ~/env/qs-1\n  zatotx decrypt ~/env/qs-1 < url.enc',
 )
 @path_argument()
-@secret_option('enc:…')
+@secret_option('secret', 'enc:…', 'secret')
 def decrypt(path: str, secret: str | None) -> None:
     """Print in clear what was encrypted with the key of PATH."""
     from zatotx.model.faults import ServiceUnavailable
 
     box = secrets_of(any_server(find(path)))
     try:
-        click.echo(box.decrypt(value(secret)))
+        click.echo(box.decrypt(read_secret(secret, 'secret', 'Secret')))
     except ServiceUnavailable:
         raise Failure('This was not encrypted with the key of PATH, or is not whole.') from None
 
@@ -62,13 +54,3 @@ def decrypt(path: str, secret: str | None) -> None:
 )
 def crypto() -> None:
     """Secret keys, and what is encrypted with them."""
-
-
-def value(given: str | None) -> str:
-    """The value of an option, of a pipe without its last line end, or of a person."""
-    if given is not None:
-        return given
-    if not sys.stdin.isatty():
-        return sys.stdin.read().removesuffix('\n')
-    asked: str = click.prompt('Secret', hide_input=True)
-    return asked

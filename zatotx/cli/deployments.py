@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from zatotx.cli.failure import Failure
+from zatotx.cli.failure import failure_of
 
 
 def print_report(report: Mapping[str, Any]) -> None:
@@ -19,6 +19,6 @@ def print_report(report: Mapping[str, Any]) -> None:
     if missing:
         faults.append(f'{", ".join(missing)} did not say in time whether it runs {what}')
     if faults:
-        raise Failure('; '.join(faults) + '.')
+        raise failure_of([f'{each}.' for each in faults], '{} nodes do not run it')
     services = ', '.join(report.get('services') or []) or 'no services'
     click.echo(f'Every node runs {what}: {services}')

@@ -11,6 +11,7 @@ from zatotx.cli.checks.running import CHECKS, examine
 from zatotx.cli.failure import Failure
 from zatotx.cli.layout import INFO_FILE, SERVER, Part, Place, find, part_at
 from zatotx.cli.output import format_option, path_argument, print_json, progress
+from zatotx.cli.pids import running
 
 
 @click.command(epilog='\b\nExamples:\n  zatotx doctor ~/env/qs-1\n  zatotx doctor ~/env/qs-1/server1 --format json')
@@ -68,18 +69,29 @@ def print_findings(place: Place, findings: list[Finding]) -> None:
                    f'{one.where}: {one.subject}: {one.text}.')  # fmt: skip
     if findings:
         click.echo()
-    click.echo(f'{verdict(findings)} Looked at {", ".join(subjects())} of {", ".join(p.name for p in place.parts)}.')
+    parts = ', '.join(part.name for part in place.parts)
+    click.echo(f'{verdict(place, findings)} Looked at {", ".join(subjects())} of {parts}.')
 
 
-def verdict(findings: list[Finding]) -> str:
-    """How it is, in a sentence."""
+def verdict(place: Place, findings: list[Finding]) -> str:
+    """How it is, in a sentence; that nothing of it runs, in another."""
+    stopped = '' if running_parts(place) else f" It is stopped: 'zatotx start {start_path(place)}' starts it."
     broken = sum(one.severity == BROKEN for one in findings)
     warnings = len(findings) - broken
     if not findings:
-        return 'All is well.'
+        return f'Nothing is broken.{stopped}' if stopped else 'All is well.'
     counted = [f'{broken} broken'] if broken else ['Nothing is broken']
     counted += [f'{warnings} warning{"s" if warnings > 1 else ""}'] if warnings else []
-    return f'{", ".join(counted)}.'
+    return f'{", ".join(counted)}.{stopped}'
+
+
+def running_parts(place: Place) -> list[str]:
+    """The names of the parts that run, ready or not."""
+    return [part.name for part in place.parts if running(part) is not None]
+
+
+def start_path(place: Place) -> Path:
+    return place.environment if place.whole else place.parts[0].path
 
 
 def as_document(place: Place, findings: list[Finding]) -> dict[str, object]:
@@ -87,6 +99,7 @@ def as_document(place: Place, findings: list[Finding]) -> dict[str, object]:
     return {
         'environment': str(place.environment),
         'parts': [part.name for part in place.parts],
+        'running': running_parts(place),
         'well': not broken,
         'broken': broken,
         'warnings': len(findings) - broken,

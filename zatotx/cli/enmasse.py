@@ -10,12 +10,13 @@ from typing import Any
 
 import click
 
-from zatotx.cli.client import Cluster
-from zatotx.cli.failure import Failure
+from zatotx.cli.client import Cluster, element, mistakes_of
+from zatotx.cli.failure import Failure, failure_of
 from zatotx.cli.files import write
 from zatotx.cli.layout import find
 from zatotx.cli.output import path_argument, progress
 
+SHOWN = 20  # channels that a sentence names
 TIMEOUT = 300.0  # seconds for ten thousands of objects
 
 
@@ -39,7 +40,7 @@ def enmasse(path: str, do_import: bool, do_export: bool, **options: Any) -> None
 
     ${NAME} in a value reads the environment of this command; a value file:PATH is what that file holds, which must be
     of its owner alone (0600); a relative PATH is relative to the YAML file. $${NAME} and $file:PATH are those texts
-    themselves.
+    themselves. Zato's Zato_Enmasse_Env.NAME and $NAME, as whole values, are variables too.
     """
     if do_import == do_export:
         raise click.UsageError('choose one of --import and --export')
@@ -64,21 +65,16 @@ def import_file(cluster: Cluster, source: str | None, *, replace: bool, dry_run:
         raise click.UsageError('--import needs --input FILE.yaml')
     beside = Path.cwd() if source == '-' else Path(source).absolute().parent
     document, missing = substitute(read(source), os.environ, reader(beside))
-    payload = {'document': document, 'replace': replace, 'dry_run': dry_run or bool(missing)}
+    payload = {'document': document, 'replace': replace, 'dry_run': dry_run or bool(missing), 'resolved': True}
     with progress(f'Importing {sum(len(value) for value in document.values() if isinstance(value, list))} objects'):
-        try:
-            result = cluster.call('zato.enmasse.import', payload, timeout=TIMEOUT)
-        except Failure as error:
-            raise all_of(missing, error) from None
-    if missing:  # nothing else is wrong, and nothing was written
-        raise all_of(missing)
-    print_changes(result, dry_run)
-
-
-def all_of(missing: Sequence[object], error: Failure | None = None) -> Failure:
-    """The references that lead nowhere, and what the cluster found wrong with the rest, at once."""
-    said = [error.format_message()] if error else []
-    return Failure('; '.join([*map(str, missing), *said]))
+        answer = cluster.invoke('zato.enmasse.import', payload, timeout=TIMEOUT)
+    # References that lead nowhere, and what the cluster found wrong with the rest, at once: then nothing was written.
+    found = mistakes_of(answer) if answer.status >= 400 else []
+    told = tuple(str(mistake).removesuffix(mistake.text) for mistake in missing)  # what else is wrong there comes of it
+    mistakes = [*map(str, missing), *(each for each in found if not told or not each.startswith(told))]
+    if mistakes:
+        raise failure_of(mistakes, f'{source} has {{}} mistakes, and nothing was imported')
+    print_changes(element(answer), dry_run)
 
 
 def read(source: str) -> dict[str, Any]:
@@ -96,10 +92,18 @@ def print_changes(result: Mapping[str, Any], dry_run: bool) -> None:
     """The difference, and what became of it."""
     for text in result['diff']:
         click.echo(text)
+    if result.get('open'):
+        click.echo(open_to_anyone(result['open']))
     done = 'Would change' if dry_run else 'Changed'
     live = '' if dry_run else f'; every node runs revision {result["revision"]}'
     changed = result['changed']
     click.echo(f'{done} {changed} object{"s" * (changed != 1)}, left {result["unchanged"]} as they are{live}.')
+
+
+def open_to_anyone(channels: Sequence[str]) -> str:
+    """Which channels of the file need no credentials, in a sentence."""
+    more = f' and {len(channels) - SHOWN} more' if len(channels) > SHOWN else ''
+    return f'Open to anyone, as no security or groups stand there: {", ".join(channels[:SHOWN])}{more}.'
 
 
 def export(cluster: Cluster, target: str | None, *, include_secrets: bool) -> None:

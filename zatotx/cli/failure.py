@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 
@@ -9,6 +11,12 @@ class Failure(click.ClickException):
     """What was asked for failed: one sentence with what, where and what to do. Exit code 1."""
 
     exit_code = 1
+
+
+def failure_of(mistakes: Sequence[str], summary: str) -> Failure:
+    """Failure of one mistake, as it is said; of several, a line each, below `summary` with their number for `{}`."""
+    told = list(dict.fromkeys(mistakes))
+    return Failure(told[0] if len(told) == 1 else '\n  '.join([f'{summary.format(len(told))}:', *told]))
 
 
 def sentence_of(error: OSError) -> str:

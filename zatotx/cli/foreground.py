@@ -9,7 +9,7 @@ from types import FrameType
 
 import click
 
-from zatotx.cli.failure import Failure
+from zatotx.cli.failure import failure_of
 from zatotx.cli.launching import start_parts
 from zatotx.cli.layout import Part
 from zatotx.cli.pids import running
@@ -40,7 +40,7 @@ def run_in_foreground(parts: Sequence[Part]) -> None:
         faults = watch(parts, asked.event)
     faults += stop_parts(parts)
     if faults:
-        raise Failure('; '.join(faults) + '.')
+        raise failure_of([f'{each}.' for each in faults], '{} things went wrong')
 
 
 def watch(parts: Sequence[Part], asked: threading.Event) -> list[str]:

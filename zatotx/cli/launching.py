@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from zatotx.cli.addresses import addresses
 from zatotx.cli.layout import SERVER, Part
-from zatotx.cli.pids import runs
+from zatotx.cli.pids import described, runs
 from zatotx.cli.ports import holder, holds, is_free
 from zatotx.cli.probe import health
 from zatotx.node.key import VARIABLE
@@ -85,8 +85,9 @@ def taken_port(part: Part) -> str:
     for where in addresses(part):
         if not free_soon(where.host, where.port, part):
             pid = holder(where.port)
-            by = f'process {pid}' if pid else 'another program'
-            return f'port {where.port} is taken by {by}: change http.listen in {part.path}/config/server.toml'
+            by = described(pid) if pid else 'another program'
+            file = part.path / 'config' / 'server.toml'
+            return f'port {where.port} is taken by {by}: end it, or change http.listen in {file}'
     return ''
 
 

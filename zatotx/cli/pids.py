@@ -10,7 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
-from zatotx.cli.layout import Part
+from zatotx.cli.layout import PLUGINS, Part
 from zatotx.node.workers.processes import started_at
 
 STEP = 0.02  # seconds between two looks
@@ -56,13 +56,29 @@ def running(part: Part) -> Process | None:
 def runs(pid: int, part: Part) -> bool:
     """Whether the process is twistd on this part: the plugin's name, then --dir with this very directory."""
     try:
-        words = [os.fsdecode(word) for word in Path(f'/proc/{pid}/cmdline').read_bytes().split(b'\0')]
-        directory = directory_option(words)
-        if part.plugin not in words or not directory:
-            return False
-        return Path(f'/proc/{pid}/cwd', directory).resolve() == part.path.resolve()
+        return directory_of(pid, (part.plugin,)) == part.path.resolve()
     except OSError:  # it ended, or is somebody else's
         return False
+
+
+def described(pid: int) -> str:
+    """A process for people: `server1 of /home/ann/env/qs-1 (process 12)` for a component, else `process 12 (nginx)`."""
+    try:
+        name = Path(f'/proc/{pid}/comm').read_text().strip()
+        directory = directory_of(pid, tuple(PLUGINS.values()))
+    except OSError:  # it ended, or is somebody else's
+        return f'process {pid}'
+    return f'process {pid} ({name})' if directory is None else f'{directory.name} of {directory.parent} (process {pid})'
+
+
+def directory_of(pid: int, plugins: Sequence[str]) -> Path | None:
+    """The directory of the component that a process runs, by its command line; None where it runs none of these
+    twistd plugins. Raises OSError where the process has ended or is somebody else's."""
+    words = [os.fsdecode(word) for word in Path(f'/proc/{pid}/cmdline').read_bytes().split(b'\0')]
+    directory = directory_option(words)
+    if not directory or not any(plugin in words for plugin in plugins):
+        return None
+    return Path(f'/proc/{pid}/cwd', directory).resolve()
 
 
 def directory_option(words: Sequence[str]) -> str:

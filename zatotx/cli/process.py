@@ -9,7 +9,7 @@ import click
 from msgspec import to_builtins
 
 from zatotx.cli.addresses import address
-from zatotx.cli.failure import Failure
+from zatotx.cli.failure import Failure, failure_of
 from zatotx.cli.foreground import run_in_foreground
 from zatotx.cli.launching import command, start_parts
 from zatotx.cli.layout import SERVER, Part, Place, find
@@ -172,4 +172,4 @@ def names(parts: Sequence[Part]) -> str:
 def fail_with(faults: Sequence[str]) -> None:
     """Raises Failure where there are any."""
     if faults:
-        raise Failure('; '.join(faults) + '.')
+        raise failure_of([f'{each}.' for each in faults], '{} things went wrong')

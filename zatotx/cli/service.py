@@ -12,6 +12,7 @@ from zatotx.cli.completing import services
 from zatotx.cli.deployments import print_report
 from zatotx.cli.failure import Failure
 from zatotx.cli.layout import find
+from zatotx.cli.option_values import read_value
 from zatotx.cli.output import format_option, path_argument, print_json, print_table, progress
 
 
@@ -25,11 +26,14 @@ def service() -> None:
 @service.command(
     short_help='Invoke the service NAME and print its response.',
     epilog='\b\nExamples:\n  zatotx service invoke ~/env/qs-1 zato.ping\n'
-    "  zatotx service invoke ~/env/qs-1 crm.get-balance --payload '{\"account_id\": 1}' --timeout 5"
+    "  zatotx service invoke ~/env/qs-1 crm.get-balance --payload '{\"account_id\": 1}' --timeout 5\n"
+    '  zatotx service invoke ~/env/qs-1 crm.log-in --payload @log-in.json'
 )
 @path_argument()
 @click.argument('name', shell_complete=services, help='The service, e.g. zato.ping.')
-@click.option('--payload', default='{}', show_default=True, help='JSON for the service; - reads it from a pipe.')
+@click.option('--payload', default='{}', show_default=True, metavar='JSON|-|@FILE',
+              help='JSON for the service. Everybody on the machine can read it in the list of processes: with '
+              'secrets in it write - for standard input, or @FILE.')
 @click.option('--headers', multiple=True, metavar='NAME=VALUE',
               help='An HTTP header, e.g. X-Zato-CID=my-own-id; may be repeated.')
 @click.option('--timeout', default=TIMEOUT, show_default=True, type=click.FloatRange(min=0.1),
@@ -37,7 +41,7 @@ def service() -> None:
 def invoke(path: str, name: str, payload: str, headers: tuple[str, ...], timeout: float) -> None:
     """Invoke the service NAME on a running server and print its response."""
     fields = dict(header(given) for given in headers)
-    body = checked(sys.stdin.read() if payload == '-' else payload)
+    body = checked(read_value(payload, 'payload'))
     with progress(f'Waiting for {name}'):
         answer = good(Cluster(find(path)).post(name, body, headers=fields, timeout=timeout))
     sys.stdout.buffer.write(answer.body)

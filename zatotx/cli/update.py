@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
@@ -12,8 +11,10 @@ from zatotx.cli.completing import users
 from zatotx.cli.failure import Failure
 from zatotx.cli.files import toml_string, write
 from zatotx.cli.layout import CREDENTIALS, SERVER, Place, find, parts_of, read_toml
+from zatotx.cli.option_values import read_secret, secret_option
 from zatotx.cli.output import path_argument, progress
 from zatotx.cli.pids import running
+from zatotx.rules.references import is_placeholder
 
 
 @click.group(epilog='\b\nExamples:\n  zatotx update password ~/env/qs-1 admin.invoke')
@@ -23,20 +24,23 @@ def update() -> None:
 
 @update.command(
     epilog='\b\nExamples:\n  zatotx update password ~/env/qs-1 admin.invoke\n'
-    '  zatotx update password ~/env/qs-1 pubapi < new-password.txt'
+    '  zatotx update password ~/env/qs-1 pubapi < new-password.txt\n'
+    '  zatotx update password ~/env/qs-1 pubapi --password @new-password.txt'
 )
 @path_argument()
 @click.argument('user', shell_complete=users, help='The name of a Basic auth definition, e.g. admin.invoke.')
-@click.option('--password', 'given', default=None, help='Asked for, or read from a pipe, where it is not given.')
+@secret_option('password', 'The new password', 'given')
 def password(path: str, user: str, given: str | None) -> None:
     """Give USER a new password, whether the environment runs or not.
 
     USER is the name of a Basic auth definition. Where credentials.toml has the user, it is changed too.
     """
     place = find(path)
-    new = given if given is not None else asked()
+    new = read_secret(given, 'password', 'New password', confirm=True)
     if not new:
         raise click.UsageError('the new password is empty')
+    if is_placeholder(new):
+        raise Failure('The new password is a reference such as ${NAME}, which nothing would read: give the password.')
     with progress(f'Changing the password of {user}'):
         when = change(place, user, new)
         where = change_in_file(place.environment / CREDENTIALS, user, new)
@@ -54,14 +58,6 @@ def change(place: Place, user: str, new: str) -> str:
             return '; servers that run see it within 2 s'
     change_in_odb(place, user, new)
     return ''
-
-
-def asked() -> str:
-    """From a pipe without its last line end, or from a person, twice."""
-    if not sys.stdin.isatty():
-        return sys.stdin.read().removesuffix('\n')
-    answer: str = click.prompt('New password', hide_input=True, confirmation_prompt=True)
-    return answer
 
 
 def change_live(place: Place, user: str, new: str) -> None:

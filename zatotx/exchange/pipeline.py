@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from inspect import isawaitable
 from time import perf_counter
 from typing import Any
@@ -17,8 +17,9 @@ from zatotx.exchange.rates import RateLimiter
 from zatotx.interfaces.exchange import NEEDS_BODY, ICodec, IGuard, NeedsBody
 from zatotx.interfaces.services import IInvoker, IServiceEntry, IServiceStore
 from zatotx.model.faults import Forbidden, Inactive, NotFound, ServiceUnavailable, Timeout, Unauthorized
-from zatotx.model.message import Body, ChannelSpec, Inbound, Principal, Reply
+from zatotx.model.message import ANONYMOUS, Body, ChannelSpec, Inbound, Outcome, Principal, Reply
 from zatotx.rules.limits import Gate
+from zatotx.schema.suggestion import suggestion
 
 _Checked = Principal | NeedsBody | Awaitable[Principal | NeedsBody]  # what a guard says
 
@@ -48,6 +49,7 @@ class Pipeline:
         gate: Gate | None = None
         entrance: Entrance | None = None
         entry: IServiceEntry | None = None
+        outcome: Outcome | None = None
         began = perf_counter()
         try:
             if not channel.always_open:
@@ -91,8 +93,7 @@ class Pipeline:
             _count_failed(entry, began, Timeout(inbound.cid) if hasattr(inbound, 'expired') else error)
             raise
         except (Exception, SystemExit) as error:  # a service's sys.exit() ends the request, not the server
-            failed = meant(error)
-            _count_failed(entry, began, failed)
+            failed = self._failed(error, entry, outcome, began)
             return self.faults.reply(failed, inbound, codec)
         finally:
             if node is not None:
@@ -100,6 +101,16 @@ class Pipeline:
         entry.stats.in_flight -= 1
         entry.stats.observe(perf_counter() - began)
         return reply
+
+    def _failed(
+        self, error: BaseException, entry: IServiceEntry | None, outcome: Outcome | None, began: float
+    ) -> BaseException:
+        """What a service failed with, counted, in the words that help its author most."""
+        failed = meant(error)
+        if entry is not None:
+            failed = self.invoker.explained(failed, entry, outcome)
+        _count_failed(entry, began, failed)
+        return failed
 
     async def _waited(self, checked: _Checked, inbound: Inbound) -> Principal | None:
         """The principal, where its password must be hashed first: not for a request that would be turned away. None
@@ -201,11 +212,24 @@ class Pipeline:
         """The service, where it may be served on this channel, to this principal. Raises NotFound, Inactive,
         Forbidden."""
         if entry is None or (inbound.channel.internal_only and not entry.is_internal):
-            raise NotFound(inbound.cid, f'No such service `{inbound.service}`')
+            meant_name = suggestion(inbound.service, self._open_to(inbound))
+            raise NotFound(inbound.cid, f'No such service `{inbound.service}`{meant_name}')
         if not entry.is_active:
             raise Inactive(inbound.service, inbound.cid)
         permit(entry, inbound)
         return entry
+
+    def _open_to(self, inbound: Inbound) -> Iterator[str]:
+        """The names of the services that a caller of a door may invoke there; strangers, and callers of a channel with
+        a service of its own, hear of none."""
+        principal, channel = inbound.principal, inbound.channel
+        if principal is None or principal is ANONYMOUS or not channel.door or channel.service:
+            return
+        for entry in self.store.current:
+            if (not entry.roles or not entry.roles.isdisjoint(principal.roles)) and (
+                entry.is_internal or not channel.internal_only
+            ):
+                yield entry.name
 
 
 def _weighed(body: Body, codec: ICodec) -> bytes:

@@ -6,7 +6,7 @@ The counters themselves are zatotx.metrics.slots; whoever counts sees them throu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
@@ -73,6 +73,19 @@ class Uncounted:
 
     def answered(self, hundreds: int, seconds: float) -> None:
         """See IChannelMeter."""
+
+
+class UserMetrics(Protocol):
+    """IUserMetrics as type checkers read it that know nothing of zope.interface."""
+
+    def incr(self, name: str, by: float = 1) -> None:
+        """Raise the counter of that name. Raises ValueError for a negative number: counters only grow."""
+
+    def gauge(self, name: str, value: float) -> None:
+        """Say how much of something there is now."""
+
+    def timing(self, name: str, seconds: float) -> None:
+        """Say how long something took."""
 
 
 class IUserMetrics(Interface):

@@ -33,6 +33,10 @@ class IOutgoing(Interface):
         """What `self.out.<name>` is for one call: an object whose `[connection]` and `get(connection)` give a
         connection and raise NotFound or Inactive naming it. None where the node has no connections of that kind."""
 
+    def why_not(name: str) -> str:
+        """Why there is no kind of that name, and what to do: it is not installed, or the name is wrong. In words
+        that go on after the name."""
+
     def ping(object_type: str, name: str) -> Deferred[str]:
         """Try whether the peer of a connection answers; what it said, for people. `object_type`: the key of its type,
         'outgoing_rest'. Fails with NotFound where its kind cannot be asked, else as a call of the connection does."""

@@ -45,3 +45,7 @@ class IInvoker(Interface):
 
     def invoke(entry: IServiceEntry, services: IServices, inbound: Inbound, payload: Any) -> Awaitable[Outcome]:
         """Input, hooks and handle. Raises what handle raised, BadInput for bad input."""
+
+    def explained(error: BaseException, entry: IServiceEntry, outcome: Outcome | None) -> BaseException:
+        """The error that tells the author of the service best what went wrong: mostly the one given. `outcome`: what
+        the service answered, where it came to that."""

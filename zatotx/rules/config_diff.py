@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from zatotx.schema.fields import fields_of_struct
-from zatotx.schema.masking import masked
+from zatotx.schema.fields import fields_of_struct, refs_of, secrets_of
+from zatotx.schema.masking import MASK
 from zatotx.schema.meta import ObjectType
 
 
@@ -23,16 +23,46 @@ def diff(object_type: ObjectType, old: Any, new: Any) -> list[str]:
         return [f'+ {place} {new.name!r}', *_facts(object_type, new)]
     if new is None:
         return [f'- {place} {old.name!r}']
-    before, after = _shown(object_type, old), _shown(object_type, new)
+    secrets = secrets_of(object_type)
     return [
-        f'~ {place} {old.name!r}: {name}: {before[name]!r} → {after[name]!r}' for name in changed_fields(old, new)
+        f'~ {place} {old.name!r}: {line}'
+        for name in changed_fields(old, new)
+        for line in (
+            [f'{name}: {_masked(getattr(old, name))!r} → {_masked(getattr(new, name))!r}']
+            if name in secrets
+            else _changed(name, getattr(old, name), getattr(new, name))
+        )
     ]
+
+
+def _changed(path: str, old: Any, new: Any) -> list[str]:
+    """`retry.attempts: 3 → 5`, a line for each value that differs."""
+    if type(old) is not type(new) or not isinstance(old, msgspec.Struct):
+        return [f'{path}: {_told(old)!r} → {_told(new)!r}']
+    return [
+        line
+        for name in changed_fields(old, new)
+        for line in _changed(f'{path}.{name}', getattr(old, name), getattr(new, name))
+    ]
+
+
+def _told(value: Any) -> Any:
+    """A field's value for people: of a mapping with fields of its own what is not as by default, or all of it where
+    everything is."""
+    if not isinstance(value, msgspec.Struct):
+        return value
+    return {name: _told(getattr(value, name)) for name in given(value) or value.__struct_fields__}
+
+
+def _masked(secret: Any) -> Any:
+    return MASK if secret else secret
 
 
 def _facts(object_type: ObjectType, new: Any) -> list[str]:
     """What of a new object is not as by default, a line."""
-    shown = _shown(object_type, new)
-    return [f'    {name}: {shown[name]!r}' for name in given(new) if name != 'name']
+    secrets = secrets_of(object_type)
+    values = {name: getattr(new, name) for name in given(new) if name != 'name'}
+    return [f'    {name}: {(_masked(each) if name in secrets else _told(each))!r}' for name, each in values.items()]
 
 
 def given(value: Any) -> tuple[str, ...]:
@@ -47,6 +77,9 @@ def brief(value: Any) -> Any:
     return {name: brief(getattr(value, name)) for name in given(value)}
 
 
-def _shown(object_type: ObjectType, value: Any) -> dict[str, Any]:
-    fields = masked(object_type.struct, msgspec.structs.asdict(value))
-    return {name: brief(each) for name, each in fields.items()}
+def is_open(object_type: ObjectType, value: Any) -> bool:
+    """Whether an object leads anyone, without credentials, to a service: a channel with neither security nor groups."""
+    refs = {info.ref for info in refs_of(object_type)}
+    if not {'service', 'security'} <= refs:
+        return False
+    return not any(getattr(value, info.name) for info in refs_of(object_type) if info.ref in ('security', 'groups'))

@@ -13,9 +13,10 @@ from typing import Any
 import msgspec
 from attrs import Factory, define
 
-from zatotx.rules.config_diff import changed_fields, diff
+from zatotx.rules.config_diff import changed_fields, diff, is_open
 from zatotx.rules.enmasse_export import export
 from zatotx.rules.enmasse_text import Mistake, label_of, substitute
+from zatotx.rules.references import has_placeholder
 from zatotx.schema.both_forms import hash_of, is_both
 from zatotx.schema.convert import from_text
 from zatotx.schema.fields import fields_of, references_in, refs_of, secrets_of
@@ -35,6 +36,9 @@ _KINDS = {
     dict: 'a mapping',
 }
 
+UNRESOLVED = 'it refers to a variable that was not read: the one who sends the document must replace it'
+SUGGESTIONS = 20  # mistakes of one document that name what may have been meant
+
 __all__ = ['Entry', 'ImportPlan', 'Mistake', 'export', 'plan_import', 'substitute']
 
 
@@ -45,6 +49,7 @@ class ImportPlan(msgspec.Struct, frozen=True, kw_only=True):
     mistakes: tuple[Mistake, ...] = ()
     lines: tuple[str, ...] = ()  # the difference, for people
     unchanged: int = 0
+    open: tuple[str, ...] = ()  # the document's channels that need no credentials: "channel_rest 'a'"
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,15 +71,20 @@ def plan_import(
     *,
     replace: bool,
     verify: Callable[[str, str], bool],
+    resolved: bool = True,
 ) -> ImportPlan:
     """The plan, or every mistake of the document at once. `verify(hash, clear)`: whether a hashed secret is this one;
-    it may take its time, so plan in a thread."""
-    reader = _Reader(types=types, snapshot=snapshot, replace=replace, named=dict(_names(document, types)))
+    it may take its time, so plan in a thread. `resolved`: the references in the document were replaced, so that what
+    looks like one is text; otherwise each is a mistake, as nothing here could read it."""
+    named = dict(_names(document, types))
+    reader = _Reader(types=types, snapshot=snapshot, replace=replace, resolved=resolved, named=named)
     entries = list(reader.read(document))
     mistakes = [*reader.mistakes, *_not_unique(entries, snapshot)]
     if mistakes:
         return ImportPlan(mistakes=tuple(mistakes))
-    return _compared(entries, verify=verify)
+    plan = _compared(entries, verify=verify)
+    strangers = (e for e in entries if is_open(e.object_type, e.value))
+    return msgspec.structs.replace(plan, open=tuple(f'{e.object_type.section} {e.label}' for e in strangers))
 
 
 @define(kw_only=True)
@@ -84,10 +94,12 @@ class _Reader:
     types: ObjectTypes
     snapshot: Snapshot
     replace: bool
+    resolved: bool
     # Of all the document's objects, whether valid or not: (section, name) -> type, None where that is a mistake.
     named: Mapping[tuple[str, str], ObjectType | None]
     mistakes: list[Mistake] = Factory(list)
     _seen: set[tuple[str, str]] = Factory(set)
+    _suggestions: int = 0  # names that were compared with all others, which takes milliseconds each
 
     def read(self, document: object) -> Iterator[Entry]:
         if not isinstance(document, dict):
@@ -119,7 +131,8 @@ class _Reader:
             return None
         fields = _fields(object_type, item)
         value, found = validate(object_type, {**_kept(object_type, existing, whole=not self.replace), **fields})
-        for field, text in [*found, *self._dangling(object_type, fields)]:
+        found = [*found, *self._dangling(object_type, fields), *self._unresolved(item)]
+        for field, text in found:
             self._wrong(section, label, field, text)
         return None if found else Entry(object_type=object_type, value=value, existing=existing)
 
@@ -135,6 +148,12 @@ class _Reader:
         found = (self.snapshot.named(object_type.key, name) for object_type in self.types.in_space(section))
         return next((stored for stored in found if stored is not None), None)
 
+    def _unresolved(self, item: Mapping[Any, Any]) -> list[tuple[str, str]]:
+        """Fields with references that nobody replaced. Never names their values: they may be secrets after all."""
+        if self.resolved:
+            return []
+        return [(str(field), UNRESOLVED) for field, value in item.items() if has_placeholder(value)]
+
     def _dangling(self, object_type: ObjectType, fields: dict[str, Any]) -> Iterator[tuple[str, str]]:
         """References to what is neither in the document nor there already, or does not fit."""
         references = SnapshotReferences(self.snapshot, self.types)
@@ -145,9 +164,17 @@ class _Reader:
                 place = info.ref, name
                 if place in self.named and self.named[place] is None:
                     continue  # that is told of where it stands
-                wrong = misled(info, name, self.named.get(place) or references.type_of(*place))
+                found = self.named.get(place) or references.type_of(*place)
+                wrong = misled(info, name, found, self._known(references, info.ref) if found is None else ())
                 if wrong:
                     yield path, wrong
+
+    def _known(self, references: SnapshotReferences, space: str) -> Iterator[str]:
+        """The names that a reference may have meant, of the document and of the cluster; for the first few mistakes."""
+        self._suggestions += 1
+        if self._suggestions <= SUGGESTIONS:
+            yield from (name for known, name in self.named if known == space)
+            yield from references.names(space)
 
     def _wrong(self, section: str, label: str, field: str, text: str) -> None:
         self.mistakes.append(Mistake(section, label, field, text))

@@ -37,7 +37,7 @@ def substitute(
     if not isinstance(document, dict):
         return document, []
     mistakes: list[Mistake] = []
-    sources = Sources(environ=environ, read=read)
+    sources = Sources(environ=environ, read=read, zato=True)
     replaced = {
         section: [
             _in_object(item, sources, mistakes, (str(section), label_of(item, number)))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 from zatotx.schema.fields import FieldInfo, references_in
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.snapshot import Snapshot
+from zatotx.schema.suggestion import suggestion
 from zatotx.schema.types import ObjectTypes
 
 
@@ -22,6 +23,9 @@ class References(Protocol):
 
     def type_of(self, space: str, name: str) -> ObjectType | None:
         """The type of the object of that name, or None."""
+
+    def names(self, space: str) -> Iterator[str]:
+        """The names of all objects there are."""
 
 
 class SnapshotReferences:
@@ -53,6 +57,10 @@ class SnapshotReferences:
     def type_of(self, space: str, name: str) -> ObjectType | None:
         return next((t for t in self._types.in_space(space) if self._snapshot.named(t.key, name) is not None), None)
 
+    def names(self, space: str) -> Iterator[str]:
+        for stored in self._snapshot.of(*self._keys(space)):
+            yield stored.name
+
     def _keys(self, space: str) -> Iterable[str]:
         return [t.key for t in self._types.in_space(space)]
 
@@ -66,14 +74,17 @@ def dangling(
         (path, wrong)
         for info in refs
         for path, name in references_in(info, document.get(info.name))
-        if isinstance(name, str) and (wrong := misled(info, name, references.type_of(info.ref, name)))
+        if isinstance(name, str) and (
+            wrong := misled(info, name, references.type_of(info.ref, name), references.names(info.ref))
+        )
     ]
 
 
-def misled(info: FieldInfo, name: str, found: ObjectType | None) -> str:
-    """What is wrong with a reference to that name, which is of that type; '' for nothing."""
+def misled(info: FieldInfo, name: str, found: ObjectType | None, known: Iterable[str] = ()) -> str:
+    """What is wrong with a reference to that name, which is of that type; '' for nothing. `known`: the names there
+    are, asked for only where there is nothing of that name, so that a near one is suggested."""
     if found is None:
-        return nothing_called(info.ref, name)
+        return f'{nothing_called(info.ref, name)}{suggestion(name, known)}'
     if info.ref_types and found.key not in info.ref_types:
         return f'{name!r} is of type {found.key}, and only {", ".join(info.ref_types)} will do here'
     return ''

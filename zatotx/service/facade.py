@@ -12,6 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from zatotx.model.faults import InternalServerError, NotFound, ServiceUnavailable, Timeout
 from zatotx.model.message import ChannelSpec, Inbound, Outcome
+from zatotx.schema.suggestion import suggestion
 from zatotx.service.deployment.bunch import bunchify
 from zatotx.service.invocation import Invoker, Run, choose, prepare
 from zatotx.service.io.elements import as_mapping
@@ -60,7 +61,8 @@ def child_run(run: Run, call: Call) -> Run:
     cid = run.inbound.cid
     entry = run.services.get(name)
     if entry is None:
-        raise NotFound(cid, f'Service {name} does not exist')
+        meant = suggestion(name, (known.name for known in run.services))
+        raise NotFound(cid, f'Service {name} does not exist{meant}')
     if run.depth >= DEPTH:
         raise InternalServerError(cid, f'Services invoke each other more than {DEPTH} deep: {_chain(run, name)}')
     inbound = _inbound(run, call, name)

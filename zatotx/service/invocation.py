@@ -13,11 +13,12 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from zatotx.interfaces.services import IInvoker, IServiceEntry, IServices
-from zatotx.model.faults import BadInput, Inactive, MethodNotAllowed
+from zatotx.model.faults import BadInput, Inactive, InternalServerError, MethodNotAllowed
 from zatotx.model.message import Inbound, Outcome
 from zatotx.service.deployment.bunch import Bunch
 from zatotx.service.entry import ServiceEntry
 from zatotx.service.events import event_stream
+from zatotx.service.forgotten_await import explained, not_awaited
 from zatotx.service.io import xml_in, xml_out
 from zatotx.service.io.description import BadOutput
 from zatotx.service.io.sources import XML, gather
@@ -102,6 +103,10 @@ class Invoker:
         """Input, hooks and handle. Raises what handle raised, BadInput for bad input, BadOutput for output that is
         not as declared, Inactive, MethodNotAllowed."""
         return self.perform(Run(self, entry, services, inbound, payload))
+
+    def explained(self, error: BaseException, entry: IServiceEntry, outcome: Outcome | None) -> BaseException:
+        """See IInvoker: of an error that a missing `await` led to, where that is."""
+        return explained(error, entry.cls, None if outcome is None else outcome.value)
 
     async def perform(self, run: Run) -> Outcome:
         """The same for a run that is already set up."""
@@ -231,7 +236,21 @@ def read_input(service: Any, run: Run) -> None:
         service.request.input = declared.read(sources)
     except BadInput as bad:
         bad.cid = inbound.cid
+        if why := unread_json(inbound):
+            raise BadInput([*bad.mistakes, ('$', why)], inbound.cid) from None
         raise
+
+
+def unread_json(inbound: Inbound) -> str:
+    """Why the elements of a body are missing that is JSON: its channel says nothing of its format. '' where that is not
+    so."""
+    channel, body = inbound.channel, inbound.body
+    if channel.data_format or inbound.http is None or not isinstance(body, bytes):
+        return ''
+    if body.lstrip()[:1] not in (b'{', b'['):
+        return ''
+    return (f'the body looks like JSON, and channel {channel.name!r} has no data_format, so that its elements are not '
+            'read: set data_format: json')  # fmt: skip
 
 
 def finish(service: Any, run: Run) -> Outcome:
@@ -252,16 +271,24 @@ def finish(service: Any, run: Run) -> Outcome:
                 value = {}
             value = io.output.write(value)
         except Wrong as wrong:
-            raise BadOutput(entry.name, wrong.mistakes, run.inbound.cid) from None
+            forgotten = not_awaited(entry.cls, response._payload)
+            raise forgotten or BadOutput(entry.name, wrong.mistakes, run.inbound.cid) from None
         outcome = Outcome(value, element=io.output.element, internal=entry.is_internal)
     else:
         outcome = Outcome(value, element=io.element if entry.is_internal else '', internal=entry.is_internal)
     if run.inbound.channel.data_format in XML:
-        xml_out.write(outcome, io, run.inbound, entry.name)
+        _write_xml(outcome, run, value)
     if response.__dict__.keys() <= _BARE:  # as mostly: nothing but a payload was set
         return outcome
     outcome.status = _status(response)
     return _dressed(outcome, response)
+
+
+def _write_xml(outcome: Outcome, run: Run, value: Any) -> None:
+    try:
+        xml_out.write(outcome, run.entry.traits.io, run.inbound, run.entry.name)
+    except InternalServerError as error:
+        raise (not_awaited(run.entry.cls, value) or error) from None
 
 
 _BARE = frozenset(('_output', '_payload'))

@@ -11,6 +11,8 @@ from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
 from zatotx.interfaces.outgoing import ICall, IOutgoing, not_found
+from zatotx.model.faults import NotFound
+from zatotx.schema.suggestion import suggestion
 from zatotx.service.threads import Lender
 
 
@@ -39,6 +41,9 @@ class ServiceCall:
         return run.invoker.threads.wait(settle, run.hop, run.inbound.deadline)
 
 
+NOT_INSTALLED = 'connections of kind {} are not installed here'
+
+
 class Door:
     """The connections of a kind, found when they are first asked for."""
 
@@ -51,7 +56,8 @@ class Door:
         connections = getattr(run.invoker.node, 'outgoing', None)
         found = None if connections is None else connections.kind(kind, call)
         if found is None:
-            found = NoConnections(kind, call.cid)
+            why = NOT_INSTALLED.format(kind) if connections is None else connections.why_not(kind)
+            found = NoConnections(kind, why, call.cid)
         outgoing.__dict__[kind] = found
         return found
 
@@ -75,20 +81,24 @@ class Outgoing:
 
 
 class NoConnections:
-    """A kind that has no connections."""
+    """A kind that this node does not have."""
 
-    def __init__(self, kind: str, cid: str) -> None:
+    def __init__(self, kind: str, why: str, cid: str) -> None:
         self._kind = kind
+        self._why = why
         self._cid = cid
 
     def __getitem__(self, name: str) -> NoReturn:
-        raise not_found(self._kind, name, self._cid)
+        raise self._not_found(name)
 
     get = __getitem__
 
     def send(self, message: object, name: str, *args: object, **options: object) -> NoReturn:
         """Zato's form: the name follows the message."""
-        raise not_found(self._kind, name, self._cid)
+        raise self._not_found(name)
+
+    def _not_found(self, name: str) -> NotFound:
+        return NotFound(self._cid, f'self.out.{self._kind}[{name!r}]: {self._why}')
 
 
 @implementer(IOutgoing)
@@ -98,10 +108,18 @@ class Outgoings:
 
     kinds: Mapping[str, Callable[[ICall], Any]] = field(factory=dict)
     pings: Mapping[str, Callable[[str, str], Deferred[str]]] = field(factory=dict)
+    disabled: Mapping[str, str] = field(factory=dict)  # kind that is there and lacks a library -> what to install
 
     def kind(self, name: str, call: ICall) -> Any:
         make = self.kinds.get(name)
         return None if make is None else make(call)
+
+    def why_not(self, name: str) -> str:
+        why = NOT_INSTALLED.format(name)
+        if name in self.disabled:
+            return f'{why}: {self.disabled[name]}'
+        near = suggestion(name, self.kinds)
+        return why + (near or f': there are {", ".join(sorted(self.kinds)) or "none at all"}')
 
     def ping(self, object_type: str, name: str) -> Deferred[str]:
         ask = self.pings.get(object_type)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from zatotx.interfaces.meters import IUserMetrics, NoUserMetrics
+from zatotx.interfaces.meters import NoUserMetrics, UserMetrics
 from zatotx.model.message import ANONYMOUS, Inbound, Principal
 from zatotx.schema.service import SLOW
 from zatotx.service.context import Channel, Deadline, wsgi_environ
@@ -97,7 +97,7 @@ class Service(Hooks, JobHooks):
     )
     outgoing: lazy[Outgoing] = lazy(lambda self: self.out, "Zato's first name for `out`.")
     rest: lazy[Any] = lazy(lambda self: self.out.rest, "3.x's short name for `out.rest`.")
-    metrics: lazy[IUserMetrics] = lazy(
+    metrics: lazy[UserMetrics] = lazy(
         lambda self: getattr(self._zatotx.invoker.node, 'user_metrics', None) or NoUserMetrics(),
         "Counters of the service's own: metrics.incr(name), .gauge(name, value), .timing(name, seconds).",
     )

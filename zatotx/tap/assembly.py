@@ -204,7 +204,7 @@ class _Assembly:
             name=main.name, cluster=main.cluster, config=config, odb=ground.odb, services=ground.services,
             deployer=deployer, types=ground.types, state=state, kinds=self.kinds, offloader=ground.offload,
             finders=finders, scrapes=Scrapes(sources, ground.offload), levels=levels,
-            user_metrics=observed.user_metrics, outgoing=outgoings(doors.outgoing),
+            user_metrics=observed.user_metrics, outgoing=outgoings(doors.outgoing, self.kinds),
         )
 
     def _settings_of_now(self) -> Settings:

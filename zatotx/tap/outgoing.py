@@ -45,11 +45,13 @@ def outgoing_kinds(kinds: Sequence[FoundKind], shared: Shared) -> list[Any]:
     return made
 
 
-def outgoings(made: Sequence[Any]) -> Outgoings:
-    """All of them, as services and zato.* services reach them."""
+def outgoings(made: Sequence[Any], kinds: Sequence[FoundKind]) -> Outgoings:
+    """All of them, as services and zato.* services reach them; of a kind that lacks a library they hear what to
+    install."""
     doors = {name: door for kind in made for name, door in kind.doors.items()}
     pings = {object_type: kind.ping for kind in made for object_type in kind.types}
-    return Outgoings(doors, pings)
+    disabled = {found.kind.name.replace('-', '_'): found.why for found in kinds if not found.enabled}
+    return Outgoings(doors, pings, disabled)
 
 
 def fetcher(made: Sequence[Any]) -> Any:

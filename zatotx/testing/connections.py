@@ -57,6 +57,10 @@ class ScriptedOutgoing:
     def kind(self, name: str, call: ICall) -> Any:
         return KindDouble(self, canonical(name), call)
 
+    def why_not(self, name: str) -> str:
+        """Never asked: there is every kind."""
+        return f'connections of kind {name} are not scripted'
+
     def ping(self, object_type: str, name: str) -> Deferred[str]:
         """Tests have no zato.* services that would ask."""
         return succeed(f'{name} is scripted')

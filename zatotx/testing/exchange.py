@@ -77,6 +77,9 @@ class FunctionInvoker:
         outcome: Outcome = await entry.function(inbound, payload)
         return outcome
 
+    def explained(self, error: BaseException, entry: Any, outcome: Outcome | None) -> BaseException:
+        return error
+
 
 class Spooled:
     """A body that lies elsewhere, as one in a file: model.message.Body. Must not be closed by who reads it."""

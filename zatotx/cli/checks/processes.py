@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from zatotx.cli.addresses import addresses
 from zatotx.cli.checks.finding import BROKEN, EVERY_PART, PATIENCE, WARNING, Check, Scene
 from zatotx.cli.layout import REDIS, SERVER, Part
-from zatotx.cli.pids import running
+from zatotx.cli.pids import described, running
 from zatotx.cli.ports import holder, holds, is_free
 from zatotx.cli.probe import health
 
@@ -42,7 +42,7 @@ def port_is_ours(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
                            f"'zatotx restart {part.path}'")  # fmt: skip
         elif not is_free(where.host, where.port):
             other = holder(where.port)
-            by = f'process {other}' if other else 'another program'
+            by = described(other) if other else 'another program'
             yield BROKEN, f'port {where.port} is taken by {by}: end it, or change http.listen in {file}'
 
 

@@ -36,6 +36,7 @@ from zatotx.interfaces.config import (
 from zatotx.interfaces.node import DeployReport, IDeployer
 from zatotx.model.faults import BadRequest, Conflict, NotFound, ServiceUnavailable, Timeout
 from zatotx.schema.snapshot import Actor, Snapshot
+from zatotx.schema.suggestion import suggestion
 from zatotx.service.deployment.checking import Checked, announce_added, check
 from zatotx.service.deployment.importing import load
 from zatotx.service.deployment.own_thread import DEADLINE, in_own_thread
@@ -301,5 +302,6 @@ def _file_of(versions: list[FileVersion], name: str) -> str:
         return name
     by_service = [version for version in versions if name in version.services]
     if not by_service:
-        raise NotFound(f'No deployed file or service is called {name!r}')
+        known = {version.file for version in versions}.union(*(version.services for version in versions))
+        raise NotFound(f'No deployed file or service is called {name!r}{suggestion(name, sorted(known))}')
     return max(by_service, key=lambda version: (version.active, version.revision)).file

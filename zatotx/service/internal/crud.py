@@ -21,7 +21,7 @@ from zatotx.schema.types import ObjectTypes
 from zatotx.schema.validate import Mistake, validate_edit
 from zatotx.service.entry import ServiceEntry
 from zatotx.service.internal.base import AdminService, bad
-from zatotx.service.internal.rows import SECURITY, read_changes, read_new, roles_of, row, sec_type, union
+from zatotx.service.internal.rows import SECURITY, read_changes, read_new, roles_of, row, sec_type, union, unread
 
 PASSWORD = 'password'
 
@@ -221,6 +221,7 @@ class ChangePassword(ObjectService):
         object_type = self.server.types[stored.type]
         field = password_field(object_type)
         _, mistakes = validate_edit(object_type, stored.value, {field: first})
+        mistakes = [*mistakes, *unread(object_type, {field: first})]
         _refuse([(f'$.{"password1" if path == field else path}', what) for path, what in mistakes])
         self.answer(await self.write('edit', stored, {field: first}))
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
 from zatotx.model.faults import BadRequest, ServiceUnavailable
 from zatotx.rules.enmasse import ImportPlan, plan_import
-from zatotx.schema.snapshot import Snapshot
-from zatotx.schema.types import ObjectTypes
 from zatotx.service.internal.base import AdminService, bad
 from zatotx.service.internal.history import to_yaml
 from zatotx.service.io.elements import AsIs, Bool
@@ -21,23 +19,25 @@ LIVE_WITHIN = 60.0  # seconds all nodes have to apply an import
 
 class Import(AdminService):
     """Bring the cluster to what `document` says, or with `dry_run` say what that would change. All or nothing; live on
-    every node when it answers. `replace`: objects that differ are changed, not refused."""
+    every node when it answers. `replace`: what the document leaves out of an object goes back to its default.
+    `resolved`: references such as `${NAME}` were replaced, what still looks like one is text; else they are refused."""
 
     name = 'zato.enmasse.import'
 
     class SimpleIO:
         input_required = (AsIs('document'),)
-        input_optional = (Bool('replace'), Bool('dry_run'))
+        input_optional = (Bool('replace'), Bool('dry_run'), Bool('resolved'))
 
     async def handle(self) -> None:
         asked, config = self.request.input, self.server.config
         if not isinstance(asked.document, Mapping):
             raise bad('document', f'expected an object, got {type(asked.document).__name__}')
         plan: ImportPlan = await self.server.offload(
-            _planned, asked.document, self.server.types, config.snapshot, bool(asked.replace)
+            partial(plan_import, dict(asked.document), self.server.types, config.snapshot,
+                    replace=bool(asked.replace), verify=_verify, resolved=bool(asked.resolved))
         )
         if plan.mistakes:
-            raise BadRequest(self.cid, '; '.join(map(str, plan.mistakes)))
+            raise BadRequest(self.cid, '\n'.join(map(str, plan.mistakes)))
         revision = config.snapshot.revision
         if plan.operations and not asked.dry_run:
             revision = await config.change(plan.operations, self.actor)
@@ -47,6 +47,7 @@ class Import(AdminService):
                 raise ServiceUnavailable(self.cid, f'The import is stored, but not in force yet on {nodes}')
         self.response.payload = {
             'diff': list(plan.lines),
+            'open': list(plan.open),
             'changed': len(plan.operations),
             'unchanged': plan.unchanged,
             'dry_run': bool(asked.dry_run),
@@ -67,11 +68,6 @@ class Export(AdminService):
         secrets = bool(self.request.input.include_secrets)
         text = await self.server.offload(to_yaml, snapshot, self.server.types, secrets)
         self.response.payload = {'yaml': text, 'revision': snapshot.revision}
-
-
-def _planned(document: Any, types: ObjectTypes, snapshot: Snapshot, replace: bool) -> ImportPlan:
-    """In a thread: it may verify many hashes."""
-    return plan_import(dict(document), types, snapshot, replace=replace, verify=_verify)
 
 
 def _verify(hashed: str, clear: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from zatotx.rules.references import is_placeholder
 from zatotx.rules.roles import ADMIN, NONE, held
 from zatotx.schema.convert import from_door, zato_name
 from zatotx.schema.fields import FieldInfo, fields_of, refs_of, secrets_of
@@ -21,6 +22,7 @@ from zatotx.schema.validate import Mistake, validate, validate_edit
 
 SECURITY = 'security'  # the section whose references Zato lists with their type
 ID_END = '_id'
+UNREAD = 'it is a reference, not a secret: whoever asks must put what it refers to in its place'
 
 
 def read_new(
@@ -29,7 +31,7 @@ def read_new(
     """All fields of a new object, or every mistake of the request by Zato's names."""
     document = from_door(object_type, request, references)
     value, mistakes = validate(object_type, document)
-    mistakes = [*mistakes, *_dangling(object_type, document, references)]
+    mistakes = [*mistakes, *unread(object_type, document), *_dangling(object_type, document, references)]
     return ({} if mistakes else msgspec.structs.asdict(value)), _in_zato_words(object_type, mistakes)
 
 
@@ -42,7 +44,7 @@ def read_changes(
         if document.get(name) in ('', None, MASK):
             document.pop(name, None)
     value, mistakes = validate_edit(object_type, current, document)
-    mistakes = [*mistakes, *_dangling(object_type, document, references)]
+    mistakes = [*mistakes, *unread(object_type, document), *_dangling(object_type, document, references)]
     if mistakes:
         return {}, _in_zato_words(object_type, mistakes)
     return {name: getattr(value, name) for name in document if getattr(value, name) != getattr(current, name)}, []
@@ -109,6 +111,12 @@ def _dangling(
     object_type: ObjectType, document: Mapping[str, Any], references: SnapshotReferences
 ) -> list[Mistake]:
     return dangling(references, refs_of(object_type), document)
+
+
+def unread(object_type: ObjectType, document: Mapping[str, Any]) -> list[Mistake]:
+    """A mistake for every secret that is evidently a reference which nobody read: stored as it is, it would log in."""
+    given = ((name, document.get(name)) for name in secrets_of(object_type))
+    return [(name, UNREAD) for name, secret in given if isinstance(secret, str) and is_placeholder(secret)]
 
 
 def _in_zato_words(object_type: ObjectType, mistakes: Iterable[Mistake]) -> list[Mistake]:

@@ -9,13 +9,19 @@ from zatotx.model.faults import BadInput, Conflict, NotFound
 from zatotx.schema.fields import refs_of
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.references import SnapshotReferences
-from zatotx.schema.snapshot import Operation, Stored
+from zatotx.schema.snapshot import Operation, Snapshot, Stored
+from zatotx.schema.suggestion import suggestion
 from zatotx.service.internal.base import AdminService
 from zatotx.service.internal.rows import read_changes, row, union
 from zatotx.service.io.elements import AsIs, Int
 from zatotx.service.naming import impl_name
 
 KEY = 'service'  # of the type whose objects are the rows, and the space that channels refer to
+
+
+def no_service(snapshot: Snapshot, name: str) -> str:
+    """The sentence for a service that is not there."""
+    return f'No service is called {name!r}{suggestion(name, (row.name for row in snapshot.of(KEY)))}'
 
 
 class OnServices(AdminService):
@@ -34,7 +40,7 @@ class OnServices(AdminService):
         """The row of a service. Raises NotFound."""
         stored: Stored | None = self.server.config.snapshot.named(KEY, name)
         if stored is None:
-            raise NotFound(self.cid, f'No service is called {name!r}')
+            raise NotFound(self.cid, no_service(self.server.config.snapshot, name))
         return stored
 
     def row(self, stored: Stored) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from zatotx.rules.soap_names import urn
 from zatotx.schema.snapshot import Operation, Snapshot, Stored
 from zatotx.schema.types import ObjectTypes
 from zatotx.service.internal.base import AdminService, bad
+from zatotx.service.internal.services import no_service
 from zatotx.service.io.xml_operation import Offer, Offered
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.wsdl import Description, wsdl_text
@@ -149,7 +150,7 @@ def _uploaded(snapshot: Snapshot, services: set[str]) -> str:
 def _service(asking: AdminService, name: str) -> Stored:
     stored: Stored | None = asking.server.config.snapshot.named(_SERVICE, name)
     if stored is None:
-        raise NotFound(asking.cid, f'No service is called {name!r}')
+        raise NotFound(asking.cid, no_service(asking.server.config.snapshot, name))
     return stored
 
 
