@@ -37,7 +37,12 @@ class NamedBool(Bool):
 
 
 class Plain(Element):
-    """A plain name: the value as it came; dates get their text on the way out."""
+    """A plain name: the value as it came, of path, query and form one text; dates get their text on the way out."""
+
+    def take_text(self, value: Any) -> Any:
+        if isinstance(value, list):
+            raise Wrong([('', f'expected one value, got {len(value)}')])
+        return value
 
     def give(self, value: Any) -> Any:
         return value.isoformat() if isinstance(value, dt.date) else value
