@@ -284,7 +284,7 @@ every.required      POST   /every/required         json
 every.optional      POST   /every/optional         json
 every.unset         GET    /every/unset            json
 every.short         GET    /every/short/{name}     json
-every.short-any     -      /every/any/{name}       json  every.short
+every.any           -      /every/any/{text}       json  every.find
 every.short-form    POST   /every/short            form  every.short
 every.short-raw     POST   /every/raw              -     every.short
 every.not-empty     POST   /every/not-empty        json
@@ -302,7 +302,7 @@ every.free-json     POST   /every/free/json        json  every.free
 every.secured       GET    /every/secured          json  every.unset
 every.limited       GET    /every/limited          json  every.unset
 every.xml-address   POST   /every/xml/address      xml   every.dataclass
-every.xml-short     PUT    /every/xml/short        xml   every.short
+every.xml-make      PUT    /every/xml/make         xml   every.make
 every.xml-unset     GET    /every/xml/unset        xml   every.unset
 """
 

@@ -111,7 +111,7 @@ def _with_upload(channel: Channel, usual: tuple[Body, ...], fields: Iterable[Fie
     files = channel.service.files
     if files is None or channel.data_format not in _TAKE_UPLOADS:
         return usual
-    schema = dict(_form_of(fields))
+    schema: dict[str, Any] = {**_form_of(fields), 'propertyNames': {'minLength': 1}}  # a part has a name
     properties = {**schema.get('properties', {}), **dict.fromkeys(files, BINARY)}
     required = [*schema.get('required', ()), *(name for name, needed in files.items() if needed)]
     schema |= {'properties': properties} if properties else {'additionalProperties': BINARY}

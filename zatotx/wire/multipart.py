@@ -103,7 +103,7 @@ class _Reader:
                 self._begin(event)
 
     def _begin(self, segment: Any) -> None:
-        if segment.disposition != 'form-data' or not (segment.name or _has_name(segment)):
+        if segment.disposition != 'form-data' or not segment.name:
             raise Malformed('a part is not form-data with a name')
         _said_once(segment.header('Content-Disposition', ''), 'a part')
         segment.filename = _filename(segment)
@@ -141,11 +141,6 @@ def _said_once(field: str, where: str) -> None:
     names = [name.lower() for name, _ in _PARAMETER.findall(field)]
     if len(names) > len(set(names)):
         raise Malformed(f'{where} says its {max(names, key=names.count)} twice')
-
-
-def _has_name(segment: Any) -> bool:
-    """Whether an empty name is one: the parser makes one of none."""
-    return 'name' in parse_options_header(segment.header('Content-Disposition', ''))[1]
 
 
 def _is_file(segment: Any) -> bool:

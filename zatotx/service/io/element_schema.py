@@ -114,7 +114,8 @@ def _given(field: Field, date_time_format: str = '') -> Schema:
     kinds = kinds if isinstance(kinds, list) else [kinds]
     schema = {**schema, 'type': [*kinds, *(() if 'null' in kinds else ('null',))]}
     absent = field.absent()
-    if field.required or absent is None or (isinstance(absent, str) and 'string' in kinds and 'format' not in schema):
+    is_text = 'string' in kinds and schema.get('format') in (None, 'password')
+    if field.required or absent is None or (isinstance(absent, str) and is_text):
         return schema
     if isinstance(absent, (str, int, float)):
         return {'anyOf': [schema, {'const': absent}]}
