@@ -41,8 +41,8 @@ checks.unsupported_method.enabled = false
 
 class GeneratedTests(SynchronousTestCase):
     def test_the_server_does_what_the_document_says(self) -> None:
-        """Every sort of field, uploads, streams, limits and the demo: what the schemas allow is taken, all else refused by
-        a documented status, and every answer has the form that the document gives it. Never a 500."""
+        """Every sort of field, uploads, streams, limits and the demo: what the schemas allow is taken, all else refused
+        by a documented status, and every answer has the form that the document gives it. Never a 500."""
         broker = every_field()
         folder = Path(self.mktemp())
         folder.mkdir(parents=True)
@@ -51,8 +51,8 @@ class GeneratedTests(SynchronousTestCase):
         done = subprocess.run([SCHEMATHESIS, 'run', address, *OPTIONS], cwd=folder, capture_output=True, text=True,
                               check=False)  # fmt: skip
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        tested, paths = re.search(r'Tested: (\d+)', done.stdout), broker.ask('GET', '/zato/openapi.json').json()['paths']
-        generated = re.search(r'(\d+) generated', done.stdout)
+        paths = broker.ask('GET', '/zato/openapi.json').json()['paths']
+        tested, generated = (re.search(words, done.stdout) for words in (r'Tested: (\d+)', r'(\d+) generated'))
         assert tested is not None and generated is not None, done.stdout
         self.assertEqual(int(tested[1]), sum(map(len, paths.values())), done.stdout)
         self.assertGreater(int(generated[1]), FEWEST)

@@ -143,7 +143,7 @@ def methods_of(channel: Channel, taken: Mapping[str, Any]) -> tuple[list[str], s
         if verbs and method not in verbs and not (method == 'HEAD' and 'GET' in verbs):
             return [], f'its service {channel.service.name} has no handle_{method}'
         return [method], ''
-    free = [one for one in METHODS if one.lower() not in taken]
+    free = [one for one in METHODS if one.lower() not in taken and one != 'TRACE']  # which is for those who ask for it
     if verbs:
         found = [one for one in verbs if one in free]
         return found, '' if found else 'other channels have all its methods'

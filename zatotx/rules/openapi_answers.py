@@ -75,7 +75,7 @@ def _of_payload(channel: Channel, components: Components) -> dict[str, Any]:
 
 
 def _schema_of(content_type: str) -> Schema:
-    if content_type == EVENTS:  # each of which is an object to who reads them
+    if content_type == EVENTS.partition(';')[0]:  # each of which is an object to who reads them
         return _ANYTHING
     if content_type.startswith('text/') or content_type.endswith('xml'):
         return _STRING

@@ -13,9 +13,10 @@ from textwrap import dedent
 from attrs import define, field
 
 from zatotx.model import faults
-from zatotx.wire.sse import CONTENT_TYPE as EVENTS
+from zatotx.wire.sse import CONTENT_TYPE as SSE
 
 ANY_TYPE = '*/*'  # where the content type is no constant
+_EVENTS = SSE.partition(';')[0]
 _BYTES = 'application/octet-stream'  # of a stream that names none
 _LOOKED_UP = frozenset({'get', 'getlist', 'pop'})
 _OUTGOING = frozenset({'out', 'outgoing'})
@@ -77,7 +78,7 @@ def _look(node: ast.AST, found: SourceFacts) -> None:
             given = node.args[1:2] or [one.value for one in node.keywords if one.arg == 'content_type']
             found.streams[_content_type(given[0]) if given else _BYTES] = None
         case ast.Call(func=ast.Attribute(attr='events', value=ast.Attribute(attr='response'))):
-            found.streams[EVENTS] = None
+            found.streams[_EVENTS] = None
         case ast.Assign(targets=[ast.Attribute(attr=attr, value=ast.Attribute(attr='response'))]):
             _set(attr, node.value, found)
         case ast.Attribute(attr='payload', value=ast.Attribute(attr='response')):
