@@ -12,7 +12,7 @@ from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.snapshot import Operation, Stored
 from zatotx.service.internal.base import AdminService
 from zatotx.service.internal.rows import read_changes, row, union
-from zatotx.service.io.elements import AsIs, Int
+from zatotx.service.io.elements import AsIs, Int, Text
 from zatotx.service.naming import impl_name
 
 KEY = 'service'  # of the type whose objects are the rows, and the space that channels refer to
@@ -63,7 +63,7 @@ class GetList(OnServices):
     name = 'zato.service.get-list'
 
     class SimpleIO:
-        input_optional = ('cluster_id', 'name_filter')
+        input_optional = ('cluster_id', Text('name_filter'))
 
     async def handle(self) -> None:
         words = str(self.request.input.name_filter).lower().replace('*', ' ').split()
@@ -80,7 +80,7 @@ class GetByName(OnServices):
     name = 'zato.service.get-by-name'
 
     class SimpleIO:
-        input_required = ('name',)
+        input_required = (Text('name'),)
 
     async def handle(self) -> None:
         self.response.payload = self.row(self.by_name(self.request.input.name))
@@ -153,7 +153,7 @@ class GetChannelList(OnServices):
 
     class SimpleIO:
         input_required = ('id',)
-        input_optional = ('channel_type',)
+        input_optional = (Text('channel_type'),)
 
     async def handle(self) -> None:
         name = self.by_id(self.request.input.id).name
