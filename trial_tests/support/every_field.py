@@ -140,8 +140,8 @@ class Required(Service):
     name = 'every.required'
 
     class SimpleIO:
-        input_required = ('plain', 'is_new', *FIELDS[7:])
-        output_required = ('plain', Decimal('price'), UUID('ref'), Date('day'), Int('n'), List('listed'))
+        input_required = ('plain', Text('text'), Int('n'), Bool('flag'), Decimal('price'))
+        output_required = ('plain', Int('n'), Decimal('price'))
 
     async def handle(self):
         self.response.payload = self.request.input
@@ -176,19 +176,6 @@ class Short(Service):
 
     async def handle(self):
         self.response.payload = {'name': self.request.input.name, 'qty': self.request.input.qty}
-
-
-class NotEmpty(Service):
-    name = 'every.not-empty'
-
-    class SimpleIO:
-        input_required = ('name', Text('text'), Int('n'))
-        allow_empty_required = False
-        output_optional = 'name'
-        skip_empty_keys = True
-
-    async def handle(self):
-        self.response.payload.name = self.request.input.name
 
 
 class Upload(Service):
@@ -275,7 +262,6 @@ class Free(Service):
 
 _CHANNELS = """
 every.model         POST   /every/model            json
-every.find-by       PUT    /every/find/{text}      json  every.find
 every.find          GET    /every/find             json
 every.find-form     POST   /every/find             form  every.find
 every.many          POST   /every/many             json
@@ -284,10 +270,8 @@ every.required      POST   /every/required         json
 every.optional      POST   /every/optional         json
 every.unset         GET    /every/unset            json
 every.short         GET    /every/short/{name}     json
-every.any           -      /every/any/{text}       json  every.find
+every.any           -      /every/any/{name}       json  every.make
 every.short-form    POST   /every/short            form  every.short
-every.short-raw     POST   /every/raw              -     every.short
-every.not-empty     POST   /every/not-empty        json
 every.upload        POST   /every/upload           json
 every.upload-form   POST   /every/upload/{year}    form  every.upload
 every.file          PUT    /every/file             file
@@ -298,10 +282,8 @@ every.make          POST   /every/make             json
 every.verbs         -      /every/verbs/{item_id}  json
 every.verbs-patch   PATCH  /every/verbs/{name}     json  every.make
 every.free          POST   /every/free             -
-every.free-json     POST   /every/free/json        json  every.free
 every.secured       GET    /every/secured          json  every.unset
 every.limited       GET    /every/limited          json  every.unset
-every.xml-address   POST   /every/xml/address      xml   every.dataclass
 every.xml-make      PUT    /every/xml/make         xml   every.make
 every.xml-unset     GET    /every/xml/unset        xml   every.unset
 """
