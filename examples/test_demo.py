@@ -36,6 +36,11 @@ class HelloTests(ServiceTestCase):
         answer = self.call(demo.Hello, {'name': 'Ada', 'lang': 'xx'})
         self.assertEqual(answer.payload, {'greeting': 'Hello, Ada!'})
 
+    def test_one_language_at_a_time(self):
+        with self.assertRaises(BadRequest) as caught:
+            self.call(demo.Hello, method='GET', params={'name': 'Ada'}, query={'lang': ['en', 'pl']})
+        self.assertEqual(caught.exception.details, 'lang: expected one value, got 2')
+
     def test_needs_a_name(self):
         with self.assertRaises(BadRequest) as caught:
             self.call(demo.Hello, {})

@@ -60,6 +60,17 @@ class BasicsTests(InternalTestCase):
             self.assertEqual((await self.call(name))['name'], 'one')
 
 
+    async def test_names_are_texts(self) -> None:
+        """A list or an object in place of a name or a text is a mistake of the caller's, with its path."""
+        for service, field in (('service.get-by-name', 'name'), ('service.has-wsdl', 'name'),
+                               ('service.set-wsdl', 'name'), ('service.get-wsdl', 'service'),
+                               ('hot-deploy.get-versions', 'name'), ('history.get-list', 'name'),
+                               ('history.get-list', 'type'), ('logging.set-level', 'level')):  # fmt: skip
+            for value in ([1], {}):
+                said = await self.refusal(f'zato.{service}', {field: value}, 400)
+                self.assertIn(f'$.{field}: expected str, got ', said, service)
+
+
 class SecurityTests(InternalTestCase):
     async def test_create_answers_id_and_name(self) -> None:
         """As in map 11.2; the definition is on every node, without a password nobody knows it."""

@@ -155,7 +155,7 @@ class DocumentTests(SynchronousTestCase):
         verbs = msgspec.structs.replace(plain, service=ServiceShape(name='s', verbs=('DELETE', 'GET')))
         self.assertEqual(methods_of(verbs, {'get': 1}), (['DELETE'], ''))
         self.assertEqual(methods_of(verbs, {'get': 1, 'delete': 1})[0], [])
-        by_path = Channel(name='a', path='/a/{x}', service=service(FieldShape('x', TEXT, True)))
+        by_path = Channel(name='a', path='/a/{x}', service=service(FieldShape('x', TEXT, True, TEXT)))
         self.assertEqual(methods_of(by_path, {}), (['GET'], ''))
         full = dict.fromkeys(('get', 'put', 'post', 'delete', 'options', 'head', 'patch', 'trace'))
         self.assertIn('other channels', methods_of(plain, full)[1])
@@ -176,27 +176,27 @@ class DocumentTests(SynchronousTestCase):
         again = components.take(Shape({'$ref': f'{REF}A'}, {'A': {'x': {'$ref': f'{REF}B'}}, 'B': TEXT}))
         other = components.take(Shape({'$ref': f'{REF}A'}, {'A': {'x': {'$ref': f'{REF}B'}}, 'B': OBJECT}))
         self.assertEqual([one['$ref'] for one in (first, again, other)], [f'{REF}A', f'{REF}A', f'{REF}A_2'])
-        self.assertEqual(components.schemas['A_2'], {'x': {'$ref': f'{REF}B_2'}})
+        self.assertEqual(components.schemas['A_2'], {'title': 'A_2', 'x': {'$ref': f'{REF}B_2'}})
         mine = components.take(Shape({'$ref': f'{REF}{ERROR}'}, {ERROR: TEXT}))
         self.assertEqual(mine, {'$ref': f'{REF}{ERROR}_2'})
 
     def test_examples_only_where_they_are_taken(self) -> None:
         """Where the reader refuses what was made up, no example is given; a service that takes parameters only has no
         body."""
-        fields = (FieldShape('a', TEXT, True), FieldShape('b', OBJECT, False))
+        fields = (FieldShape('a', TEXT, True, TEXT), FieldShape('b', OBJECT, False, OBJECT))
         channel = Channel(name='c', path='/c', service=service(*fields, accepts=False), data_format='json')
         asked = request(channel, 'POST')
-        assert asked.body is not None
-        self.assertIs(asked.body.example, msgspec.UNSET)
+        assert asked.bodies
+        self.assertIs(asked.bodies[0].example, msgspec.UNSET)
         taken = request(msgspec.structs.replace(channel, service=service(*fields)), 'POST')
-        assert taken.body is not None
-        self.assertEqual(taken.body.example['a'], 'text')
+        assert taken.bodies
+        self.assertEqual(taken.bodies[0].example['a'], 'text')
         got = request(msgspec.structs.replace(channel, service=service(*fields)), 'GET')
         self.assertEqual([(p.name, p.place) for p in got.params], [('a', 'query')])
         assert channel.service.input is not None
         only = msgspec.structs.replace(channel.service.input, params_only=True)
         params = request(msgspec.structs.replace(channel, service=ServiceShape(name='s', input=only)), 'POST')
-        self.assertEqual(([p.place for p in params.params], params.body), (['query', 'query'], None))
+        self.assertEqual(([p.place for p in params.params], params.bodies), (['query', 'query'], ()))
 
     def test_text_of_values(self) -> None:
         """As query and form carry them."""

@@ -183,6 +183,8 @@ class VerbTests(SynchronousTestCase):
         bad = self.assertRaises(MethodNotAllowed, call, Verbs, method='PUT')
         self.assertEqual(bad.headers, ((b'Allow', b'GET, POST'),))
         self.assertIn('Method PUT is not allowed here: service verbs has GET, POST', bad.details)
+        bad = self.assertRaises(MethodNotAllowed, call, Verbs, method='PUT', beside=('PATCH',))
+        self.assertEqual(bad.headers, ((b'Allow', b'GET, PATCH, POST'),), 'and those of other channels on the path')
 
     def test_handle_is_for_those_who_have_no_verb(self) -> None:
         """A door and another service mean `handle`, or the only verb there is."""

@@ -10,7 +10,7 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.invoking import Calls, call, outcome_of
-from zatotx import Bunch, Date, DictList, Float, Int, List, Service, Text
+from zatotx import AsIs, Bunch, Date, DictList, Float, Int, List, Service, Text
 from zatotx.model.faults import BadInput
 from zatotx.model.message import Outcome
 from zatotx.service.io.declared import describe_io
@@ -126,6 +126,31 @@ class InputTests(SynchronousTestCase):
             self.mistakes(Short, method='GET', query=b'qty=x&price=y'),
             (('name', 'missing'), ('qty', 'expected int, got str'), ('price', 'expected float, got str')),
         )
+
+    def test_repeated_parameters(self) -> None:
+        """Each value of a list where the field is one, or `AsIs`; else a mistake, of a plain name too."""
+
+        class Takes(Service):
+            input = '-lang', List('-tag'), AsIs('-raw'), Int('-n'), Text('-text')
+
+            async def handle(self) -> None:
+                self.response.payload = self.request.input
+
+        found = call(Takes, method='GET', query=b'tag=a&tag=b&raw=c&raw=d&lang=en').value
+        self.assertEqual((found.tag, found.raw, found.lang), (['a', 'b'], ['c', 'd'], 'en'))
+        self.assertEqual(
+            self.mistakes(Takes, method='GET', query=b'lang=en&lang=pl&n=1&n=2&text=a&text=b'),
+            (('lang', 'expected one value, got 2'), ('n', 'expected int, got array'),
+             ('text', 'expected str, got array')),
+        )
+        self.assertEqual(call(Takes, {'lang': ['en', 'pl']}).value.lang, ['en', 'pl'], 'JSON says what it means')
+
+    def test_integers_with_a_point(self) -> None:
+        """5.0 is an integer, in text too; 5.5 is none."""
+        for qty in (5.0, '5.0', '5.', '5'):
+            self.assertEqual(call(Short, {'name': 'a', 'qty': qty}).value['input']['qty'], 5)
+        for qty in (5.5, '5.5', '.5', '.', '5.0e1'):
+            self.assertEqual(self.mistakes(Short, {'name': 'a', 'qty': qty})[0][0], '$.qty', qty)
 
     def test_form_by_name(self) -> None:
         """A form is text like a query, whatever the channel's format."""

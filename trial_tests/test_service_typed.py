@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import json
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any, Literal, Optional
 
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
@@ -53,6 +54,10 @@ class Stop(Model):
     lines: list[Line] | None
     extra: dict[str, Any] | None
     after: Line | None
+
+
+class Defaults(msgspec.Struct):
+    a: int = 0
 
 
 class Cat(msgspec.Struct, tag=True):
@@ -187,8 +192,58 @@ class TypedInputTests(SynchronousTestCase):
         self.assertEqual(self.mistakes(taking(list[Item]), {'a': 1}), {('$', 'expected array, got object')})
 
     def test_a_body_that_is_no_object(self) -> None:
-        """Said once, for the whole."""
-        self.assertEqual(self.mistakes(Struct, [1]), {('$', 'expected object, got array')})
+        """Said once, for the whole, with parameters beside it too: a list of pairs is no object either, nor are null
+        and an empty text; from XML the same."""
+        for body, kind in (([1], 'array'), ([['sku', 'x'], ['qty', 1]], 'array'), ([], 'array'), (5, 'int')):
+            for request in ({}, {'params': {'sku': 'x'}}, {'query': b'sku=x&qty=2'}):
+                found = self.mistakes(taking(Item), body, **request)
+                self.assertEqual(found, {('$', f'expected object, got {kind}')}, (body, request))
+        for text, kind in ((b'null', 'null'), (b'""', 'str')):
+            inbound = Calls(taking(Defaults)).http(body=text, query=b'a=1')
+            started = Calls(taking(Defaults)).start(inbound, json.loads(text))
+            bad: BadInput = self.assertRaises(BadInput, outcome_of, started)
+            self.assertEqual(bad.mistakes, (('$', f'expected object, got {kind}'),))
+        for data_format in ('xml', 'soap'):
+            calls = Calls(taking(Item))
+            inbound = calls.http(body=b'<x>text</x>', query=b'sku=x&qty=2', data_format=data_format)
+            bad = self.assertRaises(BadInput, outcome_of, calls.start(inbound, 'text'))
+            self.assertEqual(bad.mistakes, (('$', 'expected object, got str'),), data_format)
+
+    def test_models_that_are_lists(self) -> None:
+        """A Struct that is written as a list is none of the objects that parameters can join."""
+
+        class Point(msgspec.Struct, array_like=True):
+            x: int
+            y: int
+
+        self.assertEqual(call(taking(Point), [1.0, 2], query=b'x=5').value, Point(1, 2))
+        self.assertEqual(self.mistakes(taking(Point), {'x': 1}, query=b'x=5'), {('$', 'expected array, got object')})
+
+    def test_integers_with_a_point(self) -> None:
+        """1.0 is an integer wherever one is wanted and nothing else, as JSON Schema says. 1.5 is none."""
+
+        class Numbers(msgspec.Struct):
+            n: int
+            x: float = 0.0
+            either: int | float = 0
+            listed: list[int] = []
+            pair: tuple[int, str] = (0, '')
+            named: dict[str, int] = {}
+            by_number: dict[int, str] = {}
+            one: Literal[1, 2] = 1
+            below: list[Item] = []
+            pet: Cat | Dog | None = None
+            anything: Any = None
+
+        given = {'n': 2.0, 'x': 3, 'either': 1.0, 'listed': [1.0, 2], 'pair': [7.0, 'a'], 'named': {'a': 5.0},
+                 'by_number': {'4': 'd'}, 'one': 2.0, 'below': [{'sku': 'x', 'qty': 1.0}],
+                 'pet': {'type': 'Cat', 'lives': 9.0, 'name': 'Tom'}, 'anything': 1.0}  # fmt: skip
+        found = call(taking(Numbers), given).value
+        self.assertEqual(found, Numbers(2, 3.0, 1.0, [1, 2], (7, 'a'), {'a': 5}, {4: 'd'}, 2, [Item('x', 1)],
+                                        Cat(9, 'Tom'), 1.0))
+        self.assertEqual([type(one) for one in (found.n, found.either, found.anything)], [int, float, float])
+        self.assertEqual(self.mistakes(taking(Numbers), {'n': 1.5, 'listed': [1.0, 0.5]}),
+                         {('$.n', 'expected int, got float'), ('$.listed[1]', 'expected int, got float')})
 
     def test_query_and_path(self) -> None:
         """Text is converted by the field's type; its mistakes have bare names, the body's their paths."""

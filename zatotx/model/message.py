@@ -36,6 +36,7 @@ class ChannelSpec(msgspec.Struct, frozen=True, kw_only=True):
     security: str | None = None  # name of a security definition; None = open, unless there are groups
     groups: tuple[str, ...] = ()  # names of groups of definitions, any of which admits
     roles: tuple[str, ...] = ()  # one of which the caller must have; () = none
+    beside: tuple[str, ...] = ()  # methods that other channels take on the same path, where this one takes the rest
     rates: tuple[str, ...] = ()  # names of the rate limits that hold here
     timeout: float = 60.0  # seconds
     internal_only: bool = False  # a door that leads to zato.* services only

@@ -12,22 +12,19 @@ from urllib.parse import quote
 
 import msgspec
 
-from zatotx.rules.json_example import NoExample, example
+from zatotx.rules.openapi_answers import answers
 from zatotx.rules.openapi_components import (
     SCHEMES,
     Components,
     Names,
-    answer_headers,
     fault_answers,
-    fault_name,
     headers,
     safe,
     xml_fault_answers,
 )
-from zatotx.rules.openapi_request import JSON, NOTHING, WITH_BODY, Body, Param, request
-from zatotx.rules.openapi_shapes import Channel, Guarded, ServiceShape, Shape
+from zatotx.rules.openapi_request import NOTHING, Param, Request, request
+from zatotx.rules.openapi_shapes import Channel, Guarded, Shape
 from zatotx.rules.openapi_xml import ERROR as XML_ERROR
-from zatotx.rules.openapi_xml import XML, answered, text
 from zatotx.rules.openapi_xml import error_schema as xml_error_schema
 from zatotx.rules.route_pattern import Pattern, parse
 
@@ -108,37 +105,21 @@ class _Writer:
             _parameter(param, schema, called)
             for param, schema, called in zip(asked.params, schemas, _called(asked.params, template), strict=True)
         ]
-        if asked.body is not None:
-            schema = self.components.take(Shape(asked.body.schema, asked.components))
-            out['requestBody'] = _body(asked.body, schema)
-        out['responses'] = self._answers(channel, method)
+        if asked.bodies:
+            out['requestBody'] = self._bodies(asked)
+        if channel.data_format == 'xml' and not self.has_xml:
+            self.has_xml = True
+            self.components.schemas[XML_ERROR] = xml_error_schema()
+        out['responses'] = answers(channel, method, self.components)
         out['security'] = self._security(channel.security)
         return out
 
-    def _answers(self, channel: Channel, method: str) -> dict[str, Any]:
-        statuses = [400, 404, 405, 500, 503, 504]
-        statuses += [401, 429] if channel.security else []
-        statuses += [413] if method in WITH_BODY else []
-        xml = channel.data_format == 'xml'
-        if xml and not self.has_xml:
-            self.has_xml = True
-            self.components.schemas[XML_ERROR] = xml_error_schema()
-        names = {str(status): fault_name(status, xml=xml) for status in sorted(statuses)}
-        answers = {status: {'$ref': f'#/components/responses/{name}'} for status, name in names.items()}
-        return {'200': self._good(channel.service, xml=xml), **answers}
-
-    def _good(self, service: ServiceShape, *, xml: bool) -> dict[str, Any]:
-        media: dict[str, Any] = {'schema': {}}
-        output = service.output
-        if output is not None:
-            output = answered(service, output) if xml else output
-            media['schema'] = self.components.take(output)
-            try:
-                media['example'] = text(output) if xml else example(output.schema, output.components)
-            except NoExample:
-                media.pop('example', None)
-        content = {XML if xml else JSON: media}
-        return {'description': 'What the service answers', 'headers': answer_headers(200), 'content': content}
+    def _bodies(self, asked: Request) -> dict[str, Any]:
+        content = {}
+        for body in asked.bodies:
+            media = {'schema': self.components.take(Shape(body.schema, asked.components))}
+            content[body.content_type] = media if body.example is NOTHING else {**media, 'example': body.example}
+        return {'required': all(body.required for body in asked.bodies), 'content': content}
 
     def _security(self, accepted: Iterable[Guarded]) -> list[dict[str, list[str]]]:
         """Any of those that there is a scheme for."""
@@ -162,7 +143,7 @@ def methods_of(channel: Channel, taken: Mapping[str, Any]) -> tuple[list[str], s
         if verbs and method not in verbs and not (method == 'HEAD' and 'GET' in verbs):
             return [], f'its service {channel.service.name} has no handle_{method}'
         return [method], ''
-    free = [one for one in METHODS if one.lower() not in taken]
+    free = [one for one in METHODS if one.lower() not in taken and one != 'TRACE']  # which is for those who ask for it
     if verbs:
         found = [one for one in verbs if one in free]
         return found, '' if found else 'other channels have all its methods'
@@ -216,14 +197,9 @@ def _parameter(param: Param, schema: Any, called: str) -> dict[str, Any]:
         out['description'] = ' '.join(words)
     if param.example is not NOTHING:
         out['example'] = param.example
+    if param.may_be_empty:
+        out['allowEmptyValue'] = True
     return out
-
-
-def _body(body: Body, schema: Any) -> dict[str, Any]:
-    media: dict[str, Any] = {'schema': schema}
-    if body.example is not NOTHING:
-        media['example'] = body.example
-    return {'required': body.required, 'content': {body.content_type: media}}
 
 
 def _told(channel: Channel) -> dict[str, str]:

@@ -45,11 +45,18 @@ FAULTS: dict[int, tuple[str, str, str]] = {
     400: ('BadRequest', 'The request or its input is wrong; every mistake is named by its path',
           '$.items[1].qty: expected int, got str'),
     401: ('Unauthorized', 'The credentials are missing or wrong', 'You are not authorized to access this resource'),
+    403: ('Forbidden', 'Whoever logs in lacks the role that is needed here',
+          'You are not allowed to access this resource'),
     404: ('NotFound', 'There is nothing of that name', 'URL not found'),
     405: ('MethodNotAllowed', 'The path takes other methods, which Allow names', 'Method `PUT` is not allowed here'),
+    409: ('Conflict', 'The state of the resource does not allow this', 'The state of the resource does not allow this'),
     413: ('TooLarge', 'The body is larger than the server takes', 'The body is larger than allowed here'),
+    415: ('UnsupportedMediaType', 'The body is in a coding or format that is not taken here',
+          'Bodies are taken as gzip, as deflate, or without Content-Encoding'),
     429: ('TooManyRequests', 'Too many attempts; Retry-After says when to come back', 'Too many requests'),
     500: ('InternalError', 'The service failed; the log of the server says why under the cid', 'Internal server error'),
+    502: ('BadGateway', 'Another system, which the request needs, gave no usable answer',
+          'Another system gave no usable answer'),
     503: ('Unavailable', 'It cannot be served now; Retry-After says when to come back', 'The server is starting'),
     504: ('TimedOut', 'The service gave no answer in time', 'The request timed out'),
 }  # fmt: skip
@@ -79,7 +86,8 @@ class Names:
 
 
 class Components:
-    """Collects schemas: those that are the same through and through share one name, others get one of their own."""
+    """Collects schemas: those that are the same through and through share one name, others get one of their own, which
+    is their title too: generators of clients name classes by it."""
 
     def __init__(self) -> None:
         self.schemas: dict[str, Schema] = {}
@@ -95,7 +103,7 @@ class Components:
         names = {name: self._name(name, shape.components) for name in local}
         for name, here in names.items():
             if here not in self.schemas:
-                self.schemas[here] = renamed(shape.components[name], names)
+                self.schemas[here] = {**renamed(shape.components[name], names), 'title': here}
         return renamed(shape.schema, names)
 
     def _name(self, name: str, components: Mapping[str, Schema]) -> str:

@@ -9,6 +9,10 @@ import msgspec
 
 from zatotx.rules.json_example import Schema
 
+# The texts of decimal numbers, and of those that a float can hold.
+DECIMAL = r'^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,6})?$'
+FLOAT = r'^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,2})?$'
+
 
 class Shape(msgspec.Struct, frozen=True):
     """A JSON Schema and, by name, the ones its references lead to."""
@@ -23,6 +27,8 @@ class FieldShape(msgspec.Struct, frozen=True):
     name: str  # on the wire
     schema: Schema
     required: bool
+    text: Schema  # as path, query and form bring it
+    may_be_empty: bool = False  # an empty text stands for an absent value
 
 
 class Tried(msgspec.Struct, frozen=True):
@@ -53,6 +59,11 @@ class ServiceShape(msgspec.Struct, frozen=True, kw_only=True):
     element: str = ''  # that element, of classic SimpleIO
     request_elem: str = ''  # what its input stands in, and in which namespace both do, in XML
     namespace: str = ''
+    files: Mapping[str, bool] | None = None  # name of an upload that it reads -> whether it must be there; None = none
+    content_types: tuple[str, ...] = ()  # of its answers, where it names them itself
+    has_own_type: bool = False  # it never answers in another one
+    statuses: tuple[int, ...] = ()  # of its answers, beside 200
+    faults: tuple[int, ...] = ()  # of errors that are its own
 
 
 class Guarded(msgspec.Struct, frozen=True):
@@ -73,6 +84,9 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     service: ServiceShape
     method: str = ''  # '' = any
     match_slash: bool = False
-    data_format: str = ''  # 'json', 'xml', 'form', '' = raw
+    data_format: str = ''  # 'json', 'xml', 'form', 'file', '' = raw
     merged: bool = True  # path and query join the input
     security: tuple[Guarded, ...] = ()  # any of them; none = open
+    has_roles: bool = False  # not everybody who logs in is let in
+    is_limited: bool = False  # by a rate
+    etag: bool = False

@@ -79,6 +79,7 @@ def _in_xml(schema: Any, pairs: bool) -> Any:
         if isinstance(out.get('items'), Mapping):
             out['items'] = {**_in_xml(out['items'], pairs), **_ITEM}
         if 'prefixItems' in out:
+            out.pop('items', None)  # `false`: maxItems says the same, and readers of XML look for elements in it
             out['prefixItems'] = [{**one, **_ITEM} for one in out['prefixItems']]
     return out
 

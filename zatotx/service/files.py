@@ -10,6 +10,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, execute
 
+from zatotx.model.faults import BadInput
 from zatotx.model.message import Body
 from zatotx.wire.multipart import Part
 
@@ -84,8 +85,13 @@ class Chunks:
             yield await self._file._piece(start, self._size)
 
 
+class MissingFile(BadInput, KeyError):  # noqa: N818 - a fault, as its parent
+    """A file that a service asked for by its name, and nobody sent: 400, and a KeyError as of any mapping."""
+
+
 class Files(Mapping[str, UploadedFile]):
-    """The files of a request by the names of their fields; `getlist` gives all of one name, in their order."""
+    """The files of a request by the names of their fields; `getlist` gives all of one name, in their order. One that is
+    not there is a MissingFile."""
 
     def __init__(self, files: Iterable[UploadedFile]) -> None:
         self._by_name: dict[str, list[UploadedFile]] = {}
@@ -93,7 +99,10 @@ class Files(Mapping[str, UploadedFile]):
             self._by_name.setdefault(file.name, []).append(file)
 
     def __getitem__(self, name: str) -> UploadedFile:
-        return self._by_name[name][0]
+        try:
+            return self._by_name[name][0]
+        except KeyError:
+            raise MissingFile([(name, 'missing')]) from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._by_name)

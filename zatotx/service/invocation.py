@@ -213,10 +213,11 @@ def choose(run: Run) -> Handler:
     if handler is None and (http is None or run.inbound.channel.door):  # no verb was meant
         handler = traits.handle or (next(iter(traits.verbs.values())) if len(traits.verbs) == 1 else None)
     if handler is None:
-        allow = sorted(traits.verbs)
+        allow = sorted({*traits.verbs, *run.inbound.channel.beside})
         verb = 'Another service' if http is None else f'Method {http.method}'
+        has = ', '.join(sorted(traits.verbs))
         raise MethodNotAllowed(
-            run.inbound.cid, f'{verb} is not allowed here: service {run.entry.name} has {", ".join(allow)}', allow
+            run.inbound.cid, f'{verb} is not allowed here: service {run.entry.name} has {has}', allow
         )
     return handler
 

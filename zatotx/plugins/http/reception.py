@@ -151,6 +151,8 @@ class Reception:
         """What this channel cannot do for a request with such a head."""
         if not target.is_active:
             return Refusing(404, refusals.INACTIVE)
+        if head.method == 'TRACE' and target.any_method:  # it is for echoing a request (RFC 9110, §9.3.8): ask for it
+            return Refusing(405, refusals.NOT_SO.format(method='TRACE'), ((b'Allow', refusals.METHODS),))
         if head.expects and head.expects != b'100-continue':
             return Refusing(417, refusals.NO_SUCH_EXPECTATION)
         if coding_of(head.headers.get(b'content-encoding')) is None:

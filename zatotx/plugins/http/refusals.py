@@ -20,6 +20,7 @@ _RETRY = ((b'Retry-After', b'1'),)
 
 NOT_FOUND = 'URL not found'
 NOT_SO = 'Method `{method}` is not allowed here'
+METHODS = b'DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT'  # of a channel that takes any method
 INACTIVE = 'Inactive channel'
 NO_ACTION = 'This URL is for requests with a SOAPAction, or in SOAP 1.2 with an action in the Content-Type: name one'
 NO_SUCH_ACTION = 'No SOAP channel at this URL has the SOAPAction `{action}`'

@@ -12,6 +12,7 @@ from zatotx.model.message import ChannelSpec
 from zatotx.model.soap import SoapSpec
 from zatotx.plugins.http.access_log import plain
 from zatotx.plugins.http.builtin import DOORS, WSDL
+from zatotx.plugins.http.schema.shared import shape
 from zatotx.plugins.http.soap.routing import forks
 from zatotx.plugins.http.way import Target
 from zatotx.rules.route_pattern import parse
@@ -57,7 +58,9 @@ def build_table(
     `dress` what it puts on its answers. Takes its time with many: for threads."""
     open_doors = [(path, Target(spec, plain(spec.name), meter=meter(spec.name))) for path, spec in doors.items()]
     routes = [Route(path, ANY, target) for path, target in open_doors if target.spec.soap is None]
-    routes += [_route(stored.value, meter, dress) for stored in channels if stored.type == REST]
+    rest_channels = [stored.value for stored in channels if stored.type == REST]
+    beside = _methods(rest_channels)
+    routes += [_route(channel, meter, dress, beside) for channel in rest_channels]
     soap_routes, soap_mistakes = forks(
         [(stored.value.url_path, _soap_target(stored.value, meter, dress)) for stored in channels
          if stored.type == SOAP],
@@ -77,11 +80,21 @@ def _rest_table(routes: Sequence[Route]) -> tuple[RouteTable, list[str]]:
         return RouteTable.build(sound), mistakes
 
 
-def _route(channel: Any, meter: Meter, dress: Dress) -> Route:
+def _methods(channels: Sequence[Any]) -> Mapping[str, tuple[str, ...]]:
+    """The methods of the paths that more than one channel has, where one of them takes any."""
+    found: dict[str, list[str]] = {}
+    for channel in channels:
+        found.setdefault(shape(channel.url_path, match_slash=channel.match_slash), []).append(channel.method or ANY)
+    return {path: tuple(sorted(filter(None, all_of))) for path, all_of in found.items() if ANY in all_of and all_of[1:]}
+
+
+def _route(channel: Any, meter: Meter, dress: Dress, beside: Mapping[str, tuple[str, ...]]) -> Route:
     """The route of one REST channel (schema.RestChannel)."""
+    others = beside.get(shape(channel.url_path, match_slash=channel.match_slash), ()) if beside else ()
     spec = _spec(channel, data_format=channel.data_format, params_pri=channel.params_pri,
-                 merge_url_params=channel.merge_url_params_req)  # fmt: skip
-    target = Target(spec, plain(channel.name), channel.is_active, meter(channel.name), dress(channel))
+                 merge_url_params=channel.merge_url_params_req, beside=others)  # fmt: skip
+    target = Target(spec, plain(channel.name), channel.is_active, not channel.method, meter(channel.name),
+                    dress(channel))  # fmt: skip
     return Route(channel.url_path, channel.method or ANY, target, match_slash=channel.match_slash)
 
 
@@ -97,7 +110,7 @@ def _soap_target(channel: Any, meter: Meter, dress: Dress) -> Target:
         one_way=channel.one_way,
         fault_status=channel.fault_status or 0,
     )
-    return Target(_spec(channel, data_format='soap', soap=soap), plain(channel.name), channel.is_active,
+    return Target(_spec(channel, data_format='soap', soap=soap), plain(channel.name), channel.is_active, True,
                   meter(channel.name), dress(channel))  # fmt: skip
 
 

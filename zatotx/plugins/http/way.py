@@ -17,6 +17,7 @@ class Target(msgspec.Struct, frozen=True):
     spec: ChannelSpec
     label: str  # the channel's name as the access log writes it
     is_active: bool = True
+    any_method: bool = False  # a channel that names none
     meter: Any = Uncounted()  # IChannelMeter: what its requests are counted by
     dressing: Any = None  # Dressing: what it puts on its answers
 

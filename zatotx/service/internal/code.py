@@ -16,6 +16,7 @@ from zatotx.interfaces.node import DeployReport
 from zatotx.model.faults import NotFound
 from zatotx.service.internal.base import AdminService, bad
 from zatotx.service.internal.services import OnServices
+from zatotx.service.io.elements import Text
 
 
 class OnCode(AdminService):
@@ -44,7 +45,7 @@ class UploadPackage(OnCode):
     name = 'zato.service.upload-package'
 
     class SimpleIO:
-        input_required = ('payload', 'payload_name')
+        input_required = (Text('payload'), Text('payload_name'))
         input_optional = ('cluster_id',)
 
     async def handle(self) -> None:
@@ -66,7 +67,7 @@ class Rollback(OnCode):
     name = 'zato.service.rollback'
 
     class SimpleIO:
-        input_required = ('name',)
+        input_required = (Text('name'),)
         input_optional = ('number',)
         default_value = None
 
@@ -111,7 +112,7 @@ class GetVersions(AdminService):
     name = 'zato.hot-deploy.get-versions'
 
     class SimpleIO:
-        input_optional = ('name',)
+        input_optional = (Text('name'),)
 
     async def handle(self) -> None:
         versions = await self.server.odb.versions(self.request.input.name or None)
@@ -166,7 +167,7 @@ class GetSourceInfo(OnServices):
     name = 'zato.service.get-source-info'
 
     class SimpleIO:
-        input_required = ('name',)
+        input_required = (Text('name'),)
         input_optional = ('cluster_id',)
 
     async def handle(self) -> None:

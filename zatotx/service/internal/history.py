@@ -12,7 +12,7 @@ from zatotx.rules.restore import operations, shown, steps_back
 from zatotx.schema.snapshot import Snapshot
 from zatotx.schema.types import ObjectTypes
 from zatotx.service.internal.base import AdminService, bad
-from zatotx.service.io.elements import Bool, Int
+from zatotx.service.io.elements import Bool, Int, Text
 
 MOST = 10_000  # changes in one answer
 USUAL = 100
@@ -26,7 +26,7 @@ class GetList(AdminService):
     name = 'zato.history.get-list'
 
     class SimpleIO:
-        input_optional = ('type', 'name', Int('since'), Int('revision'), Int('limit'))
+        input_optional = (Text('type'), Text('name'), Int('since'), Int('revision'), Int('limit'))
 
     async def handle(self) -> None:
         asked = self.request.input

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zatotx.service.internal.base import AdminService, bad
+from zatotx.service.io.elements import Text
 
 
 class GetLevels(AdminService):
@@ -23,8 +24,8 @@ class SetLevel(AdminService):
     name = 'zato.logging.set-level'
 
     class SimpleIO:
-        input_required = ('level',)
-        input_optional = ('name',)
+        input_required = (Text('level'),)
+        input_optional = (Text('name'),)
         output_required = ('name', 'level', 'announced')
 
     async def handle(self) -> None:

@@ -63,6 +63,8 @@ def channels_of(snapshot: Snapshot, types: ObjectTypes, services: Iterable[Servi
                     match_slash=value.match_slash, data_format=value.data_format,
                     merged=getattr(value, 'merge_url_params_req', True),
                     security=tuple(_guarded(value, snapshot, references)),
+                    has_roles=bool(value.roles or entry.roles), is_limited=bool(value.rate_limits),
+                    etag=getattr(value, 'etag', False),
                 )  # fmt: skip
 
 

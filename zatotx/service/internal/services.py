@@ -13,7 +13,7 @@ from zatotx.schema.snapshot import Operation, Snapshot, Stored
 from zatotx.schema.suggestion import suggestion
 from zatotx.service.internal.base import AdminService
 from zatotx.service.internal.rows import read_changes, row, union
-from zatotx.service.io.elements import AsIs, Int
+from zatotx.service.io.elements import AsIs, Int, Text
 from zatotx.service.naming import impl_name
 
 KEY = 'service'  # of the type whose objects are the rows, and the space that channels refer to
@@ -69,7 +69,7 @@ class GetList(OnServices):
     name = 'zato.service.get-list'
 
     class SimpleIO:
-        input_optional = ('cluster_id', 'name_filter')
+        input_optional = ('cluster_id', Text('name_filter'))
 
     async def handle(self) -> None:
         words = str(self.request.input.name_filter).lower().replace('*', ' ').split()
@@ -86,7 +86,7 @@ class GetByName(OnServices):
     name = 'zato.service.get-by-name'
 
     class SimpleIO:
-        input_required = ('name',)
+        input_required = (Text('name'),)
 
     async def handle(self) -> None:
         self.response.payload = self.row(self.by_name(self.request.input.name))
@@ -159,7 +159,7 @@ class GetChannelList(OnServices):
 
     class SimpleIO:
         input_required = ('id',)
-        input_optional = ('channel_type',)
+        input_optional = (Text('channel_type'),)
 
     async def handle(self) -> None:
         name = self.by_id(self.request.input.id).name

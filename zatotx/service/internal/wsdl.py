@@ -16,6 +16,7 @@ from zatotx.schema.snapshot import Operation, Snapshot, Stored
 from zatotx.schema.types import ObjectTypes
 from zatotx.service.internal.base import AdminService, bad
 from zatotx.service.internal.services import no_service
+from zatotx.service.io.elements import Text
 from zatotx.service.io.xml_operation import Offer, Offered
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.wsdl import Description, wsdl_text
@@ -77,8 +78,8 @@ class SetWsdl(AdminService):
     name = 'zato.service.set-wsdl'
 
     class SimpleIO:
-        input_required = ('name',)
-        input_optional = ('cluster_id', 'wsdl', 'wsdl_name')
+        input_required = (Text('name'),)
+        input_optional = ('cluster_id', Text('wsdl'), Text('wsdl_name'))
 
     async def handle(self) -> None:
         asked = self.request.input
@@ -96,7 +97,7 @@ class GetWsdl(AdminService):
     name = 'zato.service.get-wsdl'
 
     class SimpleIO:
-        input_required = ('service',)
+        input_required = (Text('service'),)
         input_optional = ('cluster_id',)
         output_optional = ('wsdl', 'wsdl_name', 'content_type')
 
@@ -117,7 +118,7 @@ class HasWsdl(AdminService):
     name = 'zato.service.has-wsdl'
 
     class SimpleIO:
-        input_required = ('name',)
+        input_required = (Text('name'),)
         input_optional = ('cluster_id',)
         output_required = ('service_id', 'has_wsdl')
 

@@ -44,8 +44,8 @@ class Elements:
         mistakes: list[tuple[str, str]] = []
         plain = not sources.text
         body = sources.body
-        if not body and sources.json and not _is_object(sources.whole):
-            raise BadInput([('$', f'expected object, got {kind_of(sources.whole)}')])
+        if not body:
+            _check_object(sources)
         for field_ in self.fields:
             name = field_.name
             if plain:
@@ -77,7 +77,7 @@ class Typed:
     def __init__(self, model: Any) -> None:
         self.model = model
         self.lenient = complete(model)
-        self.fields = typed.model_fields(typed.bare_type(model)) or ()
+        self.fields = typed.object_fields(typed.bare_type(model)) or ()
         self.fill = typed.has_dataclasses(model)
         _check_convertible(model)
 
@@ -85,6 +85,8 @@ class Typed:
         """The model's instance. Raises BadInput with every mistake."""
         if typed.matches(sources.whole, self.model):
             return sources.whole
+        if self.fields and not sources.body:
+            _check_object(sources)
         value = self._value(sources)
         mistakes: list[tuple[str, str]] = []
         texts: set[str] = set()
@@ -101,10 +103,10 @@ class Typed:
         return instance
 
     def _value(self, sources: Sources) -> Any:
-        if sources.body or not self.fields or not _is_object(sources.whole):
-            whole = sources.whole
-            return sources.body or ({} if whole in (None, '', b'') else whole)
-        return {}
+        if self.fields or sources.body:
+            return sources.body
+        whole = sources.whole
+        return {} if whole in (None, '', b'') and not sources.is_given else whole
 
     def _with_text(
         self, value: dict[str, Any], sources: Sources, mistakes: list[tuple[str, str]]
@@ -205,9 +207,12 @@ def _as_given(value: Any, fields: Sequence[typed.ModelField]) -> Any:
     return {f.key: getattr(value, f.name) for f in fields if hasattr(value, f.name)}
 
 
-def _is_object(whole: Any) -> bool:
-    """Whether a payload may stand for an object: it is one, or there is none at all."""
-    return whole is None or whole == '' or whole == b'' or isinstance(whole, Mapping)
+def _check_object(sources: Sources) -> None:
+    """Raises BadInput unless the payload may stand for an object: it is one, or there is none at all."""
+    whole = sources.whole
+    if isinstance(whole, Mapping) or (whole in (None, '', b'') and not sources.is_given):
+        return
+    raise BadInput([('$', f'expected object, got {kind_of(whole)}')])
 
 
 def _check_convertible(model: Any) -> None:

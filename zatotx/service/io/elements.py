@@ -50,7 +50,7 @@ class Element:
 
 
 class AsIs(Element):
-    """Unchanged both ways; switches the name conventions off."""
+    """Unchanged both ways, a parameter that was repeated as a list; switches the name conventions off."""
 
     takes_null = True
 
@@ -109,9 +109,10 @@ class Int(Element):
             return value
         if isinstance(value, str):
             digits = value.strip()
+            whole, dot, fraction = digits.partition('.')  # 1.0 is one as 1 is, in a text too
             try:
-                if digits.isascii() and '_' not in digits:
-                    return int(digits)
+                if digits.isascii() and '_' not in digits and not fraction.strip('0'):
+                    return int(whole if dot else digits)
             except ValueError:  # not digits, or more of them than Python converts
                 raise self.wrong(value) from None
         elif not isinstance(value, bool) and isinstance(value, (int, float)) and value == value // 1:
@@ -160,6 +161,8 @@ class Bool(Element):
                 return True
             if word in FALSE:
                 return False
+        elif isinstance(value, float) and value in (0, 1):
+            return bool(value)
         raise self.wrong(value)
 
     give = take

@@ -1,7 +1,8 @@
 """JSON Schemas of models (Structs, dataclasses, lists and unions of them).
 
 msgspec writes them, but for dates that may come without an offset it says no more than «text». Which of the texts are
-such is found by walking the types beside their schemas.
+such is found by walking the types beside their schemas. What it takes beside or short of its schemas is put right:
+decimals may be numbers, sets may hold a value twice, durations have neither years nor months, base64 is complete.
 """
 
 from __future__ import annotations
@@ -15,12 +16,19 @@ from typing import Any
 import msgspec
 
 from zatotx.rules.json_example import REF, Schema
+from zatotx.rules.openapi_shapes import DECIMAL
 from zatotx.service.io.typed import is_list_type, model_fields
 from zatotx.service.naming import plain_name
 
 _ANYTHING = {'description': 'Of a type that no schema tells of'}
 _NAIVE = {dt.datetime: '2026-01-31T12:00:00', dt.time: '12:00:00'}
 _FORMATS = {dt.datetime: 'date-time', dt.time: 'time'}
+_OF_DAY = r'T([0-9]{1,6}H([0-9]{1,6}M)?(S)?|[0-9]{1,6}M(S)?|S)'.replace('S', r'[0-9]{1,6}(\.[0-9]{1,6})?S')
+_DECIMAL = {'type': ['string', 'number'], 'pattern': DECIMAL}
+_DURATION = {'description': 'An ISO 8601 duration', 'examples': ['P1DT12H']}
+_DURATIONS = f'^[-+]?P([0-9]{{1,6}}D({_OF_DAY})?|{_OF_DAY})$'
+_BASE64 = r'^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$'
+_NUMBER_KEYS = {'propertyNames': {'pattern': '^(0|-?[1-9][0-9]*)$'}}
 
 
 def model_schema(model: Any) -> tuple[Schema, dict[str, Schema]]:
@@ -35,7 +43,31 @@ def model_schema(model: Any) -> tuple[Schema, dict[str, Schema]]:
         name = ref.get('$ref', '').removeprefix(REF)
         if name in out:
             out[name] = _with_dates(out[name], cls)
-    return marked(schema, model), out
+    return exact(marked(schema, model)), {name: exact(one) for name, one in out.items()}
+
+
+def exact(schema: Any) -> Any:
+    """A schema of msgspec's that says what it takes, at any depth."""
+    if isinstance(schema, list):
+        return [exact(one) for one in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    out = {key: below if key in _VALUES else exact(below) for key, below in schema.items() if key != 'uniqueItems'}
+    if 'properties' in out:
+        out['properties'] = {name: exact(below) for name, below in schema['properties'].items()}
+    if out.get('type') == 'string':
+        form = out.get('format')
+        if form == 'decimal':
+            out |= _DECIMAL
+        elif form == 'duration':  # the format is RFC 3339's, which has neither signs nor fractions
+            del out['format']
+            out = {**_DURATION, **out, 'pattern': _DURATIONS}
+        if 'contentEncoding' in out:
+            out['pattern'] = _BASE64
+    return out
+
+
+_VALUES = frozenset(('default', 'examples', 'enum', 'const', 'required', 'properties'))  # what is no schema in a schema
 
 
 def _models(declared: Any, seen: set[Any]) -> Iterator[Any]:
@@ -77,7 +109,8 @@ def marked(schema: Schema, declared: Any, naive: bool = False) -> Schema:
     if args and is_list_type(declared) and isinstance(schema.get('items'), Mapping):
         return {**schema, 'items': marked(schema['items'], args[0], naive)}
     if len(args) == 2 and isinstance(schema.get('additionalProperties'), Mapping):
-        return {**schema, 'additionalProperties': marked(schema['additionalProperties'], args[1], naive)}
+        keys = _NUMBER_KEYS if args[0] is int else {}
+        return {**schema, **keys, 'additionalProperties': marked(schema['additionalProperties'], args[1], naive)}
     return schema
 
 

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from zatotx.service.deployment.bunch import Bunch
-from zatotx.service.io.elements import Bool, Element, Int, List, as_mapping, format_moment
+from zatotx.service.io.elements import UUID, Bool, Decimal, Element, Int, List, Timed, as_mapping, format_moment
 from zatotx.service.io.wrong import NOT_GIVEN, Wrong
 
 # Feature map 3.5: 1.1's and 2.0's conventions, then what 3.x's simple-io.conf adds.
 INT_NAMES = frozenset(('id',))
 INT_SUFFIXES = ('_id', '_size', '_timeout', '_count', '_size_min', '_size_max')
+_NEVER_EMPTY = (Timed, Decimal, UUID)  # whose texts have a form
 BOOL_PREFIXES = ('is_', 'needs_', 'should_', 'by_', 'has_', 'may_')
 
 
@@ -37,7 +38,12 @@ class NamedBool(Bool):
 
 
 class Plain(Element):
-    """A plain name: the value as it came; dates get their text on the way out."""
+    """A plain name: the value as it came, of path, query and form one text; dates get their text on the way out."""
+
+    def take_text(self, value: Any) -> Any:
+        if isinstance(value, list):
+            raise Wrong([('', f'expected one value, got {len(value)}')])
+        return value
 
     def give(self, value: Any) -> Any:
         return value.isoformat() if isinstance(value, dt.date) else value
@@ -73,6 +79,11 @@ class Field:
         """What an absent value is. Mutable defaults are not shared between calls."""
         default = self.default
         return default.copy() if isinstance(default, (list, dict, set)) else default
+
+    def absent(self) -> Any:
+        """What goes out for a value that was not set. An empty text is no date, decimal or UUID: null stands for it,
+        unless the service says what shall."""
+        return None if self.default == '' and isinstance(self.element, _NEVER_EMPTY) else self.fill()
 
     def take(self, value: Any, *, text: bool = False) -> Any:
         """A value that was sent. Raises Wrong."""
@@ -199,11 +210,11 @@ def give_record(declared: Iterable[Field], source: Any, date_time_format: str = 
             if field.required:
                 mistakes.append((f'.{name}', 'missing'))
             else:
-                out[name] = field.fill()
+                out[name] = field.absent()
         elif value is None:
             out[name] = None
         elif value == '' and type(value) is str and not field.required:
-            out[name] = field.fill()
+            out[name] = field.absent()
         else:
             try:
                 out[name] = _give(field.element, value, date_time_format)

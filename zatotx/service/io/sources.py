@@ -63,7 +63,7 @@ def form_params(inbound: Inbound, payload: Any) -> Params:
 class Sources:
     """All input of one call: `body` is what the message says, `text` what arrived as text beside it."""
 
-    __slots__ = ('body', 'body_first', 'json', 'text', 'texts', 'whole')
+    __slots__ = ('body', 'body_first', 'is_given', 'json', 'text', 'texts', 'whole')
 
     def __init__(self, body: Mapping[str, Any], text: Mapping[str, Any], whole: Any) -> None:
         self.body = body
@@ -72,6 +72,7 @@ class Sources:
         self.json = True  # a missing element is named as one of the body: `$.name`
         self.texts = False  # the body is made of texts, to be converted as those beside it are
         self.body_first = False
+        self.is_given = False  # a body says what `whole` is: null and '' are values then, else they stand for nothing
 
     def pick(self, name: str) -> tuple[Any, bool] | None:
         """The value of `name` and whether it came as text; None where nothing has it."""
@@ -111,6 +112,7 @@ def gather(inbound: Inbound, payload: Any, *, params_only: bool = False, texts: 
         sources = Sources(as_mapping(payload) or _NOTHING, text, payload)
         sources.json = bool(payload) or http.method in _BODY_VERBS
         sources.texts = texts
+        sources.is_given = not payload and not texts and not channel.door and bool(inbound.body)
     else:
         body = _NOTHING if params_only else form_params(inbound, payload)
         sources = Sources(_NOTHING, _joined(body, text, channel.params_pri == BODY_FIRST), None)

@@ -10,6 +10,7 @@ import dataclasses
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import msgspec
@@ -60,6 +61,17 @@ def model_fields(model: Any) -> tuple[ModelField, ...] | None:
     )
 
 
+def object_fields(model: Any) -> tuple[ModelField, ...] | None:
+    """The fields of a model that is written as an object; None for one that is written as a list, and any other
+    type."""
+    return None if _is_row(model) else model_fields(model)
+
+
+def _is_row(model: Any) -> bool:
+    config = getattr(model, '__struct_config__', None)
+    return config is not None and bool(config.array_like)
+
+
 def bare_type(declared: Any) -> Any:
     """A type without its Annotated and, where only None is the alternative, without that."""
     if typing.get_origin(declared) is typing.Annotated:
@@ -92,18 +104,76 @@ def _is_type(value: Any) -> bool:
 
 
 def convert(value: Any, declared: Any, *, text: bool = False) -> Any:
-    """`value` as the declared type. Raises Wrong with every mistake in it."""
+    """`value` as the declared type. Raises Wrong with every mistake in it.
+
+    A number without a fraction is an integer however it is written, as JSON Schema says (2020-12 validation, §6.1.1):
+    1.0 is looked for only where something is wrong, and in texts msgspec takes it by itself.
+    """
     try:
-        return msgspec.convert(value, declared, strict=not text, from_attributes=False)
+        return _converted(value, declared, text)
     except msgspec.ValidationError as error:
-        found = list(mistakes_of(value, declared, text)) or [_worded(str(error))]
+        if not text:
+            value = with_integers(value, declared)
+        try:
+            return _converted(value, declared, text)
+        except msgspec.ValidationError:
+            found = list(mistakes_of(value, declared, text)) or [_worded(str(error))]
         raise Wrong(found) from None
+
+
+def _converted(value: Any, declared: Any, text: bool) -> Any:
+    return msgspec.convert(value, declared, strict=not text, from_attributes=False, str_keys=True)
+
+
+def with_integers(value: Any, declared: Any) -> Any:
+    """`value` with an integer in place of each 1.0 where a type takes the integer alone."""
+    plain = bare_type(declared)
+    if type(value) is float:
+        takes_integer = value.is_integer() and not _takes(value, declared) and _takes(int(value), declared)
+        return int(value) if takes_integer else value
+    if isinstance(value, Mapping):
+        return _integers_of_object(value, _meant(plain, value))
+    if isinstance(value, list):
+        return _integers_of_list(value, plain)
+    return value
+
+
+def _integers_of_object(value: Mapping[str, Any], model: Any) -> Mapping[str, Any]:
+    fields = object_fields(model)
+    if fields is not None:
+        types = {field.key: field.type for field in fields}
+        config = getattr(model, '__struct_config__', None)
+        if config is not None and isinstance(config.tag, int):
+            types[config.tag_field] = int
+        return {key: with_integers(item, types.get(key, Any)) for key, item in value.items()}
+    args = typing.get_args(model)
+    return {key: with_integers(item, args[1]) for key, item in value.items()} if len(args) == 2 else value
+
+
+def _integers_of_list(value: list[Any], declared: Any) -> list[Any]:
+    choices = typing.get_args(declared) if typing.get_origin(declared) in UNIONS else (declared,)
+    plain = bare_type(next((one for one in choices if is_list_type(one) or _is_row(one)), None))
+    args = typing.get_args(plain)
+    if _is_row(plain):
+        types = [field.type for field in model_fields(plain) or ()]
+        return [with_integers(item, type_) for item, type_ in zip_longest(value, types[: len(value)], fillvalue=Any)]
+    if typing.get_origin(plain) is tuple and Ellipsis not in args:
+        return [with_integers(item, type_) for item, type_ in zip_longest(value, args[: len(value)], fillvalue=Any)]
+    return [with_integers(item, args[0]) for item in value] if args else value
+
+
+def _takes(value: Any, declared: Any) -> bool:
+    try:
+        msgspec.convert(value, declared)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def mistakes_of(value: Any, declared: Any, text: bool = False) -> Iterator[tuple[str, str]]:
     """Every mistake of `value` against a type, as (path below it, what is wrong)."""
     plain = bare_type(declared)
-    fields = model_fields(_meant(plain, value)) if isinstance(value, Mapping) else None
+    fields = object_fields(_meant(plain, value)) if isinstance(value, Mapping) else None
     if fields is not None:
         below: Iterator[tuple[str, str]] = _of_fields(value, fields, text)
     elif is_list_type(plain) and isinstance(value, (list, tuple)):
@@ -149,17 +219,17 @@ def _of_values(value: Mapping[str, Any], declared: Any, text: bool) -> Iterator[
 
 def _of_whole(value: Any, declared: Any, text: bool) -> Iterator[tuple[str, str]]:
     try:
-        msgspec.convert(value, declared, strict=not text)
+        msgspec.convert(value, declared, strict=not text, str_keys=True)
     except msgspec.ValidationError as error:
         yield _worded(str(error))
 
 
 def _meant(declared: Any, value: Mapping[str, Any]) -> Any:
-    """The model an object is meant to be: of a union, the one whose tag it carries."""
+    """The model an object is meant to be: of a union, the one whose tag it carries, else the one that has none."""
     for one in typing.get_args(declared) if typing.get_origin(declared) in UNIONS else (declared,):
         config = getattr(one, '__struct_config__', None)
         if config is None or config.tag is None:
-            if one is declared:
+            if one is declared or model_fields(one) is not None or typing.get_origin(one) is dict:
                 return one
         elif value.get(config.tag_field) == config.tag:
             return one

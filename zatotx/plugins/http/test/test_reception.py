@@ -15,6 +15,8 @@ CHANNELS = [
     channel(1),
     channel(2, name='orders', url_path='/orders/{id}', method='GET', service='crm.orders', timeout=5.0,
             security='api.user', params_pri='msg-over-channel-params'),
+    channel(4, name='any', url_path='/any/{x}', method=None),
+    channel(5, name='one', url_path='/any/{other}', method='PATCH'),
     channel(3, name='off', url_path='/off', is_active=False),
 ]
 
@@ -72,6 +74,14 @@ class ReceptionTests(SynchronousTestCase):
         headers, details = self.refused(post('/orders/1'), 405)
         self.assertEqual(headers[b'allow'], b'GET, HEAD')
         self.assertEqual(details, 'Method `POST` is not allowed here')
+
+    def test_trace(self) -> None:
+        """A channel that takes any method does not take TRACE, which would show a client's fields to its scripts; the
+        exchange learns which methods others take on the same path."""
+        headers, _ = self.refused(get('/any/1').replace(b'GET', b'TRACE', 1), 405)
+        self.assertEqual(headers[b'allow'], b'DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT')
+        self.assertEqual(self.inbound(get('/any/1')).channel.beside, ('PATCH',))
+        self.assertEqual(self.inbound(get('/orders/1')).channel.beside, ())
 
     def test_inactive_channels(self) -> None:
         """404 that says why."""
