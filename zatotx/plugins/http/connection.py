@@ -15,7 +15,7 @@ from zatotx.plugins.http.answers import Answers
 from zatotx.plugins.http.client_certificates import certificates_of
 from zatotx.plugins.http.hangup import ASKED, GONE, look
 from zatotx.plugins.http.outlet import READ, outlet_to, read_more
-from zatotx.plugins.http.requests import DEAF, HEAD, Requests, body_due
+from zatotx.plugins.http.requests import DEAF, HEAD, Requests, body_due, relieve
 from zatotx.plugins.http.site import Site
 
 BACKLOG = 64 * 1024  # bytes that may wait for their turn before the client is made to wait
@@ -213,6 +213,9 @@ class Connection:
             self.transport.abortConnection()
         elif self.due <= now:
             self._overdue(now)
+        elif self._waits == IN_BODY and self._site.reliefs and relieve(self._requests, now):
+            self._site.reliefs -= 1
+            self.due = inf  # it is the disk or the exchange that is waited for
 
     def _overdue(self, now: float) -> None:
         waits, requests = self._waits, self._requests
