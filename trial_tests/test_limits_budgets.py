@@ -1,22 +1,25 @@
-"""What one message may hold: JSON's depth and keys, a form's fields."""
+"""What one message may hold: JSON's depth and keys, a form's fields; and the memory that it takes."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, execute, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.exchange.codecs import Codecs, JsonCodec
 from zatotx.exchange.faults import FaultReplies
 from zatotx.exchange.pipeline import Pipeline
 from zatotx.model.faults import BadRequest, ContentTooLarge
-from zatotx.model.message import Inbound, Outcome, Reply
+from zatotx.model.message import Inbound, Outcome, Principal, Reply
+from zatotx.rules.byte_budget import KNOWN, UNKNOWN, ByteBudget, Charge
 from zatotx.rules.limits import Budget
-from zatotx.testing.exchange import OPEN, FunctionEntry, FunctionInvoker, FunctionStore, OpenGuard, message
+from zatotx.testing.exchange import OPEN, FunctionEntry, FunctionInvoker, FunctionStore, OpenGuard, Spooled, message
 from zatotx.wire.json_budget import has_more_keys, is_deeper
 
 
@@ -169,3 +172,92 @@ class CodecTests(SynchronousTestCase):
         self.assertRaises(BadRequest, codec.decode, message(b'[' * 101 + b']' * 101))
         codec.weigh(b'[' + b'1,' * 99_999 + b'1]')
         self.assertRaises(BadRequest, codec.weigh, b'[' + b'1,' * 100_000 + b'1]')
+
+
+class MemoryTests(SynchronousTestCase):
+    """Bodies that are charged for: read and decoded in one go, within the budget of the process."""
+
+    def setUp(self) -> None:
+        self.jobs: list[tuple[Deferred[Any], Callable[[], Any]]] = []
+        self.held: list[int] = []
+        self.memory = ByteBudget(100_000_000)
+        self.replies: list[Reply] = []
+
+    def offload(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        self.jobs.append((Deferred(), partial(function, *args)))
+        return self.jobs[-1][0]
+
+    def serve(self, body: bytes, data_format: str, guard: Any = None) -> Charge:
+        """A request with that body in a file. The charge that its kind would close."""
+        async def note(inbound: Inbound, payload: Any) -> Outcome:
+            self.held.append(self.memory.held)
+            return Outcome('done')
+
+        pipeline = Pipeline(guard=guard or OpenGuard(), store=FunctionStore(FunctionEntry('test.service', note)),
+                            invoker=FunctionInvoker(), codecs=Codecs(), faults=FaultReplies(), offload=self.offload)
+        inbound = message(channel=msgspec.structs.replace(OPEN, data_format=data_format))
+        inbound.body = Spooled(body)
+        charge = inbound.charge = Charge(self.memory, UNKNOWN)
+        Deferred.fromCoroutine(pipeline.serve(inbound)).addCallback(self.replies.append)
+        return charge
+
+    def work(self) -> None:
+        while self.jobs:
+            done, job = self.jobs.pop(0)
+            execute(job).chainDeferred(done)
+
+    def test_read_and_parsed_in_one_go(self) -> None:
+        """While others wait for a thread nothing of theirs is in memory; what is parsed is charged by what it takes."""
+        document = b'<rows>' + b'<row><name>Anna</name></row>' * 20_000 + b'</rows>'
+        charges = [self.serve(document, 'xml') for _ in range(3)]
+        self.assertEqual((len(self.jobs), self.memory.held), (3, 0))
+        done, job = self.jobs.pop(0)
+        execute(job).chainDeferred(done)
+        self.assertEqual((len(self.jobs), len(self.replies)), (2, 1))
+        (held,) = self.held
+        self.assertTrue(15 * len(document) < held < 25 * len(document), held / len(document))
+        charges[0].close()
+        self.assertEqual(self.memory.held, 0)
+
+    def test_every_format_has_its_weight(self) -> None:
+        """JSON by its texts and its objects, a form likewise; bytes are themselves."""
+        euro = json.dumps(['\u20ac' + 'x' * 100_000], ensure_ascii=False).encode()
+        for data_format, body, times in (('json', b'[' + b'"x",' * 30_000 + b'"x"]', 18), ('', bytes(100_000), 1),
+                                         ('json', b'["' + b'x' * 100_000 + b'"]', 2), ('json', euro, 5),
+                                         ('form', b'a=' + b'b' * 50_000, 2)):  # fmt: skip
+            charge = self.serve(body, data_format)
+            self.work()
+            self.assertEqual(round(charge.size / len(body)), times, (data_format, body[:10]))
+            charge.close()
+
+    def test_no_room(self) -> None:
+        """503 with Retry-After, for the body as it came and for what it would become; a caller who is known may have
+        the room that strangers may not."""
+        document = b'<rows>' + b'<row/>' * 100_000 + b'</rows>'
+        for others, sort, statuses in ((49_500_000, UNKNOWN, (503, 200)), (49_999_999, UNKNOWN, (503, 200)),
+                                       (99_500_000, KNOWN, (503, 503))):  # fmt: skip
+            crowd = Charge(self.memory, sort)
+            self.assertTrue(crowd.add(others))
+            for guard, status in zip((OpenGuard(), Knows()), statuses, strict=True):
+                charge = self.serve(document, 'xml', guard)
+                self.work()
+                reply = self.replies.pop()
+                self.assertEqual(reply.status, status, reply.body)
+                if status == 503:
+                    self.assertEqual(dict(reply.headers), {b'Retry-After': b'1'})
+                charge.close()
+            crowd.close()
+
+    def test_over_meanwhile(self) -> None:
+        """Where the client has gone, the thread that comes to its body reads nothing."""
+        charge = self.serve(b'<a/>', 'xml')
+        charge.close()
+        self.work()
+        self.assertEqual((self.replies[0].status, self.memory.held, self.held), (503, 0, []))
+
+
+class Knows(OpenGuard):
+    """Has everybody's login."""
+
+    def check(self, inbound: Inbound) -> Principal:
+        return Principal('api.user', kind='basic_auth')

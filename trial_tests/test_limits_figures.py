@@ -27,7 +27,8 @@ class Store:
 class SettingTests(SynchronousTestCase):
     def test_every_mistake_is_named(self) -> None:
         """Bounds, types and unknown keys of [limits], all at once."""
-        wrong = {'in_flight': 0, 'service_in_flight': 4001, 'json_depth': 'deep', 'json_keys': -1, 'form_feilds': 5}
+        wrong = {'in_flight': 0, 'service_in_flight': 4001, 'json_depth': 'deep', 'json_keys': -1, 'form_feilds': 5,
+                 'body_memory': 1_000_000}
         document = {'main': {'name': 'one', 'cluster': 'c'}, 'odb': {'url': 'x'}, 'kvdb': {'url': 'x'}, 'limits': wrong}
         settings, mistakes = parse(document)
         self.assertIsNone(settings)
@@ -38,7 +39,8 @@ class SettingTests(SynchronousTestCase):
 class FigureTests(SynchronousTestCase):
     def setUp(self) -> None:
         document = {'main': {'name': 'one', 'cluster': 'c'}, 'odb': {'url': 'sqlite://'}, 'kvdb': {'url': 'redis://x'},
-                    'limits': {'in_flight': 7, 'service_in_flight': 5, 'json_depth': 3}, 'threads': {'services': 2}}
+                    'limits': {'in_flight': 7, 'service_in_flight': 5, 'json_depth': 3,
+                               'body_memory': 100_000_000}, 'threads': {'services': 2}}
         settings, mistakes = parse(document)
         assert isinstance(settings, Settings), mistakes
         self.limited = Limited(settings, Clock())
@@ -61,6 +63,8 @@ class FigureTests(SynchronousTestCase):
         got = self.figures(['a', 'b'])
         expected = {
             ('zatotx_node_in_flight', ()): 1, ('zatotx_node_limit', ()): 7, ('zatotx_node_refused', ()): 0,
+            ('zatotx_body_memory_bytes', ()): 0, ('zatotx_body_memory_limit_bytes', ()): 100_000_000,
+            ('zatotx_body_memory_refused', ()): 0,
             ('zatotx_service_limit', ('a',)): 1000, ('zatotx_service_refused', ('b',)): 4,
             ('zatotx_channel_queue_length', ('http-soap', 'narrow')): 1,
             ('zatotx_channel_refused', ('http-soap', 'narrow', 'queue_full')): 1,

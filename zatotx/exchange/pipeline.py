@@ -18,6 +18,7 @@ from zatotx.interfaces.exchange import NEEDS_BODY, ICodec, IGuard, NeedsBody
 from zatotx.interfaces.services import IInvoker, IServiceEntry, IServiceStore
 from zatotx.model.faults import Forbidden, Inactive, NotFound, ServiceUnavailable, Timeout, Unauthorized
 from zatotx.model.message import ANONYMOUS, Body, ChannelSpec, Inbound, Outcome, Principal, Reply
+from zatotx.rules.byte_budget import NO_MEMORY
 from zatotx.rules.limits import Gate
 from zatotx.schema.suggestion import suggestion
 
@@ -150,26 +151,18 @@ class Pipeline:
         permit(entry, inbound)
 
     async def _decoded(self, inbound: Inbound, codec: ICodec) -> object:
-        body = inbound.body
-        if not isinstance(body, bytes):
-            if codec.piecewise:
-                return await self.offload(codec.decode, inbound)
-            body = inbound.body = await self._read(body, codec)
-        elif len(body) > codec.weightless:
-            codec.weigh(body)
-        if len(body) > codec.threaded:
-            return await self.offload(codec.decode, inbound)
-        return codec.decode(inbound)
-
-    async def _read(self, body: Body, codec: ICodec) -> bytes:
-        """All of a body, off the reactor unless it is small."""
-        if body.quick:
-            data = body.read()
-            if len(data) > codec.weightless:
-                codec.weigh(data)
-            return data
-        read: bytes = await self.offload(_weighed, body, codec)
-        return read
+        """The payload of a body that is in a file, in a coding, or large. Where it takes time it is read and decoded in
+        one go, in a thread, so that no more bodies are in memory than there are threads."""
+        body, principal = inbound.body, inbound.principal
+        if principal is not None and principal.kind != ANONYMOUS.kind and hasattr(inbound, 'charge'):
+            inbound.charge.known()
+        if isinstance(body, bytes):
+            here = len(body) <= codec.threaded
+        elif body.quick:
+            here = _read(inbound, body) <= codec.threaded
+        else:
+            here = False
+        return decode(inbound, codec) if here else await self.offload(decode, inbound, codec)
 
     async def _entered(self, channel: ChannelSpec) -> Entrance:
         """The channel's entrance, with a place taken, which may have to be waited for."""
@@ -232,12 +225,39 @@ class Pipeline:
                 yield entry.name
 
 
-def _weighed(body: Body, codec: ICodec) -> bytes:
-    """In a thread."""
-    data = body.read()
-    if len(data) > codec.weightless:
-        codec.weigh(data)
-    return data
+def decode(inbound: Inbound, codec: ICodec) -> object:
+    """The payload of a message whose body may be large, or in a file: for threads. Raises what the codec raises,
+    ServiceUnavailable where there is no room for it in memory."""
+    body = inbound.body
+    if not isinstance(body, bytes):
+        if codec.piecewise and body.seekable:
+            return codec.decode(inbound)
+        _read(inbound, body)
+        body = inbound.body
+        assert isinstance(body, bytes)
+    if len(body) > codec.weightless:
+        codec.weigh(body)
+        _charge(inbound, codec.footprint(body))
+    return codec.decode(inbound)
+
+
+def _read(inbound: Inbound, body: Body) -> int:
+    """Have all of a body in memory: how many bytes these are."""
+    charge = getattr(inbound, 'charge', None)
+    if charge is None:
+        data = body.read()
+    else:
+        most = body.most
+        _charge(inbound, most)
+        data = body.read()
+        charge.give_back(most - len(data))
+    inbound.body = data
+    return len(data)
+
+
+def _charge(inbound: Inbound, size: int) -> None:
+    if size and hasattr(inbound, 'charge') and not inbound.charge.add(size):
+        raise ServiceUnavailable(inbound.cid, NO_MEMORY)
 
 
 async def _counted(counting: Awaitable[None] | None) -> None:

@@ -58,6 +58,10 @@ class ICodec(Interface):
     def weigh(body: bytes) -> None:
         """Raises BadRequest where the body holds more than one message may. Takes time with large ones: for threads."""
 
+    def footprint(body: bytes) -> int:
+        """About how many bytes of memory decoding a body takes that is longer than `weightless`, itself not counted.
+        Takes time with large ones: for threads."""
+
     threaded: int = Attribute('Bytes of a body above which it is decoded in a thread')
 
     piecewise: bool = Attribute('Whether `decode` reads a body that is no bytes by itself, in a thread')

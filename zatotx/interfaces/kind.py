@@ -16,6 +16,7 @@ from zope.interface import Attribute, Interface, implementer
 from zatotx.interfaces.config import Prepared
 from zatotx.interfaces.exchange import IExchange
 from zatotx.interfaces.meters import IMeters, uncounted
+from zatotx.rules.byte_budget import ByteBudget
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.snapshot import Snapshot
 
@@ -70,6 +71,7 @@ class KindContext:
     lines: Callable[[str], ILineSink]  # an ILineSink by the name of its file in logs/
     work_dir: str  # a directory of the node's own for temporary files
     offload: Callable[..., Deferred[Any]]  # (function, *args): run in the node's worker threads
+    memory: ByteBudget = field(factory=ByteBudget)  # that the bodies of requests take, one for the whole process
     # The meters of the channels of a kind, in Zato's words ('http-soap'), and of a kind of outgoing connections.
     channel_meters: Callable[[str], IMeters] = uncounted
     outgoing_meters: Callable[[str], IMeters] = uncounted

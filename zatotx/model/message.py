@@ -55,6 +55,9 @@ class Body(Protocol):
     is over."""
 
     size: int  # bytes, as it came
+    @property
+    def most(self) -> int: ...  # bytes that `read` gives at most
+
     seekable: bool  # any part of it can be read at any time: `pieces` and `at` are there
 
     @property
@@ -64,6 +67,14 @@ class Body(Protocol):
     def pieces(self, size: int) -> Iterator[bytes]: ...  # all of it, so many bytes at a time; in a thread
     def at(self, start: int, size: int) -> bytes: ...  # what is there, less at the end; from any thread
     def close(self) -> None: ...
+
+
+class Charge(Protocol):
+    """What a request is charged for the memory it takes: zatotx.rules.byte_budget.Charge. Closed by who brought it."""
+
+    def add(self, size: int) -> bool: ...  # from any thread; False = there is no room
+    def give_back(self, size: int) -> None: ...
+    def known(self) -> None: ...  # the caller is authenticated
 
 
 class HTTPView:
@@ -103,8 +114,9 @@ class HTTPView:
 class Inbound:
     """One message on its way to a service."""
 
-    __slots__ = ('body', 'channel', 'cid', 'deadline', 'delayed', 'expired', 'headers', 'http', 'parsed', 'principal',
-                 'service', 'soap', 'standing', 'trace')  # fmt: skip
+    __slots__ = ('body', 'channel', 'charge', 'cid', 'deadline', 'delayed', 'expired', 'headers', 'http', 'parsed',
+                 'principal', 'service', 'soap', 'standing', 'trace')  # fmt: skip
+    charge: Charge  # set, and so there, only where the body is large enough to be charged for
     delayed: bool  # set, and so there, only when it has waited because of wrong credentials that came before
     expired: bool  # set, and so there, only when the caller was told that the deadline has passed
     parsed: Any  # set, and so there, only where the codec reads more than the payload: the root of an XML document,

@@ -93,6 +93,7 @@ class Node(Service):
         self.config.start()
         await self.config.sync()
         memory.settle()
+        parts.trimmer.start()
         parts.watchdog.start()
         self._enter(READY)
         if self.place.late:
@@ -139,6 +140,7 @@ class Node(Service):
         if parts.company is not None:
             await _quietly(parts.company.stop(), 'What the workers of this server share')
         parts.watchdog.stop()
+        parts.trimmer.stop()
         await _quietly(self.config.stop(), 'The configuration')
         if self.node_id:
             await _quietly(parts.odb.node_down(self.node_id), 'The row of this node')

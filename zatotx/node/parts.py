@@ -12,6 +12,7 @@ from zatotx.exchange.run import Exchange
 from zatotx.interfaces.config import Prepare
 from zatotx.interfaces.kind import IChannel
 from zatotx.node.logbook import Logbook
+from zatotx.node.memory import Trimmer
 from zatotx.node.reload import Reload
 from zatotx.node.settings import Settings
 from zatotx.node.workers.company import Company
@@ -38,5 +39,6 @@ class Parts:
     code: Any  # zatotx.service.deployment.deploy.VersionKeeper
     pickup: Any  # start() and stop(): watches the pickup directory, in one process of the server
     watchdog: Any  # zatotx.metrics.watchdog.Watchdog
+    trimmer: Trimmer
     reload: Reload
     company: Company | None = None  # of a worker

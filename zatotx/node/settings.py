@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from zatotx.model.faults import StartError
 from zatotx.node.references import reader
+from zatotx.rules.byte_budget import LEAST, LIMIT
 from zatotx.rules.heartbeat import TIMEOUT
 from zatotx.rules.limits import NODE, SERVICE
 from zatotx.rules.references import Sources, refers
@@ -60,6 +61,7 @@ class Threads(_Section, frozen=True, kw_only=True):
 class Limits(_Section, frozen=True, kw_only=True):
     in_flight: Annotated[int, Meta(ge=1, le=1_000_000)] = NODE  # requests of this node at once
     service_in_flight: Annotated[int, Meta(ge=1, le=MOST_IN_FLIGHT)] = SERVICE  # of a service that says nothing else
+    body_memory: Annotated[int, Meta(ge=LEAST)] = LIMIT  # bytes of request bodies in a process, parsed ones included
     json_depth: Annotated[int, Meta(ge=1, le=500)] = 100  # objects and lists within each other, in one body
     json_keys: _Count = 100_000  # keys and elements of one body
     form_fields: _Count = 1_000  # of one body

@@ -28,6 +28,7 @@ from zatotx.node.key import VARIABLE, read_key
 from zatotx.node.levels import LiveLevels
 from zatotx.node.listening import Listeners
 from zatotx.node.logbook import Logbook
+from zatotx.node.memory import Trimmer
 from zatotx.node.node import Node
 from zatotx.node.offloading import offloader
 from zatotx.node.parts import Parts
@@ -145,6 +146,7 @@ class _Assembly:
             redis=(ground.client, ground.bus), outgoing=doors.outgoing, at_start=doors.preparers, pipeline=pipeline,
             exchange=Exchange(pipeline, reactor), services=ground.services, code=ground.keeper,
             pickup=pickup_duty(pickup, work, reactor), watchdog=ground.observed.watchdog,
+            trimmer=Trimmer(reactor, ground.offload, limited.memory),
             reload=Reload(self._settings_of_now, ground.logs, doors.listeners),
             company=company_of(work, self.place, view, reactor),
         )  # fmt: skip
@@ -176,7 +178,7 @@ class _Assembly:
         nonces = RedisNonces(reactor, client, Keys(settings.main.cluster))
         guard = make_guard(Means(reactor=reactor, offload=offload, nonces=nonces, fetcher=fetcher(outgoing)))
         listeners = Listeners(reactor, self.place.sockets, ground.counts)
-        channels = self._channels(ground.logs, offload, listeners, meters)
+        channels = self._channels(ground.logs, ground.limited, offload, listeners=listeners, meters=meters)
         preparers = [guard.prepare, at_once(asking_clients(listeners)), at_once(ground.limited.rates.apply),
                      *(o.prepare for o in outgoing), *(c.prepare for c in channels.values())]
         return _Doors(outgoing, guard, listeners, channels, preparers)
@@ -229,8 +231,8 @@ class _Assembly:
         except ValueError as error:
             raise StartError(str(error)) from None
 
-    def _channels(self, logs: Logbook, offload: Callable[..., Any], listeners: Listeners, meters: Meters
-                  ) -> Mapping[str, IChannel]:
+    def _channels(self, logs: Logbook, limited: Limited, offload: Callable[..., Any], *, listeners: Listeners,
+                  meters: Meters) -> Mapping[str, IChannel]:
         work = self.home / 'work' / 'spool'
         work.mkdir(parents=True, exist_ok=True, mode=0o700)
         channels = {}
@@ -239,7 +241,7 @@ class _Assembly:
                 name = found.kind.name
                 section = {'grace': self.settings.shutdown.grace, **self.settings.kinds.get(name, {})}
                 context = KindContext(reactor=self.reactor, settings=section, lines=logs.lines, work_dir=str(work),
-                                      offload=offload, listen=listeners.listen,
+                                      offload=offload, memory=limited.memory, listen=listeners.listen,
                                       channel_meters=meters.channels, outgoing_meters=meters.outgoing)
                 channels[name] = found.load(found.kind.channel)(context)
         return channels

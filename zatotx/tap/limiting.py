@@ -23,8 +23,11 @@ from zatotx.metrics.families import OTHERS
 from zatotx.metrics.meters import MOST
 from zatotx.metrics.sample import Row, Source
 from zatotx.node import findings
+from zatotx.node.memory import collector
 from zatotx.node.settings import Limits, Settings
 from zatotx.node.threads import daemon_pool
+from zatotx.rules.byte_budget import ByteBudget
+from zatotx.rules.collection_pace import CollectionPace
 from zatotx.rules.limits import Budget, Gate
 from zatotx.service.left_behind import LeftBehind
 from zatotx.service.pool import ServiceThreads
@@ -88,6 +91,7 @@ class Limited:
     left_behind: LeftBehind = field(init=False)
     admission: Admission = field(init=False)
     codecs: Codecs = field(init=False)
+    memory: ByteBudget = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         limits, threads = self.settings.limits, self.settings.threads
@@ -96,6 +100,7 @@ class Limited:
         self.left_behind = LeftBehind(self.reactor)
         self.admission = Admission(self.reactor, node=self.make_gate('node', limits.in_flight),
                                    make_gate=self.make_gate)  # fmt: skip
+        self.memory = ByteBudget(limits.body_memory, collector(CollectionPace()))
         budget = _budget(limits)
         self.codecs = Codecs(budget, self.formats(budget))
 
@@ -115,14 +120,20 @@ class Limited:
                 refused = sum(entry.gate.refused for entry in entries[MOST:])
                 yield 'zatotx_service_refused', (OTHERS,), refused
 
-        return [self._of_node, of_services, self._of_channels, self._of_rates, self._of_service_threads,
-                self._of_workers]  # fmt: skip
+        return [self._of_node, self._of_memory, of_services, self._of_channels, self._of_rates,
+                self._of_service_threads, self._of_workers]  # fmt: skip
 
     def _of_node(self) -> Iterator[Row]:
         node = self.admission.node
         yield 'zatotx_node_in_flight', (), node.inside
         yield 'zatotx_node_limit', (), node.limit
         yield 'zatotx_node_refused', (), node.refused
+
+    def _of_memory(self) -> Iterator[Row]:
+        memory = self.memory
+        yield 'zatotx_body_memory_bytes', (), memory.held
+        yield 'zatotx_body_memory_limit_bytes', (), memory.limit
+        yield 'zatotx_body_memory_refused', (), memory.refused
 
     def _of_channels(self) -> Iterator[Row]:
         for name, entrance in islice(self.admission.entrances(), MOST):

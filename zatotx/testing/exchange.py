@@ -89,7 +89,7 @@ class Spooled:
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self.size = len(data)
+        self.size = self.most = len(data)
 
     def read(self) -> bytes:
         return self._data

@@ -19,7 +19,7 @@ CODINGS = {b'gzip': 'gzip', b'x-gzip': 'gzip', b'deflate': 'deflate'}
 _WINDOW = {'gzip': 16 + zlib.MAX_WBITS, 'deflate': zlib.MAX_WBITS}
 _BARE = -zlib.MAX_WBITS
 _MEMBERS = 1_000  # of one gzip body: each costs time, however little is in it
-_FREE = 64 * 1024  # bytes that may come out whatever the ratio: small texts shrink a lot
+FREE = 64 * 1024  # bytes that may come out whatever the ratio: small texts shrink a lot
 
 
 class Bomb(Exception):  # noqa: N818 - what it is
@@ -76,7 +76,7 @@ class Inflater:
 
     def _some(self, piece: bytes) -> bytes:
         """What comes out of a piece of one member; what follows the member is left in `unused_data`."""
-        may = min(self._most, max(_FREE, self._fed * self._ratio)) - self._given
+        may = min(self._most, max(FREE, self._fed * self._ratio)) - self._given
         try:
             out = self._stream.decompress(piece, may + 1)
         except zlib.error:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 _SLICE = 64 * 1024
 _BACKSLASHES = re.compile(rb'\\*')
+_OBJECT = 64  # bytes of memory
 _OPENING = (b',', b'{', b'[')
 
 
@@ -29,6 +30,13 @@ def has_more_keys(body: bytes, most: int) -> bool:
         if found > most:
             return True
     return False
+
+
+def value_size(body: bytes) -> int:
+    """About how many bytes a JSON text, or a form, takes once it is decoded: its texts, of which one with a character
+    beyond ASCII may take four bytes for each, and an object for each of its commas and brackets."""
+    texts = len(body) if body.isascii() else 4 * len(body)
+    return texts + _OBJECT * sum(map(body.count, _OPENING))
 
 
 def is_deeper(body: bytes, value: object, most: int) -> bool:

@@ -20,8 +20,8 @@ from zatotx.wire.xml_budget import NAME_TOO_LONG, USUAL, Budget
 from zatotx.wire.xml_encoding import as_utf8, charset_of
 from zatotx.wire.xml_names import parsed
 
-__all__ = ['LARGE', 'NIL', 'USUAL', 'XSI', 'Budget', 'Element', 'Malformed', 'Plain', 'charset_of', 'is_element',
-           'is_nil', 'local_name', 'own', 'parse', 'text_of', 'to_bytes', 'trusted']  # fmt: skip
+__all__ = ['LARGE', 'NIL', 'USUAL', 'WEIGHTLESS', 'XSI', 'Budget', 'Element', 'Malformed', 'Plain', 'charset_of',
+           'is_element', 'is_nil', 'local_name', 'own', 'parse', 'text_of', 'to_bytes', 'trusted']  # fmt: skip
 
 Element = Any  # lxml's; its class depends on what looks at it
 
@@ -32,6 +32,7 @@ TRUE = frozenset(('true', '1'))
 _BLANKS = ' \t\r\n'
 _TYPES = (f'{{{XSI}}}type', f'{{{PYTYPE}}}pytype')
 LARGE = 256 * 1024  # bytes of a document that is worth a thread
+WEIGHTLESS = 4 * 1024  # bytes of a document whose tree is not worth a look at its size
 TOO_DEEP = 'elements are nested more than {} deep, the limit here'
 TOO_LONG = 'a text has more than {} characters, the limit here'
 _LONGEST_PHRASE = 200  # characters: libxml2 repeats names of any length

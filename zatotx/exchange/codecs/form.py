@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from zope.interface import implementer
 
-from zatotx.exchange.codecs.json import JsonCodec
+from zatotx.exchange.codecs.json import WEIGHTLESS, JsonCodec
 from zatotx.exchange.codecs.raw import RawCodec
 from zatotx.interfaces.exchange import ICodec
 from zatotx.model.faults import BadRequest
 from zatotx.model.message import Inbound
 from zatotx.rules.limits import USUAL, Budget
 from zatotx.wire import form
+from zatotx.wire.json_budget import value_size
 
 
 @implementer(ICodec)
@@ -18,6 +19,16 @@ class FormCodec(RawCodec):
     """application/x-www-form-urlencoded in, JSON out."""
 
     text_type = b''
+
+    def __init__(self, budget: Budget = USUAL) -> None:
+        super().__init__(budget)
+        self.weightless = WEIGHTLESS
+
+    def weigh(self, body: bytes) -> None:
+        """See ICodec: what a form holds is found where it is decoded."""
+
+    def footprint(self, body: bytes) -> int:
+        return value_size(body)
 
     def decode(self, inbound: Inbound) -> object:
         """Field name -> text, or a list of texts where it is repeated. Raises BadRequest."""

@@ -10,7 +10,9 @@ from zatotx.model.faults import BadRequest
 from zatotx.model.message import Inbound
 from zatotx.rules.limits import USUAL, Budget
 from zatotx.wire import json
-from zatotx.wire.json_budget import has_more_keys, is_deeper
+from zatotx.wire.json_budget import has_more_keys, is_deeper, value_size
+
+WEIGHTLESS = 16 * 1024  # bytes
 
 
 @implementer(ICodec)
@@ -22,11 +24,14 @@ class JsonCodec(WrittenCodec):
     def __init__(self, budget: Budget = USUAL) -> None:
         self._budget = budget
         self._depth = budget.json_depth
-        self.weightless = budget.json_keys
+        self.weightless = min(budget.json_keys, WEIGHTLESS)
 
     def weigh(self, body: bytes) -> None:
         if has_more_keys(body, self._budget.json_keys):
             raise BadRequest(None, f'The JSON has more than {self._budget.json_keys} keys and elements, the limit here')
+
+    def footprint(self, body: bytes) -> int:
+        return value_size(body)
 
     def decode(self, inbound: Inbound) -> object:
         """The value of the body; None where the message brings none. Raises BadRequest for malformed JSON and for one

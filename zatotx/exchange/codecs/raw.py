@@ -22,5 +22,8 @@ class RawCodec(JsonCodec):
         super().__init__(budget)
         self.weightless = ANY
 
+    def footprint(self, body: bytes) -> int:
+        return 0
+
     def decode(self, inbound: Inbound) -> object:
         return inbound.body

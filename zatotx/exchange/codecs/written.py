@@ -27,6 +27,10 @@ class WrittenCodec:
     def weigh(self, body: bytes) -> None:
         """See ICodec: nothing here is too much."""
 
+    def footprint(self, body: bytes) -> int:
+        """See ICodec: the payload is the body."""
+        return 0
+
     def encode(self, value: object) -> bytes:
         """The body of an answer. Raises TypeError where the value has no form in this format."""
         raise NotImplementedError

@@ -10,6 +10,7 @@ from zatotx.model.faults import BadRequest
 from zatotx.model.message import Inbound
 from zatotx.rules.limits import USUAL, Budget
 from zatotx.wire import xml
+from zatotx.wire.xml_budget import tree_size
 from zatotx.wire.xml_write import XML_TYPE, Markup, document, error
 
 _ROOT = 'response'  # of a value that nobody gave a name
@@ -22,10 +23,13 @@ class XmlCodec(WrittenCodec):
     content_type = XML_TYPE
     bytes_type = XML_TYPE
     threaded = xml.LARGE
-    weightless = xml.LARGE
+    weightless = xml.WEIGHTLESS
 
     def __init__(self, budget: Budget = USUAL) -> None:
         self._budget = budget.xml
+
+    def footprint(self, body: bytes) -> int:
+        return tree_size(body)
 
     def decode(self, inbound: Inbound) -> object:
         """The root, which is `inbound.parsed` too; None where the message brings no body. Raises BadRequest for what

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from zatotx.model.faults import BadRequest, ContentTooLarge
 from zatotx.plugins.http.body import SpooledBody
 from zatotx.plugins.http.settings import Settings
-from zatotx.wire.inflate import Bomb, Inflater, Malformed, coding_of
+from zatotx.wire.inflate import FREE, Bomb, Inflater, Malformed, coding_of
 
 _QUICK = 8 * 1024  # bytes of a body that is decoded on the reactor: a millisecond or two at worst
 _PIECE = 64 * 1024
@@ -39,6 +39,11 @@ class CodedBody:
     def quick(self) -> bool:
         """Whether it is so small that decoding it holds nobody up."""
         return isinstance(self._body, bytes) and self.size <= _QUICK
+
+    @property
+    def most(self) -> int:
+        """Bytes that `read` gives at most."""
+        return min(self._most, max(FREE, self._ratio * self.size))
 
     def read(self) -> bytes:
         """All of it, decoded. Raises BadRequest where it is not in that coding, ContentTooLarge where it grows beyond

@@ -15,7 +15,7 @@ from zatotx.plugins.http.answers import Answers
 from zatotx.plugins.http.client_certificates import certificates_of
 from zatotx.plugins.http.hangup import ASKED, GONE, look
 from zatotx.plugins.http.outlet import READ, outlet_to, read_more
-from zatotx.plugins.http.requests import DEAF, HEAD, Requests, body_due
+from zatotx.plugins.http.requests import DEAF, HEAD, Requests, body_due, relieve
 from zatotx.plugins.http.site import Site
 
 BACKLOG = 64 * 1024  # bytes that may wait for their turn before the client is made to wait
@@ -224,6 +224,9 @@ class Connection:
         elif self._waits == IDLE and now >= self.due - self._idle_timeout + FORGETFUL:
             self._waits = RESTING
             self._requests.forget()
+        elif self._waits == IN_BODY and self._site.reliefs and relieve(self._requests, now):
+            self._site.reliefs -= 1
+            self.due = inf  # it is the disk or the exchange that is waited for
 
     def _overdue(self, now: float) -> None:
         waits, requests = self._waits, self._requests

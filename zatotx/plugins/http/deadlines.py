@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from zatotx.plugins.http.site import Site
 
 INTERVAL = 0.5  # seconds
+_RELIEVED = 200  # connections whose bodies leave memory in one sweep, when it is scarce
 
 
 class Sweep:
@@ -35,6 +36,7 @@ class Sweep:
     def _sweep(self) -> None:
         now = self._site.seconds()
         self._site.doorman.look()
+        self._site.reliefs = _RELIEVED if self._site.memory.pressed else 0
         for connection in list(self._site.connections):
             try:
                 connection.check(now)

@@ -9,16 +9,17 @@ from math import inf
 from twisted.logger import Logger
 
 from zatotx.model.cid import new_cid
-from zatotx.model.message import Reply
+from zatotx.model.message import ANONYMOUS, Inbound, Reply
 from zatotx.plugins.http import refusals
 from zatotx.plugins.http.answers import GATHERED, Answers
-from zatotx.plugins.http.body import Intake, SpooledBody
+from zatotx.plugins.http.body import Held, Intake, SpooledBody
 from zatotx.plugins.http.coded import decoded
 from zatotx.plugins.http.outlet import Outlet
 from zatotx.plugins.http.reception import Place
 from zatotx.plugins.http.refusals import refusal, refused
 from zatotx.plugins.http.site import Site
 from zatotx.plugins.http.turn import SAFE, Turn
+from zatotx.rules.byte_budget import NO_MEMORY, UNCOUNTED, UNKNOWN, Charge
 from zatotx.wire.http1 import Refused, RequestHead, RequestParser
 
 MOST_TURNS = 16  # requests of one connection that may be under way at once
@@ -36,14 +37,15 @@ class Requests:
     """
 
     __slots__ = ('_answers', '_began', '_held', '_intake', '_outlet', '_paused', '_peer', '_piece', '_place',
-                 '_resumed', '_site', '_spool_above', '_turn', 'certificates', 'count', 'cut', 'parser', 'phase',
-                 'secure')  # fmt: skip
+                 '_resumed', '_site', '_small', '_spool_above', '_turn', 'certificates', 'count', 'cut', 'parser',
+                 'phase', 'secure')  # fmt: skip
 
     _log = Logger()
 
     def __init__(self, site: Site, answers: Answers, outlet: Outlet, peer: str, resumed: Callable[[], None]) -> None:
         self._site = site
         self._spool_above = min(site.settings.spool_above, site.settings.max_body)
+        self._small = min(UNCOUNTED, self._spool_above)  # bytes of a body that stays in memory and is not charged
         self._answers = answers
         self._outlet = outlet
         self._peer = peer
@@ -162,7 +164,8 @@ class Requests:
         self._turn = turn
         self.phase = BODY
         length = head.length
-        if length != 0 and (head.expects or (length or 0) > self._spool_above):
+        if length != 0 and (head.expects or (length is not None and length > self._small
+                                             and length > site.memory.spool_above(self._spool_above))):
             return self._ask(turn, now)
         return True
 
@@ -184,6 +187,8 @@ class Requests:
             self._drop_body()
             self._refuse(turn, head, refused)
         elif intake is not None:
+            assert turn.inbound is not None
+            _know(turn.inbound, intake.charge)
             intake.allow()
             if intake.busy:
                 self._paused = now
@@ -208,18 +213,22 @@ class Requests:
         if intake is None:
             if turn is None:  # it is skipped
                 return True
-            if self._piece is None and len(piece) <= self._spool_above:
+            if self._piece is None and len(piece) <= self._small:
                 self._piece = piece
                 return True
             site = self._site
-            intake = self._intake = Intake(site.offload, work_dir=site.work_dir, spool_above=self._spool_above,
-                                           ready=self._stored, allowed=turn.run is not None)  # fmt: skip
+            intake = self._intake = Intake(site.offload, site.memory, work_dir=site.work_dir, ready=self._stored,
+                                           spool_above=self._spool_above, allowed=turn.run is not None)  # fmt: skip
+            if turn.inbound is not None:
+                _know(turn.inbound, intake.charge)
             if self._piece is not None:
                 intake.add(self._piece)
                 self._piece = None
         intake.add(piece)
         limit = self._site.settings.max_body
-        if intake.size > limit:
+        if intake.full:
+            self.break_off(503, NO_MEMORY, now)
+        elif intake.size > limit:
             self.break_off(413, refusals.TOO_MUCH.format(limit=limit), now)
         elif turn is not None and intake.asks:  # its length was not known before
             return self._ask(turn, now)
@@ -244,18 +253,27 @@ class Requests:
 
     def _deliver(self, body: bytes | SpooledBody, now: float) -> None:
         turn, self._turn = self._turn, None
-        self._intake = None
+        intake, self._intake = self._intake, None
         assert turn is not None and turn.inbound is not None and turn.place is not None
         self.phase = DEAF if self.parser.over else HEAD
         inbound = turn.inbound
-        if body and b'content-encoding' in inbound.headers:
-            inbound.body = decoded(body, inbound.headers[b'content-encoding'], self._site.settings)
-        else:
-            inbound.body = body
         inbound.deadline = now + turn.place.allowed  # the time the client took to send is its own
-        if type(body) is SpooledBody:
-            turn.body = body
+        charge: Charge | None = None
+        if intake is not None:
+            charge = intake.charge
+        elif len(body) > UNCOUNTED or (body and b'content-encoding' in inbound.headers):  # type: ignore[arg-type]  # bytes
+            charge = Charge(self._site.memory, UNKNOWN)
+        if charge is None:
+            inbound.body = body
+        elif not _charged(turn, inbound, body, charge):
+            self._site.counters.refused += 1
+            turn.answered(refused(turn, 503, NO_MEMORY))
+            return
+        elif b'content-encoding' in inbound.headers:
+            inbound.body = decoded(body, inbound.headers[b'content-encoding'], self._site.settings)
         turn.run = self._site.exchange.deliver(inbound, turn.answered)
+        if charge is not None:
+            _know(inbound, charge)
 
     # Waiting that is not the client's fault.
 
@@ -283,6 +301,39 @@ class Requests:
         intake, self._intake = self._intake, None
         if intake is not None:
             intake.drop()
+
+
+def relieve(requests: Requests, now: float) -> bool:
+    """Memory is scarce: have the body under way leave it, where its sender may use the disk. Says whether it is waited
+    for now."""
+    intake, turn = requests._intake, requests._turn
+    if intake is None or turn is None or requests.waiting:
+        return False
+    if intake.asks:
+        requests._ask(turn, now)
+    else:
+        intake.relieve()
+        if intake.busy:
+            requests._paused = now
+    return requests.waiting
+
+
+def _charged(turn: Turn, inbound: Inbound, body: bytes | SpooledBody, charge: Charge) -> bool:
+    """Have the request hold its body and what that is charged with. False = there is no room for it."""
+    turn.body = Held(body, charge)
+    inbound.charge = charge
+    if type(body) is bytes and not charge.size and not charge.add(len(body)):
+        return False
+    charge.received()
+    inbound.body = body
+    return True
+
+
+def _know(inbound: Inbound, charge: Charge) -> None:
+    """Who is logged in has more room."""
+    principal = inbound.principal
+    if principal is not None and principal.kind != ANONYMOUS.kind:
+        charge.known()
 
 
 def body_due(requests: Requests, now: float) -> float:

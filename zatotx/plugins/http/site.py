@@ -35,9 +35,11 @@ class Site:
         'exchange',
         'limits',
         'log',
+        'memory',
         'offload',
         'reactor',
         'reception',
+        'reliefs',
         'seconds',
         'settings',
         'stamps',
@@ -51,6 +53,8 @@ class Site:
         self.seconds: Callable[[], float] = context.reactor.seconds
         self.offload: Callable[..., Deferred[Any]] = context.offload
         self.work_dir = context.work_dir
+        self.memory = context.memory
+        self.reliefs = 0  # connections whose bodies may still leave memory in this sweep
         self.settings = settings
         self.limits = settings.limits
         self.exchange = exchange

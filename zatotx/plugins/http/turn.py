@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from zatotx.interfaces.exchange import IRun
 from zatotx.model.message import Inbound, Reply
-from zatotx.plugins.http.body import SpooledBody
+from zatotx.plugins.http.body import Held
 from zatotx.wire.http1 import RequestHead
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Turn:
         self.request_line = b''  # as sent, where there is no head
         self.inbound: Inbound | None = None
         self.run: IRun | None = None
-        self.body: SpooledBody | None = None
+        self.body: Held | None = None
         self.interim = False  # 100 (Continue) is to be sent as soon as this is the first in line
         self.lines = b''  # of the answer's head, that its channel puts on it
         self.reply: Reply | None = None

@@ -19,6 +19,7 @@ from zatotx.wire.soap import VERSIONS, Version
 from zatotx.wire.soap_action import asked_version
 from zatotx.wire.soap_content import Whole, content_of
 from zatotx.wire.xml import charset_of
+from zatotx.wire.xml_budget import tree_size
 
 _THREADED = 256 * 1024  # bytes
 _NO_SOAP = SoapSpec()
@@ -28,7 +29,7 @@ _NO_SOAP = SoapSpec()
 class SoapCodec:
     """Reads envelopes, writes envelopes."""
 
-    weightless: int = _THREADED  # what a document holds is found where it is parsed
+    weightless: int = xml.WEIGHTLESS  # what a document holds is found where it is parsed
     threaded: int = _THREADED
     piecewise: bool = False
 
@@ -37,6 +38,10 @@ class SoapCodec:
 
     def weigh(self, body: bytes) -> None:
         """See ICodec: nothing here is too much before it is parsed."""
+
+    def footprint(self, body: bytes) -> int:
+        """See ICodec."""
+        return tree_size(body)
 
     def decode(self, inbound: Inbound) -> object:
         """The first element of the Body, None where there is none. Sets `parsed` and `soap`.

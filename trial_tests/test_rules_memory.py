@@ -1,0 +1,210 @@
+"""The budget of bytes that a process holds in memory, and when it collects garbage and trims."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable
+from itertools import product
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.node import memory
+from zatotx.node.memory import INTERVAL, Trimmer, collector
+from zatotx.rules.byte_budget import EARLIEST, EARLY, KNOWN, UNKNOWN, ByteBudget, Charge
+from zatotx.rules.collection_pace import EVERY, MIDDLE, MOST_VAIN, OLDEST, CollectionPace, TrimPace
+
+MB = 1024 * 1024
+
+
+class Model:
+    """What a charge holds, as plainly as it can be said."""
+
+    def __init__(self) -> None:
+        self.size = self.sort = 0
+        self.open = True
+
+
+OPERATIONS: dict[str, Callable[[Charge], object]] = {
+    'add 1': lambda charge: charge.add(1),
+    'add 4': lambda charge: charge.add(4),
+    'give back': lambda charge: charge.give_back(1),
+    'received': Charge.received,
+    'known': Charge.known,
+    'close': Charge.close,
+}
+
+
+class ByteBudgetTests(SynchronousTestCase):
+    def apply(self, name: str, charge: Charge, models: list[Model], model: Model, limit: int) -> None:
+        """One operation, on the charge and on its model, which say the same of it."""
+        if name == 'give back' and not model.size:
+            return
+        got = OPERATIONS[name](charge)
+        if not model.open:
+            self.assertIn(got, (None, False))
+        elif name.startswith('add'):
+            size = int(name[-1])
+            fits = all(size + sum(m.size for m in models if m.sort <= sort) <= limit // (4 >> sort)
+                       for sort in range(model.sort, 3))
+            self.assertEqual(got, fits, name)
+            model.size += size if fits else 0
+        elif name == 'give back':
+            model.size -= 1
+        elif name == 'close':
+            model.open, model.size = False, 0
+        else:
+            model.sort = max(model.sort, 1 if name == 'received' else 2)
+
+    def test_every_history(self) -> None:
+        """Of two charges and five operations: what is held is what the open ones hold, each bound holds, nothing is
+        given back twice, and nothing is left when both are closed."""
+        limit = 16
+        for history in product(product(OPERATIONS, (0, 1)), repeat=4):
+            budget = ByteBudget(limit)
+            charges, models = [Charge(budget), Charge(budget)], [Model(), Model()]
+            for name, which in history:
+                self.apply(name, charges[which], models, models[which], limit)
+                self.assertEqual(budget.held, sum(model.size for model in models), history)
+            for charge in charges:
+                charge.close()
+            self.assertEqual(budget.held, 0, history)
+
+    def test_who_comes_first(self) -> None:
+        """Bodies of strangers that come in take a quarter, strangers half, callers with a login all of it; who finds no
+        room is counted."""
+        budget = ByteBudget(100)
+        coming, complete, known = Charge(budget), Charge(budget, UNKNOWN), Charge(budget, KNOWN)
+        self.assertEqual((coming.add(25), coming.add(1)), (True, False))
+        self.assertEqual((complete.add(25), complete.add(1)), (True, False))
+        self.assertEqual((known.add(50), known.add(1)), (True, False))
+        self.assertEqual((budget.held, budget.refused), (100, 3))
+
+    def test_a_login_makes_room(self) -> None:
+        """What a caller holds counts for fewer bounds once it is authenticated."""
+        budget = ByteBudget(100)
+        one, other = Charge(budget), Charge(budget)
+        self.assertTrue(one.add(25))
+        self.assertFalse(other.add(1))
+        one.known()
+        self.assertTrue(other.add(25))
+
+    def test_pressure(self) -> None:
+        """Half of what may come in makes bodies leave memory early, most of it at once; so does much of all."""
+        budget = ByteBudget(800 * MB)
+        charge = Charge(budget)
+        for size, above in ((99 * MB, MB), (MB, EARLY), (74 * MB, EARLY), (MB, EARLIEST)):
+            self.assertTrue(charge.add(size))
+            self.assertEqual(budget.spool_above(MB), above)
+        self.assertEqual(budget.spool_above(100), 100)
+        charge.close()
+        Charge(budget, KNOWN).add(599 * MB)
+        self.assertEqual(budget.spool_above(MB), MB)
+        Charge(budget, KNOWN).add(MB)
+        self.assertEqual(budget.spool_above(MB), EARLY)
+
+
+class Cycle:
+    """A body in a reference cycle."""
+
+    def __init__(self) -> None:
+        self.body = bytes(10)
+        self.itself = self
+
+
+class CollectionTests(SynchronousTestCase):
+    def test_by_bytes(self) -> None:
+        """So many bytes are a collection; of the oldest objects too, once many bytes have survived others."""
+        pace = CollectionPace()
+        self.assertEqual([pace.due(EVERY // 2, 0) for _ in range(4)], [None, MIDDLE, None, MIDDLE])
+        self.assertEqual([pace.due(EVERY, 20 * MB) for _ in range(5)], [MIDDLE, MIDDLE, MIDDLE, OLDEST, MIDDLE])
+
+    def test_garbage_goes(self) -> None:
+        """Few objects, many bytes: their cycle is collected, whatever Python's own thresholds say; not while somebody
+        has turned the collector off."""
+        self.addCleanup(gc.set_threshold, *gc.get_threshold())
+        self.addCleanup(gc.enable)
+        gc.set_threshold(1_000_000)
+        grown = collector(CollectionPace())
+        gone = weakref.ref(Cycle())
+        grown(EVERY - 1, 0)
+        self.assertIsNotNone(gone())
+        grown(1, 0)
+        self.assertIsNone(gone())
+        gone = weakref.ref(Cycle())
+        gc.disable()
+        grown(EVERY, 0)
+        self.assertIsNotNone(gone())
+
+
+class TrimTests(SynchronousTestCase):
+    def looks(self, pace: TrimPace, *sizes: int, held: int = 0) -> list[bool]:
+        return [pace.due(size * MB, held * MB) for size in sizes]
+
+    def test_after_growth(self) -> None:
+        """Not for a little; where it gives nothing, again after growth, and else ever later."""
+        pace = TrimPace()
+        self.assertEqual(self.looks(pace, 90, 121, 122), [False, False, True])
+        pace.trimmed(122 * MB, 122 * MB, 0)
+        self.assertEqual(self.looks(pace, 122, 154), [False, True])
+        for wait in (4, 8, 16, 32, MOST_VAIN, MOST_VAIN):
+            pace.trimmed(154 * MB, 154 * MB, 0)
+            self.assertEqual(self.looks(pace, *[154] * wait), [False] * (wait - 1) + [True])
+
+    def test_after_a_peak(self) -> None:
+        """What bodies held and hold no longer is asked for at the next look."""
+        pace = TrimPace()
+        self.looks(pace, 90)
+        self.assertEqual(self.looks(pace, 400, held=300), [True])
+        pace.trimmed(400 * MB, 400 * MB, 300 * MB)
+        self.assertEqual(self.looks(pace, 400, held=290), [False])
+        self.assertEqual(self.looks(pace, 400, held=10), [True])
+        pace.trimmed(400 * MB, 95 * MB, 10 * MB)
+        self.assertEqual(self.looks(pace, *[95] * 10), [False] * 10)
+
+
+class TrimmerTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.asked: list[Deferred[tuple[int, int]]] = []
+        self.resident = 90 * MB
+        self.patch(memory, 'resident', lambda: self.resident)
+        self.patch(memory, 'is_glibc', lambda: True)
+        self.trimmer = Trimmer(self.clock, self.offload, ByteBudget())
+        self.trimmer.start()
+        self.clock.advance(INTERVAL)
+
+    def offload(self, function: Callable[[], tuple[int, int]]) -> Deferred[tuple[int, int]]:
+        self.asked.append(Deferred())
+        return self.asked[-1]
+
+    def test_once_at_a_time(self) -> None:
+        """In a thread, one at a time, until it is stopped."""
+        self.clock.advance(INTERVAL)
+        self.assertEqual(self.asked, [])
+        self.resident = 500 * MB
+        self.clock.pump([INTERVAL] * 3)
+        self.assertEqual(len(self.asked), 1)
+        self.asked[0].callback((500 * MB, 490 * MB))
+        self.clock.pump([INTERVAL] * 3)
+        self.assertEqual(len(self.asked), 2)
+        self.trimmer.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_where_it_cannot_be_done(self) -> None:
+        """It is not tried again."""
+        self.resident = 500 * MB
+        self.clock.advance(INTERVAL)
+        self.asked[0].errback(AttributeError('malloc_trim'))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_for_real(self) -> None:
+        """glibc has the function, and the kernel says what is resident."""
+        self.patch(memory, 'resident', REAL_RESIDENT)
+        before, after = memory.trim()
+        self.assertGreater(min(before, after), MB)
+
+
+REAL_RESIDENT = memory.resident
