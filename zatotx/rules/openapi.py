@@ -113,6 +113,8 @@ class _Writer:
             out['requestBody'] = _body(asked.body, schema)
         out['responses'] = self._answers(channel, method)
         out['security'] = self._security(channel.security)
+        if channel.server:
+            out['servers'] = [{'url': channel.server}]
         return out
 
     def _answers(self, channel: Channel, method: str) -> dict[str, Any]:

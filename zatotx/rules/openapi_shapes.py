@@ -76,3 +76,4 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     data_format: str = ''  # 'json', 'xml', 'form', '' = raw
     merged: bool = True  # path and query join the input
     security: tuple[Guarded, ...] = ()  # any of them; none = open
+    server: str = ''  # where clients reach it, if not where the document says

@@ -8,10 +8,11 @@ class Counters:
 
     `answers[n]` counts answers of status nxx; `refused` counts messages that broke the protocol or a limit, which
     are in `answers` too; `gone` counts clients that went away before their answer was out; `pauses` counts how often no
-    more connections were accepted, `paused` is 1 while it is so.
+    more connections were accepted, `paused` is 1 while it is so; `bad_forwarded` counts requests of which a trusted
+    proxy said something that was not taken.
     """
 
-    __slots__ = ('accepted', 'answers', 'gone', 'open', 'paused', 'pauses', 'refused', 'requests')
+    __slots__ = ('accepted', 'answers', 'bad_forwarded', 'gone', 'open', 'paused', 'pauses', 'refused', 'requests')
 
     def __init__(self) -> None:
         self.accepted = 0
@@ -22,3 +23,4 @@ class Counters:
         self.answers = [0] * 6
         self.pauses = 0
         self.paused = 0
+        self.bad_forwarded = 0

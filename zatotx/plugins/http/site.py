@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -11,11 +12,14 @@ from zatotx.interfaces.exchange import IExchange
 from zatotx.interfaces.kind import KindContext
 from zatotx.plugins.http.access_log import AccessLog
 from zatotx.plugins.http.burst import Burst
+from zatotx.plugins.http.client_info import ClientInfo
 from zatotx.plugins.http.counters import Counters
 from zatotx.plugins.http.doorman import Doorman
-from zatotx.plugins.http.reception import Reception
+from zatotx.plugins.http.forwarded_clients import ForwardedClients
+from zatotx.plugins.http.reception import Place, Reception
 from zatotx.plugins.http.settings import Settings
 from zatotx.plugins.http.stamps import Stamps
+from zatotx.wire.http1 import RequestHead
 
 if TYPE_CHECKING:
     from zatotx.plugins.http.connection import Connection
@@ -31,6 +35,7 @@ class Site:
         'doorman',
         'draining',
         'exchange',
+        'forwarded',
         'limits',
         'log',
         'offload',
@@ -61,6 +66,14 @@ class Site:
         self.draining = False
         self.when_empty: Callable[[], None] | None = None
         self.doorman = Doorman(settings.max_connections, counters, self.seconds)
+        self.forwarded = ForwardedClients(settings, counters) if settings.trusted_proxies else None
+
+    def locator(self, client: ClientInfo) -> Callable[[RequestHead, ClientInfo, Place | None], Place]:
+        """What places the heads of a connection: one look at its peer, so that who trusts no proxy pays nothing for
+        those of others."""
+        if self.forwarded is None or not self.forwarded.trusts(client.address):
+            return self.reception.place
+        return partial(self.forwarded.place, self.reception)
 
     def opened(self, connection: Connection) -> None:
         self.connections.add(connection)

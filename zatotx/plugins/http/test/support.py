@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -223,8 +224,8 @@ class Server:
         self.sweep = Sweep(self.site)
         self.sweep.start()
 
-    def connect(self) -> Client:
-        return Client(self)
+    def connect(self, address: IAddress | None = None) -> Client:
+        return Client(self, address)
 
     def wait(self, seconds: float) -> None:
         """Let time pass, a sweep at a time."""
@@ -238,9 +239,11 @@ class Server:
 class Client:
     """A client of a Server."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, address: IAddress | None = None) -> None:
         self.server = server
         self.wire = Wire()
+        if address is not None:
+            self.wire.peerAddr = address
         self.connection = Connection(server.site)
         self.wire.protocol = self.connection
         self.connection.makeConnection(self.wire)
