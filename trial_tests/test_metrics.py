@@ -49,6 +49,7 @@ class HttpCounts:
     requests = 40
     refused = 3
     gone = 1
+    bad_forwarded = 0
     answers = [0, 0, 30, 0, 9, 1]
 
 

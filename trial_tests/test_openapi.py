@@ -190,7 +190,8 @@ class ExampleTests(OpenAPITestCase):
                 self.assertEqual(answer.status, 200, (operation['operationId'], answer.body))
         every = {operation['operationId'] for _, _, operation in operations(self.api)}
         # No value that Checked takes can be known, what Free takes nobody has said.
-        self.assertEqual(every - called - {'late.one'}, {'shop.checked', 'shop.free', 'shop.free.json'})
+        self.assertEqual(every - called - {'late.one', 'public.one'},
+                         {'shop.checked', 'shop.free', 'shop.free.json'})
 
     def test_examples_fit_their_schemas(self) -> None:
         """An answer's example has the names of its schema, and the real answer has them too."""
@@ -275,6 +276,22 @@ class DoorTests(OpenAPITestCase):
         after = self.broker.ask('GET', '/zato/openapi.json').json()
         self.assertIn('/late', after['paths'])
         self.assertGreater(int(after['info']['version']), int(revision))
+
+    def test_servers(self) -> None:
+        """Where nobody speaks for a client: the server that it asks. Else what a trusted proxy says, on every request
+        anew; a channel with a public URL has that one."""
+        self.broker.configure(json.dumps({'channel_rest': [
+            {'name': 'public.one', 'url_path': '/public', 'service': 'shop.free', 'security': None,
+             'public_url': 'https://public.example.com/esb/'}]}))  # fmt: skip
+        for fields, url in (
+            ({}, '/'), ({'Host': 'evil.example'}, '/'), ({'X-Forwarded-For': '203.0.113.7'}, '/'),
+            ({'X-Forwarded-Proto': 'https', 'X-Forwarded-Host': 'api.example.com'}, 'https://api.example.com'),
+            ({'Forwarded': 'for=203.0.113.7;proto=https;host="api.example.com:8443"'}, 'https://api.example.com:8443'),
+            ({}, '/'),
+        ):  # fmt: skip
+            told = self.broker.ask('GET', '/zato/openapi.json', fields=fields).json()
+            self.assertEqual(told['servers'], [{'url': url}])
+            self.assertEqual(told['paths']['/public']['post']['servers'], [{'url': 'https://public.example.com/esb'}])
 
     def test_page(self) -> None:
         """/zato/docs and its files are ours, typed, and under a policy that lets nothing else in; other names are

@@ -16,8 +16,11 @@ from lxml import etree
 
 from trial_tests.support.calling import CID, COMPONENT, Asking, WithConnections, collecting, crm, stored
 from zatotx import BadGateway, BadStatus, Inactive, Model, NotFound, Timeout, __version__
+from zatotx.plugins.http.client.errors import BadRedirect
 from zatotx.plugins.http.outgoing.facade import RestDoor
+from zatotx.plugins.http.schema.outgoing_rest import OUTGOING_REST
 from zatotx.plugins.http.test.upstream import Peer, Request, raw, reactor, says
+from zatotx.schema.validate import validate
 
 JSON = b'Content-Type: application/json'
 
@@ -376,6 +379,17 @@ class ResponseTests(Calling):
         self.assertEqual((await self.crm(peer).get()).text, 'there')
         response = await self.crm(peer, follow_redirects=False).get()
         self.assertEqual((response.status_code, response.headers['location']), (302, '/end'))
+        elsewhere = self.listen(says(b'302 Found', b'', b'Location: http://127.0.0.1:%d/end' % peer.port))
+        await self.fault(self.crm(elsewhere).get(), BadGateway)
+        self.assertEqual((await self.crm(elsewhere, follow_redirects='any').get()).text, 'there')
+
+    def test_which_redirections(self) -> None:
+        """By a switch, as ever, or by a word."""
+        for given, kept in ((True, True), ('same-origin', True), ('any', 'any'), (False, False), ('none', False)):
+            value, wrong = validate(OUTGOING_REST, {'name': 'CRM', 'host': 'http://a', 'follow_redirects': given})
+            self.assertEqual((value.follow_redirects, wrong), (kept, []))
+        _, wrong = validate(OUTGOING_REST, {'name': 'CRM', 'host': 'http://a', 'follow_redirects': 'all'})
+        self.assertEqual([path for path, _ in wrong], ['follow_redirects'])
 
 
 class StreamTests(Calling):
@@ -491,6 +505,18 @@ class TreqTests(Calling):
         other = self.listen(says(b'200 OK', b'other'))
         response = await rest.treq.post(f'http://127.0.0.1:{other.port}/x', data=b'body')
         self.assertEqual((await treq.text_content(response), other.requests[0].body), ('other', b'body'))
+        self.assertNotIn(b'x-zato-component', other.requests[0].headers)
+
+    async def test_redirected(self) -> None:
+        """treq follows by itself, yet no further than the connection's follow_redirects: what it is called with counts,
+        and not what a peer says."""
+        other = self.listen(says(b'200 OK', b'other'))
+        here = self.listen(says(b'302 Found', b'', b'Location: http://127.0.0.1:%d/x' % other.port))
+        failing: Any = self.crm(here).treq.get('/a')
+        await self.assertFailure(failing, BadRedirect)
+        self.assertEqual(other.requests, [])
+        response = await self.crm(here, follow_redirects='any').treq.get('/a')
+        self.assertEqual(await treq.text_content(response), 'other')
         self.assertNotIn(b'x-zato-component', other.requests[0].headers)
 
     async def test_through_a_proxy(self) -> None:

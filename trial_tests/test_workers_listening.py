@@ -7,6 +7,7 @@ import shutil
 import socket
 import ssl
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface import implementer
 
 from trial_tests.support.certificate import write_certificate
 from zatotx.interfaces.kind import listen_alone
+from zatotx.interfaces.listening import IListenerOptions
 from zatotx.model.faults import StartError
 from zatotx.node import descriptions
 from zatotx.node.descriptions import BACKLOG, read_description
@@ -26,6 +29,7 @@ from zatotx.node.listening import Listeners
 from zatotx.node.workers.adopting import Turns
 from zatotx.node.workers.board import Shared
 from zatotx.node.workers.sockets import Sockets
+from zatotx.plugins.http.settings import INTERMEDIATE
 
 
 def short(case: SynchronousTestCase) -> Path:
@@ -91,11 +95,15 @@ class DescriptionTests(SynchronousTestCase):
         self.assertEqual((wanted.interface, wanted.family), ('::', socket.AF_INET6))
 
     def test_unix(self) -> None:
-        """Path and mode."""
-        wanted = read_description('unix:/tmp/a:mode=600', Factory())
-        assert wanted is not None
-        self.assertEqual((wanted.address, wanted.mode, wanted.lock), ('/tmp/a', 0o600, True))
-        self.assertEqual(wanted.family, socket.AF_UNIX)
+        """Path and mode, which others than user and group get only where it is said."""
+        for description, mode in (
+            ('unix:/tmp/a', 0o660), ('unix:/tmp/a:mode=600', 0o600), ('unix:/tmp/a:666', 0o666),
+            ('haproxy:unix:address=/tmp/a:backlog=5', 0o660),
+        ):  # fmt: skip
+            wanted = read_description(description, Factory())
+            assert wanted is not None
+            self.assertEqual((wanted.address, wanted.mode, wanted.lock), ('/tmp/a', mode, True), description)
+            self.assertEqual(wanted.family, socket.AF_UNIX)
 
     def test_others(self) -> None:
         """What wraps another kind is seen through; what asks for no listening socket is none of ours; nonsense fails as
@@ -104,7 +112,6 @@ class DescriptionTests(SynchronousTestCase):
         wanted = read_description('haproxy:tcp:8080:interface=127.0.0.1', factory)
         assert wanted is not None
         self.assertEqual(wanted.address, 8080)
-        self.assertIsNot(wanted.factory, factory)
         self.assertRaises(ValueError, read_description, 'nonsense:1', factory)
         self.patch(descriptions, 'serverFromString', Onion)
         self.assertIsNone(read_description('onion:80', factory))
@@ -163,12 +170,34 @@ class SocketsTests(SynchronousTestCase):
         error = self.assertRaises(StartError, Sockets().open, [description])
         self.assertIn('lock', str(error))
         bound = self.sockets.bound.pop(description)
-        bound._socket.close()  # as kill -9 does: the file and its lock stay
-        Path(f'{path}.lock').unlink()
-        Path(f'{path}.lock').symlink_to('999999999')
+        bound._socket.close()  # as kill -9 does: the files stay, and the kernel gives the lock back
+        assert bound._lock is not None
+        os.close(bound._lock._fd)  # type: ignore[arg-type]
+        self.assertTrue(path.exists() and Path(f'{path}.lock').exists())
         self.sockets.open([description])
         self.sockets.keep(())
-        self.assertFalse(path.exists())
+        self.assertEqual((path.exists(), Path(f'{path}.lock').exists()), (False, False))
+
+    def test_a_lock_of_a_reused_process_id(self) -> None:
+        """A lock that Twisted left, an older version of this server's, names a process. Whoever has that id by now is
+        not its holder."""
+        path = short(self)
+        Path(f'{path}.lock').symlink_to(str(os.getpid()))
+        self.sockets.open([f'unix:{path}'])
+        self.assertEqual(path.stat().st_mode & 0o777, 0o660)
+
+    def test_a_path_that_is_taken(self) -> None:
+        """By a server that has no lock of ours, or by a file that is none: it stays as it is."""
+        path = short(self)
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(str(path))
+            other.listen()
+            error = self.assertRaises(StartError, self.sockets.open, [f'unix:{path}'])
+            self.assertIn('another process listens there', str(error))
+        path.unlink()
+        path.write_text('precious')
+        self.assertIn('no socket', str(self.assertRaises(StartError, self.sockets.open, [f'unix:{path}'])))
+        self.assertEqual(path.read_text(), 'precious')
 
 
 class TurnsTests(SynchronousTestCase):
@@ -276,6 +305,7 @@ class AdoptionTests(TestCase):
             host: Any = port.getHost()
             self.assertEqual(await deferToThread(_hear, where or ('127.0.0.1', host.port)), b'alone')
             await _closed(port)
+        self.assertEqual(list(path.parent.iterdir()), [])
         port = await listen_alone(reactor, 'tcp:0:interface=127.0.0.1', Echoes(b'plain'))
         await _closed(port)
 
@@ -329,6 +359,91 @@ class CertificateTests(TestCase):
         self.assertIn('the old one stays', self.listeners.certificates[0].reload())
         self.listeners.reload()
         self.assertEqual(await self.seen(), old)
+
+
+@implementer(IListenerOptions)
+class Speaking(Echoes):
+    """A factory that says what its listeners are to do."""
+
+    application_protocols = (b'http/1.1', b'http/1.0')
+    tls_ciphers = INTERMEDIATE
+
+    def trusts_proxy(self, address: Any) -> bool:
+        return True
+
+
+class HandshakeTests(TestCase):
+    """What is agreed on with TLS clients."""
+
+    async def serve(self, prefix: str = '', *, is_rsa: bool = False, ciphers: str = INTERMEDIATE) -> int:
+        path = write_certificate(Path(self.mktemp()), is_rsa=is_rsa)
+        factory = Speaking(b'safe')
+        factory.tls_ciphers = ciphers
+        port = await Listeners(reactor).listen(
+            f'{prefix}ssl:0:interface=127.0.0.1:privateKey={path}:certKey={path}', factory
+        )
+        self.addCleanup(port.stopListening)
+        host: Any = port.getHost()
+        number: int = host.port
+        return number
+
+    async def agreed(self, port: int, *, ciphers: str = '', protocols: Sequence[str] = (), head: bytes = b'') -> str:
+        """Cipher suite and protocol of a handshake over TLS 1.2, or the alert that ends it."""
+        return await deferToThread(_agreed, port, ciphers, protocols, head)
+
+    async def test_suites(self) -> None:
+        """Those with forward secrecy and authenticated encryption; RSA key exchange and CBC only where they are asked
+        for."""
+        weak = {False: ('ECDHE-ECDSA-AES128-SHA', 'ECDHE-ECDSA-AES256-SHA384'),
+                True: ('AES128-SHA', 'AES256-GCM-SHA384', 'ECDHE-RSA-AES128-SHA256', 'DHE-RSA-AES128-GCM-SHA256')}
+        for is_rsa, suites in weak.items():
+            port = await self.serve(is_rsa=is_rsa)
+            good = f'ECDHE-{"RSA" if is_rsa else "ECDSA"}-AES128-GCM-SHA256'
+            self.assertEqual(await self.agreed(port, ciphers=good), f'{good} None')
+            for suite in suites:
+                self.assertEqual(await self.agreed(port, ciphers=f'{suite}:@SECLEVEL=0'), 'handshake failure', suite)
+        port = await self.serve(is_rsa=True, ciphers=f'{INTERMEDIATE}:AES128-SHA')
+        self.assertEqual(await self.agreed(port, ciphers='AES128-SHA'), 'AES128-SHA None')
+
+    async def test_no_suites(self) -> None:
+        """What OpenSSL does not know is told with the setting's name."""
+        with self.assertRaises(ValueError) as caught:
+            await self.serve(ciphers='ROT13')
+        self.assertIn("[http] tls_ciphers: OpenSSL knows none of 'ROT13'", str(caught.exception))
+
+    async def test_protocols(self) -> None:
+        """A client that asks for what is not spoken here is told so (RFC 7301 §3.2); one that does not ask is
+        served."""
+        port = await self.serve()
+        for protocols, agreed in ((['h2', 'http/1.1'], 'http/1.1'), (['http/1.0'], 'http/1.0'), ([], 'None')):
+            self.assertEqual((await self.agreed(port, protocols=protocols)).split()[1], agreed)
+        self.assertEqual(await self.agreed(port, protocols=['h2']), 'no application protocol')
+        self.assertEqual((await self.agreed(port)).split()[1], 'None')
+
+    async def test_behind_a_proxy(self) -> None:
+        """The PROXY header comes before the handshake, as HAProxy sends it."""
+        port = await self.serve('haproxy:')
+        head = b'PROXY TCP4 203.0.113.7 10.0.0.1 4711 443\r\n'
+        self.assertEqual((await self.agreed(port, head=head, protocols=['http/1.1'])).split()[1], 'http/1.1')
+
+
+def _agreed(port: int, ciphers: str, protocols: Sequence[str], head: bytes) -> str:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    if ciphers:
+        context.set_ciphers(ciphers)
+    if protocols:
+        context.set_alpn_protocols(list(protocols))
+    with socket.create_connection(('127.0.0.1', port), timeout=60) as plain:
+        plain.sendall(head)
+        try:
+            with context.wrap_socket(plain) as secured:
+                suite = secured.cipher()
+                assert suite is not None
+                return f'{suite[0]} {secured.selected_alpn_protocol()}'
+        except ssl.SSLError as error:
+            return str(error).partition(' alert ')[2].partition(' (')[0]
 
 
 def _closed(port: IListeningPort) -> Deferred[Any]:

@@ -171,6 +171,8 @@ channel_soap:
   - {name: w.rpc, url_path: /w/rpc, soap_action: rpc, service: wsdl.get-balance, style: rpc, operation: GetBalance}
   - {name: w.rpc.place, url_path: /w/rpc, soap_action: place, service: wsdl.place-order, style: rpc, operation: Place}
   - {name: w.secure, url_path: /w/secure, soap_action: GetBalance, service: wsdl.get-balance, security: wsdl.user}
+  - {name: w.public, url_path: /w/public, soap_action: tell, service: wsdl.told,
+     public_url: "https://api.example.com/esb/"}
   - {name: w.odd, url_path: /w/odd, soap_action: odd, service: wsdl.odd}
   - {name: w.odd.rpc, url_path: /w/odd, soap_action: call, service: wsdl.odd, style: rpc}
   - {name: w.greet, url_path: "/w/für {who}", soap_action: greet, service: wsdl.greet}
@@ -362,14 +364,17 @@ class ServedTests(WsdlCase):
         return ask(self.broker.port(), 'GET', target)
 
     def test_where_it_is(self) -> None:
-        """In the ways that tools ask, as XML; the address is the one that was asked."""
+        """In the ways that tools ask, as XML; the address is the listener's own, whatever a client says of it, unless
+        the channel has a public one."""
         for query in ('wsdl', 'WSDL', 'wsdl=', 'Wsdl=1', 'singleWsdl'):
             connection = Connection(self.broker.port())
-            connection.send(f'GET /w/crm?{query} HTTP/1.1\r\nHost: crm.example:8080\r\n\r\n'.encode())
+            hosts = 'Host: evil.example\r\nX-Forwarded-Host: evil.example\r\n'
+            connection.send(f'GET /w/crm?{query} HTTP/1.1\r\n{hosts}\r\n'.encode())
             answer = connection.answer()
             connection.drop()
             self.assertEqual((answer.status, answer.field('content-type')), (200, 'text/xml; charset=utf-8'))
-            self.assertIn(b'location="http://crm.example:8080/w/crm"', answer.body)
+            self.assertIn(b'location="http://127.0.0.1:%d/w/crm"' % self.broker.port(), answer.body)
+        self.assertIn(b'location="https://api.example.com/esb/w/public"', self.ask('/w/public?wsdl').body)
         self.assertEqual(self.ask('/w/forms').status, 405)
         self.assertEqual(self.ask('/w/forms').field('allow'), 'POST')
         self.assertEqual(self.ask('/w/crm').details, 'what: missing')  # of the REST channel that has the same path

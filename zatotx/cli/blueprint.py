@@ -38,6 +38,8 @@ listen = ["tcp:port={port}:interface=127.0.0.1"]
 # max_body = 20971520    bytes; from spool_above = 1048576 on a body waits in work/
 # openapi = "basic"      who may read /zato/openapi.json: admin.invoke; "open" = everybody, "off" = nobody
 # docs = true            whether the page /zato/docs is there
+# public_url = ""        where clients reach the cluster, "https://api.example.com": WSDL and OpenAPI tell it
+# trusted_proxies = []   addresses and networks of proxies whose X-Forwarded-… and Forwarded fields are read
 
 [odb]
 url = {odb}

@@ -25,8 +25,8 @@ from zatotx.cli.output import note, path_argument, progress
 def openapi(path: str, output: str | None, form: str | None) -> None:
     """Write the OpenAPI 3.1 document of the REST channels of a running cluster and what their services declare.
 
-    Its `servers` is the address of the server that PATH names, or of the first one. Channels that OpenAPI has no words
-    for are named on stderr.
+    Its `servers` is [http] public_url of the server that PATH names, or of the first one; else that server's address.
+    Channels that OpenAPI has no words for are named on stderr.
     """
     place = find(path)
     with progress('Describing channels and services'):
@@ -48,6 +48,8 @@ def fetch(place: Place) -> dict[str, Any]:
     """The document as a server makes it, with its full address. Raises Failure where none runs."""
     answer = good(Cluster(place).post('zato.openapi.get', b'{}'))
     document: dict[str, Any] = json.loads(answer.body)
+    if document['servers'] != [{'url': '/'}]:
+        return document
     return {**document, 'servers': [{'url': address(any_server(place)).url}]}
 
 

@@ -24,6 +24,7 @@ class HttpCounters(Protocol):
     pauses: int
     paused: int
     connections_refused: int
+    bad_forwarded: int
 
 
 def services(current: Callable[[], Iterable[tuple[str, CallSlots]]], others: CallSlots | None = None) -> Source:
@@ -54,6 +55,7 @@ def http(counters: HttpCounters) -> Source:
         yield 'zatotx_http_requests', (), counters.requests
         yield 'zatotx_http_refused', (), counters.refused
         yield 'zatotx_http_gone', (), counters.gone
+        yield 'zatotx_http_bad_forwarded', (), counters.bad_forwarded
         for hundreds, count in enumerate(counters.answers):
             if hundreds:
                 yield 'zatotx_http_answers', (f'{hundreds}xx',), count

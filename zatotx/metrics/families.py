@@ -78,6 +78,8 @@ _ALL = (
     Family('zatotx_http_requests', COUNTER, 'Requests that were read'),
     Family('zatotx_http_refused', COUNTER, 'Messages that broke the protocol or a limit'),
     Family('zatotx_http_gone', COUNTER, 'Clients that left before their answer was out'),
+    Family('zatotx_http_bad_forwarded', COUNTER,
+           'Requests of which a trusted proxy said something, in Forwarded or X-Forwarded-…, that was not taken'),
     Family('zatotx_http_answers', COUNTER, 'Answers by class of status', ('status',)),
     Family('zatotx_service_limit', GAUGE, 'Calls of a service that are let in at once', _SERVICE, merge=max),
     Family('zatotx_service_refused', COUNTER, 'Calls of a service that were too many at once', _SERVICE),

@@ -80,8 +80,8 @@ class Charge(Protocol):
 class HTTPView:
     """The HTTP side of a request, as `self.request.http` builds on it."""
 
-    __slots__ = ('admitted_by', 'certificates', 'headers', 'method', 'params', 'path', 'peer', 'query', 'secure',
-                 'target', 'version')  # fmt: skip
+    __slots__ = ('admitted_by', 'certificates', 'headers', 'method', 'own_url', 'params', 'path', 'peer', 'public_url',
+                 'query', 'secure', 'target', 'version')  # fmt: skip
 
     def __init__(
         self,
@@ -95,6 +95,8 @@ class HTTPView:
         version: tuple[int, int] = (1, 1),
         certificates: Sequence[bytes] = (),
         secure: bool = False,
+        own_url: str = '',
+        public_url: str = '',
     ) -> None:
         self.method = method
         self.target = target  # as sent
@@ -102,10 +104,12 @@ class HTTPView:
         self.query = query  # raw, without '?'
         self.headers = headers  # lower-case names; repeated fields joined by ', '
         self.params = params  # what the channel's pattern captured
-        self.peer = peer  # the client's address
+        self.peer = peer  # the client's address, which trusted proxies may have told
         self.version = version
         self.certificates = certificates  # that the client sent, in DER, its own first; for the check of it only
-        self.secure = secure  # it came over TLS
+        self.secure = secure  # the client sent it over TLS
+        self.own_url = own_url  # scheme and authority of the listener that it came to
+        self.public_url = public_url  # where clients reach us, as settings or a trusted proxy say; '' = nobody said
         # The check that has admitted this head. Requests of one connection whose heads are alike to the byte share
         # this object: with the same credentials there is nothing to compare again.
         self.admitted_by: object = None

@@ -10,6 +10,8 @@ from attrs import frozen
 from twisted.internet.endpoints import serverFromString
 
 BACKLOG = 1024  # connections the kernel may hold until we accept them, where the description does not say
+UNIX_MODE = 0o660  # of a Unix socket, where the description does not say
+PROXIED = 'haproxy:'  # what the description of an endpoint begins with to which a proxy connects, by the PROXY protocol
 _INET_KINDS = ('tcp', 'tcp6', 'ssl')
 
 
@@ -21,7 +23,7 @@ class Wanted:
     address: int | str = 0  # a port, or the path of a Unix socket
     interface: str = ''
     backlog: int = BACKLOG
-    mode: int = 0o666  # of a Unix socket's file, as Twisted's endpoint has it
+    mode: int = UNIX_MODE  # of a Unix socket's file
     lock: bool = False  # whether a lock file goes with a Unix socket
     context: Any = None  # of TLS
     inherited: int = -1  # the descriptor that a process manager bound (systemd:)
@@ -47,7 +49,7 @@ class _Notes:
         self.wanted = Wanted(address=port, factory=factory, backlog=backlog, interface=interface,
                              context=contextFactory)
 
-    def listenUNIX(self, address: str, factory: Any, backlog: int = 50, mode: int = 0o666, wantPID: bool = False
+    def listenUNIX(self, address: str, factory: Any, backlog: int = 50, mode: int = UNIX_MODE, wantPID: bool = False
                    ) -> None:
         self.wanted = Wanted(address=address, factory=factory, backlog=backlog, mode=mode, lock=wantPID)
 
@@ -60,7 +62,7 @@ def read_description(description: str, factory: Any) -> Wanted | None:
     parsers, and the files of a certificate, come up with."""
     notes: Any = _Notes()
     failed: list[Exception] = []
-    endpoint = serverFromString(notes, with_backlog(description))
+    endpoint = serverFromString(notes, with_defaults(without_proxy(description)))
     try:
         endpoint.listen(factory).addErrback(lambda failure: failed.append(failure.value))
     except AttributeError:  # it asks for what the notes do not have
@@ -71,7 +73,17 @@ def read_description(description: str, factory: Any) -> Wanted | None:
     return wanted
 
 
-def with_backlog(description: str) -> str:
-    """The description with a longer queue of connections than Twisted's 50, unless it says how long."""
-    kind = description.partition(':')[0]
-    return description if kind not in _INET_KINDS or 'backlog=' in description else f'{description}:backlog={BACKLOG}'
+def without_proxy(description: str) -> str:
+    """The description of what a `haproxy:` endpoint listens on; any other one as it is. The PROXY protocol is read by
+    `node.proxy_protocol`."""
+    return description.removeprefix(PROXIED)
+
+
+def with_defaults(description: str) -> str:
+    """The description with our defaults for what it leaves open: a longer queue of connections than Twisted's 50, and
+    a Unix socket that only the user and group of the server may connect to, where Twisted lets everybody."""
+    kind, *words = description.replace('\\:', '\0').split(':')
+    if kind in _INET_KINDS and 'backlog=' not in description:
+        return f'{description}:backlog={BACKLOG}'
+    has_mode = sum('=' not in word for word in words) > 1 or any(word.startswith('mode=') for word in words)
+    return f'{description}:mode={UNIX_MODE:o}' if kind == 'unix' and not has_mode else description

@@ -12,55 +12,15 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IListeningPort, IOpenSSLServerConnectionCreator
-from twisted.internet.protocol import Factory
+from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
-from zope.interface import implementer
 
-from zatotx.node.descriptions import Wanted, read_description
+from zatotx.interfaces.listening import IListenerOptions
+from zatotx.node.descriptions import Wanted, read_description, without_proxy
+from zatotx.node.proxy_protocol import ProxyProtocolFactory
 from zatotx.node.workers.adopting import adopt_tcp, adopt_unix
 from zatotx.node.workers.board import Shared
-
-
-@implementer(IOpenSSLServerConnectionCreator)
-class Certificate:
-    """TLS of one listener, as TLSMemoryBIOFactory asks for it: connections that come after `reload` get the new
-    certificate, the others keep theirs. Those that come while it is `asking` may send a certificate of their own."""
-
-    def __init__(self, description: str, context: Any) -> None:
-        self.description = description
-        self.asking = False
-        self._context = context.getContext()
-
-    def getContext(self) -> Any:
-        """The context in force."""
-        return self._context
-
-    def serverConnectionForTLS(self, tlsProtocol: object) -> Any:
-        """What Twisted calls for each connection. Sessions are not resumed, so no certificate is lost that way."""
-        from OpenSSL.SSL import VERIFY_PEER, Connection
-
-        connection = Connection(self._context, None)
-        if self.asking:
-            connection.set_verify(VERIFY_PEER, _any)
-        return connection
-
-    def reload(self) -> str:
-        """Read the files again; '', or a sentence that says why the old certificate stays."""
-        try:
-            wanted = read_description(self.description, Factory())
-            assert wanted is not None
-            self._context = wanted.context.getContext()
-        except Exception as error:  # whatever OpenSSL, the files or the parser come up with
-            return (f'[http] listen: the certificate of {self.description!r} cannot be loaded, the old one stays: '
-                    f'{error or type(error).__name__}')  # fmt: skip
-        return ''
-
-
-def _any(*_certificate: object) -> bool:
-    """OpenSSL asks whether a certificate is to be trusted. That depends on the channel, which is not known yet: what
-    the handshake has to show is that the client has its key."""
-    return True
+from zatotx.node.workers.sockets import Bound
 
 
 def _unshared(name: str) -> None:
@@ -75,7 +35,7 @@ class Listeners:
     reactor: Any  # IReactorTCP, IReactorUNIX, IReactorSocket
     adopted: Mapping[str, int] = field(factory=dict)
     shared: Callable[[str], Shared | None] = _unshared
-    certificates: list[Certificate] = field(factory=list, init=False)
+    certificates: list[Any] = field(factory=list, init=False)  # node.tls.Certificate
     _asking: bool = field(default=False, init=False)
 
     _log = Logger()
@@ -86,17 +46,22 @@ class Listeners:
 
     async def _listen(self, description: str, factory: Any) -> IListeningPort:
         wanted = read_description(description, factory)
+        plain = without_proxy(description)
+        inner = factory if wanted is None or wanted.context is None else self._with_tls(plain, wanted)
+        if plain != description:
+            inner = ProxyProtocolFactory(self.reactor, inner, IListenerOptions(factory, None))
         if wanted is None:
-            other: IListeningPort = await serverFromString(self.reactor, description).listen(factory)
+            other: IListeningPort = await serverFromString(self.reactor, plain).listen(inner)
             return other
-        inner = wanted.factory if wanted.context is None else self._with_tls(description, wanted)
         port: IListeningPort = self._open(description, wanted, inner)
         return port
 
     def _with_tls(self, description: str, wanted: Wanted) -> Any:
         from twisted.protocols.tls import TLSMemoryBIOFactory  # costs memory that plain HTTP does not need
 
-        certificate: Any = Certificate(description, wanted.context)
+        from zatotx.node.tls import Certificate
+
+        certificate: Any = Certificate(description, wanted.context, IListenerOptions(wanted.factory, None))
         certificate.asking = self._asking
         self.certificates.append(certificate)
         return TLSMemoryBIOFactory(certificate, False, wanted.factory)
@@ -104,8 +69,8 @@ class Listeners:
     def _open(self, description: str, wanted: Wanted, factory: Any) -> Any:
         descriptor = self.adopted.get(description, wanted.inherited)
         if descriptor < 0 and isinstance(wanted.address, str):
-            return self.reactor.listenUNIX(wanted.address, factory, wanted.backlog, mode=wanted.mode,
-                                           wantPID=wanted.lock)
+            bound = Bound(wanted)
+            return adopt_unix(self.reactor, bound.descriptor, wanted, factory, bound.close)
         if descriptor < 0:
             return self.reactor.listenTCP(wanted.address, factory, wanted.backlog, wanted.interface)
         with socket.socket(fileno=socket.dup(descriptor)) as known:

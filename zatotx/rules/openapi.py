@@ -112,6 +112,8 @@ class _Writer:
             self.components.schemas[XML_ERROR] = xml_error_schema()
         out['responses'] = answers(channel, method, self.components)
         out['security'] = self._security(channel.security)
+        if channel.server:
+            out['servers'] = [{'url': channel.server}]
         return out
 
     def _bodies(self, asked: Request) -> dict[str, Any]:

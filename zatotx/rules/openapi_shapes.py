@@ -90,3 +90,4 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     has_roles: bool = False  # not everybody who logs in is let in
     is_limited: bool = False  # by a rate
     etag: bool = False
+    server: str = ''  # where clients reach it, if not where the document says

@@ -41,7 +41,7 @@ class FieldInfo(msgspec.Struct, frozen=True, kw_only=True):
     ref: str = ''
     ref_types: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
-    aliases: Mapping[str, str] = {}
+    aliases: Mapping[str, Any] = {}
     check: Callable[[Any], str] | None = None
     struct: type[Any] | None = None  # what a mapping with fields of its own is read into
     bounds: Mapping[str, Any] = {}  # those of gt, ge, lt, le, min_length, max_length, pattern that are set

@@ -46,7 +46,7 @@ def field(
     ref: str = '',
     ref_types: tuple[str, ...] = (),
     choices: tuple[str, ...] = (),
-    aliases: Mapping[str, str] | None = None,
+    aliases: Mapping[str, Any] | None = None,
     check: Callable[[Any], str] | None = None,
     **bounds: Any,
 ) -> Meta:

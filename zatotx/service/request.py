@@ -53,12 +53,13 @@ class HTTP:
         self.method = view.method
         self.path = view.path
         self.peer = view.peer
+        self.public_url = view.public_url.rstrip('/')
 
     @property
     def base_url(self) -> str:
-        """Scheme and authority by which the client asked: `https://crm.example:8443`."""
-        host = self._view.headers.get(b'host', b'localhost').decode('latin-1')
-        return f'{"https" if self._view.secure else "http"}://{host}'
+        """Where clients reach this server, as its settings or a trusted proxy say: `https://crm.example/esb`; else
+        scheme and authority of the listener. Never what the client says: it may send any Host."""
+        return self.public_url or self._view.own_url or 'http://localhost'
 
     headers = lazy(lambda self: Headers(self._view.headers), 'The header fields, by name in any case.')
     params = lazy(lambda self: Bunch(self._view.params), "What the channel's URL pattern captured.")

@@ -21,7 +21,7 @@ DAY = 86400
 def endpoints(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
     """Each `ssl:` endpoint of a server."""
     for description in setting(settings(part), 'http', 'listen', []):
-        kind, *fields = fields_of(str(description))
+        kind, *fields = fields_of(str(description).removeprefix('haproxy:'))
         named = dict(field.split('=', 1) for field in fields if '=' in field)
         if kind == 'ssl':
             key = named.get('privateKey', 'server.pem')

@@ -107,7 +107,7 @@ def secret_files(part: Part) -> Iterator[Path]:
 def private_keys(part: Part) -> Iterator[Path]:
     """The files with private keys of the endpoints that speak TLS."""
     for description in setting(settings(part), 'http', 'listen', []):
-        kind, *fields = fields_of(str(description))
+        kind, *fields = fields_of(str(description).removeprefix('haproxy:'))
         named = dict(field.split('=', 1) for field in fields if '=' in field)
         if kind == 'ssl':
             yield part.path / named.get('privateKey', 'server.pem')

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import tcp, unix
@@ -131,9 +132,12 @@ class SharedUNIXPort(unix.Port):
 
     numberAccepts = _AtOnce()
     _shouldShutdown = False
+    closed: Callable[[], None] | None = None  # called when it listens no more
 
     def connectionLost(self, reason: Any) -> None:
         tcp.Port.connectionLost(self, reason)
+        if self.closed is not None:
+            self.closed()
 
 
 def adopt_tcp(reactor: Any, descriptor: int, family: int, factory: Any, shared: Shared | None = None) -> Any:
@@ -146,10 +150,13 @@ def adopt_tcp(reactor: Any, descriptor: int, family: int, factory: Any, shared: 
     return port
 
 
-def adopt_unix(reactor: Any, descriptor: int, wanted: Wanted, factory: Any) -> Any:
-    """Likewise for a Unix socket, without turns."""
+def adopt_unix(
+    reactor: Any, descriptor: int, wanted: Wanted, factory: Any, closed: Callable[[], None] | None = None
+) -> Any:
+    """Likewise for a Unix socket, without turns. `closed` is called when the port listens no more."""
     shared = socket.socket(fileno=os.dup(descriptor))
     port = SharedUNIXPort(shared.getsockname(), factory, wanted.backlog, wanted.mode, reactor)
     port._preexistingSocket = shared
+    port.closed = closed
     port.startListening()  # type: ignore[no-untyped-call]
     return port

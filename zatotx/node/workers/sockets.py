@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any
+from stat import S_ISSOCK
 
 from attrs import define, field
 from twisted.internet.protocol import Factory
-from twisted.python.lockfile import FilesystemLock
 
 from zatotx.model.faults import StartError
 from zatotx.node.descriptions import Wanted, read_description
+from zatotx.node.lock import SocketLock
 
 
 class Bound:
@@ -22,7 +23,7 @@ class Bound:
     def __init__(self, wanted: Wanted) -> None:
         """Raises OSError."""
         self._wanted = wanted
-        self._lock: Any = None
+        self._lock: SocketLock | None = None
         if wanted.inherited >= 0:
             self._socket = socket.socket(fileno=os.dup(wanted.inherited))
         else:
@@ -33,6 +34,7 @@ class Bound:
                 self._bind(wanted)
         except BaseException:
             self._socket.close()
+            self._unlock()
             raise
 
     @property
@@ -52,8 +54,11 @@ class Bound:
         if isinstance(self._wanted.address, str):
             with suppress(FileNotFoundError):
                 os.unlink(self._wanted.address)  # noqa: PTH108 - may be an abstract name
+        self._unlock()
+
+    def _unlock(self) -> None:
         if self._lock is not None:
-            self._lock.unlock()
+            self._lock.release()
 
     def _bind(self, wanted: Wanted) -> None:
         if isinstance(wanted.address, str):
@@ -65,14 +70,26 @@ class Bound:
 
     def _bind_unix(self, path: str, wanted: Wanted) -> None:
         if wanted.lock:
-            self._lock = FilesystemLock(f'{path}.lock')
-            if not self._lock.lock():
-                raise OSError('another process holds its lock file')
-            if not self._lock.clean:
-                with suppress(FileNotFoundError):
-                    os.unlink(path)  # noqa: PTH108 - what a killed process left
+            self._lock = SocketLock(path)
+            self._lock.take()
+            if _is_served(path):
+                raise OSError(errno.EADDRINUSE, 'another process listens there')
+            with suppress(FileNotFoundError):
+                os.unlink(path)  # noqa: PTH108 - what a killed process left
+        os.fchmod(self._socket.fileno(), wanted.mode)  # what the umask leaves of it, from the first moment on
         self._socket.bind(path)
         os.chmod(path, wanted.mode)  # noqa: PTH101
+
+
+def _is_served(path: str) -> bool:
+    """Whether a process listens at the path of a Unix socket: one that has no lock of ours. Raises OSError where
+    something else lies there."""
+    with suppress(FileNotFoundError):
+        if not S_ISSOCK(os.stat(path).st_mode):  # noqa: PTH116
+            raise OSError(errno.EADDRINUSE, 'a file that is no socket lies there')
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.setblocking(False)
+        return asking.connect_ex(path) not in (errno.ENOENT, errno.ECONNREFUSED)
 
 
 @define(eq=False)

@@ -128,10 +128,11 @@ class AccessLog:
         self._encode = msgspec.json.Encoder().encode
 
     def record(self, turn: Turn, peer: str, now: float, status: int, size: int) -> None:
-        """One line about a turn that is over: `status` and `size` of its answer's body are what was sent."""
+        """One line about a turn that is over: `status` and `size` of its answer's body are what was sent. `peer` is of
+        the connection, for a turn whose client is not known."""
         place = turn.place
         if place is not None:
-            label, request, agent = place.label, place.request, place.agent
+            label, request, agent, peer = place.label, place.request, place.agent, place.peer
         else:  # refused before its head was whole, or left by the client before it was looked at
             label, agent = '-', '-'
             names = self._keys.names

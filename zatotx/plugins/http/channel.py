@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,8 +17,10 @@ from zope.interface import implementer
 from zatotx.interfaces.config import Prepared, commit_at_once
 from zatotx.interfaces.exchange import IExchange
 from zatotx.interfaces.kind import IChannel, KindContext
+from zatotx.interfaces.listening import IListenerOptions
 from zatotx.model.faults import StartError
 from zatotx.plugins.http.builtin import doors
+from zatotx.plugins.http.client_info import address_of
 from zatotx.plugins.http.connection import Connection
 from zatotx.plugins.http.counters import Counters
 from zatotx.plugins.http.deadlines import Sweep
@@ -33,15 +35,22 @@ KEPT_ALIVE = 5.0  # seconds after the listeners are closed in which idle connect
 AT_ONCE = 200  # channels up to which a table is built on the reactor: it takes a millisecond or two
 
 
-@implementer(IProtocolNegotiationFactory)
+@implementer(IProtocolNegotiationFactory, IListenerOptions)
 class ConnectionFactory(Factory):
     """Makes a Connection for each client."""
 
     noisy = False
 
+    application_protocols: Sequence[bytes] = (b'http/1.1', b'http/1.0')
+
     def acceptableProtocols(self) -> list[bytes]:
-        """What TLS agrees on with clients that ask for a protocol (ALPN): without it Twisted turns them away."""
-        return [b'http/1.1', b'http/1.0']
+        """The same for listeners of Twisted's own. Without it Twisted turns clients away that ask for a protocol."""
+        return list(self.application_protocols)
+
+    def trusts_proxy(self, address: IAddress) -> bool:
+        """Where no proxies are named, whoever can connect to a `haproxy:` endpoint is taken for one."""
+        forwarded = self._site.forwarded
+        return forwarded is None or forwarded.trusts(address_of(address))
 
     def logPrefix(self) -> str:
         """What Twisted calls the listener in the log: 'HTTP starting on 17010'."""
@@ -49,6 +58,7 @@ class ConnectionFactory(Factory):
 
     def __init__(self, site: Site) -> None:
         self._site = site
+        self.tls_ciphers = site.settings.tls_ciphers
 
     def buildProtocol(self, addr: IAddress) -> IProtocol:  # type: ignore[override]  # an IProtocol, not a Protocol
         return Connection(self._site)

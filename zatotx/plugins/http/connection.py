@@ -5,18 +5,18 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, IProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from zatotx.plugins.http import refusals
 from zatotx.plugins.http.answers import Answers
-from zatotx.plugins.http.client_certificates import certificates_of
+from zatotx.plugins.http.client_info import client_of
 from zatotx.plugins.http.hangup import ASKED, GONE, look
 from zatotx.plugins.http.outlet import READ, outlet_to, read_more
 from zatotx.plugins.http.requests import DEAF, HEAD, Requests, body_due, relieve
 from zatotx.plugins.http.site import Site
+from zatotx.rules.forwarding import UNIX
 
 BACKLOG = 64 * 1024  # bytes that may wait for their turn before the client is made to wait
 LINGER = 5.0  # seconds in which a client that still sends can take in that it was refused
@@ -34,8 +34,8 @@ class Connection:
     `due` is looked at by `deadlines.Sweep`, in seconds of the reactor's clock.
     """
 
-    __slots__ = ('_answers', '_behind', '_idle_timeout', '_network', '_outlet', '_paused', '_requests', '_site',
-                 '_waits', 'due', 'transport')  # fmt: skip
+    __slots__ = ('_answers', '_behind', '_client', '_idle_timeout', '_network', '_outlet', '_paused', '_requests',
+                 '_site', '_waits', 'due', 'transport')  # fmt: skip
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -52,20 +52,17 @@ class Connection:
         """Begin."""
         site = self._site
         self.transport = transport
-        address = transport.getPeer()
-        if isinstance(address, IPv4Address | IPv6Address):
-            peer = address.host
+        client = self._client = client_of(transport, site.settings.public_url)
+        if client.address != UNIX:
             transport.setTcpNoDelay(True)
-        else:
-            peer = 'unix'
         outlet = self._outlet = outlet_to(transport, self._drained, site.seconds, site.burst)
         self._answers = Answers(
-            site, outlet, peer, moved_on=self._advance, ended=self._finish, broken=transport.abortConnection
+            site, outlet, client.address, moved_on=self._advance, ended=self._finish, broken=transport.abortConnection
         )
-        self._requests = Requests(site, self._answers, outlet, peer, self._advance)
+        self._requests = Requests(site, self._answers, outlet, client, self._advance)
         self.due = site.seconds() + site.settings.head_timeout
         site.opened(self)
-        network = site.address_limit.enter(peer) if peer != 'unix' else ''
+        network = site.address_limit.enter(client.address) if site.is_limited(client) else ''
         if network is None:
             transport.abortConnection()
             return
@@ -74,8 +71,7 @@ class Connection:
 
     def handshakeCompleted(self) -> None:
         """Over TLS: before any bytes of the client come."""
-        self._requests.certificates = certificates_of(self.transport)
-        self._requests.secure = True
+        self._client.over_tls(self.transport)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes of the client."""

@@ -9,11 +9,12 @@ class Counters:
     `answers[n]` counts answers of status nxx; `refused` counts messages that broke the protocol or a limit, which
     are in `answers` too; `gone` counts clients that went away before their answer was out; `pauses` counts how often no
     more connections were accepted, `paused` is 1 while it is so; `connections_refused` counts connections that were cut
-    because their address had too many.
+    because their address had too many; `bad_forwarded` counts requests of which a trusted proxy said something that was
+    not taken.
     """
 
-    __slots__ = ('accepted', 'answers', 'connections_refused', 'gone', 'open', 'paused', 'pauses', 'refused',
-                 'requests')  # fmt: skip
+    __slots__ = ('accepted', 'answers', 'bad_forwarded', 'connections_refused', 'gone', 'open', 'paused', 'pauses',
+                 'refused', 'requests')  # fmt: skip
 
     def __init__(self) -> None:
         self.accepted = 0
@@ -25,3 +26,4 @@ class Counters:
         self.pauses = 0
         self.paused = 0
         self.connections_refused = 0
+        self.bad_forwarded = 0

@@ -7,7 +7,7 @@ deadline, span) is made for each. Where only fields differ (a request id, say), 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ from zatotx.model.cid import accepted_cid, new_cid
 from zatotx.model.message import ChannelSpec, HTTPView, Inbound, Reply
 from zatotx.plugins.http import refusals
 from zatotx.plugins.http.access_log import KeyNames, described, plain_bytes
+from zatotx.plugins.http.client_info import ClientInfo
 from zatotx.plugins.http.dressing import Dress
 from zatotx.plugins.http.preflights import preflight
 from zatotx.plugins.http.refusals import refusal
@@ -47,6 +48,7 @@ class Place(msgspec.Struct, frozen=True):
     label: str  # the channel's name for the log
     request: str  # the request line for the log
     agent: str  # the client's program for the log
+    peer: str  # the client's address
     cid: str | None  # the caller's own
     parent: bytes | None  # the caller's traceparent
     refusing: Refusing | None = None  # set = all that follows is nothing
@@ -70,17 +72,15 @@ class Reception:
         self.keys = KeyNames()  # what the log must not show; where they change, so must the routes
         self._max_body = max_body
 
-    def place(
-        self, head: RequestHead, peer: str, last: Place | None, certificates: Sequence[bytes] = (), secure: bool = False
-    ) -> Place:
-        """Where this head leads: `last`, the connection's last one, where nothing has changed. `certificates`: that the
-        connection's client sent; `secure`: over TLS."""
+    def place(self, head: RequestHead, client: ClientInfo, last: Place | None) -> Place:
+        """Where this head leads: `last`, the connection's last one, where nothing has changed."""
         way: Way | Refusing | None = None
+        peer = client.address
         if head.method == 'OPTIONS':
             if head.path == b'*':
-                return self._refusing(head, _SERVER_WIDE)
+                return self._refusing(head, peer, _SERVER_WIDE)
             if (asked := preflight(self.routes, head)) is not None:
-                return self._refusing(head, asked[1], asked[0], dressed=False)
+                return self._refusing(head, peer, asked[1], asked[0], dressed=False)
         if last is not None and last.routes is self.routes:
             if last.head is head:
                 return last
@@ -91,16 +91,17 @@ class Reception:
         if way is None:
             way = self._way(head)
         if isinstance(way, Refusing):
-            return self._refusing(head, way)
+            return self._refusing(head, peer, way)
         spec = way.target.spec
         wrong = self._wrong(way.target, head)
         allowed = self._allowed(spec.timeout, head) if wrong is None else wrong
         if isinstance(allowed, Refusing):
-            return self._refusing(head, allowed, way.target)
+            return self._refusing(head, peer, allowed, way.target)
         view = HTTPView(head.method, head.target, way.path, head.query, head.headers, way.params, peer, head.version,
-                        certificates, secure)  # fmt: skip
-        return Place(head, self.routes, way.target.label, *_said(head, way.request), None, spec, way.service, view,
-                     allowed, way, _form(spec, head), way.target.meter, _dress(way.target, head))  # fmt: skip
+                        client.certificates, client.secure, client.own_url, client.public_url)  # fmt: skip
+        request, agent, cid, parent = _said(head, way.request)
+        return Place(head, self.routes, way.target.label, request, agent, peer, cid, parent, None, spec, way.service,
+                     view, allowed, way, _form(spec, head), way.target.meter, _dress(way.target, head))  # fmt: skip
 
     def receive(self, turn: Turn, place: Place) -> Reply | None:
         """Give the turn its cid and its Inbound. Where there is nothing to do for the exchange: the answer."""
@@ -120,14 +121,15 @@ class Reception:
         return None
 
     def _refusing(
-        self, head: RequestHead, refusing: Refusing, target: Target | None = None, *, dressed: bool = True
+        self, head: RequestHead, peer: str, refusing: Refusing, target: Target | None = None, *, dressed: bool = True
     ) -> Place:
         label, meter, form, dress = '-', _UNCOUNTED, refusing.soap, None
         if target is not None:
             label, meter, dress = target.label, target.meter, _dress(target, head) if dressed else None
             form = _form(target.spec, head)
-        said = _said(head, described(head.method, head.target, self.keys.names))
-        return Place(head, self.routes, label, *said, refusing, meter=meter, form=form, dress=dress)
+        request, agent, cid, parent = _said(head, described(head.method, head.target, self.keys.names))
+        return Place(head, self.routes, label, request, agent, peer, cid, parent, refusing, meter=meter, form=form,
+                     dress=dress)  # fmt: skip
 
     def _way(self, head: RequestHead) -> Way | Refusing:
         """The channel, what its pattern captured, and the path as text."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from math import inf
 
@@ -13,6 +13,7 @@ from zatotx.model.message import ANONYMOUS, Inbound, Reply
 from zatotx.plugins.http import refusals
 from zatotx.plugins.http.answers import GATHERED, Answers
 from zatotx.plugins.http.body import Held, Intake, SpooledBody
+from zatotx.plugins.http.client_info import ClientInfo
 from zatotx.plugins.http.coded import decoded
 from zatotx.plugins.http.outlet import Outlet
 from zatotx.plugins.http.reception import Place
@@ -36,21 +37,21 @@ class Requests:
     of a request that is answered already; DEAF = no request follows. `resumed` is called when pulling may go on.
     """
 
-    __slots__ = ('_answers', '_began', '_held', '_intake', '_outlet', '_paused', '_peer', '_piece', '_place',
-                 '_resumed', '_site', '_small', '_spool_above', '_turn', 'certificates', 'count', 'cut', 'parser',
-                 'phase', 'secure')  # fmt: skip
+    __slots__ = ('_answers', '_began', '_client', '_held', '_intake', '_locate', '_outlet', '_paused', '_piece',
+                 '_place', '_resumed', '_site', '_small', '_spool_above', '_turn', 'count', 'cut', 'parser',
+                 'phase')  # fmt: skip
 
     _log = Logger()
 
-    def __init__(self, site: Site, answers: Answers, outlet: Outlet, peer: str, resumed: Callable[[], None]) -> None:
+    def __init__(self, site: Site, answers: Answers, outlet: Outlet, client: ClientInfo,
+                 resumed: Callable[[], None]) -> None:
         self._site = site
         self._spool_above = min(site.settings.spool_above, site.settings.max_body)
         self._small = min(UNCOUNTED, self._spool_above)  # bytes of a body that stays in memory and is not charged
         self._answers = answers
         self._outlet = outlet
-        self._peer = peer
-        self.certificates: Sequence[bytes] = ()  # that the client sent
-        self.secure = False  # over TLS
+        self._client = client
+        self._locate = site.locator(client)
         self._resumed = resumed
         self.parser = RequestParser(site.limits)
         self.phase = HEAD
@@ -157,7 +158,7 @@ class Requests:
         turn = Turn(head, now, self._answers.ready)
         turns.append(turn)
         self._began = now
-        place = self._place = site.reception.place(head, self._peer, self._place, self.certificates, self.secure)
+        place = self._place = self._locate(head, self._client, self._place)
         refused = site.reception.receive(turn, place)
         if refused is not None:
             return self._refuse(turn, head, refused)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import msgspec
 
 from zatotx.model.faults import StartError
 from zatotx.plugins.http import LISTEN
+from zatotx.rules.forwarding import WrongProxies, trusted_proxies
+from zatotx.rules.public_url import public_url_mistake
 from zatotx.wire.http1 import Limits
+
+# Those of Mozilla's "intermediate" for TLS 1.2: forward secrecy and authenticated encryption. Without its DHE suites,
+# by which a client makes a server compute much more than it does itself.
+INTERMEDIATE = (
+    'ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:'
+    'ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305'
+)
+ProxyHeaders = Literal['any', 'forwarded', 'x-forwarded']
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +42,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     openapi: Literal['open', 'basic', 'off'] = 'basic'  # who may read /zato/openapi.json
     docs: bool = True  # whether /zato/docs is there
     wsdl: bool = True  # whether SOAP channels tell their WSDL, to whoever asks
+    public_url: str = ''  # where clients reach the cluster, https://api.example.com; told by WSDL and OpenAPI
+    trusted_proxies: tuple[str, ...] = ()  # their addresses and networks; `unix` = who comes by a Unix socket
+    proxy_headers: ProxyHeaders = 'any'  # what trusted proxies write: forwarded, x-forwarded, or any of them
+    tls_ciphers: str = INTERMEDIATE  # cipher suites of TLS 1.2, as OpenSSL lists them
     grace: float = 10.0  # seconds that what runs at stop may take to end
 
     @property
@@ -47,7 +61,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+def _proxies_mistake(words: tuple[str, ...]) -> str:
+    try:
+        trusted_proxies(words)
+    except WrongProxies as wrong:
+        return str(wrong)
+    return ''
+
+
 _MAY_BE_ZERO = ('grace', 'docs', 'wsdl')
+_CHECKS: Mapping[str, Callable[[Any], str]] = {'trusted_proxies': _proxies_mistake, 'public_url': public_url_mistake}
 _KNOWN = {field.name: field for field in msgspec.structs.fields(Settings)}
 
 
@@ -67,6 +90,8 @@ def read_settings(section: Mapping[str, Any]) -> Settings:
             continue
         if isinstance(values[name], (int, float)) and name not in _MAY_BE_ZERO and values[name] <= 0:
             mistakes.append(f'[http] {name}: must be above 0, not {value}')
+        elif (wrong := _CHECKS[name](values[name]) if name in _CHECKS else ''):
+            mistakes.append(f'[http] {name}: {wrong}')
     if mistakes:
         raise StartError('; '.join(mistakes))
     return Settings(**values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -12,11 +13,15 @@ from zatotx.interfaces.kind import KindContext
 from zatotx.plugins.http.access_log import AccessLog
 from zatotx.plugins.http.address_limit import AddressLimit
 from zatotx.plugins.http.burst import Burst
+from zatotx.plugins.http.client_info import ClientInfo
 from zatotx.plugins.http.counters import Counters
 from zatotx.plugins.http.doorman import Doorman
-from zatotx.plugins.http.reception import Reception
+from zatotx.plugins.http.forwarded_clients import ForwardedClients
+from zatotx.plugins.http.reception import Place, Reception
 from zatotx.plugins.http.settings import Settings
 from zatotx.plugins.http.stamps import Stamps
+from zatotx.rules.forwarding import UNIX
+from zatotx.wire.http1 import RequestHead
 
 if TYPE_CHECKING:
     from zatotx.plugins.http.connection import Connection
@@ -33,6 +38,7 @@ class Site:
         'doorman',
         'draining',
         'exchange',
+        'forwarded',
         'limits',
         'log',
         'memory',
@@ -68,6 +74,19 @@ class Site:
         self.when_empty: Callable[[], None] | None = None
         self.doorman = Doorman(settings.max_connections, counters, self.seconds)
         self.address_limit = AddressLimit(settings.max_connections_per_address, counters, self.seconds)
+        self.forwarded = ForwardedClients(settings, counters) if settings.trusted_proxies else None
+
+    def locator(self, client: ClientInfo) -> Callable[[RequestHead, ClientInfo, Place | None], Place]:
+        """What places the heads of a connection: one look at its peer, so that who trusts no proxy pays nothing for
+        those of others."""
+        if self.forwarded is None or not self.forwarded.trusts(client.address):
+            return self.reception.place
+        return partial(self.forwarded.place, self.reception)
+
+    def is_limited(self, client: ClientInfo) -> bool:
+        """Whether connections of that peer's address are limited in number. Trusted proxies speak for many clients, and
+        Unix sockets have no address."""
+        return client.address != UNIX and (self.forwarded is None or not self.forwarded.trusts(client.address))
 
     def opened(self, connection: Connection) -> None:
         self.connections.add(connection)

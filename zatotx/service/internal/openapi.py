@@ -20,6 +20,7 @@ from zatotx.service.io.shapes import service_shape
 
 _REST = {'connection': 'channel', 'transport': 'plain_http'}  # Zato's words for channels that are told of
 _SECURITY, _GROUPS = 'security', 'groups'
+_SERVERS = b'"servers":[{"url":%s}]'  # as it stands in a document, ahead of what channels and services say
 _SAYS = """Made by zatotx from the channels of cluster {cluster} and what their services declare.
 
 Every answer carries X-Zato-CID, the id by which the log of the server knows the request; a caller may send its own in \
@@ -44,6 +45,8 @@ class GetOpenAPI(AdminService):
                           description=_SAYS.format(cluster=server.cluster))
             body = await server.offload(_written, about, snapshot, server.types, services)
             GetOpenAPI._latest = made_of, body
+        if public_url := self.request.http.public_url:
+            body = body.replace(_SERVERS % b'"/"', _SERVERS % msgspec.json.encode(public_url), 1)
         self.response.payload = body
         self.response.content_type = 'application/json'
 
@@ -61,7 +64,7 @@ def channels_of(snapshot: Snapshot, types: ObjectTypes, services: Iterable[Servi
                 yield Channel(
                     name=value.name, path=value.url_path, service=shape(entry), method=value.method or '',
                     match_slash=value.match_slash, data_format=value.data_format,
-                    merged=getattr(value, 'merge_url_params_req', True),
+                    merged=getattr(value, 'merge_url_params_req', True), server=value.public_url.rstrip('/'),
                     security=tuple(_guarded(value, snapshot, references)),
                     has_roles=bool(value.roles or entry.roles), is_limited=bool(value.rate_limits),
                     etag=getattr(value, 'etag', False),

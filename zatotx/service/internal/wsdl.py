@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from zatotx.model.faults import BadInput, NotFound
+from zatotx.rules.public_url import joined
 from zatotx.rules.route_pattern import parse
 from zatotx.rules.soap_names import urn
 from zatotx.schema.snapshot import Operation, Snapshot, Stored
@@ -64,10 +65,11 @@ class ServeWsdl(AdminService):
             if entry is not None and entry.is_active:
                 offer.add(Offered(stored.value, entry, inspect.cleandoc(entry.cls.__doc__ or '')))
         first = channels[0].value
+        base_url = next((stored.value.public_url for stored in channels if stored.value.public_url), '')
         path = first.url_path.strip('/')
         return wsdl_text(Description(
             name=type_name(path), namespace=urn(f'wsdl:{path}'), operations=offer.operations,
-            url=f'{self.request.http.base_url}{quote(address, safe=_OF_PATH)}', schemas=offer.schemas(),
+            url=joined(base_url or self.request.http.base_url, quote(address, safe=_OF_PATH)), schemas=offer.schemas(),
             versions=('1.1', '1.2') if first.soap_version == '1.1' else ('1.2', '1.1'),
         ))  # fmt: skip
 

@@ -51,9 +51,11 @@ class Agent:
     """Sends requests through `sender`, each with the same `timeouts`. Redirections and codings are treq's to follow and
     to inflate, so `sender` had better leave them alone: `MadeClient.bare`."""
 
-    def __init__(self, sender: Sender, timeouts: Timeouts = _DEFAULT) -> None:
+    def __init__(self, sender: Sender, timeouts: Timeouts = _DEFAULT, *, redirected: bool = False) -> None:
+        """`redirected`: it is for what other peers send us to, see Origin."""
         self._sender = sender
         self._timeouts = timeouts
+        self._redirected = redirected
 
     def request(
         self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
@@ -70,7 +72,7 @@ class Agent:
         scheme = _SCHEMES.get(parts.scheme)
         if scheme is None:
             return fail(SchemeNotSupported(f'Unsupported scheme: {parts.scheme!r}'))
-        origin = Origin(scheme, parts.host.decode('ascii', 'replace').lower(), parts.port)
+        origin = Origin(scheme, parts.host.decode('ascii', 'replace').lower(), parts.port, self._redirected)
         outbound = Outbound(
             method.decode('ascii', 'replace'),
             origin,

@@ -29,6 +29,7 @@ class Origin(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
     scheme: str  # 'http' or 'https'
     host: str
     port: int
+    redirected: bool = False  # a peer sent us there, and it is another origin than the call was for
 
     @property
     def authority(self) -> bytes:

@@ -4,9 +4,10 @@ there is one, TLS where it is wanted; all of it within one deadline, and an erro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.error import ConnectBindError, ConnectError, ConnectionRefusedError, NoRouteError
 from twisted.internet.error import TimeoutError as AttemptTimeout
@@ -14,12 +15,14 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from twisted.python.failure import Failure
 
 from zatotx.plugins.http.client.call import Origin
-from zatotx.plugins.http.client.errors import ConnectRefused, ConnectTimeout, NotReached, ProxyFailed
+from zatotx.plugins.http.client.errors import BadRedirect, ConnectRefused, ConnectTimeout, NotReached, ProxyFailed
 from zatotx.plugins.http.client.race import race
 from zatotx.plugins.http.client.resolver import Resolver
 from zatotx.plugins.http.client.tls import ClientTls
 from zatotx.plugins.http.client.tunnel import Tunnel
+from zatotx.rules.address_scope import Scope, scope_of
 from zatotx.rules.proxies import Proxies, Proxy, Unusable
+from zatotx.wire.host import is_address, is_loopback
 
 _LONGEST = 600.0  # seconds, whoever asks for more
 
@@ -32,6 +35,7 @@ class Dialer:
     resolver: Resolver
     tls: ClientTls
     proxies: Proxies
+    own_scopes: set[Scope] = field(factory=set)  # of the addresses that calls were for, redirections aside
 
     def dial(self, origin: Origin, factory: IProtocolFactory, deadline: float) -> Deferred[IProtocol]:
         """A protocol of the factory, connected to an origin by `deadline` (seconds on the reactor's clock). Fails with
@@ -71,6 +75,8 @@ class _Dialing:
         dialer, origin = self.dialer, self.origin
         secure = origin.scheme == 'https'
         proxy = self._proxy()
+        if proxy is not None:
+            self._look_at_name()
         self.transport = await self._tcp(proxy or origin)
         if proxy is not None and secure:
             self.missing = f'{proxy} made no tunnel to {origin.host}:{origin.port}'
@@ -84,11 +90,38 @@ class _Dialing:
         place = str(there) if isinstance(there, Proxy) else f'{there.host}:{there.port}'
         self.missing = f'no address for the name {there.host} was found'
         addresses = await self.dialer.resolver.addresses(there.host)
+        if isinstance(there, Origin) and there.redirected:
+            addresses = self._permitted(addresses)
         self.missing = f'{place} did not accept a connection'
         try:
-            return await race(self.dialer.reactor, addresses, there.port)
+            transport = await race(self.dialer.reactor, addresses, there.port)
         except ConnectError as error:
             raise _translated(error, place) from error
+        if isinstance(there, Origin) and not there.redirected:
+            self.dialer.own_scopes.add(scope_of(transport.getPeer().host))
+        return transport
+
+    def _permitted(self, addresses: Sequence[str]) -> tuple[str, ...]:
+        """Those to which a peer may send us. It is these that are connected to: a name cannot mean something else a
+        moment later. Raises BadRedirect where there is none."""
+        own = self.dialer.own_scopes
+        scopes = {address: scope_of(address) for address in addresses}
+        permitted = tuple(address for address, scope in scopes.items() if scope is Scope.PUBLIC or scope in own)
+        if not permitted:
+            raise BadRedirect(f'a redirection leads to {self.origin.host}, an address ({scopes[addresses[0]].value}) '
+                              'to which only calls that are meant for it go')  # fmt: skip
+        return permitted
+
+    def _look_at_name(self) -> None:
+        """The proxy looks up the name, so all that can be judged here is one that is an address, or localhost."""
+        origin = self.origin
+        address = origin.host if is_address(origin.host) else '127.0.0.1' if is_loopback(origin.host) else ''
+        if not address:
+            return
+        if origin.redirected:
+            self._permitted((address,))
+        else:
+            self.dialer.own_scopes.add(scope_of(address))
 
     def _proxy(self) -> Proxy | None:
         origin = self.origin

@@ -42,6 +42,7 @@ class ClientSettings:
     tls: TlsSettings = field(factory=TlsSettings)
     proxy: str = field(default=ENVIRONMENT, repr=False)  # DIRECT, ENVIRONMENT, or a URL, which may hold a password
     follow_redirects: int = FOLLOWED  # 0 = a redirection is an answer like any other
+    any_origin: bool = False  # whether those to other origins are followed
     secret_fields: frozenset[bytes] = frozenset()  # lower-case names that no other origin must see; see is_credential
     inflate: bool = True  # answers are given without their gzip or deflate; they are asked for by decoding.ACCEPT
     ratio: int = RATIO
@@ -96,7 +97,9 @@ def make_client(settings: ClientSettings, reach: Reach) -> MadeClient:
     sender: Sender = Proxying(core, by_proxies) if by_proxies.http else core
     if not settings.follow_redirects and not settings.inflate:
         return MadeClient(core, sender, sender.send, sender.send)
-    redirects = Redirects(sender, most=settings.follow_redirects, secret=settings.secret_fields)
+    redirects = Redirects(
+        sender, most=settings.follow_redirects, any_origin=settings.any_origin, secret=settings.secret_fields
+    )  # fmt: skip
     decoder = Decoder(reach.offload, ratio=settings.ratio)
     finishing = Finishing(
         sender, reach.reactor.seconds,

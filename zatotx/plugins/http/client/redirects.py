@@ -13,12 +13,17 @@ from zatotx.wire.http1_ask import Named
 class Redirects:
     """Follows at most `most` redirections of a call, within the time that the call has as a whole.
 
-    What says who asks (`is_credential`, and the names in `secret`, lower-case) stays behind where the origin changes.
+    Those to another origin than the call's are followed only with `any_origin`, and then not to where only we can get:
+    `Origin.redirected` has the dialer look at the address. What says who asks (`is_credential`, and the names in
+    `secret`, lower-case) stays behind where the origin changes.
     """
 
-    def __init__(self, sender: Sender, *, most: int, secret: frozenset[bytes] = frozenset()) -> None:
+    def __init__(
+        self, sender: Sender, *, most: int, any_origin: bool = False, secret: frozenset[bytes] = frozenset()
+    ) -> None:
         self._sender = sender
         self._most = most
+        self._any_origin = any_origin
         self._secret = secret
 
     async def follow(self, answer: Answer, outbound: Outbound, by: float) -> Answer:
@@ -28,13 +33,14 @@ class Redirects:
         Raises BadRedirect where one cannot be followed, TooManyRedirects where there are more or they go in circles,
         and what the sender fails with.
         """
+        home = outbound.origin
         seen = {(outbound.method, _place(outbound))}
         while answer.head.status in REDIRECTIONS and b'location' in answer.head.headers:
             if not isinstance(answer.body, bytes):
                 answer.body.close()
             if len(seen) > self._most:
                 raise TooManyRedirects(f'redirected more than {self._most} times, at last by {outbound.origin.host}')
-            outbound = self._next(answer, outbound, by)
+            outbound = self._next(answer, outbound, home, by)
             here = (outbound.method, _place(outbound))
             if here in seen:
                 raise TooManyRedirects(f'redirected in a circle by {outbound.origin.host}')
@@ -42,8 +48,8 @@ class Redirects:
             answer = await self._sender.send(outbound)
         return answer
 
-    def _next(self, answer: Answer, outbound: Outbound, by: float) -> Outbound:
-        """The request that the answer asks for. Raises BadRedirect."""
+    def _next(self, answer: Answer, outbound: Outbound, home: Origin, by: float) -> Outbound:
+        """The request that the answer asks for. `home`: the origin of the call. Raises BadRedirect."""
         head, host = answer.head, outbound.origin.host
         try:
             hop = next_hop(
@@ -55,10 +61,15 @@ class Redirects:
         if hop.keeps_body and not _repeatable(outbound):
             raise BadRedirect(f'the redirection ({head.status}) by {host} is of a body that can be sent only once')
         there = hop.place
+        origin = Origin('https' if there.secure else 'http', there.host, there.port)
+        if origin != home:
+            if not self._any_origin:
+                raise elsewhere(f'the redirection ({head.status}) by {host}', origin)
+            origin = msgspec.structs.replace(origin, redirected=True)
         return msgspec.structs.replace(
             outbound,
             method=hop.method,
-            origin=Origin('https' if there.secure else 'http', there.host, there.port),
+            origin=origin,
             target=there.target.encode('ascii'),
             headers=self._kept(outbound.headers, hop),
             body=outbound.body if hop.keeps_body else None,
@@ -75,6 +86,12 @@ class Redirects:
     def _stays(self, name: bytes) -> bool:
         """Whether another origin must not see it; Host is a matter of the origin's anyway."""
         return is_credential(name) or name.lower() in self._secret or name.lower() == b'host'
+
+
+def elsewhere(redirection: str, origin: Origin) -> BadRedirect:
+    """The error of a redirection to an origin that the connection does not follow to."""
+    return BadRedirect(f'{redirection} leads to {origin.scheme}://{origin.authority.decode("ascii")}, where only '
+                       '`follow_redirects: any` follows')  # fmt: skip
 
 
 def _place(outbound: Outbound) -> Place:

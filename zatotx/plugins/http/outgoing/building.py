@@ -19,7 +19,7 @@ from zatotx.plugins.http.outgoing.attempts import Attempt, Authorized, Broken, D
 from zatotx.plugins.http.outgoing.connection import Connection, Parts
 from zatotx.plugins.http.outgoing.identity import Identity
 from zatotx.plugins.http.outgoing.requests import Form
-from zatotx.plugins.http.schema.outgoing import HttpOutgoing, Retry, tls_settings
+from zatotx.plugins.http.schema.outgoing import ANY_ORIGIN, HttpOutgoing, Retry, tls_settings
 from zatotx.rules.breaker import Breaker
 from zatotx.rules.retry import SAFE, Repeats, RetryBudget
 from zatotx.rules.url_template import Template
@@ -67,7 +67,8 @@ def build(value: HttpOutgoing, title: str, identity: Identity, workshop: Worksho
         attempt = Repeating(attempt, _repeats(value.retry), reach.reactor, meter, RetryBudget()).send
     parts = Parts(
         title=title, form=form, client=client, attempt=attempt, plain=plain, breaker=breaker,
-        ping_method=value.ping_method, max_in_flight=value.max_in_flight or maxsize, meter=meter,
+        ping_method=value.ping_method, any_origin=value.follow_redirects == ANY_ORIGIN,
+        max_in_flight=value.max_in_flight or maxsize, meter=meter,
     )  # fmt: skip
     return craft.connection(parts, reach.reactor, value)
 
@@ -83,6 +84,7 @@ def _client_settings(value: HttpOutgoing, identity: Identity) -> ClientSettings:
         tls=tls_settings(value),
         proxy=value.proxy,
         follow_redirects=FOLLOWED if value.follow_redirects and identity.token is None else 0,  # it is in the body
+        any_origin=value.follow_redirects == ANY_ORIGIN,
         secret_fields=frozenset(name.lower() for name, _ in identity.fields),
     )
 

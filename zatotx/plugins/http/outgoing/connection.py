@@ -37,6 +37,7 @@ class Parts:
     plain: Attempt  # without retries and circuit breaker
     breaker: Breaker | None
     ping_method: str
+    any_origin: bool = False  # whether redirections to other origins are followed
     max_in_flight: int = maxsize
     meter: Any  # IOutgoingMeter
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -44,6 +44,10 @@ def _proxy_mistake(setting: str) -> str:
 
 def _type_mistake(content_type: str) -> str:
     return '' if content_type.isascii() and content_type.isprintable() else 'must be printable ASCII'
+
+
+ANY_ORIGIN = 'any'  # of follow_redirects
+_FOLLOWED = {'true': True, 'True': True, 'same-origin': True, 'false': False, 'False': False, 'none': False}
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,7 +133,9 @@ class HttpOutgoing(Configured, frozen=True, kw_only=True):
         Annotated[CircuitBreaker, field('Leaves a peer alone that fails; none = it is always asked')] | None
     ) = None
     follow_redirects: Annotated[
-        bool, field('Whether redirections are followed, ten at most; credentials stay behind where the host changes')
+        bool | Literal['any'],
+        field('Which redirections are followed, ten at most: true = within scheme, host and port of `host`; any = to '
+              'other public addresses too, where credentials stay behind; false = none', aliases=_FOLLOWED),
     ] = True
     max_response_size: Annotated[
         int,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from zatotx.rules.public_url import public_url_mistake
 from zatotx.rules.route_pattern import Hole, parse
 from zatotx.schema.masking import Configured
 from zatotx.schema.meta import field
@@ -43,6 +44,11 @@ class HttpChannel(Configured, frozen=True, kw_only=True):
         list[Role],
         field('Roles of which whoever logs in must have one; none = it need not', max_length=100, check=roles_mistake),
     ] = []
+    public_url: Annotated[
+        str,
+        field('Where clients reach it, without its path, as WSDL and OpenAPI tell them: https://api.example.com; empty '
+              '= [http] public_url of the server', max_length=2000, check=public_url_mistake),
+    ] = ''
     timeout: Annotated[float, field('Seconds until a request is answered with 504', gt=0, le=86400)] = 60.0
     max_in_flight: (
         Annotated[

@@ -49,6 +49,11 @@ class AddressLimitTests(SynchronousTestCase):
             client.wire.loseConnection()
         self.assertEqual(self.counters.open, 0)
 
+    def test_trusted_proxies_speak_for_many(self) -> None:
+        """The connections of a trusted proxy are not counted."""
+        self.server = Server(ScriptedExchange(), max_connections_per_address=2, trusted_proxies=['10.0.0.1'])
+        self.assertEqual(self.served(*(self.come('10.0.0.1') for _ in range(4))), [True] * 4)
+
     def test_nothing_is_kept_of_who_left(self) -> None:
         """However many addresses come and go."""
         for number in range(300):

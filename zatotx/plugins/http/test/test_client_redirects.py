@@ -6,12 +6,18 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.protocol import Factory
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.authority import Authority
-from zatotx.plugins.http.client.call import AnswerStream, Outbound
+from zatotx.plugins.http.client.call import AnswerStream, Origin, Outbound
+from zatotx.plugins.http.client.dialing import Dialer
 from zatotx.plugins.http.client.errors import BadRedirect, TooManyRedirects, TotalTimeout
 from zatotx.plugins.http.client.pem import TlsSettings
+from zatotx.plugins.http.client.resolver import Resolver
+from zatotx.plugins.http.client.tls import ClientTls
 from zatotx.plugins.http.client.upload import Pieces
 from zatotx.plugins.http.test.upstream import (
     Answering,
@@ -27,6 +33,8 @@ from zatotx.plugins.http.test.upstream import (
     server_tls,
     silent,
 )
+from zatotx.rules.address_scope import Scope, scope_of
+from zatotx.rules.proxies import Proxies
 from zatotx.rules.redirects import Hop, Misled, Place, is_credential, is_of_body, next_hop, place_of
 
 SECRETS = [
@@ -105,6 +113,77 @@ class RuleTests(SynchronousTestCase):
         self.assertEqual(place_of('http://CRM.example'), Place(False, 'crm.example', 80, '/'))
 
 
+    def test_scopes(self) -> None:
+        """What only we can reach, however it is written: IPv4 within IPv6 is what it means (RFC 4291, 6052, 3056)."""
+        for scope, addresses in (
+            (Scope.LOOPBACK, ('127.0.0.1', '127.9.9.9', '::1', '0.0.0.0', '::', '::ffff:127.0.0.1', '64:ff9b::7f00:1')),
+            (Scope.LINK_LOCAL, ('169.254.169.254', 'fe80::1%eth0', '::ffff:a9fe:a9fe', '2002:a9fe:a9fe::1')),
+            (Scope.PRIVATE, ('10.0.0.1', '172.16.0.1', '192.168.1.1', '100.64.0.1', 'fc00::1', 'fec0::1', '224.0.0.1',
+                             'ff0e::1', '255.255.255.255', '::10.0.0.1')),
+            (Scope.PUBLIC, ('93.184.216.34', '2606:2800:220:1:248:1893:25c8:1946', '::ffff:93.184.216.34')),
+        ):  # fmt: skip
+            for address in addresses:
+                self.assertIs(scope_of(address), scope, address)
+
+
+class Known(Resolver):
+    """Knows the addresses of the names that a test uses."""
+
+    def __init__(self, reactor: Any, **names: tuple[str, ...]) -> None:
+        super().__init__(reactor)
+        self.names = names
+
+    def addresses(self, host: str) -> Deferred[tuple[str, ...]]:
+        return succeed(self.names.get(host, (host,)))
+
+
+class DialingTests(SynchronousTestCase):
+    """Where a redirection may lead, judged by the addresses that are connected to."""
+
+    def setUp(self) -> None:
+        self.reactor: Any = MemoryReactorClock()
+        names = {'metadata': ('169.254.169.254',), 'rebound': ('127.0.0.1',), 'mixed': ('10.0.0.5', '93.184.216.34'),
+                 'localhost': ('127.0.0.1', '::1')}  # fmt: skip
+        self.resolver = Known(self.reactor, **names)
+
+    def dialed(self, host: str, *own: Scope, proxy: str = '') -> list[str]:
+        """The addresses that are connected to where a peer sends us to a host."""
+        dialer = Dialer(self.reactor, self.resolver, ClientTls(TlsSettings()), Proxies(http=proxy))
+        dialer.own_scopes.update(own)
+        self.reactor.tcpClients.clear()
+        dialing = dialer.dial(Origin('http', host, 80, redirected=True), Factory(), 1e9)
+        failed: list[Any] = []
+        dialing.addErrback(failed.append)
+        if failed:
+            failed[0].trap(BadRedirect)
+            self.assertIn(f'a redirection leads to {host}', str(failed[0].value))
+            self.assertEqual(self.reactor.tcpClients, [])
+        return [client[0] for client in self.reactor.tcpClients]
+
+    def test_inside(self) -> None:
+        """Not to this machine, this link or a private network, neither by an address nor by a name that means one."""
+        for host in ('127.0.0.1', '169.254.169.254', '10.0.0.5', '::1', 'metadata', 'rebound', 'localhost'):
+            self.assertEqual(self.dialed(host), [], host)
+        self.assertEqual(self.dialed('93.184.216.34'), ['93.184.216.34'])
+
+    def test_some_of_the_addresses_of_a_name(self) -> None:
+        """Of a name with several addresses those are tried that may be."""
+        self.assertEqual(self.dialed('mixed'), ['93.184.216.34'])
+
+    def test_a_connection_that_points_inside(self) -> None:
+        """Its redirections may lead to where it leads itself, and no further inside."""
+        self.assertEqual(self.dialed('10.0.0.5', Scope.PRIVATE), ['10.0.0.5'])
+        self.assertEqual(self.dialed('rebound', Scope.PRIVATE), [])
+        self.assertEqual(self.dialed('metadata', Scope.PRIVATE, Scope.LOOPBACK), [])
+
+    def test_by_a_proxy(self) -> None:
+        """It looks up names, so they are its to judge; an address, and this machine, are not asked for."""
+        proxy = 'http://10.0.0.9:3128'
+        self.assertEqual(self.dialed('crm.example', proxy=proxy), ['10.0.0.9'])
+        for host in ('127.0.0.1', '10.0.0.5', '169.254.169.254'):
+            self.assertEqual(self.dialed(host, proxy=proxy), [], host)
+
+
 class FollowingTests(WithPeers):
     async def test_followed(self) -> None:
         """To another place of the same peer, on the same connection, with all that was sent."""
@@ -134,12 +213,29 @@ class FollowingTests(WithPeers):
         there = self.listen(says())
         here = self.listen(sends_to(f'http://localhost:{there.port}/b', b'303 See Other'))
         headers = [*SECRETS, *OPEN, (b'Content-Type', b'text/plain'), (b'Host', b'crm.example')]
-        client = self.client(secret_fields=frozenset((b'x-partner',)))
+        client = self.client(secret_fields=frozenset((b'x-partner',)), any_origin=True)
         await client.send(post(here.port, b'order', headers=headers))
         (request,) = there.requests
         self.assertEqual((request.method, request.body), (b'GET', b''))
         self.assertEqual(set(request.headers), {b'host', b'x-zato-cid', b'accept'})
         self.assertEqual(request.headers[b'host'], b'localhost:%d' % there.port)
+
+    async def test_another_origin(self) -> None:
+        """Is not asked unless the connection wants that: another port is one too."""
+        there = self.listen(says())
+        here = self.listen(sends_to(f'http://127.0.0.1:{there.port}/b'))
+        client = self.client()
+        why = await self.failed(client.send(get(here.port)), BadRedirect)
+        self.assertIn(f'the redirection (302) by 127.0.0.1 leads to http://127.0.0.1:{there.port}, where only', why)
+        self.assertEqual((there.accepted, client.core.active), (0, 0))
+
+    async def test_there_and_back(self) -> None:
+        """The origin of the call is its own, whoever sends it back there."""
+        here = self.listen(lambda peer, request: answers[request.target](peer, request))
+        there = self.listen(sends_to(f'http://127.0.0.1:{here.port}/c'))
+        answers = {b'/a': sends_to(f'http://127.0.0.1:{there.port}/b'), b'/c': says(body=b'home')}
+        answer = await self.client(any_origin=True).send(get(here.port, b'/a'))
+        self.assertEqual((answer.body, here.accepted), (b'home', 1))
 
     async def test_from_https_to_http(self) -> None:
         """Followed without credentials; with a body it is not."""
@@ -148,7 +244,7 @@ class FollowingTests(WithPeers):
         for status in (b'302 Found', b'307 Temporary Redirect'):
             here = self.listen(sends_to(f'http://127.0.0.1:{there.port}/', status),
                                tls=server_tls(ca.sign('here', '127.0.0.1')))
-            client = self.client(tls=TlsSettings(ca=ca.path.read_text()))
+            client = self.client(tls=TlsSettings(ca=ca.path.read_text()), any_origin=True)
             answer = await client.send(get(here.port, scheme='https', headers=SECRETS[:4] + OPEN))
             self.assertEqual(answer.body, b'in the clear')
             self.assertEqual(set(there.requests.pop().headers), {b'host', b'x-zato-cid', b'accept'})

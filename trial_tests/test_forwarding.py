@@ -1,0 +1,152 @@
+"""Whose request it is that comes through proxies: Forwarded (RFC 7239), X-Forwarded-…, and who is believed."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.rules.forwarding import (
+    ANY,
+    FORWARDED,
+    X_FORWARDED,
+    Origin,
+    WrongProxies,
+    origin_of,
+    trusted_proxies,
+)
+from zatotx.rules.public_url import joined, public_url_mistake
+from zatotx.wire.forwarded import MOST, Hop, forwarded_hops, x_forwarded_addresses
+from zatotx.wire.malformed import Malformed
+
+TRUSTED = trusted_proxies(['10.0.0.0/8', '2001:db8::/32', 'unix'])
+PEER = '10.0.0.1'
+
+
+class ReadTests(SynchronousTestCase):
+    def test_forwarded(self) -> None:
+        """RFC 7239 §4 and §6: pairs in any order and case, quoted or not, addresses with ports; the last hop first."""
+        for value, hops in (
+            ('for=192.0.2.60;proto=http;by=203.0.113.43', [Hop('192.0.2.60', 'http')]),
+            ('For="[2001:DB8:cafe::17]:4711"; Proto=HTTPS ;host="api.example.com:8443"',
+             [Hop('2001:db8:cafe::17', 'https', 'api.example.com:8443')]),
+            ('for=192.0.2.43, for="198.51.100.17:80"', [Hop('198.51.100.17'), Hop('192.0.2.43')]),
+            ('for=unknown, for=_hidden, for="_SEVKISEK:_port", for="192.0.2.1:_x", for="[::1]:_x"',
+             [Hop('::1'), Hop('192.0.2.1'), Hop(), Hop(), Hop()]),
+            ('for="[::ffff:192.0.2.1]"', [Hop('192.0.2.1')]),
+            ('by="a,b;c";for=192.0.2.1,, proto=https', [Hop('', 'https'), Hop('192.0.2.1')]),
+            ('secret=x;for=192.0.2.1;;', [Hop('192.0.2.1')]), ('', []), (' , ', []),
+        ):  # fmt: skip
+            self.assertEqual(list(forwarded_hops(value)), hops, value)
+
+    def test_forwarded_malformed(self) -> None:
+        """What is no such element, an address that is none, a scheme and a host that are none."""
+        for value in (
+            'for', 'for=', '=192.0.2.1', 'for=192.0.2.1;for=192.0.2.2', 'for=2001:db8::1', 'for="2001:db8::1"',
+            'for=[2001:db8::1', 'for="[192.0.2.1]"', 'for=192.0.2.1:x', 'for="192.0.2.1:70000"', 'for=192.0.2.256',
+            'for=example.com', 'for="192.0.2.1', 'for=192.0.2.1"', 'for="192.0.2\\.1"', 'for="[fe80::1%eth0]"',
+            'for=192.0.2.1;proto=ftp', 'for=192.0.2.1;host="a b"', 'for=192.0.2.1;host="a/b"', 'for=192.0.2.1;host=ä',
+            'for = 192.0.2.1', '"' + ',' * 600, ','.join(['for=10.0.0.1'] * (MOST + 1)),
+        ):  # fmt: skip
+            with self.assertRaises(Malformed, msg=value):
+                list(forwarded_hops(value))
+
+    def test_a_client_spoils_nothing(self) -> None:
+        """What stands before the element of a proxy is not looked at, not even for how it is quoted."""
+        for junk in ('"', 'for="', 'nonsense', 'for=_x;for', '\\"'):
+            self.assertEqual(next(forwarded_hops(f'{junk}, for=192.0.2.1')), Hop('192.0.2.1'), junk)
+
+    def test_x_forwarded_for(self) -> None:
+        """Addresses with and without brackets and ports; the last one first."""
+        value = '192.0.2.1, 192.0.2.2:4711,2001:db8::1 ,[2001:db8::2]:80, unknown'
+        self.assertEqual(list(x_forwarded_addresses(value)), ['', '2001:db8::2', '2001:db8::1', '192.0.2.2',
+                                                              '192.0.2.1'])  # fmt: skip
+        for value in ('example.com', '192.0.2.1:', '1', '192.0.2.1;x', '_hidden', '192.0.2.1 192.0.2.2'):
+            self.assertRaises(Malformed, list, x_forwarded_addresses(value))
+
+
+class OriginTests(SynchronousTestCase):
+    def origin(self, read: str = ANY, /, **fields: str) -> Origin:
+        headers = {name.replace('_', '-').encode(): value.encode() for name, value in fields.items()}
+        return origin_of(headers, PEER, TRUSTED, read)
+
+    def test_chains(self) -> None:
+        """The first address from the right that is no trusted proxy, whatever stands before it; the first one of all
+        where all are."""
+        for chain, address in (
+            ('192.0.2.1', '192.0.2.1'), ('203.0.113.66, 192.0.2.1', '192.0.2.1'),
+            ('203.0.113.66, 192.0.2.1, 10.0.0.7', '192.0.2.1'), ('192.0.2.1, ::ffff:10.0.0.7', '192.0.2.1'),
+            ('10.0.0.8, 10.0.0.7', '10.0.0.8'), ('192.0.2.1, unknown, 10.0.0.7', '10.0.0.7'), ('', PEER),
+        ):  # fmt: skip
+            self.assertEqual(self.origin(x_forwarded_for=chain).address, address, chain)
+            elements = ', '.join(f'for="{f"[{each}]" if ":" in each else each}"' for each in chain.split(', ') if each)
+            self.assertEqual(self.origin(forwarded=elements).address, address, elements)
+
+    def test_what_was_asked_for(self) -> None:
+        """Scheme and host as the proxy next to the client has them."""
+        elements = 'for=192.0.2.1;proto=http;host=evil', 'for=192.0.2.2;proto=https;host=api', 'for=10.0.0.7'
+        self.assertEqual(self.origin(forwarded=','.join(elements)), Origin('192.0.2.2', 'https', 'api'))
+        fields = {'x_forwarded_proto': 'http, https, http', 'x_forwarded_host': 'evil, api, inner'}
+        self.assertEqual(self.origin(x_forwarded_for='192.0.2.2, 10.0.0.7', **fields),
+                         Origin('192.0.2.2', 'https', 'api'))
+        self.assertEqual(self.origin(x_forwarded_for='192.0.2.2', **fields), Origin('192.0.2.2', 'http', 'inner'))
+        self.assertEqual(self.origin(x_forwarded_for='192.0.2.2, 10.0.0.7', x_forwarded_proto='https'),
+                         Origin('192.0.2.2', 'https'))
+        self.assertEqual(self.origin(x_forwarded_proto='https'), Origin(PEER, 'https'))
+        self.assertEqual(self.origin(forwarded='proto=https;host=api'), Origin(PEER, 'https', 'api'))
+
+    def test_both_kinds(self) -> None:
+        """A proxy lets through what it does not write itself: where they disagree, neither is believed."""
+        told = self.origin(forwarded='for=203.0.113.66', x_forwarded_for='192.0.2.1')
+        self.assertEqual(told.address, PEER)
+        self.assertIn('proxy_headers', told.wrong)
+        self.assertEqual(self.origin(forwarded='for=203.0.113.66', x_forwarded_proto='https').address, PEER)
+        self.assertEqual(
+            self.origin(forwarded='for=192.0.2.1;host=evil;proto=https', x_forwarded_for='192.0.2.1',
+                        x_forwarded_proto='https'), Origin('192.0.2.1', 'https'))
+        for read, address in ((FORWARDED, '203.0.113.66'), (X_FORWARDED, '192.0.2.1')):
+            told = self.origin(read, forwarded='for=203.0.113.66', x_forwarded_for='192.0.2.1')
+            self.assertEqual(told, Origin(address))
+        self.assertEqual(self.origin(FORWARDED, x_forwarded_for='192.0.2.1'), Origin(PEER))
+        self.assertEqual(self.origin(X_FORWARDED, forwarded='for=192.0.2.1'), Origin(PEER))
+
+    def test_malformed(self) -> None:
+        """Nothing is taken beyond what is known, and it is said why."""
+        for fields, address in (
+            ({'forwarded': 'nonsense'}, PEER), ({'forwarded': 'nonsense, for=10.0.0.7'}, '10.0.0.7'),
+            ({'x_forwarded_for': 'nonsense'}, PEER),
+            ({'x_forwarded_for': '192.0.2.1', 'x_forwarded_proto': 'x'}, '192.0.2.1'),
+            ({'x_forwarded_for': '192.0.2.1', 'x_forwarded_host': 'a b'}, '192.0.2.1'),
+        ):  # fmt: skip
+            told = self.origin(**fields)
+            self.assertEqual((told.address, told.proto, told.host), (address, '', ''), fields)
+            self.assertTrue(told.wrong)
+
+    def test_who_is_trusted(self) -> None:
+        """By address, network, or the word for Unix sockets."""
+        for address, is_trusted in (
+            ('10.255.0.1', True), ('::ffff:10.0.0.1', True), ('2001:db8::1', True), ('unix', True), ('11.0.0.1', False),
+            ('::ffff:11.0.0.1', False), ('2001:db9::1', False), ('', False),
+        ):  # fmt: skip
+            self.assertEqual(TRUSTED.trusts(address), is_trusted, address)
+        self.assertFalse(trusted_proxies(['192.0.2.1']).trusts('unix'))
+        self.assertEqual((bool(trusted_proxies([])), bool(trusted_proxies(['unix']))), (False, True))
+
+    def test_no_proxies(self) -> None:
+        """All words that name none are told at once."""
+        why = str(self.assertRaises(WrongProxies, trusted_proxies, ['10.0.0.1/8', 'nginx', '10.0.0.1', '*']))
+        for word in ("'10.0.0.1/8' is no address", 'has host bits set', "'nginx'", "'*'"):
+            self.assertIn(word, why)
+
+
+class PublicUrlTests(SynchronousTestCase):
+    def test_urls(self) -> None:
+        """http and https, with a path perhaps; nothing that a client would misread."""
+        for url in ('', 'https://api.example.com', 'http://10.0.0.1:8080/', 'https://[2001:db8::1]/esb/v1'):
+            self.assertEqual(public_url_mistake(url), '', url)
+        for url in ('api.example.com', 'ftp://a', 'https://', 'https://u:p@a', 'https://a/?x', 'https://a/#x',
+                    'https://a:99999', 'https://a/b c', 'https://ä', 'https://a/"'):
+            self.assertTrue(public_url_mistake(url), url)
+
+    def test_joined(self) -> None:
+        """With one slash between."""
+        for url in ('https://a/esb', 'https://a/esb/'):
+            self.assertEqual(joined(url, '/crm'), 'https://a/esb/crm')

@@ -1,0 +1,132 @@
+"""Requests that come through proxies: whose they are for limits, logs and services, and where clients reach us."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.address import IPv4Address, UNIXAddress
+from twisted.logger import globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from zatotx.model.faults import StartError
+from zatotx.model.message import HTTPView
+from zatotx.plugins.http.channel import ConnectionFactory
+from zatotx.plugins.http.client_info import own_url
+from zatotx.plugins.http.settings import INTERMEDIATE, read_settings
+from zatotx.plugins.http.test.support import Client, ScriptedExchange, Server, get
+
+PROXY = '192.168.1.1'  # the peer of connections in memory
+CLIENT = 'X-Forwarded-For: 203.0.113.7'
+
+
+class ProxiedTests(SynchronousTestCase):
+    def serve(self, **settings: Any) -> Client:
+        self.exchange = ScriptedExchange()
+        self.server = Server(self.exchange, **settings)
+        return self.server.connect()
+
+    def seen(self, client: Client, *headers: str, path: str = '/echo') -> HTTPView:
+        """What a service, limits and throttles see of a request."""
+        client.ask(get(path, *headers))
+        view = self.exchange.delivered[-1].inbound.http
+        assert view is not None
+        return view
+
+    def test_nobody_is_trusted(self) -> None:
+        """As it is without a word: what a client writes of others, and of where we are, counts for nothing."""
+        client = self.serve()
+        view = self.seen(client, CLIENT, 'X-Forwarded-Proto: https', 'Forwarded: for=203.0.113.7;host=evil')
+        self.assertEqual((view.peer, view.secure, view.public_url), (PROXY, False, ''))
+        self.assertEqual(view.own_url, 'http://10.0.0.1:12345')
+        self.assertTrue(self.server.lines[-1].startswith(f'{PROXY} '))
+
+    def test_only_its_proxies(self) -> None:
+        """Where proxies are named, the word of others counts for nothing."""
+        view = self.seen(self.serve(trusted_proxies=['10.0.0.0/8', 'unix']), CLIENT, 'X-Forwarded-Proto: https')
+        self.assertEqual((view.peer, view.secure, view.public_url), (PROXY, False, ''))
+
+    def test_a_trusted_proxy(self) -> None:
+        """Each request of its connection has its own client, for services, limits and the log, refused ones too."""
+        client = self.serve(trusted_proxies=[PROXY])
+        for address in ('203.0.113.7', '203.0.113.8', '203.0.113.8'):
+            self.assertEqual(self.seen(client, f'X-Forwarded-For: {address}').peer, address)
+            self.assertTrue(self.server.lines[-1].startswith(f'{address} '))
+        self.assertEqual(client.ask(get('/nowhere', CLIENT)).status, 404)
+        self.assertTrue(self.server.lines[-1].startswith('203.0.113.7 '))
+        self.assertEqual(self.seen(client).peer, PROXY)
+
+    def test_where_clients_reach_us(self) -> None:
+        """Scheme and host that the proxy names; Host where it only says by which scheme it was asked."""
+        client = self.serve(trusted_proxies=[PROXY])
+        for headers, secure, url in (
+            (('X-Forwarded-Proto: https', 'X-Forwarded-Host: api.example.com'), True, 'https://api.example.com'),
+            (('Forwarded: for=203.0.113.7;proto=https;host="api.example.com:8443"',), True,
+             'https://api.example.com:8443'),
+            ((CLIENT, 'X-Forwarded-Proto: https'), True, 'https://test'), ((CLIENT,), False, ''),
+            ((CLIENT, 'X-Forwarded-Host: api.example.com'), False, 'http://api.example.com'), ((), False, ''),
+        ):  # fmt: skip
+            view = self.seen(client, *headers)
+            self.assertEqual((view.secure, view.public_url), (secure, url), headers)
+
+    def test_a_public_url(self) -> None:
+        """What is configured is what is told, through proxies and without."""
+        for settings in ({}, {'trusted_proxies': [PROXY]}):
+            client = self.serve(public_url='https://api.example.com/esb', **settings)
+            view = self.seen(client, CLIENT, 'X-Forwarded-Host: other.example.com')
+            self.assertEqual(view.public_url, 'https://api.example.com/esb')
+
+    def test_which_fields(self) -> None:
+        """The setting names what the proxy writes; the rest is its client's."""
+        client = self.serve(trusted_proxies=[PROXY], proxy_headers='x-forwarded')
+        self.assertEqual(self.seen(client, CLIENT, 'Forwarded: for=203.0.113.66').peer, '203.0.113.7')
+
+    def test_malformed(self) -> None:
+        """Is counted each time, and logged once; the request is the proxy's own."""
+        told: list[Any] = []
+        observer: Any = told.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        client = self.serve(trusted_proxies=[PROXY])
+        for number in (1, 2):
+            self.assertEqual(self.seen(client, 'X-Forwarded-For: nonsense', path=f'/echo?{number}').peer, PROXY)
+            self.assertEqual(self.server.site.counters.bad_forwarded, number)
+        self.assertEqual([event['address'] for event in told if 'wrong' in event], [PROXY])
+
+    def test_unix(self) -> None:
+        """Who comes by a Unix socket is named by a word."""
+        for words, peer in (([], 'unix'), (['unix'], '203.0.113.7')):
+            self.serve(trusted_proxies=words)
+            client = self.server.connect(UNIXAddress(b''))
+            self.assertEqual(self.seen(client, CLIENT).peer, peer)
+            self.assertFalse(hasattr(client.wire, 'no_delay'))
+
+    def test_proxy_protocol(self) -> None:
+        """Where proxies are named, only they may send PROXY headers; where none are, whoever reaches that endpoint."""
+        for words, is_trusted in (([], True), (['10.0.0.9'], True), (['10.0.0.8'], False)):
+            self.serve(trusted_proxies=words)
+            factory = ConnectionFactory(self.server.site)
+            self.assertEqual(factory.trusts_proxy(IPv4Address('TCP', '10.0.0.9', 1)), is_trusted, words)
+        self.assertEqual(factory.tls_ciphers, INTERMEDIATE)
+
+
+class OwnUrlTests(SynchronousTestCase):
+    def test_urls(self) -> None:
+        """The listener's address with its port where that is not the scheme's own."""
+        for host, port, secure, url in (
+            ('10.0.0.1', 80, False, 'http://10.0.0.1'), ('10.0.0.1', 80, True, 'https://10.0.0.1:80'),
+            ('10.0.0.1', 443, True, 'https://10.0.0.1'), ('10.0.0.1', 443, False, 'http://10.0.0.1:443'),
+        ):  # fmt: skip
+            self.assertEqual(own_url(IPv4Address('TCP', host, port), secure=secure), url)
+        self.assertEqual(own_url(UNIXAddress(b'/run/x'), secure=False), 'http://localhost')
+
+
+class SettingsTests(SynchronousTestCase):
+    def test_mistakes(self) -> None:
+        """Each is told with the setting's name."""
+        why = str(self.assertRaises(StartError, read_settings, {
+            'trusted_proxies': ['nginx'], 'public_url': 'api.example.com', 'proxy_headers': 'x-real-ip',
+        }))  # fmt: skip
+        for part in ("[http] trusted_proxies: 'nginx' is no address", '[http] public_url: must be a URL',
+                     '[http] proxy_headers: '):
+            self.assertIn(part, why)
+
