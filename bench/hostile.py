@@ -132,7 +132,7 @@ def hoarded_connections(environment: Environment) -> Iterator[Row]:
         for _ in range(_HOARD):
             client = stack.enter_context(socket.socket())
             client.bind(('127.0.0.2', 0))
-            client.connect(('127.0.0.1', environment.port))
+            client.connect_ex(('127.0.0.1', environment.port))  # one over the limit may be cut before it returns
             clients.append(client)
         with watched(environment, before) as watch:
             time.sleep(_SECONDS)

@@ -15,6 +15,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
@@ -29,7 +30,9 @@ from zatotx.node.listening import Listeners
 from zatotx.node.workers.adopting import Turns
 from zatotx.node.workers.board import Shared
 from zatotx.node.workers.sockets import Sockets
+from zatotx.plugins.http.channel import ConnectionFactory
 from zatotx.plugins.http.settings import INTERMEDIATE
+from zatotx.plugins.http.test.support import ScriptedExchange, Server
 
 
 def short(case: SynchronousTestCase) -> Path:
@@ -425,6 +428,28 @@ class HandshakeTests(TestCase):
         port = await self.serve('haproxy:')
         head = b'PROXY TCP4 203.0.113.7 10.0.0.1 4711 443\r\n'
         self.assertEqual((await self.agreed(port, head=head, protocols=['http/1.1'])).split()[1], 'http/1.1')
+
+
+class ProxiedTests(TestCase):
+    """HTTP on `haproxy:` endpoints."""
+
+    async def test_whose_request_it_is(self) -> None:
+        """That of the client in the PROXY header: for services, and what goes by its address. A Unix socket will do."""
+        for description in ('haproxy:tcp:0:interface=127.0.0.1', f'haproxy:unix:{short(self)}'):
+            exchange = ScriptedExchange()
+            port = await Listeners(reactor).listen(description, ConnectionFactory(Server(exchange).site))
+            self.addCleanup(port.stopListening)
+            host: Any = port.getHost()
+            where = host.name if hasattr(host, 'name') else ('127.0.0.1', host.port)
+            header = b'PROXY TCP4 203.0.113.7 198.51.100.1 4711 80\r\n'
+            with socket.socket(socket.AF_UNIX if isinstance(where, bytes) else socket.AF_INET) as client:
+                client.connect(where)
+                client.sendall(header + b'GET /echo HTTP/1.1\r\nHost: evil\r\n\r\n')
+                while not exchange.delivered:
+                    await deferLater(reactor, 0.01)
+            view = exchange.delivered[0].inbound.http
+            assert view is not None
+            self.assertEqual((view.peer, view.own_url), ('203.0.113.7', 'http://198.51.100.1'))
 
 
 def _agreed(port: int, ciphers: str, protocols: Sequence[str], head: bytes) -> str:

@@ -169,7 +169,7 @@ class JsonTests(SynchronousTestCase):
         """What was refused before it was a request has its line too."""
         self.client.send(b'GET /echo?token=hidden HTTP/7.0\r\n\r\n')
         fields = self.logged()
-        self.assertEqual((fields['status'], fields.get('channel', '-')), (400, '-'))
+        self.assertEqual((fields['status'], fields.get('channel', '-')), (505, '-'))
         self.assertNotIn('hidden', json.dumps(fields))
 
     def test_it_may_change(self) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import socket
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.address import IPv4Address, UNIXAddress
+from twisted.internet.threads import deferToThread
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from trial_tests.support.nginx import Nginx
 from zatotx.model.faults import StartError
 from zatotx.model.message import HTTPView
 from zatotx.plugins.http.channel import ConnectionFactory
 from zatotx.plugins.http.client_info import own_url
 from zatotx.plugins.http.settings import INTERMEDIATE, read_settings
-from zatotx.plugins.http.test.support import Client, ScriptedExchange, Server, get
+from zatotx.plugins.http.test.sockets import PATIENCE, Served, exchange
+from zatotx.plugins.http.test.support import Answer, Client, ScriptedExchange, Server, get
 
 PROXY = '192.168.1.1'  # the peer of connections in memory
 CLIENT = 'X-Forwarded-For: 203.0.113.7'
@@ -107,6 +112,34 @@ class ProxiedTests(SynchronousTestCase):
             factory = ConnectionFactory(self.server.site)
             self.assertEqual(factory.trusts_proxy(IPv4Address('TCP', '10.0.0.9', 1)), is_trusted, words)
         self.assertEqual(factory.tls_ciphers, INTERMEDIATE)
+
+
+class NginxTests(Served):
+    """nginx as docs/operations.md configures it."""
+
+    async def test_what_it_reports(self) -> None:
+        """The client's address, and where it reaches nginx, whatever the client says of itself."""
+        await self.serve(trusted_proxies=['127.0.0.1'], proxy_headers='x-forwarded')
+        page = (Path(__file__).parents[4] / 'docs' / 'operations.md').read_text('utf-8')
+        location = page.partition('    location / {')[2].partition('    }')[0]
+        location = location.replace('http://zatotx', f'http://127.0.0.1:{self.port}')
+        location = location.replace('$server_name', 'api.example.com')
+        nginx = Nginx({}, locations=f'location /echo {{ {location} }}')
+        self.addCleanup(nginx.close)
+        await deferToThread(nginx.start)
+        said = 'X-Forwarded-For: 203.0.113.66', 'X-Forwarded-Host: evil', 'Forwarded: for=203.0.113.66;host=evil'
+        (answer,) = await deferToThread(_ask_from, '127.0.0.2', nginx.port, get('/echo', 'Connection: close', *said))
+        view = self.exchange.delivered[-1].inbound.http
+        assert view is not None
+        self.assertEqual((answer.status, view.peer, view.secure, view.public_url),
+                         (200, '127.0.0.2', False, 'http://api.example.com'))
+        await self.until(lambda: self.lines)
+        self.assertTrue(self.lines[-1].startswith('127.0.0.2 '))
+
+
+def _ask_from(address: str, port: int, request: bytes) -> list[Answer]:
+    with socket.create_connection(('127.0.0.1', port), PATIENCE, (address, 0)) as connection:
+        return exchange(connection, request)
 
 
 class OwnUrlTests(SynchronousTestCase):
