@@ -201,6 +201,7 @@ class SeveralTests(ProcessCase):
             error = self.fails('start', self.path)
             self.assertIn(f'server1 cannot start: port {self.broker.port()} is taken by process {os.getpid()}', error)
             self.assertIn('http.listen in', error)
+            self.assertIn('is taken by process', self.fails('start', '--fg', self.path / 'server1'))
             self.assertTrue(self.states()['server2']['ready'])
             self.assertIn(f'port {self.broker.port()} is taken', self.fails('check-config', self.path))
 

@@ -21,6 +21,7 @@ from zatotx.node.key import VARIABLE
 START_TIMEOUT = 60.0  # seconds until each part must answer, on a busy machine too
 GOING = 30.0  # seconds that the kernel, or its workers, may take with the sockets of a killed process
 STEP = 0.05
+IN_USE = 'Address already in use'  # in the words of the operating system
 STDERR_KEPT = 1024 * 1024  # bytes after which stderr.log begins anew, the old one kept beside it
 
 RUN_TWISTD = 'from twisted.scripts.twistd import run; run()'
@@ -133,11 +134,17 @@ def await_ready(part: Part, begun: Launch | None, end: float) -> list[str]:
         if state.ready:
             return []
         if ended and state.pid is None:
-            return [f'{part.name} cannot start: {last_words(begun)}' if begun else f'{part.name} ended meanwhile']
+            return [f'{part.name} cannot start: {why_ended(begun)}' if begun else f'{part.name} ended meanwhile']
         if time.monotonic() > end:
             why = state.why or f'it says nothing: see {part.path}/logs'
             return [f'{part.name} is not ready after {START_TIMEOUT:g} s: {why}']
         time.sleep(STEP)
+
+
+def why_ended(begun: Launch) -> str:
+    """Why a process ended: by its last words; where another one took its port meanwhile, which."""
+    said = last_words(begun)
+    return (taken_port(begun.part) or said) if IN_USE in said else said
 
 
 def last_words(begun: Launch) -> str:

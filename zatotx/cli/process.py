@@ -11,7 +11,7 @@ from msgspec import to_builtins
 from zatotx.cli.addresses import address
 from zatotx.cli.failure import Failure, failure_of
 from zatotx.cli.foreground import run_in_foreground
-from zatotx.cli.launching import command, start_parts
+from zatotx.cli.launching import command, start_parts, taken_port
 from zatotx.cli.layout import SERVER, Part, Place, find
 from zatotx.cli.output import format_option, path_argument, print_json, print_table, progress
 from zatotx.cli.pids import running
@@ -54,6 +54,8 @@ def foreground(place: Place) -> None:
     part = place.parts[0]
     if health(part).pid is not None:
         raise Failure(f"{part.name} runs already: 'zatotx stop {part.path}' ends it.")
+    if fault := taken_port(part):
+        raise Failure(f'{part.name} cannot start: {fault}.')
     os.chdir(part.path)
     os.umask(0o077)
     words = command(part)
