@@ -152,7 +152,7 @@ class Connection:
             return
         if self._waits == CLOSING:  # by the answer that was written on the way here
             return
-        if held_up and requests.parser.pending > BACKLOG:
+        if held_up and (requests.parser.pending > BACKLOG or (requests.waiting and self._site.memory.pressed)):
             if not self._paused:
                 self._paused = True
                 self.transport.pauseProducing()

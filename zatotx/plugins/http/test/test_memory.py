@@ -196,6 +196,15 @@ class MemoryTests(SynchronousTestCase):
         self.assertEqual(len(self.offloads.waiting), 1)
         self.assertEqual((client.received(), client.closed), (b'', False))
 
+    def test_nothing_more_is_read(self) -> None:
+        """Under pressure, while the disk is waited for: what a connection may read ahead else is not charged."""
+        self.use(self.exchange, limit=4 * MB)
+        self.press()
+        client = self.sent(head(900_000), bytes(EARLY + 1), work=False)
+        self.assertEqual((len(self.offloads.waiting), client.wire.producerState), (1, 'paused'))
+        self.work()
+        self.assertEqual(client.wire.producerState, 'producing')
+
     def test_callers_with_a_login_have_room(self) -> None:
         """When strangers have all of theirs. Each is known by its head."""
         for exchange, status in ((ScriptedExchange(), 503), (LoggedIn(), 200)):
