@@ -61,11 +61,11 @@ class BasicsTests(InternalTestCase):
 
     async def test_names_are_texts(self) -> None:
         """A list or an object in place of a name or a text is a mistake of the caller's, with its path."""
+        wrong: tuple[Any, ...] = ([1], {})
         for service, field in (('service.get-by-name', 'name'), ('service.has-wsdl', 'name'),
                                ('service.set-wsdl', 'name'), ('service.get-wsdl', 'service'),
                                ('hot-deploy.get-versions', 'name'), ('history.get-list', 'name'),
                                ('history.get-list', 'type'), ('logging.set-level', 'level')):  # fmt: skip
-            wrong: tuple[object, ...] = ([1], {})
             for value in wrong:
                 said = await self.refusal(f'zato.{service}', {field: value}, 400)
                 self.assertIn(f'$.{field}: expected str, got ', said, service)
