@@ -19,6 +19,8 @@ from bench import (
     footprint,
     formats,
     hostile,
+    hostile_logins,
+    hostile_memory,
     limits,
     outgoing,
     overload,
@@ -92,6 +94,8 @@ def _on_one(environment: Environment, folder: Path, options: argparse.Namespace)
     if 'hostile' in options.only:
         say('hostile: clients that mean harm, and everybody else meanwhile')
         yield from _rows('hostile', lambda: list(hostile.measure(environment, folder, say)))
+        yield from _rows('hostile', lambda: hostile_logins.measure(environment, folder, say=say))
+        yield from _rows('hostile', lambda: hostile_memory.measure(environment, folder, say))
     if options.profile:
         say(profiling.profile(environment, folder, seconds=seconds))
 
