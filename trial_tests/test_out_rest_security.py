@@ -90,7 +90,7 @@ class StaticTests(WithIdentity):
         peer = self.listen(says(b'302 Found', b'', b'Location: http://127.0.0.1:%d/' % other.port))
         for definition, name in ((basic(), b'authorization'),
                                  (stored(ApiKey(name='K', password='k', header='X-Odd'), 'apikey'), b'x-odd')):
-            self.assertEqual((await self.logged_in(peer, definition).get()).text, 'there')
+            self.assertEqual((await self.logged_in(peer, definition, follow_redirects='any').get()).text, 'there')
             self.assertIn(name, peer.requests[-1].headers)
             self.assertNotIn(name, other.requests[-1].headers)
 

@@ -8,7 +8,6 @@ the rule of nginx (`real_ip_recursive`) for X-Forwarded-For.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from attrs import frozen
@@ -46,7 +45,13 @@ class TrustedProxies:
         """Whether a peer is one of them, by its address or UNIX."""
         if address == UNIX:
             return self.unix
-        return _is_in(address, self.networks)
+        try:
+            found = ip_address(address)
+        except ValueError:
+            return False
+        if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
+            found = found.ipv4_mapped
+        return any(found in network for network in self.networks)
 
 
 @frozen
@@ -133,14 +138,3 @@ def _by_x_forwarded(headers: Mapping[bytes, bytes], peer: str, trusted: TrustedP
 def _said(headers: Mapping[bytes, bytes], name: bytes, passed: int) -> str:
     """What the proxy next to the client says in a field to which each adds, or which one of them has set."""
     return x_forwarded_text(headers.get(name, b'').decode('latin-1'), passed)
-
-
-@lru_cache(maxsize=1024)
-def _is_in(address: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return False
-    if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
-        found = found.ipv4_mapped
-    return any(found in network for network in networks)
