@@ -88,9 +88,11 @@ class ApiKeyTests(Made):
 
     def test_in_a_group_of_several_places(self) -> None:
         """Each key counts in its own header or parameter, whatever the others of the group name."""
-        self.apply(*(('apikey', ApiKey(name=name, password=name, **place)) for name, place in (
-            ('a', {}), ('b', {'header': 'X-B'}), ('c', {'query': 'c'}), ('d', {'query': 'd'}))),
-            ('security_group', SecurityGroup(name='g', members=['a', 'b', 'c', 'd'])))  # fmt: skip
+        self.apply(
+            ('apikey', ApiKey(name='a', password='a')), ('apikey', ApiKey(name='b', password='b', header='X-B')),
+            ('apikey', ApiKey(name='c', password='c', query='c')), ('apikey', ApiKey(name='d', password='d', query='d')),
+            ('security_group', SecurityGroup(name='g', members=['a', 'b', 'c', 'd'])),
+        )  # fmt: skip
         for headers, query, name in (({'x-api-key': 'a'}, b'', 'a'), ({'x-b': 'b'}, b'', 'b'), ({}, b'c=c', 'c'),
                                      ({}, b'd=d', 'd')):  # fmt: skip
             self.assertEqual(self.who(None, headers, query, groups=('g',)).name, name)
