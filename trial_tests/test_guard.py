@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.exchange.security.basic_auth import REMEMBERED, BasicAuthCheck
+from zatotx.exchange.security.check import NOBODY
 from zatotx.exchange.security.guard import Guard
 from zatotx.exchange.security.guesses import MOST_OF_NETWORK, Guesses
 from zatotx.exchange.security.verifier import WAITING_OF_NETWORK, Verifier, verify
@@ -116,6 +117,14 @@ class GuardTests(GuardCase):
         for value in (None, b'Bearer x', b'Basic ?', b'Basic', b'Basic ' + b64encode(b'nocolon')):
             self.refused(message(channel=SECURED, headers={} if value is None else {b'authorization': value}))
         self.assertEqual(self.verified, [])
+
+    def test_whom_a_request_names(self) -> None:
+        """The user name, for a choice among several definitions; None where no login was sent at all."""
+        check = BasicAuthCheck(self.verifier, definition())
+        self.assertEqual(check.claimed(login('somebody')), 'somebody')
+        self.assertEqual(check.claimed(message(headers={b'authorization': b'Basic ?'})), NOBODY)
+        for fields in ({}, {b'authorization': b'Bearer x'}, {b'authorization': b''}):
+            self.assertIsNone(check.claimed(message(headers=fields)))
 
     def test_change_of_the_definition_forgets_what_was_verified(self) -> None:
         """An old password stops working with the change that replaced it."""

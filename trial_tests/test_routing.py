@@ -76,7 +76,8 @@ class PathTests(Case):
                      b'/g/at.git', b'/g/at-a.gi')
 
     def test_match_slash(self) -> None:
-        """Of a route with match_slash every {name} matches over slashes."""
+        """Of a route with match_slash every {name} matches over slashes; no route has it unless it says so."""
+        self.assertIsNone(RouteTable.build([Route('/a/{x}', ANY, None)]).find('GET', b'/a/1/2'))
         routes = table('/a/{x}', '/b/{x}/c/{y}', match_slash=True)
         self.goes(routes, b'/a/1/2/3', '/a/{x}', x='1/2/3')
         self.goes(routes, b'/b/1/2/c/3/4', '/b/{x}/c/{y}', x='1/2', y='3/4')
@@ -134,8 +135,8 @@ class PrecedenceTests(Case):
             (b'/a1-2-3', '/a{x}-2-{y}', '/a{x}-{y}'), (b'/1-2-3.j', '/{x}-2-{y}.j', '/{x}-{y}.j'),
             (b'/x/1.json', '/x/{p:path}.json', '/x/{p:path}'), (b'/x/1.json', '/x/{p:path}.json', '/x/{p:path}n'),
         ):
-            for routes in (table(better, worse), table(worse, better)):
-                found = routes.find('GET', path)
+            for pairs, method in product(((better, worse), (worse, better)), (ANY, 'GET')):
+                found = table(*((method, pattern) for pattern in pairs)).find('GET', path)
                 assert isinstance(found, Match)
                 self.assertEqual(found.target, better, path)
 

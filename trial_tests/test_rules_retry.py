@@ -58,7 +58,8 @@ class PauseTests(SynchronousTestCase):
         """A number of seconds or a date, a past one is now; anything else is as if it were not there."""
         for value, expected in (
             (None, None), (b'0', 0.0), (b'120', 120.0), (b'', None), (b'-1', None), (b'1.5', None), (b'soon', None),
-            (b'9' * 30, None), ('\u0661'.encode(), None), (b'Wed, 25 Nov 2026 09:47:10 GMT', 30.0),
+            (b'9' * 30, None), (b'999999999', 999_999_999.0), (b'1000000000', None),
+            ('\u0661'.encode(), None), (b'Wed, 25 Nov 2026 09:47:10 GMT', 30.0),
             (b'Wed, 25 Nov 2020 09:47:10 GMT', 0.0), (b'Wed, 99 Nov 2026 09:47:10 GMT', None), (b'\xff', None),
             (b'Wed, 25 Nov 2026 09:47:10 +9999', None), (b'Wed, 25 Nov 2026 09:47:10 +99999999999999', None),
         ):  # fmt: skip

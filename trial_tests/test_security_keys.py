@@ -88,6 +88,19 @@ class ApiKeyTests(Made):
         self.assertEqual(principal, Principal('header', '', 'apikey', {}, frozenset({'partner'})))
         self.assertEqual(self.who('other', {'x-other': 'sesame'}).name, 'other')
 
+    def test_in_a_group_of_several_places(self) -> None:
+        """Each key counts in its own header or parameter, whatever the others of the group name."""
+        self.apply(
+            ('apikey', ApiKey(name='a', password='a')), ('apikey', ApiKey(name='b', password='b', header='X-B')),
+            ('apikey', ApiKey(name='c', password='c', query='c')), ('apikey', ApiKey(name='d', password='d', query='d')),
+            ('security_group', SecurityGroup(name='g', members=['a', 'b', 'c', 'd'])),
+        )  # fmt: skip
+        for headers, query, name in (({'x-api-key': 'a'}, b'', 'a'), ({'x-b': 'b'}, b'', 'b'), ({}, b'c=c', 'c'),
+                                     ({}, b'd=d', 'd')):  # fmt: skip
+            self.assertEqual(self.who(None, headers, query, groups=('g',)).name, name)
+        for headers, query in (({'x-api-key': 'b'}, b''), ({'x-b': 'a'}, b''), ({}, b'c=d'), ({}, b'd=c')):
+            self.refused(None, headers, query, groups=('g',))
+
     def test_in_the_query(self) -> None:
         """However it is encoded, and nowhere else."""
         for query in (b'the+key=a%2Bb%2Fc%3D', b'x=1&the%20key=a%2bb/c=&y', b'the+key=%61%2Bb/c='):

@@ -20,11 +20,12 @@ from zatotx.exchange.security.mtls import CHALLENGE, MtlsCheck
 from zatotx.model.faults import Unauthorized
 from zatotx.model.message import ChannelSpec, Inbound, Principal
 from zatotx.rules.mtls import MOST_SENT
-from zatotx.schema.security import MTLS, Mtls
+from zatotx.schema.security import MTLS, BasicAuth, Mtls
 from zatotx.schema.snapshot import Snapshot, Stored
 from zatotx.schema.validate import validate
 from zatotx.testing.exchange import message
 from zatotx.testing.recorder import Recorder
+from zatotx.testing.security import FieldCheck
 from zatotx.wire.alternative_name import read_alternative_name
 from zatotx.wire.distinguished_name import is_same, name_of, read_name
 from zatotx.wire.malformed import Malformed
@@ -431,3 +432,6 @@ class DefinitionTests(SynchronousTestCase):
         self.assertIn("'partner' admits nobody: holds no certificate", log.messages(logging.ERROR)[0])
         self.assertRaises(Unauthorized, check.check, from_client(PARTNER))
         self.assertIn('is not valid any more', next(check.findings()))
+        guard = Guard({'mtls': lambda stored: MtlsCheck(stored, lambda: NOW), 'other': FieldCheck})
+        guard.apply(Snapshot(1, [definition(ca='nonsense'), Stored(2, 'other', BasicAuth(name='o', username='o'), 1)]))
+        self.assertEqual(list(guard.findings()), list(check.findings()))

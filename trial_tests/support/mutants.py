@@ -30,6 +30,7 @@ from attrs import field, frozen
 
 from trial_tests.support.mutant_runs import Case, Covered, Tried, covered_by, run_anew, run_patched
 from trial_tests.support.mutation import Mutant, mutants_of
+from trial_tests.support.side_by_side import starts_programs
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = ROOT / 'trial_tests' / 'mutants.toml'
@@ -102,15 +103,19 @@ def mutants_to_try(module: Module, equivalent: Sequence[Equivalent]) -> list[Mut
 
 
 def tests_of(module: Module, table: Table, imports: Mapping[str, frozenset[str]]) -> list[str]:
-    """The test modules that import a module, or one that imports it, and those of the table."""
+    """The test modules that import a module, or one that imports it, and start no programs; and those of the table."""
     near = {name for name, imported in imports.items() if module.name in imported}
-    nearest = {name for name in near if _is_test(name)}
-    further = {name for name, imported in imports.items() if _is_test(name) and imported & near}
-    return sorted({*nearest, *further, *table.tests.get(module.shown, ())})
+    found = {name for name, imported in imports.items()
+             if _is_test(name) and (name in near or imported & near) and not starts_programs(name)}
+    return sorted({*found, *table.tests.get(module.shown, ())})
 
 
 def _is_test(name: str) -> bool:
     return name.rpartition('.')[2].startswith('test_')
+
+
+def _file_of(name: str) -> Path:
+    return ROOT.joinpath(*name.split('.')).with_suffix('.py')
 
 
 def imports_of_all() -> dict[str, frozenset[str]]:
@@ -179,7 +184,7 @@ def kept_in(names: Sequence[str]) -> Iterator[Path]:
     shared = blake2b(b''.join(path.read_bytes() for path in files if not _is_test(path.stem)))
     for name in names:
         own = shared.copy()
-        own.update(ROOT.joinpath(*name.split('.')).with_suffix('.py').read_bytes())
+        own.update(_file_of(name).read_bytes())
         yield TEMPORARY / f'{name}.{own.hexdigest()[:16]}'
 
 
