@@ -92,7 +92,8 @@ class ApiKeyTests(Made):
         """Each key counts in its own header or parameter, whatever the others of the group name."""
         self.apply(
             ('apikey', ApiKey(name='a', password='a')), ('apikey', ApiKey(name='b', password='b', header='X-B')),
-            ('apikey', ApiKey(name='c', password='c', query='c')), ('apikey', ApiKey(name='d', password='d', query='d')),
+            ('apikey', ApiKey(name='c', password='c', query='c')),
+            ('apikey', ApiKey(name='d', password='d', query='d')),
             ('security_group', SecurityGroup(name='g', members=['a', 'b', 'c', 'd'])),
         )  # fmt: skip
         for headers, query, name in (({'x-api-key': 'a'}, b'', 'a'), ({'x-b': 'b'}, b'', 'b'), ({}, b'c=c', 'c'),
