@@ -19,13 +19,13 @@ from msgspec.structs import FieldInfo, fields
 
 from zatotx.cli.checks.finding import ENVIRONMENT, EVERY_PART
 from zatotx.cli.checks.running import CHECKS
-from zatotx.cli.layout import REDIS, SERVER
+from zatotx.cli.environment.layout import REDIS, SERVER
+from zatotx.cli.environment.odb_access import object_types
 from zatotx.cli.main import cli
-from zatotx.cli.offline import object_types
-from zatotx.metrics.families import FAMILIES
+from zatotx.metrics.definitions import FAMILIES
 from zatotx.node.settings import Settings
 from zatotx.plugins.http import settings as http_settings
-from zatotx.schema.docs import table
+from zatotx.schema.type_docs import table
 
 PAGES = Path(__file__).parent / 'reference'
 NOTE = 'Written by `make docs`: change the code it is made of, not this page.\n'

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
-from zatotx.rules.backoff import next_delay
+from zatotx.rules.resilience.backoff import next_delay
 
 
 class BackoffTests(SynchronousTestCase):

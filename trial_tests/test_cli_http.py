@@ -12,13 +12,13 @@ from contextlib import closing
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.command import zatotx
-from zatotx.cli.addresses import Address
-from zatotx.cli.client import element, good, mistakes_of, reason
-from zatotx.cli.deployments import print_report
-from zatotx.cli.failure import Failure
-from zatotx.cli.http import Answer, CutOffError, Request, UnreachableError, ask, basic
-from zatotx.cli.layout import Credentials
-from zatotx.cli.probe import reasons
+from zatotx.cli.deployment_report import print_report
+from zatotx.cli.environment.cluster_client import element, good, mistakes_of, reason
+from zatotx.cli.environment.http_request import Answer, CutOffError, Request, UnreachableError, ask, basic
+from zatotx.cli.environment.layout import Credentials
+from zatotx.cli.environment.listen_addresses import Address
+from zatotx.cli.environment.readiness_probe import reasons
+from zatotx.cli.errors import Failure
 
 GET = Request('GET', '/x', {'X-A': 'b'})
 OK = b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-CID: c\r\n\r\nok'

@@ -8,11 +8,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.cli.addresses import Address, address, addresses, fields_of, parse
-from zatotx.cli.blueprint import Blueprint, write_credentials, write_redis, write_server
-from zatotx.cli.failure import Failure
-from zatotx.cli.files import is_private, make_dir, toml_string, write
-from zatotx.cli.layout import (
+from zatotx.cli.environment.layout import (
     REDIS,
     SERVER,
     Credentials,
@@ -24,6 +20,10 @@ from zatotx.cli.layout import (
     setting,
     settings,
 )
+from zatotx.cli.environment.listen_addresses import Address, address, addresses, fields_of, parse
+from zatotx.cli.environment.private_files import is_private, make_dir, toml_string, write
+from zatotx.cli.environment.templates import Blueprint, write_credentials, write_redis, write_server
+from zatotx.cli.errors import Failure
 from zatotx.cli.update import change_in_file
 from zatotx.odb.secrets import Secrets, new_key
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.waiting import until
-from zatotx.cli.layout import SERVER, Part
-from zatotx.cli.pids import Process, described, directory_option, running, runs
-from zatotx.cli.ports import holder, holds, is_free, listening
-from zatotx.cli.stopping import stop_parts
-from zatotx.node.workers.processes import started_at
+from zatotx.cli.environment.layout import SERVER, Part
+from zatotx.cli.environment.pid_files import Process, described, directory_option, running, runs
+from zatotx.cli.environment.port_owner import holder, holds, is_free, listening
+from zatotx.cli.environment.process_stop import stop_parts
+from zatotx.node.workers.procfs import started_at
 
 SLEEP = 'import sys; sys.stdin.read()'
 STUBBORN = 'import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); sys.stdin.read()'
@@ -102,7 +102,7 @@ class PidTests(SynchronousTestCase):
         assert stubborn.stdout is not None
         stubborn.stdout.readline()
         self.named(stubborn.pid)
-        self.patch(sys.modules['zatotx.cli.stopping'], 'MARGIN', 0.3)
+        self.patch(sys.modules['zatotx.cli.environment.process_stop'], 'MARGIN', 0.3)
         faults = stop_parts([self.part])
         self.assertEqual(len(faults), 1)
         self.assertIn('did not end within 0.4 s of SIGTERM and was killed', faults[0])

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.cli.failure import Failure
-from zatotx.cli.staging import MARK, publish, staged
+from zatotx.cli.environment.atomic_directory import MARK, publish, staged
+from zatotx.cli.errors import Failure
 
 STUCK = """
 import sys
 from pathlib import Path
-from zatotx.cli.staging import staged
+from zatotx.cli.environment.atomic_directory import staged
 with staged(Path(sys.argv[1]), 'last') as directory:
     (directory / 'half').write_text('done')
     print('in it', flush=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.cli.failure import Failure
-from zatotx.cli.yaml_file import parse
+from zatotx.cli.enmasse_file import parse
+from zatotx.cli.errors import Failure
 
 BOMB = b'a: &a [x, x, x, x, x, x, x, x, x, x]\n' + b''.join(
     b'%c: &%c [%s]\n' % (letter, letter, b', '.join([b'*%c' % (letter - 1)] * 10)) for letter in range(98, 106)

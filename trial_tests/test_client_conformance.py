@@ -41,8 +41,8 @@ from trial_tests.support.agents import Answering, make_agent, make_open_agent
 from trial_tests.support.authority import Authority
 from trial_tests.support.httpbin import HTTPBin
 from zatotx.plugins.http.client.agent import Agent
-from zatotx.plugins.http.client.making import ClientSettings, Reach, make_client
-from zatotx.plugins.http.client.pem import TlsSettings
+from zatotx.plugins.http.client.credentials import TlsSettings
+from zatotx.plugins.http.client.factory import ClientSettings, Reach, make_client
 from zatotx.plugins.http.test.upstream import server_tls
 
 reactor: Any = global_reactor

@@ -14,11 +14,11 @@ from twisted.internet.threads import deferToThread
 from trial_tests.support.authority import Authority
 from trial_tests.support.nginx import Nginx
 from zatotx.plugins.http.client.call import Outbound
-from zatotx.plugins.http.client.decoding import ACCEPT
+from zatotx.plugins.http.client.content_decoding import ACCEPT
+from zatotx.plugins.http.client.credentials import TlsSettings
 from zatotx.plugins.http.client.errors import TlsFailed
-from zatotx.plugins.http.client.pem import TlsSettings
 from zatotx.plugins.http.client.pool import Bounds
-from zatotx.plugins.http.client.upload import Pieces
+from zatotx.plugins.http.client.request_body import Pieces
 from zatotx.plugins.http.test.upstream import WithPeers, get, post, reactor
 
 TEXT = b'{"name": "value"}\n' * 1000

@@ -14,13 +14,13 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from zatotx.interfaces.config import FileVersion, OutdatedSnapshot
-from zatotx.model.faults import BadRequest, Conflict, NotFound, ServiceUnavailable
-from zatotx.node import config, pulse
-from zatotx.schema.builtin import BUILTIN_TYPES
+from zatotx.model.errors import BadRequest, Conflict, NotFound, ServiceUnavailable
+from zatotx.node import heartbeat, live_config
+from zatotx.schema.builtin_types import BUILTIN_TYPES
 from zatotx.schema.snapshot import Actor, Operation
-from zatotx.schema.types import ObjectTypes
-from zatotx.service.deployment.deploy import which
-from zatotx.service.deployment.packaging import pack
+from zatotx.schema.type_registry import ObjectTypes
+from zatotx.service.deployment.deployer import which
+from zatotx.service.deployment.package import pack
 from zatotx.testing.node import MemoryBus, NodeInMemory, make_odb
 
 TYPES = ObjectTypes(BUILTIN_TYPES)
@@ -228,8 +228,8 @@ class E(Service):
     async def test_slow_import_elsewhere(self) -> None:
         """A node that takes long to import a version lives on meanwhile, and the deployment waits for it."""
         text = b"import time\nif '/three/' in __file__: time.sleep(3.5)\n" + service('slow')
-        self.patch(pulse, 'ALIVE', 2.2)
-        self.patch(config, 'BEAT', 0.2)
+        self.patch(heartbeat, 'ALIVE', 2.2)
+        self.patch(live_config, 'BEAT', 0.2)
         for node in (self.one, self.two):
             await node.config.stop()
             node.config.start()
@@ -324,7 +324,7 @@ class Out(Service):
     async def test_marker_and_helpers(self) -> None:
         """A class marked `zato_dont_import` and a base class without handle are no services; what derives from them
         is, and so is a base class with one. Services imported from elsewhere are not this file's."""
-        text = b"""from zatotx.service.internal.basics import Echo
+        text = b"""from zatotx.api.health import Echo
 from zatotx.service.service import Service
 
 class Base(Service):

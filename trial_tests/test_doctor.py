@@ -24,10 +24,10 @@ from zatotx.cli.checks import cluster, machine, stores, versions
 from zatotx.cli.checks.finding import BROKEN, WARNING, Check, Finding, Scene
 from zatotx.cli.checks.kernel_clock import unsynchronised
 from zatotx.cli.checks.running import CHECKS, examine
-from zatotx.cli.layout import SERVER, Part, find
+from zatotx.cli.environment.layout import SERVER, Part, find
+from zatotx.connectors.kind_registry import FoundKind
 from zatotx.interfaces.config import NodeRow
 from zatotx.interfaces.kind import ConnectorKind
-from zatotx.kinds import FoundKind
 from zatotx.odb.secrets import new_key
 
 MIB = 1024 * 1024
@@ -445,7 +445,7 @@ class VersionTests(SynchronousTestCase):
     def test_kinds(self) -> None:
         """A kind that misses its library says what to install."""
         kind = ConnectorKind(name='mq', title='MQ', runs_in='server')
-        kinds = import_module('zatotx.kinds')
+        kinds = import_module('zatotx.connectors.kind_registry')
         self.patch(kinds, 'find_kinds', lambda: [FoundKind(kind=kind, why='MQ needs mqi: pip install zatotx[ibm-mq]')])
         scene = Scene(None)  # type: ignore[arg-type]  # which it does not look at
         ((severity, text),) = versions.kinds(scene, Part(SERVER, Path('/x')))

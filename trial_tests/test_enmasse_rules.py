@@ -12,15 +12,15 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.odb import TYPES
 from zatotx.plugins.http.schema import CHANNEL_REST, OUTGOING_REST, RestChannel, RestOutgoing
 from zatotx.plugins.http.schema.outgoing import CircuitBreaker, Retry
-from zatotx.rules.config_diff import diff
-from zatotx.rules.enmasse import ImportPlan, Mistake, export, plan_import, substitute
+from zatotx.rules.enmasse.config_diff import diff
+from zatotx.rules.enmasse.import_plan import ImportPlan, Mistake, export, plan_import, substitute
 from zatotx.schema.masking import Configured
 from zatotx.schema.meta import ObjectType, field
 from zatotx.schema.security import BASIC_AUTH, BasicAuth, DigestAuth
 from zatotx.schema.security.definition import OF_CHANNELS
 from zatotx.schema.service import ServiceRow
 from zatotx.schema.snapshot import Operation, Snapshot, Stored
-from zatotx.schema.types import ObjectTypes
+from zatotx.schema.type_registry import ObjectTypes
 
 TAGS = ', '.join(object_type.tag for object_type in TYPES.in_space('security'))
 _NO_DOCUMENTS: tuple[object, ...] = (None, [], 'text', 7)

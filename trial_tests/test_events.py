@@ -10,9 +10,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx import Event
-from zatotx.service.events import event_stream
 from zatotx.service.response import Response
-from zatotx.wire.sse import KEEP_ALIVE, to_bytes
+from zatotx.service.server_sent_events import event_stream
+from zatotx.wire.http.sse import KEEP_ALIVE, to_bytes
 
 
 class FormTests(SynchronousTestCase):

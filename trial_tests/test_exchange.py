@@ -11,13 +11,8 @@ from twisted.internet.defer import CancelledError, Deferred, fail, gatherResults
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.exchange.codecs import Codecs
-from zatotx.exchange.deadlines import INTERVAL
-from zatotx.exchange.faults import FaultReplies
-from zatotx.exchange.pipeline import Pipeline
-from zatotx.exchange.run import Exchange
-from zatotx.interfaces.exchange import NEEDS_BODY, IExchange, IRun
-from zatotx.model.faults import (
+from zatotx.interfaces.pipeline import NEEDS_BODY, IExchange, IRun
+from zatotx.model.errors import (
     BadRequest,
     Conflict,
     Forbidden,
@@ -29,7 +24,12 @@ from zatotx.model.faults import (
     Unauthorized,
 )
 from zatotx.model.message import ANONYMOUS, ChannelSpec, Inbound, Outcome, Principal, Reply
-from zatotx.testing.exchange import FunctionEntry, FunctionInvoker, FunctionStore, OpenGuard, Spooled, message
+from zatotx.pipeline.codecs import Codecs
+from zatotx.pipeline.deadline_sweeper import INTERVAL
+from zatotx.pipeline.dispatcher import Exchange
+from zatotx.pipeline.error_replies import FaultReplies
+from zatotx.pipeline.pipeline import Pipeline
+from zatotx.testing.fake_pipeline import FunctionEntry, FunctionInvoker, FunctionStore, OpenGuard, Spooled, message
 
 
 class Document:

@@ -15,7 +15,7 @@ from trial_tests.support.rawhttp import connected, request_bytes
 from trial_tests.support.served import serve
 from trial_tests.support.waiting import until
 from zatotx.interfaces.config import NodeRow
-from zatotx.node.pulse import ALIVE, Pulse
+from zatotx.node.heartbeat import ALIVE, Pulse
 from zatotx.tap.reactor import QuickReactor
 
 HOUR = 3600.0

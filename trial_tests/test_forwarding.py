@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.rules.forwarding import (
-    ANY,
-    FORWARDED,
-    X_FORWARDED,
-    Origin,
-    WrongProxies,
-    origin_of,
-    trusted_proxies,
-)
-from zatotx.rules.public_url import joined, public_url_mistake
-from zatotx.wire.forwarded import MOST, Hop, forwarded_hops, x_forwarded_addresses
+from zatotx.rules.http.forwarding import ANY, FORWARDED, X_FORWARDED, Origin, WrongProxies, origin_of, trusted_proxies
+from zatotx.rules.http.public_url import joined, public_url_mistake
+from zatotx.wire.http.forwarded import MOST, Hop, forwarded_hops, x_forwarded_addresses
 from zatotx.wire.malformed import Malformed
 
 TRUSTED = trusted_proxies(['10.0.0.0/8', '2001:db8::/32', 'unix'])

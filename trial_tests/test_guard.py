@@ -11,17 +11,17 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.exchange.security.basic_auth import REMEMBERED, BasicAuthCheck
-from zatotx.exchange.security.check import NOBODY
-from zatotx.exchange.security.guard import Guard
-from zatotx.exchange.security.guesses import MOST_OF_NETWORK, Guesses
-from zatotx.exchange.security.verifier import WAITING_OF_NETWORK, Verifier, verify
-from zatotx.interfaces.exchange import IGuard
-from zatotx.model.faults import ServiceUnavailable, TooManyRequests, Unauthorized
+from zatotx.interfaces.pipeline import IGuard
+from zatotx.model.errors import ServiceUnavailable, TooManyRequests, Unauthorized
 from zatotx.model.message import ChannelSpec, Inbound, Principal
+from zatotx.pipeline.security.authenticator import NOBODY
+from zatotx.pipeline.security.basic_auth import REMEMBERED, BasicAuthCheck
+from zatotx.pipeline.security.password_verifier import WAITING_OF_NETWORK, Verifier, verify
+from zatotx.pipeline.security.policy import Guard
+from zatotx.pipeline.security.secret_comparison import MOST_OF_NETWORK, Guesses
 from zatotx.schema.security import ApiKey, BasicAuth
 from zatotx.schema.snapshot import Snapshot, Stored
-from zatotx.testing.exchange import message
+from zatotx.testing.fake_pipeline import message
 
 HASH = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash('p:ž')
 GUESSER = '192.0.2.66'

@@ -11,16 +11,16 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.exchange.security.any_of import MOST_CHALLENGES
-from zatotx.exchange.security.basic_auth import BasicAuthCheck
-from zatotx.exchange.security.guard import Guard
-from zatotx.exchange.security.guesses import Guesses
-from zatotx.exchange.security.verifier import Verifier
-from zatotx.model.faults import Forbidden, ServiceUnavailable, Unauthorized
+from zatotx.model.errors import Forbidden, ServiceUnavailable, Unauthorized
 from zatotx.model.message import ChannelSpec, Inbound, Principal
+from zatotx.pipeline.security.any_of import MOST_CHALLENGES
+from zatotx.pipeline.security.basic_auth import BasicAuthCheck
+from zatotx.pipeline.security.password_verifier import Verifier
+from zatotx.pipeline.security.policy import Guard
+from zatotx.pipeline.security.secret_comparison import Guesses
 from zatotx.schema.security import ApiKey, BasicAuth, SecurityGroup
 from zatotx.schema.snapshot import Snapshot, Stored
-from zatotx.testing.exchange import message
+from zatotx.testing.fake_pipeline import message
 from zatotx.testing.security import FieldCheck, admitted
 
 HASHER = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)

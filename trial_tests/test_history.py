@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.broker import free_offset
 from trial_tests.support.command import Said, sentences, zatotx
 from trial_tests.support.internals import CHANNEL, USER, InternalTestCase
-from zatotx.cli.layout import find
-from zatotx.cli.offline import command_actor, database
+from zatotx.cli.environment.layout import find
+from zatotx.cli.environment.odb_access import command_actor, database
 from zatotx.odb.setup import apply
 from zatotx.schema.snapshot import Operation
 

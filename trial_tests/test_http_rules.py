@@ -10,10 +10,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.properties import holds
 from zatotx.plugins.http.schema import CHANNEL_REST
 from zatotx.plugins.http.schema.cors import Cors, rules_of
-from zatotx.rules.compressing import is_textual, takes_gzip
-from zatotx.rules.cors import CorsRules, Fields, NotAllowed, header_mistake, origin_mistake
-from zatotx.rules.etag import is_known, is_tag, tag_of, weakened
-from zatotx.schema.validate import validate
+from zatotx.rules.http.compression import is_textual, takes_gzip
+from zatotx.rules.http.cors import CorsRules, Fields, NotAllowed, header_mistake, origin_mistake
+from zatotx.rules.http.etag import is_known, is_tag, tag_of, weakened
+from zatotx.schema.validation import validate
 
 SHOP, ADMIN, OTHER = b'https://shop.example', b'http://admin.example:8080', b'https://evil.example'
 

@@ -12,10 +12,10 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from zatotx.model.faults import BadRequest
-from zatotx.service.deployment.importing import PREFIX, Loaded, load, module_names
-from zatotx.service.deployment.own_thread import in_own_thread
-from zatotx.service.deployment.packaging import Source, accept, pack
+from zatotx.model.errors import BadRequest
+from zatotx.service.deployment.import_thread import in_own_thread
+from zatotx.service.deployment.module_importer import PREFIX, Loaded, load, module_names
+from zatotx.service.deployment.package import Source, accept, pack
 from zatotx.service.naming import impl_name, plain_name
 
 

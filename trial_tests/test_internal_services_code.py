@@ -11,7 +11,7 @@ import yaml
 
 from trial_tests.support.internals import CHANNEL, CRM, ENTRIES, InternalTestCase
 from zatotx.schema.snapshot import Actor, Operation
-from zatotx.service.deployment.packaging import pack
+from zatotx.service.deployment.package import pack
 
 
 class ServiceTests(InternalTestCase):

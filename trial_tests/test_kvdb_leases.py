@@ -16,15 +16,15 @@ from trial_tests.support.odb import CLUSTER, KEY, TYPES
 from trial_tests.support.proxy import Proxy
 from trial_tests.support.redis import KEYS, RedisCase
 from zatotx.interfaces.redis import Busy
-from zatotx.kvdb.address import RedisAddress
-from zatotx.kvdb.fenced import Fences
-from zatotx.kvdb.lease_desk import Granted, RedisDesk, Seed, Taken, Unseeded
-from zatotx.kvdb.leases import Leases, boot_time
-from zatotx.kvdb.scripts import Scripts
-from zatotx.model.faults import Conflict, Fault, ServiceUnavailable, Timeout
+from zatotx.model.errors import Conflict, Fault, ServiceUnavailable, Timeout
 from zatotx.odb.setup import NewCluster, create
 from zatotx.odb.store import open_store
-from zatotx.rules.lease import first_token
+from zatotx.redis.fencing import Fences
+from zatotx.redis.lease_store import Granted, RedisDesk, Seed, Taken, Unseeded
+from zatotx.redis.leases import Leases, boot_time
+from zatotx.redis.scripts import Scripts
+from zatotx.redis.url import RedisAddress
+from zatotx.rules.resilience.lease import first_token
 from zatotx.testing.leases import Epochs, MemoryDesk, memory_leases
 from zatotx.testing.redis_contracts import LeaseContract
 

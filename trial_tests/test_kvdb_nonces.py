@@ -10,11 +10,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from trial_tests.support.redis import KEYS, RedisCase
-from zatotx.interfaces.bus import ResponseError
-from zatotx.kvdb import nonces as room
-from zatotx.kvdb.keys import Keys
-from zatotx.kvdb.nonces import RedisNonces
-from zatotx.model.faults import ServiceUnavailable, Timeout
+from zatotx.interfaces.redis_client import ResponseError
+from zatotx.model.errors import ServiceUnavailable, Timeout
+from zatotx.redis import nonce_store as room
+from zatotx.redis.keys import Keys
+from zatotx.redis.nonce_store import RedisNonces
 from zatotx.testing.nonces import MemoryNonces
 from zatotx.testing.redis_contracts import NonceContract
 

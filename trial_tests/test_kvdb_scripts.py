@@ -10,11 +10,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from trial_tests.support.redis import RedisCase
-from zatotx.interfaces.bus import IBatch, ResponseError
 from zatotx.interfaces.redis import IScripts, Script
-from zatotx.kvdb.scripts import Scripts
-from zatotx.kvdb.waiting import poll
-from zatotx.model.faults import ServiceUnavailable, Timeout
+from zatotx.interfaces.redis_client import IBatch, ResponseError
+from zatotx.model.errors import ServiceUnavailable, Timeout
+from zatotx.redis.polling import poll
+from zatotx.redis.scripts import Scripts
 
 ADD = Script('add', "return redis.call('INCRBY', KEYS[1], ARGV[1])")
 WRONG = Script('wrong', "return redis.call('INCR', KEYS[1], 'too', 'many')")

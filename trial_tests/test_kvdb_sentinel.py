@@ -13,11 +13,11 @@ from twisted.trial.unittest import TestCase
 
 from trial_tests.support.ports import free_port
 from trial_tests.support.sentinel import PASSWORD, SENTINEL_PASSWORD, Watched
-from zatotx.kvdb.address import RedisAddress, parse_address
-from zatotx.kvdb.bus import RedisBus
-from zatotx.kvdb.client import RedisClient
-from zatotx.kvdb.look import look_at
-from zatotx.model.faults import Fault, ServiceUnavailable
+from zatotx.model.errors import Fault, ServiceUnavailable
+from zatotx.redis.announcements import RedisBus
+from zatotx.redis.client import RedisClient
+from zatotx.redis.sync_probe import look_at
+from zatotx.redis.url import RedisAddress, parse_address
 
 
 class SentinelTests(TestCase):

@@ -11,12 +11,12 @@ from twisted.trial.unittest import TestCase
 
 from trial_tests.support.proxy import Proxy
 from trial_tests.support.redis import KEYS, RedisCase
-from zatotx.kvdb.address import RedisAddress
-from zatotx.kvdb.client import RedisClient
-from zatotx.kvdb.consumers import Consumer
-from zatotx.kvdb.scripts import Scripts
-from zatotx.kvdb.streams import GROUP, Stream
-from zatotx.model.faults import ServiceUnavailable, Timeout
+from zatotx.model.errors import ServiceUnavailable, Timeout
+from zatotx.redis.client import RedisClient
+from zatotx.redis.scripts import Scripts
+from zatotx.redis.stream_consumers import Consumer
+from zatotx.redis.streams import GROUP, Stream
+from zatotx.redis.url import RedisAddress
 from zatotx.testing.redis_contracts import StreamContract
 from zatotx.testing.streams import MemoryConsumer, MemoryStream
 

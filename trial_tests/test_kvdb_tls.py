@@ -13,10 +13,10 @@ from trial_tests.support.authority import Authority
 from trial_tests.support.broker import Broker, free_offset
 from trial_tests.support.redis import RedisCase
 from trial_tests.support.valkey import Valkey
-from zatotx.kvdb.address import RedisAddress, Tls, parse_address
-from zatotx.kvdb.client import RedisClient
-from zatotx.kvdb.look import look_at
-from zatotx.model.faults import ServiceUnavailable, StartError
+from zatotx.model.errors import ServiceUnavailable, StartError
+from zatotx.redis.client import RedisClient
+from zatotx.redis.sync_probe import look_at
+from zatotx.redis.url import RedisAddress, Tls, parse_address
 
 
 def secure_server(ca: Authority, *options: str) -> Valkey:

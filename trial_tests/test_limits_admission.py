@@ -10,18 +10,18 @@ from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.exchange.admission import LOOK, Admission
-from zatotx.exchange.codecs import Codecs
-from zatotx.exchange.faults import FaultReplies
-from zatotx.exchange.pipeline import Pipeline
-from zatotx.exchange.run import Exchange
-from zatotx.interfaces.exchange import IRun
-from zatotx.model.faults import BadRequest, Unauthorized
+from zatotx.interfaces.pipeline import IRun
+from zatotx.model.errors import BadRequest, Unauthorized
 from zatotx.model.message import ChannelSpec, Inbound, Outcome, Principal, Reply
+from zatotx.pipeline.admission import LOOK, Admission
+from zatotx.pipeline.codecs import Codecs
+from zatotx.pipeline.dispatcher import Exchange
+from zatotx.pipeline.error_replies import FaultReplies
+from zatotx.pipeline.pipeline import Pipeline
 from zatotx.plugins.http.schema import RestChannel
-from zatotx.rules.limits import Gate
+from zatotx.rules.limits.limits import Gate
 from zatotx.schema.snapshot import Snapshot, Stored
-from zatotx.testing.exchange import OPEN, FunctionEntry, FunctionInvoker, FunctionStore, OpenGuard, message
+from zatotx.testing.fake_pipeline import OPEN, FunctionEntry, FunctionInvoker, FunctionStore, OpenGuard, message
 
 
 class HashingGuard:

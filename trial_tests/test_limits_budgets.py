@@ -12,15 +12,23 @@ import msgspec
 from twisted.internet.defer import Deferred, execute, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.exchange.codecs import Codecs, JsonCodec
-from zatotx.exchange.faults import FaultReplies
-from zatotx.exchange.pipeline import Pipeline
-from zatotx.model.faults import BadRequest, ContentTooLarge
+from zatotx.model.errors import BadRequest, ContentTooLarge
 from zatotx.model.message import Inbound, Outcome, Principal, Reply
-from zatotx.rules.byte_budget import KNOWN, UNKNOWN, ByteBudget, Charge
-from zatotx.rules.limits import Budget
-from zatotx.testing.exchange import OPEN, FunctionEntry, FunctionInvoker, FunctionStore, OpenGuard, Spooled, message
-from zatotx.wire.json_budget import has_more_keys, is_deeper
+from zatotx.pipeline.codecs import Codecs, JsonCodec
+from zatotx.pipeline.error_replies import FaultReplies
+from zatotx.pipeline.pipeline import Pipeline
+from zatotx.rules.limits.byte_budget import KNOWN, UNKNOWN, ByteBudget, Charge
+from zatotx.rules.limits.limits import Budget
+from zatotx.testing.fake_pipeline import (
+    OPEN,
+    FunctionEntry,
+    FunctionInvoker,
+    FunctionStore,
+    OpenGuard,
+    Spooled,
+    message,
+)
+from zatotx.wire.json.budget import has_more_keys, is_deeper
 
 
 def held(value: Any) -> int:

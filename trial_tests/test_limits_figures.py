@@ -8,13 +8,13 @@ import msgspec
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.metrics.families import OTHERS
+from zatotx.metrics.definitions import OTHERS
 from zatotx.metrics.meters import MOST
-from zatotx.metrics.sample import sample
+from zatotx.metrics.snapshot import sample
 from zatotx.model.message import ChannelSpec
 from zatotx.node.settings import Settings, parse
-from zatotx.tap.limiting import Limited
-from zatotx.testing.exchange import FunctionEntry, message
+from zatotx.tap.limits import Limited
+from zatotx.testing.fake_pipeline import FunctionEntry, message
 
 CHANNEL = ChannelSpec(name='narrow', kind='http-soap', service='a', max_in_flight=1, queue=1, queue_timeout=1.0)
 

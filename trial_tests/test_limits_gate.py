@@ -6,7 +6,7 @@ from threading import Thread
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.rules.limits import Gate
+from zatotx.rules.limits.limits import Gate
 
 
 class GateTests(SynchronousTestCase):

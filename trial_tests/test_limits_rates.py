@@ -16,25 +16,25 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from trial_tests.support.odb import TYPES
-from zatotx.exchange.codecs import Codecs
-from zatotx.exchange.faults import FaultReplies
-from zatotx.exchange.pipeline import Pipeline
-from zatotx.exchange.rates import RateLimiter
-from zatotx.exchange.run import Exchange
-from zatotx.interfaces.exchange import NEEDS_BODY, IGuard
-from zatotx.model.faults import Forbidden, Unauthorized
+from zatotx.interfaces.pipeline import NEEDS_BODY, IGuard
+from zatotx.model.errors import Forbidden, Unauthorized
 from zatotx.model.message import ANONYMOUS, Inbound, Outcome, Principal, Reply
 from zatotx.node.findings import rates_without_redis
+from zatotx.pipeline.codecs import Codecs
+from zatotx.pipeline.dispatcher import Exchange
+from zatotx.pipeline.error_replies import FaultReplies
+from zatotx.pipeline.pipeline import Pipeline
+from zatotx.pipeline.rate_limiter import RateLimiter
 from zatotx.plugins.http.schema import CHANNEL_REST, RestChannel
-from zatotx.rules.enmasse import plan_import
-from zatotx.rules.gcra import SECOND, Rate
-from zatotx.rules.rate_fields import RateFields
+from zatotx.rules.enmasse.import_plan import plan_import
+from zatotx.rules.limits.gcra import SECOND, Rate
+from zatotx.rules.limits.ratelimit_headers import RateFields
 from zatotx.schema.rate_limit import RATE_LIMIT, RateLimit, pace_of
 from zatotx.schema.security import BasicAuth
 from zatotx.schema.service import ServiceRow
 from zatotx.schema.snapshot import Snapshot, Stored
-from zatotx.schema.validate import validate
-from zatotx.testing.exchange import OPEN, FunctionEntry, FunctionInvoker, FunctionStore, message
+from zatotx.schema.validation import validate
+from zatotx.testing.fake_pipeline import OPEN, FunctionEntry, FunctionInvoker, FunctionStore, message
 from zatotx.testing.rates import MemoryRates
 
 

@@ -20,12 +20,12 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
 from trial_tests.support.waiting import until
-from zatotx.model.faults import ServiceUnavailable
-from zatotx.service.deployment.importing import load
-from zatotx.service.deployment.packaging import accept
-from zatotx.service.left_behind import LOOK, LeftBehind, where
-from zatotx.service.pool import ServiceThreads
-from zatotx.service.threads import Threads
+from zatotx.model.errors import ServiceUnavailable
+from zatotx.service.deployment.module_importer import load
+from zatotx.service.deployment.package import accept
+from zatotx.service.stuck_threads import LOOK, LeftBehind, where
+from zatotx.service.thread_calls import Threads
+from zatotx.service.thread_pool import ServiceThreads
 
 reactor: Any = the_reactor
 WAITS = b'''

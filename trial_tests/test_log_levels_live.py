@@ -11,9 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from zatotx.interfaces.node import ILevels
-from zatotx.model.faults import ServiceUnavailable
-from zatotx.node.levels import LiveLevels
-from zatotx.node.logbook import Logbook
+from zatotx.model.errors import ServiceUnavailable
+from zatotx.node.log_files import Logbook
+from zatotx.node.log_levels import LiveLevels
 from zatotx.node.settings import Log
 from zatotx.testing.node import MemoryBus
 

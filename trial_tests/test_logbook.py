@@ -11,8 +11,8 @@ from twisted.internet.task import Clock
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.model.faults import StartError
-from zatotx.node.logbook import Logbook
+from zatotx.model.errors import StartError
+from zatotx.node.log_files import Logbook
 from zatotx.node.settings import Log, parse
 
 
@@ -97,7 +97,7 @@ class LogbookTests(SynchronousTestCase):
             (self.directory / name).symlink_to('/dev/full')
         book = self.book()
         book.lines('http_access.log').line('lost')
-        Logger('zatotx.kvdb').info('lost')
+        Logger('zatotx.redis').info('lost')
         logging.getLogger('crm').info('kept')
         self.clock.advance(0)
         self.assertEqual((book.lost(), len(self.read())), (2, 1))

@@ -15,13 +15,13 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from zatotx.logs.files import LOCK, LogFile
+from zatotx.logs.log_file import LOCK, LogFile
 
 # Writes its lines in bursts of changing size, with its name and a number on each.
 WRITER = '''
 import sys
 from pathlib import Path
-from zatotx.logs.files import LogFile
+from zatotx.logs.log_file import LogFile
 name, path, count, max_bytes = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 file = LogFile(path, max_bytes=max_bytes, keep=500)
 number = 0

@@ -15,11 +15,11 @@ from twisted.logger import Logger, LogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.logs.areas import ADMIN, ALL, KVDB, SERVER, area_of
-from zatotx.logs.files import LogFile
-from zatotx.logs.forms import JSON, TEXT
+from zatotx.logs.categories import ADMIN, ALL, KVDB, SERVER, area_of
+from zatotx.logs.formats import JSON, TEXT
 from zatotx.logs.levels import LEVELS, Levels
-from zatotx.logs.lines import SharedLineWriter
+from zatotx.logs.line_buffer import SharedLineWriter
+from zatotx.logs.log_file import LogFile
 from zatotx.logs.server_log import ServerLog, Whose, nobody
 
 
@@ -31,7 +31,7 @@ class LevelsTests(SynchronousTestCase):
             'crm.get.balance': logging.DEBUG,
             'crm.get': logging.INFO,
             'crmx': logging.CRITICAL,
-            'zatotx.kvdb.link': logging.WARNING,
+            'zatotx.redis.reconnecting_connection': logging.WARNING,
             'zato.server.edit': logging.ERROR,
             'twisted': logging.CRITICAL,
         }
@@ -71,7 +71,7 @@ class LevelsTests(SynchronousTestCase):
 
     def test_areas(self) -> None:
         """Loggers belong to areas by their dotted names, not by their first letters; each area has its own file."""
-        self.assertEqual(area_of('zatotx.kvdb.link'), KVDB)
+        self.assertEqual(area_of('zatotx.redis.reconnecting_connection'), KVDB)
         self.assertEqual(area_of('zato.ping'), ADMIN)
         self.assertEqual((area_of('zatotx.node'), area_of('zatox'), area_of('')), (SERVER,) * 3)
         self.assertEqual(len({area.file for area in ALL}), len(ALL))
@@ -125,8 +125,8 @@ class RoutingTests(Chatty):
         """What an area says is in its file; warnings and errors are in server.log too, which tells all that went
         wrong."""
         self.install()
-        self.twisted('zatotx.kvdb.link').info('it answers')
-        self.twisted('zatotx.kvdb.link').warn('it is away')
+        self.twisted('zatotx.redis.reconnecting_connection').info('it answers')
+        self.twisted('zatotx.redis.reconnecting_connection').warn('it is away')
         logging.getLogger('crm.x').info('hello')
         self.assertEqual(self.said('kvdb'), ['it answers', 'it is away'])
         self.assertEqual(self.said(), ['it is away', 'hello'])
@@ -137,7 +137,7 @@ class RoutingTests(Chatty):
         self.twisted('crm').debug('heard 1')
         logging.getLogger('crm.x').debug('heard 2')
         logging.getLogger('other').info('quiet')
-        self.twisted('zatotx.kvdb.bus').warn('quiet')
+        self.twisted('zatotx.redis.announcements').warn('quiet')
         logging.getLogger('some.lib.part').warning('quiet')
         self.assertEqual(self.said(), ['heard 1', 'heard 2'])
         self.assertTrue(logging.getLogger('crm.x').isEnabledFor(logging.DEBUG))

@@ -13,8 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
 from zatotx.interfaces.kind import ILineSink
-from zatotx.logs.files import LogFile
-from zatotx.logs.lines import LineWriter, SharedLineWriter, one_line
+from zatotx.logs.line_buffer import LineWriter, SharedLineWriter, one_line
+from zatotx.logs.log_file import LogFile
 
 
 class LineWriterTests(SynchronousTestCase):

@@ -15,11 +15,11 @@ from twisted.python.failure import Failure
 from twisted.python.log import LogPublisher as LegacyPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.logs.files import LogFile
 from zatotx.logs.levels import LEVELS, Levels
-from zatotx.logs.lines import SharedLineWriter
+from zatotx.logs.line_buffer import SharedLineWriter
+from zatotx.logs.log_file import LogFile
+from zatotx.logs.log_service import Logged
 from zatotx.logs.server_log import ServerLog
-from zatotx.logs.service import Logged
 
 STAMP = r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}'
 

@@ -24,16 +24,16 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
 from zatotx.interfaces.meters import IUserMetrics, NoUserMetrics, measured
-from zatotx.metrics import areas
-from zatotx.metrics.collector import render
-from zatotx.metrics.families import COUNTER, FAMILIES, GAUGE, HISTOGRAM
+from zatotx.metrics import collectors
+from zatotx.metrics.counters import CallSlots, ChannelSlots, Histogram
+from zatotx.metrics.definitions import COUNTER, FAMILIES, GAUGE, HISTOGRAM
+from zatotx.metrics.exposition import Scrapes
 from zatotx.metrics.meters import Meters, Named
-from zatotx.metrics.sample import Row, Sample, Source, add, sample
-from zatotx.metrics.scrapes import Scrapes
-from zatotx.metrics.slots import CallSlots, ChannelSlots, Histogram
-from zatotx.metrics.user import UserMetrics
-from zatotx.model.faults import Timeout
-from zatotx.tap.observing import certificates
+from zatotx.metrics.prometheus_text import render
+from zatotx.metrics.snapshot import Row, Sample, Source, add, sample
+from zatotx.metrics.user_metrics import UserMetrics
+from zatotx.model.errors import Timeout
+from zatotx.tap.monitoring import certificates
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -104,7 +104,7 @@ class RenderTests(SynchronousTestCase):
         busy.failed('Timeout')
         busy.in_flight = 3
         name = 'crm."odd"\n\\name'
-        got = samples(areas.services(lambda: [(name, busy), ('idle', idle)]))
+        got = samples(collectors.services(lambda: [(name, busy), ('idle', idle)]))
         service = frozenset({('service', name)})
         self.assertEqual(got['zatotx_service_calls_total', service], 2)
         self.assertEqual(got['zatotx_service_errors_total', service], 1)
@@ -123,13 +123,13 @@ class RenderTests(SynchronousTestCase):
         stalls.observe(0.3)
         facts = {'version': '0.1', 'python': '3.13.0', 'node': 'server1', 'cluster': 'qs'}
         got = samples(
-            areas.http(HttpCounts()),
-            areas.figure('zatotx_reactor_stall_seconds', lambda: stalls),
-            areas.figure('zatotx_log_lines_lost', lambda: 4),
-            areas.figure('zatotx_config_revision', lambda: 17),
-            areas.figure('zatotx_redis_up', lambda: 0),
-            areas.build(facts),
-            areas.process(),
+            collectors.http(HttpCounts()),
+            collectors.figure('zatotx_reactor_stall_seconds', lambda: stalls),
+            collectors.figure('zatotx_log_lines_lost', lambda: 4),
+            collectors.figure('zatotx_config_revision', lambda: 17),
+            collectors.figure('zatotx_redis_up', lambda: 0),
+            collectors.build(facts),
+            collectors.process(),
         )
         self.assertEqual(got['zatotx_http_requests_total', NONE], 40)
         self.assertEqual(got['zatotx_http_connections_open', NONE], 2)
@@ -162,7 +162,7 @@ class RenderTests(SynchronousTestCase):
             yield 'zatotx_config_revision', (), 1
             raise ZeroDivisionError
 
-        got = samples(broken, areas.figure('zatotx_log_lines_lost', lambda: 4))
+        got = samples(broken, collectors.figure('zatotx_log_lines_lost', lambda: 4))
         self.assertNotIn(('zatotx_config_revision', NONE), got)
         self.assertEqual((got['zatotx_log_lines_lost_total', NONE], got['zatotx_metrics_failed', NONE]), (4, 1))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
@@ -231,7 +231,7 @@ class MetersTests(SynchronousTestCase):
         others = CallSlots()
         others.observe(0.1)
         own = CallSlots()
-        got = samples(areas.services(lambda: [('a', own), ('b', others), ('c', others)], others))
+        got = samples(collectors.services(lambda: [('a', own), ('b', others), ('c', others)], others))
         calls = {dict(labels)['service']: value for (name, labels), value in got.items()
                  if name == 'zatotx_service_calls_total'}  # fmt: skip
         self.assertEqual(calls, {'a': 0, '(others)': 1})
@@ -364,10 +364,10 @@ class SumTests(SynchronousTestCase):
             slots.observe(0.002)
         slots.in_flight = calls
         found: Sample = json.loads(json.dumps(sample([
-            areas.services(lambda: [('crm', slots)]),
-            areas.figure('zatotx_config_revision', lambda: revision),
-            areas.figure('zatotx_redis_up', lambda: int(revision > 5)),
-            areas.build({'version': '1', 'python': '3', 'node': 'n', 'cluster': 'c'}),
+            collectors.services(lambda: [('crm', slots)]),
+            collectors.figure('zatotx_config_revision', lambda: revision),
+            collectors.figure('zatotx_redis_up', lambda: int(revision > 5)),
+            collectors.build({'version': '1', 'python': '3', 'node': 'n', 'cluster': 'c'}),
         ])))  # fmt: skip
         return found
 
@@ -395,7 +395,7 @@ class SumTests(SynchronousTestCase):
         """A worker of another version, while they are replaced, spoils nothing: its unknown families, histograms cut
         otherwise and rows with other labels are left out."""
         name = 'zatotx_service_duration_seconds'
-        ours = sample([areas.services(lambda: [('crm', CallSlots())])])
+        ours = sample([collectors.services(lambda: [('crm', CallSlots())])])
         theirs = {'zatotx_of_tomorrow': [[[], 1]], name: [[['crm'], [1.0, [1, 2]]]], 'zatotx_service_calls': [[[], 9]]}
         self.assertEqual(add(ours, theirs), ours)
 
@@ -434,7 +434,7 @@ class ScrapesTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.asked = 0
         self.offload = Later()
-        self.scrapes = Scrapes([areas.figure('zatotx_log_lines_lost', self.look)], self.offload)
+        self.scrapes = Scrapes([collectors.figure('zatotx_log_lines_lost', self.look)], self.offload)
 
     def look(self) -> int:
         self.asked += 1
@@ -475,7 +475,7 @@ class ImportTests(TestCase):
     async def test_lazy(self) -> None:
         """Importing the collector does not load prometheus_client: a node starts without."""
         code = (
-            'import sys, zatotx.metrics.collector, zatotx.metrics.scrapes, zatotx.metrics.areas;'
+            'import sys, zatotx.metrics.prometheus_text, zatotx.metrics.exposition, zatotx.metrics.collectors;'
             "print('prometheus_client' in sys.modules)"
         )
         out, err, _ = await getProcessOutputAndValue(sys.executable, ['-c', code], env=dict(os.environ))

@@ -11,14 +11,14 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from zatotx.exchange.security.guard import Guard
 from zatotx.interfaces.config import NodeRow, OutdatedSnapshot, Prepared
-from zatotx.model.faults import ServiceUnavailable, Timeout, Unauthorized
+from zatotx.model.errors import ServiceUnavailable, Timeout, Unauthorized
 from zatotx.model.message import ChannelSpec, Principal
-from zatotx.node.config import ALIVE, BEAT, LiveConfig, living
+from zatotx.node.live_config import ALIVE, BEAT, LiveConfig, living
+from zatotx.pipeline.security.policy import Guard
 from zatotx.schema.security import BasicAuth
 from zatotx.schema.snapshot import Actor, Changes, Operation, Snapshot, Stored
-from zatotx.testing.exchange import message
+from zatotx.testing.fake_pipeline import message
 from zatotx.testing.security import FieldCheck
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.kinds import find_kinds
+from zatotx.connectors.kind_registry import find_kinds
 from zatotx.node import findings
+from zatotx.node.node_api import NodeView
 from zatotx.node.state import NodeState
-from zatotx.node.view import NodeView
 from zatotx.schema.snapshot import Snapshot
-from zatotx.schema.types import ObjectTypes
+from zatotx.schema.type_registry import ObjectTypes
 
 
 class FinderTests(SynchronousTestCase):

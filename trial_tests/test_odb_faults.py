@@ -21,13 +21,13 @@ from twisted.trial.unittest import TestCase
 from trial_tests.support.odb import CLUSTER, KEY, ME, TYPES, OdbCase, channel, on_every_database, service, user
 from trial_tests.support.odb_process import MANY
 from trial_tests.support.unmeasured import unmeasured
-from zatotx.model.faults import ServiceUnavailable, Timeout
-from zatotx.odb import lanes
-from zatotx.odb.context import Cluster, begin
-from zatotx.odb.lanes import Call, GivenUp, Lane
+from zatotx.model.errors import ServiceUnavailable, Timeout
+from zatotx.odb import executor
+from zatotx.odb.executor import Call, GivenUp, Lane
+from zatotx.odb.mutations import write
 from zatotx.odb.setup import NewCluster, apply, create, schema_state, snapshot
+from zatotx.odb.statement_context import Cluster, begin
 from zatotx.odb.store import open_store
-from zatotx.odb.writing import write
 
 reactor: Any = global_reactor  # its interfaces are more than its type says
 SOON = 300.0  # seconds a process may take to say that it is ready: the machine may be busy
@@ -126,7 +126,7 @@ class LockedTests(OdbCase):
         error = await self.assertFailure(beating, ServiceUnavailable, Timeout)
         first = time.monotonic()
         other = await self.assertFailure(writing, ServiceUnavailable, Timeout)
-        self.assertLess(time.monotonic() - first, lanes.DEADLINE - 1)  # no time of its own
+        self.assertLess(time.monotonic() - first, executor.DEADLINE - 1)  # no time of its own
         self.assertLess(first - started, 30)
         for each in (error, other):
             self.assertIn(self.url, str(each))
@@ -232,7 +232,7 @@ class LaneTests(TestCase):
     """Deadlines, with short ones."""
 
     def setUp(self) -> None:
-        self.patch(lanes, 'DEADLINE', 1.0)
+        self.patch(executor, 'DEADLINE', 1.0)
         self.lane = Lane(reactor, threads=1, name='test', what='the test')
         self.release = threading.Event()
         self.addCleanup(self.lane.close)
@@ -267,7 +267,7 @@ class LaneTests(TestCase):
     async def test_what_moves_on_may_take_its_time(self) -> None:
         """The deadline counts from the last progress."""
 
-        self.patch(lanes, 'DEADLINE', 2.5)
+        self.patch(executor, 'DEADLINE', 2.5)
 
         def slow(call: Call) -> str:
             for _ in range(16):
@@ -279,7 +279,7 @@ class LaneTests(TestCase):
 
     async def test_who_moved_once_has_no_second_deadline(self) -> None:
         """It counts from that move, not from when the lane looked."""
-        self.patch(lanes, 'DEADLINE', 4.0)
+        self.patch(executor, 'DEADLINE', 4.0)
 
         def moved_once(call: Call) -> bool:
             call.moved()

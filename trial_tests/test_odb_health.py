@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from trial_tests.support.odb import CLUSTER, KEY, OdbCase, on_every_database
-from zatotx.model.faults import ServiceUnavailable
+from zatotx.model.errors import ServiceUnavailable
 from zatotx.odb.health import look_at
 from zatotx.odb.secrets import new_key
 from zatotx.odb.setup import open_database

@@ -7,11 +7,11 @@ from typing import Any
 from twisted.internet.defer import gatherResults
 
 from trial_tests.support.odb import ME, OdbCase, channel, delete, edit, on_every_database, service, user
-from zatotx.model.faults import BadInput, Conflict, NotFound
-from zatotx.odb import states
+from zatotx.model.errors import BadInput, Conflict, NotFound
+from zatotx.odb import revisions
 from zatotx.odb.secrets import verify
 from zatotx.odb.setup import apply, restore, snapshot
-from zatotx.schema.both_forms import hash_of
+from zatotx.schema.dual_secret import hash_of
 from zatotx.schema.masking import MASK
 from zatotx.schema.snapshot import Actor, Snapshot, Stored
 
@@ -211,7 +211,7 @@ class BoundTests(HistoryCase):
     async def test_it_does_not_grow_for_ever(self) -> None:
         """The oldest revisions go, whole; what is kept can be seen and restored as before."""
         for name, value in (('KEPT', 20), ('LOOK_EVERY', 1)):
-            self.patch(states, name, value)
+            self.patch(revisions, name, value)
         await self.store.write([service('echo'), user('stays', 'first'), user('goes', ''), channel('a')], ME)
         goes, a = await self.named('basic_auth', 'goes'), await self.named('channel_rest', 'a')
         await self.store.write([delete('basic_auth', goes.id)], ME)
@@ -234,7 +234,7 @@ class BoundTests(HistoryCase):
     async def test_one_big_change_is_kept_whole(self) -> None:
         """It may be more than what is kept else."""
         for name, value in (('KEPT', 20), ('LOOK_EVERY', 1)):
-            self.patch(states, name, value)
+            self.patch(revisions, name, value)
         await self.store.write([service('echo')], ME)
         revision = await self.store.write([channel(f'c{n}') for n in range(50)], ME)
         self.assertEqual(len(await self.store.history(limit=1000, revision=revision)), 50)

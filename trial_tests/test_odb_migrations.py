@@ -16,7 +16,7 @@ from zatotx.interfaces.config import IConfigStore
 from zatotx.odb.engine import room_of
 from zatotx.odb.secrets import verify
 from zatotx.odb.setup import restore, schema_state, upgrade
-from zatotx.schema.both_forms import hash_of
+from zatotx.schema.dual_secret import hash_of
 from zatotx.schema.snapshot import Snapshot
 
 

@@ -26,15 +26,15 @@ from trial_tests.support.odb import CLUSTER, KEY, ME, TYPES, OdbCase, service, u
 from trial_tests.support.odb_process import fill
 from trial_tests.support.ports import free_port
 from trial_tests.support.postgresql import PostgreSQL
-from zatotx.model.faults import ServiceUnavailable, Timeout
+from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.odb import engine as engine_module
-from zatotx.odb.context import Cluster, begin
 from zatotx.odb.engine import make_engine
 from zatotx.odb.engines import mysql as mysql_room
 from zatotx.odb.engines import postgresql as postgresql_room
-from zatotx.odb.engines.room import LOCK
-from zatotx.odb.lanes import DEADLINE, Call
+from zatotx.odb.engines.dialect import LOCK
+from zatotx.odb.executor import DEADLINE, Call
 from zatotx.odb.setup import NewCluster, create, schema_state, snapshot
+from zatotx.odb.statement_context import Cluster, begin
 from zatotx.odb.tables import cluster, server
 from zatotx.odb.urls import parsed
 

@@ -27,20 +27,20 @@ from trial_tests.support.odb import (
     service,
     user,
 )
-from zatotx.model.faults import Conflict, NotFound, ServiceUnavailable
-from zatotx.odb import migrating, urls
+from zatotx.model.errors import Conflict, NotFound, ServiceUnavailable
 from zatotx.odb import schema_state as schema_state_module
+from zatotx.odb import schema_upgrade, urls
 from zatotx.odb.engine import make_engine
 from zatotx.odb.engines.sqlite import make_file
 from zatotx.odb.nodes import Address, nodes
 from zatotx.odb.secrets import verify
 from zatotx.odb.setup import NewCluster, apply, create, open_database, schema_state, set_password, snapshot, upgrade
 from zatotx.odb.tables import SCHEMA, metadata
-from zatotx.schema.both_forms import hash_of
+from zatotx.schema.dual_secret import hash_of
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.security import BasicAuth
 from zatotx.schema.snapshot import Operation
-from zatotx.schema.types import ObjectTypes
+from zatotx.schema.type_registry import ObjectTypes
 
 
 @on_every_database
@@ -210,7 +210,7 @@ class SchemaTests(OdbCase):
         database.close()
         scripts = Path(self.mktemp()).absolute()
         self.patch(schema_state_module, 'SCHEMA', one_more_migration(scripts))
-        self.patch(migrating, 'SCRIPTS', str(scripts))
+        self.patch(schema_upgrade, 'SCRIPTS', str(scripts))
         self.assertEqual(schema_state(self.url), 'older')
         self.assertTrue(upgrade(self.url))
         self.assertFalse(upgrade(self.url))

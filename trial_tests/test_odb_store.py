@@ -25,17 +25,17 @@ from trial_tests.support.odb import (
     user,
 )
 from zatotx.interfaces.config import IConfigStore
-from zatotx.model.faults import BadInput, Conflict, NotFound, ServiceUnavailable
-from zatotx.odb import lanes
+from zatotx.model.errors import BadInput, Conflict, NotFound, ServiceUnavailable
+from zatotx.odb import executor
 from zatotx.odb.engine import make_engine
-from zatotx.odb.lanes import Call
+from zatotx.odb.executor import Call
 from zatotx.odb.secrets import Secrets, hash_secret, is_hash, new_key, verify
 from zatotx.odb.store import open_store
-from zatotx.schema.both_forms import hash_of, joined, sealed_of
+from zatotx.schema.dual_secret import hash_of, joined, sealed_of
 from zatotx.schema.masking import Configured
 from zatotx.schema.meta import ObjectType, field
 from zatotx.schema.snapshot import Changes, Operation, Snapshot, Stored
-from zatotx.schema.types import ObjectTypes
+from zatotx.schema.type_registry import ObjectTypes
 
 MANY = 10_000
 
@@ -401,7 +401,7 @@ class SizeTests(StoreCase):
     def setUp(self) -> None:
         """Deadlines are no matter here: a busy machine may take longer for much."""
         super().setUp()
-        self.patch(lanes, 'DEADLINE', 120.0)
+        self.patch(executor, 'DEADLINE', 120.0)
 
     async def test_ten_thousand_channels(self) -> None:
         """Written, read whole, changed one by one: in seconds, milliseconds, at once. (The figures are printed.)"""

@@ -10,8 +10,8 @@ from twisted.internet.defer import Deferred
 
 from trial_tests.support.odb import ME, OdbCase, channel, edit, on_every_database, service
 from zatotx.interfaces.config import FileVersion
-from zatotx.model.faults import Conflict, NotFound
-from zatotx.odb import versions
+from zatotx.model.errors import Conflict, NotFound
+from zatotx.odb import code_versions
 from zatotx.schema.snapshot import Snapshot
 
 
@@ -70,7 +70,7 @@ class AddTests(VersionCase):
         await self.store.beat(node.id, 1, {first.id: 'refused'})
         for number in range(1, 20):
             await self.deploy('crm.py', b'%d' % number, 'crm.a')
-        self.assertEqual(len(await self.store.versions('crm.py')), versions.KEPT)
+        self.assertEqual(len(await self.store.versions('crm.py')), code_versions.KEPT)
         await self.deploy('crm.py', b'20', 'crm.a')
         self.assertEqual([n for n, _ in await self.kept('crm.py')], list(range(2, 22)))
         await self.assertFailure(self.store.version_content(first.id), NotFound)

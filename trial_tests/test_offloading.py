@@ -14,7 +14,7 @@ from twisted.internet.threads import deferToThread
 from twisted.python.threadpool import ThreadPool
 from twisted.trial.unittest import TestCase
 
-from zatotx.node.offloading import offloader
+from zatotx.node.thread_offload import offloader
 
 SECONDS = 30.0
 

@@ -17,8 +17,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.broker import Broker, create, remove
 from trial_tests.support.documented import PASSWORD, SECURED, USER, documented
 from trial_tests.support.rawhttp import Answer, basic
-from zatotx.model.faults import StartError
-from zatotx.plugins.http.builtin import DOORS, doors
+from zatotx.model.errors import StartError
+from zatotx.plugins.http.server.builtin_routes import DOORS, doors
 from zatotx.plugins.http.settings import read_settings
 
 JSON, XML, FORM = 'application/json', 'application/xml', 'application/x-www-form-urlencoded'

@@ -32,21 +32,21 @@ from zatotx import (
     Service,
     Text,
 )
-from zatotx.model import faults
-from zatotx.model.faults import BadInput
-from zatotx.rules.openapi import About, document
-from zatotx.rules.openapi_answers import fault_statuses
-from zatotx.rules.openapi_shapes import Channel, Guarded
+from zatotx.model import errors
+from zatotx.model.errors import BadInput
+from zatotx.rules.openapi.document import About, document
+from zatotx.rules.openapi.model import Channel, Guarded
+from zatotx.rules.openapi.responses import fault_statuses
 from zatotx.service.entry import ServiceEntry
-from zatotx.service.files import Files, MissingFile
-from zatotx.service.io.declared import describe_io
+from zatotx.service.io.declaration import describe_io
 from zatotx.service.io.element_schema import answer_schema, taken_schema, text_schema
+from zatotx.service.io.json_schema import service_shape
 from zatotx.service.io.model_schema import model_schema
 from zatotx.service.io.records import Field, Plain
-from zatotx.service.io.shapes import service_shape
-from zatotx.service.io.typed import convert
-from zatotx.service.io.wrong import Wrong
+from zatotx.service.io.typed_models import convert
+from zatotx.service.io.validation_error import Wrong
 from zatotx.service.source_facts import source_facts
+from zatotx.service.uploaded_files import Files, MissingFile
 
 VALUES: tuple[Any, ...] = (
     None, True, False, 0, 1, 2, -5, 1.0, 1.5, 1e300, '', 'x', 'yes', 'Off', '0', '1', '-7', '+7', '7.0', '7.5', '.5',
@@ -218,7 +218,7 @@ class Varied(Service):
         if self.request.payload:
             raise Conflict(self.cid, 'Taken')
         if self.request.raw_request:
-            raise faults.Forbidden
+            raise errors.Forbidden
         await self.out.rest['CRM'].get()
         self.response.status_code = HTTPStatus.CREATED
         self.response.status_code = 204

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
-from zatotx.rules.json_example import NoExample, example
-from zatotx.rules.openapi import About, document, methods_of, tag_of, template_of
-from zatotx.rules.openapi_components import ERROR, Components, Names, safe
-from zatotx.rules.openapi_request import as_text, request
-from zatotx.rules.openapi_shapes import Channel, FieldShape, Guarded, InputShape, ServiceShape, Shape
-from zatotx.rules.pattern_example import matching
+from zatotx.rules.openapi.components import ERROR, Components, Names, safe
+from zatotx.rules.openapi.document import About, document, methods_of, tag_of, template_of
+from zatotx.rules.openapi.json_example import NoExample, example
+from zatotx.rules.openapi.model import Channel, FieldShape, Guarded, InputShape, ServiceShape, Shape
+from zatotx.rules.openapi.pattern_example import matching
+from zatotx.rules.openapi.request import as_text, request
 from zatotx.service.io.model_schema import model_schema
 
 REF = '#/components/schemas/'

@@ -17,10 +17,10 @@ from lxml import etree
 from trial_tests.support.calling import CID, COMPONENT, Asking, WithConnections, collecting, crm, stored
 from zatotx import BadGateway, BadStatus, Inactive, Model, NotFound, Timeout, __version__
 from zatotx.plugins.http.client.errors import BadRedirect
-from zatotx.plugins.http.outgoing.facade import RestDoor
+from zatotx.plugins.http.rest.facade import RestDoor
 from zatotx.plugins.http.schema.outgoing_rest import OUTGOING_REST
 from zatotx.plugins.http.test.upstream import Peer, Request, raw, reactor, says
-from zatotx.schema.validate import validate
+from zatotx.schema.validation import validate
 
 JSON = b'Content-Type: application/json'
 

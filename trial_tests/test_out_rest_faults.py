@@ -20,8 +20,8 @@ from trial_tests.support.calling import CID, Asking, WithConnections, started
 from trial_tests.support.ports import free_port
 from zatotx import BadGateway, ServiceUnavailable, Timeout
 from zatotx.plugins.http.client.errors import CallFailed
-from zatotx.plugins.http.outgoing import faults
-from zatotx.plugins.http.outgoing.trouble import Trouble
+from zatotx.plugins.http.rest import error_mapping
+from zatotx.plugins.http.rest.failure_log import Trouble
 from zatotx.plugins.http.test.upstream import Peer, Request, ends, raw, reactor, says, server_tls, silent
 
 TITLE = 'Outgoing connection CRM (rest)'
@@ -244,8 +244,8 @@ class FaultTests(WithConnections):
     def test_words_for_all(self) -> None:
         """Every failure of the client has a fault, and each of the four kinds a status that people know."""
         for kind in every(CallFailed):
-            failed = kind(1.0) if kind is faults.CutOff else kind('something about 10.0.0.1')
-            fault: Any = faults.fault_of(failed, TITLE, CID, 10.0)
+            failed = kind(1.0) if kind is error_mapping.CutOff else kind('something about 10.0.0.1')
+            fault: Any = error_mapping.fault_of(failed, TITLE, CID, 10.0)
             self.assertIn(fault.status, (502, 503, 504), kind)
             self.assertTrue(fault.msg.startswith(TITLE), kind)
             self.assertNotIn('10.0.0.1', fault.msg)

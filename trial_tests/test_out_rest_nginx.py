@@ -14,7 +14,7 @@ from trial_tests.support.nginx import Nginx
 from trial_tests.support.ports import free_port
 from trial_tests.test_out_rest_security import unsealed
 from zatotx.plugins.http.schema.outgoing import Retry
-from zatotx.schema.both_forms import joined
+from zatotx.schema.dual_secret import joined
 from zatotx.schema.security import BasicAuth
 
 PAGES = {'/customers/1.json': b'{"id": 1, "name": "' + b'n' * 5000 + b'"}',

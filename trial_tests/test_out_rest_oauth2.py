@@ -14,18 +14,18 @@ from trial_tests.support.calling import Asking, WithConnections, all_of, crm, st
 from trial_tests.support.ports import free_port
 from trial_tests.support.valkey import Valkey
 from zatotx import BadGateway, ServiceUnavailable, Timeout
-from zatotx.kvdb.client import RedisClient
-from zatotx.kvdb.keys import Keys
-from zatotx.kvdb.lease_desk import RedisDesk
-from zatotx.kvdb.leases import Leases
-from zatotx.kvdb.scripts import Scripts
 from zatotx.odb.secrets import Secrets, new_key
-from zatotx.plugins.http.outgoing.kind import HttpOutgoings
-from zatotx.plugins.http.outgoing.tokens import NoToken, Token, fingerprint, granted
+from zatotx.plugins.http.outgoing import HttpOutgoings
+from zatotx.plugins.http.rest.oauth2_tokens import NoToken, Token, fingerprint, granted
 from zatotx.plugins.http.test.upstream import reactor, says, silent
+from zatotx.redis.client import RedisClient
+from zatotx.redis.keys import Keys
+from zatotx.redis.lease_store import RedisDesk
+from zatotx.redis.leases import Leases
+from zatotx.redis.scripts import Scripts
 from zatotx.schema.security import OAUTH2_CLIENT, OAuth2Client
 from zatotx.schema.snapshot import Snapshot
-from zatotx.schema.validate import validate
+from zatotx.schema.validation import validate
 from zatotx.testing.leases import Epochs
 
 TITLE = 'Outgoing connection CRM (rest) cannot be used: security definition CRM.token (oauth2_client)'

@@ -15,11 +15,11 @@ from trial_tests.support.ports import free_port
 from zatotx import ServiceUnavailable, Timeout
 from zatotx.interfaces.meters import Uncounted
 from zatotx.plugins.http.client.errors import PeerReset
-from zatotx.plugins.http.outgoing.attempts import Broken
-from zatotx.plugins.http.outgoing.faults import CutOff
+from zatotx.plugins.http.rest.attempts import Broken
+from zatotx.plugins.http.rest.error_mapping import CutOff
 from zatotx.plugins.http.schema.outgoing import CircuitBreaker, Retry
 from zatotx.plugins.http.test.upstream import Peer, Request, Upstream, ends, reactor, says, silent
-from zatotx.rules.breaker import OPEN, Breaker
+from zatotx.rules.resilience.circuit_breaker import OPEN, Breaker
 from zatotx.schema.snapshot import Snapshot
 
 TITLE = 'Outgoing connection CRM (rest)'

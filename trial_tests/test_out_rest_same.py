@@ -13,8 +13,8 @@ from twisted.internet.task import Clock
 from trial_tests.support.calling import Asking, WithConnections, crm, started, stored
 from trial_tests.support.ports import free_port
 from zatotx import BadStatus, NotFound
-from zatotx.plugins.http.outgoing.facade import Options, Rest, ZatoConn
-from zatotx.plugins.http.outgoing.response import Response, StreamedResponse
+from zatotx.plugins.http.rest.facade import Options, Rest, ZatoConn
+from zatotx.plugins.http.rest.response import Response, StreamedResponse
 from zatotx.plugins.http.schema.outgoing import CircuitBreaker
 from zatotx.plugins.http.test.upstream import says, silent
 from zatotx.testing import doubles, rest

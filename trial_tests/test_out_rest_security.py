@@ -12,12 +12,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.calling import Asking, Bodies, WithConnections, all_of, collecting, crm, stored
 from trial_tests.support.digest_peer import DigestPeer
 from zatotx import ServiceUnavailable
-from zatotx.plugins.http.outgoing.digest import Asked, Session, strongest
+from zatotx.plugins.http.rest.digest_auth import Asked, Session, strongest
 from zatotx.plugins.http.test.upstream import Request, Upstream, reactor, says
-from zatotx.schema.both_forms import joined
+from zatotx.schema.dual_secret import joined
 from zatotx.schema.security import ApiKey, BasicAuth, DigestAuth
 from zatotx.schema.snapshot import Snapshot, Stored
-from zatotx.wire.challenge import challenges
+from zatotx.wire.http.challenge import challenges
 
 TITLE = 'Outgoing connection CRM (rest)'
 HASH = '$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaA'

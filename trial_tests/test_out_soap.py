@@ -17,8 +17,9 @@ from zatotx.plugins.http.schema.outgoing import CircuitBreaker, Retry
 from zatotx.plugins.http.soap.faults import fault_body
 from zatotx.plugins.http.test.upstream import Request, raw, says, silent
 from zatotx.schema.security import ApiKey
-from zatotx.wire import wsse, xml
-from zatotx.wire.soap import SOAP_11, SOAP_12, VERSIONS
+from zatotx.wire.soap import ws_security
+from zatotx.wire.soap.envelope import SOAP_11, SOAP_12, VERSIONS
+from zatotx.wire.xml import parser
 
 ASK = '<getBalance xmlns="urn:bank"><account_id>7</account_id></getBalance>'
 
@@ -45,7 +46,7 @@ class MessageTests(Calling):
         one."""
         soap = self.bank(self.peer)
         declared = f'<?xml version="1.0" encoding="iso-8859-2"?>\n{ASK}'
-        for body in (ASK, declared, ASK.encode(), etree.fromstring(ASK), xml.parse(ASK.encode())):
+        for body in (ASK, declared, ASK.encode(), etree.fromstring(ASK), parser.parse(ASK.encode())):
             await soap.post(body)
             message = sent(self.last)
             self.assertEqual((message.version, message.headers), (SOAP_11, ()))
@@ -268,7 +269,7 @@ class TokenTests(Calling):
         self.assertTrue(-1 < age < 60, age)
         self.assertEqual(len(token.nonce), 16)
         first, second = sent(self.last).headers
-        self.assertEqual((first.tag, second.tag), (wsse.SECURITY, 'h'))
+        self.assertEqual((first.tag, second.tag), (ws_security.SECURITY, 'h'))
         self.assertEqual(first.get(SOAP_11.must_understand), '1')
 
     async def test_digest(self) -> None:
@@ -302,7 +303,7 @@ class TokenTests(Calling):
             self.assertEqual(len(tokens(self.last)), 1)
             self.assertIn(b'xsi:type="t">x</a>', self.last.body)
             self.assertEqual([one.tag for one in sent(self.last).headers][1:], ['h'] if header else [])
-        own = wsse.write(wsse.UsernameToken('me', 'mine', False), SOAP_11).decode()
+        own = ws_security.write(ws_security.UsernameToken('me', 'mine', False), SOAP_11).decode()
         await soap.post(envelope(body, header=own))
         self.assertEqual([token.username for token in tokens(self.last)], ['me'])
 

@@ -14,14 +14,14 @@ from trial_tests.support.calling import CID, Asking
 from trial_tests.support.soap import envelope
 from trial_tests.support.soap_calling import BALANCE, TITLE, WithSoap, answer, pages, says_xml, wsdl
 from zatotx import BadStatus, PeerFault
-from zatotx.plugins.http.outgoing.soap.answers import SoapResponse
-from zatotx.plugins.http.outgoing.soap.client import SoapClient
-from zatotx.plugins.http.outgoing.soap.facade import Options, Soap, ZatoSoapConn
+from zatotx.plugins.http.soap.outgoing.facade import Options, Soap, ZatoSoapConn
+from zatotx.plugins.http.soap.outgoing.operation_methods import SoapClient
+from zatotx.plugins.http.soap.outgoing.response_parsing import SoapResponse
 from zatotx.plugins.http.test.upstream import Answering, says
 from zatotx.testing import soap
 from zatotx.testing.connections import ScriptedOutgoing, Scripting
 from zatotx.testing.script import ConnectionScript, Scripts
-from zatotx.wire.soap import SOAP_11
+from zatotx.wire.soap.envelope import SOAP_11
 
 ASK = '<getBalance xmlns="urn:bank"/>'
 FAULT = ('<s:Fault><faultcode>s:Client</faultcode><faultstring>No money</faultstring><detail><a>1</a></detail>'

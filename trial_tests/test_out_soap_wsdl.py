@@ -28,13 +28,13 @@ from trial_tests.support.soap_calling import (
     wss,
 )
 from zatotx import BadGateway, BadStatus, PeerFault, ServiceUnavailable, Timeout
-from zatotx.plugins.http.outgoing.soap.contracts import Contracts
-from zatotx.plugins.http.outgoing.soap.documents import Collected
-from zatotx.plugins.http.outgoing.soap.operations import _left
+from zatotx.plugins.http.soap.outgoing.operation_calls import _left
+from zatotx.plugins.http.soap.outgoing.wsdl_cache import Contracts
+from zatotx.plugins.http.soap.outgoing.wsdl_loader import Collected
 from zatotx.plugins.http.test.upstream import Answering, Peer, Request, Upstream, says, silent
 from zatotx.schema.security import ApiKey
 from zatotx.schema.snapshot import Snapshot
-from zatotx.wire.soap import SOAP_12
+from zatotx.wire.soap.envelope import SOAP_12
 
 OUT = ('<GetBalanceResponse xmlns="urn:bank"><balance>10.50</balance><on>2026-01-31</on>'
        '<owner><name>Ann</name></owner></GetBalanceResponse>')

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.model.faults import BadRequest
-from zatotx.service.deployment import packaging
-from zatotx.service.deployment.packaging import MODULE, PACKAGE, accept, pack, pack_directory, restore
+from zatotx.model.errors import BadRequest
+from zatotx.service.deployment import package
+from zatotx.service.deployment.package import MODULE, PACKAGE, accept, pack, pack_directory, restore
 
 
 def zipped(*members: tuple[str | zipfile.ZipInfo, bytes]) -> bytes:
@@ -77,11 +77,11 @@ class AcceptTests(SynchronousTestCase):
 
     def test_sizes(self) -> None:
         """Too much content, unpacked bytes or members: refused with the limit, before it fills memory."""
-        self.patch(packaging, 'MAX_UNPACKED', 1000)
+        self.patch(package, 'MAX_UNPACKED', 1000)
         self.assertIn('more than 1000 bytes', self.refusal('a.zip', zipped(('a.py', b'#' * 1001))))
-        self.patch(packaging, 'MAX_MEMBERS', 2)
+        self.patch(package, 'MAX_MEMBERS', 2)
         self.assertIn('at most 2', self.refusal('a.zip', zipped(('a.py', b''), ('b.py', b''), ('c.py', b''))))
-        self.patch(packaging, 'MAX_CONTENT', 5)
+        self.patch(package, 'MAX_CONTENT', 5)
         self.assertIn('at most 5', self.refusal('a.py', b'123456'))
 
     def test_what_is_not_a_package(self) -> None:

@@ -17,11 +17,11 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from zatotx.interfaces.config import FileVersion
 from zatotx.interfaces.node import DeployReport
-from zatotx.model.faults import BadRequest, ServiceUnavailable
+from zatotx.model.errors import BadRequest, ServiceUnavailable
 from zatotx.schema.snapshot import Actor
-from zatotx.service.deployment.packaging import accept
+from zatotx.service.deployment.package import accept
 from zatotx.service.deployment.pickup import Pickup
-from zatotx.service.deployment.pickup_looks import Looks, Mark
+from zatotx.service.deployment.pickup_scan import Looks, Mark
 
 INTERVAL = 0.1  # seconds; half a second in production
 

@@ -13,16 +13,16 @@ from trial_tests.support.issuing import NOW as THEN
 from trial_tests.support.issuing import Issuer
 from trial_tests.support.properties import holds
 from trial_tests.support.tokens import GOOD, NOW, SECRET, part, sign
-from zatotx.exchange.security.jwt import JwtCheck, OneKey
-from zatotx.exchange.security.mtls import MtlsCheck
-from zatotx.model.faults import Unauthorized
+from zatotx.model.errors import Unauthorized
 from zatotx.model.message import Principal
+from zatotx.pipeline.security.jwt import JwtCheck, OneKey
+from zatotx.pipeline.security.mtls import MtlsCheck
 from zatotx.schema.security import Jwt, Mtls
 from zatotx.schema.snapshot import Stored
-from zatotx.testing.exchange import message
-from zatotx.wire.distinguished_name import is_same, name_of, read_name
-from zatotx.wire.jwk import key_of_secret, read_key_set
+from zatotx.testing.fake_pipeline import message
 from zatotx.wire.malformed import Malformed
+from zatotx.wire.security.distinguished_name import is_same, name_of, read_name
+from zatotx.wire.security.jwk import key_of_secret, read_key_set
 
 TEXT = st.text(st.characters(exclude_categories=['Cs']), max_size=8)
 VALUES = st.recursive(

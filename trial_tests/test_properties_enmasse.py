@@ -13,16 +13,16 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.odb import TYPES
 from trial_tests.support.properties import holds
 from trial_tests.support.vault import VAULT, Vault
-from zatotx.cli.failure import Failure
-from zatotx.cli.yaml_file import parse
+from zatotx.cli.enmasse_file import parse
+from zatotx.cli.errors import Failure
 from zatotx.plugins.http.schema import OBJECT_TYPES as HTTP
-from zatotx.rules.enmasse import export, plan_import, substitute
-from zatotx.rules.references import Sources, escaped, refers
+from zatotx.rules.enmasse.import_plan import export, plan_import, substitute
+from zatotx.rules.enmasse.references import Sources, escaped, refers
 from zatotx.schema.fields import field_names
 from zatotx.schema.security import BasicAuth
 from zatotx.schema.service import ServiceRow
 from zatotx.schema.snapshot import Changes, Snapshot, Stored
-from zatotx.schema.types import ObjectTypes
+from zatotx.schema.type_registry import ObjectTypes
 
 ALL = ObjectTypes((*TYPES, VAULT))
 TEXT = st.text(st.characters(exclude_categories=['Cs', 'Cc']), min_size=1, max_size=8)

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.corpora import http1_cases, with_host
 from trial_tests.support.parsed import one_by_one, outcome
 from trial_tests.support.properties import holds
-from zatotx.wire.http1 import End, Limits, Refused, RequestHead, RequestParser
+from zatotx.wire.http1.request_parser import End, Limits, Refused, RequestHead, RequestParser
 
 TOKEN = "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 DIGITS = st.text('0123456789abcdefABCDEF', min_size=2, max_size=2)

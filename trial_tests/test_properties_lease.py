@@ -14,10 +14,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
 from zatotx.interfaces.redis import Busy
-from zatotx.kvdb.lease_desk import Seed
-from zatotx.kvdb.leases import Lease, Leases
-from zatotx.model.faults import ServiceUnavailable, Timeout
-from zatotx.rules.lease import Claim, admits, first_token, granted, mistaken_ttl, refused, renewal
+from zatotx.model.errors import ServiceUnavailable, Timeout
+from zatotx.redis.lease_store import Seed
+from zatotx.redis.leases import Lease, Leases
+from zatotx.rules.resilience.lease import Claim, admits, first_token, granted, mistaken_ttl, refused, renewal
 from zatotx.testing.leases import Epochs, MemoryDesk
 
 TTL = 3.0
@@ -297,7 +297,7 @@ class ModelTests(SynchronousTestCase):
 
     def test_the_model_bites(self) -> None:
         """A holder that believes a little longer than it should is found out by the model."""
-        self.patch(__import__('zatotx.rules.lease', fromlist=['DRIFT']), 'DRIFT', -0.5)
+        self.patch(__import__('zatotx.rules.resilience.lease', fromlist=['DRIFT']), 'DRIFT', -0.5)
         world = self.play([('run', 1.0), ('lose', 0, 'questions'), ('lose', 1, ''), ('run', 5.0), ('lose', 0, ''),
                            ('lose', 1, 'questions'), ('run', 5.0)])
         self.assertTrue(world.both)

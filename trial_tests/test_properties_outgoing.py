@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
-from zatotx.rules.breaker import CLOSED, HALF_OPEN, Breaker
-from zatotx.rules.retry import RetryBudget, retry_after
-from zatotx.rules.url_template import Template, query_of
-from zatotx.wire.challenge import challenges, parameters, quoted
+from zatotx.rules.resilience.circuit_breaker import CLOSED, HALF_OPEN, Breaker
+from zatotx.rules.resilience.retry import RetryBudget, retry_after
+from zatotx.rules.routing.url_template import Template, query_of
+from zatotx.wire.http.challenge import challenges, parameters, quoted
 
 NOW = 1_795_600_000.0
 TEXT = st.text(st.characters(exclude_categories=['Cs']), max_size=20)

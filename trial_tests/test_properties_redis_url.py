@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
-from zatotx.kvdb.address import anchored, parse_address
-from zatotx.model.faults import StartError
+from zatotx.model.errors import StartError
+from zatotx.redis.url import anchored, parse_address
 
 HERE = Path('/env/server1')
 SCHEMES = ('redis', 'rediss', 'unix', 'redis+sentinel', 'rediss+sentinel', 'http', '')

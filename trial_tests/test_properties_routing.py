@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
-from zatotx.rules.routing import ANY, BadRoutes, Match, MethodMissing, Route, RouteTable
+from zatotx.rules.routing.route_table import ANY, BadRoutes, Match, MethodMissing, Route, RouteTable
 from zatotx.wire.malformed import Malformed
 
 METHODS = ('GET', 'POST', 'HEAD', 'DELETE')

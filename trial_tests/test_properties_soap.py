@@ -9,17 +9,18 @@ from lxml import etree
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
-from zatotx.model.faults import BadRequest, Fault
+from zatotx.model.errors import BadRequest, Fault
 from zatotx.model.message import ChannelSpec, Outcome
 from zatotx.model.soap import SoapFault, SoapSpec
-from zatotx.plugins.http.outgoing.soap.messages import enveloped
-from zatotx.plugins.http.outgoing.soap.tokens import new_token
 from zatotx.plugins.http.soap.codec import SoapCodec
-from zatotx.testing.exchange import message
-from zatotx.wire import wsse, xml
-from zatotx.wire.soap import NS_11, NS_12, VERSIONS, read, write
-from zatotx.wire.soap_action import action_of
-from zatotx.wire.soap_faults import read_fault
+from zatotx.plugins.http.soap.outgoing.envelopes import enveloped
+from zatotx.plugins.http.soap.outgoing.username_token import new_token
+from zatotx.testing.fake_pipeline import message
+from zatotx.wire.soap import ws_security
+from zatotx.wire.soap.action import action_of
+from zatotx.wire.soap.envelope import NS_11, NS_12, VERSIONS, read, write
+from zatotx.wire.soap.faults import read_fault
+from zatotx.wire.xml import parser
 
 CHANNEL = ChannelSpec(name='a', kind='http-soap', service='a', data_format='soap', soap=SoapSpec())
 TYPES = {b'1.1': {b'content-type': b'text/xml'}, b'1.2': {b'content-type': b'application/soap+xml'}}
@@ -68,7 +69,7 @@ class ReadingTests(SynchronousTestCase):
                                     for ns, _, name in tags))  # fmt: skip
             return
         self.assertIsNotNone(inside)
-        found = None if payload is None else xml.to_bytes(payload)
+        found = None if payload is None else parser.to_bytes(payload)
         self.assertEqual(found, etree.tostring(inside[0]) if inside else None)
 
     @holds(body=st.binary(max_size=60))
@@ -94,7 +95,7 @@ class WritingTests(SynchronousTestCase):
         inbound = message(b'', channel=CHANNEL, headers=headers)
         fault = SoapFault(code, reason, detail)
         reply = SoapCodec().refuse(fault, fault.details, inbound)
-        found = read_fault(read(xml.parse(reply.body)).payload)
+        found = read_fault(read(parser.parse(reply.body)).payload)
         assert found is not None
         self.assertEqual(found.code, {'Client': 'Sender', 'Server': 'Receiver'}.get(code, code))
         self.assertIn(inbound.cid.encode(), reply.body)
@@ -109,7 +110,7 @@ class WritingTests(SynchronousTestCase):
             reply = codec.answer(Outcome(value), inbound)
         except ValueError:
             return
-        read(xml.parse(reply.body))
+        read(parser.parse(reply.body))
 
 
 class OutgoingTests(SynchronousTestCase):
@@ -126,18 +127,18 @@ class OutgoingTests(SynchronousTestCase):
             if header is not None:
                 headers = [etree.Element('{u:h}h')]
                 headers[0].text = header
-            xml.parse(etree.tostring(body))
-            [xml.parse(etree.tostring(one)) for one in headers]
+            parser.parse(etree.tostring(body))
+            [parser.parse(etree.tostring(one)) for one in headers]
         except ValueError:
             return  # XML has no form for it
         soap = VERSIONS[version]
         given: Any = write(soap, etree.tostring(body), headers=headers) if whole else body
         ready = enveloped(given, soap, () if whole else headers, with_place=True)
         token = new_token(data, password, is_digest=digest)
-        root = xml.parse(ready.before + wsse.write(token, soap) + ready.after)
+        root = parser.parse(ready.before + ws_security.write(token, soap) + ready.after)
         sent = read(root)
-        security = wsse.read(sent.headers, soap)
-        self.assertEqual([one.tag for one in sent.headers], [wsse.SECURITY, *(one.tag for one in headers)])
+        security = ws_security.read(sent.headers, soap)
+        self.assertEqual([one.tag for one in sent.headers], [ws_security.SECURITY, *(one.tag for one in headers)])
         self.assertEqual([one.nonce for one in security.tokens] if security else [], [token.nonce])
         payload: Any = sent.payload
         self.assertEqual((payload.tag, payload.get('b')), ('{u:a}a', 'c'))

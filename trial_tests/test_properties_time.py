@@ -8,8 +8,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
-from zatotx.exchange.deadlines import INTERVAL, Deadlines
-from zatotx.rules.backoff import next_delay
+from zatotx.pipeline.deadline_sweeper import INTERVAL, Deadlines
+from zatotx.rules.resilience.backoff import next_delay
 
 SECONDS = st.floats(0.001, 1000)
 

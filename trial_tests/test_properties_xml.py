@@ -17,12 +17,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.properties import holds
 from zatotx import AsIs, Bool, Date, DateTime, Decimal, Dict, Float, Int, List, ListOfDicts, Nested, Text
 from zatotx.model.message import ChannelSpec, Inbound
-from zatotx.service.io.declared import describe_io
-from zatotx.service.io.sources import Sources
-from zatotx.service.io.xml_in import values
-from zatotx.service.io.xml_out import answer
-from zatotx.wire.xml import Malformed, parse
-from zatotx.wire.xml_write import document, is_name
+from zatotx.service.io.declaration import describe_io
+from zatotx.service.io.input_sources import Sources
+from zatotx.service.io.xml_input import values
+from zatotx.service.io.xml_output import answer
+from zatotx.wire.xml.parser import Malformed, parse
+from zatotx.wire.xml.writer import document, is_name
 
 LEGAL = st.characters(exclude_categories=['Cs', 'Cc'], exclude_characters='\ufffe\uffff', include_characters='\t\n\r')
 TEXT = st.text(LEGAL, max_size=8)

@@ -15,11 +15,11 @@ from zope.interface import implementer
 from trial_tests.support.properties import holds
 from trial_tests.support.redis import KEYS, RedisCase
 from zatotx.interfaces.redis import IScripts, Script
-from zatotx.kvdb.keys import Keys
-from zatotx.kvdb.rates import PATIENCE, RedisRates
-from zatotx.kvdb.scripts import Scripts
-from zatotx.model.faults import ServiceUnavailable, Timeout
-from zatotx.rules.gcra import SECOND, Buckets, Rate, let_in
+from zatotx.model.errors import ServiceUnavailable, Timeout
+from zatotx.redis.keys import Keys
+from zatotx.redis.rate_buckets import PATIENCE, RedisRates
+from zatotx.redis.scripts import Scripts
+from zatotx.rules.limits.gcra import SECOND, Buckets, Rate, let_in
 from zatotx.testing.rates import MemoryRates
 from zatotx.testing.redis_contracts import RateContract
 

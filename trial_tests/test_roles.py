@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.internals import CHANNEL, ENTRIES, USER, InternalTestCase
 from zatotx.model.cid import new_cid
 from zatotx.model.message import ChannelSpec, Inbound, Principal, Reply
-from zatotx.rules.roles import ADMIN, API, MONITOR, beyond, demanded, held
+from zatotx.rules.security.roles import ADMIN, API, MONITOR, beyond, demanded, held
 from zatotx.schema.snapshot import Actor
 
 JSON_DOOR = ChannelSpec(name='zato.json', kind='http-soap', service='', data_format='json', door=True)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.rules.routing import ANY, NO_PARAMS, BadRoutes, Match, MethodMissing, Route, RouteTable
+from zatotx.rules.routing.route_table import ANY, NO_PARAMS, BadRoutes, Match, MethodMissing, Route, RouteTable
 from zatotx.wire.malformed import Malformed
 
 

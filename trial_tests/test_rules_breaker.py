@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.rules.breaker import CLOSED, HALF_OPEN, OPEN, Breaker
+from zatotx.rules.resilience.circuit_breaker import CLOSED, HALF_OPEN, OPEN, Breaker
 
 
 def opened(failures: int = 3, reset: float = 10.0, at: float = 100.0) -> Breaker:

@@ -11,10 +11,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.node import memory
-from zatotx.node.memory import INTERVAL, Trimmer, collector
-from zatotx.rules.byte_budget import EARLIEST, EARLY, KNOWN, UNKNOWN, ByteBudget, Charge
-from zatotx.rules.collection_pace import EVERY, MIDDLE, MOST_VAIN, OLDEST, CollectionPace, TrimPace
+from zatotx.node import gc_tuning
+from zatotx.node.gc_tuning import INTERVAL, Trimmer, collector
+from zatotx.rules.limits.byte_budget import EARLIEST, EARLY, KNOWN, UNKNOWN, ByteBudget, Charge
+from zatotx.rules.limits.collection_pace import EVERY, MIDDLE, MOST_VAIN, OLDEST, CollectionPace, TrimPace
 
 MB = 1024 * 1024
 
@@ -170,8 +170,8 @@ class TrimmerTests(SynchronousTestCase):
         self.clock = Clock()
         self.asked: list[Deferred[tuple[int, int]]] = []
         self.resident = 90 * MB
-        self.patch(memory, 'resident', lambda: self.resident)
-        self.patch(memory, 'is_glibc', lambda: True)
+        self.patch(gc_tuning, 'resident', lambda: self.resident)
+        self.patch(gc_tuning, 'is_glibc', lambda: True)
         self.trimmer = Trimmer(self.clock, self.offload, ByteBudget())
         self.trimmer.start()
         self.clock.advance(INTERVAL)
@@ -202,9 +202,9 @@ class TrimmerTests(SynchronousTestCase):
 
     def test_for_real(self) -> None:
         """glibc has the function, and the kernel says what is resident."""
-        self.patch(memory, 'resident', REAL_RESIDENT)
-        before, after = memory.trim()
+        self.patch(gc_tuning, 'resident', REAL_RESIDENT)
+        before, after = gc_tuning.trim()
         self.assertGreater(min(before, after), MB)
 
 
-REAL_RESIDENT = memory.resident
+REAL_RESIDENT = gc_tuning.resident

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.rules.retry import Repeats, RetryBudget, Tried, is_passing, pause, retry_after
+from zatotx.rules.resilience.retry import Repeats, RetryBudget, Tried, is_passing, pause, retry_after
 
 THRICE = Repeats(attempts=3, backoff=0.2)
 NOW = 1_795_600_000.0  # 2026-11-25T09:46:40Z

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.rules.url_template import Template, query_of, template_mistake
+from zatotx.rules.routing.url_template import Template, query_of, template_mistake
 
 
 class Colour(Enum):

@@ -10,17 +10,17 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.odb import TYPES
 from zatotx.plugins.http.schema import CHANNEL_REST, RestChannel
-from zatotx.schema import docs
-from zatotx.schema.convert import from_door
+from zatotx.schema import type_docs
 from zatotx.schema.fields import NO_DEFAULT, fields_of, refs_of
+from zatotx.schema.lenient_conversion import from_door
 from zatotx.schema.masking import Configured
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.schema.references import SnapshotReferences, dangling
 from zatotx.schema.security import BASIC_AUTH, BasicAuth
 from zatotx.schema.service import SERVICE, ServiceRow
 from zatotx.schema.snapshot import Operation, Snapshot, Stored
-from zatotx.schema.types import ObjectTypes, space_of
-from zatotx.schema.validate import validate, validate_edit
+from zatotx.schema.type_registry import ObjectTypes, space_of
+from zatotx.schema.validation import validate, validate_edit
 
 CHANNEL: dict[str, Any] = {'name': 'c', 'url_path': '/c', 'service': 's'}
 
@@ -306,17 +306,17 @@ class SilenceTests(SynchronousTestCase):
 class DocsTests(SynchronousTestCase):
     def test_a_type_describes_itself(self) -> None:
         """A row a field, in Markdown that its text cannot break."""
-        table = docs.table(EVERYTHING)
+        table = type_docs.table(EVERYTHING)
         self.assertIn('| `count` | int >= 0 <= 9 | 1 | How many |', table)
         self.assertIn('Some \\| text', table)
         self.assertEqual(len(table.splitlines()), 2 + len(fields_of(EVERYTHING)))
 
     def test_a_field_describes_itself_in_a_line(self) -> None:
         """For the CLI."""
-        found = {f.name: docs.help_of(f) for f in fields_of(CHANNEL_REST)}
+        found = {f.name: type_docs.help_of(f) for f in fields_of(CHANNEL_REST)}
         self.assertEqual(found['service'], 'Service that answers (name (service); required)')
         self.assertEqual(found['method'], 'HTTP method it takes, in capitals; none = any (text; default: none)')
-        secret = {f.name: docs.help_of(f) for f in fields_of(BASIC_AUTH)}['password']
+        secret = {f.name: type_docs.help_of(f) for f in fields_of(BASIC_AUTH)}['password']
         self.assertIn('(text secret; default: (empty))', secret)
 
     def test_the_zato_face_has_defaults(self) -> None:

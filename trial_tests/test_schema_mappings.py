@@ -7,17 +7,17 @@ from typing import Annotated, Any
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.rules.config_diff import diff
-from zatotx.rules.enmasse import export, plan_import
-from zatotx.schema import docs
-from zatotx.schema.convert import from_door
+from zatotx.rules.enmasse.config_diff import diff
+from zatotx.rules.enmasse.import_plan import export, plan_import
+from zatotx.schema import type_docs
 from zatotx.schema.fields import fields_of
+from zatotx.schema.lenient_conversion import from_door
 from zatotx.schema.masking import Configured
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.snapshot import Snapshot, Stored
-from zatotx.schema.types import ObjectTypes
-from zatotx.schema.validate import validate, validate_edit
+from zatotx.schema.type_registry import ObjectTypes
+from zatotx.schema.validation import validate, validate_edit
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,7 +126,7 @@ class OutsideTests(SynchronousTestCase):
 
     def test_described(self) -> None:
         """Its fields follow it, by their paths."""
-        table = docs.table(WALK)
+        table = type_docs.table(WALK)
         self.assertIn('| `pace` | mapping | none | How fast it goes; none = as it comes |\n| `pace.steps` | int >= 1 |',
                       table)  # fmt: skip
         self.assertIn('| `least.way` | up, down | up | Which way |', table)

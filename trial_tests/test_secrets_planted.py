@@ -24,17 +24,17 @@ from trial_tests.support.rawhttp import NoAnswer, ask, basic, connected
 from trial_tests.support.vault import VAULT, installed, vault
 from trial_tests.support.waiting import until
 from zatotx.cli.main import COMMANDS
-from zatotx.kinds import find_kinds
-from zatotx.kvdb.address import parse_address
-from zatotx.node.key import read_key
+from zatotx.connectors.kind_registry import find_kinds
+from zatotx.node.secret_key import read_key
 from zatotx.node.settings import load
 from zatotx.odb.secrets import Secrets
 from zatotx.odb.setup import apply, open_database, snapshot
 from zatotx.plugins.http.schema import OBJECT_TYPES
-from zatotx.schema.builtin import BUILTIN_TYPES
+from zatotx.redis.url import parse_address
+from zatotx.schema.builtin_types import BUILTIN_TYPES
 from zatotx.schema.snapshot import Actor
-from zatotx.schema.types import ObjectTypes
-from zatotx.tap.clear import in_clear
+from zatotx.schema.type_registry import ObjectTypes
+from zatotx.tap.decrypt_settings import in_clear
 
 OURS = frozenset({'credentials.toml', 'secret.key', 'planted.file'})  # hold secrets in clear: that is what they are for
 JSON = {'Content-Type': 'application/json'}

@@ -12,10 +12,10 @@ from trial_tests.support import broker
 from trial_tests.support.broker import Broker, free_offset
 from trial_tests.support.command import Said, sentences, zatotx
 from trial_tests.support.rawhttp import basic
-from zatotx.model.faults import StartError
-from zatotx.node.references import LARGEST, read_file
+from zatotx.model.errors import StartError
+from zatotx.node.file_references import LARGEST, read_file
 from zatotx.node.settings import Settings, load
-from zatotx.rules.references import Sources, escaped, has_placeholder, is_placeholder, refers
+from zatotx.rules.enmasse.references import Sources, escaped, has_placeholder, is_placeholder, refers
 
 
 class FileTests(SynchronousTestCase):

@@ -27,20 +27,20 @@ from trial_tests.support.unmeasured import unmeasured
 from trial_tests.support.vault import VAULT, installed, vault
 from trial_tests.support.waiting import until
 from zatotx.cli import rotate_key
-from zatotx.cli.layout import find
-from zatotx.model.faults import ServiceUnavailable
-from zatotx.odb import rotation
-from zatotx.odb.access import Database
-from zatotx.odb.context import begin
+from zatotx.cli.environment.layout import find
+from zatotx.model.errors import ServiceUnavailable
+from zatotx.odb import key_rotation
+from zatotx.odb.database import Database
 from zatotx.odb.documents import prepared
-from zatotx.odb.lanes import Call
+from zatotx.odb.executor import Call
+from zatotx.odb.mutations import write
 from zatotx.odb.nodes import Address, register
 from zatotx.odb.secrets import Secrets, hash_secret, new_key
 from zatotx.odb.setup import apply, open_database, snapshot
+from zatotx.odb.statement_context import begin
 from zatotx.odb.store import open_store
-from zatotx.odb.writing import write
-from zatotx.schema.both_forms import hash_of, sealed_of
-from zatotx.schema.types import ObjectTypes
+from zatotx.schema.dual_secret import hash_of, sealed_of
+from zatotx.schema.type_registry import ObjectTypes
 
 WITH_VAULTS = ObjectTypes((*TYPES, VAULT))
 URL = 'redis://user:planted@127.0.0.1:1'
@@ -48,7 +48,7 @@ URL = 'redis://user:planted@127.0.0.1:1'
 
 @on_every_database
 class DatabaseTests(OdbCase):
-    """zatotx/odb/rotation.py on the database itself."""
+    """zatotx/odb/key_rotation.py on the database itself."""
 
     types = WITH_VAULTS
 
@@ -67,18 +67,18 @@ class DatabaseTests(OdbCase):
     def test_all_that_is_stored(self) -> None:
         """Objects, their former states and the check of the key, whether their kind is installed here or not, in
         transactions of a few rows each; a second time finds nothing to do."""
-        self.patch(rotation, 'ROWS', 2)
+        self.patch(key_rotation, 'ROWS', 2)
         database, new = self.database(), new_key()
         apply(database, [vault(f'v{number}', f's{number}') for number in range(5)], ME)
         first = snapshot(database).named('vault', 'v0')
         assert first is not None
         apply(database, [edit('vault', first.id, password='another')], ME)
-        changed = rotation.rotate(self.opened(f'{new}\n{KEY}\n', TYPES))
-        self.assertEqual(rotation.rotate(self.opened(f'{new},{KEY}')), 0)
+        changed = key_rotation.rotate(self.opened(f'{new}\n{KEY}\n', TYPES))
+        self.assertEqual(key_rotation.rotate(self.opened(f'{new},{KEY}')), 0)
         expected = {'v0': 'another', **{f'v{number}': f's{number}' for number in range(1, 5)}}
         self.assertEqual(self.secrets(new), expected)
         self.assertRaises(ServiceUnavailable, self.secrets, KEY)
-        texts = [row.document for table in rotation.DOCUMENTS for row in self.rows(self.opened(new), table)]
+        texts = [row.document for table in key_rotation.DOCUMENTS for row in self.rows(self.opened(new), table)]
         tokens = re.findall('enc:[^"]+', ' '.join(texts))
         self.assertEqual(len(tokens), changed)
         self.assertEqual(changed, 5 + 6)
@@ -90,12 +90,12 @@ class DatabaseTests(OdbCase):
         apply(database, [user('api', 'sesame'), user('old', hash_secret('before there were both'))], ME)
         before = snapshot(database).named('basic_auth', 'api')
         assert before is not None
-        self.assertEqual(rotation.rotate(self.opened(f'{new}\n{KEY}\n', TYPES)), 2)
+        self.assertEqual(key_rotation.rotate(self.opened(f'{new}\n{KEY}\n', TYPES)), 2)
         found = {stored.name: stored.value.password for stored in snapshot(self.opened(new)).of('basic_auth')}
         self.assertEqual(hash_of(found['api']), hash_of(before.value.password))
         self.assertEqual(Secrets(new).decrypt(sealed_of(found['api'])), 'sesame')
         self.assertEqual(sealed_of(found['old']), '')
-        for table in rotation.DOCUMENTS:
+        for table in key_rotation.DOCUMENTS:
             for token in re.findall('enc:[^" ]+', ' '.join(row.document for row in self.rows(self.opened(new), table))):
                 self.assertTrue(Secrets(new).is_ours(token))
 
@@ -107,7 +107,7 @@ class DatabaseTests(OdbCase):
         self.addCleanup(store.close)
         await store.write([vault('before', 'b')], ME)
         keys[0] = f'{new} {KEY}'
-        rotation.rotate(self.opened(keys[0]))
+        key_rotation.rotate(self.opened(keys[0]))
         found = {stored.name: stored.value.password for stored in (await store.changes(0)).changed
                  if stored.type == 'vault'}
         self.assertEqual(found, {'before': 'b'})
@@ -122,7 +122,7 @@ class DatabaseTests(OdbCase):
         self.addCleanup(database.close)
         ready = prepared(WITH_VAULTS, database.secrets, [vault('slow', 's'), user('both', 'b')], lambda: None)
         keys[0] = f'{new} {KEY}'
-        rotation.rotate(self.opened(keys[0]))
+        key_rotation.rotate(self.opened(keys[0]))
         keys[0] = new
         database.write(Call(), lambda c, cluster: write(begin(c, cluster, ME, lambda: None), ready))
         self.assertEqual(self.secrets(new), {'slow': 's'})

@@ -12,8 +12,8 @@ from trial_tests.support.issuing import Issuer
 from trial_tests.support.tokens import SECRET, pem, private_key
 from zatotx.model.cid import new_cid
 from zatotx.model.message import ChannelSpec, Inbound, Principal
-from zatotx.rules.enmasse import export, plan_import
-from zatotx.rules.roles import API
+from zatotx.rules.enmasse.import_plan import export, plan_import
+from zatotx.rules.security.roles import API
 from zatotx.schema.snapshot import Snapshot, Stored
 
 BANK = Issuer('Bank CA')

@@ -12,12 +12,12 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from trial_tests.support.issuer import IssuerServer
-from zatotx.interfaces.fetch import IFetcher
+from zatotx.connectors.kind_registry import find_kinds
+from zatotx.interfaces.fetcher import IFetcher
 from zatotx.interfaces.kind import OutgoingContext
-from zatotx.kinds import find_kinds
-from zatotx.model.faults import ServiceUnavailable, Timeout
+from zatotx.model.errors import ServiceUnavailable, Timeout
+from zatotx.testing.fake_fetcher import PlannedFetcher
 from zatotx.testing.fetch_contract import FetcherContract
-from zatotx.testing.fetching import PlannedFetcher
 
 
 class PlannedFetcherTests(FetcherContract, TestCase):

@@ -16,19 +16,19 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.tokens import GOOD, NOW, SECRET, jwk, jwks, part, private_key, signed
-from zatotx.exchange.security.jwks import MOST, PATIENCE, TIMEOUT, WAITING
-from zatotx.exchange.security.jwt import JwtCheck, make_jwt_check
-from zatotx.interfaces.fetch import IFetcher
-from zatotx.model.faults import ServiceUnavailable, Timeout, Unauthorized
+from zatotx.interfaces.fetcher import IFetcher
+from zatotx.model.errors import ServiceUnavailable, Timeout, Unauthorized
 from zatotx.model.message import ChannelSpec, Inbound, Principal
-from zatotx.rules.jwks import DEFAULT, LONGEST, SHORTEST, STALE, lifetime
+from zatotx.pipeline.security.jwks import MOST, PATIENCE, TIMEOUT, WAITING
+from zatotx.pipeline.security.jwt import JwtCheck, make_jwt_check
+from zatotx.rules.security.jwks_refresh import DEFAULT, LONGEST, SHORTEST, STALE, lifetime
 from zatotx.schema.security import Jwt
 from zatotx.schema.snapshot import Stored
-from zatotx.testing.exchange import message
-from zatotx.testing.fetching import PlannedFetcher
+from zatotx.testing.fake_fetcher import PlannedFetcher
+from zatotx.testing.fake_pipeline import message
 from zatotx.testing.recorder import Recorder
-from zatotx.wire.jwk import key_of_jwk, read_key_set
 from zatotx.wire.malformed import Malformed
+from zatotx.wire.security.jwk import key_of_jwk, read_key_set
 
 URL = 'https://idp.example/jwks'
 SECURED = ChannelSpec(name='test', kind='http-soap', service='s', security='idp')

@@ -17,20 +17,20 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.certificate import write_certificate
 from trial_tests.support.tokens import GOOD, NOW, SECRET, part, pem, private_key, sign, signed
-from zatotx.exchange.security.guard import Guard
-from zatotx.exchange.security.jwt import CHALLENGE, REFUSED, REMEMBERED, JwtCheck, OneKey, make_jwt_check
-from zatotx.exchange.security.remembered import Remembered
-from zatotx.model.faults import Unauthorized
+from zatotx.model.errors import Unauthorized
 from zatotx.model.message import ANONYMOUS, ChannelSpec, Inbound, Principal
-from zatotx.rules.jwt import choose
+from zatotx.pipeline.security.jwt import CHALLENGE, REFUSED, REMEMBERED, JwtCheck, OneKey, make_jwt_check
+from zatotx.pipeline.security.policy import Guard
+from zatotx.pipeline.security.principal_cache import Remembered
+from zatotx.rules.security.jwt import choose
 from zatotx.schema.security import JWT, Jwt
 from zatotx.schema.snapshot import Snapshot, Stored
-from zatotx.schema.validate import validate
-from zatotx.testing.exchange import message
-from zatotx.testing.fetching import PlannedFetcher
+from zatotx.schema.validation import validate
+from zatotx.testing.fake_fetcher import PlannedFetcher
+from zatotx.testing.fake_pipeline import message
 from zatotx.testing.recorder import Recorder
-from zatotx.wire.jwk import Key, key_of_pem, key_of_secret
 from zatotx.wire.malformed import Malformed
+from zatotx.wire.security.jwk import Key, key_of_pem, key_of_secret
 
 SECURED = ChannelSpec(name='test', kind='http-soap', service='s', security='idp')
 _SECRETS = ('HS256', 'HS384', 'HS512')

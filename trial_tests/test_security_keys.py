@@ -9,15 +9,15 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.internals import InternalTestCase
-from zatotx.exchange.security import guesses as guesses_room
-from zatotx.exchange.security.apikey import ApiKeyCheck
-from zatotx.exchange.security.guard import Guard
-from zatotx.exchange.security.guesses import Guesses, same
-from zatotx.exchange.security.tech_account import TechAccountCheck
-from zatotx.model.faults import ServiceUnavailable, TooManyRequests, Unauthorized
+from zatotx.model.errors import ServiceUnavailable, TooManyRequests, Unauthorized
 from zatotx.model.message import ChannelSpec, HTTPView, Inbound, Principal
-from zatotx.rules.enmasse import export, plan_import
-from zatotx.rules.throttle import Throttle
+from zatotx.pipeline.security import secret_comparison as guesses_room
+from zatotx.pipeline.security.apikey import ApiKeyCheck
+from zatotx.pipeline.security.policy import Guard
+from zatotx.pipeline.security.secret_comparison import Guesses, same
+from zatotx.pipeline.security.tech_account import TechAccountCheck
+from zatotx.rules.enmasse.import_plan import export, plan_import
+from zatotx.rules.security.login_throttle import Throttle
 from zatotx.schema.security import (
     APIKEY,
     SECURITY_GROUP,
@@ -28,11 +28,11 @@ from zatotx.schema.security import (
     TechAccount,
 )
 from zatotx.schema.snapshot import Snapshot, Stored
-from zatotx.schema.types import ObjectTypes
-from zatotx.schema.validate import validate
-from zatotx.testing.exchange import message
+from zatotx.schema.type_registry import ObjectTypes
+from zatotx.schema.validation import validate
+from zatotx.testing.fake_pipeline import message
 from zatotx.testing.security import admitted
-from zatotx.wire.query import Malformed, parameter
+from zatotx.wire.http.query import Malformed, parameter
 
 GUESSER = '192.0.2.66'
 

@@ -14,21 +14,21 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.authority import Authority
 from trial_tests.support.issuing import ANY, CLIENT, HOUR, NOW, SERVER, Issued, Issuer, self_signed
-from zatotx.exchange.security.check import ANY_OF_THEM
-from zatotx.exchange.security.guard import Guard
-from zatotx.exchange.security.mtls import CHALLENGE, MtlsCheck
-from zatotx.model.faults import Unauthorized
+from zatotx.model.errors import Unauthorized
 from zatotx.model.message import ChannelSpec, Inbound, Principal
-from zatotx.rules.mtls import MOST_SENT
+from zatotx.pipeline.security.authenticator import ANY_OF_THEM
+from zatotx.pipeline.security.mtls import CHALLENGE, MtlsCheck
+from zatotx.pipeline.security.policy import Guard
+from zatotx.rules.security.mtls import MOST_SENT
 from zatotx.schema.security import MTLS, BasicAuth, Mtls
 from zatotx.schema.snapshot import Snapshot, Stored
-from zatotx.schema.validate import validate
-from zatotx.testing.exchange import message
+from zatotx.schema.validation import validate
+from zatotx.testing.fake_pipeline import message
 from zatotx.testing.recorder import Recorder
 from zatotx.testing.security import FieldCheck
-from zatotx.wire.alternative_name import read_alternative_name
-from zatotx.wire.distinguished_name import is_same, name_of, read_name
 from zatotx.wire.malformed import Malformed
+from zatotx.wire.security.alternative_name import read_alternative_name
+from zatotx.wire.security.distinguished_name import is_same, name_of, read_name
 
 SECURED = ChannelSpec(name='test', kind='http-soap', service='s', security='partner')
 BANK = Issuer('Bank CA')

@@ -13,22 +13,22 @@ from twisted.trial.unittest import SynchronousTestCase
 from zeep.wsse.username import UsernameToken as ZeepToken
 
 from trial_tests.support.internals import InternalTestCase
-from zatotx.exchange.security.guard import Guard
-from zatotx.exchange.security.guesses import Guesses
-from zatotx.exchange.security.wss import WssCheck, WssMeans
-from zatotx.model.faults import ServiceUnavailable, Timeout, Unauthorized
+from zatotx.model.errors import ServiceUnavailable, Timeout, Unauthorized
 from zatotx.model.message import ChannelSpec, Inbound, Principal
 from zatotx.model.soap import SoapMessage
-from zatotx.rules.wss import LEEWAY, Once, Refused, judge, terms_of
+from zatotx.pipeline.security.policy import Guard
+from zatotx.pipeline.security.secret_comparison import Guesses
+from zatotx.pipeline.security.wss import WssCheck, WssMeans
+from zatotx.rules.security.wss import LEEWAY, Once, Refused, judge, terms_of
 from zatotx.schema.security import WSS, SecurityGroup, Wss
 from zatotx.schema.snapshot import Snapshot, Stored
-from zatotx.schema.validate import validate
-from zatotx.testing.exchange import message
+from zatotx.schema.validation import validate
+from zatotx.testing.fake_pipeline import message
 from zatotx.testing.nonces import MemoryNonces
 from zatotx.testing.security import admitted
-from zatotx.wire import soap, xml
-from zatotx.wire.soap import SOAP_11, SOAP_12, VERSIONS, Version
-from zatotx.wire.wsse import (
+from zatotx.wire.soap import envelope as soap
+from zatotx.wire.soap.envelope import SOAP_11, SOAP_12, VERSIONS, Version
+from zatotx.wire.soap.ws_security import (
     BASE64,
     DIGEST,
     FAILED,
@@ -44,6 +44,7 @@ from zatotx.wire.wsse import (
     read,
     write,
 )
+from zatotx.wire.xml import parser
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 NONCE = b'sixteen bytes of'
@@ -78,7 +79,7 @@ def envelope(*headers: str, version: Version = SOAP_11, body: bytes = BODY) -> b
 
 
 def security(*headers: str, version: Version = SOAP_11) -> Security | None:
-    return read(soap.read(xml.parse(envelope(*headers, version=version))).headers, version)
+    return read(soap.read(parser.parse(envelope(*headers, version=version))).headers, version)
 
 
 def tokens(*headers: str, version: Version = SOAP_11) -> tuple[UsernameToken, ...]:
@@ -144,7 +145,7 @@ class ReadTests(SynchronousTestCase):
         """A token anywhere else is data: deeper in the header, in another header, in the body."""
         inner = header(token())
         self.assertIsNone(security(f'<x xmlns="urn:x">{inner}</x>'))
-        root = xml.parse(envelope(body=inner.encode()))
+        root = parser.parse(envelope(body=inner.encode()))
         self.assertIsNone(read(soap.read(root).headers, SOAP_11))
         self.malformed(header(f'<x xmlns="urn:x">{token()}</x>'))
         self.malformed(header(header(token())))
@@ -199,7 +200,7 @@ class WriteTests(SynchronousTestCase):
         for version in (SOAP_11, SOAP_12):
             for digest in (False, True):
                 made = UsernameToken('b<a>&"nk', 's]]>e', digest, NONCE, at(), NOW.timestamp())
-                root = xml.parse(envelope(write(made, version).decode(), version=version))
+                root = parser.parse(envelope(write(made, version).decode(), version=version))
                 parts = soap.read(root)
                 found = read(parts.headers, version)
                 assert found is not None
@@ -326,7 +327,7 @@ class CheckTests(SynchronousTestCase):
                 version: Version = SOAP_11) -> Inbound:
         inbound = message(channel=ChannelSpec(name='c', kind='http-soap', service='s', data_format='soap',
                                               security=security, groups=groups))
-        inbound.parsed = xml.parse(envelope(*headers, version=version))
+        inbound.parsed = parser.parse(envelope(*headers, version=version))
         parts = soap.read(inbound.parsed)
         inbound.soap = SoapMessage(parts.version.number, '', parts.headers, (), parts.body)
         return inbound
@@ -421,7 +422,11 @@ class CheckTests(SynchronousTestCase):
 
     def test_an_envelope_on_a_channel_of_xml(self) -> None:
         """Is read likewise; what is no envelope has no token."""
-        for root, expected in ((xml.parse(envelope(header(token()))), True), (xml.parse(BODY), False), (None, False)):
+        for root, expected in (
+            (parser.parse(envelope(header(token()))), True),
+            (parser.parse(BODY), False),
+            (None, False),
+        ):
             inbound = message(channel=ChannelSpec(name='c', kind='http-soap', service='s', security='w'))
             if root is not None:
                 inbound.parsed = root

@@ -9,18 +9,18 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.internals import InternalTestCase
-from zatotx.exchange.security.guard import Guard
-from zatotx.exchange.security.guesses import Guesses
-from zatotx.exchange.security.xpath import XPathCheck
-from zatotx.model.faults import Unauthorized
+from zatotx.model.errors import Unauthorized
 from zatotx.model.message import ChannelSpec, Inbound, Principal
+from zatotx.pipeline.security.policy import Guard
+from zatotx.pipeline.security.secret_comparison import Guesses
+from zatotx.pipeline.security.xpath import XPathCheck
 from zatotx.schema.security import XPATH, SecurityGroup, XPath
 from zatotx.schema.snapshot import Snapshot, Stored
-from zatotx.schema.validate import validate
-from zatotx.testing.exchange import message
+from zatotx.schema.validation import validate
+from zatotx.testing.fake_pipeline import message
 from zatotx.testing.security import admitted
-from zatotx.wire import xml
-from zatotx.wire.xpath import Malformed, TextPath
+from zatotx.wire.xml import parser
+from zatotx.wire.xml.xpath import Malformed, TextPath
 
 BODY = b'<r><u>user</u><p>sesame</p></r>'
 FIELDS: dict[str, Any] = {'name': 'x', 'username': 'user', 'username_expr': '//u', 'password_expr': '//p',
@@ -28,7 +28,7 @@ FIELDS: dict[str, Any] = {'name': 'x', 'username': 'user', 'username_expr': '//u
 
 
 class PathTests(SynchronousTestCase):
-    ROOT = xml.parse(b'<r xmlns:d="urn:d"><u>user</u><a b="of b">of a</a><two/><two/><e/><deep><u2>x</u2></deep>'
+    ROOT = parser.parse(b'<r xmlns:d="urn:d"><u>user</u><a b="of b">of a</a><two/><two/><e/><deep><u2>x</u2></deep>'
                      b'<d:n>of n</d:n></r>')  # fmt: skip
 
     def test_one_text(self) -> None:
@@ -89,7 +89,7 @@ class CheckTests(SynchronousTestCase):
         inbound: Inbound = message(body or b'', channel=ChannelSpec(
             name='c', kind='http-soap', service='s', data_format='xml', security=security, groups=groups))
         if body is not None:
-            inbound.parsed = xml.parse(body)
+            inbound.parsed = parser.parse(body)
         return Deferred.fromCoroutine(admitted(self.guard, inbound))
 
     def test_admitted(self) -> None:

@@ -16,8 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 import zatotx
 from trial_tests.support.invoking import Calls
-from zatotx.model import faults
-from zatotx.service.deployment import compat
+from zatotx.model import errors
+from zatotx.service.compat import import_finder
 from zatotx.service.entry import ServiceEntry
 from zatotx.service.naming import service_name
 
@@ -174,7 +174,7 @@ class ZatoModules:
     """Writes modules to a directory and imports them, as deployment does, and forgets them again."""
 
     def __init__(self, case: TestCase | SynchronousTestCase) -> None:
-        compat.install()
+        import_finder.install()
         self.place = Path(case.mktemp()).absolute()
         self.place.mkdir()
         sys.path.insert(0, str(self.place))
@@ -188,7 +188,7 @@ class ZatoModules:
         return importlib.import_module(name)
 
     def forget(self) -> None:
-        compat.uninstall()
+        import_finder.uninstall()
         sys.path.remove(str(self.place))
         for name in self.names:
             sys.modules.pop(name, None)
@@ -251,10 +251,10 @@ class UnchangedModuleTests(TestCase):
         self.assertEqual(
             msgspec.json.decode(msgspec.json.encode(outcome.value)), {'user_id': 7, 'roles': ['admin'], 'city': 'Opole'}
         )
-        with self.assertRaises(faults.BadRequest) as raised:
+        with self.assertRaises(errors.BadRequest) as raised:
             await self.ask(entries, 'users-api.create-user', {'name': 'nobody'})
         self.assertEqual(raised.exception.details, 'Nobody cannot be created')
-        with self.assertRaises(faults.BadInput) as bad:
+        with self.assertRaises(errors.BadInput) as bad:
             await self.ask(entries, 'users-api.create-user', {'age': 'x', 'addresses': [{'street': 5}]})
         self.assertEqual(set(bad.exception.mistakes), {
             ('$.name', 'missing'), ('$.age', 'expected int | null, got str'), ('$.addresses[0].city', 'missing'),
@@ -270,9 +270,9 @@ class FinderTests(SynchronousTestCase):
 
     def test_all_modules_can_be_imported(self) -> None:
         """Each offers what it says, and from where it says."""
-        for name in compat.MODULES:
+        for name in import_finder.MODULES:
             module = importlib.import_module(name)
-            for home, names in compat.MODULES[name].items():
+            for home, names in import_finder.MODULES[name].items():
                 for one in names:
                     self.assertIs(getattr(module, one), getattr(importlib.import_module(home), one))
                     self.assertIn(one, vars(module)['__all__'])
@@ -280,7 +280,7 @@ class FinderTests(SynchronousTestCase):
     def test_the_service_is_ours(self) -> None:
         """One class under two names, so that isinstance and issubclass agree."""
         self.assertIs(importlib.import_module('zato.server.service').Service, zatotx.Service)
-        self.assertIs(importlib.import_module('zato.common').HTTPException, faults.HTTPException)
+        self.assertIs(importlib.import_module('zato.common').HTTPException, errors.HTTPException)
 
     def test_what_is_not_there_is_an_import_error(self) -> None:
         """As for any module."""
@@ -289,22 +289,22 @@ class FinderTests(SynchronousTestCase):
 
     def test_a_real_package_wins(self) -> None:
         """What is installed under such a name is used, and nothing is added below it."""
-        compat.uninstall()
+        import_finder.uninstall()
         self.modules.names += ['zato', 'bunch']
         (self.modules.place / 'bunch.py').write_text('Bunch = "real"', 'utf-8')
         (self.modules.place / 'zato').mkdir()
         (self.modules.place / 'zato' / '__init__.py').write_text('', 'utf-8')
         importlib.invalidate_caches()
-        compat.install()
+        import_finder.install()
         self.assertEqual(importlib.import_module('bunch').Bunch, 'real')
         self.assertRaises(ImportError, importlib.import_module, 'zato.server.service')
 
     def test_it_is_installed_once_and_last(self) -> None:
         """Everything else on the path is asked first."""
-        self.assertIs(compat.install(), compat.install())
-        self.assertIs(sys.meta_path[-1], compat.install())
-        compat.uninstall()
-        self.assertFalse(any(isinstance(one, compat.ZatoFinder) for one in sys.meta_path))
+        self.assertIs(import_finder.install(), import_finder.install())
+        self.assertIs(sys.meta_path[-1], import_finder.install())
+        import_finder.uninstall()
+        self.assertFalse(any(isinstance(one, import_finder.ZatoFinder) for one in sys.meta_path))
         self.assertNotIn('zato', sys.modules)
 
     def test_helpers(self) -> None:

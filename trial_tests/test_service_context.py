@@ -16,11 +16,11 @@ import zatotx
 from trial_tests.support.invoking import CID, Calls, call, outcome_of
 from zatotx import Bunch, Secret, Service
 from zatotx.model.message import Body
-from zatotx.service.deployment.bunch import bunchify, unbunchify
+from zatotx.service.compat.bunch import bunchify, unbunchify
 from zatotx.service.response import Payload
 from zatotx.service.timeutil import TimeUtil
 from zatotx.service.user_config import load_user_config
-from zatotx.testing.exchange import Spooled
+from zatotx.testing.fake_pipeline import Spooled
 
 
 def seen(look: Any, payload: Any = '', /, known: dict[str, Any] | None = None, **request: Any) -> Any:
@@ -56,7 +56,7 @@ class ContextTests(SynchronousTestCase):
         calls = Calls(type('Timed', (Service,), {'handle': _nothing}))
         inbound = calls.http()
         service = calls.entries[0].cls()
-        from zatotx.service.invocation import Run
+        from zatotx.service.invoker import Run
 
         service._zatotx = Run(calls.invoker, calls.entries[0], calls.services, inbound, '')
         calls.clock.advance(10)

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.invoking import Calls, outcome_of
 from zatotx import BadRequest, NotFound, Service
-from zatotx.model.faults import BadInput
+from zatotx.model.errors import BadInput
 from zatotx.service.entry import ServiceEntry
 
 PAGE = Path(__file__).resolve().parent.parent / 'docs' / 'services.md'

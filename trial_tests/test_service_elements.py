@@ -9,10 +9,10 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.service.deployment.bunch import Bunch
+from zatotx.service.compat.bunch import Bunch
 from zatotx.service.io import elements as e
 from zatotx.service.io import records as r
-from zatotx.service.io.wrong import Wrong
+from zatotx.service.io.validation_error import Wrong
 
 DAY, MOMENT = dt.date(2026, 2, 1), dt.datetime(2026, 2, 1, 10, 20, 30)
 ID = uuid.UUID('5b8f2a52-3c0e-4a1f-9d55-0f6f3b6b9b10')

@@ -11,13 +11,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.invoking import Calls
 from zatotx import Service
-from zatotx.exchange.codecs import Codecs
-from zatotx.exchange.faults import FaultReplies
-from zatotx.exchange.pipeline import Pipeline
 from zatotx.model.message import Reply
+from zatotx.pipeline.codecs import Codecs
+from zatotx.pipeline.error_replies import FaultReplies
+from zatotx.pipeline.pipeline import Pipeline
 from zatotx.service.forgotten_await import NotAwaited, shown_file
 from zatotx.service.outgoing import Outgoings
-from zatotx.testing.exchange import CountingStats, OpenGuard
+from zatotx.testing.fake_pipeline import CountingStats, OpenGuard
 
 
 def line_of(mark: str) -> int:

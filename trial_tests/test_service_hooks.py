@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.invoking import Calls, call, outcome_of
 from zatotx import BadRequest, MethodNotAllowed, Service
 from zatotx.model.message import Outcome
-from zatotx.service.traits import BadDeclaration, describe, runs_on_reactor
+from zatotx.service.metadata import BadDeclaration, describe, runs_on_reactor
 
 
 class Recording(Service):

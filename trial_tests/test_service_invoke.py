@@ -10,9 +10,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.invoking import CID, Calls, outcome_of
 from zatotx import Inactive, Int, InternalServerError, NotFound, Service, Timeout
-from zatotx.metrics.slots import CallSlots
-from zatotx.model.faults import BadInput
-from zatotx.service.deployment.bunch import Bunch
+from zatotx.metrics.counters import CallSlots
+from zatotx.model.errors import BadInput
+from zatotx.service.compat.bunch import Bunch
 from zatotx.service.entry import ServiceEntry
 
 

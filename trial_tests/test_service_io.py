@@ -11,9 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.invoking import Calls, call, outcome_of
 from zatotx import AsIs, Bunch, Date, DictList, Float, Int, List, Service, Text
-from zatotx.model.faults import BadInput
+from zatotx.model.errors import BadInput
 from zatotx.model.message import Outcome
-from zatotx.service.io.declared import describe_io
+from zatotx.service.io.declaration import describe_io
 from zatotx.service.io.description import BadOutput
 
 Row = namedtuple('Row', 'a b')

@@ -7,8 +7,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.service.pool import ServiceThreads
-from zatotx.service.threads import Threads
+from zatotx.service.thread_calls import Threads
+from zatotx.service.thread_pool import ServiceThreads
 
 
 class PoolTests(SynchronousTestCase):

@@ -20,9 +20,9 @@ from zope.interface import implementer
 
 from trial_tests.support.invoking import CID, Calls
 from zatotx import BadRequest, InternalServerError, NotFound, Service, Timeout
-from zatotx.metrics.slots import CallSlots
+from zatotx.metrics.counters import CallSlots
 from zatotx.service.entry import ServiceEntry
-from zatotx.service.threads import Lender
+from zatotx.service.thread_calls import Lender
 
 REACTOR: Any = reactor
 

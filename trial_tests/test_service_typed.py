@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.invoking import Calls, call, outcome_of
 from zatotx import Bunch, Model, Service
-from zatotx.model.faults import BadInput
+from zatotx.model.errors import BadInput
 from zatotx.service.io.description import BadOutput
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.model.faults import StartError
+from zatotx.model.errors import StartError
 from zatotx.node.settings import load, parse
 
 GOOD = {

@@ -22,13 +22,13 @@ from zatotx import (
     TooManyRequests,
     Unauthorized,
 )
-from zatotx.interfaces.exchange import IGuard
+from zatotx.interfaces.pipeline import IGuard
 from zatotx.model.message import Inbound, Principal
 from zatotx.service.entry import ServiceEntry
+from zatotx.service.metadata import BadDeclaration
 from zatotx.service.soap import SECURITY
-from zatotx.service.traits import BadDeclaration
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.soap import NS_11, NS_12, VERSIONS
+from zatotx.wire.soap.envelope import NS_11, NS_12, VERSIONS
 
 SESSION, OTHER = '{urn:bank}Session', '{urn:bank}Other'
 

@@ -15,9 +15,9 @@ from trial_tests.support.broker import Broker
 from trial_tests.support.served import PASSWORD, USER, one_server
 from trial_tests.support.soap import ZATO, envelope
 from trial_tests.support.waiting import until
-from zatotx.wire import xml
-from zatotx.wire.soap import NS_11, VERSIONS, Envelope, read
-from zatotx.wire.soap_faults import Fault, read_fault
+from zatotx.wire.soap.envelope import NS_11, VERSIONS, Envelope, read
+from zatotx.wire.soap.faults import Fault, read_fault
+from zatotx.wire.xml import parser
 
 SERVICES = '''
 from twisted.internet.defer import Deferred
@@ -91,7 +91,7 @@ class Answer:
 
     @property
     def envelope(self) -> Envelope:
-        return read(xml.parse(self.body))
+        return read(parser.parse(self.body))
 
     @property
     def payload(self) -> Any:

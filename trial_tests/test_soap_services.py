@@ -10,9 +10,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.soap import ACTION, ZATO, SoapSide, envelope
 from zatotx import Date, Decimal, Int, List, Service
-from zatotx.service.internal.base import AdminService
-from zatotx.service.internal.basics import Ping
-from zatotx.wire.soap import NS_11, NS_12, SOAP_11, SOAP_12, VERSIONS
+from zatotx.api.base import AdminService
+from zatotx.api.health import Ping
+from zatotx.wire.soap.envelope import NS_11, NS_12, SOAP_11, SOAP_12, VERSIONS
 
 NS = 'urn:crm.get-balance'  # of messages, where neither the channel nor the service says one
 OWN = 'urn:crm'

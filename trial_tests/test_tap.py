@@ -18,11 +18,12 @@ from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from zatotx.model.faults import StartError
+from zatotx.model.errors import StartError
 from zatotx.node.settings import Kvdb, Main, Odb, Settings
 from zatotx.odb.secrets import Secrets, new_key
-from zatotx.tap import exits, root, server
-from zatotx.tap.clear import in_clear, read_in_clear
+from zatotx.tap import component_service as root
+from zatotx.tap import exit_status, server
+from zatotx.tap.decrypt_settings import in_clear, read_in_clear
 
 TWISTD = str(Path(sys.executable).with_name('twistd'))
 FAILS_LATER = """
@@ -31,8 +32,8 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.application.service import Service
-from zatotx.model.faults import StartError
-from zatotx.tap.root import Root
+from zatotx.model.errors import StartError
+from zatotx.tap.component_service import Root
 from pathlib import Path
 
 class Part(Service):
@@ -113,7 +114,7 @@ class RootTests(SynchronousTestCase):
         self.reactor = Reactor()
         self.said: list[str] = []
         self.patch(root, 'say', self.said.append)
-        self.patch(exits, 'say', self.said.append)
+        self.patch(exit_status, 'say', self.said.append)
 
     def root(self, part: Part) -> root.Root:
         return root.Root(part, self.pid_file, self.reactor)
@@ -164,7 +165,7 @@ class RootTests(SynchronousTestCase):
             service.privilegedStartService()
             service.startService()
             self.assertEqual(self.said, ['no database'])
-            self.assertEqual(self.reactor.triggers, [('after', 'shutdown', exits._leave, 1)])
+            self.assertEqual(self.reactor.triggers, [('after', 'shutdown', exit_status._leave, 1)])
             function, *args = self.reactor.when_running[0]
             function(*args)
             self.assertEqual(self.reactor.stops, 1)
@@ -258,16 +259,18 @@ class ExitTests(SynchronousTestCase):
         """Once, however often it comes."""
         self.addCleanup(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM))
         reactor = Reactor()
-        exits.end_well_on_sigterm(reactor)
+        exit_status.end_well_on_sigterm(reactor)
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGTERM)
         self.assertEqual((reactor.stopped, reactor.stops), (True, 2))
 
     def test_sentences(self) -> None:
         """An operating system's error is told by its words and its file."""
-        self.assertEqual(exits.sentence_of(PermissionError(13, 'Permission denied', '/x')), 'Permission denied: /x')
-        self.assertEqual(exits.sentence_of(OSError(5, 'I/O error')), 'I/O error')
-        self.assertEqual(exits.sentence_of(ValueError()), 'ValueError')
+        self.assertEqual(
+            exit_status.sentence_of(PermissionError(13, 'Permission denied', '/x')), 'Permission denied: /x'
+        )
+        self.assertEqual(exit_status.sentence_of(OSError(5, 'I/O error')), 'I/O error')
+        self.assertEqual(exit_status.sentence_of(ValueError()), 'ValueError')
 
 
 class ClearTests(SynchronousTestCase):

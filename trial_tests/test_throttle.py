@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.rules.fair_queue import FairQueue
-from zatotx.rules.throttle import Throttle, network_of
+from zatotx.rules.limits.fair_queue import FairQueue
+from zatotx.rules.security.login_throttle import Throttle, network_of
 
 
 class ThrottleTests(SynchronousTestCase):

@@ -8,14 +8,14 @@ import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.metrics.places import place_of
-from zatotx.model.uncollected import Uncollected
+from zatotx.metrics.stack_location import place_of
+from zatotx.model.gc_disabled import Uncollected
 
 # A service is looked at again and again. Before each look at variables the collector is brought to the brink, so that
 # it begins within the next allocations, and then it lets the service's thread go on.
 LOOKED_AT = """
 import gc, random, sys, threading, time
-from zatotx.metrics.places import place_of
+from zatotx.metrics.stack_location import place_of
 
 class Service:
     _zatotx_name = 'crm.quick'

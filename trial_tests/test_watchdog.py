@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from zatotx.metrics.gc_pauses import GcPauses
-from zatotx.metrics.places import Place, files_below, place_of
+from zatotx.metrics.stack_location import Place, files_below, place_of
 from zatotx.metrics.watchdog import Reports, Said, sentence, shares
 from zatotx.node.findings import stalls
 
@@ -116,7 +116,7 @@ import sys
 from pathlib import Path
 from time import monotonic
 from twisted.internet import reactor
-from zatotx.metrics.places import files_below
+from zatotx.metrics.stack_location import files_below
 from zatotx.metrics.watchdog import Watchdog
 
 work, wanted, names = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]

@@ -11,7 +11,7 @@ from trial_tests.support.answered import Reading, reading
 from trial_tests.support.answers_corpus import BAD, ODD, SHORT
 from trial_tests.support.parsed import one_by_one
 from trial_tests.support.properties import holds
-from zatotx.wire.http1_answer import ANSWER_LIMITS, END, AnswerHead, AnswerParser, End, Limits, Refused
+from zatotx.wire.http1.response_parser import ANSWER_LIMITS, END, AnswerHead, AnswerParser, End, Limits, Refused
 
 
 def pieces(data: bytes, cuts: set[int]) -> list[bytes]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.wire.http1 import Limits, RequestHead, RequestParser
-from zatotx.wire.http1_ask import CHUNKED, CLOSE, COUNTED, EXPECT, NO_BODY, OWNED, Named, request_head
-from zatotx.wire.http1_fields import TOKEN
+from zatotx.wire.http1.fields import TOKEN
+from zatotx.wire.http1.request_parser import Limits, RequestHead, RequestParser
+from zatotx.wire.http1.request_writer import CHUNKED, CLOSE, COUNTED, EXPECT, NO_BODY, OWNED, Named, request_head
 
 
 class HeadTests(SynchronousTestCase):

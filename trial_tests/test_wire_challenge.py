@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.wire.challenge import Challenge, challenges, parameters, quoted
+from zatotx.wire.http.challenge import Challenge, challenges, parameters, quoted
 
 
 class ChallengeTests(SynchronousTestCase):

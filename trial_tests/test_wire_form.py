@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.wire.credentials import basic
-from zatotx.wire.form import MOST_PAIRS, decode
+from zatotx.wire.http.authorization import basic
+from zatotx.wire.http.form import MOST_PAIRS, decode
+from zatotx.wire.http.percent_encoding import decode_path, decode_segment, percent_decode
+from zatotx.wire.http.traceparent import Trace, continued, parse
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.target import decode_path, decode_segment, percent_decode
-from zatotx.wire.trace import Trace, continued, parse
 
 TEXT = st.text(st.characters(exclude_categories=['Cs']), max_size=8)
 

@@ -7,9 +7,9 @@ from ipaddress import AddressValueError, IPv6Address
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.parsed import Message, Outcome, one_by_one, outcome
-from zatotx.wire.http1 import END, End, Limits, Refused, RequestHead, RequestParser
-from zatotx.wire.http1_fields import TOKEN, is_authority
-from zatotx.wire.http1_head import METHODS
+from zatotx.wire.http1.fields import TOKEN, is_authority
+from zatotx.wire.http1.request_head import METHODS
+from zatotx.wire.http1.request_parser import END, End, Limits, Refused, RequestHead, RequestParser
 
 
 def request(*fields: bytes, line: bytes = b'GET / HTTP/1.1', body: bytes = b'', host: bytes = b'Host: a') -> bytes:

@@ -9,7 +9,7 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.wire.inflate import Bomb, Inflater, Malformed, coding_of
+from zatotx.wire.http.inflate import Bomb, Inflater, Malformed, coding_of
 
 TEXT = b''.join(b'{"number": %d, "name": "Anna"}' % n for n in range(5_000))
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
-from zatotx.wire.multipart import Form, Limits, Malformed, boundary_of, read_form
+from zatotx.wire.http.multipart import Form, Limits, Malformed, boundary_of, read_form
 
 BOUNDARY = 'XbX'
 PIECES = st.lists(st.sampled_from([b'x', b'\r\n', b'--XbX', b'\r\n--Xb', b'\r']))

@@ -12,10 +12,10 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from zatotx.interfaces.listening import IListenerOptions
+from zatotx.interfaces.listener import IListenerOptions
 from zatotx.node.proxy_protocol import HEADER_TIMEOUT, ProxyProtocolFactory
+from zatotx.wire.http.proxy_protocol import ProxyHeader, read_proxy_header
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.proxy_protocol import ProxyHeader, read_proxy_header
 
 V1 = b'PROXY TCP4 203.0.113.7 10.0.0.1 4711 8080\r\n'
 SSL = b'\x20\x00\x05\x01\x00\x00\x00\x00'  # a client over TLS without a certificate

@@ -7,9 +7,9 @@ from typing import Any
 from lxml import etree, objectify
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.wire import xml
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.soap import (
+from zatotx.wire.soap.action import action_of, asked_version, is_soap_type, names_soap, unquoted
+from zatotx.wire.soap.envelope import (
     NS_11,
     NS_12,
     SOAP_11,
@@ -22,14 +22,14 @@ from zatotx.wire.soap import (
     read,
     write,
 )  # fmt: skip
-from zatotx.wire.soap_action import action_of, asked_version, is_soap_type, names_soap, unquoted
+from zatotx.wire.xml import parser
 
 VERSIONS = (SOAP_11, SOAP_12)
 
 
 def envelope(inside: str, version: Version = SOAP_11) -> Any:
     """The root of an envelope that holds this; `s:` is the version's own prefix."""
-    return xml.parse(f'<s:Envelope xmlns:s="{version.namespace}">{inside}</s:Envelope>'.encode())
+    return parser.parse(f'<s:Envelope xmlns:s="{version.namespace}">{inside}</s:Envelope>'.encode())
 
 
 def both(inside: str) -> list[Envelope]:
@@ -100,10 +100,10 @@ class ReadTests(SynchronousTestCase):
     def test_other_roots(self) -> None:
         """An Envelope of another namespace is another version; anything else is no envelope at all."""
         for namespace in ('http://www.w3.org/2001/12/soap-envelope', 'urn:x', NS_11 + '/', NS_12[:-1]):
-            root = xml.parse(f'<e:Envelope xmlns:e="{namespace}"><e:Body/></e:Envelope>'.encode())
+            root = parser.parse(f'<e:Envelope xmlns:e="{namespace}"><e:Body/></e:Envelope>'.encode())
             self.assertIn(NS_11, str(self.assertRaises(WrongVersion, read, root)))
-        self.assertRaises(WrongVersion, read, xml.parse(b'<Envelope><Body/></Envelope>'))
-        other = self.assertRaises(Malformed, read, xml.parse(f'<e:Body xmlns:e="{NS_11}"/>'.encode()))
+        self.assertRaises(WrongVersion, read, parser.parse(b'<Envelope><Body/></Envelope>'))
+        other = self.assertRaises(Malformed, read, parser.parse(f'<e:Body xmlns:e="{NS_11}"/>'.encode()))
         self.assertNotIsInstance(other, WrongVersion)
 
     def test_bodies_of_the_other_version(self) -> None:
@@ -151,7 +151,7 @@ class WriteTests(SynchronousTestCase):
         element = etree.fromstring('<a xmlns="u:a"><b>ż</b></a>')
         for version in VERSIONS:
             data = write(version, element, b'<c xmlns="u:c"/>', headers=[b'<h xmlns="u:h"/>', etree.Element('{u:i}i')])
-            found = read(xml.parse(data))
+            found = read(parser.parse(data))
             self.assertIs(found.version, version)
             self.assertEqual([one.tag for one in found.headers], ['{u:h}h', '{u:i}i'])
             self.assertEqual([one.tag for one in found.body.iterchildren()], ['{u:a}a', '{u:c}c'])
@@ -162,13 +162,13 @@ class WriteTests(SynchronousTestCase):
         """An empty body, and no header where there are none."""
         for version in VERSIONS:
             data = write(version)
-            self.assertIsNone(read(xml.parse(data)).payload)
+            self.assertIsNone(read(parser.parse(data)).payload)
             self.assertNotIn(b'Header', data)
 
     def test_namespaces_go_along(self) -> None:
         """A part of a document takes the namespaces with it that were declared around it."""
-        root = xml.parse(b'<x:a xmlns:x="u:x"><x:b kind="x:k"/></x:a>')
-        found = read(xml.parse(write(SOAP_11, root.find('{u:x}b')))).payload
+        root = parser.parse(b'<x:a xmlns:x="u:x"><x:b kind="x:k"/></x:a>')
+        found = read(parser.parse(write(SOAP_11, root.find('{u:x}b')))).payload
         assert found is not None
         self.assertEqual((found.tag, found.nsmap['x']), ('{u:x}b', 'u:x'))
 

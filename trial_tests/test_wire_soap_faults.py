@@ -7,15 +7,15 @@ from typing import Any
 from lxml import etree
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.wire import xml
-from zatotx.wire.soap import NS_11, NS_12, SOAP_11, SOAP_12, Envelope, Version, read
-from zatotx.wire.soap_faults import Fault, not_understood, read_fault, text, upgrade, write_fault
+from zatotx.wire.soap.envelope import NS_11, NS_12, SOAP_11, SOAP_12, Envelope, Version, read
+from zatotx.wire.soap.faults import Fault, not_understood, read_fault, text, upgrade, write_fault
+from zatotx.wire.xml import parser
 
 ENV = {'e': NS_12}
 
 
 def written(version: Version, fault: Fault, *headers: bytes) -> Envelope:
-    return read(xml.parse(write_fault(version, fault, headers)))
+    return read(parser.parse(write_fault(version, fault, headers)))
 
 
 def qname(element: Any) -> str:
@@ -26,7 +26,7 @@ def qname(element: Any) -> str:
 
 
 def fault_of(inside: str, version: Version = SOAP_11) -> Fault:
-    root = xml.parse(f'<s:Fault xmlns:s="{version.namespace}">{inside}</s:Fault>'.encode())
+    root = parser.parse(f'<s:Fault xmlns:s="{version.namespace}">{inside}</s:Fault>'.encode())
     found = read_fault(root)
     assert found is not None
     return found
@@ -105,7 +105,7 @@ class ReadTests(SynchronousTestCase):
 
     def test_no_fault(self) -> None:
         """An element that is none."""
-        self.assertIsNone(read_fault(xml.parse(b'<Fault/>')))
+        self.assertIsNone(read_fault(parser.parse(b'<Fault/>')))
 
     def test_codes_of_1_1(self) -> None:
         """Client and Server by any prefix or none, dotted ones, and codes of the peer's own."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.wire.http1 import Limits
-from zatotx.wire.http1_chunked import ChunkedDecoder, End
-from zatotx.wire.http1_write import (
+from zatotx.wire.http1.chunked import ChunkedDecoder, End
+from zatotx.wire.http1.request_parser import Limits
+from zatotx.wire.http1.response_writer import (
     CHUNKED,
     CONTINUE,
     LAST_CHUNK,

@@ -11,8 +11,9 @@ from threading import Thread
 from lxml import etree, objectify
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.wire import xml_names
-from zatotx.wire.xml import (
+from zatotx.wire.xml import name_cache
+from zatotx.wire.xml.budget import LONGEST_NAME, NAME_TOO_LONG, WINDOW, check
+from zatotx.wire.xml.parser import (
     XSI,
     Budget,
     Malformed,
@@ -26,7 +27,6 @@ from zatotx.wire.xml import (
     text_of,
     to_bytes,
 )
-from zatotx.wire.xml_budget import LONGEST_NAME, NAME_TOO_LONG, WINDOW, check
 
 SCHEMA = f'xmlns:xsi="{XSI}"'
 ACCENTS = '<a>é€</a>'
@@ -379,16 +379,16 @@ class NameTests(SynchronousTestCase):
         would stay, and nothing would say so."""
         found: list[bool] = []
         for _ in range(2):
-            other = Thread(target=lambda: found.append(xml_names.works()))
+            other = Thread(target=lambda: found.append(name_cache.works()))
             other.start()
             other.join()
-        self.assertEqual((xml_names.works(), xml_names.release(), found), (True, False, [True, True]))
+        self.assertEqual((name_cache.works(), name_cache.release(), found), (True, False, [True, True]))
 
     def test_documents_outlive_the_names(self) -> None:
         """A tree keeps what it needs, and can be joined with one that came later."""
         old = parse(b'<old xmlns:x="urn:x"><x:a b="1">text</x:a></old>')
         kept = copy.deepcopy(old)
-        xml_names.parsed(xml_names.EVERY + 1)
+        name_cache.parsed(name_cache.EVERY + 1)
         new = parse(b'<new><c/></new>')
         new.append(old.getchildren()[0])
         self.assertEqual(to_bytes(new), b'<new><c/><x:a xmlns:x="urn:x" b="1">text</x:a></new>')

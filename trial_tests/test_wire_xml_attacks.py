@@ -11,7 +11,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.wire.xml import Malformed, parse
+from zatotx.wire.xml.parser import Malformed, parse
 
 MIB = 2**20
 CPU_SECONDS = 0.5  # of the slowest; what is promised is 0.1, on a machine that does nothing else

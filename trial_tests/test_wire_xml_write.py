@@ -15,8 +15,8 @@ import msgspec
 from lxml import etree, objectify
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.wire.xml import XSI, parse, to_bytes
-from zatotx.wire.xml_write import NoForm, document, is_name, markup, rooted, sayable
+from zatotx.wire.xml.parser import XSI, parse, to_bytes
+from zatotx.wire.xml.writer import NoForm, document, is_name, markup, rooted, sayable
 
 
 class Point(msgspec.Struct):

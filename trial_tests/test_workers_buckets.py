@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
-from zatotx.node.workers.buckets import LOTS, PLACES, SharedBuckets, make_table
-from zatotx.rules.gcra import SECOND, Buckets, Rate
+from zatotx.node.workers.shared_rate_buckets import LOTS, PLACES, SharedBuckets, make_table
+from zatotx.rules.limits.gcra import SECOND, Buckets, Rate
 
 CHARGES = '''
 import sys
 from pathlib import Path
-from zatotx.node.workers.buckets import SharedBuckets
-from zatotx.rules.gcra import Rate
+from zatotx.node.workers.shared_rate_buckets import SharedBuckets
+from zatotx.rules.limits.gcra import Rate
 
 buckets, rate = SharedBuckets(Path(sys.argv[1]), patience=30), Rate.of(1, 86_400, 100)
 print('ready', flush=True)

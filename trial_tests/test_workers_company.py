@@ -18,28 +18,28 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from zatotx.metrics.sample import Sample
-from zatotx.metrics.scrapes import Scrapes
-from zatotx.node.levels import LiveLevels
-from zatotx.node.lock import DirectoryLock
-from zatotx.node.logbook import Logbook
+from zatotx.metrics.exposition import Scrapes
+from zatotx.metrics.snapshot import Sample
+from zatotx.node.directory_lock import DirectoryLock
+from zatotx.node.log_files import Logbook
+from zatotx.node.log_levels import LiveLevels
 from zatotx.node.settings import Log
-from zatotx.node.workers import board as boards
-from zatotx.node.workers import peers
-from zatotx.node.workers.board import Board, make_board
-from zatotx.node.workers.company import Company
-from zatotx.node.workers.duties import EVERY, Duty
-from zatotx.node.workers.lifeline import Lifeline, read_place
-from zatotx.node.workers.peers import Peers, socket_name
-from zatotx.node.workers.tallies import FOLDER, Tallies, forget_all, together
-from zatotx.rules.heartbeat import INTERVAL
-from zatotx.rules.limits import Gate
+from zatotx.node.workers import ipc as peers
+from zatotx.node.workers import shared_counters as boards
+from zatotx.node.workers.control_pipe import Lifeline, read_place
+from zatotx.node.workers.ipc import Peers, socket_name
+from zatotx.node.workers.metrics_store import FOLDER, Tallies, forget_all, together
+from zatotx.node.workers.shared_counters import Board, make_board
+from zatotx.node.workers.singleton_task import EVERY, Duty
+from zatotx.node.workers.worker_group import Company
+from zatotx.rules.limits.limits import Gate
+from zatotx.rules.resilience.heartbeat import INTERVAL
 from zatotx.testing.node import MemoryBus
 
 HOLDS = """
 import sys, time
 from pathlib import Path
-from zatotx.node.lock import DirectoryLock
+from zatotx.node.directory_lock import DirectoryLock
 lock = DirectoryLock(Path(sys.argv[1]))
 lock.take()
 print('held', flush=True)
@@ -283,7 +283,7 @@ def counted(calls: int, open_now: int = 1) -> Sample:
 COUNTS = """
 import os, sys, time
 from pathlib import Path
-from zatotx.node.workers.tallies import Tallies
+from zatotx.node.workers.metrics_store import Tallies
 Tallies(Path(sys.argv[1]), int(sys.argv[2])).keep({'zatotx_http_requests': [[[], int(sys.argv[3])]],
                                                   'zatotx_http_connections_open': [[[], 1]]})
 print(os.getpid(), flush=True)
@@ -463,13 +463,13 @@ class HandedDescriptorsTests(SynchronousTestCase):
         """Of what a worker inherits nothing is left to the programs that its services start."""
         script = (
             'import os, sys\n'
-            'from zatotx.node.workers.lifeline import read_place\n'
+            'from zatotx.node.workers.control_pipe import read_place\n'
             'place = read_place()\n'
             'print(place.seat, [os.get_inheritable(fd) for fd in (3, 4, *place.sockets.values())], flush=True)\n'
         )
         code = (
             'import os, socket, subprocess, sys\n'
-            'from zatotx.node.workers.lifeline import Place\n'
+            'from zatotx.node.workers.control_pipe import Place\n'
             'up, down, held = os.pipe(), os.pipe(), socket.socket()\n'
             'os.write(down[1], Place(seat=7, late=False, sockets={"tcp:1": 5}).line())\n'
             'for number, fd in ((3, down[0]), (4, up[1]), (5, held.fileno())):\n'

@@ -14,17 +14,17 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.model.faults import StartError
-from zatotx.node.lock import DirectoryLock
-from zatotx.node.workers import lifeline
-from zatotx.node.workers.crew import Crew
-from zatotx.node.workers.lifeline import LINGER
+from zatotx.model.errors import StartError
+from zatotx.node.directory_lock import DirectoryLock
+from zatotx.node.workers import control_pipe
+from zatotx.node.workers.control_pipe import LINGER
+from zatotx.node.workers.listening_sockets import Sockets
 from zatotx.node.workers.parent import BEYOND_GRACE, Parent, Plan
-from zatotx.node.workers.roster import FILE, read_roster
-from zatotx.node.workers.seats import free_seat, seat_file
-from zatotx.node.workers.sockets import Sockets
-from zatotx.node.workers.worker import GONE, HUNG, LEAVING, READY, STARTING, Spawner, Worker
-from zatotx.rules.heartbeat import TIMEOUT
+from zatotx.node.workers.slots import free_seat, seat_file
+from zatotx.node.workers.status_file import FILE, read_roster
+from zatotx.node.workers.supervisor import Crew
+from zatotx.node.workers.worker_process import GONE, HUNG, LEAVING, READY, STARTING, Spawner, Worker
+from zatotx.rules.resilience.heartbeat import TIMEOUT
 
 GRACE = 10.0
 
@@ -84,14 +84,14 @@ class Hired:
 
     def ready(self, *numbers: int) -> None:
         for number in numbers:
-            self.workers[number].childDataReceived(lifeline.NOTICES, b'["ready", ""]\n')
+            self.workers[number].childDataReceived(control_pipe.NOTICES, b'["ready", ""]\n')
 
     def beat(self, *numbers: int) -> None:
         for number in numbers:
-            self.workers[number].childDataReceived(lifeline.NOTICES, b'["heartbeat", ""]\n')
+            self.workers[number].childDataReceived(control_pipe.NOTICES, b'["heartbeat", ""]\n')
 
     def refuse(self, number: int, why: str) -> None:
-        self.workers[number].childDataReceived(lifeline.NOTICES, json.dumps(['refused', why]).encode() + b'\n')
+        self.workers[number].childDataReceived(control_pipe.NOTICES, json.dumps(['refused', why]).encode() + b'\n')
         self.die(number, ProcessTerminated(exitCode=1))
 
     def die(self, number: int, reason: Exception | None = None) -> None:
@@ -665,4 +665,4 @@ class SpawnerTests(SynchronousTestCase):
         self.assertEqual(reactor.calls[0]['env'], {'A': 'b'})
         transport: Any = worker.transport
         self.assertEqual(transport.orders[0]['key'], 'hush')
-        self.assertNotIn('hush', repr(spawn) + repr(lifeline.Place(seat=0, late=False, key='hush')))
+        self.assertNotIn('hush', repr(spawn) + repr(control_pipe.Place(seat=0, late=False, key='hush')))

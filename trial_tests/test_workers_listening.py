@@ -22,14 +22,14 @@ from zope.interface import implementer
 
 from trial_tests.support.certificate import write_certificate
 from zatotx.interfaces.kind import listen_alone
-from zatotx.interfaces.listening import IListenerOptions
-from zatotx.model.faults import StartError
-from zatotx.node import descriptions
-from zatotx.node.descriptions import BACKLOG, read_description
-from zatotx.node.listening import Listeners
-from zatotx.node.workers.adopting import Turns
-from zatotx.node.workers.board import Shared
-from zatotx.node.workers.sockets import Sockets
+from zatotx.interfaces.listener import IListenerOptions
+from zatotx.model.errors import StartError
+from zatotx.node import endpoint_spec
+from zatotx.node.endpoint_spec import BACKLOG, read_description
+from zatotx.node.listeners import Listeners
+from zatotx.node.workers.listening_sockets import Sockets
+from zatotx.node.workers.shared_counters import Shared
+from zatotx.node.workers.shared_listeners import Turns
 from zatotx.plugins.http.channel import ConnectionFactory
 from zatotx.plugins.http.settings import INTERMEDIATE
 from zatotx.plugins.http.test.support import ScriptedExchange, Server
@@ -116,7 +116,7 @@ class DescriptionTests(SynchronousTestCase):
         assert wanted is not None
         self.assertEqual(wanted.address, 8080)
         self.assertRaises(ValueError, read_description, 'nonsense:1', factory)
-        self.patch(descriptions, 'serverFromString', Onion)
+        self.patch(endpoint_spec, 'serverFromString', Onion)
         self.assertIsNone(read_description('onion:80', factory))
 
 
@@ -154,7 +154,7 @@ class SocketsTests(SynchronousTestCase):
         self.assertIn("[http] listen: cannot listen on 'nonsense:1'", str(error))
         error = self.assertRaises(StartError, self.sockets.open, ['ssl:0:privateKey=/nowhere.pem'])
         self.assertIn('/nowhere.pem', str(error))
-        self.patch(descriptions, 'serverFromString', Onion)
+        self.patch(endpoint_spec, 'serverFromString', Onion)
         self.assertIn('it has to be a tcp:', str(self.assertRaises(StartError, self.sockets.open, ['onion:80'])))
 
     def test_not_for_programs(self) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.rules.deaths import LONGEST, LONGEST_REFUSED, MOST, WITHIN, Deaths
-from zatotx.rules.heartbeat import LONGEST_STEP, Silence
+from zatotx.rules.resilience.heartbeat import LONGEST_STEP, Silence
+from zatotx.rules.resilience.restart_policy import LONGEST, LONGEST_REFUSED, MOST, WITHIN, Deaths
 
 
 def died(*moments: float) -> Deaths:

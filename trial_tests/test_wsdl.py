@@ -18,7 +18,7 @@ from twisted.trial.unittest import TestCase
 
 from trial_tests.support.broker import Broker, create, shared
 from trial_tests.support.rawhttp import Connection, ask
-from zatotx.service.io.xml_types import Types
+from zatotx.service.io.xsd_types import Types
 
 SERVICES = '''
 import datetime as dt

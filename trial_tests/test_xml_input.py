@@ -16,10 +16,10 @@ from twisted.trial.unittest import SynchronousTestCase
 import zatotx
 from trial_tests.support.invoking import Calls, outcome_of
 from zatotx import Bool, Date, DateTime, Dict, Float, Int, List, ListOfDicts, Nested, Service, Text
-from zatotx.model.faults import BadInput
-from zatotx.service.io.declared import describe_io
-from zatotx.service.io.xml_in import values
-from zatotx.wire.xml import XSI, is_element, parse
+from zatotx.model.errors import BadInput
+from zatotx.service.io.declaration import describe_io
+from zatotx.service.io.xml_input import values
+from zatotx.wire.xml.parser import XSI, is_element, parse
 
 NIL = f'xmlns:xsi="{XSI}" xsi:nil="true"'
 

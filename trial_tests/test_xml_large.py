@@ -15,12 +15,12 @@ from twisted.trial.unittest import TestCase
 
 from trial_tests.support.invoking import Calls
 from zatotx import Service
-from zatotx.exchange.codecs import XmlCodec
-from zatotx.model.faults import BadInput
+from zatotx.model.errors import BadInput
 from zatotx.model.message import Outcome
-from zatotx.service.io.xml_in import LONG, values
-from zatotx.service.mentions import mentions
-from zatotx.wire.xml import LARGE, parse
+from zatotx.pipeline.codecs import XmlCodec
+from zatotx.service.code_inspection import mentions
+from zatotx.service.io.xml_input import LONG, values
+from zatotx.wire.xml.parser import LARGE, parse
 
 READ_IN: list[int] = []  # threads
 

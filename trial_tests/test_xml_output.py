@@ -14,8 +14,8 @@ from twisted.trial.unittest import TestCase
 
 from zatotx import Bool, Date, Dict, Forbidden, Int, List, ListOfDicts, Nested, Service
 from zatotx.testing import ServiceTesting
-from zatotx.testing.answers import ChannelAnswer
-from zatotx.wire.xml import XSI, parse
+from zatotx.testing.call_result import ChannelAnswer
+from zatotx.wire.xml.parser import XSI, parse
 
 Row = namedtuple('Row', 'a b')
 NUMBERS = count()

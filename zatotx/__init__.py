@@ -11,15 +11,15 @@ __version__ = '0.1.0'
 _PLACES = {
     'zatotx.service.service': ('Service',),
     'zatotx.service.model': ('Model',),
-    'zatotx.service.deployment.bunch': ('Bunch',),
+    'zatotx.service.compat.bunch': ('Bunch',),
     'zatotx.service.io.elements': (
         'AsIs', 'Bool', 'Boolean', 'CSV', 'Date', 'DateTime', 'Decimal', 'Float', 'Int', 'Integer', 'List', 'Opaque',
         'Secret', 'Text', 'UTC', 'UUID', 'Unicode',
     ),
     'zatotx.service.io.records': ('Dict', 'DictList', 'ListOfDicts', 'Nested'),
     'zatotx.model.soap': ('PeerFault', 'SoapFault'),
-    'zatotx.wire.sse': ('Event',),
-    'zatotx.model.faults': (
+    'zatotx.wire.http.sse': ('Event',),
+    'zatotx.model.errors': (
         'BadGateway', 'BadRequest', 'BadStatus', 'Conflict', 'Forbidden', 'HTTPException', 'Inactive',
         'InternalServerError', 'MethodNotAllowed', 'NotFound', 'ServiceUnavailable', 'Timeout', 'TooManyRequests',
         'Unauthorized', 'ZatoException',

@@ -1,6 +1,6 @@
 """What `from zatotx import …` offers; the module itself loads each name when it is asked for."""
 
-from zatotx.model.faults import (
+from zatotx.model.errors import (
     BadGateway,
     BadRequest,
     BadStatus,
@@ -18,7 +18,7 @@ from zatotx.model.faults import (
     ZatoException,
 )
 from zatotx.model.soap import PeerFault, SoapFault
-from zatotx.service.deployment.bunch import Bunch
+from zatotx.service.compat.bunch import Bunch
 from zatotx.service.io.elements import (
     CSV,
     UTC,
@@ -41,7 +41,7 @@ from zatotx.service.io.elements import (
 from zatotx.service.io.records import Dict, DictList, ListOfDicts, Nested
 from zatotx.service.model import Model
 from zatotx.service.service import Service
-from zatotx.wire.sse import Event
+from zatotx.wire.http.sse import Event
 
 __all__ = [
     'CSV', 'UTC', 'UUID', 'AsIs', 'BadGateway', 'BadRequest', 'BadStatus', 'Bool', 'Boolean', 'Bunch', 'Conflict',

@@ -41,7 +41,7 @@ async def outgoing(reactor: Any, url: str) -> Any:
     from twisted.internet.threads import deferToThread
 
     from zatotx.interfaces.kind import OutgoingContext
-    from zatotx.plugins.http.outgoing.kind import make_outgoing
+    from zatotx.plugins.http.outgoing import make_outgoing
     from zatotx.plugins.http.schema import OBJECT_TYPES
     from zatotx.schema.snapshot import Snapshot, Stored
 

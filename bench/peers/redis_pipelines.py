@@ -24,8 +24,8 @@ Run = Callable[[], Awaitable[Any]]
 
 
 async def _ours(reactor: Any, path: str) -> tuple[Run, Callable[[], Any]]:
-    from zatotx.kvdb.address import RedisAddress
-    from zatotx.kvdb.client import RedisClient
+    from zatotx.redis.client import RedisClient
+    from zatotx.redis.url import RedisAddress
 
     client = RedisClient(reactor, RedisAddress(path=path))
     client.startService()

@@ -20,8 +20,8 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.protocol import ServerFactory
 
 from bench.peers.twisted_echo import Echo
-from zatotx.node.workers.adopting import adopt_tcp
-from zatotx.node.workers.board import Board, make_board
+from zatotx.node.workers.shared_counters import Board, make_board
+from zatotx.node.workers.shared_listeners import adopt_tcp
 
 _HEAD = b'HTTP/1.1 200 OK\r\nConnection: %s\r\nContent-Length: %d\r\n\r\n'
 

@@ -15,14 +15,14 @@ from twisted.web.client import URI
 from twisted.web.http_headers import Headers
 
 from zatotx.plugins.http.client.agent import Agent
-from zatotx.plugins.http.client.core import Client
-from zatotx.plugins.http.client.dialing import Dialer
+from zatotx.plugins.http.client.client import Client
+from zatotx.plugins.http.client.connector import Dialer
 from zatotx.plugins.http.client.errors import NoSuchHost
-from zatotx.plugins.http.client.making import ClientSettings, Reach, make_client
+from zatotx.plugins.http.client.factory import ClientSettings, Reach, make_client
 from zatotx.plugins.http.client.pool import Bounds
-from zatotx.rules.proxies import DIRECT, Proxies
-from zatotx.wire.host import is_address
-from zatotx.wire.http1_ask import OWNED
+from zatotx.rules.http.proxy_selection import DIRECT, Proxies
+from zatotx.wire.http.host import is_address
+from zatotx.wire.http1.request_writer import OWNED
 
 ONE_CALL_EACH = Bounds(idle=0)  # as Twisted's agent without a pool
 

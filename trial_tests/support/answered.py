@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from zatotx.wire.http1_answer import ANSWER_LIMITS, AnswerHead, AnswerParser, End, Limits, Refused
+from zatotx.wire.http1.response_parser import ANSWER_LIMITS, AnswerHead, AnswerParser, End, Limits, Refused
 
 
 class Reading(msgspec.Struct, frozen=True):

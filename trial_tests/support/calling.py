@@ -13,7 +13,7 @@ from zope.interface import implementer
 from zatotx.interfaces.kind import OutgoingContext
 from zatotx.interfaces.outgoing import ICall
 from zatotx.metrics.meters import Meters
-from zatotx.plugins.http.outgoing.kind import HttpOutgoings, make_outgoing
+from zatotx.plugins.http.outgoing import HttpOutgoings, make_outgoing
 from zatotx.plugins.http.schema import RestOutgoing
 from zatotx.plugins.http.test.upstream import Peer, Request, Upstream, WithPeers, reactor
 from zatotx.schema.snapshot import Snapshot, Stored

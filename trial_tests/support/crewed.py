@@ -12,8 +12,8 @@ from trial_tests.support.broker import Broker, create, shared
 from trial_tests.support.certificate import write_certificate
 from trial_tests.support.rawhttp import Connection, NoAnswer, request_bytes
 from trial_tests.support.waiting import until
-from zatotx.node.workers.roster import Roster, read_roster
-from zatotx.rules.deaths import MOST, WITHIN
+from zatotx.node.workers.status_file import Roster, read_roster
+from zatotx.rules.resilience.restart_policy import MOST, WITHIN
 
 PATIENCE = 60.0  # seconds for what takes one or two on an idle machine
 

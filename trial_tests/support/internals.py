@@ -9,12 +9,12 @@ import msgspec
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.trial.unittest import TestCase
 
+from zatotx.api import internal_entries
 from zatotx.model.message import Reply
 from zatotx.plugins.http.schema import OBJECT_TYPES
-from zatotx.schema.builtin import BUILTIN_TYPES
+from zatotx.schema.builtin_types import BUILTIN_TYPES
 from zatotx.schema.snapshot import Actor
-from zatotx.schema.types import ObjectTypes
-from zatotx.service.internal import internal_entries
+from zatotx.schema.type_registry import ObjectTypes
 from zatotx.testing.node import MemoryBus, NodeInMemory, make_odb
 
 TYPES = ObjectTypes([*BUILTIN_TYPES, *OBJECT_TYPES])

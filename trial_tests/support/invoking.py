@@ -13,7 +13,7 @@ from zope.interface import implementer
 from zatotx.interfaces.services import IServices
 from zatotx.model.message import ChannelSpec, HTTPView, Inbound, Outcome, Principal
 from zatotx.service.entry import ServiceEntry
-from zatotx.service.invocation import Invoker
+from zatotx.service.invoker import Invoker
 
 CID = '0123456789abcdef01234567'
 

@@ -14,7 +14,7 @@ from twisted.trial.unittest import TestCase
 from trial_tests.support import mariadb, postgresql
 from zatotx.interfaces.config import IConfigStore
 from zatotx.odb import migrations
-from zatotx.odb.access import Database
+from zatotx.odb.database import Database
 from zatotx.odb.engine import make_engine
 from zatotx.odb.nodes import Address
 from zatotx.odb.secrets import new_key
@@ -23,9 +23,9 @@ from zatotx.odb.store import open_store
 from zatotx.odb.tables import SCHEMA, metadata
 from zatotx.odb.urls import file_of
 from zatotx.plugins.http.schema import OBJECT_TYPES
-from zatotx.schema.builtin import BUILTIN_TYPES
+from zatotx.schema.builtin_types import BUILTIN_TYPES
 from zatotx.schema.snapshot import Actor, Operation
-from zatotx.schema.types import ObjectTypes
+from zatotx.schema.type_registry import ObjectTypes
 
 TYPES = ObjectTypes((*BUILTIN_TYPES, *OBJECT_TYPES))
 CLUSTER = 'test'

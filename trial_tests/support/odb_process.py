@@ -14,12 +14,12 @@ from importlib import import_module
 from sqlalchemy import Engine, event
 
 from trial_tests.support.odb import CLUSTER, ME, TYPES, channel, service, user
-from zatotx.model.faults import ServiceUnavailable
+from zatotx.model.errors import ServiceUnavailable
 from zatotx.odb import setup
-from zatotx.odb.context import begin
-from zatotx.odb.lanes import Call
+from zatotx.odb.executor import Call
+from zatotx.odb.mutations import write
 from zatotx.odb.setup import NewCluster, apply, create, open_database
-from zatotx.odb.writing import write
+from zatotx.odb.statement_context import begin
 
 MANY = 10_000
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from zatotx.wire.http1 import End, Limits, Refused, RequestHead, RequestParser
+from zatotx.wire.http1.request_parser import End, Limits, Refused, RequestHead, RequestParser
 
 
 class Message(msgspec.Struct, frozen=True):

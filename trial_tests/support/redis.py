@@ -14,12 +14,12 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from trial_tests.support.valkey import Valkey
-from zatotx.kvdb.address import RedisAddress
-from zatotx.kvdb.client import RedisClient
-from zatotx.kvdb.keys import Keys
-from zatotx.kvdb.scripts import Scripts
-from zatotx.model.faults import ServiceUnavailable
-from zatotx.model.faults import Timeout as FaultTimeout
+from zatotx.model.errors import ServiceUnavailable
+from zatotx.model.errors import Timeout as FaultTimeout
+from zatotx.redis.client import RedisClient
+from zatotx.redis.keys import Keys
+from zatotx.redis.scripts import Scripts
+from zatotx.redis.url import RedisAddress
 
 KEYS = Keys('c1')
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine, event
 
-from zatotx.cli.layout import find
+from zatotx.cli.environment.layout import find
 from zatotx.cli.rotate_key import steps
 
 EVENTS = {'os.rename', 'os.remove', 'sqlite3.connect'}

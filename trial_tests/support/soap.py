@@ -8,25 +8,25 @@ from xml.sax.saxutils import quoteattr
 from twisted.internet.defer import maybeDeferred
 from zope.interface import implementer
 
-from zatotx.exchange.codecs import Codecs
-from zatotx.exchange.faults import FaultReplies
-from zatotx.exchange.pipeline import Pipeline
-from zatotx.exchange.run import Exchange
-from zatotx.interfaces.exchange import IGuard
+from zatotx.interfaces.pipeline import IGuard
 from zatotx.model.message import Inbound, Principal
+from zatotx.pipeline.codecs import Codecs
+from zatotx.pipeline.dispatcher import Exchange
+from zatotx.pipeline.error_replies import FaultReplies
+from zatotx.pipeline.pipeline import Pipeline
 from zatotx.plugins.http.schema import RestChannel, SoapChannel
 from zatotx.plugins.http.soap.codec import make_codecs
 from zatotx.plugins.http.test.support import Answer, ScriptedExchange, Server, post
-from zatotx.rules.limits import USUAL
-from zatotx.rules.roles import ADMIN
+from zatotx.rules.limits.limits import USUAL
+from zatotx.rules.security.roles import ADMIN
 from zatotx.schema.snapshot import Stored
 from zatotx.service.entry import ServiceEntry
-from zatotx.service.invocation import Invoker
-from zatotx.service.store import ServiceStore
-from zatotx.testing.exchange import CountingStats
-from zatotx.wire import xml
-from zatotx.wire.soap import SOAP_11, VERSIONS, Envelope, Version, read
-from zatotx.wire.soap_faults import Fault, read_fault
+from zatotx.service.invoker import Invoker
+from zatotx.service.service_store import ServiceStore
+from zatotx.testing.fake_pipeline import CountingStats
+from zatotx.wire.soap.envelope import SOAP_11, VERSIONS, Envelope, Version, read
+from zatotx.wire.soap.faults import Fault, read_fault
+from zatotx.wire.xml import parser
 
 PATH, ACTION = '/crm', 'getBalance'
 
@@ -46,7 +46,7 @@ class Answered:
 
     @property
     def envelope(self) -> Envelope:
-        return read(xml.parse(self.body))
+        return read(parser.parse(self.body))
 
     @property
     def payload(self) -> Any:

@@ -8,13 +8,15 @@ from typing import Any
 from trial_tests.support.calling import Asking, WithConnections, stored
 from trial_tests.support.soap import envelope
 from zatotx.interfaces.outgoing import ICall
-from zatotx.plugins.http.outgoing.soap.facade import Soap
 from zatotx.plugins.http.schema import SoapOutgoing
+from zatotx.plugins.http.soap.outgoing.facade import Soap
 from zatotx.plugins.http.test.upstream import Answering, Peer, Request, Upstream, says
 from zatotx.schema.security import Wss
 from zatotx.schema.snapshot import Stored
-from zatotx.wire import soap, wsse, xml
-from zatotx.wire.soap import SOAP_11, Version
+from zatotx.wire.soap import envelope as soap
+from zatotx.wire.soap import ws_security
+from zatotx.wire.soap.envelope import SOAP_11, Version
+from zatotx.wire.xml import parser
 
 TITLE = 'Outgoing connection Bank (soap)'
 TYPES = {'1.1': b'Content-Type: text/xml; charset=utf-8', '1.2': b'Content-Type: application/soap+xml; charset=utf-8'}
@@ -33,13 +35,13 @@ def says_xml(document: bytes) -> Answering:
 
 def sent(request: Request) -> Any:
     """The message that a peer was sent."""
-    return soap.read(xml.parse(request.body))
+    return soap.read(parser.parse(request.body))
 
 
-def tokens(request: Request) -> list[wsse.UsernameToken]:
+def tokens(request: Request) -> list[ws_security.UsernameToken]:
     """Those in a message."""
     message = sent(request)
-    security = wsse.read(message.headers, message.version)
+    security = ws_security.read(message.headers, message.version)
     return [] if security is None else list(security.tokens)
 
 

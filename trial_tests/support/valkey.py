@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 from trial_tests.support.ports import free_port
-from zatotx.kvdb.address import RedisAddress
-from zatotx.kvdb.binary import find_binary
+from zatotx.redis.server_binary import find_binary
+from zatotx.redis.url import RedisAddress
 
 _START = 60.0  # seconds: the machine may be busy
 

@@ -9,8 +9,8 @@ import click
 
 from zatotx.cli.checks import files, processes, stores, versions
 from zatotx.cli.checks.finding import BROKEN, Look, Scene, environment
-from zatotx.cli.failure import Failure, failure_of, sentence_of
-from zatotx.cli.layout import CREDENTIALS, SERVER, Part, Place, find
+from zatotx.cli.environment.layout import CREDENTIALS, SERVER, Part, Place, find
+from zatotx.cli.errors import Failure, failure_of, sentence_of
 from zatotx.cli.output import format_option, path_argument, print_json, progress
 
 # What is looked at, and doctor's looks that find something wrong with it.

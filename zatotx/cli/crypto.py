@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from zatotx.cli.failure import Failure
-from zatotx.cli.keys import any_server, secrets_of
-from zatotx.cli.layout import find
-from zatotx.cli.option_values import read_secret, secret_option
+from zatotx.cli.environment.layout import find
+from zatotx.cli.environment.secret_keys import any_server, secrets_of
+from zatotx.cli.errors import Failure
 from zatotx.cli.output import path_argument
 from zatotx.cli.rotate_key import rotate_key
+from zatotx.cli.secret_values import read_secret, secret_option
 
 
 @click.command('generate-key', epilog='\b\nExamples:\n  zatotx crypto generate-key > secret.key')
@@ -39,7 +39,7 @@ def encrypt(path: str, secret: str | None) -> None:
 @secret_option('secret', 'enc:…', 'secret')
 def decrypt(path: str, secret: str | None) -> None:
     """Print in clear what was encrypted with the key of PATH."""
-    from zatotx.model.faults import ServiceUnavailable
+    from zatotx.model.errors import ServiceUnavailable
 
     box = secrets_of(any_server(find(path)))
     try:

@@ -8,10 +8,10 @@ import click
 
 from zatotx.cli.checks.finding import BROKEN, Finding, Scene
 from zatotx.cli.checks.running import CHECKS, examine
-from zatotx.cli.failure import Failure
-from zatotx.cli.layout import INFO_FILE, SERVER, Part, Place, find, part_at
+from zatotx.cli.environment.layout import INFO_FILE, SERVER, Part, Place, find, part_at
+from zatotx.cli.environment.pid_files import running
+from zatotx.cli.errors import Failure
 from zatotx.cli.output import format_option, path_argument, print_json, progress
-from zatotx.cli.pids import running
 
 
 @click.command(epilog='\b\nExamples:\n  zatotx doctor ~/env/qs-1\n  zatotx doctor ~/env/qs-1/server1 --format json')

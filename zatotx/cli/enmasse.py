@@ -10,10 +10,10 @@ from typing import Any
 
 import click
 
-from zatotx.cli.client import Cluster, element, mistakes_of
-from zatotx.cli.failure import Failure, failure_of
-from zatotx.cli.files import write
-from zatotx.cli.layout import find
+from zatotx.cli.environment.cluster_client import Cluster, element, mistakes_of
+from zatotx.cli.environment.layout import find
+from zatotx.cli.environment.private_files import write
+from zatotx.cli.errors import Failure, failure_of
 from zatotx.cli.output import path_argument, progress
 
 SHOWN = 20  # channels that a sentence names
@@ -58,8 +58,8 @@ UNFIT = {True: ('include_secrets', 'output'), False: ('dry_run', 'replace', 'inp
 
 
 def import_file(cluster: Cluster, source: str | None, *, replace: bool, dry_run: bool) -> None:
-    from zatotx.node.references import reader
-    from zatotx.rules.enmasse_text import substitute
+    from zatotx.node.file_references import reader
+    from zatotx.rules.enmasse.document_text import substitute
 
     if source is None:
         raise click.UsageError('--import needs --input FILE.yaml')
@@ -79,7 +79,7 @@ def import_file(cluster: Cluster, source: str | None, *, replace: bool, dry_run:
 
 def read(source: str) -> dict[str, Any]:
     """The document of a file."""
-    from zatotx.cli.yaml_file import parse
+    from zatotx.cli.enmasse_file import parse
 
     try:
         content = sys.stdin.buffer.read() if source == '-' else Path(source).read_bytes()

@@ -9,11 +9,11 @@ from types import FrameType
 
 import click
 
-from zatotx.cli.failure import failure_of
-from zatotx.cli.launching import start_parts
-from zatotx.cli.layout import Part
-from zatotx.cli.pids import running
-from zatotx.cli.stopping import stop_parts
+from zatotx.cli.environment.layout import Part
+from zatotx.cli.environment.pid_files import running
+from zatotx.cli.environment.process_start import start_parts
+from zatotx.cli.environment.process_stop import stop_parts
+from zatotx.cli.errors import failure_of
 
 LOOK = 0.5  # seconds between two looks at the parts
 

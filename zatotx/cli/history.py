@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zatotx.cli.failure import Failure
-from zatotx.cli.files import write
-from zatotx.cli.layout import find
-from zatotx.cli.offline import command_actor, database
+from zatotx.cli.environment.layout import find
+from zatotx.cli.environment.odb_access import command_actor, database
+from zatotx.cli.environment.private_files import write
+from zatotx.cli.errors import Failure
 from zatotx.cli.output import format_option, note, path_argument, print_json, print_table, progress
 
 if TYPE_CHECKING:
     from zatotx.interfaces.config import HistoryRow
-    from zatotx.odb.access import Database
+    from zatotx.odb.database import Database
 
 LIVE_WITHIN = 30.0  # seconds all servers that run have to take up a restored revision
 LOOK_EVERY = 0.2
@@ -92,8 +92,8 @@ def show(path: str, revision: int, form: str) -> None:
 @click.option('--include-secrets', is_flag=True, help='Secrets in clear where they can be read.')
 def export(path: str, revision: int, output: str | None, include_secrets: bool) -> None:
     """The configuration as it was at a revision, as YAML for enmasse."""
+    from zatotx.api.history import to_yaml
     from zatotx.odb.setup import state
-    from zatotx.service.internal.history import to_yaml
 
     with database(find(path)) as opened:
         text = to_yaml(state(opened, revision), opened.types, include_secrets)
@@ -132,7 +132,7 @@ def restore(path: str, revision: int, dry_run: bool) -> None:
 
 def until_live(opened: Database, revision: int) -> None:
     """Wait for the servers that run. Raises Failure naming those that do not follow."""
-    from zatotx.node.config import living
+    from zatotx.node.live_config import living
     from zatotx.odb.nodes import nodes
 
     end = monotonic() + LIVE_WITHIN
@@ -171,7 +171,7 @@ def table(rows: Sequence[HistoryRow]) -> Iterator[tuple[object, ...]]:
 
 
 def as_json(row: HistoryRow) -> dict[str, Any]:
-    from zatotx.service.internal.history import as_row
+    from zatotx.api.history import as_row
 
     return as_row(row)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from zatotx.cli.client import Cluster
-from zatotx.cli.deployments import print_report
-from zatotx.cli.failure import Failure
-from zatotx.cli.layout import find
+from zatotx.cli.deployment_report import print_report
+from zatotx.cli.environment.cluster_client import Cluster
+from zatotx.cli.environment.layout import find
+from zatotx.cli.errors import Failure
 from zatotx.cli.output import path_argument, progress
 
 
@@ -39,8 +39,8 @@ def hot_deploy(path: str, files: tuple[str, ...]) -> None:
 
 def pack(path: Path) -> tuple[str, bytes]:
     """What is sent, and under which name."""
-    from zatotx.model.faults import BadRequest
-    from zatotx.service.deployment.packaging import pack_directory
+    from zatotx.model.errors import BadRequest
+    from zatotx.service.deployment.package import pack_directory
 
     try:
         if path.is_dir():

@@ -11,15 +11,15 @@ import click
 
 from zatotx import __version__
 from zatotx.cli.checks.stores import GONE
-from zatotx.cli.client import Cluster
-from zatotx.cli.failure import Failure
-from zatotx.cli.keys import any_server, key_of
-from zatotx.cli.layout import SERVER, Part, Place, cluster_name, find, read_info
-from zatotx.cli.offline import object_types, odb_url, sentences
+from zatotx.cli.environment.cluster_client import Cluster
+from zatotx.cli.environment.layout import SERVER, Part, Place, cluster_name, find, read_info
+from zatotx.cli.environment.odb_access import object_types, odb_url, sentences
+from zatotx.cli.environment.readiness_probe import health
+from zatotx.cli.environment.redis_access import redis_address
+from zatotx.cli.environment.secret_keys import any_server, key_of
+from zatotx.cli.errors import Failure
 from zatotx.cli.output import format_option, path_argument, print_json, print_table
-from zatotx.cli.probe import health
 from zatotx.cli.process import described
-from zatotx.cli.redis import redis_address
 
 RUNNING = 'running'  # what a node's row says until it is stopped
 
@@ -139,8 +139,8 @@ def made_by(part: Part) -> str:
 
 def kinds() -> dict[str, Any]:
     """The kinds found in this installation; a disabled one with what to install."""
-    from zatotx.kinds import described as described_kinds
-    from zatotx.kinds import find_kinds
+    from zatotx.connectors.kind_registry import described as described_kinds
+    from zatotx.connectors.kind_registry import find_kinds
 
     return {name: dict(facts) for name, facts in described_kinds(find_kinds()).items()}
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from zatotx.cli.client import Cluster
-from zatotx.cli.layout import find
+from zatotx.cli.environment.cluster_client import Cluster
+from zatotx.cli.environment.layout import find
 from zatotx.cli.output import format_option, path_argument, print_json, print_table, progress
 
 ALL = '(all others)'

@@ -11,7 +11,7 @@ from click.exceptions import NoArgsIsHelpError, NoSuchCommand, NoSuchOption
 from click.shell_completion import CompletionItem
 
 from zatotx import __version__
-from zatotx.cli.failure import Failure, sentence_of
+from zatotx.cli.errors import Failure, sentence_of
 
 # name -> (where it is, what it does). The help of `zatotx` is made of this alone: no command is imported for it.
 COMMANDS: dict[str, tuple[str, str]] = {

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import click
 
-from zatotx.cli.failure import Failure
-from zatotx.cli.templates import CHANNEL, IO, SERVICE, TEST
+from zatotx.cli.errors import Failure
+from zatotx.cli.scaffold import CHANNEL, IO, SERVICE, TEST
 
 LONGEST = 100  # characters of a name, which is a file's too
 _NAME = re.compile(r'[a-z][a-z0-9]*([-_][a-z0-9]+)*(\.[a-z0-9]+([-_][a-z0-9]+)*)*')

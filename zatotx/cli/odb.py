@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from zatotx.cli.failure import Failure
-from zatotx.cli.keys import any_server
-from zatotx.cli.layout import SERVER, find, parts_of
-from zatotx.cli.offline import database, odb_url, sentences
+from zatotx.cli.environment.layout import SERVER, find, parts_of
+from zatotx.cli.environment.odb_access import database, odb_url, sentences
+from zatotx.cli.environment.pid_files import running
+from zatotx.cli.environment.secret_keys import any_server
+from zatotx.cli.errors import Failure
 from zatotx.cli.output import path_argument, progress
-from zatotx.cli.pids import running
 
 SAID = {
     'current': 'is what this version of zatotx works with',

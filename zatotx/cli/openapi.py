@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from zatotx.cli.addresses import address
-from zatotx.cli.client import Cluster, good
-from zatotx.cli.failure import Failure
-from zatotx.cli.keys import any_server
-from zatotx.cli.layout import Place, find
+from zatotx.cli.environment.cluster_client import Cluster, good
+from zatotx.cli.environment.layout import Place, find
+from zatotx.cli.environment.listen_addresses import address
+from zatotx.cli.environment.secret_keys import any_server
+from zatotx.cli.errors import Failure
 from zatotx.cli.output import note, path_argument, progress
 
 

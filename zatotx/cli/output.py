@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from zatotx.cli.completing import EnvironmentPath
+from zatotx.cli.completion_values import EnvironmentPath
 
 PATIENCE = 1.0  # seconds after which a person wants to know what is going on
 

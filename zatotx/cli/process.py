@@ -8,17 +8,17 @@ from collections.abc import Sequence
 import click
 from msgspec import to_builtins
 
-from zatotx.cli.addresses import address
-from zatotx.cli.failure import Failure, failure_of
+from zatotx.cli.environment.layout import SERVER, Part, Place, find
+from zatotx.cli.environment.listen_addresses import address
+from zatotx.cli.environment.pid_files import running
+from zatotx.cli.environment.process_start import command, start_parts, taken_port
+from zatotx.cli.environment.process_stop import grace, stop_parts
+from zatotx.cli.environment.readiness_probe import Health, health
+from zatotx.cli.environment.worker_status import replace_workers, roster_of
+from zatotx.cli.errors import Failure, failure_of
 from zatotx.cli.foreground import run_in_foreground
-from zatotx.cli.launching import command, start_parts, taken_port
-from zatotx.cli.layout import SERVER, Part, Place, find
 from zatotx.cli.output import format_option, path_argument, print_json, print_table, progress
-from zatotx.cli.pids import running
-from zatotx.cli.probe import Health, health
-from zatotx.cli.stopping import grace, stop_parts
-from zatotx.cli.workers import replace_workers, roster_of
-from zatotx.node.key import VARIABLE, key_from_stdin
+from zatotx.node.secret_key import VARIABLE, key_from_stdin
 
 
 @click.command(

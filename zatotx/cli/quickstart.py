@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import click
 
-from zatotx.cli.blueprint import Blueprint, write_credentials, write_redis, write_server
-from zatotx.cli.files import make_dir
-from zatotx.cli.layout import CREDENTIALS, SERVER_PORT, Credentials
+from zatotx.cli.environment.atomic_directory import staged
+from zatotx.cli.environment.layout import CREDENTIALS, SERVER_PORT, Credentials
+from zatotx.cli.environment.port_owner import is_free
+from zatotx.cli.environment.private_files import make_dir
+from zatotx.cli.environment.templates import Blueprint, write_credentials, write_redis, write_server
 from zatotx.cli.output import note, progress
-from zatotx.cli.ports import is_free
-from zatotx.cli.staging import staged
 
 MOST_WORKERS = 64
 MOST_SERVERS = 11  # 17010 to 17020; the next default port is another component's
@@ -89,8 +89,8 @@ def checked_odb(url: str) -> str:
 
 def checked_redis(url: str) -> str:
     """The URL with absolute paths, as for the database. Raises BadParameter without its password."""
-    from zatotx.kvdb.address import anchored
-    from zatotx.model.faults import StartError
+    from zatotx.model.errors import StartError
+    from zatotx.redis.url import anchored
 
     try:
         return anchored(url, Path.cwd()) if url else ''
@@ -135,7 +135,7 @@ def steps_of(plan: Blueprint, directory: Path) -> list[Step]:
 
 def make_odb(directory: Path, plan: Blueprint) -> None:
     """The schema, the cluster, its servers, and the users that everything else is done with."""
-    from zatotx.cli.offline import object_types, sentences
+    from zatotx.cli.environment.odb_access import object_types, sentences
     from zatotx.odb.nodes import Address
     from zatotx.odb.setup import NewCluster, create
     from zatotx.schema.snapshot import Operation

@@ -27,12 +27,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from zatotx.cli.failure import Failure
-from zatotx.cli.files import write
-from zatotx.cli.keys import key_file, key_of
-from zatotx.cli.layout import SERVER, Part, Place, find, parts_of
+from zatotx.cli.environment.layout import SERVER, Part, Place, find, parts_of
+from zatotx.cli.environment.private_files import write
+from zatotx.cli.environment.secret_keys import key_file, key_of
+from zatotx.cli.errors import Failure
 from zatotx.cli.output import path_argument, progress
-from zatotx.node.key import VARIABLE
+from zatotx.node.secret_key import VARIABLE
 
 if TYPE_CHECKING:
     from zatotx.odb.secrets import Secrets
@@ -144,7 +144,7 @@ def planned(plan: Path) -> str:
 
 def check_elsewhere(place: Place, servers: Sequence[Part]) -> None:
     """Raises Failure where servers of other environments use the database now: we cannot tell them the key."""
-    from zatotx.cli.offline import database
+    from zatotx.cli.environment.odb_access import database
     from zatotx.odb.nodes import ALIVE, RUNNING, nodes
 
     ours, since = {part.name for part in servers}, time.time() - ALIVE
@@ -187,8 +187,8 @@ def renewing(servers: Sequence[Part], place: Place) -> list[Step]:
 
 
 def renew_database(place: Place) -> None:
-    from zatotx.cli.offline import database
-    from zatotx.odb.rotation import rotate
+    from zatotx.cli.environment.odb_access import database
+    from zatotx.odb.key_rotation import rotate
 
     with database(place) as opened:
         rotate(opened)

@@ -7,13 +7,13 @@ import sys
 
 import click
 
-from zatotx.cli.client import TIMEOUT, Cluster, good
-from zatotx.cli.completing import services
-from zatotx.cli.deployments import print_report
-from zatotx.cli.failure import Failure
-from zatotx.cli.layout import find
-from zatotx.cli.option_values import read_value
+from zatotx.cli.completion_values import services
+from zatotx.cli.deployment_report import print_report
+from zatotx.cli.environment.cluster_client import TIMEOUT, Cluster, good
+from zatotx.cli.environment.layout import find
+from zatotx.cli.errors import Failure
 from zatotx.cli.output import format_option, path_argument, print_json, print_table, progress
+from zatotx.cli.secret_values import read_value
 
 
 @click.group(

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import click
 
-from zatotx.cli.client import Cluster, UnknownPasswordError
-from zatotx.cli.completing import users
-from zatotx.cli.failure import Failure
-from zatotx.cli.files import toml_string, write
-from zatotx.cli.layout import CREDENTIALS, SERVER, Place, find, parts_of, read_toml
-from zatotx.cli.option_values import read_secret, secret_option
+from zatotx.cli.completion_values import users
+from zatotx.cli.environment.cluster_client import Cluster, UnknownPasswordError
+from zatotx.cli.environment.layout import CREDENTIALS, SERVER, Place, find, parts_of, read_toml
+from zatotx.cli.environment.pid_files import running
+from zatotx.cli.environment.private_files import toml_string, write
+from zatotx.cli.errors import Failure
 from zatotx.cli.output import path_argument, progress
-from zatotx.cli.pids import running
-from zatotx.rules.references import is_placeholder
+from zatotx.cli.secret_values import read_secret, secret_option
+from zatotx.rules.enmasse.references import is_placeholder
 
 
 @click.group(epilog='\b\nExamples:\n  zatotx update password ~/env/qs-1 admin.invoke')
@@ -72,7 +72,7 @@ def change_live(place: Place, user: str, new: str) -> None:
 
 
 def change_in_odb(place: Place, user: str, new: str) -> None:
-    from zatotx.cli.offline import command_actor, database
+    from zatotx.cli.environment.odb_access import command_actor, database
     from zatotx.odb.setup import set_password, snapshot
 
     with database(place) as opened:

@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 import click
 
-from zatotx.cli.addresses import Address
-from zatotx.cli.failure import Failure
-from zatotx.cli.http import CutOffError, Request, UnreachableError, ask
+from zatotx.cli.environment.http_request import CutOffError, Request, UnreachableError, ask
+from zatotx.cli.environment.listen_addresses import Address
+from zatotx.cli.errors import Failure
 from zatotx.cli.output import progress
 
 LOOK = 5.0  # seconds that one look may take

@@ -14,9 +14,9 @@ from twisted.plugin import IPlugin
 from zope.interface import Attribute, Interface, implementer
 
 from zatotx.interfaces.config import Prepared
-from zatotx.interfaces.exchange import IExchange
 from zatotx.interfaces.meters import IMeters, uncounted
-from zatotx.rules.byte_budget import ByteBudget
+from zatotx.interfaces.pipeline import IExchange
+from zatotx.rules.limits.byte_budget import ByteBudget
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.snapshot import Snapshot
 

@@ -1,6 +1,6 @@
 """What is counted where work is done, and read when somebody asks for the metrics: plain attributes, no locks.
 
-The counters themselves are zatotx.metrics.slots; whoever counts sees them through these interfaces only.
+The counters themselves are zatotx.metrics.counters; whoever counts sees them through these interfaces only.
 """
 
 from __future__ import annotations

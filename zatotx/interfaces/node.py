@@ -54,7 +54,7 @@ class INode(Interface):
     odb = Attribute('IConfigStore')
     services = Attribute('IServiceStore')
     deployer = Attribute('IDeployer')
-    types = Attribute('zatotx.schema.types.ObjectTypes')
+    types = Attribute('zatotx.schema.type_registry.ObjectTypes')
     levels = Attribute('ILevels')
     user_metrics = Attribute('zatotx.interfaces.meters.IUserMetrics')
     outgoing = Attribute('zatotx.interfaces.outgoing.IOutgoing')

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from zatotx.interfaces.config import Prepared
-from zatotx.model.faults import NotFound
+from zatotx.model.errors import NotFound
 from zatotx.schema.snapshot import Snapshot
 
 

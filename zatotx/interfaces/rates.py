@@ -8,7 +8,7 @@ from typing import NamedTuple
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
-from zatotx.rules.gcra import Rate
+from zatotx.rules.limits.gcra import Rate
 
 
 class Charge(NamedTuple):

@@ -10,7 +10,7 @@ from attrs import field, frozen
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from zatotx.model.faults import Conflict
+from zatotx.model.errors import Conflict
 
 
 @frozen

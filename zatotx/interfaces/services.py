@@ -8,7 +8,7 @@ from typing import Any
 from zope.interface import Attribute, Interface
 
 from zatotx.model.message import Inbound, Outcome
-from zatotx.rules.limits import Gate
+from zatotx.rules.limits.limits import Gate
 
 
 class IServiceEntry(Interface):
@@ -20,7 +20,7 @@ class IServiceEntry(Interface):
     is_active: bool = Attribute('Switched on')
     roles: frozenset[str] = Attribute('Of which a caller must have one; none = whoever its channel lets in')
     gate: Gate = Attribute('Lets in so many calls at once; one a name, kept across versions')
-    stats: Any = Attribute('zatotx.metrics.slots.CallSlots: plain counters of this service, kept across versions')
+    stats: Any = Attribute('zatotx.metrics.counters.CallSlots: plain counters of this service, kept across versions')
 
 
 class IServices(Interface):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from zatotx.logs.areas import ALL, APART, SERVER, area_of
+from zatotx.logs.categories import ALL, APART, SERVER, area_of
 
 TRACE1 = 6  # Zato's level below debug
 _LEVELS = {

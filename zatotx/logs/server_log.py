@@ -18,11 +18,11 @@ from typing import Any
 from twisted.logger import ILogObserver, LogPublisher, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
-from zatotx.logs.areas import area_of
-from zatotx.logs.files import said_of_missing
-from zatotx.logs.forms import JSON, TEXT, Entry, as_json, as_text, missing_as_json
+from zatotx.logs.categories import area_of
+from zatotx.logs.formats import JSON, TEXT, Entry, as_json, as_text, missing_as_json
 from zatotx.logs.levels import LEVELS, Levels
-from zatotx.logs.lines import SharedLineWriter
+from zatotx.logs.line_buffer import SharedLineWriter
+from zatotx.logs.log_file import said_of_missing
 
 _TWISTED = {
     'debug': logging.DEBUG,

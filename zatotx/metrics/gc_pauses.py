@@ -7,7 +7,7 @@ from collections import deque
 from time import monotonic
 from typing import Any
 
-from zatotx.metrics.slots import PAUSES, Histogram
+from zatotx.metrics.counters import PAUSES, Histogram
 
 _LONG = 0.05  # seconds; pauses that long are remembered for a while
 _KEPT = 64

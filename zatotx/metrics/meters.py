@@ -8,9 +8,9 @@ from typing import Generic, TypeVar
 from zope.interface import implementer
 
 from zatotx.interfaces.meters import IMeters
-from zatotx.metrics.families import OTHERS
-from zatotx.metrics.sample import Row, Source
-from zatotx.metrics.slots import CallSlots, ChannelSlots, OutgoingSlots
+from zatotx.metrics.counters import CallSlots, ChannelSlots, OutgoingSlots
+from zatotx.metrics.definitions import OTHERS
+from zatotx.metrics.snapshot import Row, Source
 
 MOST = 1000  # names of one kind that have figures of their own; those that come later share one set
 

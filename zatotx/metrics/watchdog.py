@@ -15,10 +15,10 @@ from collections.abc import Callable
 from time import monotonic, sleep, time
 from typing import Any, NamedTuple
 
+from zatotx.metrics.counters import STALLS, Histogram
 from zatotx.metrics.gc_pauses import GcPauses
-from zatotx.metrics.hogs import Hogs
-from zatotx.metrics.places import Place, place_of
-from zatotx.metrics.slots import STALLS, Histogram
+from zatotx.metrics.gil_monitor import Hogs
+from zatotx.metrics.stack_location import Place, place_of
 
 _BEAT = 0.05  # seconds, as all below
 _LOOK = 0.05

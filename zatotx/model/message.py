@@ -70,7 +70,7 @@ class Body(Protocol):
 
 
 class Charge(Protocol):
-    """What a request is charged for the memory it takes: zatotx.rules.byte_budget.Charge. Closed by who brought it."""
+    """What a request is charged for the memory it takes: zatotx.rules.limits.byte_budget.Charge. Closed by who brought it."""
 
     def add(self, size: int) -> bool: ...  # from any thread; False = there is no room
     def give_back(self, size: int) -> None: ...

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from zatotx.model.faults import BadRequest, BadStatus
+from zatotx.model.errors import BadRequest, BadStatus
 
 _PHRASES = {int(status): status.phrase for status in HTTPStatus}
 

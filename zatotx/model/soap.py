@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from zatotx.model.faults import Fault
+from zatotx.model.errors import Fault
 
 # Codes of 1.2, and 1.1's words for two of them.
 SENDER, RECEIVER, MUST_UNDERSTAND = 'Sender', 'Receiver', 'MustUnderstand'

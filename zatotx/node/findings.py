@@ -25,13 +25,13 @@ def odb_away(config: Any) -> Iterator[str]:
 
 
 def redis_away(client: Any) -> Iterator[str]:
-    """`client`: zatotx.kvdb.client.RedisClient."""
+    """`client`: zatotx.redis.client.RedisClient."""
     if client.problem:
         yield f'Redis is away ({client.problem}): see that it runs, and that [kvdb] url leads to it'
 
 
 def rates_without_redis(limiter: Any, client: Any) -> Iterator[str]:
-    """`limiter`: zatotx.exchange.rates.RateLimiter. One sentence for each way in which exact limits hold less now."""
+    """`limiter`: zatotx.pipeline.rate_limiter.RateLimiter. One sentence for each way in which exact limits hold less now."""
     if client.problem:
         for setting, names in limiter.exact().items():
             what = _WITHOUT_REDIS[setting].format(names=', '.join(names))
@@ -46,7 +46,7 @@ def refused_code(keeper: Any) -> Iterator[str]:
 
 
 def names_kept(works: bool) -> Iterator[str]:
-    """`works`: zatotx.wire.xml_names.works."""
+    """`works`: zatotx.wire.xml.name_cache.works."""
     if not works:
         yield ('names in XML documents are never let go of with the lxml that is installed, so that hostile ones take '
                'memory for good: install a version that zatotx requires')  # fmt: skip

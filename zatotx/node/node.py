@@ -14,16 +14,16 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
-from zatotx.model.faults import Conflict, StartError
-from zatotx.node import memory
-from zatotx.node.address import first_tcp
-from zatotx.node.config import LiveConfig
-from zatotx.node.parts import Parts
-from zatotx.node.rows import missing_service_rows
+from zatotx.model.errors import Conflict, StartError
+from zatotx.node import gc_tuning
+from zatotx.node.components import Parts
+from zatotx.node.listen_address import first_tcp
+from zatotx.node.live_config import LiveConfig
+from zatotx.node.service_rows import missing_service_rows
 from zatotx.node.state import DRAINING, READY, STARTING, STOPPED, NodeState
-from zatotx.node.threads import stop_pools
-from zatotx.node.two_phase import commit_all, prepare_all
-from zatotx.node.workers.lifeline import ALONE, LINGER, Place
+from zatotx.node.thread_pools import stop_pools
+from zatotx.node.two_phase_commit import commit_all, prepare_all
+from zatotx.node.workers.control_pipe import ALONE, LINGER, Place
 from zatotx.schema.snapshot import Actor
 
 _log = Logger()
@@ -92,7 +92,7 @@ class Node(Service):
         await parts.code.apply(self.config.snapshot)
         self.config.start()
         await self.config.sync()
-        memory.settle()
+        gc_tuning.settle()
         parts.trimmer.start()
         parts.watchdog.start()
         self._enter(READY)

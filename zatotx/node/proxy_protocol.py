@@ -16,9 +16,9 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from zatotx.interfaces.listening import IListenerOptions
+from zatotx.interfaces.listener import IListenerOptions
+from zatotx.wire.http.proxy_protocol import Endpoint, ProxyHeader, read_proxy_header
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.proxy_protocol import Endpoint, ProxyHeader, read_proxy_header
 
 HEADER_TIMEOUT = 10.0  # seconds that a proxy has for its header, which it sends at once
 

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import frozen
 from twisted.logger import Logger
 
-from zatotx.model.faults import StartError
+from zatotx.model.errors import StartError
 from zatotx.node.settings import Settings
 
 

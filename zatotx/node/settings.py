@@ -1,6 +1,6 @@
 """A node's settings: config/server.toml, read whole, every mistake named at once.
 
-A text may refer to the environment (`${NAME}`) or to a file (`file:PATH`): zatotx/rules/references.py."""
+A text may refer to the environment (`${NAME}`) or to a file (`file:PATH`): zatotx/rules/enmasse/references.py."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from zatotx.model.faults import StartError
-from zatotx.node.references import reader
-from zatotx.rules.byte_budget import LEAST, LIMIT
-from zatotx.rules.heartbeat import TIMEOUT
-from zatotx.rules.limits import NODE, SERVICE
-from zatotx.rules.references import Sources, refers
+from zatotx.model.errors import StartError
+from zatotx.node.file_references import reader
+from zatotx.rules.enmasse.references import Sources, refers
+from zatotx.rules.limits.byte_budget import LEAST, LIMIT
+from zatotx.rules.limits.limits import NODE, SERVICE
+from zatotx.rules.resilience.heartbeat import TIMEOUT
 from zatotx.schema.masking import shown
 from zatotx.schema.service import MOST_IN_FLIGHT
-from zatotx.wire.xml_budget import DEEPEST, LONGEST_TEXT
+from zatotx.wire.xml.budget import DEEPEST, LONGEST_TEXT
 
 _Seconds = Annotated[float, Meta(gt=0, le=86400)]
 _Count = Annotated[int, Meta(ge=1)]

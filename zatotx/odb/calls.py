@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from twisted.internet.defer import Deferred
 
 from zatotx.interfaces.config import FileVersion, NodeRow
-from zatotx.odb import nodes, versions
-from zatotx.odb.access import Access
-from zatotx.odb.epochs import next_epoch
+from zatotx.odb import code_versions as versions
+from zatotx.odb import nodes
+from zatotx.odb.database import Access
+from zatotx.odb.sequences import next_epoch
 from zatotx.schema.snapshot import Actor
 
 

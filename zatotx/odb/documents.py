@@ -12,14 +12,14 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, select
 
-from zatotx.model.faults import BadInput, ServiceUnavailable
-from zatotx.odb.context import chunks
+from zatotx.model.errors import BadInput, ServiceUnavailable
 from zatotx.odb.secrets import Secrets
+from zatotx.odb.statement_context import chunks
 from zatotx.odb.tables import config_object
 from zatotx.schema.fields import references_in, refs_of, secrets_of, with_references
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.snapshot import Operation
-from zatotx.schema.types import ObjectTypes
+from zatotx.schema.type_registry import ObjectTypes
 
 Document = dict[str, Any]
 

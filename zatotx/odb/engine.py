@@ -9,9 +9,9 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 
-from zatotx.model.faults import ServiceUnavailable
+from zatotx.model.errors import ServiceUnavailable
 from zatotx.odb.engines import mysql, postgresql, sqlite
-from zatotx.odb.engines.room import Purpose, Room
+from zatotx.odb.engines.dialect import Purpose, Room
 from zatotx.odb.urls import masked, parsed
 
 _ROOMS = {'sqlite': sqlite.ROOM, 'postgresql': postgresql.ROOM, 'mysql': mysql.ROOM}

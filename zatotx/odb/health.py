@@ -13,12 +13,12 @@ from sqlalchemy import Connection, text, update
 from sqlalchemy.exc import DBAPIError
 
 from zatotx.interfaces.config import NodeRow
-from zatotx.model.faults import ServiceUnavailable
-from zatotx.odb.access import Database
-from zatotx.odb.context import Cluster, revision_of
+from zatotx.model.errors import ServiceUnavailable
+from zatotx.odb.database import Database
 from zatotx.odb.engine import make_engine, room_of
-from zatotx.odb.failures import reason
+from zatotx.odb.error_mapping import reason
 from zatotx.odb.nodes import nodes
+from zatotx.odb.statement_context import Cluster, revision_of
 from zatotx.odb.tables import cluster
 from zatotx.odb.urls import file_of, masked, parsed
 

@@ -10,8 +10,8 @@ from attrs import frozen
 from sqlalchemy import Connection, insert, or_, select
 
 from zatotx.interfaces.config import HistoryRow
-from zatotx.odb.context import CHUNK, Cluster, Transaction, chunks
 from zatotx.odb.documents import decode, encode
+from zatotx.odb.statement_context import CHUNK, Cluster, Transaction, chunks
 from zatotx.odb.tables import history, object_version
 
 _ADDRESS = 255  # characters of an address that are kept

@@ -9,8 +9,8 @@ from attrs import frozen
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
 
 from zatotx.interfaces.config import NodeRow
-from zatotx.model.faults import Conflict, NotFound
-from zatotx.odb.context import Cluster, revision_of
+from zatotx.model.errors import Conflict, NotFound
+from zatotx.odb.statement_context import Cluster, revision_of
 from zatotx.odb.tables import file_version, key_of, server, version_verdict
 
 RUNNING, CLEAN_DOWN = 'running', 'clean-down'  # Zato's words

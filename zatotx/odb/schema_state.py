@@ -6,7 +6,7 @@ from typing import Literal
 
 from sqlalchemy import Connection, inspect, text
 
-from zatotx.model.faults import ServiceUnavailable
+from zatotx.model.errors import ServiceUnavailable
 from zatotx.odb.tables import SCHEMA, metadata
 from zatotx.odb.urls import masked
 

@@ -8,8 +8,8 @@ from argon2 import PasswordHasher, extract_parameters
 from argon2.exceptions import Argon2Error, InvalidHashError
 from cryptography.fernet import Fernet, InvalidToken
 
-from zatotx.model.faults import ServiceUnavailable, StartError
-from zatotx.schema.both_forms import ENCRYPTED, HASHED, hash_of, is_both, joined, sealed_of
+from zatotx.model.errors import ServiceUnavailable, StartError
+from zatotx.schema.dual_secret import ENCRYPTED, HASHED, hash_of, is_both, joined, sealed_of
 
 _CHECK = 'zatotx'
 

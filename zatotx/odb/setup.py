@@ -1,6 +1,6 @@
 """Making and keeping an ODB, for commands that run without a server: plain functions, no reactor.
 
-Whatever goes wrong is raised as a fault (zatotx.model.faults) or a ValueError whose text is a sentence for the user.
+Whatever goes wrong is raised as a fault (zatotx.model.errors) or a ValueError whose text is a sentence for the user.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from pathlib import Path
 from attrs import Factory, frozen
 from sqlalchemy import Connection, Engine, insert, select
 
-from zatotx.model.faults import Conflict, NotFound, ServiceUnavailable
-from zatotx.odb import reading
-from zatotx.odb.access import Database, faults
-from zatotx.odb.context import begin, find_cluster
+from zatotx.model.errors import Conflict, NotFound, ServiceUnavailable
+from zatotx.odb import queries
+from zatotx.odb.database import Database, faults
 from zatotx.odb.documents import prepared
 from zatotx.odb.engine import make_engine, room_of
 from zatotx.odb.engines.sqlite import make_file
-from zatotx.odb.lanes import Call
-from zatotx.odb.migrating import bring_up
+from zatotx.odb.executor import Call
+from zatotx.odb.mutations import OBJECT_IDS, write
 from zatotx.odb.nodes import Address, add_node
+from zatotx.odb.revisions import state_at
 from zatotx.odb.schema_state import State, state_of
+from zatotx.odb.schema_upgrade import bring_up
 from zatotx.odb.secrets import Secrets
-from zatotx.odb.states import state_at
+from zatotx.odb.statement_context import begin, find_cluster
 from zatotx.odb.tables import cluster, counter, key_of
 from zatotx.odb.urls import file_of, masked
-from zatotx.odb.writing import OBJECT_IDS, write
-from zatotx.rules.restore import operations, shown, steps_back
+from zatotx.rules.enmasse.plan_restore import operations, shown, steps_back
 from zatotx.schema.fields import secrets_of
 from zatotx.schema.snapshot import Actor, Operation, Snapshot
-from zatotx.schema.types import ObjectTypes
+from zatotx.schema.type_registry import ObjectTypes
 
 
 @frozen(kw_only=True)
@@ -90,7 +90,7 @@ def upgrade(url: str) -> bool:
 def snapshot(database: Database) -> Snapshot:
     """The cluster's objects as they are now."""
     moved = Call().moved  # nobody looks
-    return Snapshot().evolve(database.read(lambda connection, found: reading.changes(connection, found, 0, moved)))
+    return Snapshot().evolve(database.read(lambda connection, found: queries.changes(connection, found, 0, moved)))
 
 
 def state(database: Database, revision: int) -> Snapshot:

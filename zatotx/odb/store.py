@@ -11,17 +11,17 @@ from zope.interface import implementer
 
 from zatotx.interfaces.config import HistoryRow, IConfigStore
 from zatotx.odb import history
-from zatotx.odb.access import Access, Database
 from zatotx.odb.calls import CodeCalls, NodeCalls
-from zatotx.odb.context import revision_of
-from zatotx.odb.engines.room import READERS
-from zatotx.odb.lanes import Lane
-from zatotx.odb.reading import changes
+from zatotx.odb.database import Access, Database
+from zatotx.odb.engines.dialect import READERS
+from zatotx.odb.executor import Lane
+from zatotx.odb.queries import changes
+from zatotx.odb.revisions import state_at
 from zatotx.odb.secrets import Secrets
-from zatotx.odb.states import state_at
+from zatotx.odb.statement_context import revision_of
 from zatotx.odb.urls import masked
 from zatotx.schema.snapshot import Actor, Changes, Operation, Snapshot
-from zatotx.schema.types import ObjectTypes
+from zatotx.schema.type_registry import ObjectTypes
 
 
 def open_store(url: str, key: str | Secrets, *, reactor: Any, cluster: str, types: ObjectTypes) -> ConfigStore:

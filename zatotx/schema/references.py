@@ -9,7 +9,7 @@ from zatotx.schema.fields import FieldInfo, references_in
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.snapshot import Snapshot
 from zatotx.schema.suggestion import suggestion
-from zatotx.schema.types import ObjectTypes
+from zatotx.schema.type_registry import ObjectTypes
 
 
 class References(Protocol):

@@ -8,9 +8,9 @@ from attrs import field, frozen
 from zope.interface import implementer
 
 from zatotx.interfaces.services import IServiceEntry
-from zatotx.rules.limits import Gate
+from zatotx.rules.limits.limits import Gate
+from zatotx.service.metadata import ServiceTraits, describe
 from zatotx.service.naming import service_name
-from zatotx.service.traits import ServiceTraits, describe
 
 
 @implementer(IServiceEntry)

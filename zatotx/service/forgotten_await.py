@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from zatotx.model.faults import Fault
+from zatotx.model.errors import Fault
 from zatotx.service.response import Payload, taken
 from zatotx.service.service import Service
 

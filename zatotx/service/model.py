@@ -7,10 +7,10 @@ from typing import Any, Self
 
 import msgspec
 
-from zatotx.model.faults import BadInput
-from zatotx.service.deployment.bunch import bunchify
-from zatotx.service.io.typed import convert, fill_defaults
-from zatotx.service.io.wrong import Wrong
+from zatotx.model.errors import BadInput
+from zatotx.service.compat.bunch import bunchify
+from zatotx.service.io.typed_models import convert, fill_defaults
+from zatotx.service.io.validation_error import Wrong
 from zatotx.service.io.zato_models import complete
 
 

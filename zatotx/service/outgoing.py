@@ -11,9 +11,9 @@ from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
 from zatotx.interfaces.outgoing import ICall, IOutgoing, not_found
-from zatotx.model.faults import NotFound
+from zatotx.model.errors import NotFound
 from zatotx.schema.suggestion import suggestion
-from zatotx.service.threads import Lender
+from zatotx.service.thread_calls import Lender
 
 
 @implementer(ICall)

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from zatotx.model.faults import BadInput
+from zatotx.model.errors import BadInput
 from zatotx.model.message import HTTPView, Inbound
-from zatotx.service.deployment.bunch import Bunch, bunchify
-from zatotx.service.files import files_of
-from zatotx.service.io import xml_in
-from zatotx.service.io.sources import form_params, gather, parse_params
-from zatotx.service.lazy import lazy
+from zatotx.service.compat.bunch import Bunch, bunchify
+from zatotx.service.io import xml_input
+from zatotx.service.io.input_sources import form_params, gather, parse_params
+from zatotx.service.lazy_attribute import lazy
 from zatotx.service.soap import SoapRequest
+from zatotx.service.uploaded_files import files_of
 
 _NO_HTTP = HTTPView('', b'', '', b'', {}, {}, '')
 
@@ -92,14 +92,14 @@ class Request:
     @lazy
     def input(self) -> Any:
         """The declared input, set before the service runs; without a declaration everything there is, merged."""
-        texts = xml_in.is_xml(self._inbound, self.payload)
-        return self._merged(xml_in.values(self.payload) if texts else self.payload, texts=texts)
+        texts = xml_input.is_xml(self._inbound, self.payload)
+        return self._merged(xml_input.values(self.payload) if texts else self.payload, texts=texts)
 
     def read_ahead(self) -> None:
         """Of XML, in a thread, before a service that declares nothing runs on the reactor: have `input` ready, in the
         quick way, as nobody else looks at the elements yet. Whoever asks for one that is bad is told then."""
         with suppress(BadInput):
-            self.input = self._merged(xml_in.values(self.payload, inbound=self._inbound), texts=True)
+            self.input = self._merged(xml_input.values(self.payload, inbound=self._inbound), texts=True)
 
     def _merged(self, payload: Any, *, texts: bool) -> Bunch:
         return Bunch(gather(self._inbound, payload, texts=texts).merged())

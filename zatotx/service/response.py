@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
 from typing import Any
 
-from zatotx.service.events import HEARTBEAT
 from zatotx.service.io.elements import as_mapping
-from zatotx.service.lazy import lazy
+from zatotx.service.lazy_attribute import lazy
+from zatotx.service.server_sent_events import HEARTBEAT
 from zatotx.service.soap import SoapResponse
-from zatotx.wire.sse import CONTENT_TYPE
+from zatotx.wire.http.sse import CONTENT_TYPE
 
 _set = object.__setattr__
 

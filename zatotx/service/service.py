@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 from zatotx.interfaces.meters import NoUserMetrics, UserMetrics
 from zatotx.model.message import ANONYMOUS, Inbound, Principal
 from zatotx.schema.service import SLOW
+from zatotx.service.compat.bunch import Bunch
 from zatotx.service.context import Channel, Deadline, wsgi_environ
-from zatotx.service.deployment.bunch import Bunch
 from zatotx.service.hooks import Hooks, JobHooks
-from zatotx.service.io.show import shown
-from zatotx.service.lazy import lazy
+from zatotx.service.io.log_format import shown
+from zatotx.service.lazy_attribute import lazy
 from zatotx.service.logger import ServiceLogger
 from zatotx.service.naming import impl_name, service_name
 from zatotx.service.outgoing import Outgoing
@@ -138,7 +138,7 @@ class Service(Hooks, JobHooks):
 
         Raises NotFound and Inactive naming the service, Timeout, and whatever it raises.
         """
-        from zatotx.service.facade import Call, call_service
+        from zatotx.service.invoke import Call, call_service
 
         options.update(zip(('channel', 'data_format', 'transport', 'serialize'), args, strict=False))
         if len(args) > 4:

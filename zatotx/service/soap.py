@@ -7,7 +7,7 @@ from typing import Any
 
 from zatotx.model.message import Inbound
 from zatotx.model.soap import NotUnderstood, SoapMessage
-from zatotx.wire.xml import local_name
+from zatotx.wire.xml.parser import local_name
 
 WS_SECURITY = 'http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd'
 SECURITY = f'{{{WS_SECURITY}}}Security'

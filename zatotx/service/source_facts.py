@@ -12,8 +12,8 @@ from textwrap import dedent
 
 from attrs import define, field
 
-from zatotx.model import faults
-from zatotx.wire.sse import CONTENT_TYPE as SSE
+from zatotx.model import errors as faults
+from zatotx.wire.http.sse import CONTENT_TYPE as SSE
 
 ANY_TYPE = '*/*'  # where the content type is no constant
 _EVENTS = SSE.partition(';')[0]

@@ -7,7 +7,7 @@ from configparser import ConfigParser
 from configparser import Error as ParserError
 from pathlib import Path
 
-from zatotx.service.deployment.bunch import Bunch
+from zatotx.service.compat.bunch import Bunch
 
 
 def load_user_config(files: Mapping[str, Path]) -> Bunch:

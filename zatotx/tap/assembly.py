@@ -10,55 +10,55 @@ from typing import Any
 
 from attrs import define, frozen
 
-from zatotx.exchange.faults import FaultReplies
-from zatotx.exchange.pipeline import Pipeline
-from zatotx.exchange.run import Exchange
-from zatotx.exchange.security.guard import Guard
+from zatotx.api import internal_entries
+from zatotx.connectors.kind_registry import FoundKind, find_kinds, formats, object_types
 from zatotx.interfaces.config import Prepare, at_once
 from zatotx.interfaces.kind import SERVER, IChannel, KindContext
-from zatotx.kinds import FoundKind, find_kinds, formats, object_types
-from zatotx.kvdb.keys import Keys
-from zatotx.kvdb.nonces import RedisNonces
+from zatotx.metrics.exposition import Scrapes
 from zatotx.metrics.meters import Meters
-from zatotx.metrics.scrapes import Scrapes
-from zatotx.model.faults import StartError
+from zatotx.model.errors import StartError
 from zatotx.node import findings
-from zatotx.node.config import LiveConfig
-from zatotx.node.key import VARIABLE, read_key
-from zatotx.node.levels import LiveLevels
-from zatotx.node.listening import Listeners
-from zatotx.node.logbook import Logbook
-from zatotx.node.memory import Trimmer
+from zatotx.node.components import Parts
+from zatotx.node.gc_tuning import Trimmer
+from zatotx.node.listeners import Listeners
+from zatotx.node.live_config import LiveConfig
+from zatotx.node.log_files import Logbook
+from zatotx.node.log_levels import LiveLevels
 from zatotx.node.node import Node
-from zatotx.node.offloading import offloader
-from zatotx.node.parts import Parts
+from zatotx.node.node_api import NodeView
 from zatotx.node.reload import Reload
+from zatotx.node.secret_key import VARIABLE, read_key
 from zatotx.node.settings import Settings, load
 from zatotx.node.state import NodeState
-from zatotx.node.view import NodeView
-from zatotx.node.workers.lifeline import Place
-from zatotx.node.workers.seats import Locks, sit_down
+from zatotx.node.thread_offload import offloader
+from zatotx.node.workers.control_pipe import Place
+from zatotx.node.workers.slots import Locks, sit_down
 from zatotx.odb.secrets import Secrets
 from zatotx.odb.store import counted, open_store
 from zatotx.odb.urls import resolve
-from zatotx.schema.builtin import BUILTIN_TYPES
-from zatotx.schema.types import ObjectTypes
-from zatotx.service.at_work import at_work
-from zatotx.service.deployment.deploy import Deployer, VersionKeeper
+from zatotx.pipeline.dispatcher import Exchange
+from zatotx.pipeline.error_replies import FaultReplies
+from zatotx.pipeline.pipeline import Pipeline
+from zatotx.pipeline.security.policy import Guard
+from zatotx.redis.keys import Keys
+from zatotx.redis.nonce_store import RedisNonces
+from zatotx.schema.builtin_types import BUILTIN_TYPES
+from zatotx.schema.type_registry import ObjectTypes
+from zatotx.service.current_call import at_work
+from zatotx.service.deployment.deployer import Deployer, VersionKeeper
 from zatotx.service.deployment.pickup import Pickup
-from zatotx.service.internal import internal_entries
-from zatotx.service.invocation import Invoker
-from zatotx.service.store import ServiceStore
+from zatotx.service.invoker import Invoker
+from zatotx.service.service_store import ServiceStore
 from zatotx.service.user_config import load_user_config
-from zatotx.tap.clear import read_in_clear
-from zatotx.tap.crewing import began, buckets_of, company_of, counts_of, gates_of, pickup_duty
-from zatotx.tap.dumps import forbid_core_dumps
-from zatotx.tap.keyvalue import client_and_bus
-from zatotx.tap.limiting import Limited, raise_file_limit, rate_limiter, xml_names_findings
-from zatotx.tap.observing import Observed, certificates
+from zatotx.tap.authentication import Means, asking_clients, make_guard
+from zatotx.tap.core_dumps import forbid_core_dumps
+from zatotx.tap.decrypt_settings import read_in_clear
+from zatotx.tap.limits import Limited, raise_file_limit, rate_limiter, xml_names_findings
+from zatotx.tap.monitoring import Observed, certificates
 from zatotx.tap.outgoing import Shared, fetcher, outgoing_kinds, outgoings
-from zatotx.tap.securing import Means, asking_clients, make_guard
-from zatotx.wire import xml_names
+from zatotx.tap.redis_client import client_and_bus
+from zatotx.tap.worker_wiring import began, buckets_of, company_of, counts_of, gates_of, pickup_duty
+from zatotx.wire.xml import name_cache
 
 
 def make_server(directory: str, reactor: Any, place: Place | None = None) -> Node:
@@ -94,7 +94,7 @@ class _Ground:
     types: ObjectTypes
     secrets: Secrets
     odb: Any  # IConfigStore
-    client: Any  # zatotx.kvdb.client.RedisClient
+    client: Any  # zatotx.redis.client.RedisClient
     bus: Any  # IBus
     services: ServiceStore
     keeper: VersionKeeper
@@ -199,7 +199,7 @@ class _Assembly:
             partial(findings.odb_away, config), partial(findings.redis_away, ground.client),
             partial(findings.rates_without_redis, limited.rates, ground.client),
             partial(findings.refused_code, ground.keeper), limited.left_behind.findings, observed.findings,
-            doors.guard.findings, partial(list, xml_names_findings(xml_names.works())),
+            doors.guard.findings, partial(list, xml_names_findings(name_cache.works())),
             *(part.findings for part in (*doors.channels.values(), *doors.outgoing) if hasattr(part, 'findings')),
         ]
         return NodeView(

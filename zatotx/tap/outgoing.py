@@ -10,16 +10,16 @@ from typing import Any
 from attrs import frozen
 from twisted.internet.defer import Deferred
 
-from zatotx.interfaces.fetch import IFetcher
+from zatotx.connectors.kind_registry import FoundKind
+from zatotx.interfaces.fetcher import IFetcher
 from zatotx.interfaces.kind import OutgoingContext
-from zatotx.kinds import FoundKind
-from zatotx.kvdb.keys import Keys
-from zatotx.kvdb.lease_desk import RedisDesk
-from zatotx.kvdb.leases import Leases
-from zatotx.kvdb.scripts import Scripts
 from zatotx.metrics.meters import Meters
 from zatotx.node.settings import Settings
 from zatotx.odb.secrets import Secrets
+from zatotx.redis.keys import Keys
+from zatotx.redis.lease_store import RedisDesk
+from zatotx.redis.leases import Leases
+from zatotx.redis.scripts import Scripts
 from zatotx.service.outgoing import Outgoings
 
 
@@ -31,7 +31,7 @@ class Shared:
     settings: Settings
     offload: Callable[..., Deferred[Any]]
     meters: Meters
-    client: Any  # zatotx.kvdb.client.RedisClient
+    client: Any  # zatotx.redis.client.RedisClient
     odb: Any  # IConfigStore
     secrets: Secrets
 

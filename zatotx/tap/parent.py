@@ -7,22 +7,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from zatotx.connectors.kind_registry import FoundKind, find_kinds
 from zatotx.interfaces.kind import SERVER
-from zatotx.kinds import FoundKind, find_kinds
-from zatotx.node.lock import DirectoryLock
-from zatotx.node.logbook import Logbook
+from zatotx.node.directory_lock import DirectoryLock
+from zatotx.node.log_files import Logbook
 from zatotx.node.reload import Reload
 from zatotx.node.settings import Settings, load
-from zatotx.node.workers.board import make_board
-from zatotx.node.workers.buckets import make_table
-from zatotx.node.workers.crew import Crew
+from zatotx.node.workers.listening_sockets import Sockets
+from zatotx.node.workers.metrics_store import forget_all
 from zatotx.node.workers.parent import Parent, Plan
-from zatotx.node.workers.seats import free_seat
-from zatotx.node.workers.sockets import Sockets
-from zatotx.node.workers.tallies import forget_all
-from zatotx.node.workers.worker import Spawner
-from zatotx.tap.dumps import forbid_core_dumps
-from zatotx.tap.exits import fail_start
+from zatotx.node.workers.shared_counters import make_board
+from zatotx.node.workers.shared_rate_buckets import make_table
+from zatotx.node.workers.slots import free_seat
+from zatotx.node.workers.supervisor import Crew
+from zatotx.node.workers.worker_process import Spawner
+from zatotx.tap.core_dumps import forbid_core_dumps
+from zatotx.tap.exit_status import fail_start
 
 RUN_TWISTD = 'from twisted.scripts.twistd import run; run()'
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.application.service import IService
 
-from zatotx.tap.root import DirectoryOptions, make_root
+from zatotx.tap.component_service import DirectoryOptions, make_root
 
 PID_FILE = 'redis.pid'
 
@@ -24,7 +24,7 @@ def makeService(options: Options) -> IService:
 
 
 def _build(directory: str, reactor: Any) -> IService:
-    from zatotx.kvdb.embedded import make_redis_service
-    from zatotx.logs.service import Logged
+    from zatotx.logs.log_service import Logged
+    from zatotx.redis.embedded_server import make_redis_service
 
     return Logged(make_redis_service(directory, reactor), Path(directory) / 'logs' / 'redis.log', reactor)

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 from twisted.application.service import IService
 from twisted.python import usage
 
-from zatotx.tap import given_key
-from zatotx.tap.root import DirectoryOptions, make_root
+from zatotx.tap import secret_key_option
+from zatotx.tap.component_service import DirectoryOptions, make_root
 
 PID_FILE = 'server.pid'
 MOST_WORKERS = 64
@@ -27,13 +27,13 @@ class Options(DirectoryOptions):
     optParameters: ClassVar[list[list[str | None]]] = [  # type: ignore[misc,assignment]
         ['workers', 'w', None, 'Processes that share the listening sockets; default: [main] workers of server.toml.'],
         ['worker', None, None, 'For the parent process alone: be the worker of that number.'],
-        given_key.OPTION,
+        secret_key_option.OPTION,
     ]
 
     def postOptions(self) -> None:
         """Raises UsageError for a number that cannot be."""
         super().postOptions()
-        given_key.take_key(self['secret-key'])
+        secret_key_option.take_key(self['secret-key'])
         wanted = self['workers']
         if wanted is not None:
             if not wanted.isdecimal() or not 1 <= int(wanted) <= MOST_WORKERS:

@@ -8,12 +8,12 @@ from typing import Any
 
 from twisted.application.service import IService
 
-from zatotx.model.faults import StartError
-from zatotx.node.key import VARIABLE
+from zatotx.model.errors import StartError
 from zatotx.node.node import Node
-from zatotx.node.workers.lifeline import READY, REFUSED, RELOAD, RETIRE, Lifeline, read_place
-from zatotx.tap.exits import say, sentence_of, stop
-from zatotx.tap.root import DirectoryOptions, Root
+from zatotx.node.secret_key import VARIABLE
+from zatotx.node.workers.control_pipe import READY, REFUSED, RELOAD, RETIRE, Lifeline, read_place
+from zatotx.tap.component_service import DirectoryOptions, Root
+from zatotx.tap.exit_status import say, sentence_of, stop
 
 
 def make_worker(options: DirectoryOptions) -> IService:

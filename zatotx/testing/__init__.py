@@ -11,22 +11,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zatotx.testing.answers import Answer, ChannelAnswer
+    from zatotx.testing.call_result import Answer, ChannelAnswer
     from zatotx.testing.case import ServiceTestCase, ServiceTesting
     from zatotx.testing.doubles import Response, Row
     from zatotx.testing.kit import ServiceKit
     from zatotx.testing.loading import ServiceFile, load
-    from zatotx.testing.pending import Pending
+    from zatotx.testing.pending_call import Pending
     from zatotx.testing.script import Call, Unscripted
 
 # Where each public name lives, loaded when it is asked for.
 _PLACES = {
-    'zatotx.testing.answers': ('Answer', 'ChannelAnswer'),
+    'zatotx.testing.call_result': ('Answer', 'ChannelAnswer'),
     'zatotx.testing.case': ('ServiceTestCase', 'ServiceTesting'),
     'zatotx.testing.doubles': ('Response', 'Row'),
     'zatotx.testing.kit': ('ServiceKit',),
     'zatotx.testing.loading': ('ServiceFile', 'load'),
-    'zatotx.testing.pending': ('Pending',),
+    'zatotx.testing.pending_call': ('Pending',),
     'zatotx.testing.script': ('Call', 'Unscripted'),
 }  # fmt: skip
 _HOME = {name: module for module, names in _PLACES.items() for name in names}

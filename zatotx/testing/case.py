@@ -9,11 +9,11 @@ from functools import wraps
 from typing import Any, ClassVar, Literal, Unpack, overload
 from unittest import TestCase
 
-from zatotx.testing.answers import Answer, ChannelAnswer
-from zatotx.testing.asking import NOTHING, Request
+from zatotx.testing.call_result import Answer, ChannelAnswer
 from zatotx.testing.connections import Scripting
 from zatotx.testing.kit import STARTS_AT, Given, ServiceKit, Target
-from zatotx.testing.pending import Pending
+from zatotx.testing.pending_call import Pending
+from zatotx.testing.request_builder import NOTHING, Request
 from zatotx.testing.script import Call, ServiceScript
 
 

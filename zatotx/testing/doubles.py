@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 from attrs import frozen
 
-from zatotx.model.faults import BadGateway
+from zatotx.model.errors import BadGateway
 from zatotx.model.response import Headers, PeerResponse, modelled
-from zatotx.wire import xml
+from zatotx.wire.xml import parser
 
 HTTP_KINDS = frozenset(('rest', 'soap'))
 
@@ -46,7 +46,7 @@ class Response(PeerResponse):
     @classmethod
     def of(cls, value: Any, *, status_code: int = 200, headers: Mapping[str, str] | None = None) -> Response:
         """The response whose body is `value`: text, bytes and XML as they are, anything else as JSON."""
-        written = xml.to_bytes(value) if xml.is_element(value) else value
+        written = parser.to_bytes(value) if parser.is_element(value) else value
         if isinstance(written, bytes):
             text = written.decode('utf-8', 'replace')
         else:

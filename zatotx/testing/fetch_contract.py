@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from zope.interface.verify import verifyObject
 
-from zatotx.interfaces.fetch import IFetcher
-from zatotx.model.faults import ServiceUnavailable
+from zatotx.interfaces.fetcher import IFetcher
+from zatotx.model.errors import ServiceUnavailable
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import TestCase as Case

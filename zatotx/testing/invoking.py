@@ -10,18 +10,18 @@ from attrs import define
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from zatotx.exchange.codecs import Codecs, RawCodec
-from zatotx.exchange.faults import FaultReplies
-from zatotx.interfaces.exchange import ICodec
+from zatotx.interfaces.pipeline import ICodec
 from zatotx.interfaces.services import IServiceEntry, IServices
 from zatotx.model.message import Inbound, Outcome
-from zatotx.service.invocation import Invoker, Run
-from zatotx.service.pool import ServiceThreads
-from zatotx.testing.asking import INVOKE, NOTHING, Asked
+from zatotx.pipeline.codecs import Codecs, RawCodec
+from zatotx.pipeline.error_replies import FaultReplies
+from zatotx.service.invoker import Invoker, Run
+from zatotx.service.thread_pool import ServiceThreads
 from zatotx.testing.clock import KitClock
 from zatotx.testing.connections import ScriptedOutgoing
-from zatotx.testing.inline import InlineThreads
+from zatotx.testing.inline_threads import InlineThreads
 from zatotx.testing.recorder import Recorder
+from zatotx.testing.request_builder import INVOKE, NOTHING, Asked
 
 
 @define(eq=False)
@@ -96,4 +96,4 @@ class KitFaults(FaultReplies):
     frames_stay = True  # whoever tests a service looks for the line
 
     def __init__(self, recorder: Recorder) -> None:
-        self._log = Logger('zatotx.exchange', observer=recorder)
+        self._log = Logger('zatotx.pipeline', observer=recorder)

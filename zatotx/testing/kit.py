@@ -13,22 +13,22 @@ from typing import Any, Literal, Self, Unpack, overload
 
 from twisted.internet.defer import Deferred, maybeDeferred
 
-from zatotx.exchange.pipeline import Pipeline
-from zatotx.exchange.run import Exchange
 from zatotx.model.message import Inbound, Reply
-from zatotx.service.deployment.bunch import bunchify
+from zatotx.pipeline.dispatcher import Exchange
+from zatotx.pipeline.pipeline import Pipeline
+from zatotx.service.compat.bunch import bunchify
 from zatotx.service.service import Service
-from zatotx.testing.answers import Answer, ChannelAnswer, answer_of, channel_answer_of
-from zatotx.testing.asking import NOTHING, Request, ask
+from zatotx.testing.call_result import Answer, ChannelAnswer, answer_of, channel_answer_of
 from zatotx.testing.clock import Borrowed, KitClock
 from zatotx.testing.connections import ScriptedOutgoing, Scripting
-from zatotx.testing.exchange import OpenGuard
+from zatotx.testing.fake_pipeline import OpenGuard
+from zatotx.testing.fake_services import Targets
 from zatotx.testing.invoking import KitCodecs, KitFaults, KitInvoker, KitNode
 from zatotx.testing.loading import ServiceFile
-from zatotx.testing.pending import Pending
+from zatotx.testing.pending_call import Pending
 from zatotx.testing.recorder import Recorder
+from zatotx.testing.request_builder import NOTHING, Request, ask
 from zatotx.testing.script import SERVICE, Call, Matcher, Scripts, ServiceScript, Unscripted, canonical
-from zatotx.testing.targets import Targets
 
 STARTS_AT = datetime(2026, 1, 1, tzinfo=UTC)  # what self.time says when a test begins
 

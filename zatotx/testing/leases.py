@@ -8,9 +8,9 @@ from uuid import uuid4
 from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
 
-from zatotx.kvdb.lease_desk import Granted, Seed, Taken, Unseeded
-from zatotx.kvdb.leases import Leases
-from zatotx.rules.lease import first_token
+from zatotx.redis.lease_store import Granted, Seed, Taken, Unseeded
+from zatotx.redis.leases import Leases
+from zatotx.rules.resilience.lease import first_token
 
 
 @define(slots=False)

@@ -6,11 +6,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from zatotx.model.faults import BadRequest
-from zatotx.service.deployment import compat
-from zatotx.service.deployment.checking import Checked, check
-from zatotx.service.deployment.importing import Loaded, Space, module_names, sentence
-from zatotx.service.deployment.packaging import MODULE, Source, accept, pack_directory
+from zatotx.model.errors import BadRequest
+from zatotx.service.compat import import_finder
+from zatotx.service.deployment.module_importer import Loaded, Space, module_names, sentence
+from zatotx.service.deployment.package import MODULE, Source, accept, pack_directory
+from zatotx.service.deployment.service_checks import Checked, check
 from zatotx.service.service import Service
 
 
@@ -45,7 +45,7 @@ def load(path: str | Path) -> ServiceFile:
     """
     place = Path(path).resolve()
     source = _source(place)
-    compat.install()
+    import_finder.install()
     space = Space(place.parent, () if source.form == MODULE else source.tops)
     space.open()
     try:

@@ -13,26 +13,26 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
-from zatotx.exchange.codecs import Codecs
-from zatotx.exchange.faults import FaultReplies
-from zatotx.exchange.pipeline import Pipeline
-from zatotx.interfaces.bus import IBus
 from zatotx.interfaces.meters import NoUserMetrics
 from zatotx.interfaces.node import ILevels, INode
+from zatotx.interfaces.redis_client import IBus
 from zatotx.model.cid import new_cid
 from zatotx.model.message import ChannelSpec, Inbound, Principal, Reply
-from zatotx.node.config import LiveConfig
+from zatotx.node.live_config import LiveConfig
 from zatotx.odb.setup import NewCluster, create
 from zatotx.odb.store import open_store
-from zatotx.rules.roles import ADMIN
+from zatotx.pipeline.codecs import Codecs
+from zatotx.pipeline.error_replies import FaultReplies
+from zatotx.pipeline.pipeline import Pipeline
+from zatotx.rules.security.roles import ADMIN
 from zatotx.schema.snapshot import Operation
-from zatotx.schema.types import ObjectTypes
-from zatotx.service.deployment.deploy import Deployer, VersionKeeper
+from zatotx.schema.type_registry import ObjectTypes
+from zatotx.service.deployment.deployer import Deployer, VersionKeeper
 from zatotx.service.entry import ServiceEntry
-from zatotx.service.invocation import Invoker
+from zatotx.service.invoker import Invoker
 from zatotx.service.outgoing import Outgoings
-from zatotx.service.store import ServiceStore
-from zatotx.testing.exchange import CountingStats, OpenGuard
+from zatotx.service.service_store import ServiceStore
+from zatotx.testing.fake_pipeline import CountingStats, OpenGuard
 
 CLUSTER = 'test'
 KEY = 'bm90LWEtc2VjcmV0LWp1c3QtYS10ZXN0LWtleS0xMjM='  # Fernet's form

@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from zatotx.interfaces.rates import Charge, IRates
-from zatotx.model.faults import ServiceUnavailable
-from zatotx.rules.gcra import SECOND, Rate, let_in
+from zatotx.model.errors import ServiceUnavailable
+from zatotx.rules.limits.gcra import SECOND, Rate, let_in
 
 
 @implementer(IRates)

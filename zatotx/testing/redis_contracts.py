@@ -14,7 +14,7 @@ from zope.interface.verify import verifyObject
 from zatotx.interfaces.nonces import INonces
 from zatotx.interfaces.rates import IRates
 from zatotx.interfaces.redis import Busy, IConsumer, ILease, ILeases, IStream
-from zatotx.rules.gcra import SECOND, Rate
+from zatotx.rules.limits.gcra import SECOND, Rate
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import TestCase as Case

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zatotx.testing.shape import Shape
+from zatotx.testing.api_signature import Shape
 
 REST = 'rest'
 METHODS = ('get', 'post', 'put', 'patch', 'delete', 'head', 'options', 'call', 'ping')

@@ -8,9 +8,9 @@ from typing import Any, Self
 from attrs import define, field
 
 from zatotx.interfaces.outgoing import not_found
-from zatotx.model.faults import Inactive, ServiceUnavailable, Timeout
+from zatotx.model.errors import Inactive, ServiceUnavailable, Timeout
 from zatotx.testing.doubles import HTTP_KINDS, Response, rows, snapshot
-from zatotx.testing.plays import Later, Never, Play, Returns
+from zatotx.testing.scripted_results import Later, Never, Play, Returns
 
 TIMEOUT = 10.0  # seconds: the default `timeout` of every outgoing connection
 SERVICE = 'service'  # the kind under which scripted services are kept

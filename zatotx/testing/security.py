@@ -7,10 +7,10 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from zatotx.exchange.security.check import ANY_OF_THEM, principal_of
-from zatotx.interfaces.exchange import IGuard, NeedsBody
-from zatotx.model.faults import Fault, Unauthorized
+from zatotx.interfaces.pipeline import IGuard, NeedsBody
+from zatotx.model.errors import Fault, Unauthorized
 from zatotx.model.message import Inbound, Principal
+from zatotx.pipeline.security.authenticator import ANY_OF_THEM, principal_of
 from zatotx.schema.snapshot import Stored
 
 

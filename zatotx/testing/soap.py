@@ -7,12 +7,13 @@ from typing import Any, Self
 
 from attrs import evolve, frozen
 
-from zatotx.model.faults import BadStatus
+from zatotx.model.errors import BadStatus
 from zatotx.model.soap import PeerFault
+from zatotx.testing.api_signature import Shape
 from zatotx.testing.doubles import Response
-from zatotx.testing.shape import Shape
-from zatotx.wire import soap, xml
-from zatotx.wire.soap_faults import read_fault
+from zatotx.wire.soap import envelope as soap
+from zatotx.wire.soap.faults import read_fault
+from zatotx.wire.xml import parser
 
 SOAP = 'soap'
 METHODS = ('post', 'send', 'call', 'ping')
@@ -39,7 +40,7 @@ def read(given: Any, title: str, cid: str) -> Any:
     if not isinstance(given, Response):
         return given
     data, envelope = _parsed(given._data), None
-    if xml.is_element(data) and soap.is_envelope(data):
+    if parser.is_element(data) and soap.is_envelope(data):
         envelope = soap.read(data)
         data = envelope.payload
         fault = None if data is None else read_fault(data)
@@ -57,11 +58,11 @@ def read(given: Any, title: str, cid: str) -> Any:
 
 
 def _parsed(value: Any) -> Any:
-    if xml.is_element(value):
-        return xml.own(value)
+    if parser.is_element(value):
+        return parser.own(value)
     if isinstance(value, str):
         value = value.encode('utf-8')
-    return xml.parse(value.strip()) if isinstance(value, bytes) and value.lstrip().startswith(b'<') else value
+    return parser.parse(value.strip()) if isinstance(value, bytes) and value.lstrip().startswith(b'<') else value
 
 
 class Record(dict[str, Any]):

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zatotx.cli.addresses import fields_of
 from zatotx.cli.checks.finding import BROKEN, WARNING, Check, Scene
-from zatotx.cli.layout import SERVER, Part, setting, settings
+from zatotx.cli.environment.layout import SERVER, Part, setting, settings
+from zatotx.cli.environment.listen_addresses import fields_of
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from zatotx import __version__
-from zatotx.cli.addresses import address
 from zatotx.cli.checks.finding import BROKEN, PATIENCE, WARNING, Check, Scene
 from zatotx.cli.checks.stores import GONE, odb_of
-from zatotx.cli.client import element, reason
-from zatotx.cli.failure import Failure
-from zatotx.cli.http import CutOffError, Request, UnreachableError, ask, basic
-from zatotx.cli.layout import SERVER, Part, credentials
-from zatotx.cli.pids import running
-from zatotx.cli.ports import holds
-from zatotx.cli.workers import roster_of
+from zatotx.cli.environment.cluster_client import element, reason
+from zatotx.cli.environment.http_request import CutOffError, Request, UnreachableError, ask, basic
+from zatotx.cli.environment.layout import SERVER, Part, credentials
+from zatotx.cli.environment.listen_addresses import address
+from zatotx.cli.environment.pid_files import running
+from zatotx.cli.environment.port_owner import holds
+from zatotx.cli.environment.worker_status import roster_of
+from zatotx.cli.errors import Failure
 
 if TYPE_CHECKING:
     from zatotx.odb.health import OdbHealth

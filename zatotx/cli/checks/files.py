@@ -6,12 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from zatotx.cli.addresses import fields_of
 from zatotx.cli.checks.finding import BROKEN, ENVIRONMENT, EVERY_PART, Check, Scene
-from zatotx.cli.failure import Failure
-from zatotx.cli.files import is_private
-from zatotx.cli.keys import key_file, key_of
-from zatotx.cli.layout import (
+from zatotx.cli.environment.layout import (
     CREDENTIALS,
     INFO_FILE,
     PLUGINS,
@@ -23,6 +19,10 @@ from zatotx.cli.layout import (
     setting,
     settings,
 )
+from zatotx.cli.environment.listen_addresses import fields_of
+from zatotx.cli.environment.private_files import is_private
+from zatotx.cli.environment.secret_keys import key_file, key_of
+from zatotx.cli.errors import Failure
 
 PICKUP = 'pickup/incoming/services'
 

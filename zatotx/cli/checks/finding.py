@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from zatotx.cli.layout import Part, Place
+from zatotx.cli.environment.layout import Part, Place
 
 BROKEN, WARNING = 'broken', 'warning'
 ENVIRONMENT, EVERY_PART = 'ENVIRONMENT', 'EVERY PART'  # beside SERVER and REDIS: whom a check is of

@@ -10,8 +10,8 @@ from typing import Any
 
 from zatotx.cli.checks.files import written_to
 from zatotx.cli.checks.finding import BROKEN, EVERY_PART, WARNING, Check, Scene
-from zatotx.cli.layout import SERVER, Part, setting, settings
-from zatotx.cli.pids import running
+from zatotx.cli.environment.layout import SERVER, Part, setting, settings
+from zatotx.cli.environment.pid_files import running
 
 MIB = 1024 * 1024
 LITTLE, TOO_LITTLE = 1024 * MIB, 64 * MIB  # bytes that are free

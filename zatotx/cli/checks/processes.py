@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from zatotx.cli.addresses import addresses
 from zatotx.cli.checks.finding import BROKEN, EVERY_PART, PATIENCE, WARNING, Check, Scene
-from zatotx.cli.layout import REDIS, SERVER, Part
-from zatotx.cli.pids import described, running
-from zatotx.cli.ports import holder, holds, is_free
-from zatotx.cli.probe import health
+from zatotx.cli.environment.layout import REDIS, SERVER, Part
+from zatotx.cli.environment.listen_addresses import addresses
+from zatotx.cli.environment.pid_files import described, running
+from zatotx.cli.environment.port_owner import holder, holds, is_free
+from zatotx.cli.environment.readiness_probe import health
 
 
 def runs(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
@@ -58,8 +58,8 @@ def ports_differ(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
 
 def redis_program(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
     """There is a program for the embedded Redis."""
-    from zatotx.kvdb.binary import find_binary
-    from zatotx.model.faults import StartError
+    from zatotx.model.errors import StartError
+    from zatotx.redis.server_binary import find_binary
 
     try:
         find_binary()

@@ -17,8 +17,8 @@ from zatotx.cli.checks.finding import (
     Scene,
     environment,
 )
-from zatotx.cli.failure import Failure, sentence_of
-from zatotx.cli.layout import Part
+from zatotx.cli.environment.layout import Part
+from zatotx.cli.errors import Failure, sentence_of
 
 CHECKS: tuple[Check, ...] = (
     *files.CHECKS, *processes.CHECKS, *versions.CHECKS, *certificates.CHECKS, *machine.CHECKS, *stores.CHECKS,

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zatotx.cli.checks.finding import BROKEN, PATIENCE, WARNING, Check, Scene
 from zatotx.cli.checks.kernel_clock import unsynchronised
-from zatotx.cli.failure import Failure
-from zatotx.cli.keys import key_of
-from zatotx.cli.layout import REDIS, SERVER, Part, parts_of, setting, settings
-from zatotx.cli.offline import object_types, odb_url, sentences
-from zatotx.cli.pids import running
-from zatotx.cli.redis import is_own, redis_address
+from zatotx.cli.environment.layout import REDIS, SERVER, Part, parts_of, setting, settings
+from zatotx.cli.environment.odb_access import object_types, odb_url, sentences
+from zatotx.cli.environment.pid_files import running
+from zatotx.cli.environment.redis_access import is_own, redis_address
+from zatotx.cli.environment.secret_keys import key_of
+from zatotx.cli.errors import Failure
 
 if TYPE_CHECKING:
-    from zatotx.kvdb.facts import Facts
     from zatotx.odb.health import OdbHealth
+    from zatotx.redis.server_info import Facts
 
 LARGE = 20 * 1024**3  # bytes of an SQLite file
 FULL = 0.9  # of the memory that Redis may have
 AHEAD = 2.0  # seconds between two clocks that are still alright
-GONE = 6.0  # seconds after which nodes take each other for gone: zatotx.node.config.ALIVE
+GONE = 6.0  # seconds after which nodes take each other for gone: zatotx.node.live_config.ALIVE
 
 
 def odb_of(part: Part) -> OdbHealth:
@@ -50,8 +50,8 @@ class RedisLook(NamedTuple):
 
 def redis_of(part: Part) -> RedisLook | None:
     """Redis as a server would find it; None for the environment's own, where that does not run. Raises Failure."""
-    from zatotx.kvdb.look import look_at
-    from zatotx.model.faults import ServiceUnavailable
+    from zatotx.model.errors import ServiceUnavailable
+    from zatotx.redis.sync_probe import look_at
 
     address = redis_address(part)
     own = Part(REDIS, part.path.parent / 'redis')
@@ -76,7 +76,7 @@ def odb(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
 
 def redis(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
     """It can be reached, keeps what it accepted, and has memory left."""
-    from zatotx.kvdb.facts import warnings
+    from zatotx.redis.server_info import warnings
 
     look: RedisLook | None = scene.once(redis_of, part)
     if look is None or not look.facts.run_id:  # it does not run, or its user may not ask

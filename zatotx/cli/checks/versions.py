@@ -9,7 +9,7 @@ from importlib import metadata
 
 from zatotx import __version__
 from zatotx.cli.checks.finding import BROKEN, ENVIRONMENT, EVERY_PART, WARNING, Check, Scene
-from zatotx.cli.layout import SERVER, Part, read_info
+from zatotx.cli.environment.layout import SERVER, Part, read_info
 
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)  # what is tested
 _REQUIREMENT = re.compile(r'(?P<name>[A-Za-z0-9._-]+)\s*(\[[^\]]*\])?\s*(?P<bounds>[^;]*)(;(?P<marker>.*))?')
@@ -75,7 +75,7 @@ def made_by(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
 
 def kinds(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
     """Every kind that is found here has the libraries it needs."""
-    from zatotx.kinds import described, find_kinds
+    from zatotx.connectors.kind_registry import described, find_kinds
 
     for name, facts in described(find_kinds()).items():
         if not facts['enabled']:
@@ -84,8 +84,8 @@ def kinds(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
 
 def settings_known(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
     """server.toml says nothing that a server does not know."""
-    from zatotx.kinds import find_kinds, settings_mistakes
-    from zatotx.model.faults import StartError
+    from zatotx.connectors.kind_registry import find_kinds, settings_mistakes
+    from zatotx.model.errors import StartError
     from zatotx.node.settings import load
 
     found = find_kinds()

@@ -15,15 +15,15 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from zatotx.model.faults import StartError
-from zatotx.node.lock import DirectoryLock
-from zatotx.node.workers.crew import Crew
-from zatotx.node.workers.lifeline import LINGER
-from zatotx.node.workers.roster import FILE, Listed, Roster, write_roster
-from zatotx.node.workers.seats import any_taken
-from zatotx.node.workers.sockets import Sockets
-from zatotx.node.workers.worker import Worker, WorkerEndedError
-from zatotx.rules.heartbeat import TIMEOUT
+from zatotx.model.errors import StartError
+from zatotx.node.directory_lock import DirectoryLock
+from zatotx.node.workers.control_pipe import LINGER
+from zatotx.node.workers.listening_sockets import Sockets
+from zatotx.node.workers.slots import any_taken
+from zatotx.node.workers.status_file import FILE, Listed, Roster, write_roster
+from zatotx.node.workers.supervisor import Crew
+from zatotx.node.workers.worker_process import Worker, WorkerEndedError
+from zatotx.rules.resilience.heartbeat import TIMEOUT
 
 BEYOND_GRACE = 8.0  # seconds that a worker may take to end after its drain
 _LETTING_GO = 15.0  # seconds for the workers of a killed parent to let go of their sockets

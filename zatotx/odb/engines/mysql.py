@@ -13,16 +13,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 
-from zatotx.odb.engines.room import (
-    CONNECT,
-    IDLE,
-    LOCK,
-    MIGRATION_LOCK,
-    STATEMENT,
-    Purpose,
-    Room,
-    connections,
-)
+from zatotx.odb.engines.dialect import CONNECT, IDLE, LOCK, MIGRATION_LOCK, STATEMENT, Purpose, Room, connections
 
 _PATIENT = 600.0  # seconds for one DDL statement of a migration
 _ONCE_MORE = (1213, 1020)  # deadlock; record has changed since last read

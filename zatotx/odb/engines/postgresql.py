@@ -13,16 +13,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 
-from zatotx.odb.engines.room import (
-    CONNECT,
-    IDLE,
-    LOCK,
-    MIGRATION_LOCK,
-    STATEMENT,
-    Purpose,
-    Room,
-    connections,
-)
+from zatotx.odb.engines.dialect import CONNECT, IDLE, LOCK, MIGRATION_LOCK, STATEMENT, Purpose, Room, connections
 
 _SCHEMA_LOCK = 0x7A61746F7478  # 'zatotx': the advisory lock of upgrades, one a database
 

@@ -19,7 +19,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DatabaseError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.pool import QueuePool
 
-from zatotx.odb.engines.room import MIGRATION_LOCK, STATEMENT, Purpose, Room, connections
+from zatotx.odb.engines.dialect import MIGRATION_LOCK, STATEMENT, Purpose, Room, connections
 
 
 def make_engine(url: URL, purpose: Purpose) -> Engine:

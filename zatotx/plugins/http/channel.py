@@ -15,20 +15,20 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from zatotx.interfaces.config import Prepared, commit_at_once
-from zatotx.interfaces.exchange import IExchange
 from zatotx.interfaces.kind import IChannel, KindContext
-from zatotx.interfaces.listening import IListenerOptions
-from zatotx.model.faults import StartError
-from zatotx.plugins.http.builtin import doors
-from zatotx.plugins.http.client_info import address_of
-from zatotx.plugins.http.connection import Connection
-from zatotx.plugins.http.counters import Counters
-from zatotx.plugins.http.deadlines import Sweep
-from zatotx.plugins.http.dressing import Workshop, dressing_of
-from zatotx.plugins.http.reception import Reception
+from zatotx.interfaces.listener import IListenerOptions
+from zatotx.interfaces.pipeline import IExchange
+from zatotx.model.errors import StartError
+from zatotx.plugins.http.server.builtin_routes import doors
+from zatotx.plugins.http.server.client_info import address_of
+from zatotx.plugins.http.server.connection import Connection
+from zatotx.plugins.http.server.counters import Counters
+from zatotx.plugins.http.server.request_router import Reception
+from zatotx.plugins.http.server.response_filters import Workshop, dressing_of
+from zatotx.plugins.http.server.route_table import KIND, REST, SOAP, Table, build_table
+from zatotx.plugins.http.server.server_context import Site
+from zatotx.plugins.http.server.timeout_sweeper import Sweep
 from zatotx.plugins.http.settings import read_settings
-from zatotx.plugins.http.site import Site
-from zatotx.plugins.http.table import KIND, REST, SOAP, Table, build_table
 from zatotx.schema.snapshot import Snapshot, Stored
 
 KEPT_ALIVE = 5.0  # seconds after the listeners are closed in which idle connections may still send a request

@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from zatotx.model.faults import StartError
+from zatotx.model.errors import StartError
 from zatotx.plugins.http import LISTEN
-from zatotx.rules.forwarding import WrongProxies, trusted_proxies
-from zatotx.rules.public_url import public_url_mistake
-from zatotx.wire.http1 import Limits
+from zatotx.rules.http.forwarding import WrongProxies, trusted_proxies
+from zatotx.rules.http.public_url import public_url_mistake
+from zatotx.wire.http1.request_parser import Limits
 
 # Those of Mozilla's "intermediate" for TLS 1.2: forward secrecy and authenticated encryption. Without its DHE suites,
 # by which a client makes a server compute much more than it does itself.

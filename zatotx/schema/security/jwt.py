@@ -74,7 +74,7 @@ def _mistakes(value: Jwt) -> list[tuple[str, str]]:
 
 
 def _of_secret(value: Jwt) -> Iterator[tuple[str, str]]:
-    from zatotx.wire.jwk import HMAC_BYTES, key_of_secret  # takes its time, and few have such definitions
+    from zatotx.wire.security.jwk import HMAC_BYTES, key_of_secret  # takes its time, and few have such definitions
 
     yield from _not_for(value, 'secret', frozenset(HMAC_BYTES))
     try:
@@ -88,7 +88,7 @@ def _of_secret(value: Jwt) -> Iterator[tuple[str, str]]:
 
 
 def _of_public_key(value: Jwt) -> Iterator[tuple[str, str]]:
-    from zatotx.wire.jwk import key_of_pem
+    from zatotx.wire.security.jwk import key_of_pem
 
     try:
         key = key_of_pem(value.public_key)

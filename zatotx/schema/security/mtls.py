@@ -41,7 +41,7 @@ class Mtls(Definition, frozen=True, kw_only=True):
 
 
 def _mistakes(value: Mtls) -> list[tuple[str, str]]:
-    from zatotx.wire import alternative_name, certificates, distinguished_name  # few have such definitions
+    from zatotx.wire.security import alternative_name, certificates, distinguished_name  # few have such definitions
 
     mistakes = [
         *_wrong('subject', distinguished_name.read_name, _if_given(value.subject)),

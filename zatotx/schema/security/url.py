@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from zatotx.wire.host import is_loopback
+from zatotx.wire.http.host import is_loopback
 
 
 def url_mistake(url: str, *, user: str, plain: str) -> str:

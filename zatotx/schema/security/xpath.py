@@ -35,7 +35,7 @@ def _mistakes(value: XPath) -> list[tuple[str, str]]:
 
 
 def _wrong_paths(value: XPath) -> Iterator[tuple[str, str]]:
-    from zatotx.wire.xpath import Malformed, TextPath  # lxml takes its time, and few have such definitions
+    from zatotx.wire.xml.xpath import Malformed, TextPath  # lxml takes its time, and few have such definitions
 
     for name in ('username_expr', 'password_expr'):
         try:

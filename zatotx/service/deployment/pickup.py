@@ -23,10 +23,10 @@ from twisted.python.filepath import FilePath
 
 from zatotx.interfaces.config import FileVersion, IConfigStore
 from zatotx.interfaces.node import IDeployer
-from zatotx.model.faults import BadRequest, Fault, ServiceUnavailable, Timeout
+from zatotx.model.errors import BadRequest, Fault, ServiceUnavailable, Timeout
 from zatotx.schema.snapshot import Actor
-from zatotx.service.deployment.packaging import accept
-from zatotx.service.deployment.pickup_looks import Looks, Mark, Taken, changed_at, look, take
+from zatotx.service.deployment.package import accept
+from zatotx.service.deployment.pickup_scan import Looks, Mark, Taken, changed_at, look, take
 
 INTERVAL = 0.5  # seconds between two looks
 HAS_INOTIFY = sys.platform.startswith('linux')

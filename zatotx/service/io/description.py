@@ -1,7 +1,7 @@
 """Input and output of a service: one description, whichever of the three ways declared it.
 
 `IO.input` turns the sources of a call into `request.input`, `IO.output` what the service set into the value that goes
-out. `zatotx.service.io.declared` reads it off a class.
+out. `zatotx.service.io.declaration` reads it off a class.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any
 import msgspec
 from attrs import field, frozen
 
-from zatotx.model.faults import BadInput, InternalServerError
-from zatotx.service.deployment.bunch import Bunch
-from zatotx.service.io import typed
+from zatotx.model.errors import BadInput, InternalServerError
+from zatotx.service.compat.bunch import Bunch
+from zatotx.service.io import typed_models
 from zatotx.service.io.elements import Element, as_mapping
+from zatotx.service.io.input_sources import Sources
 from zatotx.service.io.records import Field, each, give_record
-from zatotx.service.io.sources import Sources
-from zatotx.service.io.wrong import Wrong, kind_of
+from zatotx.service.io.validation_error import Wrong, kind_of
 from zatotx.service.io.zato_models import complete
 
 
@@ -77,13 +77,13 @@ class Typed:
     def __init__(self, model: Any) -> None:
         self.model = model
         self.lenient = complete(model)
-        self.fields = typed.object_fields(typed.bare_type(model)) or ()
-        self.fill = typed.has_dataclasses(model)
+        self.fields = typed_models.object_fields(typed_models.bare_type(model)) or ()
+        self.fill = typed_models.has_dataclasses(model)
         _check_convertible(model)
 
     def read(self, sources: Sources) -> Any:
         """The model's instance. Raises BadInput with every mistake."""
-        if typed.matches(sources.whole, self.model):
+        if typed_models.matches(sources.whole, self.model):
             return sources.whole
         if self.fields and not sources.body:
             _check_object(sources)
@@ -93,13 +93,13 @@ class Typed:
         if sources.text and self.fields:
             value, texts = self._with_text(dict(value), sources, mistakes)
         try:
-            instance = typed.convert(value, self.model, text=self.lenient or sources.texts)
+            instance = typed_models.convert(value, self.model, text=self.lenient or sources.texts)
         except Wrong as wrong:
             mistakes += [self._placed(path, what, sources) for path, what in wrong.mistakes if path[1:] not in texts]
         if mistakes:
             raise BadInput(mistakes)
         if self.fill:
-            typed.fill_defaults(instance)
+            typed_models.fill_defaults(instance)
         return instance
 
     def _value(self, sources: Sources) -> Any:
@@ -118,10 +118,10 @@ class Typed:
             if found is None or not found[1]:
                 continue
             text = found[0]
-            if typed.is_list_type(one.type) and not isinstance(text, list):
+            if typed_models.is_list_type(one.type) and not isinstance(text, list):
                 text = [text]
             try:
-                value[one.key] = typed.convert(text, one.type, text=True)
+                value[one.key] = typed_models.convert(text, one.type, text=True)
             except Wrong as wrong:
                 mistakes += [(one.key + path, what) for path, what in wrong.mistakes]
                 value.pop(one.key, None)
@@ -176,21 +176,21 @@ class TypedOut:
     def __init__(self, model: Any) -> None:
         self.model = model
         complete(model)
-        self.fields = typed.model_fields(typed.bare_type(model)) or ()
-        self.fill = typed.has_dataclasses(model)
-        self.repeated = typed.is_list_type(model)
+        self.fields = typed_models.model_fields(typed_models.bare_type(model)) or ()
+        self.fill = typed_models.has_dataclasses(model)
+        self.repeated = typed_models.is_list_type(model)
         _check_convertible(model)
 
     def write(self, payload: Any) -> Any:
         """The model's instance. Raises Wrong with every mistake."""
-        if typed.matches(payload, self.model):
-            missing = typed.fill_defaults(payload) if self.fill else []
+        if typed_models.matches(payload, self.model):
+            missing = typed_models.fill_defaults(payload) if self.fill else []
             if missing:
                 raise Wrong(missing)
             return payload
-        instance = typed.convert(self._plain(payload), self.model)
+        instance = typed_models.convert(self._plain(payload), self.model)
         if self.fill:
-            typed.fill_defaults(instance)
+            typed_models.fill_defaults(instance)
         return instance
 
     def _plain(self, payload: Any) -> Any:
@@ -199,7 +199,7 @@ class TypedOut:
         return _as_given(payload, self.fields)
 
 
-def _as_given(value: Any, fields: Sequence[typed.ModelField]) -> Any:
+def _as_given(value: Any, fields: Sequence[typed_models.ModelField]) -> Any:
     """A mapping of any object with attributes, such as a database row, by the model's names."""
     mapping = as_mapping(value)
     if mapping is not None or not fields or isinstance(value, (str, bytes, list, int, float)) or value is None:
@@ -218,7 +218,7 @@ def _check_object(sources: Sources) -> None:
 def _check_convertible(model: Any) -> None:
     """Raises TypeError or NameError where msgspec cannot work with the type; makes what it caches."""
     msgspec.json.Decoder(model)
-    for one in typed.model_fields(typed.bare_type(model)) or ():
+    for one in typed_models.model_fields(typed_models.bare_type(model)) or ():
         msgspec.json.Decoder(one.type)
 
 

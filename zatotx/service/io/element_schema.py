@@ -7,8 +7,8 @@ import datetime as dt
 from collections.abc import Iterable
 from typing import Any
 
-from zatotx.rules.json_example import Schema
-from zatotx.rules.openapi_shapes import DECIMAL, FLOAT
+from zatotx.rules.openapi.json_example import Schema
+from zatotx.rules.openapi.model import DECIMAL, FLOAT
 from zatotx.service.io import elements as e
 from zatotx.service.io.description import ElementsOut
 from zatotx.service.io.elements import FALSE, TRUE, Element, Timed, format_moment

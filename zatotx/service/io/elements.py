@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from zatotx.service.io.wrong import NOT_GIVEN, Wrong, kind_of
+from zatotx.service.io.validation_error import NOT_GIVEN, Wrong, kind_of
 
 TRUE = frozenset(('true', 'yes', 't', 'y', '1', 'on'))
 FALSE = frozenset(('false', 'no', 'f', 'n', '0', 'off'))

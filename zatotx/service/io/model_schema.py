@@ -15,9 +15,9 @@ from typing import Any
 
 import msgspec
 
-from zatotx.rules.json_example import REF, Schema
-from zatotx.rules.openapi_shapes import DECIMAL
-from zatotx.service.io.typed import is_list_type, model_fields
+from zatotx.rules.openapi.json_example import REF, Schema
+from zatotx.rules.openapi.model import DECIMAL
+from zatotx.service.io.typed_models import is_list_type, model_fields
 from zatotx.service.naming import plain_name
 
 _ANYTHING = {'description': 'Of a type that no schema tells of'}

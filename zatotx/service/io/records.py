@@ -6,9 +6,9 @@ import datetime as dt
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from zatotx.service.deployment.bunch import Bunch
+from zatotx.service.compat.bunch import Bunch
 from zatotx.service.io.elements import UUID, Bool, Decimal, Element, Int, List, Timed, as_mapping, format_moment
-from zatotx.service.io.wrong import NOT_GIVEN, Wrong
+from zatotx.service.io.validation_error import NOT_GIVEN, Wrong
 
 # Feature map 3.5: 1.1's and 2.0's conventions, then what 3.x's simple-io.conf adds.
 INT_NAMES = frozenset(('id',))

@@ -27,7 +27,7 @@ from zatotx.service.io.xml_shapes import (
     Unnamed,
     Untouched,
 )
-from zatotx.wire.xml_write import is_name
+from zatotx.wire.xml.writer import is_name
 
 DICT = 'dict'  # what Zato calls each of a list of dicts that goes out
 SCALAR = Scalar()

@@ -19,8 +19,8 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from zatotx.wire.xml import Element, is_nil, local_name, text_of
-from zatotx.wire.xml_write import ITEM, KEY, VALUE, NoForm, is_name, write
+from zatotx.wire.xml.parser import Element, is_nil, local_name, text_of
+from zatotx.wire.xml.writer import ITEM, KEY, VALUE, NoForm, is_name, write
 
 ITEMS = frozenset((ITEM, 'item_dict', 'dict'))  # what Zato calls the elements of a list
 _PAIR = frozenset((KEY, VALUE))

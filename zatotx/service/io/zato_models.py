@@ -6,7 +6,7 @@ import dataclasses
 import typing
 from typing import Any
 
-from zatotx.service.io.typed import UNIONS, bare_type
+from zatotx.service.io.typed_models import UNIONS, bare_type
 
 # Zato's values of an optional field that nobody gave, by the first type that fits.
 _ABSENT = ((str, ''), (bool, False), (int, 0), (float, 0.0))

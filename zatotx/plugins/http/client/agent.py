@@ -37,8 +37,8 @@ from zatotx.plugins.http.client.errors import (
     PeerReset,
     TotalTimeout,
 )
-from zatotx.plugins.http.client.stream import HELD
-from zatotx.wire.http1_ask import OWNED, VISIBLE
+from zatotx.plugins.http.client.response_body import HELD
+from zatotx.wire.http1.request_writer import OWNED, VISIBLE
 
 # What Twisted keeps to itself and does not show among an answer's headers.
 _HOP_BY_HOP = OWNED | {b'proxy-connection', b'trailers'}

@@ -16,8 +16,8 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
 
-from zatotx.wire.http1_answer import AnswerHead
-from zatotx.wire.http1_ask import Named
+from zatotx.wire.http1.request_writer import Named
+from zatotx.wire.http1.response_parser import AnswerHead
 
 Fields = Sequence[tuple[bytes, bytes]]
 _PORTS = {'http': 80, 'https': 443}

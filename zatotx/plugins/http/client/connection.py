@@ -11,14 +11,14 @@ from twisted.internet.interfaces import IProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from zatotx.plugins.http.client.answering import Answering
-from zatotx.plugins.http.client.asking import Asking
 from zatotx.plugins.http.client.call import Answer
 from zatotx.plugins.http.client.errors import BadAnswer, CallFailed, PeerReset, TooLarge
+from zatotx.plugins.http.client.pending_call import Call, Shared
+from zatotx.plugins.http.client.request_writer import Asking
+from zatotx.plugins.http.client.response_reader import Answering
 from zatotx.plugins.http.client.tls import refused_late
-from zatotx.plugins.http.client.underway import Call, Shared
-from zatotx.plugins.http.outlet import READ, read_more
-from zatotx.wire.http1_answer import Refused
+from zatotx.plugins.http.server.buffered_writer import READ, read_more
+from zatotx.wire.http1.response_parser import Refused
 
 if TYPE_CHECKING:
     from zatotx.plugins.http.client.pool import Pool

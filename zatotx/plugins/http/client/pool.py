@@ -21,7 +21,7 @@ from zope.interface import implementer
 from zatotx.plugins.http.client.call import Dial, Origin
 from zatotx.plugins.http.client.connection import Connection
 from zatotx.plugins.http.client.errors import ClientClosed, PeerReset, QueueFull, from_twisted
-from zatotx.plugins.http.client.underway import CONNECTING, QUEUED, Call, Shared
+from zatotx.plugins.http.client.pending_call import CONNECTING, QUEUED, Call, Shared
 
 DOUBTFUL = 1.0  # seconds of idleness after which a look at the socket is worth its price
 

@@ -6,8 +6,8 @@ import msgspec
 
 from zatotx.plugins.http.client.call import Answer, Fields, Origin, Outbound, Sender
 from zatotx.plugins.http.client.errors import BadRedirect, TooManyRedirects
-from zatotx.rules.redirects import REDIRECTIONS, Hop, Misled, Place, is_credential, is_of_body, next_hop
-from zatotx.wire.http1_ask import Named
+from zatotx.rules.http.redirects import REDIRECTIONS, Hop, Misled, Place, is_credential, is_of_body, next_hop
+from zatotx.wire.http1.request_writer import Named
 
 
 class Redirects:

@@ -16,8 +16,8 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail, succeed
 
 from zatotx.plugins.http.client.errors import NoSuchHost
-from zatotx.rules.addresses import AddressBook, Found, interleaved
-from zatotx.wire.host import is_address
+from zatotx.rules.http.dns_cache import AddressBook, Found, interleaved
+from zatotx.wire.http.host import is_address
 
 Lookup = Callable[[str], Sequence[str]]
 AT_ONCE = 16  # lookups under way; more wait their turn

@@ -21,10 +21,10 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from zatotx.plugins.http.client.credentials import TlsSettings, credentials
 from zatotx.plugins.http.client.errors import TlsFailed
-from zatotx.plugins.http.client.pem import TlsSettings, credentials
-from zatotx.rules.tls_words import certificate_verdict, handshake_words, late_words
-from zatotx.wire.host import is_address
+from zatotx.rules.http.tls_errors import certificate_verdict, handshake_words, late_words
+from zatotx.wire.http.host import is_address
 
 _NAMES_SHOWN = 3  # of a certificate that is for others
 _NOBODY = Factory()  # wrapped by the factory of a handshake, and never asked: its protocol is put in by hand

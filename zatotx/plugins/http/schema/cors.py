@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from zatotx.rules.cors import ANY, CorsRules, header_mistake, origin_mistake
+from zatotx.rules.http.cors import ANY, CorsRules, header_mistake, origin_mistake
 from zatotx.schema.meta import field
 
 _LONGEST_AGE = 86_400  # seconds; browsers take less

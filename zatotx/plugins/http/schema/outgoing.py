@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
-from zatotx.plugins.http.client.pem import TlsSettings, Unfit, credentials
-from zatotx.rules.proxies import Unusable, proxies
-from zatotx.rules.redirects import Misled, place_of
-from zatotx.rules.url_template import template_mistake
+from zatotx.plugins.http.client.credentials import TlsSettings, Unfit, credentials
+from zatotx.rules.http.proxy_selection import Unusable, proxies
+from zatotx.rules.http.redirects import Misled, place_of
+from zatotx.rules.routing.url_template import template_mistake
 from zatotx.schema.masking import Configured
 from zatotx.schema.meta import field
 from zatotx.schema.security.definition import OF_OUTGOING

@@ -6,11 +6,11 @@ from typing import Annotated
 
 from zatotx.plugins.http.schema.outgoing import MEBIBYTE, HttpOutgoing, mistakes
 from zatotx.plugins.http.schema.soap import action_mistake
-from zatotx.rules.redirects import Misled, place_of
+from zatotx.rules.http.redirects import Misled, place_of
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.schema.security.definition import OF_OUTGOING
-from zatotx.wire import xml
 from zatotx.wire.malformed import Malformed
+from zatotx.wire.xml import parser
 
 POST = 'POST'
 
@@ -23,7 +23,7 @@ def is_document(wsdl: str) -> bool:
 def _wsdl_mistake(wsdl: str) -> str:
     try:
         if is_document(wsdl):
-            xml.parse(wsdl.strip().encode('utf-8'), 'utf-8')
+            parser.parse(wsdl.strip().encode('utf-8'), 'utf-8')
         elif wsdl:
             place_of(wsdl)
     except Misled:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from zatotx.rules.public_url import public_url_mistake
-from zatotx.rules.route_pattern import Hole, parse
+from zatotx.rules.http.public_url import public_url_mistake
+from zatotx.rules.routing.route_pattern import Hole, parse
 from zatotx.schema.masking import Configured
 from zatotx.schema.meta import field
 from zatotx.schema.security.definition import OF_CHANNELS, Role, roles_mistake

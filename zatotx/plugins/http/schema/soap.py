@@ -7,7 +7,7 @@ from typing import Annotated
 from zatotx.model.soap import is_namespace
 from zatotx.plugins.http.schema.shared import HttpChannel, mistakes, shape
 from zatotx.schema.meta import ObjectType, ZatoApi, field
-from zatotx.wire.soap_action import unquoted
+from zatotx.wire.soap.action import unquoted
 
 
 def action_mistake(action: str) -> str:

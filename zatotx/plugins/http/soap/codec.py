@@ -7,19 +7,20 @@ from typing import Any
 
 from zope.interface import implementer
 
-from zatotx.interfaces.exchange import ICodec
-from zatotx.model.faults import BadRequest, Fault
+from zatotx.interfaces.pipeline import ICodec
+from zatotx.model.errors import BadRequest, Fault
 from zatotx.model.message import Inbound, Outcome, Reply
 from zatotx.model.soap import SoapMessage, SoapSpec
 from zatotx.plugins.http.soap.faults import WrongEnvelope, fault_body, status_of
-from zatotx.rules.limits import Budget
-from zatotx.wire import soap, xml
+from zatotx.rules.limits.limits import Budget
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.soap import VERSIONS, Version
-from zatotx.wire.soap_action import asked_version
-from zatotx.wire.soap_content import Whole, content_of
-from zatotx.wire.xml import charset_of
-from zatotx.wire.xml_budget import tree_size
+from zatotx.wire.soap import envelope as soap
+from zatotx.wire.soap.action import asked_version
+from zatotx.wire.soap.body_content import Whole, content_of
+from zatotx.wire.soap.envelope import VERSIONS, Version
+from zatotx.wire.xml import parser
+from zatotx.wire.xml.budget import tree_size
+from zatotx.wire.xml.parser import charset_of
 
 _THREADED = 256 * 1024  # bytes
 _NO_SOAP = SoapSpec()
@@ -29,11 +30,11 @@ _NO_SOAP = SoapSpec()
 class SoapCodec:
     """Reads envelopes, writes envelopes."""
 
-    weightless: int = xml.WEIGHTLESS  # what a document holds is found where it is parsed
+    weightless: int = parser.WEIGHTLESS  # what a document holds is found where it is parsed
     threaded: int = _THREADED
     piecewise: bool = False
 
-    def __init__(self, budget: xml.Budget = xml.USUAL) -> None:
+    def __init__(self, budget: parser.Budget = parser.USUAL) -> None:
         self._budget = budget
 
     def weigh(self, body: bytes) -> None:
@@ -67,7 +68,7 @@ class SoapCodec:
         if not body:
             raise BadRequest(inbound.cid, 'Malformed SOAP: the body is empty')
         try:
-            return xml.parse(body, charset_of(inbound.headers.get(b'content-type', b'')), self._budget)
+            return parser.parse(body, charset_of(inbound.headers.get(b'content-type', b'')), self._budget)
         except Malformed as error:
             raise BadRequest(inbound.cid, f'Malformed XML: {error}') from None
 

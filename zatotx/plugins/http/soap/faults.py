@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from zatotx.model.faults import BadInput
-from zatotx.model.faults import Fault as ModelFault
+from zatotx.model.errors import BadInput
+from zatotx.model.errors import Fault as ModelFault
 from zatotx.model.soap import NotUnderstood, PeerFault, SoapFault
-from zatotx.wire import soap_faults
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.soap import SOAP_12, Version
-from zatotx.wire.soap_content import content_of
-from zatotx.wire.soap_faults import RECEIVER, SENDER, VERSION_MISMATCH, Fault, text, write_fault
+from zatotx.wire.soap import faults
+from zatotx.wire.soap.body_content import content_of
+from zatotx.wire.soap.envelope import SOAP_12, Version
+from zatotx.wire.soap.faults import RECEIVER, SENDER, VERSION_MISMATCH, Fault, text, write_fault
 
 NAMESPACE = 'https://zato.io/ns/20130518'
 # What HTTP itself means by these, before an envelope was read: log in, too large, not this format, come back later.
@@ -62,8 +62,8 @@ def _headers(version: Version, fault: SoapFault) -> list[bytes]:
     if version is not SOAP_12:
         return []
     if isinstance(fault, NotUnderstood):
-        return soap_faults.not_understood(fault.tags)
-    return [soap_faults.upgrade()] if isinstance(fault, WrongEnvelope) else []
+        return faults.not_understood(fault.tags)
+    return [faults.upgrade()] if isinstance(fault, WrongEnvelope) else []
 
 
 def _own_details(given: Sequence[Any]) -> Iterable[bytes]:

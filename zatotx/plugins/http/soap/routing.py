@@ -11,13 +11,13 @@ from typing import Any
 
 import msgspec
 
-from zatotx.plugins.http.refusals import NO_ACTION, NO_SUCH_ACTION, NOT_SO
-from zatotx.plugins.http.way import Refusing, Target, Way
-from zatotx.rules.route_pattern import parse
-from zatotx.rules.routing import ANY, Match, Route
-from zatotx.wire.http1 import RequestHead
+from zatotx.plugins.http.server.error_responses import NO_ACTION, NO_SUCH_ACTION, NOT_SO
+from zatotx.plugins.http.server.route_match import Refusing, Target, Way
+from zatotx.rules.routing.route_pattern import parse
+from zatotx.rules.routing.route_table import ANY, Match, Route
+from zatotx.wire.http1.request_parser import RequestHead
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.soap_action import action_of, asked_version
+from zatotx.wire.soap.action import action_of, asked_version
 
 Names = tuple[str, ...]
 _WSDL = (b'wsdl', b'singlewsdl')

@@ -15,10 +15,10 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from zatotx.plugins.http.client.call import Answer, AnswerStream, Origin, Outbound
-from zatotx.plugins.http.client.core import Client
+from zatotx.plugins.http.client.client import Client
 from zatotx.plugins.http.client.errors import CallFailed
+from zatotx.plugins.http.client.pending_call import Shared
 from zatotx.plugins.http.client.pool import Bounds
-from zatotx.plugins.http.client.underway import Shared
 
 reactor: Any = global_reactor
 PATIENCE = 60.0  # seconds after which a test that waits for something gives up

@@ -13,10 +13,10 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.plugins.http.client.call import Answer, AnswerStream, Origin, Outbound
-from zatotx.plugins.http.client.core import Client
-from zatotx.plugins.http.client.deadlines import INTERVAL
+from zatotx.plugins.http.client.client import Client
+from zatotx.plugins.http.client.pending_call import Shared
 from zatotx.plugins.http.client.pool import Bounds
-from zatotx.plugins.http.client.underway import Shared
+from zatotx.plugins.http.client.timeout_sweeper import INTERVAL
 
 ORIGIN = Origin('http', 'peer.example', 80)
 OK = b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'

@@ -14,18 +14,18 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from zatotx.interfaces.exchange import IExchange, IRun
 from zatotx.interfaces.kind import ILineSink, KindContext
+from zatotx.interfaces.pipeline import IExchange, IRun
 from zatotx.model.message import Inbound, Reply
-from zatotx.plugins.http.connection import Connection
-from zatotx.plugins.http.counters import Counters
-from zatotx.plugins.http.deadlines import INTERVAL, Sweep
-from zatotx.plugins.http.dressing import Workshop, dressing_of
-from zatotx.plugins.http.reception import Reception
 from zatotx.plugins.http.schema import RestChannel
+from zatotx.plugins.http.server.connection import Connection
+from zatotx.plugins.http.server.counters import Counters
+from zatotx.plugins.http.server.request_router import Reception
+from zatotx.plugins.http.server.response_filters import Workshop, dressing_of
+from zatotx.plugins.http.server.route_table import build_table
+from zatotx.plugins.http.server.server_context import Site
+from zatotx.plugins.http.server.timeout_sweeper import INTERVAL, Sweep
 from zatotx.plugins.http.settings import read_settings
-from zatotx.plugins.http.site import Site
-from zatotx.plugins.http.table import build_table
 from zatotx.schema.snapshot import Stored
 
 JSON = b'application/json'

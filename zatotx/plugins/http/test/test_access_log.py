@@ -8,8 +8,8 @@ import re
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.model.message import Principal
-from zatotx.plugins.http.access_log import masked, plain
-from zatotx.plugins.http.stamps import Stamps
+from zatotx.plugins.http.server.access_log import masked, plain
+from zatotx.plugins.http.server.date_cache import Stamps
 from zatotx.plugins.http.test.support import ScriptedExchange, Server, channel, get, post
 
 LINE = re.compile(

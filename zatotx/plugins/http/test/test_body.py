@@ -12,7 +12,7 @@ from typing import IO, Any, cast
 from twisted.internet.defer import Deferred, execute, fail
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.plugins.http.body import BATCH, SpooledBody
+from zatotx.plugins.http.server.request_body import BATCH, SpooledBody
 from zatotx.plugins.http.test.support import Client, Offloads, ScriptedExchange, Server, get, post
 
 SPOOL_ABOVE = 1024 * 1024

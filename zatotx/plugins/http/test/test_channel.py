@@ -12,7 +12,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.interfaces.kind import KindContext
-from zatotx.model.faults import StartError
+from zatotx.model.errors import StartError
 from zatotx.plugins.http.channel import KEPT_ALIVE, HTTPChannel
 from zatotx.plugins.http.test.sockets import Served, everything, exchange, pause
 from zatotx.plugins.http.test.support import (

@@ -10,15 +10,15 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from zatotx.plugins.http.client.call import Answer, Timeouts
-from zatotx.plugins.http.client.deadlines import Deadlines
 from zatotx.plugins.http.client.errors import (
     CallFailed,
     FirstByteTimeout,
     SilenceTimeout,
     TotalTimeout,
 )
-from zatotx.plugins.http.client.stream import HELD
-from zatotx.plugins.http.client.upload import Pieces
+from zatotx.plugins.http.client.request_body import Pieces
+from zatotx.plugins.http.client.response_body import HELD
+from zatotx.plugins.http.client.timeout_sweeper import Deadlines
 from zatotx.plugins.http.test.memory_lines import OK, CancelledError, InMemory, Line, Memory
 
 HEAD = b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n'

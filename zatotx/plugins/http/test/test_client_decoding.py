@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zatotx.plugins.http.client.call import AnswerStream, Outbound
 from zatotx.plugins.http.client.errors import BadCoding, TooLarge
 from zatotx.plugins.http.test.upstream import Answering, WithPeers, get, raw, says
-from zatotx.wire.inflate import Bomb, Inflater
+from zatotx.wire.http.inflate import Bomb, Inflater
 
 TEXT = b'{"name": "value"}' * 50
 MIB = 1024 * 1024

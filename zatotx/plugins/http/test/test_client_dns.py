@@ -17,15 +17,15 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from zatotx.plugins.http.client.call import Origin
-from zatotx.plugins.http.client.dialing import Dialer
+from zatotx.plugins.http.client.connector import Dialer
+from zatotx.plugins.http.client.credentials import TlsSettings
 from zatotx.plugins.http.client.errors import ConnectRefused, ConnectTimeout, NoSuchHost
-from zatotx.plugins.http.client.pem import TlsSettings
-from zatotx.plugins.http.client.race import race
+from zatotx.plugins.http.client.happy_eyeballs import race
 from zatotx.plugins.http.client.resolver import Resolver
 from zatotx.plugins.http.client.tls import ClientTls
-from zatotx.rules.addresses import AddressBook, Found, interleaved
-from zatotx.rules.proxies import Proxies
-from zatotx.wire.host import Malformed, ascii_host, is_loopback
+from zatotx.rules.http.dns_cache import AddressBook, Found, interleaved
+from zatotx.rules.http.proxy_selection import Proxies
+from zatotx.wire.http.host import Malformed, ascii_host, is_loopback
 
 reactor: Any = global_reactor
 PATIENCE = 60.0  # seconds after which a test that waits for a thread gives up

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from trial_tests.support.answers_corpus import BAD, SHORT
 from zatotx.plugins.http.client.call import Answer, Origin, Outbound, Timeouts
-from zatotx.plugins.http.client.core import Client
+from zatotx.plugins.http.client.client import Client
 from zatotx.plugins.http.client.errors import (
     BadAnswer,
     CallFailed,
@@ -25,7 +25,7 @@ from zatotx.plugins.http.client.errors import (
     TooLarge,
     TotalTimeout,
 )
-from zatotx.plugins.http.client.upload import Pieces
+from zatotx.plugins.http.client.request_body import Pieces
 from zatotx.plugins.http.test.core_peers import OK, Listener, Talk, WithCore, answers, pause, reactor, silent
 
 

@@ -12,6 +12,7 @@ from twisted.internet.defer import gatherResults
 
 from trial_tests.support.authority import Authority
 from zatotx.plugins.http.client.call import Answer, Outbound
+from zatotx.plugins.http.client.credentials import TlsSettings
 from zatotx.plugins.http.client.errors import (
     BadAnswer,
     CallFailed,
@@ -23,8 +24,7 @@ from zatotx.plugins.http.client.errors import (
     TooLarge,
     TotalTimeout,
 )
-from zatotx.plugins.http.client.making import MadeClient
-from zatotx.plugins.http.client.pem import TlsSettings
+from zatotx.plugins.http.client.factory import MadeClient
 from zatotx.plugins.http.client.pool import Bounds
 from zatotx.plugins.http.test.upstream import (
     Answering,

@@ -8,9 +8,9 @@ from twisted.internet.defer import execute
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.plugins.http.client.making import ClientSettings, Reach, make_client
-from zatotx.plugins.http.client.pem import TlsSettings, Unfit
-from zatotx.rules.proxies import DIRECT, Unusable
+from zatotx.plugins.http.client.credentials import TlsSettings, Unfit
+from zatotx.plugins.http.client.factory import ClientSettings, Reach, make_client
+from zatotx.rules.http.proxy_selection import DIRECT, Unusable
 
 
 class MakingTests(SynchronousTestCase):

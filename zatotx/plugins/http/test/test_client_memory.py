@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 
 from zatotx.plugins.http.client.call import Answer, Origin, Outbound
-from zatotx.plugins.http.client.core import Client
+from zatotx.plugins.http.client.client import Client
 from zatotx.plugins.http.test.core_peers import WithCore, pause
 from zatotx.plugins.http.test.memory_lines import OK, InMemory, Memory
 

@@ -10,7 +10,7 @@ from twisted.internet.error import ConnectionLost, ConnectionRefusedError
 
 from trial_tests.support.properties import holds
 from zatotx.plugins.http.client.call import Answer, Timeouts
-from zatotx.plugins.http.client.upload import Pieces
+from zatotx.plugins.http.client.request_body import Pieces
 from zatotx.plugins.http.test.memory_lines import OK, InMemory, Line, Memory
 
 CHUNKED = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n'

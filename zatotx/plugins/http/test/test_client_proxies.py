@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.authority import Authority
 from trial_tests.support.tinyproxy import PASSWORD, USER, Tinyproxy
 from zatotx.plugins.http.client.call import Answer
+from zatotx.plugins.http.client.credentials import TlsSettings
 from zatotx.plugins.http.client.errors import CallFailed, ConnectRefused, ConnectTimeout, ProxyFailed
-from zatotx.plugins.http.client.pem import TlsSettings
 from zatotx.plugins.http.test.upstream import (
     Answering,
     Peer,
@@ -28,8 +28,17 @@ from zatotx.plugins.http.test.upstream import (
     server_tls,
     silent,
 )
-from zatotx.rules.no_proxy import no_proxy
-from zatotx.rules.proxies import DIRECT, ENVIRONMENT, Proxies, Proxy, Unusable, environment, proxies, proxy_of
+from zatotx.rules.http.no_proxy import no_proxy
+from zatotx.rules.http.proxy_selection import (
+    DIRECT,
+    ENVIRONMENT,
+    Proxies,
+    Proxy,
+    Unusable,
+    environment,
+    proxies,
+    proxy_of,
+)
 
 
 class NoProxyTests(SynchronousTestCase):

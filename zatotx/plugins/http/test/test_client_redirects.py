@@ -13,12 +13,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.authority import Authority
 from zatotx.plugins.http.client.call import AnswerStream, Origin, Outbound
-from zatotx.plugins.http.client.dialing import Dialer
+from zatotx.plugins.http.client.connector import Dialer
+from zatotx.plugins.http.client.credentials import TlsSettings
 from zatotx.plugins.http.client.errors import BadRedirect, TooManyRedirects, TotalTimeout
-from zatotx.plugins.http.client.pem import TlsSettings
+from zatotx.plugins.http.client.request_body import Pieces
 from zatotx.plugins.http.client.resolver import Resolver
 from zatotx.plugins.http.client.tls import ClientTls
-from zatotx.plugins.http.client.upload import Pieces
 from zatotx.plugins.http.test.upstream import (
     Answering,
     Peer,
@@ -33,9 +33,9 @@ from zatotx.plugins.http.test.upstream import (
     server_tls,
     silent,
 )
-from zatotx.rules.address_scope import Scope, scope_of
-from zatotx.rules.proxies import Proxies
-from zatotx.rules.redirects import Hop, Misled, Place, is_credential, is_of_body, next_hop, place_of
+from zatotx.rules.http.address_scope import Scope, scope_of
+from zatotx.rules.http.proxy_selection import Proxies
+from zatotx.rules.http.redirects import Hop, Misled, Place, is_credential, is_of_body, next_hop, place_of
 
 SECRETS = [
     (b'Authorization', b'Basic x'), (b'Cookie', b'a=b'), (b'X-API-Key', b'k'), (b'X-Zato-User', b'u'),

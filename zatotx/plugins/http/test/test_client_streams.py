@@ -9,8 +9,8 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from zatotx.plugins.http.client.call import Answer, AnswerStream, BodySource, Timeouts
 from zatotx.plugins.http.client.errors import BadAnswer, BodyFailed, PeerReset, StreamClosed, TotalTimeout
-from zatotx.plugins.http.client.stream import HELD
-from zatotx.plugins.http.client.upload import Pieces
+from zatotx.plugins.http.client.request_body import Pieces
+from zatotx.plugins.http.client.response_body import HELD
 from zatotx.plugins.http.test.core_peers import OK, Listener, WithCore, answers, pause, silent
 
 CHUNKED = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n'

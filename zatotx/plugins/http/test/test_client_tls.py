@@ -19,8 +19,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.authority import Authority
 from zatotx.plugins.http.client.call import Answer
+from zatotx.plugins.http.client.credentials import TlsSettings, Unfit, credentials
 from zatotx.plugins.http.client.errors import ConnectTimeout, PeerReset, TlsFailed
-from zatotx.plugins.http.client.pem import TlsSettings, Unfit, credentials
 from zatotx.plugins.http.test.upstream import (
     Peer,
     Request,
@@ -34,7 +34,7 @@ from zatotx.plugins.http.test.upstream import (
     says,
     server_tls,
 )
-from zatotx.rules.tls_words import certificate_verdict, handshake_words
+from zatotx.rules.http.tls_errors import certificate_verdict, handshake_words
 
 
 class TlsCase(WithPeers):

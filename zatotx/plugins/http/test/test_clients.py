@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.threads import deferToThread
 
 from zatotx.model.message import Inbound, Reply
-from zatotx.plugins.http.outlet import LARGE_READ, READ
+from zatotx.plugins.http.server.buffered_writer import LARGE_READ, READ
 from zatotx.plugins.http.test.sockets import PATIENCE, Served, certificate, connected, everything, exchange, pause
 from zatotx.plugins.http.test.support import JSON, answers_in, get, post
 

@@ -10,9 +10,9 @@ from tempfile import TemporaryFile
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.model.faults import BadRequest, ContentTooLarge
-from zatotx.plugins.http.body import SpooledBody
-from zatotx.plugins.http.coded import CodedBody
+from zatotx.model.errors import BadRequest, ContentTooLarge
+from zatotx.plugins.http.server.content_encoding import CodedBody
+from zatotx.plugins.http.server.request_body import SpooledBody
 from zatotx.plugins.http.test.support import Offloads, ScriptedExchange, Server, echo, post, run_now
 
 TEXT = b'{"a": "' + b'x' * 50_000 + b'"}'

@@ -7,8 +7,8 @@ import gc
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.plugins.http.connection import Connection
-from zatotx.plugins.http.site import Site
+from zatotx.plugins.http.server.connection import Connection
+from zatotx.plugins.http.server.server_context import Site
 from zatotx.plugins.http.test.support import Client, ScriptedExchange, Server, Socket, get, post
 
 SWEEP = 0.5

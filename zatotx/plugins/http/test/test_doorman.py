@@ -14,8 +14,8 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from zatotx.plugins.http.counters import Counters
-from zatotx.plugins.http.doorman import Doorman, ceiling
+from zatotx.plugins.http.server.accept_limiter import Doorman, ceiling
+from zatotx.plugins.http.server.counters import Counters
 
 reactor: Any = the_reactor
 

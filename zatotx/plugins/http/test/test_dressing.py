@@ -11,9 +11,9 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.model.message import Inbound, Reply
-from zatotx.plugins.http.dressing import PATIENCE
-from zatotx.plugins.http.gzipping import AT_ONCE
 from zatotx.plugins.http.schema.cors import Cors
+from zatotx.plugins.http.server.gzip import AT_ONCE
+from zatotx.plugins.http.server.response_filters import PATIENCE
 from zatotx.plugins.http.test.support import (
     JSON,
     Answer,
@@ -26,8 +26,8 @@ from zatotx.plugins.http.test.support import (
     post,
     run_now,
 )
-from zatotx.rules.gcra import SECOND, Rate
-from zatotx.rules.rate_fields import RateFields, Standing
+from zatotx.rules.limits.gcra import SECOND, Rate
+from zatotx.rules.limits.ratelimit_headers import RateFields, Standing
 
 SHOP = 'Origin: https://shop.example'
 LONG = b'{"a":"' + b'x' * 2000 + b'"}'

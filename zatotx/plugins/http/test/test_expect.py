@@ -8,7 +8,7 @@ from twisted.internet.defer import fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.model.message import Reply
-from zatotx.plugins.http.connection import LINGER
+from zatotx.plugins.http.server.connection import LINGER
 from zatotx.plugins.http.test.support import JSON, Offloads, ScriptedExchange, Server, get, post
 
 CONTINUE = b'HTTP/1.1 100 Continue\r\n\r\n'

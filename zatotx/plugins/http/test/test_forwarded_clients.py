@@ -12,10 +12,10 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.nginx import Nginx
-from zatotx.model.faults import StartError
+from zatotx.model.errors import StartError
 from zatotx.model.message import HTTPView
 from zatotx.plugins.http.channel import ConnectionFactory
-from zatotx.plugins.http.client_info import own_url
+from zatotx.plugins.http.server.client_info import own_url
 from zatotx.plugins.http.settings import INTERMEDIATE, read_settings
 from zatotx.plugins.http.test.sockets import PATIENCE, Served, exchange
 from zatotx.plugins.http.test.support import Answer, Client, ScriptedExchange, Server, get

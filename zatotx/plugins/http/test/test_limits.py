@@ -6,7 +6,7 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.model.faults import StartError
+from zatotx.model.errors import StartError
 from zatotx.plugins.http.settings import read_settings
 from zatotx.plugins.http.test.support import Client, ScriptedExchange, Server, get, post
 

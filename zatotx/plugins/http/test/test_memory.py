@@ -10,9 +10,9 @@ from twisted.internet.defer import fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.model.message import Inbound, Principal, Reply
-from zatotx.plugins.http.body import SpooledBody
+from zatotx.plugins.http.server.request_body import SpooledBody
 from zatotx.plugins.http.test.support import Client, Offloads, ScriptedExchange, Server, get, post
-from zatotx.rules.byte_budget import EARLY, UNCOUNTED, UNKNOWN, ByteBudget, Charge
+from zatotx.rules.limits.byte_budget import EARLY, UNCOUNTED, UNKNOWN, ByteBudget, Charge
 
 KB, MB = 1024, 1024 * 1024
 PIECE = 64 * KB

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.interfaces.kind import KindContext
 from zatotx.plugins.http.channel import HTTPChannel
-from zatotx.plugins.http.table import build_table
+from zatotx.plugins.http.server.route_table import build_table
 from zatotx.plugins.http.test.support import Lines, ScriptedExchange, Server, channel, get, post, run_now
 from zatotx.schema.snapshot import Snapshot
 

@@ -11,8 +11,8 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from zatotx.plugins.http.burst import Burst
-from zatotx.plugins.http.outlet import SLICE, DirectOutlet, Outlet, outlet_to
+from zatotx.plugins.http.server.buffered_writer import SLICE, DirectOutlet, Outlet, outlet_to
+from zatotx.plugins.http.server.write_batch import Burst
 from zatotx.plugins.http.test.sockets import connected, everything, pause
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.model.message import Reply
-from zatotx.plugins.http.answers import GATHERED
-from zatotx.plugins.http.requests import MOST_TURNS
+from zatotx.plugins.http.server.request_reader import MOST_TURNS
+from zatotx.plugins.http.server.response_writer import GATHERED
 from zatotx.plugins.http.test.support import JSON, ScriptedExchange, Server, get, post
 
 

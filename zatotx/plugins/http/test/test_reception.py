@@ -7,8 +7,8 @@ import json
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.model.message import Inbound
-from zatotx.plugins.http.builtin import DOORS
-from zatotx.plugins.http.table import build_table
+from zatotx.plugins.http.server.builtin_routes import DOORS
+from zatotx.plugins.http.server.route_table import build_table
 from zatotx.plugins.http.test.support import ScriptedExchange, Server, channel, get, post
 
 CHANNELS = [

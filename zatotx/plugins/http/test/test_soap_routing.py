@@ -8,12 +8,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.model.message import Inbound
 from zatotx.plugins.http.schema import SoapChannel
-from zatotx.plugins.http.table import build_table
+from zatotx.plugins.http.server.route_table import build_table
 from zatotx.plugins.http.test.support import Answer, ScriptedExchange, Server, channel, get, post
 from zatotx.schema.snapshot import Stored
-from zatotx.wire import xml
-from zatotx.wire.soap import Envelope, read
-from zatotx.wire.soap_faults import Fault, read_fault
+from zatotx.wire.soap.envelope import Envelope, read
+from zatotx.wire.soap.faults import Fault, read_fault
+from zatotx.wire.xml import parser
 
 
 def soap(number: int, name: str, url_path: str = '/crm', action: str = '', **fields: Any) -> Stored:
@@ -68,7 +68,7 @@ class RoutingCase(SynchronousTestCase):
         answer = self.server.connect().ask(request)
         self.assertEqual(answer.status, status)
         self.assertEqual(len(self.exchange.delivered), before)
-        envelope = read(xml.parse(answer.body))
+        envelope = read(parser.parse(answer.body))
         fault = read_fault(envelope.payload)
         assert fault is not None
         return answer, envelope, fault

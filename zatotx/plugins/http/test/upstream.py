@@ -26,7 +26,7 @@ from zope.interface import implementer
 
 from zatotx.plugins.http.client.call import Answer, Origin, Outbound, Timeouts
 from zatotx.plugins.http.client.errors import CallFailed
-from zatotx.plugins.http.client.making import ClientSettings, MadeClient, Reach, make_client
+from zatotx.plugins.http.client.factory import ClientSettings, MadeClient, Reach, make_client
 from zatotx.plugins.http.client.resolver import Resolver
 
 reactor: Any = global_reactor

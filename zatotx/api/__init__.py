@@ -1,0 +1,28 @@
+"""The broker's own services, zato.*: Zato's names, request fields and response elements (feature map 8.7, 8.8)."""
+
+from __future__ import annotations
+
+from zatotx.api import (
+    crud,
+    deployment,
+    docs,
+    enmasse,
+    health,
+    history,
+    invoke,
+    log_levels,
+    openapi,
+    servers,
+    services,
+    wsdl,
+)
+from zatotx.schema.type_registry import ObjectTypes
+from zatotx.service.entry import ServiceEntry
+
+_MODULES = (health, deployment, crud, docs, history, invoke, log_levels, enmasse, openapi, servers, services, wsdl)
+
+
+def internal_entries(types: ObjectTypes) -> tuple[ServiceEntry, ...]:
+    """All of them: those written here, and those derived from the object types a node knows."""
+    written = [ServiceEntry.of(cls, is_internal=True) for module in _MODULES for cls in module.SERVICES]
+    return (*written, *crud.derived(types))

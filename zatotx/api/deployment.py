@@ -1,0 +1,206 @@
+"""zato.service.upload-package, rollback, get-source-info …, zato.hot-deploy.*: the code of services."""
+
+from __future__ import annotations
+
+import inspect
+from base64 import b64decode, b64encode
+from binascii import Error as Base64Error
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+
+from zatotx.api.base import AdminService, bad
+from zatotx.api.services import OnServices
+from zatotx.interfaces.config import FileVersion
+from zatotx.interfaces.node import DeployReport
+from zatotx.model.errors import NotFound
+from zatotx.service.io.elements import Text
+
+
+class OnCode(AdminService):
+    """Base of the services that deploy."""
+
+    zato_dont_import = True
+
+    def answer(self, report: DeployReport) -> None:
+        """How a deployment went."""
+        version = report.version
+        self.response.payload = {
+            'id': version.id,
+            'file': version.file,
+            'number': version.number,
+            'services': list(version.services),
+            'sha256': version.sha256,
+            'revision': version.revision,
+            'refused': report.refused,
+            'missing': list(report.missing),
+        }
+
+
+class UploadPackage(OnCode):
+    """Deploy a module (`x.py`) or a package (`x.zip`), base64 in `payload`; answers when every node has judged it."""
+
+    name = 'zato.service.upload-package'
+
+    class SimpleIO:
+        input_required = (Text('payload'), Text('payload_name'))
+        input_optional = ('cluster_id',)
+
+    async def handle(self) -> None:
+        try:
+            content = await self.server.offload(_decoded, self.request.input.payload)
+        except (Base64Error, ValueError) as e:
+            raise bad('payload', f'is not base64: {e}') from None
+        name = str(self.request.input.payload_name)
+        self.answer(await self.server.deployer.deploy(name, content, self.actor))
+
+
+def _decoded(text: str) -> bytes:
+    return b64decode(''.join(text.split()), validate=True)
+
+
+class Rollback(OnCode):
+    """Bring back version `number`, or the one before, of the file called `name` or that has the service `name`."""
+
+    name = 'zato.service.rollback'
+
+    class SimpleIO:
+        input_required = (Text('name'),)
+        input_optional = ('number',)
+        default_value = None
+
+    async def handle(self) -> None:
+        number = self.request.input.number
+        try:
+            wanted = None if number in ('', None) else int(number)
+        except (ValueError, TypeError):
+            raise bad('number', f'expected int, got {type(number).__name__}') from None
+        self.answer(await self.server.deployer.rollback(str(self.request.input.name), wanted, self.actor))
+
+
+class DeployRollback(Rollback):
+    """The same under its other name."""
+
+    name = 'zato.deploy.rollback'
+
+    class SimpleIO(Rollback.SimpleIO):
+        pass
+
+
+class HotDeployCreate(OnCode):
+    """Make a version that is stored the active one, by its id."""
+
+    name = 'zato.hot-deploy.create'
+
+    class SimpleIO:
+        input_required = ('package_id',)
+
+    async def handle(self) -> None:
+        wanted = self.request.input.package_id
+        for version in await self.server.odb.versions():
+            if version.id == wanted:
+                self.answer(await self.server.deployer.rollback(version.file, version.number, self.actor))
+                return
+        raise NotFound(self.cid, f'No kept version has the id {wanted}')
+
+
+class GetVersions(AdminService):
+    """The kept versions of all files, or of the one called `name`, newest first."""
+
+    name = 'zato.hot-deploy.get-versions'
+
+    class SimpleIO:
+        input_optional = (Text('name'),)
+
+    async def handle(self) -> None:
+        versions = await self.server.odb.versions(self.request.input.name or None)
+        ordered = sorted(versions, key=lambda version: (version.file, -version.number))
+        self.response.payload = [_version_row(version) for version in ordered]
+
+
+def _version_row(version: FileVersion) -> dict[str, Any]:
+    return {**msgspec.to_builtins(version), 'created': _iso(version.created)}
+
+
+def _iso(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat()
+
+
+class GetDeploymentInfoList(OnServices):
+    """Each server's word on the active version of a service's file."""
+
+    name = 'zato.service.get-deployment-info-list'
+
+    class SimpleIO:
+        input_required = ('id',)
+
+    async def handle(self) -> None:
+        stored = self.by_id(self.request.input.id)
+        rows = []
+        for version in await self.server.odb.versions(stored.value.file) if stored.value.file else ():
+            if not version.active:
+                continue
+            verdicts = await self.server.odb.version_verdicts(version.id)
+            for node in await self.server.odb.nodes():
+                if node.worker == 0 and node.name in verdicts:
+                    rows.append(_deployed(node.id, node.name, version, verdicts[node.name]))
+        self.response.payload = rows
+
+
+def _deployed(server_id: int, server_name: str, version: FileVersion, refused: str) -> dict[str, Any]:
+    details = {
+        'file': version.file,
+        'version': version.number,
+        'sha256': version.sha256,
+        'deployment_time': _iso(version.created),
+        'deployed_by': version.by,
+        'refused': refused,
+    }
+    return {'server_id': server_id, 'server_name': server_name, 'details': msgspec.json.encode(details).decode('utf-8')}
+
+
+class GetSourceInfo(OnServices):
+    """The source of the file that a service runs from on this server, base64."""
+
+    name = 'zato.service.get-source-info'
+
+    class SimpleIO:
+        input_required = (Text('name'),)
+        input_optional = ('cluster_id',)
+
+    async def handle(self) -> None:
+        stored = self.by_name(str(self.request.input.name))
+        entry = self.server.services.current.get(stored.name)
+        if entry is None:
+            raise NotFound(self.cid, f'No deployed file has {stored.name}')
+        path, source = await self.server.offload(_source_of, entry.cls)
+        self.response.payload = {
+            'service_id': stored.id,
+            'server_name': self.server.name,
+            'source': b64encode(source).decode('ascii'),
+            'source_path': path,
+            'source_hash': sha256(source).hexdigest(),
+            'source_hash_method': 'SHA-256',
+        }
+
+
+def _source_of(cls: type) -> tuple[str, bytes]:
+    """File and text of the module of a class. Blocking."""
+    path = inspect.getsourcefile(cls)
+    if path is None:
+        return '', b''
+    with open(path, 'rb') as opened:  # noqa: PTH123 - in a thread
+        return path, opened.read()
+
+
+SERVICES = (
+    UploadPackage,
+    Rollback,
+    DeployRollback,
+    HotDeployCreate,
+    GetVersions,
+    GetDeploymentInfoList,
+    GetSourceInfo,
+)

@@ -1,0 +1,81 @@
+"""zato.enmasse.import and export: the configuration as one document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from argon2 import PasswordHasher
+from argon2.exceptions import Argon2Error, InvalidHashError
+
+from zatotx.api.base import AdminService, bad
+from zatotx.api.history import to_yaml
+from zatotx.model.errors import BadRequest, ServiceUnavailable
+from zatotx.rules.enmasse.import_plan import ImportPlan, plan_import
+from zatotx.service.io.elements import AsIs, Bool
+
+LIVE_WITHIN = 60.0  # seconds all nodes have to apply an import
+
+
+class Import(AdminService):
+    """Bring the cluster to what `document` says, or with `dry_run` say what that would change. All or nothing; live on
+    every node when it answers. `replace`: what the document leaves out of an object goes back to its default.
+    `resolved`: references such as `${NAME}` were replaced, what still looks like one is text; else they are refused."""
+
+    name = 'zato.enmasse.import'
+
+    class SimpleIO:
+        input_required = (AsIs('document'),)
+        input_optional = (Bool('replace'), Bool('dry_run'), Bool('resolved'))
+
+    async def handle(self) -> None:
+        asked, config = self.request.input, self.server.config
+        if not isinstance(asked.document, Mapping):
+            raise bad('document', f'expected an object, got {type(asked.document).__name__}')
+        plan: ImportPlan = await self.server.offload(
+            partial(plan_import, dict(asked.document), self.server.types, config.snapshot,
+                    replace=bool(asked.replace), verify=_verify, resolved=bool(asked.resolved))
+        )
+        if plan.mistakes:
+            raise BadRequest(self.cid, '\n'.join(map(str, plan.mistakes)))
+        revision = config.snapshot.revision
+        if plan.operations and not asked.dry_run:
+            revision = await config.change(plan.operations, self.actor)
+            behind = await config.everywhere(revision, LIVE_WITHIN)
+            if behind:
+                nodes = ', '.join(behind)
+                raise ServiceUnavailable(self.cid, f'The import is stored, but not in force yet on {nodes}')
+        self.response.payload = {
+            'diff': list(plan.lines),
+            'open': list(plan.open),
+            'changed': len(plan.operations),
+            'unchanged': plan.unchanged,
+            'dry_run': bool(asked.dry_run),
+            'revision': revision,
+        }
+
+
+class Export(AdminService):
+    """The configuration as YAML that imports back to the same state; secrets as `${NAME}` unless asked for."""
+
+    name = 'zato.enmasse.export'
+
+    class SimpleIO:
+        input_optional = (Bool('include_secrets'),)
+
+    async def handle(self) -> None:
+        snapshot = self.server.config.snapshot
+        secrets = bool(self.request.input.include_secrets)
+        text = await self.server.offload(to_yaml, snapshot, self.server.types, secrets)
+        self.response.payload = {'yaml': text, 'revision': snapshot.revision}
+
+
+def _verify(hashed: str, clear: str) -> bool:
+    """Whether the hash is of this text. About 20 ms."""
+    try:
+        return PasswordHasher().verify(hashed, clear)
+    except (Argon2Error, InvalidHashError):
+        return False
+
+
+SERVICES = (Import, Export)

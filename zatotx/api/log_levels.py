@@ -1,0 +1,41 @@
+"""zato.logging.*: what is heard in the logs, changed while the cluster runs."""
+
+from __future__ import annotations
+
+from zatotx.api.base import AdminService, bad
+from zatotx.service.io.elements import Text
+
+
+class GetLevels(AdminService):
+    """The levels in force on this server: each `name` is an area (kvdb, admin …) or a logger, '' is all others."""
+
+    name = 'zato.logging.get-levels'
+
+    async def handle(self) -> None:
+        self.response.payload = [
+            {'name': name, 'level': level} for name, level in self.server.levels.shown().items()
+        ]
+
+
+class SetLevel(AdminService):
+    """Set a level on every server until its next restart or reload. `name`: an area, a logger (a service's is its
+    name), or nothing for all that have none of their own. `level` empty: none of its own any more."""
+
+    name = 'zato.logging.set-level'
+
+    class SimpleIO:
+        input_required = (Text('level'),)
+        input_optional = (Text('name'),)
+        output_required = ('name', 'level', 'announced')
+
+    async def handle(self) -> None:
+        name, level = str(self.request.input.name or ''), str(self.request.input.level or '').lower()
+        try:
+            announced = await self.server.levels.set(name, level)
+        except ValueError as error:
+            raise bad('level', str(error)) from None
+        self.logger.info('%s set the level of %r to %r', self.actor.who, name, level)
+        self.response.payload = {'name': name, 'level': level, 'announced': announced}
+
+
+SERVICES = (GetLevels, SetLevel)

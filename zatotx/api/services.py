@@ -1,0 +1,188 @@
+"""zato.service.get-list, get-by-name, edit, delete, get-channel-list: the services of the cluster as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from zatotx.api.base import AdminService
+from zatotx.api.serialization import read_changes, row, union
+from zatotx.model.errors import BadInput, Conflict, NotFound
+from zatotx.schema.fields import refs_of
+from zatotx.schema.meta import ObjectType
+from zatotx.schema.references import SnapshotReferences
+from zatotx.schema.snapshot import Operation, Snapshot, Stored
+from zatotx.schema.suggestion import suggestion
+from zatotx.service.io.elements import AsIs, Int, Text
+from zatotx.service.naming import impl_name
+
+KEY = 'service'  # of the type whose objects are the rows, and the space that channels refer to
+
+
+def no_service(snapshot: Snapshot, name: str) -> str:
+    """The sentence for a service that is not there."""
+    return f'No service is called {name!r}{suggestion(name, (row.name for row in snapshot.of(KEY)))}'
+
+
+class OnServices(AdminService):
+    """Base of the services on services."""
+
+    zato_dont_import = True
+
+    def by_id(self, object_id: int) -> Stored:
+        """The row of a service. Raises NotFound."""
+        stored: Stored | None = self.server.config.snapshot.get(object_id)
+        if stored is None or stored.type != KEY:
+            raise NotFound(self.cid, f'No service has the id {object_id}')
+        return stored
+
+    def by_name(self, name: str) -> Stored:
+        """The row of a service. Raises NotFound."""
+        stored: Stored | None = self.server.config.snapshot.named(KEY, name)
+        if stored is None:
+            raise NotFound(self.cid, no_service(self.server.config.snapshot, name))
+        return stored
+
+    def row(self, stored: Stored) -> dict[str, Any]:
+        """A service as Zato shows it; `file` and `version` say which code it is."""
+        entry = self.server.services.current.get(stored.name)
+        return {
+            'id': stored.id,
+            'name': stored.name,
+            'is_active': stored.value.is_active,
+            'impl_name': stored.value.impl_name if entry is None else impl_name(entry.cls),
+            'is_internal': stored.value.is_internal,
+            'may_be_deleted': not stored.value.is_internal and not stored.value.file,
+            'usage': 0 if entry is None else getattr(entry.stats, 'calls', 0),
+            'slow_threshold': stored.value.slow_threshold,
+            'max_in_flight': stored.value.max_in_flight or '',
+            'roles': list(stored.value.roles),
+            'file': stored.value.file,
+            'version': 0 if entry is None else entry.version,
+            'revision': stored.revision,
+        }
+
+
+class GetList(OnServices):
+    """All services whose names have every word of `name_filter`; `*` or nothing for all."""
+
+    name = 'zato.service.get-list'
+
+    class SimpleIO:
+        input_optional = ('cluster_id', Text('name_filter'))
+
+    async def handle(self) -> None:
+        words = str(self.request.input.name_filter).lower().replace('*', ' ').split()
+        self.response.payload = [
+            self.row(stored)
+            for stored in self.server.config.snapshot.of(KEY)
+            if all(word in stored.name.lower() for word in words)
+        ]
+
+
+class GetByName(OnServices):
+    """One service."""
+
+    name = 'zato.service.get-by-name'
+
+    class SimpleIO:
+        input_required = (Text('name'),)
+
+    async def handle(self) -> None:
+        self.response.payload = self.row(self.by_name(self.request.input.name))
+
+
+class Edit(OnServices):
+    """Switch a service on or off, say when it is slow, how many calls it takes at once ('' = as in server.toml), and
+    which roles it demands of its callers."""
+
+    name = 'zato.service.edit'
+
+    changeable = ('is_active', 'slow_threshold', 'max_in_flight', 'roles')
+
+    class SimpleIO:
+        input_required = ('id',)
+        input_optional = ('is_active', 'slow_threshold', 'max_in_flight', AsIs('roles'), Int('revision'))
+        default_value = None
+
+    async def handle(self) -> None:
+        asked, types = self.request.input, self.server.types
+        stored = self.by_id(asked.id)
+        if stored.value.is_internal and asked.is_active is False:
+            raise Conflict(self.cid, f'{stored.name} is one of the broker\'s own: it cannot be switched off')
+        given = {name: asked[name] for name in self.changeable if asked[name] is not None}
+        sent = self.sent
+        if isinstance(sent, Mapping) and sent.get('max_in_flight', 0) in ('', None):  # which input calls not given
+            given['max_in_flight'] = ''
+        references = SnapshotReferences(self.server.config.snapshot, types)
+        changes, mistakes = read_changes(types[KEY], stored.value, given, references)
+        if mistakes:
+            raise BadInput(mistakes)
+        if 'roles' in changes:
+            self.refuse_roles((*stored.value.roles, *changes['roles']))
+        if changes:
+            step = Operation(
+                action='edit', type=KEY, name=stored.name, id=stored.id, fields=changes, revision=asked.revision
+            )
+            await self.server.config.change([step], self.actor)
+        self.response.payload = self.row(self.by_id(stored.id))
+
+
+class Delete(OnServices):
+    """Remove a service that no deployed file has any more."""
+
+    name = 'zato.service.delete'
+
+    class SimpleIO:
+        input_required = ('id',)
+        input_optional = (Int('revision'),)
+        default_value = None
+
+    async def handle(self) -> None:
+        stored = self.by_id(self.request.input.id)
+        if stored.value.is_internal:
+            raise Conflict(self.cid, f'{stored.name} is one of the broker\'s own: it cannot be deleted')
+        if stored.value.file:
+            raise Conflict(
+                self.cid, f'{stored.name} is in {stored.value.file}: deploy that file without it, then delete it'
+            )
+        seen = self.request.input.revision
+        step = Operation(action='delete', type=KEY, name=stored.name, id=stored.id, revision=seen)
+        await self.server.config.change([step], self.actor)
+        self.response.payload = {}
+
+
+class GetChannelList(OnServices):
+    """The channels that lead to a service. `channel_type`: plain_http, soap, amqp, jms-wmq, zmq …; none = all."""
+
+    name = 'zato.service.get-channel-list'
+
+    class SimpleIO:
+        input_required = ('id',)
+        input_optional = (Text('channel_type'),)
+
+    async def handle(self) -> None:
+        name = self.by_id(self.request.input.id).name
+        wanted = self.request.input.channel_type
+        snapshot, types = self.server.config.snapshot, self.server.types
+        references = SnapshotReferences(snapshot, types)
+        self.response.payload = union(
+            [
+                row(object_type, stored, references)
+                for object_type in types
+                for field in _service_fields(object_type, wanted)
+                for stored in snapshot.of(object_type.key)
+                if getattr(stored.value, field) == name
+            ]
+        )
+
+
+def _service_fields(object_type: ObjectType, wanted: str) -> list[str]:
+    """The fields of a type of that sort that name a service."""
+    api = object_type.zato
+    if api is None or (wanted and wanted != api.fixed.get('transport') and not api.prefix.endswith(f'.{wanted}')):
+        return []
+    return [info.name for info in refs_of(object_type) if info.ref == KEY]
+
+
+SERVICES = (GetList, GetByName, Edit, Delete, GetChannelList)

@@ -1,0 +1,124 @@
+"""An enmasse file as values: strict YAML, bounded, its mistakes named by line."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from zatotx.cli.errors import Failure
+
+MAX_BYTES = 64 * 1024 * 1024
+MAX_DEPTH = 64
+MAX_VALUES = 5_000_000  # with every alias written out: what a bomb is made of
+
+MERGE = 'tag:yaml.org,2002:merge'
+
+if TYPE_CHECKING:
+    Base = yaml.SafeLoader
+else:
+    Base = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
+
+
+UNUSED = ('binary', 'timestamp', 'omap', 'pairs', 'set')  # of YAML's types: JSON, which we send, has none of them
+UNUSED_TAGS = frozenset(f'tag:yaml.org,2002:{name}' for name in UNUSED)
+
+
+class Loader(Base):
+    """Safe YAML in which a key stands once in a mapping, and is text; and a date is the text that was written."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag not in UNUSED_TAGS]
+        for first, resolvers in Base.yaml_implicit_resolvers.items()
+    }
+    yaml_constructors = {
+        tag: construct for tag, construct in Base.yaml_constructors.items() if tag not in UNUSED_TAGS
+    }
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag not in ('tag:yaml.org,2002:str', MERGE):
+                raise yaml.constructor.ConstructorError(None, None, 'a key must be text', key.start_mark)
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f'{key.value} is there twice', key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
+
+    def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
+        value: float = super().construct_yaml_float(node)
+        if not isfinite(value):
+            raise yaml.constructor.ConstructorError(None, None, f'{node.value} is no number', node.start_mark)
+        return value
+
+
+Loader.add_constructor('tag:yaml.org,2002:float', Loader.construct_yaml_float)
+
+
+def parse(name: str, content: bytes) -> dict[str, Any]:
+    """The document of a file called `name`. Raises Failure naming the line of the first mistake."""
+    if len(content) > MAX_BYTES:
+        raise Failure(f'{name} has {len(content)} bytes, at most {MAX_BYTES} are taken: import it in parts.')
+    try:
+        check_depth(content)
+        document = load(name, content)
+    except yaml.MarkedYAMLError as error:
+        raise Failure(f'{name}{line(error.problem_mark)}: {error.problem or error.context}.') from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise Failure(f'{name}: {" ".join(str(error).split())}.') from None
+    if not isinstance(document, dict):
+        raise Failure(f'{name} must be a mapping of sections (security, channel_rest …) to lists of objects.')
+    return document
+
+
+def check_depth(content: bytes) -> None:
+    """Raises YAMLError where values are nested deeper than any configuration is: composing them is recursive, in C,
+    and would end the process."""
+    depth = 0
+    for event in yaml.parse(content, Loader=Base):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise yaml.YAMLError(f'values are nested more than {MAX_DEPTH} deep')
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def load(name: str, content: bytes) -> object:
+    """The one document in the file; an empty file is an empty one."""
+    loader = Loader(content)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return {}
+        check_size(name, node)
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def line(mark: yaml.error.Mark | None) -> str:
+    return f', line {mark.line + 1}' if mark is not None else ''
+
+
+def check_size(name: str, root: yaml.Node) -> None:
+    """Raises Failure where the document, with its aliases written out, is out of bounds."""
+    sizes: dict[int, int] = {}
+    if size_of(root, sizes) > MAX_VALUES:
+        raise Failure(f'{name}: its aliases amount to more than {MAX_VALUES} values.')
+
+
+def size_of(node: yaml.Node, sizes: dict[int, int]) -> int:
+    """How many values the node stands for; `sizes` remembers those of nodes that several aliases share."""
+    if isinstance(node, yaml.ScalarNode):
+        return 1
+    known = sizes.get(id(node))
+    if known == 0:  # we are inside it
+        raise yaml.composer.ComposerError(None, None, 'an alias may not stand inside what it names', node.start_mark)
+    if known is None:
+        sizes[id(node)] = 0
+        pairs = node.value if isinstance(node, yaml.MappingNode) else [(item,) for item in node.value]
+        known = sizes[id(node)] = 1 + sum(size_of(child, sizes) for pair in pairs for child in pair)
+    return known

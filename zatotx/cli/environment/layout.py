@@ -1,0 +1,162 @@
+"""What an environment is on disk: its parts, their files, their ports, the credentials of its users."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from zatotx.cli.errors import Failure
+
+SERVER, REDIS = 'SERVER', 'REDIS'
+INFO_FILE = '.zato-info'
+CREDENTIALS = 'credentials.toml'
+PLUGINS = {SERVER: 'zato-server', REDIS: 'zato-redis'}
+ORDER = (REDIS, SERVER)  # what is started first, and stopped last
+
+SERVER_PORT = 17010  # server1's; each next server has the next one
+
+
+class Part(NamedTuple):
+    """One component of an environment: a directory with a process of its own."""
+
+    kind: str  # SERVER, REDIS
+    path: Path  # absolute
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def plugin(self) -> str:
+        """What twistd calls it."""
+        return PLUGINS[self.kind]
+
+    @property
+    def pid_file(self) -> Path:
+        return self.path / f'{self.kind.lower()}.pid'
+
+    @property
+    def stderr_log(self) -> Path:
+        return self.path / 'logs' / 'stderr.log'
+
+
+class Place(NamedTuple):
+    """What PATH stands for: an environment, and the parts of it that are meant."""
+
+    environment: Path
+    parts: tuple[Part, ...]  # all of it, or the one that PATH names
+    whole: bool
+
+    @property
+    def servers(self) -> list[Part]:
+        return [part for part in self.parts if part.kind == SERVER]
+
+
+def find(path: str) -> Place:
+    """The environment or part at `path`. Raises Failure where there is none."""
+    directory = Path(path).absolute()
+    if (directory / CREDENTIALS).is_file():
+        return Place(directory, parts_of(directory), whole=True)
+    if (directory / INFO_FILE).is_file():
+        return Place(directory.parent, (part_at(directory),), whole=False)
+    if not directory.exists():
+        raise Failure(f"{path} does not exist: 'zatotx quickstart create {path}' makes an environment there.")
+    raise Failure(f'{path} is neither an environment (it has no {CREDENTIALS}) nor a part of one (no {INFO_FILE}).')
+
+
+def parts_of(environment: Path) -> tuple[Part, ...]:
+    """The parts of an environment in the order they are started in, servers by number."""
+    found = [part_at(info.parent) for info in environment.glob(f'*/{INFO_FILE}')]
+    return tuple(sorted(found, key=lambda part: (ORDER.index(part.kind), len(part.name), part.name)))
+
+
+def part_at(directory: Path) -> Part:
+    kind = read_info(directory).get('component')
+    if kind not in PLUGINS:
+        raise Failure(f'{directory / INFO_FILE} names no component that zatotx knows: one of {", ".join(PLUGINS)}.')
+    return Part(str(kind), directory)
+
+
+def read_info(directory: Path) -> dict[str, Any]:
+    """What `.zato-info` says: version, created_user_host, created_ts, component."""
+    try:
+        info = json.loads((directory / INFO_FILE).read_text())
+    except ValueError:
+        info = None
+    if not isinstance(info, dict):
+        raise Failure(f'{directory / INFO_FILE} is not the JSON object that quickstart made: restore it.')
+    return info
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file. Raises Failure naming the line that is wrong."""
+    try:
+        with path.open('rb') as file:
+            return tomllib.load(file)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Failure(f'{path} is not valid TOML: {error}.') from None
+
+
+class Astray(str):
+    """A setting with a reference that leads nowhere, as it is written; `why`, a sentence."""
+
+    why: str
+
+
+def settings(part: Part) -> dict[str, Any]:
+    """A server's server.toml, references replaced by what they lead to, or by an Astray."""
+    from zatotx.node.settings import resolved
+
+    file = part.path / 'config' / 'server.toml'
+    found, wrong = resolved(read_toml(file), file.parent)
+    for place, text in wrong:
+        section, _, key = place.partition('.')
+        value = Astray(place)
+        value.why = f'{file}: {place}: {text}.'
+        if key:
+            found[section][key] = value
+    return found
+
+
+def setting(values: Mapping[str, Any], section: str, key: str, default: Any) -> Any:
+    """One value of server.toml, or the default where it says nothing usable. Raises Failure for an Astray."""
+    found = values.get(section, {})
+    value = found.get(key, default) if isinstance(found, Mapping) else default
+    if isinstance(value, Astray):
+        raise Failure(value.why)
+    if isinstance(value, str) and isinstance(default, int | float):  # what an environment gives is text
+        value = number(value, default)
+    return value if isinstance(value, type(default)) else default
+
+
+def number(text: str, default: float) -> float:
+    """As the server reads a number that a reference gave."""
+    try:
+        return type(default)(text)
+    except ValueError:
+        return default
+
+
+def cluster_name(place: Place) -> str:
+    """What the first server calls its cluster; '' in an environment without one."""
+    for part in parts_of(place.environment):
+        if part.kind == SERVER:
+            return str(setting(settings(part), 'main', 'cluster', ''))
+    return ''
+
+
+class Credentials(NamedTuple):
+    username: str
+    password: str
+
+
+def credentials(environment: Path, section: str) -> Credentials:
+    """One user of credentials.toml, e.g. 'api'."""
+    path = environment / CREDENTIALS
+    found = read_toml(path).get(section)
+    if not isinstance(found, dict) or not {'username', 'password'} <= found.keys():
+        raise Failure(f'{path} has no [{section}] with username and password.')
+    return Credentials(str(found['username']), str(found['password']))

@@ -1,0 +1,71 @@
+"""Where a server listens, read from the Twisted endpoint descriptions of its server.toml."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from zatotx.cli.environment.layout import Part, setting, settings
+from zatotx.cli.errors import Failure
+
+WILDCARDS = {'': '127.0.0.1', '0.0.0.0': '127.0.0.1', '::': '::1'}  # noqa: S104 - read from configuration, not bound
+
+
+class Address(NamedTuple):
+    """Where to connect to."""
+
+    scheme: str  # 'http' or 'https'
+    host: str
+    port: int
+    certificate: Path | None = None  # of https: the one that the server shows, hence the one we trust
+
+    @property
+    def url(self) -> str:
+        host = f'[{self.host}]' if ':' in self.host else self.host
+        return f'{self.scheme}://{host}:{self.port}'
+
+
+def fields_of(description: str) -> list[str]:
+    """An endpoint description split at its colons; a backslash keeps the next character as it is."""
+    fields, current, escaped = [], '', False
+    for character in description:
+        if escaped or character not in '\\:':
+            current, escaped = current + character, False
+        elif character == '\\':
+            escaped = True
+        else:
+            fields.append(current)
+            current = ''
+    return [*fields, current]
+
+
+def parse(description: str, directory: Path) -> Address | None:
+    """The address of a `tcp:` or `ssl:` description, with files relative to `directory`; None for any other."""
+    kind, *rest = fields_of(description)
+    named = dict(field.split('=', 1) for field in rest if '=' in field)
+    positional = [field for field in rest if '=' not in field]
+    port = named.get('port') or (positional[0] if positional else '')
+    if kind not in ('tcp', 'tcp6', 'ssl') or not port.isdecimal():
+        return None
+    host = named.get('interface', '')
+    host = WILDCARDS.get(host, host)
+    if kind != 'ssl':
+        return Address('http', host, int(port))
+    return Address('https', host, int(port), directory / (named.get('certKey') or named.get('privateKey') or ''))
+
+
+def addresses(part: Part) -> Iterator[Address]:
+    """Every TCP address that a server listens on."""
+    listen = setting(settings(part), 'http', 'listen', [])
+    found = (parse(str(description), part.path) for description in listen)
+    return (address for address in found if address is not None)
+
+
+def address(part: Part) -> Address:
+    """The first one, which commands use."""
+    found = next(addresses(part), None)
+    if found is None:
+        file = part.path / 'config' / 'server.toml'
+        raise Failure(f'{part.name} listens on no TCP port: add one to http.listen in {file}.')
+    return found

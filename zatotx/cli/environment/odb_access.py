@@ -1,0 +1,81 @@
+"""An environment's database without a running server."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from zatotx.cli.environment.layout import Part, Place, cluster_name, setting, settings
+from zatotx.cli.environment.secret_keys import any_server, key_of, secrets_of
+from zatotx.cli.errors import Failure
+
+if TYPE_CHECKING:
+    from zatotx.odb.database import Database
+    from zatotx.schema.snapshot import Actor
+    from zatotx.schema.type_registry import ObjectTypes
+
+
+def object_types() -> ObjectTypes:
+    """All object types there are: those every node has, and those of the kinds that are found here."""
+    from zatotx.connectors.kind_registry import find_kinds
+    from zatotx.connectors.kind_registry import object_types as types_of
+    from zatotx.schema.builtin_types import BUILTIN_TYPES
+    from zatotx.schema.type_registry import ObjectTypes
+
+    return ObjectTypes([*BUILTIN_TYPES, *types_of(find_kinds())])
+
+
+def odb_url(part: Part) -> str:
+    """The URL of a server's database, in clear and with its path absolute."""
+    from zatotx.odb.urls import resolve
+    from zatotx.schema.dual_secret import ENCRYPTED
+
+    url = setting(settings(part), 'odb', 'url', '')
+    if url.startswith(ENCRYPTED):
+        url = secrets_of(part).decrypt(url)
+    try:
+        return resolve(url, str(part.path))
+    except ValueError as error:
+        raise Failure(f'{part.path}/config/server.toml: odb.url: {error}.') from None
+
+
+def command_actor(command: str) -> Actor:
+    """Who runs the command, for the history: the account of the operating system."""
+    from zatotx.schema.snapshot import Actor
+
+    try:
+        who = getpass.getuser()
+    except (KeyError, OSError):  # an account without a name, as in containers
+        who = f'uid {os.getuid()}'
+    return Actor(who, f'zatotx {command}', '', socket.gethostname())
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """What goes wrong with a database, as a Failure."""
+    from zatotx.model.errors import Fault
+
+    try:
+        yield
+    except Fault as error:
+        raise Failure(f'{error.details.rstrip(".")}.') from None
+    except ValueError as error:
+        raise Failure(f'{str(error).rstrip(".")}.') from None
+
+
+@contextmanager
+def database(place: Place) -> Iterator[Database]:
+    """The database of an environment, closed at the end. Its faults are raised as Failure."""
+    from zatotx.odb.setup import open_database
+
+    part = any_server(place)
+    with sentences():
+        opened = open_database(odb_url(part), key_of(part), cluster=cluster_name(place), types=object_types())
+        try:
+            yield opened
+        finally:
+            opened.close()

@@ -1,0 +1,50 @@
+"""The secret key of an environment: where it comes from and who may read it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zatotx.cli.environment.layout import SERVER, Part, Place, parts_of
+from zatotx.cli.errors import Failure
+from zatotx.model.errors import StartError
+from zatotx.node.secret_key import VARIABLE, read_key
+
+if TYPE_CHECKING:
+    from zatotx.odb.secrets import Secrets
+
+
+def key_file(part: Part) -> Path:
+    return part.path / 'config' / 'secret.key'
+
+
+def any_server(place: Place) -> Part:
+    """The server that PATH names, or the environment's first: all share one key and one database."""
+    found = place.servers or [part for part in parts_of(place.environment) if part.kind == SERVER]
+    if not found:
+        raise Failure(f'{place.environment} has no server.')
+    return found[0]
+
+
+def key_of(part: Part) -> str:
+    """A server's secret key. Raises Failure for one that is missing, open to others or none."""
+    from zatotx.odb.secrets import Secrets
+
+    given = os.environ.get(VARIABLE)
+    try:
+        text = read_key(key_file(part), os.environ)
+    except StartError as error:
+        raise Failure(f'{error}.') from None
+    try:
+        Secrets(text)
+    except ValueError as error:
+        raise Failure(f'{VARIABLE if given else key_file(part)}: {error}.') from None
+    return text
+
+
+def secrets_of(part: Part) -> Secrets:
+    """What encrypts and decrypts for a server. Raises Failure as key_of."""
+    from zatotx.odb.secrets import Secrets
+
+    return Secrets(key_of(part))

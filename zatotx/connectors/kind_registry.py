@@ -1,0 +1,81 @@
+"""Finds the kinds: what getPlugins knows under zatotx.plugins, checked and loaded by need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from attrs import frozen
+from twisted.plugin import getPlugins
+
+from zatotx.interfaces.kind import ConnectorKind, IConnectorKind
+from zatotx.model.errors import StartError
+from zatotx.schema.meta import ObjectType
+
+
+@frozen(kw_only=True)
+class FoundKind:
+    """A kind, and why it is disabled ('' = enabled)."""
+
+    kind: ConnectorKind
+    why: str = ''
+
+    @property
+    def enabled(self) -> bool:
+        return not self.why
+
+    def load(self, path: str) -> Any:
+        """The object at a kind's 'package.module:name' path."""
+        module, _, name = path.partition(':')
+        return getattr(import_module(module), name)
+
+
+def find_kinds(package: Any = None) -> list[FoundKind]:
+    """All kinds, by name. One whose optional library is missing is there, disabled, with a sentence what to install."""
+    if package is None:
+        package = import_module('zatotx.plugins')
+    kinds: list[Any] = list(getPlugins(IConnectorKind, package))
+    return [FoundKind(kind=kind, why=_missing(kind)) for kind in sorted(kinds, key=lambda kind: kind.name)]
+
+
+def object_types(kinds: Iterable[FoundKind]) -> list[ObjectType]:
+    """What the kinds can be configured with. A disabled kind keeps its types, so that no configuration is lost."""
+    return [type_ for found in kinds if found.kind.schema for type_ in found.load(found.kind.schema)]
+
+
+def formats(kinds: Iterable[FoundKind], budget: Any) -> dict[str, Any]:
+    """The codecs that the enabled kinds bring, by data format. `budget`: zatotx.rules.limits.limits.Budget."""
+    found_codecs: dict[str, Any] = {}
+    for found in kinds:
+        if found.enabled and found.kind.codecs:
+            found_codecs.update(found.load(found.kind.codecs)(budget))
+    return found_codecs
+
+
+def settings_mistakes(kinds: Iterable[FoundKind], sections: Mapping[str, dict[str, Any]]) -> list[str]:
+    """What the kinds find wrong in their sections of server.toml, a text each."""
+    mistakes = []
+    for found in kinds:
+        if found.enabled and found.kind.settings and found.kind.name in sections:
+            try:
+                found.load(found.kind.settings)(sections[found.kind.name])
+            except StartError as error:
+                mistakes.append(str(error))
+    return mistakes
+
+
+def described(kinds: Iterable[FoundKind]) -> Mapping[str, Mapping[str, Any]]:
+    """The kinds as `zatotx info` shows them."""
+    return {
+        found.kind.name: {'enabled': True} if found.enabled else {'enabled': False, 'why': found.why}
+        for found in kinds
+    }
+
+
+def _missing(kind: ConnectorKind) -> str:
+    missing = [module for module in kind.needs if find_spec(module) is None]
+    if not missing:
+        return ''
+    return f'{kind.title} needs {", ".join(missing)}: {kind.install}'

@@ -1,0 +1,33 @@
+"""Areas of the log: which loggers write into which file of logs/, in Zato's names (its logging.conf)."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+
+@frozen
+class Area:
+    """What loggers of these names, and those below them, say goes into `file`."""
+
+    name: str
+    file: str
+    loggers: tuple[str, ...]
+    what: str  # for people
+
+
+SERVER = Area('server', 'server.log', (), 'everything that no other area has, and every warning and error of all')
+KVDB = Area('kvdb', 'kvdb.log', ('zatotx.redis', 'txredisapi'), 'the connection to Redis')
+ADMIN = Area('admin', 'admin.log', ('zato',), 'what the zato.* services say')
+ACCESS = Area('http_access', 'http_access.log', (), 'one line a request')
+
+APART = (KVDB, ADMIN)  # from server.log
+ALL = (SERVER, ACCESS, *APART)
+
+
+def area_of(logger: str) -> Area:
+    """The area of a logger, by its dotted name."""
+    for area in APART:
+        for prefix in area.loggers:
+            if logger == prefix or logger.startswith(f'{prefix}.'):
+                return area
+    return SERVER

@@ -1,0 +1,110 @@
+"""The two forms of an entry: a text line with its traceback indented below it, or one JSON object."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from time import localtime, strftime
+from typing import Any
+
+import msgspec
+from attrs import frozen
+
+from zatotx.logs.line_buffer import one_line
+
+TEXT, JSON = FORMS = ('text', 'json')
+
+# What JSON leaves as it is and a viewer may take for the end of a line, or a terminal for a command.
+_RAW = (0x7F, *range(0x80, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_ESCAPED = {code: f'\\u{code:04x}' for code in _RAW}
+
+
+@frozen
+class Entry:
+    """What is to be said, before it has a form."""
+
+    when: float  # seconds of unix time
+    level: int
+    logger: str
+    message: str
+    service: str = ''
+    cid: str = ''
+    within: bool = False  # service and cid are of the request that the logger was used in, unknown to itself
+    traceback: str = ''
+    extras: Mapping[str, Any] = {}
+
+
+def as_text(entry: Entry) -> str:
+    """In Zato's form: `time - LEVEL - service:cid (or logger) - message`, the traceback indented below."""
+    line = f'{_stamp(entry.when)} - {logging.getLevelName(entry.level)} - {one_line(_source(entry))} - ' + one_line(
+        entry.message
+    )
+    if entry.traceback:
+        line += ''.join(f'\n    {one_line(part)}' for part in entry.traceback.rstrip('\n').split('\n'))
+    return line
+
+
+def as_json(entry: Entry) -> str:
+    """One object on one line. Extras whose names are taken here get a `_` behind theirs."""
+    fields: dict[str, Any] = {
+        'ts': moment(entry.when),
+        'level': logging.getLevelName(entry.level),
+        'pid': os.getpid(),  # several workers may write the same file
+        'logger': entry.logger,
+        'message': entry.message,
+    }
+    if entry.service:
+        fields['service'] = entry.service
+    if entry.cid:
+        fields['cid'] = entry.cid
+    if entry.traceback:
+        fields['traceback'] = entry.traceback
+    for name, value in entry.extras.items():
+        fields[f'{name}_' if name in fields else name] = value
+    return encoded(fields)
+
+
+def missing_as_json(count: int, why: str) -> str:
+    """The line that stands where entries are missing."""
+    return encoded({'level': 'WARNING', 'message': f'Lines of this log missing here: {count} ({why})', 'lost': count})
+
+
+def encoded(fields: Mapping[str, Any]) -> str:
+    """A line of JSON that no viewer takes for two."""
+    try:
+        text = msgspec.json.encode(fields, enc_hook=_said).decode()
+    except Exception:  # a value of a user's that cannot be written, whatever it is
+        text = msgspec.json.encode({name: _plain(value) for name, value in fields.items()}).decode()
+    return text if text.isprintable() else text.translate(_ESCAPED)
+
+
+def moment(when: float) -> str:
+    """`when` as RFC 3339 says it, UTC with milliseconds."""
+    return datetime.fromtimestamp(when, UTC).isoformat(timespec='milliseconds').replace('+00:00', 'Z')
+
+
+def _said(value: Any) -> str:
+    return str(value)
+
+
+def _plain(value: Any) -> Any:
+    if value is None or type(value) in (bool, int, float):
+        return value if type(value) is not int or abs(value) < 1 << 63 else str(value)
+    try:
+        return str(value).encode('utf-8', 'backslashreplace').decode()
+    except Exception as error:
+        return f'<{type(value).__name__} that cannot be written: {type(error).__name__}>'
+
+
+def _source(entry: Entry) -> str:
+    if not entry.service and not entry.cid:
+        return entry.logger
+    source = f'{entry.service or "-"}:{entry.cid or "-"}'
+    return f'{source} ({entry.logger})' if entry.within else source
+
+
+def _stamp(when: float) -> str:
+    """`when` as logging writes it: local time with milliseconds."""
+    return f'{strftime("%Y-%m-%d %H:%M:%S", localtime(when))},{int(when % 1 * 1000):03d}'

@@ -1,0 +1,44 @@
+"""The parts a node is made of, built by zatotx.tap and handed over whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attrs import frozen
+
+from zatotx.interfaces.config import Prepare
+from zatotx.interfaces.kind import IChannel
+from zatotx.node.gc_tuning import Trimmer
+from zatotx.node.log_files import Logbook
+from zatotx.node.reload import Reload
+from zatotx.node.settings import Settings
+from zatotx.node.workers.slots import Locks
+from zatotx.node.workers.worker_group import Company
+from zatotx.pipeline.dispatcher import Exchange
+from zatotx.pipeline.pipeline import Pipeline
+
+
+@frozen(kw_only=True)
+class Parts:
+    """Who does the work. Only Node knows the order in which they start and stop."""
+
+    reactor: Any  # IReactorTime, IReactorFromThreads
+    settings: Settings
+    lock: Locks
+    logs: Logbook
+    pools: Sequence[Any]  # with start, stop and started
+    channels: Mapping[str, IChannel]  # by kind
+    odb: Any  # IConfigStore
+    redis: Sequence[Any]  # client and bus: startService(), stopService()
+    outgoing: Sequence[Any]  # IOutgoingKind objects
+    at_start: Sequence[Prepare]  # bring the first configuration into force, before anybody is let in
+    pipeline: Pipeline
+    exchange: Exchange
+    services: Any  # zatotx.service.service_store.ServiceStore
+    code: Any  # zatotx.service.deployment.deployer.VersionKeeper
+    pickup: Any  # start() and stop(): watches the pickup directory, in one process of the server
+    watchdog: Any  # zatotx.metrics.watchdog.Watchdog
+    trimmer: Trimmer
+    reload: Reload
+    company: Company | None = None  # of a worker

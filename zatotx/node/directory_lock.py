@@ -1,0 +1,95 @@
+"""One process a directory, or a Unix socket: locks that the kernel gives back when their holder dies."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from zatotx.model.errors import StartError
+
+
+class DirectoryLock:
+    """Held from `take` to `release`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd: int | None = None
+
+    def take(self) -> None:
+        """Raises StartError where another process holds it."""
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(fd, 32, 0).decode('ascii', 'replace').strip() or 'unknown'
+            os.close(fd)
+            raise StartError(
+                f'{self._path.parent.parent} is in use by process {holder}: stop that server first'
+            ) from None
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, b'%d\n' % os.getpid(), 0)
+        self._fd = fd
+
+    def release(self) -> None:
+        """Idempotent."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+class SocketLock:
+    """The lock file of a Unix socket, `<path>.lock`. Held from `take` to `release`.
+
+    Not Twisted's FilesystemLock, a symbolic link that names a process id: when its holder is killed and the id goes to
+    another process, that link is in everybody's way for ever.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = f'{path}.lock'
+        self._fd: int | None = None
+
+    def take(self) -> None:
+        """Raises OSError where another process holds it."""
+        while self._fd is None:
+            try:
+                fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            except OSError as error:
+                if error.errno != errno.ELOOP:
+                    raise
+                os.unlink(self._path)  # noqa: PTH108 - a link of Twisted's, left by an older version
+                continue
+            try:
+                self._lock(fd)
+            except BaseException:
+                os.close(fd)
+                raise
+
+    def release(self) -> None:
+        """Idempotent."""
+        if self._fd is not None:
+            with suppress(FileNotFoundError):
+                os.unlink(self._path)  # noqa: PTH108 - while it is held: see _lock
+            os.close(self._fd)
+            self._fd = None
+
+    def _lock(self, fd: int) -> None:
+        """Lock the file. Leaves `_fd` unset where its last holder has removed it meanwhile."""
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(fd, 32, 0).decode('ascii', 'replace').strip() or 'another process'
+            raise OSError(errno.EADDRINUSE, f'its lock file is held by process {holder}') from None
+        try:
+            is_current = os.path.samestat(os.fstat(fd), os.stat(self._path))  # noqa: PTH116
+        except FileNotFoundError:
+            is_current = False
+        if not is_current:
+            os.close(fd)
+            return
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, b'%d\n' % os.getpid(), 0)
+        self._fd = fd

@@ -1,0 +1,96 @@
+"""How a node comes to its listening sockets: it binds them, or adopts those that the parent of its workers bound.
+
+TLS is put around the connections here and not by the reactor, so that a certificate changes while its socket stays.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+
+from zatotx.interfaces.listener import IListenerOptions
+from zatotx.node.endpoint_spec import Wanted, read_description, without_proxy
+from zatotx.node.proxy_protocol import ProxyProtocolFactory
+from zatotx.node.workers.listening_sockets import Bound
+from zatotx.node.workers.shared_counters import Shared
+from zatotx.node.workers.shared_listeners import adopt_tcp, adopt_unix
+
+
+def _unshared(name: str) -> None:
+    """No count that others see."""
+
+
+@define(eq=False)
+class Listeners:
+    """Listens for the kinds of a node. `adopted` maps descriptions to the descriptors of sockets that the parent
+    process bound; `shared` gives the count of that name which the workers have in common."""
+
+    reactor: Any  # IReactorTCP, IReactorUNIX, IReactorSocket
+    adopted: Mapping[str, int] = field(factory=dict)
+    shared: Callable[[str], Shared | None] = _unshared
+    certificates: list[Any] = field(factory=list, init=False)  # node.tls.Certificate
+    _asking: bool = field(default=False, init=False)
+
+    _log = Logger()
+
+    def listen(self, description: str, factory: Any) -> Deferred[IListeningPort]:
+        """The listening port. Fails with what Twisted, the kernel and OpenSSL say where that cannot be."""
+        return Deferred.fromCoroutine(self._listen(description, factory))
+
+    async def _listen(self, description: str, factory: Any) -> IListeningPort:
+        wanted = read_description(description, factory)
+        plain = without_proxy(description)
+        inner = factory if wanted is None or wanted.context is None else self._with_tls(plain, wanted)
+        if plain != description:
+            inner = ProxyProtocolFactory(self.reactor, inner, IListenerOptions(factory, None))
+        if wanted is None:
+            other: IListeningPort = await serverFromString(self.reactor, plain).listen(inner)
+            return other
+        port: IListeningPort = self._open(description, wanted, inner)
+        return port
+
+    def _with_tls(self, description: str, wanted: Wanted) -> Any:
+        from twisted.protocols.tls import TLSMemoryBIOFactory  # costs memory that plain HTTP does not need
+
+        from zatotx.node.listener_tls import Certificate
+
+        certificate: Any = Certificate(description, wanted.context, IListenerOptions(wanted.factory, None))
+        certificate.asking = self._asking
+        self.certificates.append(certificate)
+        return TLSMemoryBIOFactory(certificate, False, wanted.factory)
+
+    def _open(self, description: str, wanted: Wanted, factory: Any) -> Any:
+        descriptor = self.adopted.get(description, wanted.inherited)
+        if descriptor < 0 and isinstance(wanted.address, str):
+            bound = Bound(wanted)
+            return adopt_unix(self.reactor, bound.descriptor, wanted, factory, bound.close)
+        if descriptor < 0:
+            return self.reactor.listenTCP(wanted.address, factory, wanted.backlog, wanted.interface)
+        with socket.socket(fileno=socket.dup(descriptor)) as known:
+            family = known.family
+        if family == socket.AF_UNIX:
+            return adopt_unix(self.reactor, descriptor, wanted, factory)
+        return adopt_tcp(self.reactor, descriptor, family, factory, self.shared(f'connections of {description}'))
+
+    def ask_clients(self, asking: bool) -> None:
+        """Whether clients are asked for a certificate, from the next handshake on."""
+        self._asking = asking
+        for certificate in self.certificates:
+            certificate.asking = asking
+
+    def reload(self) -> None:
+        """Take over the certificates as they are on disk now; what is wrong with one is logged."""
+        for certificate in self.certificates:
+            why = certificate.reload()
+            if why:
+                self._log.error('{why}', why=why)
+            else:
+                self._log.info('New connections to {where} get the certificate as it is on disk now',
+                               where=certificate.description)

@@ -1,0 +1,78 @@
+"""What the node's own services see of it: `self.server` in zato.* services."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from time import time
+from typing import Any
+
+import twisted
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from zatotx import __version__
+from zatotx.connectors.kind_registry import FoundKind, described
+from zatotx.interfaces.node import INode
+from zatotx.node.state import NodeState
+from zatotx.service.outgoing import Outgoings
+
+
+@implementer(INode)
+@define(kw_only=True, eq=False)
+class NodeView:
+    """INode over the parts of a node."""
+
+    name: str
+    cluster: str
+    config: Any
+    odb: Any
+    services: Any
+    deployer: Any
+    types: Any
+    state: NodeState
+    kinds: Sequence[FoundKind]
+    scrapes: Any  # zatotx.metrics.exposition.Scrapes
+    levels: Any = None  # ILevels
+    user_metrics: Any = None  # IUserMetrics
+    offloader: Callable[..., Deferred[Any]]
+    finders: Sequence[Callable[[], Iterable[str]]] = ()  # each gives sentences on what is not as it should be
+    outgoing: Any = field(factory=Outgoings)
+    company: Any = None  # zatotx.node.workers.worker_group.Company of a worker
+    started: float = field(factory=time)
+
+    def not_ready(self) -> list[str]:
+        return [self.state.why] if self.state.why else []
+
+    def findings(self) -> list[str]:
+        return [sentence for finder in self.finders for sentence in finder()]
+
+    def all_findings(self) -> Deferred[list[str]]:
+        return Deferred.fromCoroutine(self._all_findings())
+
+    async def _all_findings(self) -> list[str]:
+        others = [] if self.company is None else await self.company.found_by_others()
+        return [*self.findings(), *others]
+
+    def info(self) -> Mapping[str, Any]:
+        return {
+            'name': self.name,
+            'cluster': {'name': self.cluster, 'revision': self.config.snapshot.revision},
+            'version': __version__,
+            'state': self.state.phase,
+            'pid': os.getpid(),
+            'python': platform.python_version(),
+            'twisted': twisted.__version__,
+            'started': self.started,
+            'services': len(self.services.current),
+            'kinds': described(self.kinds),
+        }
+
+    def metrics(self) -> Deferred[bytes]:
+        text: Deferred[bytes] = self.scrapes.text()
+        return text
+
+    def offload(self, function: Any, *args: Any) -> Deferred[Any]:
+        return self.offloader(function, *args)

@@ -1,0 +1,223 @@
+"""Deployed files: every kept version, which one is active, and the services that follow from it.
+
+A service whose file no longer has it keeps its row, as in Zato: channels may refer to it, and the next file that has a
+service of that name takes it over. Its `file` is '' then, and requests for it find no code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+from attrs import frozen
+from sqlalchemy import Connection, delete, insert, select, update
+
+from zatotx.interfaces.config import FileVersion
+from zatotx.model.errors import Conflict, NotFound
+from zatotx.odb.documents import Document, decode
+from zatotx.odb.history import Entry, record
+from zatotx.odb.mutations import write
+from zatotx.odb.statement_context import Cluster, Transaction, chunks, raise_revision
+from zatotx.odb.tables import config_object, file_version, key_of, version_verdict
+from zatotx.schema.service import SERVICE
+from zatotx.schema.snapshot import Operation
+from zatotx.schema.type_registry import space_of
+
+KEPT = 20  # versions a file
+
+_f = file_version.c
+_SHOWN = [column for column in file_version.c if column.name != 'content']
+
+
+@frozen(kw_only=True)
+class NewVersion:
+    """What was checked and is to be deployed."""
+
+    file: str
+    form: str  # 'module' or 'package'
+    content: bytes
+    services: Sequence[str]
+
+
+def add(t: Transaction, new: NewVersion) -> FileVersion:
+    """Store and activate, service rows too. The same content as the active version's: that one, and no change.
+    Raises Conflict where a service belongs to another file."""
+    kept = _versions(t.connection, t.cluster, new.file)
+    active = next((v for v in kept if v.active), None)
+    digest = sha256(new.content).hexdigest()
+    if active is not None and (active.sha256, active.form) == (digest, new.form):
+        return active
+    _own_services(t, new.file, new.services)
+    number = max((v.number for v in kept), default=0) + 1
+    t.connection.execute(insert(file_version).values(_values(t, new, digest, number)))
+    added = _activate(t, new.file, number)
+    _prune(t, new.file)
+    record(t, [Entry(action='deploy', type='file', name=new.file, old=_facts(active), new=_facts(added))])
+    return added
+
+
+def activate(t: Transaction, file: str, number: int | None) -> FileVersion:
+    """Make `number` (None: the one before the active) the active version. Raises NotFound naming what there is,
+    Conflict where one of its services belongs to another file by now."""
+    kept = _versions(t.connection, t.cluster, file)
+    active = next((v for v in kept if v.active), None)
+    chosen = _chosen(file, kept, number)
+    if chosen.active:
+        return chosen
+    _own_services(t, file, chosen.services)
+    activated = _activate(t, file, chosen.number)
+    record(t, [Entry(action='activate', type='file', name=file, old=_facts(active), new=_facts(activated))])
+    return activated
+
+
+def versions(connection: Connection, cluster: Cluster, file: str | None) -> list[FileVersion]:
+    """All kept versions, by file and number."""
+    return _versions(connection, cluster, file)
+
+
+def content(connection: Connection, cluster: Cluster, version_id: int) -> bytes:
+    """What was deployed. Raises NotFound."""
+    found = connection.execute(
+        select(_f.content).where(_f.id == version_id, _f.cluster_id == cluster.id)
+    ).scalar_one_or_none()
+    if found is None:
+        raise NotFound(None, f'there is no kept version with the id {version_id}')
+    return bytes(found)
+
+
+def _versions(connection: Connection, cluster: Cluster, file: str | None) -> list[FileVersion]:
+    wanted = select(*_SHOWN).where(_f.cluster_id == cluster.id)
+    if file is not None:
+        wanted = wanted.where(_f.file_key == key_of(file))
+    return sorted(map(_version, connection.execute(wanted)), key=lambda v: (v.file, v.number))
+
+
+def _version(row: Any) -> FileVersion:
+    return FileVersion(
+        id=row.id,
+        file=row.file,
+        number=row.number,
+        form=row.form,
+        sha256=row.sha256,
+        created=row.created,
+        by=row.by,
+        active=row.active,
+        services=msgspec.json.decode(row.services, type=tuple[str, ...]),
+        revision=row.revision,
+    )
+
+
+def _values(t: Transaction, new: NewVersion, digest: str, number: int) -> dict[str, Any]:
+    return {
+        'cluster_id': t.cluster.id,
+        'file': new.file,
+        'file_key': key_of(new.file),
+        'number': number,
+        'form': new.form,
+        'sha256': digest,
+        'content': new.content,
+        'created': t.cluster.now(),
+        'by': t.actor.who,
+        'active': False,
+        'services': msgspec.json.encode(sorted(new.services)).decode('utf-8'),
+        'revision': t.revision,
+    }
+
+
+def _activate(t: Transaction, file: str, number: int) -> FileVersion:
+    """One active version a file; the service rows follow."""
+    raise_revision(t)
+    mine = (_f.cluster_id == t.cluster.id, _f.file_key == key_of(file))
+    t.connection.execute(update(file_version).where(*mine).values(active=False))
+    t.connection.execute(
+        update(file_version).where(*mine, _f.number == number).values(active=True, revision=t.revision)
+    )
+    found = next(v for v in _versions(t.connection, t.cluster, file) if v.active)
+    write(t, list(_service_changes(t, found)))
+    return found
+
+
+def _chosen(file: str, kept: Sequence[FileVersion], number: int | None) -> FileVersion:
+    if not kept:
+        raise NotFound(None, f'no version of {file!r} is kept: it was never deployed')
+    numbers = ', '.join(str(v.number) for v in kept)
+    if number is None:
+        active = next((v.number for v in kept if v.active), 0)
+        before = [v for v in kept if v.number < active]
+        if not before:
+            raise NotFound(None, f'{file!r} has no version before the active {active}; kept: {numbers}')
+        return before[-1]
+    for version in kept:
+        if version.number == number:
+            return version
+    raise NotFound(None, f'{file!r} has no version {number}; kept: {numbers}')
+
+
+def _prune(t: Transaction, file: str) -> None:
+    old = [v.id for v in _versions(t.connection, t.cluster, file) if not v.active][: -KEPT + 1]
+    for some in chunks(old):
+        t.connection.execute(delete(version_verdict).where(version_verdict.c.version_id.in_(some)))
+        t.connection.execute(delete(file_version).where(_f.id.in_(some)))
+
+
+def _own_services(t: Transaction, file: str, services: Sequence[str]) -> None:
+    rows = [decode(row.document) for row in _service_rows(t, services)]
+    held = [r for r in rows if r['is_internal'] or (r['file'] not in ('', file) and _is_deployed(t, r))]
+    if held:
+        raise Conflict(None, '; '.join(_whose(row) for row in held))
+
+
+def _whose(row: Document) -> str:
+    if row['is_internal']:
+        return f"service {row['name']!r} is one of the broker's own"
+    return f'service {row["name"]!r} belongs to the deployed file {row["file"]!r}'
+
+
+def _is_deployed(t: Transaction, row: Document) -> bool:
+    """Whether the file the service's row names really has it."""
+    kept = _versions(t.connection, t.cluster, row['file'])
+    return any(v.active and row['name'] in v.services for v in kept)
+
+
+def _service_changes(t: Transaction, version: FileVersion) -> Iterable[Operation]:
+    rows = {row.name: row for row in _service_rows(t, version.services)}
+    for name in version.services:
+        row = rows.get(name)
+        if row is None:
+            yield _service('create', name, None, version.file)
+        elif decode(row.document)['file'] != version.file:
+            yield _service('edit', name, row.id, version.file)
+    for name, object_id in _vanished(t, version):
+        yield _service('edit', name, object_id, '')
+
+
+def _service(action: str, name: str, object_id: int | None, file: str) -> Operation:
+    fields = {'name': name, 'file': file} if action == 'create' else {'file': file}
+    return Operation(action=action, type=SERVICE.key, name=name, id=object_id, fields=fields)
+
+
+def _vanished(t: Transaction, version: FileVersion) -> Iterable[tuple[str, int]]:
+    """Services that earlier versions of the file had and this one has not."""
+    earlier = {name for v in _versions(t.connection, t.cluster, version.file) for name in v.services}
+    for row in _service_rows(t, sorted(earlier - set(version.services))):
+        if decode(row.document)['file'] == version.file:
+            yield row.name, row.id
+
+
+def _service_rows(t: Transaction, names: Sequence[str]) -> Iterable[Any]:
+    c = config_object.c
+    for some in chunks([key_of(name) for name in names]):
+        yield from t.connection.execute(
+            select(c.id, c.name, c.document).where(
+                c.cluster_id == t.cluster.id, c.space == space_of(SERVICE), c.name_key.in_(some)
+            )
+        )
+
+
+def _facts(version: FileVersion | None) -> Document:
+    """What the history keeps of a version."""
+    if version is None:
+        return {}
+    return {'number': version.number, 'sha256': version.sha256, 'services': list(version.services)}

@@ -1,0 +1,131 @@
+"""The client of one outgoing connection: a pool for each origin that it is sent to, which mostly is one."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from twisted.internet.defer import Deferred, fail
+
+from zatotx.plugins.http.client.call import Answer, BodySource, Dial, Origin, Outbound
+from zatotx.plugins.http.client.errors import ClientClosed, TotalTimeout
+from zatotx.plugins.http.client.pending_call import Call, Shared
+from zatotx.plugins.http.client.pool import Bounds, Pool
+from zatotx.wire.http1.fields import is_authority
+from zatotx.wire.http1.request_writer import CHUNKED, CLOSE, COUNTED, EXPECT, NO_BODY, request_head
+
+JOINED = 64 * 1024  # bytes of a body that are copied behind the head, to go out in one piece with it
+_POOLS = 8  # as many origins are kept without a connection to them
+_WITH_BODY = frozenset({'POST', 'PUT', 'PATCH'})  # say that they have none (RFC 9110 §8.6)
+
+
+class Client:
+    """Sends requests over connections that it keeps."""
+
+    __slots__ = ('_bounds', '_closed', '_dial', '_keeps', '_pools', '_retired', '_shared', '_when_empty')
+
+    def __init__(self, shared: Shared, dial: Dial, bounds: Bounds = Bounds()) -> None:  # noqa: B008 - a frozen value
+        self._shared = shared
+        self._dial = dial
+        self._bounds = bounds
+        self._keeps = bounds.idle > 0
+        self._pools: dict[Origin, Pool] = {}
+        self._retired = False
+        self._closed = False
+        self._when_empty: list[Deferred[None]] = []
+
+    @property
+    def active(self) -> int:
+        """Connections that are busy or being made."""
+        return sum(pool.open - pool.idle for pool in self._pools.values())
+
+    @property
+    def idle(self) -> int:
+        """Connections that wait for a call."""
+        return sum(pool.idle for pool in self._pools.values())
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for a connection."""
+        return sum(pool.waiting for pool in self._pools.values())
+
+    def send(self, outbound: Outbound) -> Deferred[Answer]:
+        """See Sender."""
+        data, body = written(outbound, keep=self._keeps)
+        call = Call(self._shared, outbound, data, body)
+        now = call.started
+        if call.due <= now:
+            return fail(TotalTimeout('the time of the call was over before it began', reached=False))
+        if self._closed:
+            return fail(ClientClosed('the connection is closed'))
+        pool = self._pools.get(outbound.origin) or self._pool(outbound.origin)
+        answered = call.start()
+        pool.enter(call, now)
+        return answered
+
+    def retire(self) -> None:
+        """Keep no connection from now on: another client takes most calls. Those that still come are sent."""
+        self._retired = True
+        for pool in self._pools.values():
+            pool.retire()
+
+    def close(self) -> Deferred[None]:
+        """Take no more calls, and fail those that wait for a connection with ClientClosed. Fires when all others are
+        over, which their deadlines see to."""
+        self._closed = True
+        for pool in self._pools.values():
+            pool.close()
+        empty: Deferred[None] = Deferred()
+        self._when_empty.append(empty)
+        self._emptied()
+        return empty
+
+    def _emptied(self) -> None:
+        if any(pool.open for pool in self._pools.values()):
+            return
+        fired, self._when_empty = self._when_empty, []
+        for empty in fired:
+            empty.callback(None)
+
+    def _pool(self, origin: Origin) -> Pool:
+        if len(self._pools) >= _POOLS:
+            self._pools = {known: pool for known, pool in self._pools.items() if pool.open}
+        pool = self._pools[origin] = Pool(
+            origin, self._bounds, shared=self._shared, dial=self._dial, emptied=self._emptied
+        )
+        if self._retired:
+            pool.retire()
+        return pool
+
+
+def written(outbound: Outbound, *, keep: bool) -> tuple[bytes, bytes | BodySource | None]:
+    """What goes out at once, and the body that follows it. Raises ValueError for what must not be sent."""
+    body, method = outbound.body, outbound.method
+    if method == 'CONNECT':
+        raise ValueError('CONNECT is no request but makes a tunnel, which proxies are configured for')
+    if body is None:
+        ending = COUNTED % 0 if method in _WITH_BODY else NO_BODY
+    elif type(body) is bytes and not outbound.expect:
+        ending = COUNTED % len(body)
+    else:
+        ending = _ending(body, outbound.expect)
+    if not keep:
+        ending = CLOSE + ending
+    head = request_head(method, outbound.target, _host(outbound.origin), outbound.headers, ending)
+    if type(body) is bytes and len(body) <= JOINED and not outbound.expect:
+        return head + body, None
+    return head, body
+
+
+def _ending(body: bytes | BodySource, expect: float) -> bytes:
+    """How a body is framed that is made while it is sent, or waits for the peer's consent."""
+    length = len(body) if isinstance(body, bytes) else body.length
+    ending = CHUNKED if length is None else COUNTED % length
+    return EXPECT + ending if expect else ending
+
+
+@lru_cache(maxsize=256)
+def _host(origin: Origin) -> bytes:
+    host = origin.authority
+    if not is_authority(host):
+        raise ValueError(f'The host {origin.host!r} with the port {origin.port} is no address')
+    return host

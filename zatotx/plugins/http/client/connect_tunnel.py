@@ -1,0 +1,68 @@
+"""A tunnel through a proxy: CONNECT (RFC 9110 §9.3.6)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+
+from zatotx.plugins.http.client.errors import ProxyFailed
+from zatotx.rules.http.proxy_selection import Proxy
+from zatotx.wire.http1.request_writer import NO_BODY, request_head
+from zatotx.wire.http1.response_parser import ANSWER_LIMITS, AnswerHead, AnswerParser, Refused
+
+
+class Tunnel(Protocol):
+    """Asks a proxy for a way to somewhere: `done` fires when bytes go through, or fails with ProxyFailed."""
+
+    def __init__(self, proxy: Proxy, authority: bytes) -> None:
+        """`authority`: host and port of the target, as CONNECT names it."""
+        self._proxy = proxy
+        self._authority = authority
+        self._parser = AnswerParser(ANSWER_LIMITS)
+        self.done: Deferred[None] = Deferred()
+
+    def ask(self, transport: Any) -> Deferred[None]:
+        """Ask over a connected transport, whose protocol this becomes."""
+        transport.protocol = self
+        self._parser.expect('CONNECT')
+        known = self._proxy.authorization
+        fields = [(b'Proxy-Authorization', known)] if known else []
+        transport.write(request_head('CONNECT', self._authority, self._authority, fields, NO_BODY))
+        return self.done
+
+    def dataReceived(self, data: bytes) -> None:
+        self._parser.feed(data)
+        try:
+            while isinstance(head := self._parser.next(), AnswerHead):
+                if head.status >= 200:
+                    self._judge(head.status)
+                    return
+        except Refused as refused:
+            self._fail(f'answered a CONNECT with what is not HTTP/1: {refused.reason}')
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._fail('closed the connection instead of answering a CONNECT')
+
+    def _judge(self, status: int) -> None:
+        if status >= 300:
+            self._fail(refusal(status, self._authority))
+        elif self._parser.pending:
+            self._fail('sends something through the tunnel before anybody was asked')  # TLS begins with us
+        elif not self.done.called:
+            self.done.callback(None)
+
+    def _fail(self, what: str) -> None:
+        if not self.done.called:
+            self.done.errback(ProxyFailed(f'{self._proxy} {what}'))
+
+
+def refusal(status: int, authority: bytes) -> str:
+    """What a proxy's refusal means."""
+    if status in (401, 407):  # 401 is tinyproxy's word for wrong ones
+        return f'wants other credentials than it was given ({status})'
+    if status in (502, 503, 504):
+        return f'did not reach {authority.decode("ascii")} ({status})'
+    return f'makes no tunnel to {authority.decode("ascii")} ({status})'

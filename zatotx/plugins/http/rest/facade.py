@@ -1,0 +1,173 @@
+"""What a service sees: `self.out.rest['CRM']`, and Zato's `self.outgoing.plain_http['CRM'].conn`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, TypedDict, Unpack
+
+from zatotx.interfaces.outgoing import ICall
+from zatotx.plugins.http.rest.registry import Shelf
+from zatotx.plugins.http.rest.request_builder import Wanted
+
+Params = Mapping[str, Any] | list[tuple[str, Any]] | str | None
+Headers = Mapping[str, Any] | None
+
+
+class Options(TypedDict, total=False):
+    """What any call may have beside data, params and headers."""
+
+    timeout: float  # seconds, instead of the connection's
+    model: Any  # what `.data` of the answer is to be: a Struct, a dataclass, a Model
+    stream: bool  # give the answer as soon as its head is here; its body is read by `async for`
+
+
+class RestDoor:
+    """`self.out.rest` of one call."""
+
+    __slots__ = ('_call', '_shelf')
+
+    def __init__(self, shelf: Shelf, call: ICall) -> None:
+        self._shelf = shelf
+        self._call = call
+
+    def __getitem__(self, name: str) -> Rest:
+        """The connection of that name. Raises NotFound and Inactive naming it, ServiceUnavailable where its
+        configuration cannot be used."""
+        shelf = self._shelf
+        if name not in shelf.connections:
+            shelf.find(name, self._call.cid)  # which says why
+        return Rest(shelf, name, self._call)
+
+    def get(self, name: str) -> Rest:
+        """Zato's form of `[name]`."""
+        return self[name]
+
+
+class Rest:
+    """An outgoing REST connection, for one call of a service. In an async service each method gives an awaitable, in a
+    def service the Response itself.
+
+    `data`: a dict, list, Struct, dataclass or Model is written by the connection's data format; text and bytes go as
+    they are; a file, an iterator or an async iterator is sent piece by piece. `params`: those that stand in the URL
+    path fill it, the others become the query. `headers`: instead of those that the connection sends, None = not at all.
+
+    Raises ValueError and TypeError for what cannot be sent; Timeout where no answer comes in time, ServiceUnavailable
+    where the peer cannot be reached or is cut off, BadGateway where its answer is of no use. An answer of any status is
+    an answer: see Response.raise_for_status.
+    """
+
+    __slots__ = ('_call', '_name', '_shelf')
+
+    def __init__(self, shelf: Shelf, name: str, call: ICall) -> None:
+        self._shelf = shelf
+        self._name = name
+        self._call = call
+
+    def get(self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[Options]) -> Any:
+        """GET."""
+        return self._send(Wanted('GET', data, params, headers, **options))
+
+    def post(self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[Options]) -> Any:
+        """POST."""
+        return self._send(Wanted('POST', data, params, headers, **options))
+
+    def put(self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[Options]) -> Any:
+        """PUT."""
+        return self._send(Wanted('PUT', data, params, headers, **options))
+
+    def patch(self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[Options]
+              ) -> Any:
+        """PATCH."""
+        return self._send(Wanted('PATCH', data, params, headers, **options))
+
+    def delete(self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[Options]
+               ) -> Any:
+        """DELETE."""
+        return self._send(Wanted('DELETE', data, params, headers, **options))
+
+    def head(self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[Options]) -> Any:
+        """HEAD."""
+        return self._send(Wanted('HEAD', data, params, headers, **options))
+
+    def options(self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[Options]
+                ) -> Any:
+        """OPTIONS."""
+        return self._send(Wanted('OPTIONS', data, params, headers, **options))
+
+    def call(self, method: str = '', data: Any = None, params: Params = None, headers: Headers = None,
+             **options: Unpack[Options]) -> Any:
+        """Any method, in capitals; '' = the connection's."""
+        return self._send(Wanted(method, data, params, headers, **options))
+
+    def ping(self) -> Any:
+        """Ask the peer whether it is there; what was asked and answered, as text."""
+        connection = self._shelf.find(self._name, self._call.cid)
+        return self._call.result(partial(connection.ping, self._call))
+
+    @property
+    def conn(self) -> ZatoConn:
+        """Zato's way to the same, whose methods take the cid first."""
+        return ZatoConn(self)
+
+    @property
+    def treq(self) -> Any:
+        """treq's API on the connection's sockets, with its TLS and proxy, for async services that are written for it:
+        no retries, no circuit breaker, and of security what is in each request the same."""
+        from zatotx.plugins.http.rest.treq_client import TreqClient  # it loads twisted.web, and few use it
+
+        return TreqClient(self._shelf.find(self._name, self._call.cid))
+
+    def _send(self, wanted: Wanted) -> Any:
+        call = self._call
+        connection = self._shelf.connections.get(self._name) or self._shelf.find(self._name, call.cid)
+        request = connection.form.request(wanted, call)
+        return call.result(partial(connection.perform, request))
+
+
+class ZatoConn:
+    """`conn.get(self.cid, params)`, `conn.post(self.cid, data, params, headers=…)`, as in Zato 1.1 to 3.2."""
+
+    __slots__ = ('_rest',)
+
+    def __init__(self, rest: Rest) -> None:
+        self._rest = rest
+
+    def get(self, cid: str, params: Params = None, **options: Any) -> Any:
+        """GET."""
+        return self._call('GET', cid, None, params, options)
+
+    def delete(self, cid: str, params: Params = None, **options: Any) -> Any:
+        """DELETE."""
+        return self._call('DELETE', cid, None, params, options)
+
+    def options(self, cid: str, params: Params = None, **options: Any) -> Any:
+        """OPTIONS."""
+        return self._call('OPTIONS', cid, None, params, options)
+
+    def head(self, cid: str, params: Params = None, **options: Any) -> Any:
+        """HEAD."""
+        return self._call('HEAD', cid, None, params, options)
+
+    def post(self, cid: str, data: Any = '', params: Params = None, **options: Any) -> Any:
+        """POST."""
+        return self._call('POST', cid, data, params, options)
+
+    def put(self, cid: str, data: Any = '', params: Params = None, **options: Any) -> Any:
+        """PUT."""
+        return self._call('PUT', cid, data, params, options)
+
+    def patch(self, cid: str, data: Any = '', params: Params = None, **options: Any) -> Any:
+        """PATCH."""
+        return self._call('PATCH', cid, data, params, options)
+
+    def send(self, cid: str, data: Any = '', params: Params = None, **options: Any) -> Any:
+        """The connection's own method, POST unless it says another."""
+        return self._call('', cid, data, params, options)
+
+    def ping(self, cid: str) -> Any:
+        """As Rest.ping."""
+        return self._rest.ping()
+
+    def _call(self, method: str, cid: str, data: Any, params: Params, options: Mapping[str, Any]) -> Any:
+        return self._rest._send(Wanted(method, data, params, cid=cid, **options))

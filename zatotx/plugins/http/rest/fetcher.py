@@ -1,0 +1,51 @@
+"""Documents of URLs, for the rest of the node."""
+
+from __future__ import annotations
+
+from math import inf
+
+from twisted.internet.defer import Deferred, fail
+
+from zatotx.interfaces.fetcher import Fetched
+from zatotx.model.errors import ServiceUnavailable
+from zatotx.plugins.http.client.call import Outbound, Timeouts
+from zatotx.plugins.http.client.content_decoding import ACCEPT
+from zatotx.plugins.http.client.errors import CallFailed
+from zatotx.plugins.http.client.factory import ClientSettings, Reach, make_client
+from zatotx.plugins.http.rest.error_mapping import fault_of
+from zatotx.plugins.http.rest.factory import AGENT
+from zatotx.plugins.http.rest.urls import split_url
+
+_FIELDS = (AGENT, (b'Accept', b'*/*'), ACCEPT)
+
+
+class Fetcher:
+    """A client for no connection in particular."""
+
+    def __init__(self, reach: Reach) -> None:
+        self._client = make_client(ClientSettings(follow_redirects=0), reach)
+
+    def fetch(self, url: str, *, timeout: float, most: int) -> Deferred[Fetched]:
+        """See IFetcher."""
+        try:
+            origin, target = split_url(url)
+        except ValueError as wrong:
+            return fail(ServiceUnavailable(None, f'There is no document to be had: its URL {wrong}'))
+        timeouts = Timeouts(queue=inf, connect=inf, first_byte=inf, silence=inf, total=timeout)
+        outbound = Outbound('GET', origin, target, _FIELDS, timeouts=timeouts, most=most)
+        return Deferred.fromCoroutine(self._fetch(outbound, timeout))
+
+    async def _fetch(self, outbound: Outbound, timeout: float) -> Fetched:
+        try:
+            answer = await self._client.send(outbound)
+        except CallFailed as failed:
+            fault = fault_of(failed, f'The server {outbound.origin.host}', '', timeout)
+            if isinstance(fault, ServiceUnavailable):
+                raise fault from failed
+            raise ServiceUnavailable(None, str(fault)) from failed
+        assert isinstance(answer.body, bytes)
+        return Fetched(status=answer.status, headers=answer.headers, body=answer.body)
+
+    def close(self) -> Deferred[None]:
+        """Let go of its connections."""
+        return self._client.close()

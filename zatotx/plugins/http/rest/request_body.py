@@ -1,0 +1,132 @@
+"""What services send, as bytes: values by the connection's data format, text and bytes as they are, files and iterators
+piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping
+from io import SEEK_END, SEEK_SET, TextIOBase
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from zatotx.plugins.http.client.call import BodySource
+from zatotx.rules.routing.url_template import query_of
+from zatotx.wire.json import codec
+from zatotx.wire.xml import parser
+
+Offload = Callable[..., Deferred[Any]]
+
+JSON, XML, FORM = 'json', 'xml', 'form'
+TYPES: Mapping[str, bytes] = {
+    JSON: b'application/json',
+    XML: b'application/xml',
+    FORM: b'application/x-www-form-urlencoded',
+}
+_TEXT, _BYTES = b'text/plain; charset=utf-8', b'application/octet-stream'
+_VALUES = (dict, list)  # what is mostly sent
+_OCTETS = (bytes, bytearray, memoryview)
+_PIECE = 64 * 1024
+
+
+def body_of(data: Any, data_format: str, offload: Offload) -> tuple[bytes | BodySource | None, bytes]:
+    """The body and its content type; None where there is none. `offload(function, *args)` runs in a thread.
+
+    Raises TypeError for what has no form in the data format, ValueError as the formats do.
+    """
+    if type(data) is bytes:
+        return data, TYPES.get(data_format, _BYTES)
+    if isinstance(data, _VALUES):
+        return _written(data, data_format)
+    if data is None or (isinstance(data, str) and not data):  # as Zato's calls leave it out
+        return None, b''
+    if isinstance(data, str):
+        return data.encode('utf-8'), TYPES.get(data_format, _TEXT)
+    if isinstance(data, _OCTETS):
+        return bytes(data), TYPES.get(data_format, _BYTES)
+    source = _source(data, offload)
+    if source is not None:
+        return source, TYPES.get(data_format, _BYTES)
+    return _written(data, data_format)
+
+
+def _source(data: Any, offload: Offload) -> BodySource | None:
+    if isinstance(data, AsyncIterable):
+        return Once(aiter(data))
+    if callable(getattr(data, 'read', None)):
+        return File(data, offload)
+    return Once(_in_threads(data, offload)) if isinstance(data, Iterator) else None
+
+
+def _written(data: Any, data_format: str) -> tuple[bytes, bytes]:
+    if parser.is_element(data):
+        return parser.to_bytes(data), TYPES[XML]
+    if data_format == XML:
+        raise TypeError(f'data_format xml sends text, bytes and elements of lxml, not a {type(data).__name__}')
+    if data_format == FORM:
+        return query_of(data), TYPES[FORM]
+    if getattr(data, 'zato_model', False):  # a Model knows which of its fields are not set
+        return data.to_json().encode('utf-8'), TYPES[JSON]
+    return codec.encode(data), TYPES[JSON]
+
+
+class Once:
+    """A body that somebody gives piece by piece. Until it was begun it may still be sent."""
+
+    length = None
+
+    def __init__(self, pieces: AsyncIterator[Any]) -> None:
+        self._pieces = pieces
+        self._begun = False
+
+    @property
+    def repeatable(self) -> bool:
+        return not self._begun
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        self._begun = True
+        async for piece in self._pieces:
+            if piece:
+                yield piece.encode('utf-8') if isinstance(piece, str) else piece
+
+
+async def _in_threads(iterator: Iterator[Any], offload: Offload) -> AsyncIterator[Any]:
+    """A plain iterator may block: each of its steps is a thread's."""
+    end = object()
+    while (piece := await offload(next, iterator, end)) is not end:
+        yield piece
+
+
+class File:
+    """What a file has from where it stands to its end. It is read in threads, and closed by whoever opened it."""
+
+    def __init__(self, file: Any, offload: Offload) -> None:
+        self._file = file
+        self._offload = offload
+        self._start, self.length = _extent(file)
+        self._begun = False
+
+    @property
+    def repeatable(self) -> bool:
+        return self._start is not None or not self._begun
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        if self._begun:
+            await self._offload(self._file.seek, self._start, SEEK_SET)
+        self._begun = True
+        while piece := await self._offload(self._file.read, _PIECE):
+            yield piece.encode('utf-8') if isinstance(piece, str) else piece
+
+
+def _extent(file: Any) -> tuple[int | None, int | None]:
+    """Where it stands, and how much follows in bytes; None where that cannot be told."""
+    try:
+        if not file.seekable():
+            return None, None
+        start = file.tell()
+        if isinstance(file, TextIOBase):
+            return start, None  # of text the characters are counted, not the bytes
+        end = file.seek(0, SEEK_END)
+        file.seek(start, SEEK_SET)
+    except (AttributeError, OSError, ValueError):
+        return None, None
+    return start, end - start

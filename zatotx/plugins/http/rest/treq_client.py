@@ -1,0 +1,71 @@
+"""treq's API on the sockets of a connection: `self.out.rest['CRM'].treq`. Import it where it is used: it loads
+twisted.web.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any
+from urllib.parse import urljoin
+
+from treq.client import HTTPClient
+from twisted.internet.defer import Deferred, fail
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from zope.interface import implementer
+
+from zatotx.plugins.http.client.agent import Agent
+from zatotx.plugins.http.client.call import Origin, Timeouts
+from zatotx.plugins.http.client.redirects import elsewhere
+from zatotx.plugins.http.rest.connection import Connection
+from zatotx.plugins.http.rest.urls import split_url
+
+
+class TreqClient(HTTPClient):
+    """treq's HTTPClient, for which a URL without a host is one of the connection's."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(_Agent(connection, connection.form.origin))
+        self._connection = connection
+        origin = connection.form.origin
+        self._base = f'{origin.scheme}://{origin.authority.decode("ascii")}/'
+
+    def request(self, method: str, url: Any, **options: Any) -> Deferred[Any]:
+        """See treq."""
+        url = urljoin(self._base, str(url))
+        client = HTTPClient(_Agent(self._connection, split_url(url)[0]), self._cookiejar, self._data_to_body_producer)
+        answering: Deferred[Any] = client.request(method, url, **options)
+        return answering
+
+
+@implementer(IAgent)
+class _Agent:
+    """The agent of one call. Requests to the connection's own host say who we are, as far as that is always the same:
+    Basic Auth, API keys in a field. treq follows redirections by itself, so those to other origins than the call's own
+    are known by where they lead: they are refused, or looked at, as the connection's follow_redirects says."""
+
+    def __init__(self, connection: Connection, called: Origin) -> None:
+        form = connection.form
+        timeouts = Timeouts(queue=inf, connect=form.connect_timeout, first_byte=inf, silence=inf, total=form.timeout)
+        bare = connection.parts.client.bare
+        self._agent = Agent(bare, timeouts)
+        self._elsewhere = Agent(bare, timeouts, redirected=True) if connection.parts.any_origin else None
+        self._called = called
+        self._own = form.origin
+        self._common = form.common
+
+    def request(
+        self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
+    ) -> Deferred[IResponse]:
+        """See IAgent."""
+        given = Headers() if headers is None else headers.copy()
+        origin = split_url(uri.decode('ascii'))[0]
+        if origin == self._own == self._called:
+            for name, value in self._common:
+                if not given.hasHeader(name):
+                    given.addRawHeader(name, value)
+        if origin == self._called:
+            return self._agent.request(method, uri, given, bodyProducer)
+        if self._elsewhere is None:
+            return fail(elsewhere(f'a redirection by {self._called.host}', origin))
+        return self._elsewhere.request(method, uri, given, bodyProducer)

@@ -1,0 +1,34 @@
+"""Wall-clock texts that change once a second: the end of every answer's head, and the access log's timestamp."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import gmtime, time
+
+from zatotx.wire.http1.response_writer import Stamp
+
+_MONTHS = ('Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec')  # in any locale
+
+
+class Stamps:
+    """Both texts, made again when the second has changed."""
+
+    __slots__ = ('_wall', 'answer', 'logged', 'second')
+
+    def __init__(self, wall: Callable[[], float] = time) -> None:
+        self._wall = wall
+        self.second: int | None = None  # that the texts are of
+        self.refresh(0.0)
+
+    def refresh(self, now: float) -> None:
+        """Bring the texts up to `now`, seconds on any clock that runs as fast as the wall's."""
+        second = int(now)
+        if second != self.second:
+            self.second = second
+            wall = self._wall()
+            self.answer = Stamp(wall)
+            t = gmtime(wall)
+            self.logged = (
+                f'{t.tm_mday:02d}/{_MONTHS[t.tm_mon - 1]}/{t.tm_year:04d}'
+                f':{t.tm_hour:02d}:{t.tm_min:02d}:{t.tm_sec:02d} +0000'
+            )  # as web servers log it: 24/Nov/2026:08:30:00 +0000

@@ -1,0 +1,57 @@
+"""Answers the kind gives by itself, before any exchange: nobody is there, not like this, too much, too late."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from zatotx.model.message import Reply
+from zatotx.plugins.http.soap.faults import refusal_body
+from zatotx.wire.soap.envelope import VERSIONS
+from zatotx.wire.xml.writer import XML_TYPE, error
+
+if TYPE_CHECKING:
+    from zatotx.plugins.http.server.request_context import Turn
+
+XML = 'xml'  # a data format, and the form of its errors
+_JSON = b'application/json'
+_RETRY = ((b'Retry-After', b'1'),)
+
+NOT_FOUND = 'URL not found'
+NOT_SO = 'Method `{method}` is not allowed here'
+METHODS = b'DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT'  # of a channel that takes any method
+INACTIVE = 'Inactive channel'
+NO_ACTION = 'This URL is for requests with a SOAPAction, or in SOAP 1.2 with an action in the Content-Type: name one'
+NO_SUCH_ACTION = 'No SOAP channel at this URL has the SOAPAction `{action}`'
+NO_SUCH_EXPECTATION = 'There is no expectation but 100-continue that can be met here'
+NO_SOAP_TYPE = 'SOAP comes as text/xml (1.1) or application/soap+xml (1.2), without attachments'
+NO_CODING = 'Bodies are taken as gzip, as deflate, or without Content-Encoding'
+BAD_DEADLINE = 'X-Zato-Deadline-Ms must be a whole number of milliseconds from 1 to 86400000'
+TOO_MUCH = 'The body is larger than the {limit} bytes allowed here'
+NO_ROOM = 'The body cannot be stored at the moment'
+HEAD_LATE = 'The head of the request did not arrive in time'
+BODY_LATE = 'The body of the request did not arrive in time'
+CUT_SHORT = 'The request ended before it was complete'
+
+
+def refusal(
+    status: int, cid: str, details: str, headers: tuple[tuple[bytes, bytes], ...] = (), form: str = ''
+) -> Reply:
+    """An error answer in Zato's form for JSON or XML, or a fault of that version of SOAP. What passes by itself (503)
+    says when to come back."""
+    if status == 503:
+        headers += _RETRY
+    if form == XML:
+        return Reply(status, error(cid, details), XML_TYPE, headers)
+    if form:
+        version = VERSIONS[form]
+        return Reply(status, refusal_body(version, status, cid, details), version.content_type.encode('ascii'), headers)
+    body = msgspec.json.encode({'zato_env': {'result': 'ZATO_ERROR', 'cid': cid, 'details': details}})
+    return Reply(status, body, _JSON, headers)
+
+
+def refused(turn: Turn, status: int, details: str) -> Reply:
+    """The same for a request whose head has led somewhere."""
+    place = turn.place
+    return refusal(status, turn.cid, details, form='' if place is None else place.form)

@@ -1,0 +1,102 @@
+"""What all connections of a node share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+
+from zatotx.interfaces.kind import KindContext
+from zatotx.interfaces.pipeline import IExchange
+from zatotx.plugins.http.server.accept_limiter import Doorman
+from zatotx.plugins.http.server.access_log import AccessLog
+from zatotx.plugins.http.server.address_limit import AddressLimit
+from zatotx.plugins.http.server.client_info import ClientInfo
+from zatotx.plugins.http.server.counters import Counters
+from zatotx.plugins.http.server.date_cache import Stamps
+from zatotx.plugins.http.server.forwarded_clients import ForwardedClients
+from zatotx.plugins.http.server.request_router import Place, Reception
+from zatotx.plugins.http.server.write_batch import Burst
+from zatotx.plugins.http.settings import Settings
+from zatotx.rules.http.forwarding import UNIX
+from zatotx.wire.http1.request_parser import RequestHead
+
+if TYPE_CHECKING:
+    from zatotx.plugins.http.server.connection import Connection
+
+
+class Site:
+    """The node's HTTP side as a connection sees it."""
+
+    __slots__ = (
+        'address_limit',
+        'burst',
+        'connections',
+        'counters',
+        'doorman',
+        'draining',
+        'exchange',
+        'forwarded',
+        'limits',
+        'log',
+        'memory',
+        'offload',
+        'reactor',
+        'reception',
+        'reliefs',
+        'seconds',
+        'settings',
+        'stamps',
+        'when_empty',
+        'work_dir',
+    )  # fmt: skip
+
+    def __init__(self, context: KindContext, settings: Settings, exchange: IExchange, reception: Reception,
+                 counters: Counters) -> None:
+        self.reactor: Any = context.reactor
+        self.seconds: Callable[[], float] = context.reactor.seconds
+        self.offload: Callable[..., Deferred[Any]] = context.offload
+        self.work_dir = context.work_dir
+        self.memory = context.memory
+        self.reliefs = 0  # connections whose bodies may still leave memory in this sweep
+        self.settings = settings
+        self.limits = settings.limits
+        self.exchange = exchange
+        self.reception = reception
+        self.stamps = Stamps()
+        self.log = AccessLog(context.lines('http_access.log'), self.stamps, reception.keys)
+        self.counters = counters
+        self.burst = Burst(context.reactor)
+        self.connections: set[Connection] = set()
+        self.draining = False
+        self.when_empty: Callable[[], None] | None = None
+        self.doorman = Doorman(settings.max_connections, counters, self.seconds)
+        self.address_limit = AddressLimit(settings.max_connections_per_address, counters, self.seconds)
+        self.forwarded = ForwardedClients(settings, counters) if settings.trusted_proxies else None
+
+    def locator(self, client: ClientInfo) -> Callable[[RequestHead, ClientInfo, Place | None], Place]:
+        """What places the heads of a connection: one look at its peer, so that who trusts no proxy pays nothing for
+        those of others."""
+        if self.forwarded is None or not self.forwarded.trusts(client.address):
+            return self.reception.place
+        return partial(self.forwarded.place, self.reception)
+
+    def is_limited(self, client: ClientInfo) -> bool:
+        """Whether connections of that peer's address are limited in number. Trusted proxies speak for many clients, and
+        Unix sockets have no address."""
+        return client.address != UNIX and (self.forwarded is None or not self.forwarded.trusts(client.address))
+
+    def opened(self, connection: Connection) -> None:
+        self.connections.add(connection)
+        self.counters.accepted += 1
+        self.counters.open += 1
+
+    def closed(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        self.counters.open -= 1
+        if self.counters.paused:
+            self.doorman.look()
+        if not self.connections and self.when_empty is not None:
+            self.when_empty()

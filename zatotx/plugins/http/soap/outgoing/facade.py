@@ -1,0 +1,124 @@
+"""What a service sees: `self.out.soap['Bank']`, and Zato's `self.outgoing.soap['Bank'].conn`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, TypedDict, Unpack
+
+from zatotx.interfaces.outgoing import ICall
+from zatotx.plugins.http.rest.registry import Shelf
+from zatotx.plugins.http.soap.outgoing.connection import SoapConnection
+from zatotx.plugins.http.soap.outgoing.envelopes import Message
+from zatotx.plugins.http.soap.outgoing.operation_methods import SoapClient
+
+Params = Mapping[str, Any] | list[tuple[str, Any]] | str | None
+Headers = Mapping[str, Any] | None
+
+
+class Options(TypedDict, total=False):
+    """What any message may have beside its body, params and headers."""
+
+    soap_action: str | None  # instead of the connection's
+    soap_headers: Sequence[Any]  # of the envelope: lxml elements, or XML
+    one_way: bool  # no answer is asked for, only that the message was taken
+    timeout: float | None  # seconds, instead of the connection's
+
+
+class SoapDoor:
+    """`self.out.soap` of one call."""
+
+    __slots__ = ('_call', '_shelf')
+
+    def __init__(self, shelf: Shelf, call: ICall) -> None:
+        self._shelf = shelf
+        self._call = call
+
+    def __getitem__(self, name: str) -> Soap:
+        """The connection of that name. Raises NotFound and Inactive naming it, ServiceUnavailable where its
+        configuration cannot be used."""
+        self._shelf.find(name, self._call.cid)
+        return Soap(self._shelf, name, self._call)
+
+    def get(self, name: str) -> Soap:
+        """Zato's form of `[name]`."""
+        return self[name]
+
+
+class Soap:
+    """An outgoing SOAP connection, for one call of a service. In an async service each method gives an awaitable, in a
+    def service the SoapResponse itself.
+
+    `data`: the content of the Body, as XML in text or bytes, or as an lxml element; or a whole Envelope, which goes as
+    it is. `headers`: fields of HTTP instead of those that the connection sends, None = not at all; those of the
+    envelope are `soap_headers`.
+
+    Raises ValueError and TypeError for what is no XML; PeerFault for a fault; BadStatus for what the peer refuses by
+    HTTP only, BadGateway where its answer is of no use, Timeout where none comes in time, ServiceUnavailable where the
+    peer cannot be reached or is cut off.
+    """
+
+    __slots__ = ('_call', '_name', '_shelf')
+
+    def __init__(self, shelf: Shelf, name: str, call: ICall) -> None:
+        self._shelf = shelf
+        self._name = name
+        self._call = call
+
+    def post(self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[Options]) -> Any:
+        """Send a message, with the connection's SOAPAction."""
+        return self._send(Message('POST', data, params, headers, **options))
+
+    send = post
+
+    def call(self, action: str, data: Any = None, params: Params = None, headers: Headers = None,
+             **options: Unpack[Options]) -> Any:
+        """Send a message with that SOAPAction."""
+        options['soap_action'] = action
+        return self.post(data, params, headers, **options)
+
+    def ping(self) -> Any:
+        """Ask the peer whether it is there; what was asked and answered, as text."""
+        return self._call.result(partial(self._found().ping, self._call))
+
+    @property
+    def client(self) -> SoapClient:
+        """The operations of its WSDL: `client.GetBalance(account_id=7)`."""
+        return SoapClient(self._found, self._call)
+
+    @property
+    def conn(self) -> ZatoSoapConn:
+        """Zato's way to the same, whose methods take the cid first."""
+        return ZatoSoapConn(self)
+
+    def _found(self) -> SoapConnection:
+        connection = self._shelf.find(self._name, self._call.cid)
+        assert isinstance(connection, SoapConnection)
+        return connection
+
+    def _send(self, message: Message) -> Any:
+        return self._call.result(partial(self._found().exchange, message, self._call))
+
+
+class ZatoSoapConn:
+    """`conn.post(self.cid, xml)`, `conn.send(self.cid, xml)` and `with conn.client() as client:`, as in Zato 1.1 to
+    3.2."""
+
+    __slots__ = ('_soap',)
+
+    def __init__(self, soap: Soap) -> None:
+        self._soap = soap
+
+    def post(self, cid: str, data: Any = '', params: Params = None, headers: Headers = None, **options: Any) -> Any:
+        """Send a message."""
+        return self._soap._send(Message('POST', data, params, headers, cid=cid, **options))
+
+    send = post
+
+    def ping(self, cid: str) -> Any:
+        """As Soap.ping."""
+        return self._soap.ping()
+
+    def client(self) -> SoapClient:
+        """The operations of its WSDL: `client.service.GetBalance(7)`."""
+        return self._soap.client

@@ -1,0 +1,55 @@
+"""Writes that carry a token, and are refused once a higher one was seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from zatotx.interfaces.redis import IFences, IScripts, Script
+from zatotx.model.errors import Conflict
+from zatotx.redis.keys import Keys
+
+# Arguments: the token, then each command as the number of its words and the words.
+_WRITE = Script('write with a token', """
+local highest = tonumber(redis.call('GET', KEYS[1]) or '0')
+local token = tonumber(ARGV[1])
+if token < highest then
+    return {0, string.format('%.0f', highest)}
+end
+if token > highest then
+    redis.call('SET', KEYS[1], ARGV[1])
+end
+local answers, at = {1}, 2
+while at <= #ARGV do
+    local count = tonumber(ARGV[at])
+    local answer = redis.call(unpack(ARGV, at + 1, at + count))
+    answers[#answers + 1] = answer
+    at = at + count + 1
+end
+return answers
+""")
+
+
+@implementer(IFences)
+class Fences:
+    """Keeps the highest token of each name in Redis, beside what it protects: whatever wipes one wipes both."""
+
+    def __init__(self, scripts: IScripts, keys: Keys) -> None:
+        self._scripts = scripts
+        self._keys = keys
+
+    def write(self, name: str, token: int, commands: Sequence[Sequence[object]]) -> Deferred[list[Any]]:
+        """See IFences."""
+        args: list[object] = [token]
+        for words in commands:
+            args += [len(words), *words]
+
+        def checked(answer: list[Any]) -> list[Any]:
+            if answer[0] == 0:
+                raise Conflict(None, f'The token {token} of a write to {name!r} is old: {answer[1]} was seen')
+            return answer[1:]
+
+        return self._scripts.run(_WRITE, (self._keys.key('fence', name),), args).addCallback(checked)

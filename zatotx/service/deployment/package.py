@@ -1,0 +1,210 @@
+"""What is deployed, as a value: one module, a package, or a zip of flat modules as Zato's archives hold them.
+
+A package travels as a zip and is stored in one canonical form (sorted, no dates), so that the same code is the same
+bytes whoever packed it. Nothing here imports or runs what it reads. Blocking: call it in a worker thread.
+"""
+
+from __future__ import annotations
+
+import io
+import stat
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+
+import msgspec
+
+from zatotx.model.errors import BadRequest
+
+MODULE, PACKAGE = 'module', 'package'
+MAX_CONTENT = 20 * 1024 * 1024  # bytes of a file as it is sent
+MAX_UNPACKED = 64 * 1024 * 1024  # bytes of all members of a zip
+MAX_MEMBERS = 2000
+MAX_NAME = 255  # characters of a member's path
+MODULE_SUFFIXES = ('.py', '.pyw')
+_ARCHIVES = ('.tar', '.tgz', '.tar.gz', '.tar.bz2', '.tbz2', '.tar.xz', '.txz', '.7z', '.rar', '.egg', '.whl')
+_JUNK_NAMES = frozenset({'__pycache__', '__MACOSX'})
+_JUNK_SUFFIXES = ('~', '.pyc', '.pyo', '.swp', '.swo', '.tmp', '.part', '.bak', '.orig')
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """Code to deploy. `files` are its files by their path, '/' between parts; `tops` its top-level modules."""
+
+    file: str  # 'crm.py', or 'crm' for a package
+    form: str  # MODULE or PACKAGE
+    content: bytes  # what is stored: the module's text or the canonical zip
+    files: Mapping[str, bytes]
+    tops: tuple[str, ...]
+
+    @property
+    def sha256(self) -> str:
+        return sha256(self.content).hexdigest()
+
+
+def is_junk(name: str) -> bool:
+    """Is this the name of an editor's, downloader's or interpreter's own file, which nobody means to deploy?"""
+    return name.startswith(('.', '#')) or name in _JUNK_NAMES or name.lower().endswith(_JUNK_SUFFIXES)
+
+
+def accept(name: str, content: bytes) -> Source:
+    """What somebody sent as `name`: 'x.py', or 'x.zip'. Raises BadRequest saying why it cannot be deployed."""
+    if '/' in name or '\\' in name or '\0' in name or len(name) > MAX_NAME:
+        raise BadRequest(f'{name[:80]!r} is not a file name: send the name alone, without its directory')
+    if len(content) > MAX_CONTENT:
+        raise BadRequest(f'{name}: {len(content)} bytes are too many, at most {MAX_CONTENT} can be deployed')
+    lower = name.lower()
+    if lower.endswith(MODULE_SUFFIXES):
+        _check_stem(name, PurePosixPath(name).stem)
+        return _module(name, content)
+    if lower.endswith('.zip'):
+        return _from_zip(name, content)
+    if lower.endswith(_ARCHIVES):
+        raise BadRequest(f'{name}: archives of this type are not taken, pack the modules into a .zip')
+    raise BadRequest(f'{name}: only .py modules and .zip packages can be deployed')
+
+
+def restore(file: str, form: str, content: bytes) -> Source:
+    """The Source that the ODB kept. Raises BadRequest where its bytes were damaged."""
+    return _module(file, content) if form == MODULE else _from_zip(f'{file}.zip', content)
+
+
+def pack(files: Mapping[str, bytes]) -> bytes:
+    """A zip of these files, the same bytes for the same files."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, 'w', zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(files):
+            member = zipfile.ZipInfo(path, _EPOCH)
+            member.external_attr = (stat.S_IFREG | 0o644) << 16
+            member.create_system = 3  # Unix, wherever it is made
+            archive.writestr(member, files[path], zipfile.ZIP_DEFLATED)
+    return packed.getvalue()
+
+
+def pack_directory(path: str | Path) -> bytes:
+    """The zip of a package's directory, without caches, hidden and editors' files. Raises BadRequest naming a link,
+    a missing `__init__.py`, or what is too much; OSError naming what cannot be read."""
+    root = Path(path).resolve()
+    files = {f'{root.name}/{inner}': found.read_bytes() for inner, found in _walk(root, root)}
+    _check_package(root.name, files)
+    return pack(files)
+
+
+def _walk(directory: Path, root: Path) -> Iterator[tuple[str, Path]]:
+    for found in sorted(directory.iterdir()):
+        if is_junk(found.name):
+            continue
+        inner = found.relative_to(root).as_posix()
+        if found.is_symlink():
+            raise BadRequest(f'{root.name}/{inner} is a link: put the file itself into the package')
+        if found.is_dir():
+            yield from _walk(found, root)
+        elif found.is_file():
+            yield inner, found
+
+
+def _module(name: str, content: bytes) -> Source:
+    top = PurePosixPath(name).stem
+    return Source(file=name, form=MODULE, content=content, files={f'{top}.py': content}, tops=(top,))
+
+
+def _from_zip(name: str, content: bytes) -> Source:
+    files = _unzip(name, content)
+    tops = {path.split('/')[0] for path in files}
+    if any('/' in path for path in files):
+        if len(tops) > 1:
+            some = ', '.join(sorted(tops)[:5])
+            raise BadRequest(f'{name}: a zip holds one package directory or flat modules, this one has {some}')
+        file = tops.pop()
+        _check_package(file, files)
+        return Source(file=file, form=PACKAGE, content=pack(files), files=files, tops=(file,))
+    modules = sorted(PurePosixPath(path).stem for path in files if path.endswith('.py'))
+    if not modules:
+        raise BadRequest(f'{name}: there is no module in it')
+    for module in modules:
+        _check_stem(f'{name}: {module}.py', module)
+    file = PurePosixPath(name).stem
+    _check_stem(name, file)
+    return Source(file=file, form=PACKAGE, content=pack(files), files=files, tops=tuple(modules))
+
+
+def _unzip(name: str, content: bytes) -> dict[str, bytes]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = _checked_members(name, archive.infolist())
+            return _read_members(name, archive, members)
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, OSError, RuntimeError) as e:
+        raise BadRequest(f'{name} is not a zip that can be read: {e}') from None
+    except Exception as e:  # zlib.error, lzma.LZMAError: one each library of compression
+        if isinstance(e, BadRequest):
+            raise
+        raise BadRequest(f'{name} is not a zip that can be read: {e}') from None
+
+
+def _checked_members(name: str, members: Iterable[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
+    kept: dict[str, zipfile.ZipInfo] = {}
+    mistakes = []
+    for member in members:
+        why = _why_not(member)
+        if why:
+            mistakes.append(f'{member.filename[:80]!r} {why}')
+        elif member.filename in kept:
+            mistakes.append(f'{member.filename!r} is there twice')
+        elif not member.is_dir() and not any(is_junk(part) for part in member.filename.split('/')):
+            kept[member.filename] = member
+    if len(kept) > MAX_MEMBERS:
+        mistakes.append(f'{len(kept)} files are too many, at most {MAX_MEMBERS}')
+    if mistakes:
+        raise BadRequest(f'{name}: ' + '; '.join(mistakes[:10]))
+    return kept
+
+
+def _why_not(member: zipfile.ZipInfo) -> str:
+    """Why a member is refused, or ''."""
+    path = member.filename
+    parts = path.rstrip('/').split('/')
+    kind = stat.S_IFMT(member.external_attr >> 16)
+    if path.startswith('/') or '\\' in path or '\0' in path or ':' in parts[0]:
+        return 'is not a relative path'
+    if any(part in ('', '.', '..') for part in parts):
+        return 'leads out of the package'
+    if len(path) > MAX_NAME:
+        return f'is longer than {MAX_NAME} characters'
+    if member.flag_bits & 1:
+        return 'is encrypted'
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return 'is a link or a device'
+    return ''
+
+
+def _read_members(name: str, archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo]) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    left = MAX_UNPACKED
+    for path, member in members.items():
+        with archive.open(member) as opened:
+            data = opened.read(left + 1)  # what it says of its size may be untrue
+        left -= len(data)
+        if left < 0:
+            raise BadRequest(f'{name}: it unpacks to more than {MAX_UNPACKED} bytes')
+        files[path] = data
+    if not files:
+        raise BadRequest(f'{name}: it is empty')
+    return files
+
+
+def _check_package(package: str, files: Mapping[str, bytes]) -> None:
+    if not package.isidentifier():
+        raise BadRequest(f'{package!r} is not a name a Python package can have')
+    if f'{package}/__init__.py' not in files:
+        raise BadRequest(f'{package}/__init__.py is missing: a package needs one')
+    if len(files) > MAX_MEMBERS:
+        raise BadRequest(f'{package}: {len(files)} files are too many, at most {MAX_MEMBERS}')
+    if sum(len(data) for data in files.values()) > MAX_UNPACKED:
+        raise BadRequest(f'{package}: it holds more than {MAX_UNPACKED} bytes')
+
+
+def _check_stem(name: str, stem: str) -> None:
+    """A module's name: letters, digits, '_' and Zato's '-', not beginning with a digit."""
+    if not stem.replace('-', '_').isidentifier():
+        raise BadRequest(f'{name}: a module is named by letters, digits, _ and -, with no dot or space before .py')

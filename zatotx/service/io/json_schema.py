@@ -1,0 +1,103 @@
+"""Declared input and output as JSON Schemas: one description for the three ways of declaring (feature map 3.5).
+
+Elements are described here; of models msgspec knows the schema itself. An `Elements` field that may be absent is given
+out as what stands in for it, which its schema says.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from zatotx.model.errors import BadInput
+from zatotx.rules.openapi.components import FAULTS
+from zatotx.rules.openapi.json_example import REF, Schema, resolved
+from zatotx.rules.openapi.model import FieldShape, InputShape, ServiceShape, Shape, Tried
+from zatotx.service.entry import ServiceEntry
+from zatotx.service.io.description import Elements, ElementsOut, Input, Output, Typed
+from zatotx.service.io.element_schema import answer_schema, may_be_empty, object_schema, taken_schema, text_schema
+from zatotx.service.io.elements import as_mapping
+from zatotx.service.io.input_sources import Sources
+from zatotx.service.io.model_schema import model_schema
+from zatotx.service.service import Service
+from zatotx.service.source_facts import source_facts
+
+
+def service_shape(entry: ServiceEntry) -> ServiceShape:
+    """What a service takes and gives. Takes a millisecond or so: for threads where there are many."""
+    io = entry.traits.io
+    given = None if io.output is None else output_shape(io.output, entry.name)
+    if given is not None and io.output is not None and io.output.element:
+        element = io.output.element
+        schema = {'type': 'object', 'properties': {element: given.schema}, 'required': [element]}
+        given = Shape(schema, given.components)
+    facts = source_facts(entry.cls, Service)
+    return ServiceShape(
+        name=entry.name,
+        doc=inspect.cleandoc(entry.cls.__doc__ or ''),  # its own: the one of Service tells nothing of it
+        verbs=tuple(sorted(entry.traits.verbs)),
+        input=None if io.input is None else input_shape(io.input, entry.name),
+        output=given,
+        element=io.output.element if io.output is not None else '',
+        request_elem=io.request_elem,
+        namespace=io.namespace,
+        files=facts.files,
+        content_types=facts.answers_in,
+        has_own_type=facts.has_own_type,
+        statuses=tuple(sorted(facts.statuses)),
+        faults=tuple(sorted({*facts.faults, *((502,) if facts.calls_out else ())} & FAULTS.keys())),
+    )
+
+
+def input_shape(declared: Input, service: str) -> InputShape:
+    """What a declaration of input takes."""
+    if isinstance(declared, Typed):
+        whole = _model(declared.model)
+        return InputShape(whole=whole, fields=_model_fields(whole), accepts=lambda tried: _accepts(declared, tried))
+    fields = tuple(
+        FieldShape(f.name, taken_schema(f), f.required, text=text_schema(f), may_be_empty=may_be_empty(f))
+        for f in declared.fields
+    )
+    whole = _named(f'{service}.input', object_schema(declared.fields))
+    return InputShape(whole=whole, fields=fields, params_only=declared.params_only,
+                      accepts=lambda tried: _accepts(declared, tried))
+
+
+def output_shape(declared: Output, service: str) -> Shape:
+    """What a declaration of output gives, without its response element."""
+    if not isinstance(declared, ElementsOut):
+        return _model(declared.model)
+    one = _named(f'{service}.output', answer_schema(declared))
+    return Shape({'type': 'array', 'items': one.schema}, one.components) if declared.repeated else one
+
+
+def _named(name: str, schema: Schema) -> Shape:
+    return Shape({'$ref': f'{REF}{name}'}, {name: schema})
+
+
+def _model(model: Any) -> Shape:
+    schema, components = model_schema(model)
+    return Shape(schema, components)
+
+
+def _model_fields(whole: Shape) -> tuple[FieldShape, ...]:
+    """The fields of an object; none for anything else."""
+    schema = resolved(whole.schema, whole.components)
+    required = schema.get('required', ())
+    properties = schema.get('properties', {}) if schema.get('type') == 'object' else {}
+    return tuple(FieldShape(name, below, name in required, text=below) for name, below in properties.items())
+
+
+def _accepts(declared: Input, tried: Tried) -> bool:
+    """Whether the reader of the declaration takes an input."""
+    whole = tried.body if tried.json else None
+    sources = Sources(as_mapping(whole) or {}, tried.text, whole)
+    sources.json = tried.json
+    try:
+        declared.read(sources)
+    except BadInput:
+        return False
+    return True
+
+
+__all__ = ['Elements', 'input_shape', 'output_shape', 'service_shape']

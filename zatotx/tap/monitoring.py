@@ -1,0 +1,83 @@
+"""Puts together what shows how a server is doing: meters, watchdog, the sources of the metrics."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+from OpenSSL.SSL import Connection
+from twisted.logger import Logger
+
+from zatotx import __version__
+from zatotx.metrics import collectors
+from zatotx.metrics.meters import Meters
+from zatotx.metrics.snapshot import Row, Source
+from zatotx.metrics.stack_location import files_below
+from zatotx.metrics.user_metrics import UserMetrics
+from zatotx.metrics.watchdog import Watchdog
+from zatotx.node.findings import stalls
+
+_log = Logger('zatotx.watchdog')
+
+
+@define
+class Observed:
+    """What of a server counts and watches. `deployed`: where its code lies."""
+
+    reactor: Any
+    deployed: Path
+    meters: Meters = field(factory=Meters)
+    user_metrics: UserMetrics = field(factory=UserMetrics)
+    watchdog: Watchdog = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.watchdog = Watchdog(self.reactor, files_below(self.deployed),
+                                 lambda sentence: _log.warn('{sentence}', sentence=sentence))
+
+    def findings(self) -> Iterator[str]:
+        """Who held the reactor lately."""
+        return stalls(self.watchdog.reports.said)
+
+    def counts(self, services: Any, client: Any) -> None:
+        """The store of services and Redis's client are counted from now on."""
+        self.meters.services.alive = lambda: [entry.name for entry in services.current]
+        client.meter = self.meters.redis
+
+    def sources(self, *, names: Mapping[str, str], services: Any, channels: Mapping[str, Any], logs: Any, config: Any,
+                client: Any) -> list[Source]:
+        """Where the figures of a server are. `names`: node and cluster."""
+        counting = [channel.counters for channel in channels.values() if hasattr(channel, 'counters')]
+        watchdog = self.watchdog
+        return [
+            collectors.services(lambda: [(entry.name, entry.stats) for entry in services.current],
+                           self.meters.services.others),
+            *self.meters.sources(),
+            self.user_metrics.rows,
+            *(collectors.http(counters) for counters in counting),
+            collectors.figure('zatotx_reactor_stall_seconds', lambda: watchdog.stalls),
+            collectors.figure('zatotx_gc_pause_seconds', lambda: watchdog.pauses.pauses),
+            collectors.figure('zatotx_log_lines_lost', logs.lost),
+            collectors.figure('zatotx_config_revision', lambda: config.snapshot.revision),
+            collectors.figure('zatotx_odb_revision', lambda: config.newest),
+            collectors.figure('zatotx_odb_up', lambda: int(not config.away)),
+            collectors.figure('zatotx_redis_up', lambda: int(not client.problem)),
+            collectors.figure('zatotx_redis_connections', lambda: client.connections),
+            collectors.build({'version': __version__, 'python': platform.python_version(), **names}),
+            collectors.process(),
+        ]
+
+
+def certificates(listeners: Any) -> Source:
+    """When the certificates of TLS listeners expire. `listeners`: zatotx.node.listeners.Listeners."""
+
+    def rows() -> Iterator[Row]:
+        for certificate in tuple(listeners.certificates):
+            found = Connection(certificate.getContext(), None).get_certificate()
+            if found is not None:
+                expiry = found.to_cryptography().not_valid_after_utc.timestamp()
+                yield 'zatotx_certificate_expiry_timestamp_seconds', (certificate.description,), expiry
+
+    return rows

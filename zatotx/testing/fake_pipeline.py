@@ -1,0 +1,128 @@
+"""Doubles around the exchange: services that are plain functions, messages in one line."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from zope.interface import implementer
+
+from zatotx.interfaces.pipeline import IGuard
+from zatotx.interfaces.services import IInvoker, IServiceEntry, IServices, IServiceStore
+from zatotx.model.message import ANONYMOUS, ChannelSpec, HTTPView, Inbound, Outcome, Principal
+from zatotx.rules.limits.limits import Gate
+
+OPEN = ChannelSpec(name='test', kind='http-soap', service='test.service', data_format='json')
+
+
+class CountingStats:
+    """Counts what the exchange reports of a service."""
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.times: list[float] = []
+        self.errors: Counter[str] = Counter()
+
+    def observe(self, seconds: float) -> None:
+        self.times.append(seconds)
+
+    def failed(self, kind: str) -> None:
+        self.errors[kind] += 1
+
+
+@implementer(IServiceEntry)
+class FunctionEntry:
+    """A service made of a coroutine function: (inbound, payload) -> Outcome."""
+
+    def __init__(self, name: str, function: Callable[[Inbound, Any], Any], *, internal: bool = False,
+                 active: bool = True) -> None:
+        self.name = name
+        self.cls = type(self)
+        self.function = function
+        self.is_internal = internal
+        self.is_active = active
+        self.roles: frozenset[str] = frozenset()
+        self.stats = CountingStats()
+        self.gate = Gate()
+
+
+@implementer(IServices)
+class FunctionServices:
+    """Services by name."""
+
+    def __init__(self, *entries: FunctionEntry) -> None:
+        self._entries = {entry.name: entry for entry in entries}
+
+    def get(self, name: str) -> FunctionEntry | None:
+        return self._entries.get(name)
+
+    def __iter__(self) -> Iterator[FunctionEntry]:
+        return iter(self._entries.values())
+
+
+@implementer(IServiceStore)
+class FunctionStore:
+    """Holds FunctionServices."""
+
+    def __init__(self, *entries: FunctionEntry) -> None:
+        self.current = FunctionServices(*entries)
+
+
+@implementer(IInvoker)
+class FunctionInvoker:
+    """Calls the function of a FunctionEntry."""
+
+    async def invoke(self, entry: Any, services: IServices, inbound: Inbound, payload: Any) -> Outcome:
+        outcome: Outcome = await entry.function(inbound, payload)
+        return outcome
+
+    def explained(self, error: BaseException, entry: Any, outcome: Outcome | None) -> BaseException:
+        return error
+
+
+class Spooled:
+    """A body that lies elsewhere, as one in a file: model.message.Body. Must not be closed by who reads it."""
+
+    quick = False
+    seekable = True
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.size = self.most = len(data)
+
+    def read(self) -> bytes:
+        return self._data
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        return (self._data[start : start + size] for start in range(0, self.size, size))
+
+    def at(self, start: int, size: int) -> bytes:
+        return self._data[start : start + size]
+
+    def close(self) -> None:
+        raise AssertionError('The channel closes what it opened')
+
+
+@implementer(IGuard)
+class OpenGuard:
+    """Lets everybody in."""
+
+    def check(self, inbound: Inbound) -> Principal:
+        return ANONYMOUS
+
+    check_body = check
+
+
+def message(
+    body: bytes = b'{}',
+    *,
+    channel: ChannelSpec = OPEN,
+    method: str = 'POST',
+    headers: dict[bytes, bytes] | None = None,
+    deadline: float = 60.0,
+) -> Inbound:
+    """A request as the HTTP kind would deliver it."""
+    fields = headers or {}
+    http = HTTPView(method, b'/test', '/test', b'', fields, {}, '127.0.0.1')
+    return Inbound('0123456789abcdef01234567', channel, channel.service or 'test.service', fields, body, deadline, http)

@@ -1,0 +1,115 @@
+"""A call as a test words it becomes the message that a channel would bring."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypedDict
+from urllib.parse import quote, urlencode
+
+from attrs import frozen
+
+from zatotx.model.message import ANONYMOUS, ChannelSpec, HTTPView, Inbound, Principal
+from zatotx.service.invoker import JOB_TYPE
+from zatotx.testing.uploads import CONTENT_TYPE, File, upload
+from zatotx.wire.json import codec
+from zatotx.wire.xml.parser import is_element, to_bytes
+
+HTTP, INVOKE = 'http-soap', 'invoke'
+NOTHING = object()  # no payload at all
+_FORMS = ('form', 'post')
+XML = 'xml'
+
+
+class Request(TypedDict, total=False):
+    """How a service is asked, beside its payload. All of it may be left out."""
+
+    channel: str  # what brings it, by Zato's constants: 'http-soap' (the default), 'invoke', 'amqp', 'scheduler' …
+    channel_name: str  # 'test'
+    data_format: str  # 'json' (the default), 'xml', 'form', or '' for raw bytes
+    method: str  # HTTP's: POST where there is a payload, else GET
+    path: str  # '/'
+    params: Mapping[str, str]  # what the channel's URL pattern captured
+    query: Mapping[str, Any]  # name -> text, or a list where it is repeated
+    headers: Mapping[str, str]
+    files: Mapping[str, File | list[File]]  # what is uploaded beside the payload, a dict of fields: {'doc': b'…'}
+    peer: str  # the client's address: '127.0.0.1'
+    principal: str | Principal  # who asks: anonymous by default; a name stands for a Basic auth definition
+    timeout: float  # seconds until the deadline: 60
+    cid: str  # the correlation id
+    job_type: str  # of a scheduler's channel: one_time, interval_based, cron_style
+    environ: Mapping[str, Any]  # what self.environ begins with
+
+
+_KNOWN = Request.__optional_keys__
+
+
+@frozen
+class Asked:
+    """A message for the exchange, and what of it goes another way."""
+
+    inbound: Inbound
+    handed: Any = NOTHING  # the payload of a call by self.invoke, handed over as it is
+    environ: Mapping[str, Any] | None = None
+
+
+def ask(service: str, payload: Any, request: Request, *, now: float, cid: str) -> Asked:
+    """The message. `now`: seconds on the clock. Raises TypeError for a word that Request does not have, and for a
+    payload that has no form in the data format."""
+    unknown = sorted(set(request) - _KNOWN)
+    if unknown:
+        raise TypeError(f'A call has no {", ".join(unknown)}: there are {", ".join(sorted(_KNOWN))}')
+    kind = request.get('channel', HTTP)
+    handed = kind == INVOKE
+    data_format = request.get('data_format', '' if handed or type(payload) is bytes else 'json')
+    spec = ChannelSpec(name=request.get('channel_name', 'test'), kind=kind, service=service, data_format=data_format)
+    headers = _headers(request)
+    if 'files' in request:
+        body = upload({} if payload is NOTHING else payload, request['files'])
+        headers[b'content-type'] = CONTENT_TYPE
+    else:
+        body = b'' if handed else encoded(payload, data_format)
+    http = _http(request, headers, payload is not NOTHING or 'files' in request) if kind == HTTP else None
+    deadline = now + request.get('timeout', 60.0)
+    inbound = Inbound(request.get('cid', cid), spec, service, headers, body, deadline, http)
+    inbound.principal = _principal(request.get('principal', ANONYMOUS))
+    given = '' if payload is NOTHING else payload
+    return Asked(inbound, given if handed else NOTHING, request.get('environ'))
+
+
+def encoded(payload: Any, data_format: str) -> bytes:
+    """The payload as the body of a message: bytes as they are, text too where the format is none or XML. Raises
+    TypeError."""
+    if payload is NOTHING:
+        return b''
+    if isinstance(payload, bytes):
+        return payload
+    if data_format in _FORMS:
+        return urlencode(payload, doseq=True).encode('ascii')
+    if data_format in ('', XML) and isinstance(payload, str):
+        return payload.encode('utf-8')
+    if data_format == XML:
+        if is_element(payload):
+            return to_bytes(payload)
+        raise TypeError(f'XML is given as text, bytes or an element, not as a {type(payload).__name__}')
+    return codec.encode(payload)
+
+
+def _headers(request: Request) -> dict[bytes, bytes]:
+    given = request.get('headers', {})
+    headers = {name.lower().encode('ascii'): value.encode('utf-8') for name, value in given.items()}
+    if 'job_type' in request:
+        headers[JOB_TYPE] = request['job_type'].encode('ascii')
+    return headers
+
+
+def _http(request: Request, headers: Mapping[bytes, bytes], has_body: bool) -> HTTPView:
+    path = request.get('path', '/')
+    query = urlencode(request.get('query', {}), doseq=True).encode('ascii')
+    target = quote(path, safe="/%:@!$&'()*+,;=~").encode('ascii') + (b'?' + query if query else b'')
+    method = request.get('method', 'POST' if has_body else 'GET')
+    peer = request.get('peer', '127.0.0.1')
+    return HTTPView(method, target, path, query, headers, request.get('params', {}), peer)
+
+
+def _principal(given: str | Principal) -> Principal:
+    return given if isinstance(given, Principal) else Principal(given, given, 'basic_auth')

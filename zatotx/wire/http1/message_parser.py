@@ -1,0 +1,126 @@
+"""What requests and answers have in common where they are read: a buffer that is read in place, and bodies."""
+
+from __future__ import annotations
+
+from zatotx.wire.http1.chunked import END, ChunkedDecoder, End
+from zatotx.wire.http1.limits import Limits, Refused
+
+# Where a reader is.
+HEAD, COUNTED, CHUNKED, UNTIL_END, ENDING, OVER = range(6)
+
+
+class MessageReader:
+    """The messages of one direction of a connection, one after the other. Subclasses read the heads."""
+
+    __slots__ = ('_at', '_buffer', '_chunks', '_keep_alive', '_left', '_limits', '_position', '_refused', '_seen')
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._at = HEAD
+        self._buffer: bytes | bytearray = b''  # what was fed
+        self._position = 0  # what of it was read
+        self._seen = 0  # how far beyond that the end of a head was looked for already
+        self._left = 0  # bytes missing of a counted body
+        self._chunks: ChunkedDecoder | None = None
+        self._keep_alive = True
+        self._refused: Refused | None = None
+
+    @property
+    def pending(self) -> int:
+        """Bytes that were fed and are not read yet: pause the transport when it grows."""
+        return len(self._buffer) - self._position
+
+    @property
+    def over(self) -> bool:
+        """No message follows on this connection: one said so, or was refused. What is fed is dropped."""
+        return self._at == OVER
+
+    @property
+    def clean(self) -> bool:
+        """Between messages, of which another may follow, with nothing of it here."""
+        return self._at == HEAD and self._position == len(self._buffer)
+
+    def feed(self, data: bytes) -> None:
+        """Take what came in. Nothing is judged before `next` is called."""
+        if self._at == OVER:
+            return
+        if self._position == len(self._buffer):
+            self._buffer = data
+        else:
+            if isinstance(self._buffer, bytes):
+                self._buffer = bytearray(self._buffer)
+            del self._buffer[: self._position]
+            self._buffer += data
+        self._position = 0
+
+    def take_whole(self) -> bytes | None:
+        """To be asked right after a head: the whole of its body, where it is counted and all here already, and the
+        message is over; else None, and `next` gives it in pieces."""
+        if self._at == COUNTED:
+            end = self._position + self._left
+            if len(self._buffer) < end:
+                return None
+            body = bytes(self._buffer[self._position : end])
+            self._position = end
+        elif self._at == ENDING:
+            body = b''
+        else:
+            return None
+        if self._keep_alive:  # `_finish`, written out
+            self._at = HEAD
+        else:
+            self._stop()
+        return body
+
+    def _next_piece(self) -> bytes | End | None:
+        """The next event of a body."""
+        if self._at == COUNTED:
+            return self._next_counted()
+        if self._at == CHUNKED:
+            return self._next_chunked()
+        return self._finish(END) if self._at == ENDING else None
+
+    def _look_at_unfinished_head(self) -> None:
+        """The end of the head, of which at least one byte was looked at, is not here, or too far away: refuse it now
+        where more bytes cannot mend it."""
+        start, limit = self._position, self._limits.head
+        stop = min(len(self._buffer), start + limit)
+        new = self._buffer[start + self._seen - 1 : stop]
+        if new.count(b'\n', 1) != new.count(b'\r\n'):
+            raise Refused(400, 'A line feed without a carriage return stands in the head')
+        if len(self._buffer) - start >= limit:
+            raise Refused(431, f'The head is longer than {limit} bytes')
+        self._seen = max(self._seen, stop - start - 3)
+
+    def _next_counted(self) -> bytes | None:
+        start = self._position
+        piece = bytes(self._buffer[start : start + self._left])
+        if not piece:
+            return None
+        self._position = start + len(piece)
+        self._left -= len(piece)
+        if not self._left:
+            self._at = ENDING
+        return piece
+
+    def _next_chunked(self) -> bytes | End | None:
+        assert self._chunks is not None
+        piece, self._position = self._chunks.decode(self._buffer, self._position)
+        if piece:
+            return piece
+        end = self._chunks.end
+        return None if end is None else self._finish(end)
+
+    def _finish(self, end: End) -> End:
+        self._chunks = None
+        if self._keep_alive:
+            self._at = HEAD
+        else:
+            self._stop()
+        return end
+
+    def _stop(self) -> None:
+        self._at = OVER
+        self._buffer = b''
+        self._position = 0
+        self._chunks = None

@@ -1,0 +1,237 @@
+"""HTTP/1.0 and 1.1 answers: bytes in, events out (RFC 9110, RFC 9112). No I/O, no Twisted.
+
+    parser = AnswerParser(ANSWER_LIMITS)
+    parser.expect('GET')
+    parser.feed(data)
+    while (event := parser.next()) is not None:
+        ...  # AnswerHead, of 1xx any number before the last; then any number of bytes, then End
+
+As strict as the parser of requests, and as that one its verdict never depends on how the bytes were split. A peer whose
+answer may end in two places is not one to guess about: an answer that is believed too long or too short gives the next
+caller on that connection somebody else's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import httptools
+import msgspec
+
+from zatotx.wire.http1.chunked import END, ChunkedDecoder, End
+from zatotx.wire.http1.fields import VALUE, check_lengths, check_names, content_length, keeps_alive
+from zatotx.wire.http1.limits import Limits, Refused
+from zatotx.wire.http1.message_parser import CHUNKED, COUNTED, ENDING, HEAD, OVER, UNTIL_END, MessageReader
+from zatotx.wire.http1.request_head import VERSIONS, raw_fields
+
+__all__ = ['ANSWER_LIMITS', 'END', 'AnswerHead', 'AnswerParser', 'End', 'Limits', 'Refused']
+
+# Heads of answers are longer than those of requests: cookies, policies. How long a body may be each call says itself.
+ANSWER_LIMITS = Limits(head=65_536, fields=200, field=32_768, body=1 << 62)
+
+_REMEMBERED = 1024  # bytes of the longest head that is remembered
+_MOST_INTERIM = 16  # interim answers before the one they announce
+_START = b'HTTP/1.'
+# Fields by which an answer is read or followed: a second one, even of the same value, makes two answers of one.
+_SINGLETONS = frozenset((b'content-length', b'content-range', b'content-type', b'location', b'transfer-encoding'))
+
+
+class AnswerHead(msgspec.Struct, gc=False, frozen=True):
+    """An answer without its body. Answers with the same head may share one: read it, change nothing in it."""
+
+    status: int
+    reason: bytes
+    version: tuple[int, int]  # (1, 1) or (1, 0)
+    headers: dict[bytes, bytes]  # by lower-case name; repeated ones joined by ', ', of Set-Cookie the first
+    raw_headers: list[tuple[bytes, bytes]]  # as sent, in order
+    length: int | None  # of the body in bytes; 0 = none; None = in chunks, or until the connection ends
+    chunked: bool
+    keep_alive: bool
+
+
+def answer_head(method: str, head: bytes, limits: Limits) -> AnswerHead:
+    """Read a whole head, from its status line to its empty line, of an answer to a request of `method`.
+
+    Raises Refused: 431 for too many or too long fields, 400 for all else.
+    """
+    lines = head.count(b'\r\n')
+    if head.translate(None, VALUE) != b'\r\n' * lines:
+        raise Refused(400, 'A control character stands in the head, or a line of it does not end as it should')
+    version, status, reason = _status_line(head[: head.index(b'\r\n')])
+    if len(head) > limits.field:
+        check_lengths(head, limits.field)
+    raw = raw_fields(head, httptools.HttpResponseParser)
+    if len(raw) != lines - 2:
+        raise Refused(400, 'A field of the head goes on in a second line')
+    if len(raw) > limits.fields:
+        raise Refused(431, f'The head has more than {limits.fields} fields')
+    headers = {name.lower(): value for name, value in raw}
+    if len(headers) != len(raw):
+        headers = _combined(raw)
+    if b'_' in head:
+        check_names(headers)
+    length, chunked = _body(method, status, version, headers)
+    keep_alive = keeps_alive(version, headers.get(b'connection')) and (length is not None or chunked)
+    return AnswerHead(status, reason, version, headers, raw, length, chunked, keep_alive)
+
+
+class AnswerParser(MessageReader):
+    """The answers of one connection, each to be expected before it comes."""
+
+    __slots__ = ('_expected', '_head', '_head_bytes', '_interim', '_method')
+
+    def __init__(self, limits: Limits) -> None:
+        super().__init__(limits)
+        self._method = ''
+        self._expected = False
+        self._interim = 0
+        self._head_bytes = b''  # the last head as it came: within a second many peers repeat themselves
+        self._head: AnswerHead | None = None
+
+    def expect(self, method: str) -> None:
+        """A request of this method goes out: its answer comes next."""
+        self._expected = True
+        if method != self._method:
+            self._method = method
+            self._head = None  # that of a HEAD says the same, and means something else
+
+    def next(self) -> AnswerHead | bytes | End | None:
+        """The next event, or None when more must be fed. A piece of a body is never empty. After the head of an
+        interim answer (status below 200) comes another head.
+
+        Raises Refused when the answer cannot be believed, and again on every later call.
+        """
+        if self._refused is not None:
+            raise self._refused
+        try:
+            if self._at == HEAD:
+                return self._next_head()
+            return self._next_until_end() if self._at == UNTIL_END else self._next_piece()
+        except Refused as refused:
+            self._refused = refused
+            self._stop()
+            raise
+
+    def eof(self) -> End | None:
+        """The peer has closed the connection in good order. Call when `next` has returned None. END where that ends the
+        answer, None between answers and where nothing of one has come. Raises Refused (400) inside an answer, and
+        again what was refused before."""
+        if self._refused is not None:
+            raise self._refused
+        if self._at == UNTIL_END:
+            self._stop()
+            return END
+        if self._at == OVER or (self._at == HEAD and not self.pending):
+            return None
+        self._refused = Refused(400, 'The connection ended inside an answer')
+        self._stop()
+        raise self._refused
+
+    def _next_head(self) -> AnswerHead | None:
+        buffer, start = self._buffer, self._position
+        if start == len(buffer):
+            return None
+        if not self._expected:
+            raise Refused(400, 'Bytes came that belong to no answer')
+        if self._head is not None and buffer.startswith(self._head_bytes, start):
+            return self._enter(self._head, start + len(self._head_bytes))
+        begun = buffer[start : start + len(_START)]
+        if not _START.startswith(begun):
+            raise Refused(400, 'The answer does not begin with HTTP/1')
+        end = buffer.find(b'\r\n\r\n', start + self._seen) + 4
+        if end < 4 or end - start > self._limits.head:
+            self._seen = self._seen or 1
+            self._look_at_unfinished_head()
+            return None
+        written = bytes(buffer[start:end])
+        head = answer_head(self._method, written, self._limits)
+        if head.status < 200:
+            return self._pass_interim(head, end)
+        if len(written) <= _REMEMBERED and head.keep_alive:
+            self._head, self._head_bytes = head, written
+        return self._enter(head, end)
+
+    def _pass_interim(self, head: AnswerHead, end: int) -> AnswerHead:
+        self._interim += 1
+        if self._interim > _MOST_INTERIM:
+            raise Refused(400, f'More than {_MOST_INTERIM} interim answers came before one that is final')
+        self._position = end
+        self._seen = 0
+        return head
+
+    def _enter(self, head: AnswerHead, end: int) -> AnswerHead:
+        """The head is read up to `end`: its body follows."""
+        self._position = end
+        self._seen = self._interim = 0
+        self._expected = False
+        self._keep_alive = head.keep_alive
+        if head.length is not None:
+            self._at = COUNTED if head.length else ENDING
+            self._left = head.length
+        elif head.chunked:
+            self._at = CHUNKED
+            self._chunks = ChunkedDecoder(self._limits)
+        else:
+            self._at = UNTIL_END
+        return head
+
+    def _next_until_end(self) -> bytes | None:
+        piece = bytes(self._buffer[self._position :])
+        self._position = len(self._buffer)
+        return piece or None
+
+    def _stop(self) -> None:
+        super()._stop()
+        self._head = None
+
+
+@lru_cache(maxsize=256)
+def _status_line(line: bytes) -> tuple[tuple[int, int], int, bytes]:
+    """Version, status and reason. The space before a missing reason may be missing too: so many servers do it."""
+    version = VERSIONS.get(line[:8])
+    digits = line[9:12]
+    if version is None or line[8:9] != b' ' or not digits.isdigit() or line[12:13] not in (b' ', b''):
+        raise Refused(400, 'The first line of the answer is not HTTP/1.1 or HTTP/1.0, a status and a reason')
+    status = int(digits)
+    if len(digits) < 3 or status < 100:
+        raise Refused(400, 'The status of the answer is not one from 100 to 999')
+    if status == 101:
+        raise Refused(400, 'The peer changes to another protocol, which nobody asked for')
+    return version, status, line[13:]
+
+
+def _combined(raw: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    fields: dict[bytes, bytes] = {}
+    for name, value in raw:
+        key = name.lower()
+        if key not in fields:
+            fields[key] = value
+        elif key in _SINGLETONS:
+            raise Refused(400, f'The field {key.decode("ascii")} stands twice')
+        elif key != b'set-cookie':  # a comma may stand within one
+            fields[key] += b', ' + value
+    return fields
+
+
+def _body(
+    method: str, status: int, version: tuple[int, int], headers: dict[bytes, bytes]
+) -> tuple[int | None, bool]:
+    """The length of the body and whether it is in chunks (RFC 9112 §6.3)."""
+    if method == 'CONNECT' and 200 <= status < 300:
+        return 0, False  # whatever the fields say: the tunnel follows
+    coding, value = headers.get(b'transfer-encoding'), headers.get(b'content-length')
+    length = None if value is None else content_length(value)
+    bodiless = status < 200 or status == 204
+    if coding is not None:
+        if value is not None:
+            raise Refused(400, 'Content-Length and Transfer-Encoding stand in one head')
+        if version != (1, 1):
+            raise Refused(400, 'Transfer-Encoding does not exist in HTTP/1.0')
+        if coding.lower() != b'chunked':
+            raise Refused(400, 'Transfer-Encoding is not chunked, and nothing else was asked for')
+    if bodiless and (coding is not None or length):
+        raise Refused(400, f'An answer of status {status} has no body, and its head says that it has one')
+    if bodiless or status == 304 or method == 'HEAD':
+        return 0, False
+    return length, coding is not None

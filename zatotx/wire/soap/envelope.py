@@ -1,0 +1,188 @@
+"""SOAP 1.1 (W3C note of 2000-05-08) and 1.2 (W3C recommendation, second edition): envelopes, read and written.
+
+Reads trees that `wire.xml` has parsed, in which there are elements and texts only, and writes bytes. What is read is
+found by its place among the children of the root, never by a search: an envelope, a body or a header anywhere else is
+somebody's data. Faults are in `wire.soap_faults`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+from lxml import etree
+
+from zatotx.wire.malformed import Malformed
+from zatotx.wire.xml.parser import to_bytes
+
+Element = Any  # lxml.etree._Element, or an objectified one
+
+
+class Version(msgspec.Struct, frozen=True):
+    """One version of SOAP, with the names that are its own."""
+
+    number: str  # '1.1', '1.2'
+    namespace: str
+    content_type: str
+    prefix: str
+    actor: str  # the attribute that says whom a header is for
+    ours: frozenset[str]  # values of it that mean the one who serves the message
+    envelope: str
+    header: str
+    body: str
+    fault: str
+    must_understand: str
+    opening: bytes  # what stands around the content of a body, where there is no header
+    closing: bytes
+
+
+def _version(number: str, namespace: str, *, content_type: str, prefix: str, actor: tuple[str, ...]) -> Version:
+    """`actor`: what the attribute is called, and the values of it that mean us."""
+    def name(local: str) -> str:
+        return f'{{{namespace}}}{local}'
+
+    return Version(
+        number, namespace, content_type, prefix, name(actor[0]), frozenset(('', *actor[1:])), name('Envelope'),
+        name('Header'), name('Body'), name('Fault'), name('mustUnderstand'),
+        f'<{prefix}:Envelope xmlns:{prefix}="{namespace}"><{prefix}:Body>'.encode('ascii'),
+        f'</{prefix}:Body></{prefix}:Envelope>'.encode('ascii'),
+    )  # fmt: skip
+
+
+NS_11 = 'http://schemas.xmlsoap.org/soap/envelope/'
+NS_12 = 'http://www.w3.org/2003/05/soap-envelope'
+# §4.2.2 of 1.1, §2.2 of part 1 of 1.2
+SOAP_11 = _version('1.1', NS_11, content_type='text/xml; charset=utf-8', prefix='SOAP-ENV',
+                   actor=('actor', 'http://schemas.xmlsoap.org/soap/actor/next'))  # fmt: skip
+SOAP_12 = _version('1.2', NS_12, content_type='application/soap+xml; charset=utf-8', prefix='env',
+                   actor=('role', f'{NS_12}/role/next', f'{NS_12}/role/ultimateReceiver'))  # fmt: skip
+VERSIONS = {version.number: version for version in (SOAP_11, SOAP_12)}
+_BY_ENVELOPE = {version.envelope: version for version in (SOAP_11, SOAP_12)}
+_OWN = {tag for version in (SOAP_11, SOAP_12) for tag in (version.envelope, version.header, version.body)}
+_YES, _NO = frozenset(('1', 'true')), frozenset(('0', 'false'))
+
+
+class WrongVersion(Malformed):
+    """The root is an Envelope of a namespace that is no version of SOAP known here (VersionMismatch)."""
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """One message."""
+
+    version: Version
+    headers: tuple[Element, ...]  # in their order
+    body: Element
+    payload: Element | None  # the first element of the body
+
+
+def version_of(root: Element) -> Version | None:
+    """By the root of a document; None where that is no envelope of a known version."""
+    return _BY_ENVELOPE.get(root.tag)
+
+
+def read(root: Element) -> Envelope:
+    """The parts of an envelope.
+
+    Raises WrongVersion; Malformed for anything but an optional Header and one Body after it, for text around them, and
+    for a body that holds another envelope. What 1.1 allows after the Body, the Basic Profile (1.1, R1011) does not.
+    """
+    version = _BY_ENVELOPE.get(root.tag)
+    if version is None:
+        raise _no_envelope(root.tag)
+    headers: tuple[Element, ...] = ()
+    has_header = False
+    body: Element = None
+    _no_text(root.text, 'Envelope')
+    for child in root.iterchildren():
+        tag = child.tag
+        if body is not None:
+            raise Malformed(_after_body(version, tag))
+        if tag == version.body:
+            body = child
+        elif tag == version.header and not has_header:
+            has_header = True
+            headers = tuple(child.iterchildren())
+        else:
+            raise Malformed(f'the Envelope has {_called(version, tag)} before its Body, where one Header may stand')
+        _no_text(child.tail, 'Envelope')
+    if body is None:
+        raise Malformed('the Envelope has no Body')
+    return Envelope(version, headers, body, _payload(body))
+
+
+def demanded(envelope: Envelope) -> Iterator[Element]:
+    """The headers that whoever serves the message must understand. Raises Malformed for a mustUnderstand that is no
+    boolean, and so says neither."""
+    version = envelope.version
+    for header in envelope.headers:
+        said = header.get(version.must_understand)
+        if said is None:
+            continue
+        said = said.strip()
+        if said not in _YES and said not in _NO:
+            raise Malformed(f'header {etree.QName(header).localname} has mustUnderstand={said!r}, which is no boolean')
+        if said in _YES and header.get(version.actor, '').strip() in version.ours:
+            yield header
+
+
+def write(version: Version, *content: bytes | Element, headers: Iterable[bytes | Element] = ()) -> bytes:
+    """An envelope with that content of the body: elements, or XML of which each piece is well-formed UTF-8 without a
+    declaration."""
+    body = b''.join(map(as_xml, content))
+    header = b''.join(map(as_xml, headers))
+    if not header:
+        return b'%s%s%s' % (version.opening, body, version.closing)
+    prefix = version.prefix.encode('ascii')
+    opening = version.opening.removesuffix(b'<%s:Body>' % prefix)
+    return b'%s<%s:Header>%s</%s:Header><%s:Body>%s%s' % (
+        opening, prefix, header, prefix, prefix, body, version.closing,
+    )  # fmt: skip
+
+
+def as_xml(piece: Any) -> bytes:
+    """An element as XML without a declaration, with all namespaces it stands in. XML as it is."""
+    return piece if isinstance(piece, bytes) else to_bytes(piece)
+
+
+def is_envelope(element: Element) -> bool:
+    """Whether an element is a whole message, of either version."""
+    return element.tag in _BY_ENVELOPE
+
+
+def _payload(body: Element) -> Element | None:
+    _no_text(body.text, 'Body')
+    first: Element | None = None
+    for child in body.iterchildren():
+        if first is None:
+            first = child
+        if child.tag in _OWN:
+            raise Malformed(f'the Body holds a second {etree.QName(child).localname}: a message within the message')
+        _no_text(child.tail, 'Body')
+    return first
+
+
+def _no_text(text: str | None, where: str) -> None:
+    if text and not text.isspace():
+        raise Malformed(f'the {where} has text of its own')
+
+
+def _no_envelope(tag: str) -> Malformed:
+    name = etree.QName(tag)
+    if name.localname == 'Envelope':
+        return WrongVersion(f'the namespace {name.namespace or ""!r} of the Envelope is that of no version of SOAP: '
+                            f'1.1 is {NS_11}, 1.2 is {NS_12}')  # fmt: skip
+    return Malformed(f'the root is {name.localname}, not an Envelope of SOAP')
+
+
+def _called(version: Version, tag: str) -> str:
+    name = etree.QName(tag)
+    return f'a second {name.localname}' if name.namespace == version.namespace else f'the element {name.localname}'
+
+
+def _after_body(version: Version, tag: str) -> str:
+    if tag == version.body:
+        return 'the Envelope has two Bodies'
+    if tag == version.header:
+        return 'the Header stands after the Body'
+    return f'the Envelope has {_called(version, tag)} after its Body, where nothing may stand'

@@ -1,0 +1,216 @@
+"""Values to XML, written as text: a fifth of what it costs to build a tree of them.
+
+    document('customer', {'name': 'Ann', 'phones': ['1', '2'], 'vip': None}).data
+
+An object has its keys as children, a list an `<item>` for each of its own, None is xsi:nil. What is no text by itself
+has the form that XML Schema gives it: true, 2026-01-31T12:00:00, 10.50.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import math
+import re
+import uuid
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from enum import Enum
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from zatotx.wire.xml.parser import XSI, Element, is_element, is_nil, text_of, to_bytes, trusted
+
+XML_TYPE = b'application/xml'
+ENDLESS = 'The value is nested too deeply for XML, or contains itself'
+ITEM, KEY, VALUE = 'item', 'key', 'value'
+_PREFIX = 'ns'
+_NULL = ' xsi:nil="true"/>'  # only we write it: the `>` of a text is escaped
+_START = (
+    'A-Za-z_\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02ff\u0370-\u037d\u037f-\u1fff\u200c\u200d\u2070-\u218f'
+    '\u2c00-\u2fef\u3001-\ud7ff\uf900-\ufdcf\ufdf0-\ufffd\U00010000-\U000effff'
+)
+_NAME = re.compile(f'[{_START}][-.0-9\u00b7\u0300-\u036f\u203f\u2040{_START}]*')  # Namespaces in XML 1.0 §3
+_CONTROLS = bytes(code for code in range(32) if code not in b'\t\n\r')
+_NO_CHARACTERS = re.compile('[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]')  # XML 1.0 §2.2
+_NONCHARACTERS = (b'\xef\xbf\xbe', b'\xef\xbf\xbf')
+
+
+class NoForm(ValueError):  # noqa: N818 - what the value has not
+    """A value that XML has no form for, in one sentence that names the element."""
+
+
+class Markup:
+    """An element that is written out: UTF-8, with all the namespaces it needs, to be sent or put into another one."""
+
+    __slots__ = ('data',)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def element(self) -> Element:
+        """The same as a tree."""
+        return trusted(self.data)
+
+
+def document(name: str, value: object, namespace: str = '') -> Markup:
+    """One value as an element. Raises NoForm."""
+    pieces: list[str] = []
+    try:
+        write(pieces, name, value)
+    except RecursionError:
+        raise NoForm(ENDLESS) from None
+    return rooted(name, pieces, namespace)
+
+
+def markup(name: str, pieces: Iterable[str], namespace: str = '') -> Markup:
+    """An element around pieces that were written, all in its namespace. Raises as `rooted` does."""
+    return rooted(name, (f'<{name}>', *pieces, f'</{name}>'), namespace)
+
+
+def rooted(name: str, pieces: Iterable[str], namespace: str = '', *, qualified: bool = True) -> Markup:
+    """The element of that name that was written in pieces, as one that can stand anywhere. It is in the namespace, and
+    unless it is not `qualified`, all that is in it too. Raises NoForm for a text that has characters XML cannot hold.
+    """
+    text = ''.join(pieces)
+    nulls = f' xmlns:xsi="{XSI}"' if _NULL in text else ''
+    opening = 1 + len(name)
+    if namespace and not qualified:
+        prefixed = f'<{_PREFIX}:{name} xmlns:{_PREFIX}="{attribute(namespace)}"{nulls}{text[opening:]}'
+        text = f'{prefixed[:-opening]}{_PREFIX}:{name}>' if text.endswith(f'</{name}>') else prefixed
+    elif namespace or nulls:
+        spaces = f' xmlns="{attribute(namespace)}"' if namespace else ''
+        text = f'{text[:opening]}{spaces}{nulls}{text[opening:]}'
+    try:
+        data = text.encode('utf-8')
+    except UnicodeEncodeError:
+        raise _no_character(text) from None
+    if len(data.translate(None, _CONTROLS)) != len(data) or any(one in data for one in _NONCHARACTERS):
+        raise _no_character(text)
+    return Markup(data)
+
+
+def write(pieces: list[str], name: str, value: object) -> None:
+    """One value as an element of that name, which is a valid one. Raises NoForm."""
+    as_text = TEXTS.get(type(value))
+    if as_text is not None:
+        pieces.append(f'<{name}>{as_text(value)}</{name}>')
+    elif value is None:
+        pieces.append(null(name))
+    else:
+        _write_other(pieces, name, value)
+
+
+def null(name: str) -> str:
+    """An element that is null."""
+    return f'<{name}{_NULL}'
+
+
+def escaped(text: str) -> str:
+    """A text between tags. A carriage return is written as a reference, or readers make a line feed of it."""
+    if '&' in text:
+        text = text.replace('&', '&amp;')
+    if '<' in text:
+        text = text.replace('<', '&lt;')
+    if '>' in text:
+        text = text.replace('>', '&gt;')
+    if '\r' in text:
+        text = text.replace('\r', '&#13;')
+    return text
+
+
+def attribute(text: str) -> str:
+    """A text in double quotes."""
+    return escaped(text).replace('"', '&quot;').replace('\n', '&#10;').replace('\t', '&#9;')
+
+
+def error(cid: str, details: str) -> bytes:
+    """Zato's form of an error, whatever is in the details."""
+    return f'<error><cid>{escaped(cid)}</cid><details>{escaped(sayable(details))}</details></error>'.encode()
+
+
+def sayable(text: str) -> str:
+    """A text with a replacement for every character that XML cannot hold."""
+    return _NO_CHARACTERS.sub('\ufffd', text)
+
+
+@lru_cache(maxsize=4096)
+def is_name(text: str) -> bool:
+    """Whether an element may be called so: a name without a colon."""
+    return _NAME.fullmatch(text) is not None
+
+
+def _write_other(pieces: list[str], name: str, value: object) -> None:
+    if isinstance(value, Mapping):
+        pieces.append(f'<{name}>')
+        for key, item in value.items():
+            write(pieces, _checked(key, name), item)
+        pieces.append(f'</{name}>')
+    elif isinstance(value, (Sequence, Set)) and not isinstance(value, (str, bytes, bytearray, memoryview)):
+        pieces.append(f'<{name}>')
+        for item in value:
+            write(pieces, ITEM, item)
+        pieces.append(f'</{name}>')
+    elif is_element(value):
+        _write_element(pieces, name, value)
+    else:
+        write(pieces, name, _nearest(name, value))
+
+
+def _write_element(pieces: list[str], name: str, element: Element) -> None:
+    """What is in an element, as that of another name."""
+    children = [child for child in element.getchildren() if isinstance(child.tag, str)]
+    if not children:
+        write(pieces, name, None if is_nil(element) else text_of(element))
+        return
+    pieces += f'<{name}>', *(to_bytes(child).decode('utf-8') for child in children), f'</{name}>'
+
+
+def _checked(key: object, name: str) -> str:
+    if not isinstance(key, str) or not is_name(key):
+        raise NoForm(f'The key {key!r} in {name} is no name for an XML element')
+    return key
+
+
+def _nearest(name: str, value: object) -> object:
+    """A value of a type that is written, for one of another."""
+    if isinstance(value, Enum):
+        return value.value
+    for kind, as_text in TEXTS.items():
+        if isinstance(value, kind):
+            return as_text(value) if kind is not str else str.__str__(value)
+    try:
+        return msgspec.to_builtins(value, builtin_types=(dt.datetime, dt.date, dt.time, decimal.Decimal, bytes))
+    except TypeError:
+        raise NoForm(f'A value of type {type(value).__name__} has no form in XML ({name})') from None
+
+
+def _float(value: float) -> str:
+    if math.isfinite(value):
+        return repr(float(value))
+    return 'NaN' if math.isnan(value) else 'INF' if value > 0 else '-INF'
+
+
+def _no_character(text: str) -> NoForm:
+    found = _NO_CHARACTERS.search(text)
+    assert found is not None
+    element = text[text.rfind('<', 0, found.start()) + 1 :].partition('>')[0]
+    return NoForm(f'The text of {element.partition(" ")[0]} has the character U+{ord(found[0]):04X}, '
+                  'which XML cannot hold')  # fmt: skip
+
+
+TEXTS: dict[type, Callable[[Any], str]] = {
+    str: escaped,
+    bool: lambda value: 'true' if value else 'false',
+    int: lambda value: str(int(value)),
+    float: _float,
+    decimal.Decimal: lambda value: format(value, 'f') if value.is_finite() else str(value),
+    dt.datetime: lambda value: str(value.isoformat()),
+    dt.date: lambda value: str(value.isoformat()),
+    dt.time: lambda value: str(value.isoformat()),
+    uuid.UUID: str,
+    bytes: lambda value: b64encode(value).decode('ascii'),
+    bytearray: lambda value: b64encode(value).decode('ascii'),
+}
