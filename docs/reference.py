@@ -92,7 +92,7 @@ def settings() -> str:
              "relative to the server's directory. `${NAME}` and `file:PATH` refer to the environment and to files\n"
              '([secrets](../secrets.md)). What is not known here is refused by name.\n']
     hints = get_type_hints(Settings)
-    sections = {'main': hints['main'], 'http': http_settings.Settings}
+    sections = {'main': hints['main'], 'http': http_settings.HttpSettings}
     sections |= {name: one for name, one in hints.items() if hasattr(one, '__struct_fields__')}
     for name, section in sections.items():
         texts.append(f'## `[{name}]`\n\n| setting | default | what it is |\n| --- | --- | --- |')

@@ -255,8 +255,8 @@ class ScriptTests(SynchronousTestCase):
         def fail() -> list[str]:
             raise OSError('no')
 
-        self.assertIsNone(completion_values.within(60, fail))
-        self.assertEqual(completion_values.within(60, lambda: [1]), [1])
+        self.assertIsNone(completion_values.bounded(60, fail))
+        self.assertEqual(completion_values.bounded(60, lambda: [1]), [1])
         one, other = socket.socketpair()
         with one, other:
-            self.assertIsNone(completion_values.within(0.01, lambda: one.recv(1)))
+            self.assertIsNone(completion_values.bounded(0.01, lambda: one.recv(1)))

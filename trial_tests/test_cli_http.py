@@ -13,12 +13,19 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.command import zatotx
 from zatotx.cli.deployment_report import print_report
-from zatotx.cli.environment.cluster_client import element, good, mistakes_of, reason
-from zatotx.cli.environment.http_request import Answer, CutOffError, Request, UnreachableError, ask, basic
+from zatotx.cli.environment.cluster_client import element, error_reason, mistakes_of, successful
+from zatotx.cli.environment.http_request import (
+    CutOffError,
+    HttpResponse,
+    Request,
+    UnreachableError,
+    basic_auth,
+    send_request,
+)
 from zatotx.cli.environment.layout import Credentials
-from zatotx.cli.environment.listen_addresses import Address
-from zatotx.cli.environment.readiness_probe import reasons
-from zatotx.cli.errors import Failure
+from zatotx.cli.environment.listen_addresses import ListenAddress
+from zatotx.cli.environment.readiness_probe import not_ready_reasons
+from zatotx.cli.errors import CommandError
 
 GET = Request('GET', '/x', {'X-A': 'b'})
 OK = b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-CID: c\r\n\r\nok'
@@ -72,15 +79,15 @@ def drip(connection: socket.socket) -> None:
 class AskTests(SynchronousTestCase):
     """ask() gives the answer, or says whether the request may have been done."""
 
-    def peer(self, *turns: Callable[[socket.socket], object]) -> tuple[Peer, Address]:
+    def peer(self, *turns: Callable[[socket.socket], object]) -> tuple[Peer, ListenAddress]:
         peer = Peer(*turns)
         self.addCleanup(peer.close)
-        return peer, Address('http', '127.0.0.1', peer.port)
+        return peer, ListenAddress('http', '127.0.0.1', peer.port)
 
     def test_an_answer(self) -> None:
         """Status, headers in lower case, body; what was sent is what was asked for."""
         peer, address = self.peer(says(OK))
-        self.assertEqual(ask(address, GET, 5), Answer(200, {'content-length': '2', 'x-cid': 'c'}, b'ok'))
+        self.assertEqual(send_request(address, GET, 5), HttpResponse(200, {'content-length': '2', 'x-cid': 'c'}, b'ok'))
         self.assertTrue(peer.heard[0].startswith(b'GET /x HTTP/1.1\r\n'), peer.heard)
         self.assertIn(b'X-A: b\r\n', peer.heard[0])
 
@@ -88,14 +95,14 @@ class AskTests(SynchronousTestCase):
         """Nothing was done: another server may be asked."""
         with socket.create_server(('127.0.0.1', 0)) as gone:
             port = gone.getsockname()[1]
-        error = self.assertRaises(UnreachableError, ask, Address('http', '127.0.0.1', port), GET, 5)
+        error = self.assertRaises(UnreachableError, send_request, ListenAddress('http', '127.0.0.1', port), GET, 5)
         self.assertIn(f'127.0.0.1:{port} does not answer', str(error))
 
     def test_cut_off(self) -> None:
         """No answer, half an answer, nonsense: it may have been done."""
         for data in (b'', OK[:20], OK[:-1], b'nonsense\r\n\r\n'):
             _, address = self.peer(says(data))
-            error = self.assertRaises(CutOffError, ask, address, GET, 5)
+            error = self.assertRaises(CutOffError, send_request, address, GET, 5)
             self.assertIn('broke the connection off', str(error))
 
     def test_silence_and_drips_end_in_time(self) -> None:
@@ -103,13 +110,13 @@ class AskTests(SynchronousTestCase):
         for turn in (until_closed, drip):
             _, address = self.peer(turn)
             begun = time.monotonic()
-            error = self.assertRaises(CutOffError, ask, address, GET, 0.4)
+            error = self.assertRaises(CutOffError, send_request, address, GET, 0.4)
             self.assertIn('no answer within 0.4 s', str(error))
             self.assertTrue(0.3 < time.monotonic() - begun < 30)
 
     def test_basic(self) -> None:
         """RFC 7617, in UTF-8."""
-        self.assertEqual(basic(Credentials('test', '123£')), 'Basic dGVzdDoxMjPCow==')
+        self.assertEqual(basic_auth(Credentials('test', '123£')), 'Basic dGVzdDoxMjPCow==')
 
 
 class ReasonTests(SynchronousTestCase):
@@ -127,7 +134,7 @@ class ReasonTests(SynchronousTestCase):
             (404, b'[]'): 'The server answered 404 []',
         }
         for (status, body), expected in cases.items():
-            self.assertEqual(reason(Answer(status, {}, body)), expected)
+            self.assertEqual(error_reason(HttpResponse(status, {}, body)), expected)
 
     def test_several_mistakes(self) -> None:
         """Each by itself: those of an import, of an input by their paths, of a file by their lines."""
@@ -136,27 +143,29 @@ class ReasonTests(SynchronousTestCase):
             ('crm.py:3: x; y; crm/util.py:7: z', ['crm.py:3: x; y', 'crm/util.py:7: z']), (['a', 'b'], ['a', 'b']),
         ):  # fmt: skip
             body = json.dumps({'zato_env': {'details': details}}).encode()
-            self.assertEqual(mistakes_of(Answer(400, {}, body)), expected)
-            said = self.assertRaises(Failure, good, Answer(400, {}, body)).format_message()
+            self.assertEqual(mistakes_of(HttpResponse(400, {}, body)), expected)
+            said = self.assertRaises(CommandError, successful, HttpResponse(400, {}, body)).format_message()
             self.assertEqual(said.splitlines(), ['The server found 2 mistakes:', *(f'  {each}' for each in expected)])
 
     def test_elements(self) -> None:
         """What stands beside zato_env; nothing where nothing does."""
         for body, expected in ((b'{"zato_env": {}, "x_response": [1]}', [1]), (b'{"zato_env": {}}', None), (b'', None),
                                (b'[2]', [2])):
-            self.assertEqual(element(Answer(200, {}, body)), expected)
+            self.assertEqual(element(HttpResponse(200, {}, body)), expected)
 
 
     def test_why_a_server_is_not_ready(self) -> None:
         """Its own reasons; of another body the status."""
-        self.assertEqual(reasons(Answer(503, {}, b'{"status": "not ready", "reasons": ["a", "b"]}')), 'a; b')
+        self.assertEqual(
+            not_ready_reasons(HttpResponse(503, {}, b'{"status": "not ready", "reasons": ["a", "b"]}')), 'a; b'
+        )
         for body in (b'', b'[]', b'{}', b'{"reasons": []}'):
-            self.assertEqual(reasons(Answer(503, {}, body)), '/zato/ready answers 503')
+            self.assertEqual(not_ready_reasons(HttpResponse(503, {}, body)), '/zato/ready answers 503')
 
     def test_deployments(self) -> None:
         """Nodes that refused it, each with its reason, and nodes that said nothing, a line each."""
         report = {'file': 'a.py', 'number': 2, 'refused': {'server2': 'a.py:1: no'}, 'missing': ['server3']}
-        error = self.assertRaises(Failure, print_report, report)
+        error = self.assertRaises(CommandError, print_report, report)
         self.assertEqual(
             error.format_message(),
             '2 nodes do not run it:\n  server2 refused a.py version 2: a.py:1: no.\n'

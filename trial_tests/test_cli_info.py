@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.broker import free_offset
 from trial_tests.support.command import zatotx
 from trial_tests.support.served import one_server
-from zatotx.cli.info import current, node
+from zatotx.cli.info import current_revision, node_info
 from zatotx.interfaces.config import NodeRow
 
 
@@ -53,15 +53,15 @@ class StoppedTests(SynchronousTestCase):
     def test_nodes(self) -> None:
         """A row is running, gone when nothing was heard of it, or stopped."""
         row = NodeRow(id=1, name='a', up_status='running', seen_at=100.0, host='h', bind_port=5, worker=1)
-        self.assertEqual([node(row, now)['state'] for now in (101.0, 150.0)], ['running', 'gone'])
-        self.assertEqual(node(row, 101.0)['address'], 'h:5')
-        self.assertEqual(node(NodeRow(id=1, name='a', up_status='clean-down'), 1.0)['state'], 'stopped')
+        self.assertEqual([node_info(row, now)['state'] for now in (101.0, 150.0)], ['running', 'gone'])
+        self.assertEqual(node_info(row, 101.0)['address'], 'h:5')
+        self.assertEqual(node_info(NodeRow(id=1, name='a', up_status='clean-down'), 1.0)['state'], 'stopped')
 
     def test_workers_that_were(self) -> None:
         """A stopped server has a row, a worker that took over for a moment has none; one that died is told of."""
         rows = [NodeRow(id=number, name='a', up_status=status, worker=number)
                 for number, status in enumerate(('clean-down', 'running', 'clean-down'))]
-        self.assertEqual([row.worker for row in current(rows)], [0, 1])
+        self.assertEqual([row.worker for row in current_revision(rows)], [0, 1])
 
 
 class RunningTests(SynchronousTestCase):

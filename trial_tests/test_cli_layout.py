@@ -13,28 +13,28 @@ from zatotx.cli.environment.layout import (
     SERVER,
     Credentials,
     cluster_name,
+    components_of,
     credentials,
-    find,
-    parts_of,
+    find_environment,
     read_info,
     setting,
     settings,
 )
-from zatotx.cli.environment.listen_addresses import Address, address, addresses, fields_of, parse
+from zatotx.cli.environment.listen_addresses import ListenAddress, address, addresses, fields_of, parse
 from zatotx.cli.environment.private_files import is_private, make_dir, toml_string, write
-from zatotx.cli.environment.templates import Blueprint, write_credentials, write_redis, write_server
-from zatotx.cli.errors import Failure
+from zatotx.cli.environment.templates import EnvironmentPlan, write_credentials, write_redis, write_server
+from zatotx.cli.errors import CommandError
 from zatotx.cli.update import change_in_file
 from zatotx.odb.secrets import Secrets, new_key
 
 USERS = {'api': Credentials('admin.invoke', 'p"a\\s'), 'pubapi': Credentials('pubapi', 'pub')}
 
 
-def environment(directory: Path, servers: int = 2, redis_url: str = '') -> Blueprint:
+def environment(directory: Path, servers: int = 2, redis_url: str = '') -> EnvironmentPlan:
     """An environment without a database."""
     directory.mkdir()
     ports = tuple(range(17010, 17010 + servers))
-    plan = Blueprint('c "1"', ports, '', redis_url, new_key(), USERS)
+    plan = EnvironmentPlan('c "1"', ports, '', redis_url, new_key(), USERS)
     write_redis(directory)
     for number in range(1, servers + 1):
         write_server(directory, plan, number)
@@ -51,12 +51,12 @@ class LayoutTests(SynchronousTestCase):
 
     def test_parts_in_their_order(self) -> None:
         """Redis first, since servers use it; servers by number, 10 after 9."""
-        names = [part.name for part in parts_of(self.path)]
+        names = [part.name for part in components_of(self.path)]
         self.assertEqual(names, ['redis', *(f'server{number}' for number in range(1, 12))])
 
     def test_the_whole_and_a_part(self) -> None:
         """PATH is the environment or one of its parts, with or without a slash at its end."""
-        whole, one = find(str(self.path)), find(f'{self.path}/server2/')
+        whole, one = find_environment(str(self.path)), find_environment(f'{self.path}/server2/')
         self.assertTrue(whole.whole)
         self.assertEqual(len(whole.parts), 12)
         self.assertEqual([part.name for part in one.parts], ['server2'])
@@ -65,7 +65,7 @@ class LayoutTests(SynchronousTestCase):
 
     def test_relative_paths_become_absolute(self) -> None:
         """The command line of a process carries the whole path, whatever the user typed."""
-        self.assertEqual(find(os.path.relpath(self.path)).environment, self.path)
+        self.assertEqual(find_environment(os.path.relpath(self.path)).environment, self.path)
 
     def test_info_says_what_made_it(self) -> None:
         """Zato's fields."""
@@ -78,23 +78,23 @@ class LayoutTests(SynchronousTestCase):
         info = self.path / 'server1' / '.zato-info'
         for text in ('{', '[]', '{}', '{"component": "TOASTER"}'):
             info.write_text(text)
-            error = self.assertRaises(Failure, find, str(self.path))
+            error = self.assertRaises(CommandError, find_environment, str(self.path))
             self.assertIn(str(info), error.format_message())
 
     def test_settings_are_what_was_asked_for(self) -> None:
         """Any text survives as TOML."""
-        values = settings(parts_of(self.path)[1])
+        values = settings(components_of(self.path)[1])
         self.assertEqual(values['main'], {'name': 'server1', 'cluster': 'c "1"', 'workers': 1})
         self.assertEqual(values['odb']['url'], 'sqlite:///../odb/zatotx.db')
         self.assertEqual(values['kvdb']['url'], 'unix://../redis/redis.sock')
-        self.assertEqual(cluster_name(find(str(self.path))), 'c "1"')
+        self.assertEqual(cluster_name(find_environment(str(self.path))), 'c "1"')
 
     def test_settings_that_are_no_toml(self) -> None:
         """The sentence names file and line."""
-        part = parts_of(self.path)[1]
+        part = components_of(self.path)[1]
         for content in (b'[main', b'\xff'):
             (part.path / 'config' / 'server.toml').write_bytes(content)
-            self.assertIn('server.toml', self.assertRaises(Failure, settings, part).format_message())
+            self.assertIn('server.toml', self.assertRaises(CommandError, settings, part).format_message())
 
     def test_a_setting_of_another_type_counts_as_none(self) -> None:
         """What cannot be used is the server's to complain about; a command goes on with the default."""
@@ -105,7 +105,7 @@ class LayoutTests(SynchronousTestCase):
     def test_credentials(self) -> None:
         """By section, with any password; a section that is not whole is named with its file."""
         self.assertEqual(credentials(self.path, 'api'), USERS['api'])
-        error = self.assertRaises(Failure, credentials, self.path, 'nobody')
+        error = self.assertRaises(CommandError, credentials, self.path, 'nobody')
         self.assertIn('[nobody]', error.format_message())
 
     def test_urls_with_passwords_are_encrypted(self) -> None:
@@ -160,12 +160,12 @@ class AddressTests(SynchronousTestCase):
         """Named and positional ports, interfaces, wildcards become the loopback, IPv6, TLS with its certificate."""
         here = Path('/env/server1')
         cases = {
-            'tcp:port=17010:interface=127.0.0.1': Address('http', '127.0.0.1', 17010),
-            'tcp:17010': Address('http', '127.0.0.1', 17010),
-            'tcp:17010:interface=0.0.0.0': Address('http', '127.0.0.1', 17010),
-            'tcp6:port=80:interface=\\:\\:': Address('http', '::1', 80),
-            'ssl:port=443:privateKey=k.pem:certKey=c.pem': Address('https', '127.0.0.1', 443, here / 'c.pem'),
-            'ssl:port=443:privateKey=both.pem': Address('https', '127.0.0.1', 443, here / 'both.pem'),
+            'tcp:port=17010:interface=127.0.0.1': ListenAddress('http', '127.0.0.1', 17010),
+            'tcp:17010': ListenAddress('http', '127.0.0.1', 17010),
+            'tcp:17010:interface=0.0.0.0': ListenAddress('http', '127.0.0.1', 17010),
+            'tcp6:port=80:interface=\\:\\:': ListenAddress('http', '::1', 80),
+            'ssl:port=443:privateKey=k.pem:certKey=c.pem': ListenAddress('https', '127.0.0.1', 443, here / 'c.pem'),
+            'ssl:port=443:privateKey=both.pem': ListenAddress('https', '127.0.0.1', 443, here / 'both.pem'),
         }
         for description, expected in cases.items():
             self.assertEqual(parse(description, here), expected)
@@ -178,19 +178,19 @@ class AddressTests(SynchronousTestCase):
 
     def test_urls(self) -> None:
         """An IPv6 host stands in brackets."""
-        self.assertEqual(Address('http', '::1', 80).url, 'http://[::1]:80')
+        self.assertEqual(ListenAddress('http', '::1', 80).url, 'http://[::1]:80')
 
     def test_of_a_server(self) -> None:
         """All TCP listeners; the first is the one commands use; none is a sentence with the setting to change."""
         directory = Path(self.mktemp()).absolute()
         environment(directory)
-        part = parts_of(directory)[1]
+        part = components_of(directory)[1]
         file = part.path / 'config' / 'server.toml'
         file.write_text('[http]\nlisten = ["unix:x", "tcp:1", "tcp:2"]')
         self.assertEqual([found.port for found in addresses(part)], [1, 2])
         self.assertEqual(address(part).port, 1)
         file.write_text('[http]\nlisten = []')
-        self.assertIn('http.listen', self.assertRaises(Failure, address, part).format_message())
+        self.assertIn('http.listen', self.assertRaises(CommandError, address, part).format_message())
 
 
 class FileTests(SynchronousTestCase):

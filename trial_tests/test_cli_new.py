@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.broker import Broker, create, shared
 from trial_tests.support.command import sentences, zatotx
-from zatotx.cli.new import named
+from zatotx.cli.new import parse_name
 
 WAYS = [(io, way) for io in ('short', 'simple', 'typed') for way in ('async', 'sync')]
 
@@ -102,6 +102,6 @@ class NewServiceTests(SynchronousTestCase):
 
     def test_classes(self) -> None:
         """A class is named after the last part, and never hides what the file needs or is no identifier."""
-        found = {name: named(name).cls for name in ('crm.get-balance', 'none', 'service', 'a.int', 'v1.2', 'a_b')}
+        found = {name: parse_name(name).cls for name in ('crm.get-balance', 'none', 'service', 'a.int', 'v1.2', 'a_b')}
         self.assertEqual(found, {'crm.get-balance': 'GetBalance', 'none': 'NoneService', 'service': 'ServiceService',
                                  'a.int': 'IntService', 'v1.2': 'Service2', 'a_b': 'AB'})

@@ -12,11 +12,11 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.waiting import until
-from zatotx.cli.environment.layout import SERVER, Part
-from zatotx.cli.environment.pid_files import Process, described, directory_option, running, runs
-from zatotx.cli.environment.port_owner import holder, holds, is_free, listening
-from zatotx.cli.environment.process_stop import stop_parts
-from zatotx.node.workers.procfs import started_at
+from zatotx.cli.environment.layout import SERVER, Component
+from zatotx.cli.environment.pid_files import Process, described, directory_option, is_running, running_process
+from zatotx.cli.environment.port_owner import holds_port, is_free, listening_inodes, port_owner
+from zatotx.cli.environment.process_stop import stop_components
+from zatotx.node.workers.procfs import process_start_time
 
 SLEEP = 'import sys; sys.stdin.read()'
 STUBBORN = 'import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); sys.stdin.read()'
@@ -31,7 +31,7 @@ class PidTests(SynchronousTestCase):
         (self.path / 'config').mkdir(parents=True)
         (self.path / 'logs').mkdir()
         (self.path / 'config' / 'server.toml').write_text(SETTINGS % 0.1)
-        self.part = Part(SERVER, self.path)
+        self.part = Component(SERVER, self.path)
 
     def process(self, *words: str, program: str = SLEEP) -> subprocess.Popen[bytes]:
         """A process with these words in its command line; it ends when the test does."""
@@ -49,19 +49,19 @@ class PidTests(SynchronousTestCase):
         for words in forms:
             process = self.process('zato-server', *words)
             self.named(process.pid)
-            until(lambda: running(self.part) is not None, f'{words}')
-            found = running(self.part)
+            until(lambda: running_process(self.part) is not None, f'{words}')
+            found = running_process(self.part)
             assert found is not None
             self.assertEqual(found.pid, process.pid)
             end(process)
-            self.assertIsNone(running(self.part))
+            self.assertIsNone(running_process(self.part))
 
     def test_no_pid_file_and_nonsense_in_it(self) -> None:
         """Both mean that nothing runs."""
-        self.assertIsNone(running(self.part))
+        self.assertIsNone(running_process(self.part))
         for text in ('', 'x', '-1', '0', '99999999999999999999'):
             self.named(text)
-            self.assertIsNone(running(self.part), text)
+            self.assertIsNone(running_process(self.part), text)
 
     def test_processes_of_others(self) -> None:
         """Another program, another part, another environment: the pid file is stale, whatever lives by that pid."""
@@ -69,15 +69,15 @@ class PidTests(SynchronousTestCase):
                   ('zato-server',), ('zato-server', '--dir'), (str(self.path),)]
         for words in others:
             self.named(self.process(*words).pid)
-            self.assertIsNone(running(self.part), words)
+            self.assertIsNone(running_process(self.part), words)
         self.named(1)
-        self.assertIsNone(running(self.part))
+        self.assertIsNone(running_process(self.part))
 
     def test_a_stranger_is_never_signalled(self) -> None:
         """`stop` with a pid file that names another program's process leaves that process alone."""
         stranger = self.process('zato-server', '--dir', '/somewhere/else')
         self.named(stranger.pid)
-        self.assertEqual(stop_parts([self.part]), [])
+        self.assertEqual(stop_components([self.part]), [])
         self.assertIsNone(stranger.poll())
 
     def test_a_pid_that_was_given_to_another_process(self) -> None:
@@ -93,8 +93,8 @@ class PidTests(SynchronousTestCase):
         """Nothing waits for what no longer runs."""
         process = self.process()
         process.kill()
-        until(lambda: not started_at(process.pid), 'the end')
-        self.assertFalse(runs(process.pid, self.part))
+        until(lambda: not process_start_time(process.pid), 'the end')
+        self.assertFalse(is_running(process.pid, self.part))
 
     def test_stop_says_when_it_had_to_kill(self) -> None:
         """SIGTERM first; what does not end within its grace period and a margin is killed, and that is told."""
@@ -103,7 +103,7 @@ class PidTests(SynchronousTestCase):
         stubborn.stdout.readline()
         self.named(stubborn.pid)
         self.patch(sys.modules['zatotx.cli.environment.process_stop'], 'MARGIN', 0.3)
-        faults = stop_parts([self.part])
+        faults = stop_components([self.part])
         self.assertEqual(len(faults), 1)
         self.assertIn('did not end within 0.4 s of SIGTERM and was killed', faults[0])
         self.assertEqual(stubborn.wait(60), -signal.SIGKILL)
@@ -134,18 +134,18 @@ class PortTests(SynchronousTestCase):
             with socket.socket(family) as listener:
                 listener.bind((host, 0))
                 port = listener.getsockname()[1]
-                self.assertEqual(listening(port), [])
+                self.assertEqual(listening_inodes(port), [])
                 listener.listen()
                 self.assertFalse(is_free(host, port))
-                self.assertTrue(holds(os.getpid(), port))
-                self.assertEqual(holder(port), os.getpid())
+                self.assertTrue(holds_port(os.getpid(), port))
+                self.assertEqual(port_owner(port), os.getpid())
             self.assertTrue(is_free(host, port))
-            self.assertFalse(holds(os.getpid(), port))
-            self.assertIsNone(holder(port))
+            self.assertFalse(holds_port(os.getpid(), port))
+            self.assertIsNone(port_owner(port))
 
     def test_processes_that_are_gone_hold_nothing(self) -> None:
         """Asking is no error."""
-        self.assertFalse(holds(2**22 - 1, 17010))
+        self.assertFalse(holds_port(2**22 - 1, 17010))
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

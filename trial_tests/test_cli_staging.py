@@ -9,8 +9,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.cli.environment.atomic_directory import MARK, publish, staged
-from zatotx.cli.errors import Failure
+from zatotx.cli.environment.atomic_directory import MARK, atomic_directory, publish
+from zatotx.cli.errors import CommandError
 
 STUCK = """
 import sys
@@ -32,7 +32,7 @@ class StagingTests(SynchronousTestCase):
         self.target = self.parent / 'env'
 
     def make(self) -> None:
-        with staged(self.target, 'last') as directory:
+        with atomic_directory(self.target, 'last') as directory:
             self.assertEqual(list(directory.iterdir()), [])
             (directory / 'a').write_text('1')
             (directory / 'last').write_text('2')
@@ -60,7 +60,7 @@ class StagingTests(SynchronousTestCase):
         """A file, a directory with something in it, a link to nowhere: a sentence each, and nothing is touched."""
         self.target.write_text('mine')
         for expected in ('is a file', 'is not empty', 'is a link'):
-            error = self.assertRaises(Failure, self.make)
+            error = self.assertRaises(CommandError, self.make)
             self.assertIn(expected, error.format_message())
             self.target.unlink() if expected != 'is not empty' else None
             if expected == 'is a file':
@@ -75,7 +75,7 @@ class StagingTests(SynchronousTestCase):
         """Whatever went wrong inside."""
 
         def fail() -> None:
-            with staged(self.target, 'last') as directory:
+            with atomic_directory(self.target, 'last') as directory:
                 (directory / 'a').write_text('1')
                 raise KeyboardInterrupt
 
@@ -99,7 +99,7 @@ class StagingTests(SynchronousTestCase):
         process.wait(60)
         process.stdin.close()
         process.stdout.close()
-        self.assertRaises(Failure, self.make)  # it is there by now; the sweep comes first all the same
+        self.assertRaises(CommandError, self.make)  # it is there by now; the sweep comes first all the same
         self.assertEqual(self.left(), ['env'])
 
     def test_a_directory_that_cannot_be_moved(self) -> None:
@@ -133,5 +133,5 @@ class StagingTests(SynchronousTestCase):
         """One sentence naming it."""
         access = os.access
         self.patch(os, 'access', lambda path, mode: path != self.parent and access(path, mode))
-        error = self.assertRaises(Failure, self.make)
+        error = self.assertRaises(CommandError, self.make)
         self.assertIn(f'{self.parent} is not writable', error.format_message())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.cli.enmasse_file import parse
-from zatotx.cli.errors import Failure
+from zatotx.cli.errors import CommandError
 
 BOMB = b'a: &a [x, x, x, x, x, x, x, x, x, x]\n' + b''.join(
     b'%c: &%c [%s]\n' % (letter, letter, b', '.join([b'*%c' % (letter - 1)] * 10)) for letter in range(98, 106)
@@ -16,7 +16,7 @@ class YamlTests(SynchronousTestCase):
     """parse() gives the document or one sentence."""
 
     def refused(self, content: bytes) -> str:
-        text: str = self.assertRaises(Failure, parse, 'x.yaml', content).format_message()
+        text: str = self.assertRaises(CommandError, parse, 'x.yaml', content).format_message()
         self.assertTrue(text.startswith('x.yaml'), text)
         self.assertEqual(len(text.splitlines()), 1, text)
         return text

@@ -42,7 +42,7 @@ from trial_tests.support.authority import Authority
 from trial_tests.support.httpbin import HTTPBin
 from zatotx.plugins.http.client.agent import Agent
 from zatotx.plugins.http.client.credentials import TlsSettings
-from zatotx.plugins.http.client.factory import ClientSettings, Reach, make_client
+from zatotx.plugins.http.client.factory import ClientEnvironment, ClientSettings, make_client
 from zatotx.plugins.http.test.upstream import server_tls
 
 reactor: Any = global_reactor
@@ -224,7 +224,7 @@ class TreqIntegrationTests(test_treq_integration.TreqIntegrationTests):
         self.addCleanup(port.stopListening)
         self.baseurl = f'{"https" if self.secure else "http"}://127.0.0.1:{port.getHost().port}'
         self.pool = HTTPConnectionPool(reactor, False)
-        self.reach = Reach(reactor, deferToThread, environ={})
+        self.reach = ClientEnvironment(reactor, deferToThread, environ={})
         self.client = make_client(ClientSettings(tls=tls, follow_redirects=0, inflate=False), self.reach)
         self.agent: Any = Agent(self.client)
 

@@ -13,12 +13,12 @@ from twisted.internet.threads import deferToThread
 
 from trial_tests.support.authority import Authority
 from trial_tests.support.nginx import Nginx
-from zatotx.plugins.http.client.call import Outbound
+from zatotx.plugins.http.client.call import HttpRequest
 from zatotx.plugins.http.client.content_decoding import ACCEPT
 from zatotx.plugins.http.client.credentials import TlsSettings
 from zatotx.plugins.http.client.errors import TlsFailed
-from zatotx.plugins.http.client.pool import Bounds
-from zatotx.plugins.http.client.request_body import Pieces
+from zatotx.plugins.http.client.pool import PoolLimits
+from zatotx.plugins.http.client.request_body import BodyPieces
 from zatotx.plugins.http.test.upstream import WithPeers, get, post, reactor
 
 TEXT = b'{"name": "value"}\n' * 1000
@@ -47,7 +47,7 @@ class NginxTests(WithPeers):
 
     async def test_kept_connections(self) -> None:
         """A thousand calls, 20 at once, over 20 connections."""
-        client = self.client(bounds=Bounds(connections=20))
+        client = self.client(bounds=PoolLimits(connections=20))
         for _ in range(10):
             answers = await gatherResults([client.send(get(self.nginx.port, b'/small')) for _ in range(100)])
             self.assertEqual({bytes(answer.body) for answer in answers}, {b'hello'})  # type: ignore[arg-type]
@@ -75,7 +75,7 @@ class NginxTests(WithPeers):
             for at in range(0, len(LARGE), 100_000):
                 yield LARGE[at:at + 100_000]
 
-        outbound = Outbound('PUT', get(self.nginx.port).origin, b'/silently', body=Pieces(pieces()))
+        outbound = HttpRequest('PUT', get(self.nginx.port).origin, b'/silently', body=BodyPieces(pieces()))
         self.assertEqual((await client.send(outbound)).status, 204)
         self.assertEqual(client.core.active, 0)
 
@@ -83,7 +83,7 @@ class NginxTests(WithPeers):
         """HEAD and what has no body, an error, a condition that holds, a part, a redirection."""
         client = self.client()
         origin = get(self.nginx.port).origin
-        answer = await client.send(Outbound('HEAD', origin, b'/large'))
+        answer = await client.send(HttpRequest('HEAD', origin, b'/large'))
         self.assertEqual((answer.body, answer.headers[b'content-length']), (b'', b'%d' % len(LARGE)))
         tag = (b'If-None-Match', answer.headers[b'etag'])
         for target, headers, status, body in (

@@ -19,7 +19,7 @@ from zatotx.node import heartbeat, live_config
 from zatotx.schema.builtin_types import BUILTIN_TYPES
 from zatotx.schema.snapshot import Actor, Operation
 from zatotx.schema.type_registry import ObjectTypes
-from zatotx.service.deployment.deployer import which
+from zatotx.service.deployment.deployer import describe_version
 from zatotx.service.deployment.package import pack
 from zatotx.testing.node import MemoryBus, NodeInMemory, make_odb
 
@@ -424,14 +424,14 @@ class WhichTests(SynchronousTestCase):
             ('nix', None, "No deployed file or service is called 'nix'"),
             ('crn.py', None, "No deployed file or service is called 'crn.py', did you mean 'crm.py'?"),
         ):
-            self.assertEqual(self.assertRaises(NotFound, which, versions, name, number).msg, told)
+            self.assertEqual(self.assertRaises(NotFound, describe_version, versions, name, number).msg, told)
 
     def test_by_service(self) -> None:
         """A service's name leads to the file that has it now, else to the one that had it last."""
         moved = [self.version(1, file='a.py'), self.version(2, active=True, file='a.py', service='other'),
                  self.version(3, active=True, file='b.py')]  # fmt: skip
-        self.assertEqual(which(moved, 'get', 3).file, 'b.py')
-        self.assertEqual(which(moved[:2], 'get', None), moved[0])
+        self.assertEqual(describe_version(moved, 'get', 3).file, 'b.py')
+        self.assertEqual(describe_version(moved[:2], 'get', None), moved[0])
 
 
 class OneVersionARequestTests(NodesTestCase):

@@ -21,10 +21,10 @@ from trial_tests.support.certificate import write_certificate
 from trial_tests.support.command import Said, sentences, zatotx
 from trial_tests.support.valkey import Valkey
 from zatotx.cli.checks import cluster, machine, stores, versions
-from zatotx.cli.checks.finding import BROKEN, WARNING, Check, Finding, Scene
-from zatotx.cli.checks.kernel_clock import unsynchronised
-from zatotx.cli.checks.running import CHECKS, examine
-from zatotx.cli.environment.layout import SERVER, Part, find
+from zatotx.cli.checks.finding import BROKEN, WARNING, Check, CheckContext, Finding
+from zatotx.cli.checks.kernel_clock import is_clock_unsynchronized
+from zatotx.cli.checks.running import CHECKS, run_checks
+from zatotx.cli.environment.layout import SERVER, Component, find_environment
 from zatotx.connectors.kind_registry import FoundKind
 from zatotx.interfaces.config import NodeRow
 from zatotx.interfaces.kind import ConnectorKind
@@ -318,17 +318,17 @@ class OdbTests(DoctorTestCase):
         self.finds(WARNING, 'clocks', "nothing keeps this machine's clock")
         self.patch(stores, 'unsynchronised', lambda: False)
         self.well()
-        self.assertIn(unsynchronised(), (True, False))  # the kernel's own word, whatever it is here
+        self.assertIn(is_clock_unsynchronized(), (True, False))  # the kernel's own word, whatever it is here
 
     def test_rows(self) -> None:
         """What a row says: silent, behind, or well; a worker by its number."""
         row = NodeRow(id=1, name='server1', seen_at=1000.0, applied_revision=5, worker=2)
-        ((severity, text),) = cluster.judged(row, 7, 1001.0)
+        ((severity, text),) = cluster.check_node(row, 7, 1001.0)
         self.assertEqual(severity, WARNING)
         self.assertIn('worker 2 of server1 runs revision 5', text)
-        ((severity, text),) = cluster.judged(row, 5, 1020.0)
+        ((severity, text),) = cluster.check_node(row, 5, 1020.0)
         self.assertEqual((severity, 'for 20 s' in text), (BROKEN, True))
-        self.assertEqual(list(cluster.judged(row, 5, 1001.0)), [])
+        self.assertEqual(list(cluster.check_node(row, 5, 1001.0)), [])
 
 
 class PostgreSQLTests(SynchronousTestCase):
@@ -392,7 +392,7 @@ class RedisTests(DoctorTestCase):
         """A clock that differs by seconds, beyond what the asking may take, is a warning; by an hour it is broken."""
         self.use()
         for ahead, severity in ((4.0, WARNING), (3600.0, BROKEN), (-3600.0, BROKEN)):
-            found = examine(Scene(find(str(self.path)), partial(later, ahead)))
+            found = run_checks(CheckContext(find_environment(str(self.path)), partial(later, ahead)))
             self.assertEqual({f.severity for f in found if f.subject == 'clocks' and 'Redis' in f.text}, {severity})
 
 
@@ -400,19 +400,21 @@ class MachineTests(SynchronousTestCase):
     def test_room(self) -> None:
         """Plenty is nothing to tell of; little is a warning, next to nothing broken; inodes likewise."""
         place = Path('/x/logs')
-        self.assertEqual(list(machine.judged(place, Space())), [])
+        self.assertEqual(list(machine.check_free_space(place, Space())), [])
         for space, severity, words in (
             (Space(f_bavail=100_000), WARNING, '390 MiB'),
             (Space(f_bavail=1000), BROKEN, '3 MiB'),
             (Space(f_favail=10_000), WARNING, 'inodes'),
             (Space(f_favail=10), BROKEN, 'inodes'),
         ):
-            ((found, text),) = machine.judged(place, space)
+            ((found, text),) = machine.check_free_space(place, space)
             self.assertEqual(found, severity, text)
             self.assertIn(words, text)
         small = Space(f_bavail=50_000, f_blocks=60_000)  # a small file system that is mostly empty
-        self.assertEqual(list(machine.judged(place, small)), [])
-        self.assertEqual(list(machine.judged(place, Space(f_files=0, f_favail=0))), [])  # one without inodes (btrfs)
+        self.assertEqual(list(machine.check_free_space(place, small)), [])
+        self.assertEqual(
+            list(machine.check_free_space(place, Space(f_files=0, f_favail=0))), []
+        )  # one without inodes (btrfs)
 
     def test_limits(self) -> None:
         """They are read as Linux writes them; what cannot be read is not guessed."""
@@ -439,7 +441,7 @@ class VersionTests(SynchronousTestCase):
 
     def test_python(self) -> None:
         """3.11 to 3.13 are tested."""
-        found = [len(list(versions.judged_python((3, minor)))) for minor in (10, 11, 13, 14)]
+        found = [len(list(versions.check_python((3, minor)))) for minor in (10, 11, 13, 14)]
         self.assertEqual(found, [1, 0, 0, 1])
 
     def test_kinds(self) -> None:
@@ -447,8 +449,8 @@ class VersionTests(SynchronousTestCase):
         kind = ConnectorKind(name='mq', title='MQ', runs_in='server')
         kinds = import_module('zatotx.connectors.kind_registry')
         self.patch(kinds, 'find_kinds', lambda: [FoundKind(kind=kind, why='MQ needs mqi: pip install zatotx[ibm-mq]')])
-        scene = Scene(None)  # type: ignore[arg-type]  # which it does not look at
-        ((severity, text),) = versions.kinds(scene, Part(SERVER, Path('/x')))
+        scene = CheckContext(None)  # type: ignore[arg-type]  # which it does not look at
+        ((severity, text),) = versions.kinds(scene, Component(SERVER, Path('/x')))
         self.assertEqual(severity, WARNING)
         self.assertIn('pip install zatotx[ibm-mq]', text)
 
@@ -460,14 +462,14 @@ class RunningTests(DoctorTestCase):
         self, look: Callable[..., Iterator[tuple[str, str]]], *, asks: bool, longest: float = 10.0
     ) -> list[Finding]:
         check = Check('x', 'says', SERVER, look, asks)
-        return examine(Scene(find(str(self.server))), [check], longest)
+        return run_checks(CheckContext(find_environment(str(self.server))), [check], longest)
 
     def test_a_check_that_hangs(self) -> None:
         """It is given up and told of; the command goes on."""
         with socket.create_server(('127.0.0.1', 0)) as silent:
             address = silent.getsockname()
 
-            def look(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
+            def look(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
                 with socket.create_connection(address, 60) as connection:
                     connection.recv(1)
                 yield from ()
@@ -479,7 +481,7 @@ class RunningTests(DoctorTestCase):
     def test_a_check_that_fails(self) -> None:
         """Whatever it raises is a finding in a sentence, not a traceback."""
 
-        def look(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
+        def look(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
             yield WARNING, 'the first'
             raise KeyError('lost')
 
@@ -491,11 +493,11 @@ class RunningTests(DoctorTestCase):
         """What several checks ask is asked once; its failure is everybody's."""
         asked: list[Any] = []
 
-        def ask(part: Part) -> int:
+        def ask(part: Component) -> int:
             asked.append(part)
             raise OSError('away')
 
-        scene = Scene(find(str(self.path)))
+        scene = CheckContext(find_environment(str(self.path)))
         for _ in range(3):
             self.assertRaises(OSError, scene.once, ask, scene.place.servers[0])
         self.assertEqual(len(asked), 1)

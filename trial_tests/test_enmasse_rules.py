@@ -13,8 +13,8 @@ from trial_tests.support.odb import TYPES
 from zatotx.plugins.http.schema import CHANNEL_REST, OUTGOING_REST, RestChannel, RestOutgoing
 from zatotx.plugins.http.schema.outgoing import CircuitBreaker, Retry
 from zatotx.rules.enmasse.config_diff import diff
-from zatotx.rules.enmasse.import_plan import ImportPlan, Mistake, export, plan_import, substitute
-from zatotx.schema.masking import Configured
+from zatotx.rules.enmasse.import_plan import DocumentError, ImportPlan, export, plan_import, substitute
+from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import ObjectType, field
 from zatotx.schema.security import BASIC_AUTH, BasicAuth, DigestAuth
 from zatotx.schema.security.definition import OF_CHANNELS
@@ -282,7 +282,7 @@ class MistakeTests(SynchronousTestCase):
         self.assertEqual(len(found), 2)
 
 
-class Key(Configured, frozen=True, kw_only=True):
+class Key(ConfigObject, frozen=True, kw_only=True):
     """A second type of the security section, that nothing in the house knows."""
 
     name: Annotated[str, field('Its name')]
@@ -380,7 +380,7 @@ class SubstituteTests(SynchronousTestCase):
                 "security #2: password: the environment has no variable 'Q'",
             ],
         )
-        self.assertIsInstance(missing[0], Mistake)
+        self.assertIsInstance(missing[0], DocumentError)
 
     def test_a_doubled_dollar_is_the_text_itself(self) -> None:
         """And a dollar alone is a dollar."""

@@ -12,25 +12,25 @@ from twisted.trial.unittest import SynchronousTestCase
 from zatotx import Event
 from zatotx.service.response import Response
 from zatotx.service.server_sent_events import event_stream
-from zatotx.wire.http.sse import KEEP_ALIVE, to_bytes
+from zatotx.wire.http.sse import KEEP_ALIVE, encode_event
 
 
 class FormTests(SynchronousTestCase):
     def test_data_alone(self) -> None:
         """Text as it is, anything else as JSON."""
-        self.assertEqual(to_bytes('hello é'), 'data: hello é\n\n'.encode())
-        self.assertEqual(to_bytes({'n': 1}), b'data: {"n":1}\n\n')
-        self.assertEqual(to_bytes(''), b'data: \n\n')
+        self.assertEqual(encode_event('hello é'), 'data: hello é\n\n'.encode())
+        self.assertEqual(encode_event({'n': 1}), b'data: {"n":1}\n\n')
+        self.assertEqual(encode_event(''), b'data: \n\n')
 
     def test_everything(self) -> None:
         """Name, id, and the pause before a client connects anew."""
         event = Event([1], event='tick', id='7', retry=2000)
-        self.assertEqual(to_bytes(event), b'event: tick\nid: 7\nretry: 2000\ndata: [1]\n\n')
-        self.assertEqual(to_bytes(Event(retry=1)), b'retry: 1\n\n')
+        self.assertEqual(encode_event(event), b'event: tick\nid: 7\nretry: 2000\ndata: [1]\n\n')
+        self.assertEqual(encode_event(Event(retry=1)), b'retry: 1\n\n')
 
     def test_no_text_can_begin_a_field(self) -> None:
         """Each kind of line end begins a new line of data; names and ids have none."""
-        self.assertEqual(to_bytes('a\rid: 1\r\nb\n\n'), b'data: a\ndata: id: 1\ndata: b\ndata: \ndata: \n\n')
+        self.assertEqual(encode_event('a\rid: 1\r\nb\n\n'), b'data: a\ndata: id: 1\ndata: b\ndata: \ndata: \n\n')
         for bad in ({'event': 'a\nb'}, {'id': 'a\rb'}, {'id': 'a\0'}):
             self.assertRaises(ValueError, Event, 'x', **bad)
 

@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred, fail, gatherResults
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.interfaces.pipeline import NEEDS_BODY, IExchange, IRun
+from zatotx.interfaces.pipeline import NEEDS_BODY, IDispatcher, IPendingRequest
 from zatotx.model.errors import (
     BadRequest,
     Conflict,
@@ -23,11 +23,11 @@ from zatotx.model.errors import (
     TooManyRequests,
     Unauthorized,
 )
-from zatotx.model.message import ANONYMOUS, ChannelSpec, Inbound, Outcome, Principal, Reply
+from zatotx.model.message import ANONYMOUS, ChannelSpec, Message, Outcome, Principal, Reply
 from zatotx.pipeline.codecs import Codecs
 from zatotx.pipeline.deadline_sweeper import INTERVAL
-from zatotx.pipeline.dispatcher import Exchange
-from zatotx.pipeline.error_replies import FaultReplies
+from zatotx.pipeline.dispatcher import Dispatcher
+from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
 from zatotx.testing.fake_pipeline import FunctionEntry, FunctionInvoker, FunctionStore, OpenGuard, Spooled, message
 
@@ -36,7 +36,7 @@ class Document:
     """Something large."""
 
 
-async def echo(inbound: Inbound, payload: Any) -> Outcome:
+async def echo(inbound: Message, payload: Any) -> Outcome:
     return Outcome(payload)
 
 
@@ -45,18 +45,18 @@ class ExchangeCase(SynchronousTestCase):
         self.clock = Clock()
         self.replies: list[Reply] = []
 
-    def exchange(self, *entries: FunctionEntry, guard: Any = None) -> Exchange:
+    def exchange(self, *entries: FunctionEntry, guard: Any = None) -> Dispatcher:
         self.pipeline = Pipeline(
             guard=guard or OpenGuard(),
             store=FunctionStore(*entries),
             invoker=FunctionInvoker(),
             codecs=Codecs(),
-            faults=FaultReplies(),
+            faults=ErrorReplies(),
             offload=maybeDeferred,
         )
-        return Exchange(self.pipeline, self.clock)
+        return Dispatcher(self.pipeline, self.clock)
 
-    def serve(self, function: Any, inbound: Inbound | None = None) -> FunctionEntry:
+    def serve(self, function: Any, inbound: Message | None = None) -> FunctionEntry:
         entry = FunctionEntry('test.service', function)
         self.run_ = self.exchange(entry).deliver(inbound or message(), self.replies.append)
         return entry
@@ -73,8 +73,8 @@ class SynchronousServiceTests(ExchangeCase):
     def test_provides_what_kinds_expect(self) -> None:
         """Exchange is an IExchange, what it gives back an IRun."""
         exchange = self.exchange(FunctionEntry('test.service', echo))
-        self.assertTrue(IExchange.providedBy(exchange))
-        self.assertTrue(IRun.providedBy(exchange.deliver(message(), self.replies.append)))
+        self.assertTrue(IDispatcher.providedBy(exchange))
+        self.assertTrue(IPendingRequest.providedBy(exchange.deliver(message(), self.replies.append)))
 
     def test_answers_before_deliver_returns(self) -> None:
         """A service that waits for nothing is answered in the same call, with no timer left behind."""
@@ -85,14 +85,14 @@ class SynchronousServiceTests(ExchangeCase):
 
     def test_element_wraps_the_value(self) -> None:
         """A classic SimpleIO answer stands in its response element."""
-        async def wrapped(inbound: Inbound, payload: Any) -> Outcome:
+        async def wrapped(inbound: Message, payload: Any) -> Outcome:
             return Outcome({'a': 1}, element='response')
         self.serve(wrapped)
         self.assertEqual(json.loads(self.reply().body), {'response': {'a': 1}})
 
     def test_internal_services_carry_zato_env(self) -> None:
         """A zato.* answer has zato_env beside its element, with the request's cid."""
-        async def internal(inbound: Inbound, payload: Any) -> Outcome:
+        async def internal(inbound: Message, payload: Any) -> Outcome:
             return Outcome({'pong': 'zato'}, element='zato_ping_response', internal=True)
         self.serve(internal)
         body = json.loads(self.reply().body)
@@ -104,7 +104,7 @@ class SynchronousServiceTests(ExchangeCase):
         for value in ('žluťoučký', b'\x00\xff'):
             self.replies.clear()
 
-            async def written(inbound: Inbound, payload: Any, value: str | bytes = value) -> Outcome:
+            async def written(inbound: Message, payload: Any, value: str | bytes = value) -> Outcome:
                 return Outcome(value)
             self.serve(written)
             self.assertEqual(self.reply().body, value.encode() if isinstance(value, str) else value)
@@ -122,7 +122,7 @@ class RefusalTests(ExchangeCase):
         nobody is let in with must not pile up."""
         brought: list[weakref.ref[Any]] = []
 
-        async def refusing(inbound: Inbound, payload: Any) -> Outcome:
+        async def refusing(inbound: Message, payload: Any) -> Outcome:
             document = Document()
             brought.append(weakref.ref(document))
             try:
@@ -141,7 +141,7 @@ class RefusalTests(ExchangeCase):
         """A body that is not JSON is the caller's mistake."""
         called: list[object] = []
 
-        async def recording(inbound: Inbound, payload: Any) -> Outcome:
+        async def recording(inbound: Message, payload: Any) -> Outcome:
             called.append(payload)
             return Outcome('')
         self.serve(recording, message(b'{"a": '))
@@ -170,15 +170,15 @@ class RefusalTests(ExchangeCase):
     def test_a_caller_who_is_known_by_the_body_needs_the_roles_too(self) -> None:
         """WS-Security and XPath tell who calls when the body is there: what the service demands is asked then."""
         class BodyGuard:
-            def check(self, inbound: Inbound) -> Any:
+            def check(self, inbound: Message) -> Any:
                 return NEEDS_BODY
 
-            def check_body(self, inbound: Inbound) -> Principal:
+            def check_body(self, inbound: Message) -> Principal:
                 return Principal('partner', 'partner', 'wss', roles=frozenset({inbound.cid}))
 
         called: list[str] = []
 
-        async def recording(inbound: Inbound, payload: Any) -> Outcome:
+        async def recording(inbound: Message, payload: Any) -> Outcome:
             called.append(inbound.cid)
             return Outcome('')
 
@@ -217,7 +217,7 @@ class RefusalTests(ExchangeCase):
         for fault, status, headers in cases:
             self.replies.clear()
 
-            async def failing(inbound: Inbound, payload: Any, fault: Exception = fault) -> Outcome:
+            async def failing(inbound: Message, payload: Any, fault: Exception = fault) -> Outcome:
                 raise fault
             entry = self.serve(failing)
             self.assertEqual((self.reply().status, tuple(self.reply().headers)), (status, headers))
@@ -226,7 +226,7 @@ class RefusalTests(ExchangeCase):
 
     def test_unexpected_errors_are_500_without_their_text(self) -> None:
         """The caller sees a constant sentence; the log has the traceback once."""
-        async def broken(inbound: Inbound, payload: Any) -> Outcome:
+        async def broken(inbound: Message, payload: Any) -> Outcome:
             raise ZeroDivisionError('secret inner text')
         self.serve(broken)
         self.assertEqual(self.reply().status, 500)
@@ -236,7 +236,7 @@ class RefusalTests(ExchangeCase):
     def test_the_first_fault_of_several_calls(self) -> None:
         """A service that waits for several calls at once, by gatherResults, ends as if it had waited for the one that
         failed first."""
-        async def several(inbound: Inbound, payload: Any) -> Outcome:
+        async def several(inbound: Message, payload: Any) -> Outcome:
             late: Deferred[Any] = fail(Timeout(inbound.cid, 'no answer'))
             both: Deferred[Any] = gatherResults([late, Deferred()], consumeErrors=True)
             return Outcome(await gatherResults([both], consumeErrors=True))
@@ -246,7 +246,7 @@ class RefusalTests(ExchangeCase):
 
     def test_a_fault_with_a_cid_alone_has_its_usual_text(self) -> None:
         """`raise Forbidden(self.cid)`, as Zato 3.x takes it, whoever made the cid: a cid is no reason."""
-        async def failing(inbound: Inbound, payload: Any) -> Outcome:
+        async def failing(inbound: Message, payload: Any) -> Outcome:
             raise Forbidden(inbound.cid)
         for cid in ('0123456789abcdef01234567', 'from-the-caller'):
             self.replies.clear()
@@ -259,7 +259,7 @@ class RefusalTests(ExchangeCase):
 
     def test_exit_in_a_service_ends_the_request_only(self) -> None:
         """sys.exit() in a service is an error of the service."""
-        async def leaving(inbound: Inbound, payload: Any) -> Outcome:
+        async def leaving(inbound: Message, payload: Any) -> Outcome:
             raise SystemExit(1)
         self.serve(leaving)
         self.assertEqual(self.reply().status, 500)
@@ -267,7 +267,7 @@ class RefusalTests(ExchangeCase):
 
     def test_value_without_a_form_is_500(self) -> None:
         """What cannot be written as JSON is the service's mistake and named in the log."""
-        async def wrong(inbound: Inbound, payload: Any) -> Outcome:
+        async def wrong(inbound: Message, payload: Any) -> Outcome:
             return Outcome(object())
         self.serve(wrong)
         self.assertEqual(self.reply().status, 500)
@@ -296,7 +296,7 @@ class WaitingServiceTests(ExchangeCase):
         self.cancelled: list[bool] = []
         something: Deferred[Any] = Deferred(lambda d: self.cancelled.append(True))
 
-        async def patient(inbound: Inbound, payload: Any) -> Outcome:
+        async def patient(inbound: Message, payload: Any) -> Outcome:
             return Outcome({'got': await something})
         self.entry = self.serve(patient, message(deadline=deadline))
         return something
@@ -315,7 +315,7 @@ class WaitingServiceTests(ExchangeCase):
         """What a message brought goes when its service has ended, whoever ended it: its deadline, or its client."""
         brought: list[weakref.ref[Any]] = []
 
-        async def patient(inbound: Inbound, payload: Any) -> Outcome:
+        async def patient(inbound: Message, payload: Any) -> Outcome:
             document = Document()
             brought.append(weakref.ref(document))
             await Deferred()
@@ -344,7 +344,7 @@ class WaitingServiceTests(ExchangeCase):
         never: Deferred[None] = Deferred()
         more: Deferred[None] = Deferred()
 
-        async def stubborn(inbound: Inbound, payload: Any) -> Outcome:
+        async def stubborn(inbound: Message, payload: Any) -> Outcome:
             try:
                 await never
             except CancelledError:
@@ -382,7 +382,7 @@ class WaitingServiceTests(ExchangeCase):
         class Foreign:
             def __await__(self) -> Any:
                 yield self
-        async def astray(inbound: Inbound, payload: Any) -> Outcome:
+        async def astray(inbound: Message, payload: Any) -> Outcome:
             try:
                 await Foreign()
             except TypeError as error:
@@ -395,7 +395,7 @@ class WaitingServiceTests(ExchangeCase):
         """A service may await, catch and await again; each step gets its own result."""
         steps: list[Deferred[int]] = [Deferred() for _ in range(4)]
 
-        async def stepping(inbound: Inbound, payload: Any) -> Outcome:
+        async def stepping(inbound: Message, payload: Any) -> Outcome:
             seen: list[object] = []
             for step in steps:
                 try:
@@ -417,7 +417,7 @@ class AdmissionTests(ExchangeCase):
         checks: list[int] = []
 
         class CountingGuard(OpenGuard):
-            def check(self, inbound: Inbound) -> Any:
+            def check(self, inbound: Message) -> Any:
                 checks.append(1)
                 return super().check(inbound)
         exchange = self.exchange(FunctionEntry('test.service', echo), guard=CountingGuard())
@@ -430,7 +430,7 @@ class AdmissionTests(ExchangeCase):
     def test_refused_head_has_its_reply(self) -> None:
         """A head that may not go on gets the refusal the request would have got."""
         class ClosedGuard(OpenGuard):
-            def check(self, inbound: Inbound) -> Any:
+            def check(self, inbound: Message) -> Any:
                 raise Unauthorized(inbound.cid)
         admitted: list[Reply | None] = []
         self.exchange(guard=ClosedGuard()).admit(message(), admitted.append)
@@ -476,7 +476,7 @@ class CodecTests(ExchangeCase):
         """Not JSON, which other answers and errors are."""
         raw = ChannelSpec(name='raw', kind='http-soap', service='test.service')
         for value, content_type in (('é', b'text/plain; charset=utf-8'), ({}, b'application/json')):
-            async def answers(inbound: Inbound, payload: Any, value: Any = value) -> Outcome:
+            async def answers(inbound: Message, payload: Any, value: Any = value) -> Outcome:
                 return Outcome(value)
 
             self.serve(answers, message(channel=raw))

@@ -15,7 +15,7 @@ from trial_tests.support.rawhttp import connected, request_bytes
 from trial_tests.support.served import serve
 from trial_tests.support.waiting import until
 from zatotx.interfaces.config import NodeRow
-from zatotx.node.heartbeat import ALIVE, Pulse
+from zatotx.node.heartbeat import ALIVE, LivenessMonitor
 from zatotx.tap.reactor import QuickReactor
 
 HOUR = 3600.0
@@ -40,7 +40,7 @@ _SET_CLOCK = """
 class PulseTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.pulse = Pulse(self.clock)
+        self.pulse = LivenessMonitor(self.clock)
 
     def living(self, *rows: tuple[str, float, str]) -> list[str]:
         """Who lives, of (name, its own time at its last beat, status)."""

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.rules.http.forwarding import ANY, FORWARDED, X_FORWARDED, Origin, WrongProxies, origin_of, trusted_proxies
-from zatotx.rules.http.public_url import joined, public_url_mistake
-from zatotx.wire.http.forwarded import MOST, Hop, forwarded_hops, x_forwarded_addresses
+from zatotx.rules.http.forwarding import (
+    ANY,
+    FORWARDED,
+    X_FORWARDED,
+    InvalidProxies,
+    RequestOrigin,
+    origin_of,
+    trusted_proxies,
+)
+from zatotx.rules.http.public_url import join_public_url, public_url_error
+from zatotx.wire.http.forwarded import MOST, ForwardedHop, forwarded_hops, x_forwarded_addresses
 from zatotx.wire.malformed import Malformed
 
 TRUSTED = trusted_proxies(['10.0.0.0/8', '2001:db8::/32', 'unix'])
@@ -17,15 +25,15 @@ class ReadTests(SynchronousTestCase):
     def test_forwarded(self) -> None:
         """RFC 7239 §4 and §6: pairs in any order and case, quoted or not, addresses with ports; the last hop first."""
         for value, hops in (
-            ('for=192.0.2.60;proto=http;by=203.0.113.43', [Hop('192.0.2.60', 'http')]),
+            ('for=192.0.2.60;proto=http;by=203.0.113.43', [ForwardedHop('192.0.2.60', 'http')]),
             ('For="[2001:DB8:cafe::17]:4711"; Proto=HTTPS ;host="api.example.com:8443"',
-             [Hop('2001:db8:cafe::17', 'https', 'api.example.com:8443')]),
-            ('for=192.0.2.43, for="198.51.100.17:80"', [Hop('198.51.100.17'), Hop('192.0.2.43')]),
+             [ForwardedHop('2001:db8:cafe::17', 'https', 'api.example.com:8443')]),
+            ('for=192.0.2.43, for="198.51.100.17:80"', [ForwardedHop('198.51.100.17'), ForwardedHop('192.0.2.43')]),
             ('for=unknown, for=_hidden, for="_SEVKISEK:_port", for="192.0.2.1:_x", for="[::1]:_x"',
-             [Hop('::1'), Hop('192.0.2.1'), Hop(), Hop(), Hop()]),
-            ('for="[::ffff:192.0.2.1]"', [Hop('192.0.2.1')]),
-            ('by="a,b;c";for=192.0.2.1,, proto=https', [Hop('', 'https'), Hop('192.0.2.1')]),
-            ('secret=x;for=192.0.2.1;;', [Hop('192.0.2.1')]), ('', []), (' , ', []),
+             [ForwardedHop('::1'), ForwardedHop('192.0.2.1'), ForwardedHop(), ForwardedHop(), ForwardedHop()]),
+            ('for="[::ffff:192.0.2.1]"', [ForwardedHop('192.0.2.1')]),
+            ('by="a,b;c";for=192.0.2.1,, proto=https', [ForwardedHop('', 'https'), ForwardedHop('192.0.2.1')]),
+            ('secret=x;for=192.0.2.1;;', [ForwardedHop('192.0.2.1')]), ('', []), (' , ', []),
         ):  # fmt: skip
             self.assertEqual(list(forwarded_hops(value)), hops, value)
 
@@ -44,7 +52,7 @@ class ReadTests(SynchronousTestCase):
     def test_a_client_spoils_nothing(self) -> None:
         """What stands before the element of a proxy is not looked at, not even for how it is quoted."""
         for junk in ('"', 'for="', 'nonsense', 'for=_x;for', '\\"'):
-            self.assertEqual(next(forwarded_hops(f'{junk}, for=192.0.2.1')), Hop('192.0.2.1'), junk)
+            self.assertEqual(next(forwarded_hops(f'{junk}, for=192.0.2.1')), ForwardedHop('192.0.2.1'), junk)
 
     def test_x_forwarded_for(self) -> None:
         """Addresses with and without brackets and ports; the last one first."""
@@ -56,7 +64,7 @@ class ReadTests(SynchronousTestCase):
 
 
 class OriginTests(SynchronousTestCase):
-    def origin(self, read: str = ANY, /, **fields: str) -> Origin:
+    def origin(self, read: str = ANY, /, **fields: str) -> RequestOrigin:
         headers = {name.replace('_', '-').encode(): value.encode() for name, value in fields.items()}
         return origin_of(headers, PEER, TRUSTED, read)
 
@@ -75,15 +83,17 @@ class OriginTests(SynchronousTestCase):
     def test_what_was_asked_for(self) -> None:
         """Scheme and host as the proxy next to the client has them."""
         elements = 'for=192.0.2.1;proto=http;host=evil', 'for=192.0.2.2;proto=https;host=api', 'for=10.0.0.7'
-        self.assertEqual(self.origin(forwarded=','.join(elements)), Origin('192.0.2.2', 'https', 'api'))
+        self.assertEqual(self.origin(forwarded=','.join(elements)), RequestOrigin('192.0.2.2', 'https', 'api'))
         fields = {'x_forwarded_proto': 'http, https, http', 'x_forwarded_host': 'evil, api, inner'}
         self.assertEqual(self.origin(x_forwarded_for='192.0.2.2, 10.0.0.7', **fields),
-                         Origin('192.0.2.2', 'https', 'api'))
-        self.assertEqual(self.origin(x_forwarded_for='192.0.2.2', **fields), Origin('192.0.2.2', 'http', 'inner'))
+                         RequestOrigin('192.0.2.2', 'https', 'api'))
+        self.assertEqual(
+            self.origin(x_forwarded_for='192.0.2.2', **fields), RequestOrigin('192.0.2.2', 'http', 'inner')
+        )
         self.assertEqual(self.origin(x_forwarded_for='192.0.2.2, 10.0.0.7', x_forwarded_proto='https'),
-                         Origin('192.0.2.2', 'https'))
-        self.assertEqual(self.origin(x_forwarded_proto='https'), Origin(PEER, 'https'))
-        self.assertEqual(self.origin(forwarded='proto=https;host=api'), Origin(PEER, 'https', 'api'))
+                         RequestOrigin('192.0.2.2', 'https'))
+        self.assertEqual(self.origin(x_forwarded_proto='https'), RequestOrigin(PEER, 'https'))
+        self.assertEqual(self.origin(forwarded='proto=https;host=api'), RequestOrigin(PEER, 'https', 'api'))
 
     def test_both_kinds(self) -> None:
         """A proxy lets through what it does not write itself: where they disagree, neither is believed."""
@@ -93,12 +103,12 @@ class OriginTests(SynchronousTestCase):
         self.assertEqual(self.origin(forwarded='for=203.0.113.66', x_forwarded_proto='https').address, PEER)
         self.assertEqual(
             self.origin(forwarded='for=192.0.2.1;host=evil;proto=https', x_forwarded_for='192.0.2.1',
-                        x_forwarded_proto='https'), Origin('192.0.2.1', 'https'))
+                        x_forwarded_proto='https'), RequestOrigin('192.0.2.1', 'https'))
         for read, address in ((FORWARDED, '203.0.113.66'), (X_FORWARDED, '192.0.2.1')):
             told = self.origin(read, forwarded='for=203.0.113.66', x_forwarded_for='192.0.2.1')
-            self.assertEqual(told, Origin(address))
-        self.assertEqual(self.origin(FORWARDED, x_forwarded_for='192.0.2.1'), Origin(PEER))
-        self.assertEqual(self.origin(X_FORWARDED, forwarded='for=192.0.2.1'), Origin(PEER))
+            self.assertEqual(told, RequestOrigin(address))
+        self.assertEqual(self.origin(FORWARDED, x_forwarded_for='192.0.2.1'), RequestOrigin(PEER))
+        self.assertEqual(self.origin(X_FORWARDED, forwarded='for=192.0.2.1'), RequestOrigin(PEER))
 
     def test_malformed(self) -> None:
         """Nothing is taken beyond what is known, and it is said why."""
@@ -124,7 +134,7 @@ class OriginTests(SynchronousTestCase):
 
     def test_no_proxies(self) -> None:
         """All words that name none are told at once."""
-        why = str(self.assertRaises(WrongProxies, trusted_proxies, ['10.0.0.1/8', 'nginx', '10.0.0.1', '*']))
+        why = str(self.assertRaises(InvalidProxies, trusted_proxies, ['10.0.0.1/8', 'nginx', '10.0.0.1', '*']))
         for word in ("'10.0.0.1/8' is no address", 'has host bits set', "'nginx'", "'*'"):
             self.assertIn(word, why)
 
@@ -133,12 +143,12 @@ class PublicUrlTests(SynchronousTestCase):
     def test_urls(self) -> None:
         """http and https, with a path perhaps; nothing that a client would misread."""
         for url in ('', 'https://api.example.com', 'http://10.0.0.1:8080/', 'https://[2001:db8::1]/esb/v1'):
-            self.assertEqual(public_url_mistake(url), '', url)
+            self.assertEqual(public_url_error(url), '', url)
         for url in ('api.example.com', 'ftp://a', 'https://', 'https://u:p@a', 'https://a/?x', 'https://a/#x',
                     'https://a:99999', 'https://a/b c', 'https://ä', 'https://a/"'):
-            self.assertTrue(public_url_mistake(url), url)
+            self.assertTrue(public_url_error(url), url)
 
     def test_joined(self) -> None:
         """With one slash between."""
         for url in ('https://a/esb', 'https://a/esb/'):
-            self.assertEqual(joined(url, '/crm'), 'https://a/esb/crm')
+            self.assertEqual(join_public_url(url, '/crm'), 'https://a/esb/crm')

@@ -11,14 +11,14 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.interfaces.pipeline import IGuard
+from zatotx.interfaces.pipeline import IAuthenticationPolicy
 from zatotx.model.errors import ServiceUnavailable, TooManyRequests, Unauthorized
-from zatotx.model.message import ChannelSpec, Inbound, Principal
+from zatotx.model.message import ChannelSpec, Message, Principal
 from zatotx.pipeline.security.authenticator import NOBODY
-from zatotx.pipeline.security.basic_auth import REMEMBERED, BasicAuthCheck
-from zatotx.pipeline.security.password_verifier import WAITING_OF_NETWORK, Verifier, verify
-from zatotx.pipeline.security.policy import Guard
-from zatotx.pipeline.security.secret_comparison import MOST_OF_NETWORK, Guesses
+from zatotx.pipeline.security.basic_auth import REMEMBERED, BasicAuthAuthenticator
+from zatotx.pipeline.security.password_verifier import WAITING_OF_NETWORK, PasswordVerifier, verify
+from zatotx.pipeline.security.policy import AuthenticationPolicy
+from zatotx.pipeline.security.secret_comparison import MOST_OF_NETWORK, SecretComparison
 from zatotx.schema.security import ApiKey, BasicAuth
 from zatotx.schema.snapshot import Snapshot, Stored
 from zatotx.testing.fake_pipeline import message
@@ -33,7 +33,7 @@ def definition(revision: int = 1, **fields: Any) -> Stored:
     return Stored(1, 'basic_auth', BasicAuth(**values), revision)
 
 
-def login(username: str = 'user', password: str = 'p:ž', *, peer: str = '127.0.0.1', security: str = 'api') -> Inbound:
+def login(username: str = 'user', password: str = 'p:ž', *, peer: str = '127.0.0.1', security: str = 'api') -> Message:
     credentials = b64encode(f'{username}:{password}'.encode())
     inbound = message(channel=msgspec.structs.replace(SECURED, security=security),
                       headers={b'authorization': b'Basic ' + credentials})  # fmt: skip
@@ -48,21 +48,21 @@ class GuardCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.verified: list[tuple[str, str]] = []
-        self.verifier = Verifier(self.offload, Guesses(self.clock))
-        self.guard = Guard({'basic_auth': lambda stored: BasicAuthCheck(self.verifier, stored)})
+        self.verifier = PasswordVerifier(self.offload, SecretComparison(self.clock))
+        self.guard = AuthenticationPolicy({'basic_auth': lambda stored: BasicAuthAuthenticator(self.verifier, stored)})
         self.guard.apply(Snapshot(1, [definition()]))
 
     def offload(self, function: Any, hashed: str, password: str) -> Deferred[Any]:
         self.verified.append((hashed, password))
         return succeed(function(hashed, password))
 
-    def check(self, inbound: Inbound) -> Principal:
+    def check(self, inbound: Message) -> Principal:
         async def wait(checked: Any) -> Principal:
             return checked if isinstance(checked, Principal) else await checked
         principal: Principal = self.successResultOf(Deferred.fromCoroutine(wait(self.guard.check(inbound))))
         return principal
 
-    def refused(self, inbound: Inbound) -> Unauthorized:
+    def refused(self, inbound: Message) -> Unauthorized:
         async def wait() -> None:
             checked: Any = self.guard.check(inbound)
             if not isinstance(checked, Principal):
@@ -71,7 +71,7 @@ class GuardCase(SynchronousTestCase):
         assert isinstance(failure.value, Unauthorized)
         return failure.value
 
-    def start(self, inbound: Inbound) -> Deferred[Any]:
+    def start(self, inbound: Message) -> Deferred[Any]:
         """A check that may have to wait."""
         async def wait() -> Any:
             checked: Any = self.guard.check(inbound)
@@ -93,7 +93,7 @@ class GuardCase(SynchronousTestCase):
 class GuardTests(GuardCase):
     def test_provides_interface(self) -> None:
         """Guard is an IGuard."""
-        self.assertTrue(IGuard.providedBy(self.guard))
+        self.assertTrue(IAuthenticationPolicy.providedBy(self.guard))
 
     def test_open_channel(self) -> None:
         """A channel without security lets everybody in as anonymous."""
@@ -120,7 +120,7 @@ class GuardTests(GuardCase):
 
     def test_whom_a_request_names(self) -> None:
         """The user name, for a choice among several definitions; None where no login was sent at all."""
-        check = BasicAuthCheck(self.verifier, definition())
+        check = BasicAuthAuthenticator(self.verifier, definition())
         self.assertEqual(check.claimed(login('somebody')), 'somebody')
         self.assertEqual(check.claimed(message(headers={b'authorization': b'Basic ?'})), NOBODY)
         for fields in ({}, {b'authorization': b'Bearer x'}, {b'authorization': b''}):
@@ -152,7 +152,7 @@ class GuardTests(GuardCase):
 
     def test_an_inactive_key_asks_for_no_password(self) -> None:
         """A browser that is answered `Basic` asks its user for a password."""
-        guard = Guard({'apikey': lambda stored: BasicAuthCheck(self.verifier, stored)})
+        guard = AuthenticationPolicy({'apikey': lambda stored: BasicAuthAuthenticator(self.verifier, stored)})
         guard.apply(Snapshot(3, [Stored(1, 'apikey', ApiKey(name='api', is_active=False), 1)]))
         self.assertEqual(self.assertRaises(Unauthorized, guard.check, login()).challenge, 'zato-apikey')
 
@@ -183,7 +183,7 @@ class GuardTests(GuardCase):
 
     def test_memory_of_verified_credentials_is_bounded(self) -> None:
         """What is remembered never outgrows its bound, and holds no password."""
-        check = BasicAuthCheck(self.verifier, definition())
+        check = BasicAuthAuthenticator(self.verifier, definition())
         check._known = dict.fromkeys(str(n).encode() for n in range(REMEMBERED))
         header = login().headers[b'authorization']
         self.successResultOf(Deferred.fromCoroutine(check._first_time(login(), header, b'd', 0.0)))

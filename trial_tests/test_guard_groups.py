@@ -12,16 +12,16 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.model.errors import Forbidden, ServiceUnavailable, Unauthorized
-from zatotx.model.message import ChannelSpec, Inbound, Principal
+from zatotx.model.message import ChannelSpec, Message, Principal
 from zatotx.pipeline.security.any_of import MOST_CHALLENGES
-from zatotx.pipeline.security.basic_auth import BasicAuthCheck
-from zatotx.pipeline.security.password_verifier import Verifier
-from zatotx.pipeline.security.policy import Guard
-from zatotx.pipeline.security.secret_comparison import Guesses
+from zatotx.pipeline.security.basic_auth import BasicAuthAuthenticator
+from zatotx.pipeline.security.password_verifier import PasswordVerifier
+from zatotx.pipeline.security.policy import AuthenticationPolicy
+from zatotx.pipeline.security.secret_comparison import SecretComparison
 from zatotx.schema.security import ApiKey, BasicAuth, SecurityGroup
 from zatotx.schema.snapshot import Snapshot, Stored
 from zatotx.testing.fake_pipeline import message
-from zatotx.testing.security import FieldCheck, admitted
+from zatotx.testing.security import FieldAuthenticator, admitted
 
 HASHER = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
 
@@ -43,8 +43,8 @@ class GroupCase(SynchronousTestCase):
     """Definitions a and b are read from the field X-Key, o from another one, body from the body."""
 
     def setUp(self) -> None:
-        self.made: dict[str, FieldCheck] = {}
-        self.guard = Guard({
+        self.made: dict[str, FieldAuthenticator] = {}
+        self.guard = AuthenticationPolicy({
             'key': self.maker(),
             'other': self.maker(b'x-other'),
             'body': self.maker(b'x-body', needs_body=True),
@@ -52,8 +52,8 @@ class GroupCase(SynchronousTestCase):
         self.apply()
 
     def maker(self, *args: Any, **options: Any) -> Any:
-        def make(definition: Stored) -> FieldCheck:
-            check = self.made[definition.name] = FieldCheck(definition, *args, **options)
+        def make(definition: Stored) -> FieldAuthenticator:
+            check = self.made[definition.name] = FieldAuthenticator(definition, *args, **options)
             return check
         return make
 
@@ -65,7 +65,7 @@ class GroupCase(SynchronousTestCase):
             *more,
         ]))  # fmt: skip
 
-    def request(self, asked: ChannelSpec, **fields: str) -> Inbound:
+    def request(self, asked: ChannelSpec, **fields: str) -> Message:
         return message(channel=asked, headers={f'x-{name}'.encode(): value.encode() for name, value in fields.items()})
 
     def who(self, asked: ChannelSpec, **fields: str) -> str:
@@ -102,7 +102,7 @@ class GroupTests(GroupCase):
 
     def test_a_group_whose_members_are_all_inactive(self) -> None:
         """Has their challenges, as far as their types are known; one that has none at all has the general one."""
-        self.guard = Guard({'apikey': self.maker()})
+        self.guard = AuthenticationPolicy({'apikey': self.maker()})
         for asked, expected in ((channel(groups=('off',)), b'zato-apikey'),
                                 (channel(groups=('empty',)), b'Basic realm="zatotx"')):
             self.apply(Stored(20, 'apikey', ApiKey(name='key.off', is_active=False), 1), group(21, 'off', 'key.off'))
@@ -219,8 +219,10 @@ class ManyUsersTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.verified = 0
-        self.verifier = Verifier(self.offload, Guesses(Clock()))
-        self.guard = Guard({'basic_auth': lambda definition: BasicAuthCheck(self.verifier, definition)})
+        self.verifier = PasswordVerifier(self.offload, SecretComparison(Clock()))
+        self.guard = AuthenticationPolicy(
+            {'basic_auth': lambda definition: BasicAuthAuthenticator(self.verifier, definition)}
+        )
         users = [('one', 'ann'), ('two', 'bob'), ('three', 'ann')]
         self.guard.apply(Snapshot(1, [
             *(Stored(number, 'basic_auth', BasicAuth(name=name, username=user, password=HASHER.hash(f'of {name}')), 1)

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.broker import free_offset
 from trial_tests.support.command import Said, sentences, zatotx
 from trial_tests.support.internals import CHANNEL, USER, InternalTestCase
-from zatotx.cli.environment.layout import find
+from zatotx.cli.environment.layout import find_environment
 from zatotx.cli.environment.odb_access import command_actor, database
 from zatotx.odb.setup import apply
 from zatotx.schema.snapshot import Operation
@@ -108,7 +108,7 @@ class CommandTests(SynchronousTestCase):
                               fields={'realm': 'New', 'password': 'second-sEcReT'}))  # fmt: skip
 
     def change(self, operation: Operation) -> None:
-        with database(find(str(self.path))) as opened:
+        with database(find_environment(str(self.path))) as opened:
             apply(opened, [operation], command_actor('a test'))
 
     def history(self, *words: object) -> Said:
@@ -131,7 +131,7 @@ class CommandTests(SynchronousTestCase):
 
     def test_much_at_once(self) -> None:
         """Of a revision that changed twenty objects the first lines say enough; programs get them all."""
-        with database(find(str(self.path))) as opened:
+        with database(find_environment(str(self.path))) as opened:
             many = [Operation(action='create', type='basic_auth', name=name, fields={'name': name, 'username': name})
                     for name in (f'u{number}' for number in range(20))]  # fmt: skip
             apply(opened, many, command_actor('a test'))

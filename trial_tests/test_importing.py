@@ -13,17 +13,17 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from zatotx.model.errors import BadRequest
-from zatotx.service.deployment.import_thread import in_own_thread
-from zatotx.service.deployment.module_importer import PREFIX, Loaded, load, module_names
-from zatotx.service.deployment.package import Source, accept, pack
+from zatotx.service.deployment.import_thread import in_import_thread
+from zatotx.service.deployment.module_importer import PREFIX, LoadedModule, load, module_names
+from zatotx.service.deployment.package import SourcePackage, accept, pack
 from zatotx.service.naming import impl_name, plain_name
 
 
-def module(text: str, name: str = 'crm.py') -> Source:
+def module(text: str, name: str = 'crm.py') -> SourcePackage:
     return accept(name, text.encode())
 
 
-def package(init: str = '', **files: str) -> Source:
+def package(init: str = '', **files: str) -> SourcePackage:
     """A package crm; `__` in a name stands for a directory."""
     named = {f'crm/{name.replace("__", "/")}.py': text.encode() for name, text in files.items()}
     return accept('crm.zip', pack({'crm/__init__.py': init.encode(), **named}))
@@ -39,10 +39,10 @@ class LoadTests(SynchronousTestCase):
         self.before = ours()
         self.place = Path(self.mktemp())
 
-    def load(self, source: Source) -> Loaded:
+    def load(self, source: SourcePackage) -> LoadedModule:
         return load(source, self.place)
 
-    def refusal(self, source: Source) -> str:
+    def refusal(self, source: SourcePackage) -> str:
         told: str = self.assertRaises(BadRequest, load, source, self.place).msg
         self.assertEqual(ours(), self.before)
         return told
@@ -205,8 +205,8 @@ class OwnThreadTests(TestCase):
         self.reactor: Any = reactor
         self.place = Path(self.mktemp())
 
-    def run_aside(self, source: Source, deadline: float = 30.0) -> Deferred[Any]:
-        return in_own_thread(
+    def run_aside(self, source: SourcePackage, deadline: float = 30.0) -> Deferred[Any]:
+        return in_import_thread(
             self.reactor, lambda: load(source, self.place), source, doing='the import', deadline=deadline
         )
 

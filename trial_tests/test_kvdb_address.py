@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.model.errors import StartError
 from zatotx.redis.server_binary import find_binary
-from zatotx.redis.url import RedisAddress, anchored, parse_address
+from zatotx.redis.url import RedisAddress, parse_address, resolve_paths
 
 HERE = Path('/env/server1')
 
@@ -69,10 +69,10 @@ class AddressTests(SynchronousTestCase):
             ('redis://h', 'redis://h'),
         ):
             if 'key=/k' in url:
-                self.assertRaises(StartError, anchored, url, HERE)
+                self.assertRaises(StartError, resolve_paths, url, HERE)
                 url, expected = (text.replace('?', '?cert=/c&') for text in (url, expected))
-            self.assertEqual(anchored(url, HERE), expected)
-            self.assertEqual(parse_address(anchored(url, HERE), Path('/')), parse_address(url, HERE))
+            self.assertEqual(resolve_paths(url, HERE), expected)
+            self.assertEqual(parse_address(resolve_paths(url, HERE), Path('/')), parse_address(url, HERE))
 
     def test_shown(self) -> None:
         """People see where it is, never the password."""

@@ -12,7 +12,7 @@ from zope.interface.verify import verifyObject
 from trial_tests.support.redis import RedisCase
 from zatotx.interfaces.redis_client import IBus
 from zatotx.model.errors import ServiceUnavailable
-from zatotx.redis.announcements import LONGEST_MESSAGE, RedisBus
+from zatotx.redis.announcements import LONGEST_MESSAGE, RedisAnnouncements
 from zatotx.redis.client import RedisClient
 
 
@@ -35,9 +35,9 @@ class Ear:
 
 
 class BusTests(RedisCase):
-    async def bus(self, *, cluster: str = 'c1', timeout: float = 20.0) -> RedisBus:
+    async def bus(self, *, cluster: str = 'c1', timeout: float = 20.0) -> RedisAnnouncements:
         client = RedisClient(reactor, self.server.address, timeout=timeout)
-        bus = RedisBus(reactor, self.server.address, client, cluster=cluster, timeout=timeout)
+        bus = RedisAnnouncements(reactor, self.server.address, client, cluster=cluster, timeout=timeout)
         parts: tuple[Any, ...] = (client, bus)
         for part in parts:
             part.startService()
@@ -132,7 +132,7 @@ class BusTests(RedisCase):
         """A bus that never connected stops at once, and stopping twice is harmless."""
         self.server.kill()
         client = RedisClient(reactor, self.server.address)
-        bus = RedisBus(reactor, self.server.address, client, cluster='c1')
+        bus = RedisAnnouncements(reactor, self.server.address, client, cluster='c1')
         bus.startService()
         await bus.stopService()
         await bus.stopService()

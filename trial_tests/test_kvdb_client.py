@@ -12,13 +12,13 @@ from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from trial_tests.support.valkey import Valkey
-from zatotx.interfaces.redis_client import IKeyValue, ResponseError
+from zatotx.interfaces.redis_client import ICommands, ResponseError
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis import reconnecting_connection
 from zatotx.redis.client import RedisClient
-from zatotx.redis.connector import dial
+from zatotx.redis.connector import connect
 from zatotx.redis.protocol import new_protocol
-from zatotx.redis.reconnecting_connection import State
+from zatotx.redis.reconnecting_connection import ConnectionState
 from zatotx.redis.url import parse_address
 
 
@@ -48,7 +48,7 @@ class RedisClientTests(TestCase):
         """Texts come back as they were written, numbers in them untouched; integers as int, nothing as None."""
         client = self.client()
         await client.up()
-        verifyObject(IKeyValue, client)
+        verifyObject(ICommands, client)
         self.assertEqual(await client.execute('SET', 'greeting', 'zażółć'), 'OK')
         self.assertEqual(await client.execute('GET', 'greeting'), 'zażółć')
         await client.execute('SET', 'number', '007')
@@ -104,7 +104,7 @@ class RedisClientTests(TestCase):
         waiting = client.execute('GET', 'x')
         waiting.addErrback(lambda _: None)
         waiting.cancel()
-        while client.state is State.CONNECTED:
+        while client.state is ConnectionState.CONNECTED:
             await deferLater(reactor, 0.01)
         self.server.thaw()
 
@@ -137,7 +137,7 @@ class RedisClientTests(TestCase):
     async def test_cancelled_while_connecting(self) -> None:
         """Whoever gives up connecting gets a CancelledError, as everywhere."""
         connecting = Deferred.fromCoroutine(
-            dial(reactor, self.server.address, new_protocol(reactor, 'Redis', 2), 2)
+            connect(reactor, self.server.address, new_protocol(reactor, 'Redis', 2), 2)
         )
         connecting.cancel()
         await self.assertFailure(connecting, CancelledError)
@@ -147,7 +147,7 @@ class RedisClientTests(TestCase):
         client = self.client()
         await client.up()
         await client.stopService()
-        self.assertIs(client.state, State.STOPPED)
+        self.assertIs(client.state, ConnectionState.STOPPED)
         waiting = client.up()
         client.startService()
         await waiting
@@ -199,7 +199,7 @@ class RedisLoginTests(TestCase):
         client.startService()
         await stopped
         self.assertTrue(pauses[0].called)
-        self.assertIs(client.state, State.STOPPED)
+        self.assertIs(client.state, ConnectionState.STOPPED)
 
     async def test_long_path(self) -> None:
         """A socket whose path is longer than the kernel takes is reached all the same."""

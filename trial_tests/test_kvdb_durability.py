@@ -18,12 +18,12 @@ from trial_tests.support.broker import SCRIPTS
 from trial_tests.support.redis import RedisCase, spoken
 from trial_tests.support.served import serve, two_servers
 from zatotx.cli.environment.templates import write_redis
-from zatotx.model.errors import Fault
-from zatotx.redis.announcements import RedisBus
+from zatotx.model.errors import ServiceError
+from zatotx.redis.announcements import RedisAnnouncements
 from zatotx.redis.client import RedisClient
 from zatotx.redis.fencing import Fences
 from zatotx.redis.keys import Keys
-from zatotx.redis.lease_store import RedisDesk
+from zatotx.redis.lease_store import RedisLeaseStore
 from zatotx.redis.leases import Leases
 from zatotx.redis.scripts import Scripts
 from zatotx.redis.stream_consumers import Consumer
@@ -70,7 +70,9 @@ class KillTests(TestCase):
             self.acknowledged.add(value)
             self.write()
 
-        self.client.execute('RPUSH', 'written', value).addCallbacks(acknowledged, lambda failure: failure.trap(Fault))
+        self.client.execute('RPUSH', 'written', value).addCallbacks(
+            acknowledged, lambda failure: failure.trap(ServiceError)
+        )
 
     async def test_nothing_acknowledged_is_lost(self) -> None:
         """Whichever of the two dies first, three times over: after the restart every acknowledged write is there."""
@@ -126,7 +128,7 @@ class PrefixTests(RedisCase):
         heard: list[tuple[str, str]] = []
         for cluster in ('one', 'two'):
             keys = Keys(cluster)
-            lease = await Leases(reactor, RedisDesk(scripts, keys), Epochs()).acquire('leader', ttl=60)
+            lease = await Leases(reactor, RedisLeaseStore(scripts, keys), Epochs()).acquire('leader', ttl=60)
             self.addCleanup(lease.release)
             self.assertEqual(lease.token % 2**32, 1)
             stream = Stream(client, scripts, keys, 'work')
@@ -136,7 +138,7 @@ class PrefixTests(RedisCase):
             self.addCleanup(consumer.stopService)
             self.assertEqual([entry.fields for entry in await consumer.read(9, 5)], [{'of': cluster}])
             await Fences(scripts, keys).write('jobs', 1, [('SET', keys.key('last'), cluster)])
-            bus = RedisBus(reactor, self.server.address, client, cluster=cluster)
+            bus = RedisAnnouncements(reactor, self.server.address, client, cluster=cluster)
             bus.startService()
             self.addCleanup(bus.stopService)
             await self.got(bus.up())

@@ -20,20 +20,20 @@ from zope.interface import implementer
 from trial_tests.support.proxy import Proxy
 from trial_tests.support.redis import KEYS, RedisCase
 from trial_tests.support.valkey import Valkey
-from zatotx.interfaces.redis_client import RedisUnable, ResponseError
+from zatotx.interfaces.redis_client import RedisRefused, ResponseError
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis import pending_commands
-from zatotx.redis.announcements import RedisBus
+from zatotx.redis.announcements import RedisAnnouncements
 from zatotx.redis.client import RedisClient
 from zatotx.redis.errors import clause, late, refusal
 from zatotx.redis.fencing import Fences
 from zatotx.redis.keys import Keys
-from zatotx.redis.lease_store import RedisDesk
+from zatotx.redis.lease_store import RedisLeaseStore
 from zatotx.redis.leases import Leases
-from zatotx.redis.pending_commands import Pending
+from zatotx.redis.pending_commands import PendingCommands
 from zatotx.redis.scripts import Scripts
-from zatotx.redis.server_info import facts_of, unfit, warnings
-from zatotx.redis.status_log import Voice
+from zatotx.redis.server_info import parse_info, unsupported_reason, warnings
+from zatotx.redis.status_log import ConnectionLog
 from zatotx.redis.stream_consumers import Consumer
 from zatotx.redis.streams import Stream
 from zatotx.redis.url import RedisAddress
@@ -49,8 +49,8 @@ class ProxyCase(RedisCase):
         self.addCleanup(self.proxy.close)
         self.address = RedisAddress(host='127.0.0.1', port=self.proxy.port)
 
-    async def bus(self, client: RedisClient, timeout: float = 5.0) -> RedisBus:
-        bus = RedisBus(reactor, self.address, client, cluster='c', timeout=timeout)
+    async def bus(self, client: RedisClient, timeout: float = 5.0) -> RedisAnnouncements:
+        bus = RedisAnnouncements(reactor, self.address, client, cluster='c', timeout=timeout)
         bus.startService()
         self.addCleanup(bus.stopService)
         await self.got(bus.up())
@@ -161,9 +161,9 @@ class FlappingTests(ProxyCase):
 
         globalLogPublisher.addObserver(observe)
         self.addCleanup(globalLogPublisher.removeObserver, observe)
-        voice = Voice(str(self.server.address))
+        voice = ConnectionLog(str(self.server.address))
         client = RedisClient(reactor, self.server.address, voice=voice)
-        bus = RedisBus(reactor, self.server.address, client, cluster='c', voice=voice)
+        bus = RedisAnnouncements(reactor, self.server.address, client, cluster='c', voice=voice)
         parts: tuple[Any, ...] = (client, bus)
         for part in parts:
             part.startService()
@@ -187,7 +187,7 @@ class UnableTests(RedisCase):
     options = ('--enable-protected-configs', 'yes', '--enable-debug-command', 'yes')
 
     async def unable(self, waiting: Deferred[Any], code: str, words: str) -> None:
-        with self.assertRaises(RedisUnable) as caught:
+        with self.assertRaises(RedisRefused) as caught:
             await self.got(waiting)
         self.assertEqual((caught.exception.code, caught.exception.status), (code, 503))
         self.assertIn(f'{self.server.address} cannot serve this now: {words} ({code} ', str(caught.exception))
@@ -202,7 +202,7 @@ class UnableTests(RedisCase):
         await self.unable(client.execute('EVAL', "return redis.call('SET', KEYS[1], 'y')", 1, 'a'), 'OOM', words)
         value, refused = await client.batch([('GET', 'a'), ('SET', 'a', 'y')])
         self.assertEqual(value, 'x')
-        assert isinstance(refused, RedisUnable)
+        assert isinstance(refused, RedisRefused)
         self.assertEqual(refused.code, 'OOM')
         await client.execute('CONFIG SET', 'maxmemory', '0')
         self.assertEqual(await client.execute('SET', 'a', 'z'), 'OK')
@@ -296,7 +296,7 @@ class NoRedisTests(RedisCase):
         clustered.start()
         client = self.starting(clustered.address)
         await self.until(lambda: 'it runs in cluster mode, where' in client.problem, 'the refusal')
-        self.assertEqual(client.known and unfit(client.known)[:24], 'it runs in cluster mode,')
+        self.assertEqual(client.known and unsupported_reason(client.known)[:24], 'it runs in cluster mode,')
 
 
 class PolicyTests(RedisCase):
@@ -346,12 +346,12 @@ class PolicyTests(RedisCase):
         address = RedisAddress(path=self.server.address.path, username='zatotx', password='hunter2')
         client = await self.client(address, name='zatotx:c1:a')
         scripts = Scripts(client)
-        lease = await Leases(reactor, RedisDesk(scripts, KEYS), Epochs()).acquire('a', ttl=60)
+        lease = await Leases(reactor, RedisLeaseStore(scripts, KEYS), Epochs()).acquire('a', ttl=60)
         await Fences(scripts, KEYS).write('a', lease.token, [('SET', KEYS.key('x'), 'y')])
         await lease.release()
         stream = Stream(client, scripts, KEYS, 'work')
         consumer = Consumer(reactor, address, stream, consumer='c')
-        bus = RedisBus(reactor, address, client, cluster='c1')
+        bus = RedisAnnouncements(reactor, address, client, cluster='c1')
         parts: tuple[Any, ...] = (consumer, bus)
         for part in parts:
             part.startService()
@@ -381,7 +381,7 @@ class PolicyTests(RedisCase):
         self.assertEqual(name, 'zatotx:my%20cluster:server%201')
 
 
-class Told(Voice):
+class Told(ConnectionLog):
     """A voice that remembers its warnings."""
 
     def __init__(self, where: object) -> None:
@@ -399,25 +399,27 @@ class FactsTests(SynchronousTestCase):
 
     def test_read(self) -> None:
         """Valkey and Redis, old and new; nonsense is no fact."""
-        valkey = facts_of('\r\n'.join((
+        valkey = parse_info('\r\n'.join((
             '# Server', 'redis_version:7.2.4', 'server_name:valkey', 'valkey_version:8.1.1', 'run_id:ab',
             'redis_mode:standalone', 'uptime_in_seconds:7', 'maxmemory_policy:noeviction', 'aof_enabled:1',
         )))
         self.assertEqual((valkey.product, valkey.version, valkey.redis_version), ('valkey', '8.1.1', (7, 2, 4)))
         self.assertEqual((valkey.run_id, valkey.uptime, valkey.keeps), ('ab', 7, True))
-        self.assertEqual([*warnings(valkey, 'Redis'), unfit(valkey)], [''])
-        self.assertEqual(facts_of('nonsense\nuptime_in_seconds:many\n').uptime, 0)
-        self.assertEqual(list(warnings(facts_of(''), 'Redis')), [])
+        self.assertEqual([*warnings(valkey, 'Redis'), unsupported_reason(valkey)], [''])
+        self.assertEqual(parse_info('nonsense\nuptime_in_seconds:many\n').uptime, 0)
+        self.assertEqual(list(warnings(parse_info(''), 'Redis')), [])
 
     def test_warned_of(self) -> None:
         """Each thing that should be different is a sentence that names Redis and what to do."""
-        bad = facts_of('redis_version:5.0.7\nrole:slave\nmaxmemory_policy:volatile-ttl\naof_last_write_status:err\n')
+        bad = parse_info('redis_version:5.0.7\nrole:slave\nmaxmemory_policy:volatile-ttl\naof_last_write_status:err\n')
         said = list(warnings(bad, 'Redis at h:1'))
         meant = ('noeviction', 'of version 5.0.7', 'a replica', 'could not write')
         for sentence, words in zip(said, meant, strict=True):
             self.assertTrue(sentence.startswith('Redis at h:1 '), sentence)
             self.assertIn(words, sentence)
-        self.assertIn('it is a sentinel: write redis+sentinel://', unfit(facts_of('redis_mode:sentinel')))
+        self.assertIn(
+            'it is a sentinel: write redis+sentinel://', unsupported_reason(parse_info('redis_mode:sentinel'))
+        )
 
 
 class ClauseTests(SynchronousTestCase):
@@ -451,7 +453,7 @@ class PendingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.late: list[str] = []
-        self.pending = Pending(self.clock, 5.0, self.late.append)
+        self.pending = PendingCommands(self.clock, 5.0, self.late.append)
 
     def test_one_timer(self) -> None:
         """However many commands wait there is one timer, and the oldest one's deadline counts."""

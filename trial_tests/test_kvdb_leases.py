@@ -16,16 +16,16 @@ from trial_tests.support.odb import CLUSTER, KEY, TYPES
 from trial_tests.support.proxy import Proxy
 from trial_tests.support.redis import KEYS, RedisCase
 from zatotx.interfaces.redis import Busy
-from zatotx.model.errors import Conflict, Fault, ServiceUnavailable, Timeout
+from zatotx.model.errors import Conflict, ServiceError, ServiceUnavailable, Timeout
 from zatotx.odb.setup import NewCluster, create
 from zatotx.odb.store import open_store
 from zatotx.redis.fencing import Fences
-from zatotx.redis.lease_store import Granted, RedisDesk, Seed, Taken, Unseeded
-from zatotx.redis.leases import Leases, boot_time
+from zatotx.redis.lease_store import Granted, RedisLeaseStore, Seed, Taken, Unseeded
+from zatotx.redis.leases import Leases, monotonic_clock
 from zatotx.redis.scripts import Scripts
 from zatotx.redis.url import RedisAddress
 from zatotx.rules.resilience.lease import first_token
-from zatotx.testing.leases import Epochs, MemoryDesk, memory_leases
+from zatotx.testing.leases import Epochs, MemoryLeaseStore, memory_leases
 from zatotx.testing.redis_contracts import LeaseContract
 
 
@@ -43,7 +43,7 @@ class RedisLeaseTests(RedisCase, LeaseContract):
         return self.of(self.shared)
 
     def of(self, client: Any) -> Leases:
-        return Leases(reactor, RedisDesk(Scripts(client), KEYS), self.epochs)
+        return Leases(reactor, RedisLeaseStore(Scripts(client), KEYS), self.epochs)
 
     async def test_one_epoch_a_life_of_redis(self) -> None:
         """The ODB is asked for an epoch by the first lease after a start of Redis, and by no other one."""
@@ -70,7 +70,7 @@ class RedisLeaseTests(RedisCase, LeaseContract):
 
     async def test_an_old_epoch_is_refused(self) -> None:
         """An epoch that was fetched before Redis was wiped once more counts for nothing: tokens would turn back."""
-        desk = RedisDesk(Scripts(self.shared), KEYS)
+        desk = RedisLeaseStore(Scripts(self.shared), KEYS)
         asked = await desk.take('a', 'slow', 10, None)
         assert isinstance(asked, Unseeded)
         await self.shared.execute('FLUSHALL')
@@ -82,7 +82,7 @@ class RedisLeaseTests(RedisCase, LeaseContract):
 
     async def test_epochs_of_two(self) -> None:
         """Two that find Redis wiped at the same time each bring an epoch; whichever comes first, tokens grow."""
-        desk = RedisDesk(Scripts(self.shared), KEYS)
+        desk = RedisLeaseStore(Scripts(self.shared), KEYS)
         first, second = await desk.take('a', 'one', 10, None), await desk.take('b', 'two', 10, None)
         assert isinstance(first, Unseeded) and isinstance(second, Unseeded)
         self.assertEqual(first.ticket, second.ticket)
@@ -111,11 +111,11 @@ class RedisLeaseTests(RedisCase, LeaseContract):
         says so; once Redis goes on, another gets it with a greater token."""
         client = await self.client(timeout=1.0)
         lease = await self.of(client).acquire('a', ttl=1.5)
-        began = boot_time()
+        began = monotonic_clock()
         lost = lease.lost()
         self.server.freeze()
         self.assertIn('could not be renewed in time', await self.got(lost))
-        self.assertLess(boot_time() - began, 60)
+        self.assertLess(monotonic_clock() - began, 60)
         self.assertFalse(lease.held)
         self.server.thaw()
         second = await self.got(self.held(wait=20))
@@ -150,7 +150,7 @@ class RedisLeaseTests(RedisCase, LeaseContract):
     async def test_away(self) -> None:
         """Without Redis, or without the ODB when an epoch is needed, nobody gets a lease: an error names who is
         away."""
-        desk = RedisDesk(Scripts(self.shared), KEYS)
+        desk = RedisLeaseStore(Scripts(self.shared), KEYS)
         leases = Leases(reactor, desk, lambda: fail(ServiceUnavailable(None, 'no ODB')))
         with self.assertRaisesRegex(ServiceUnavailable, 'no ODB'):
             await leases.acquire('a', ttl=1)
@@ -161,7 +161,7 @@ class RedisLeaseTests(RedisCase, LeaseContract):
         self.assertTrue(await self.released_without_redis())
 
     async def released_without_redis(self) -> bool:
-        desk = MemoryDesk(reactor, seeded=True)
+        desk = MemoryLeaseStore(reactor, seeded=True)
         lease = await Leases(reactor, desk, self.epochs).acquire('a', ttl=1)
         desk.free = lambda name, owner: fail(Timeout(None, 'gone'))  # type: ignore[method-assign]
         await lease.release()
@@ -191,7 +191,7 @@ class MemoryLeaseTests(LeaseContract, TestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.desk = MemoryDesk(self.clock)
+        self.desk = MemoryLeaseStore(self.clock)
 
     def leases(self) -> Leases:
         return memory_leases(self.clock, self.desk)
@@ -205,7 +205,7 @@ class MemoryLeaseTests(LeaseContract, TestCase):
         return await waiting
 
 
-class _Deaf(MemoryDesk):
+class _Deaf(MemoryLeaseStore):
     """A desk whose answers may be lost, or late."""
 
     deaf = False
@@ -358,7 +358,7 @@ class OdbLeaseTests(RedisCase):
         store = open_store(url, KEY, reactor=reactor, cluster=CLUSTER, types=TYPES)
         self.addCleanup(store.close)
         client = await self.client()
-        leases = Leases(reactor, RedisDesk(Scripts(client), KEYS), partial(store.next_epoch, 'redis'))
+        leases = Leases(reactor, RedisLeaseStore(Scripts(client), KEYS), partial(store.next_epoch, 'redis'))
         tokens = []
         for number in range(6):
             lease = await leases.acquire('leader', ttl=60)
@@ -417,7 +417,7 @@ class _Leader:
         case.addCleanup(self.proxy.close)
         self.client = case.starting(RedisAddress(host='127.0.0.1', port=self.proxy.port), timeout=0.3)
         scripts = Scripts(self.client)
-        self.leases = Leases(reactor, RedisDesk(scripts, KEYS), case.epochs)
+        self.leases = Leases(reactor, RedisLeaseStore(scripts, KEYS), case.epochs)
         self.fences = Fences(scripts, KEYS)
         self.lease: Any = None
 
@@ -429,7 +429,7 @@ class _Leader:
             try:
                 self.lease = await self.leases.acquire('leader', ttl=0.6, wait=0.5)
                 await self.lead(min(end, reactor.seconds() + 1))
-            except Fault:
+            except ServiceError:
                 await self.case.later(0.05)
         if self.lease is not None:
             await self.lease.release()

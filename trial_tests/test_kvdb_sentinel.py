@@ -13,10 +13,10 @@ from twisted.trial.unittest import TestCase
 
 from trial_tests.support.ports import free_port
 from trial_tests.support.sentinel import PASSWORD, SENTINEL_PASSWORD, Watched
-from zatotx.model.errors import Fault, ServiceUnavailable
-from zatotx.redis.announcements import RedisBus
+from zatotx.model.errors import ServiceError, ServiceUnavailable
+from zatotx.redis.announcements import RedisAnnouncements
 from zatotx.redis.client import RedisClient
-from zatotx.redis.sync_probe import look_at
+from zatotx.redis.sync_probe import probe
 from zatotx.redis.url import RedisAddress, parse_address
 
 
@@ -48,7 +48,7 @@ class SentinelTests(TestCase):
         for _ in range(3000):
             try:
                 await client.execute('SET', key, 'here')
-            except Fault:
+            except ServiceError:
                 await deferLater(reactor, 0.02)
             else:
                 return
@@ -60,12 +60,12 @@ class SentinelTests(TestCase):
         client = self.starting(address)
         await self.got(client.up())
         self.assertEqual(str(await client.execute('CONFIG GET', 'port')), f"['port', '{self.watched.first.port}']")
-        self.assertEqual(look_at(address).role, 'master')
+        self.assertEqual(probe(address).role, 'master')
 
     async def test_master_dies(self) -> None:
         """kill -9 of the master: commands and announcements go on with the one that follows it."""
         client = self.starting(self.address())
-        bus = RedisBus(reactor, client.address, client, cluster='c', timeout=10)
+        bus = RedisAnnouncements(reactor, client.address, client, cluster='c', timeout=10)
         bus.startService()
         self.addCleanup(bus.stopService)
         heard: list[str] = []
@@ -92,7 +92,7 @@ class SentinelTests(TestCase):
             await deferLater(reactor, 0.02)
             try:
                 port: Any = await client.execute('CONFIG GET', 'port')
-            except Fault:
+            except ServiceError:
                 continue
             if port[1] == str(self.watched.second.port):
                 break
@@ -127,7 +127,7 @@ class SentinelTests(TestCase):
         with self.assertRaisesRegex(ServiceUnavailable, "Redis master 'leader' of .* is away: no sentinel"):
             await later.execute('PING')
         with self.assertRaises(ServiceUnavailable):
-            look_at(self.address())
+            probe(self.address())
         self.watched.start_sentinel()
         await self.got(later.up())
 
@@ -136,7 +136,7 @@ class SentinelTests(TestCase):
         await self.shows(self.starting(self.address(master='nobody')), 'it knows no master of that name')
         await self.shows(self.starting(self.address(password='wr0ng')), 'WRONGPASS')
         with self.assertRaisesRegex(ServiceUnavailable, 'knows no master of that name'):
-            look_at(self.address(master='nobody'))
+            probe(self.address(master='nobody'))
 
     async def shows(self, client: RedisClient, words: str) -> None:
         for _ in range(3000):

@@ -15,8 +15,8 @@ from trial_tests.support.redis import RedisCase
 from trial_tests.support.valkey import Valkey
 from zatotx.model.errors import ServiceUnavailable, StartError
 from zatotx.redis.client import RedisClient
-from zatotx.redis.sync_probe import look_at
-from zatotx.redis.url import RedisAddress, Tls, parse_address
+from zatotx.redis.sync_probe import probe
+from zatotx.redis.url import RedisAddress, TlsOptions, parse_address
 
 
 def secure_server(ca: Authority, *options: str) -> Valkey:
@@ -52,7 +52,7 @@ class TlsTests(RedisCase):
         self.assertNotIn('\n', client.problem)
         await client.stopService()
         with self.assertRaises(ServiceUnavailable) as caught:
-            look_at(address)
+            probe(address)
         self.assertIn(f'{address} cannot be used: ', str(caught.exception))
 
     async def test_verified(self) -> None:
@@ -61,12 +61,12 @@ class TlsTests(RedisCase):
         for address in (
             self.address(),
             self.address(host='127.0.0.1'),
-            parse_address(f'rediss://localhost:{self.server.port}', self.files, Tls(ca='ca.crt')),
+            parse_address(f'rediss://localhost:{self.server.port}', self.files, TlsOptions(ca='ca.crt')),
         ):
             client = await self.client(address)
             self.assertEqual(await client.execute('SET', 'a', 'x' * 100_000), 'OK')
             self.assertEqual(len(str(await client.execute('GET', 'a'))), 100_000)
-            self.assertEqual(look_at(address).product, 'valkey')
+            self.assertEqual(probe(address).product, 'valkey')
         await self.restarted(client)
         self.assertEqual(await client.execute('PING'), 'PONG')
 
@@ -95,7 +95,7 @@ class TlsTests(RedisCase):
         self.assertEqual(await client.execute('PING'), 'PONG')
         both = self.files / 'both.pem'
         both.write_bytes((self.files / 'me.crt').read_bytes() + (self.files / 'me.key').read_bytes())
-        self.assertEqual(look_at(self.address('?ca=ca.crt&cert=both.pem')).mode, 'standalone')
+        self.assertEqual(probe(self.address('?ca=ca.crt&cert=both.pem')).mode, 'standalone')
         await self.client(self.address('?ca=ca.crt&cert=both.pem'))
         for options in ('', '&cert=other/me.crt&key=other/me.key'):
             await self.refused(self.address(f'?ca=ca.crt{options}'), 'it wants a client certificate that it trusts')
@@ -121,7 +121,7 @@ class TlsTests(RedisCase):
         client = self.starting(address, timeout=0.5)
         await self.until(lambda: 'no answer to PING within 0.5 s; does it speak TLS?' in client.problem, 'a try')
         with self.assertRaisesRegex(ServiceUnavailable, 'gives no answer'):
-            look_at(address, 0.3)
+            probe(address, 0.3)
         await self.refused(self.address('', scheme='redis'), 'connection')
 
 
@@ -157,7 +157,7 @@ class ServerTests(SynchronousTestCase):
 class TlsSettingsTests(TestCase):
     """What a URL and settings may say of TLS together."""
 
-    def wrong(self, url: str, tls: Tls | None = None) -> str:
+    def wrong(self, url: str, tls: TlsOptions | None = None) -> str:
         with self.assertRaises(StartError) as caught:
             parse_address(url, Path('/env/server1'), tls)
         self.assertNotIn('hunter2', str(caught.exception))
@@ -165,9 +165,11 @@ class TlsSettingsTests(TestCase):
 
     def test_paths(self) -> None:
         """Relative to the server's directory; an option of the URL goes before the setting."""
-        address = parse_address('rediss://h?ca=/x/ca.pem', Path('/env/server1'), Tls(ca='a.pem', cert='c.pem', key='k'))
-        self.assertEqual(address.tls, Tls(ca='/x/ca.pem', cert='/env/server1/c.pem', key='/env/server1/k'))
-        self.assertEqual(parse_address('rediss://h', Path('/e')).tls, Tls())
+        address = parse_address(
+            'rediss://h?ca=/x/ca.pem', Path('/env/server1'), TlsOptions(ca='a.pem', cert='c.pem', key='k')
+        )
+        self.assertEqual(address.tls, TlsOptions(ca='/x/ca.pem', cert='/env/server1/c.pem', key='/env/server1/k'))
+        self.assertEqual(parse_address('rediss://h', Path('/e')).tls, TlsOptions())
         self.assertIsNone(parse_address('redis://h', Path('/e')).tls)
 
     def test_never_without_verification(self) -> None:
@@ -179,7 +181,7 @@ class TlsSettingsTests(TestCase):
     def test_files_without_tls(self) -> None:
         """Files for TLS beside a URL without it, or a key without a certificate, are a mistake."""
         for url in ('redis://u:hunter2@h', 'unix://redis.sock', 'redis+sentinel://h/m'):
-            self.assertIn('but the Redis URL is without: write rediss://', self.wrong(url, Tls(ca='ca.pem')))
+            self.assertIn('but the Redis URL is without: write rediss://', self.wrong(url, TlsOptions(ca='ca.pem')))
         self.assertIn('has a key, but no certificate', self.wrong('rediss://h?key=k.pem'))
         self.assertIn('not known here: ca', self.wrong('redis://h?ca=x'))
 

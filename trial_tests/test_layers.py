@@ -51,13 +51,19 @@ class ContractTests(SynchronousTestCase):
 
     def test_a_kind_cannot_import_the_machinery(self) -> None:
         """A kind is written against interfaces, so that a package elsewhere can ship one."""
-        self.assert_bites('A kind imports interfaces, rules, schema, wire, model and connectors, never other machinery or processes',
-                          'zatotx/plugins/http/__init__.py', 'import zatotx.pipeline.error_replies')
+        self.assert_bites(
+            'A kind imports interfaces, rules, schema, wire, model and connectors, never other machinery or processes',
+            'zatotx/plugins/http/__init__.py',
+            'import zatotx.pipeline.error_replies',
+        )
 
     def test_nobody_imports_a_kind(self) -> None:
         """A new protocol is one new folder: nothing else names it."""
-        self.assert_bites('Kinds are discovered by getPlugins; only plugins import zatotx.plugins', 'zatotx/node/settings.py',
-                          'import zatotx.plugins.http')
+        self.assert_bites(
+            'Kinds are discovered by getPlugins; only plugins import zatotx.plugins',
+            'zatotx/node/settings.py',
+            'import zatotx.plugins.http',
+        )
 
     def test_decisions_do_not_know_twisted(self) -> None:
         """Wire, model, rules and schema stay pure."""
@@ -66,8 +72,12 @@ class ContractTests(SynchronousTestCase):
 
     def test_only_the_odb_knows_sqlalchemy(self) -> None:
         """No SQL outside odb/."""
-        self.assert_bites('Only zatotx.odb imports SQLAlchemy and alembic', 'zatotx/node/settings.py', 'import sqlalchemy')
+        self.assert_bites(
+            'Only zatotx.odb imports SQLAlchemy and alembic', 'zatotx/node/settings.py', 'import sqlalchemy'
+        )
 
     def test_only_kvdb_knows_txredisapi(self) -> None:
         """No Redis client outside kvdb/."""
-        self.assert_bites('Only zatotx.redis imports txredisapi and hiredis', 'zatotx/node/settings.py', 'import txredisapi')
+        self.assert_bites(
+            'Only zatotx.redis imports txredisapi and hiredis', 'zatotx/node/settings.py', 'import txredisapi'
+        )

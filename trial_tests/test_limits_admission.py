@@ -10,16 +10,16 @@ from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.interfaces.pipeline import IRun
+from zatotx.interfaces.pipeline import IPendingRequest
 from zatotx.model.errors import BadRequest, Unauthorized
-from zatotx.model.message import ChannelSpec, Inbound, Outcome, Principal, Reply
+from zatotx.model.message import ChannelSpec, Message, Outcome, Principal, Reply
 from zatotx.pipeline.admission import LOOK, Admission
 from zatotx.pipeline.codecs import Codecs
-from zatotx.pipeline.dispatcher import Exchange
-from zatotx.pipeline.error_replies import FaultReplies
+from zatotx.pipeline.dispatcher import Dispatcher
+from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
 from zatotx.plugins.http.schema import RestChannel
-from zatotx.rules.limits.limits import Gate
+from zatotx.rules.limits.limits import ConcurrencyLimit
 from zatotx.schema.snapshot import Snapshot, Stored
 from zatotx.testing.fake_pipeline import OPEN, FunctionEntry, FunctionInvoker, FunctionStore, OpenGuard, message
 
@@ -31,7 +31,7 @@ class HashingGuard:
         self.asked = 0
         self.hashing: list[Deferred[Principal]] = []
 
-    def check(self, inbound: Inbound) -> Any:
+    def check(self, inbound: Message) -> Any:
         self.asked += 1
         return self._hash()
 
@@ -50,23 +50,23 @@ class AdmissionCase(SynchronousTestCase):
         self.served: list[str] = []
         self.replies: list[Reply] = []
         self.entry = FunctionEntry('test.service', self.hold)
-        self.admission = Admission(self.clock, node=Gate(100))
+        self.admission = Admission(self.clock, node=ConcurrencyLimit(100))
         self.make(OpenGuard())
 
     def make(self, guard: Any) -> None:
         self.pipeline = Pipeline(guard=guard, store=FunctionStore(self.entry), invoker=FunctionInvoker(),
-                                 codecs=Codecs(), faults=FaultReplies(), offload=maybeDeferred,
+                                 codecs=Codecs(), faults=ErrorReplies(), offload=maybeDeferred,
                                  admission=self.admission)  # fmt: skip
-        self.exchange = Exchange(self.pipeline, self.clock)
+        self.exchange = Dispatcher(self.pipeline, self.clock)
 
-    async def hold(self, inbound: Inbound, payload: Any) -> Outcome:
+    async def hold(self, inbound: Message, payload: Any) -> Outcome:
         self.served.append(inbound.cid)
         waiting: Deferred[None] = Deferred()
         self.holding.append(waiting)
         await waiting
         return Outcome(payload)
 
-    def send(self, cid: str = 'x', channel: ChannelSpec = OPEN, **more: Any) -> IRun:
+    def send(self, cid: str = 'x', channel: ChannelSpec = OPEN, **more: Any) -> IPendingRequest:
         inbound = message(channel=channel, **more)
         inbound.cid = cid
         inbound.deadline += self.clock.seconds()
@@ -104,10 +104,10 @@ class ServiceLimitTests(AdmissionCase):
 
     def test_places_are_given_back_however_a_request_ends(self) -> None:
         """Well, in an error, in bad input, in its deadline, because the client left, refused by the guard."""
-        async def raising(inbound: Inbound, payload: Any) -> Outcome:
+        async def raising(inbound: Message, payload: Any) -> Outcome:
             raise ValueError('inside')
 
-        async def refusing(inbound: Inbound, payload: Any) -> Outcome:
+        async def refusing(inbound: Message, payload: Any) -> Outcome:
             raise BadRequest(inbound.cid, 'no')
 
         channel = msgspec.structs.replace(OPEN, max_in_flight=5)
@@ -123,7 +123,7 @@ class ServiceLimitTests(AdmissionCase):
         self.clock.advance(2)
 
         class Refusing:
-            def check(self, inbound: Inbound) -> Principal:
+            def check(self, inbound: Message) -> Principal:
                 raise Unauthorized(inbound.cid)
 
         self.make(Refusing())
@@ -138,7 +138,7 @@ class ServiceLimitTests(AdmissionCase):
         """Its caller has the 504, but it still runs: the place is free when it has ended."""
         stubborn: Deferred[None] = Deferred(lambda deferred: None)
 
-        async def ignoring(inbound: Inbound, payload: Any) -> Outcome:
+        async def ignoring(inbound: Message, payload: Any) -> Outcome:
             waiting: Deferred[None] = Deferred()
             try:
                 await waiting
@@ -328,7 +328,9 @@ class ChannelLimitTests(AdmissionCase):
     def test_a_place_that_comes_free_in_another_worker(self) -> None:
         """Nobody tells us: it is found by looking."""
         elsewhere = [1]
-        self.admission = Admission(self.clock, make_gate=lambda name, limit: Gate(limit, others=lambda: elsewhere[0]))
+        self.admission = Admission(
+            self.clock, make_gate=lambda name, limit: ConcurrencyLimit(limit, others=lambda: elsewhere[0])
+        )
         self.make(OpenGuard())
         self.send('a', self.queueing)
         self.assertEqual(self.served, [])
@@ -338,7 +340,7 @@ class ChannelLimitTests(AdmissionCase):
 
     def test_services_that_end_at_once_are_no_recursion(self) -> None:
         """A queue of thousands whose requests need no time: each ends before the next one begins."""
-        async def at_once(inbound: Inbound, payload: Any) -> Outcome:
+        async def at_once(inbound: Message, payload: Any) -> Outcome:
             return Outcome('')
 
         crowded = msgspec.structs.replace(self.queueing, queue=5_000)
@@ -363,7 +365,7 @@ class ChannelLimitTests(AdmissionCase):
     def test_nothing_is_left_of_those_who_failed_to_wait(self) -> None:
         """A guard that fails after the queue was full takes no place."""
         class Failing:
-            def check(self, inbound: Inbound) -> Any:
+            def check(self, inbound: Message) -> Any:
                 return fail(Unauthorized(inbound.cid))
 
         self.make(Failing())

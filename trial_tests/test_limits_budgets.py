@@ -13,12 +13,12 @@ from twisted.internet.defer import Deferred, execute, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.model.errors import BadRequest, ContentTooLarge
-from zatotx.model.message import Inbound, Outcome, Principal, Reply
+from zatotx.model.message import Message, Outcome, Principal, Reply
 from zatotx.pipeline.codecs import Codecs, JsonCodec
-from zatotx.pipeline.error_replies import FaultReplies
+from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
-from zatotx.rules.limits.byte_budget import KNOWN, UNKNOWN, ByteBudget, Charge
-from zatotx.rules.limits.limits import Budget
+from zatotx.rules.limits.byte_budget import KNOWN, UNKNOWN, ByteBudget, BytesCharge
+from zatotx.rules.limits.limits import MessageBudget
 from zatotx.testing.fake_pipeline import (
     OPEN,
     FunctionEntry,
@@ -28,7 +28,7 @@ from zatotx.testing.fake_pipeline import (
     Spooled,
     message,
 )
-from zatotx.wire.json.budget import has_more_keys, is_deeper
+from zatotx.wire.json.budget import exceeds_depth, has_more_keys
 
 
 def held(value: Any) -> int:
@@ -68,10 +68,10 @@ class CountingTests(SynchronousTestCase):
             body = json.dumps(value, ensure_ascii=random.random() < 0.5).encode()
             keys, deep = held(value), depth(value)
             self.assertFalse(has_more_keys(body, keys), body)
-            self.assertFalse(is_deeper(body, value, deep), body)
+            self.assertFalse(exceeds_depth(body, value, deep), body)
             if deep:
                 self.assertTrue(has_more_keys(body, keys - 1), body)
-                self.assertTrue(is_deeper(body, value, deep - 1), body)
+                self.assertTrue(exceeds_depth(body, value, deep - 1), body)
 
     def test_texts_longer_than_a_slice(self) -> None:
         """Whatever stands at the border of two slices, runs of backslashes too: none of it is mistaken."""
@@ -89,11 +89,11 @@ class CountingTests(SynchronousTestCase):
 
 class CodecTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.codecs = Codecs(Budget(json_depth=5, json_keys=20, form_fields=3))
+        self.codecs = Codecs(MessageBudget(json_depth=5, json_keys=20, form_fields=3))
         self.offloaded = 0
 
-    def reply(self, inbound: Inbound) -> Reply:
-        async def echo(inbound: Inbound, payload: Any) -> Outcome:
+    def reply(self, inbound: Message) -> Reply:
+        async def echo(inbound: Message, payload: Any) -> Outcome:
             return Outcome(payload)
 
         def offload(function: Any, *args: Any) -> Deferred[Any]:
@@ -101,7 +101,7 @@ class CodecTests(SynchronousTestCase):
             return maybeDeferred(function, *args)
 
         pipeline = Pipeline(guard=OpenGuard(), store=FunctionStore(FunctionEntry('test.service', echo)),
-                            invoker=FunctionInvoker(), codecs=self.codecs, faults=FaultReplies(), offload=offload)
+                            invoker=FunctionInvoker(), codecs=self.codecs, faults=ErrorReplies(), offload=offload)
         found: list[Reply] = []
         Deferred.fromCoroutine(pipeline.serve(inbound)).addCallback(found.append)
         return found[0]
@@ -195,17 +195,17 @@ class MemoryTests(SynchronousTestCase):
         self.jobs.append((Deferred(), partial(function, *args)))
         return self.jobs[-1][0]
 
-    def serve(self, body: bytes, data_format: str, guard: Any = None) -> Charge:
+    def serve(self, body: bytes, data_format: str, guard: Any = None) -> BytesCharge:
         """A request with that body in a file. The charge that its kind would close."""
-        async def note(inbound: Inbound, payload: Any) -> Outcome:
+        async def note(inbound: Message, payload: Any) -> Outcome:
             self.held.append(self.memory.held)
             return Outcome('done')
 
         pipeline = Pipeline(guard=guard or OpenGuard(), store=FunctionStore(FunctionEntry('test.service', note)),
-                            invoker=FunctionInvoker(), codecs=Codecs(), faults=FaultReplies(), offload=self.offload)
+                            invoker=FunctionInvoker(), codecs=Codecs(), faults=ErrorReplies(), offload=self.offload)
         inbound = message(channel=msgspec.structs.replace(OPEN, data_format=data_format))
         inbound.body = Spooled(body)
-        charge = inbound.charge = Charge(self.memory, UNKNOWN)
+        charge = inbound.charge = BytesCharge(self.memory, UNKNOWN)
         Deferred.fromCoroutine(pipeline.serve(inbound)).addCallback(self.replies.append)
         return charge
 
@@ -244,7 +244,7 @@ class MemoryTests(SynchronousTestCase):
         document = b'<rows>' + b'<row/>' * 100_000 + b'</rows>'
         for others, sort, statuses in ((49_500_000, UNKNOWN, (503, 200)), (49_999_999, UNKNOWN, (503, 200)),
                                        (99_500_000, KNOWN, (503, 503))):  # fmt: skip
-            crowd = Charge(self.memory, sort)
+            crowd = BytesCharge(self.memory, sort)
             self.assertTrue(crowd.add(others))
             for guard, status in zip((OpenGuard(), Knows()), statuses, strict=True):
                 charge = self.serve(document, 'xml', guard)
@@ -267,5 +267,5 @@ class MemoryTests(SynchronousTestCase):
 class Knows(OpenGuard):
     """Has everybody's login."""
 
-    def check(self, inbound: Inbound) -> Principal:
+    def check(self, inbound: Message) -> Principal:
         return Principal('api.user', kind='basic_auth')

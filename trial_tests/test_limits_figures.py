@@ -10,10 +10,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.metrics.definitions import OTHERS
 from zatotx.metrics.meters import MOST
-from zatotx.metrics.snapshot import sample
+from zatotx.metrics.snapshot import take_snapshot
 from zatotx.model.message import ChannelSpec
 from zatotx.node.settings import Settings, parse
-from zatotx.tap.limits import Limited
+from zatotx.tap.limits import LimitsWiring
 from zatotx.testing.fake_pipeline import FunctionEntry, message
 
 CHANNEL = ChannelSpec(name='narrow', kind='http-soap', service='a', max_in_flight=1, queue=1, queue_timeout=1.0)
@@ -43,13 +43,13 @@ class FigureTests(SynchronousTestCase):
                                'body_memory': 100_000_000}, 'threads': {'services': 2}}
         settings, mistakes = parse(document)
         assert isinstance(settings, Settings), mistakes
-        self.limited = Limited(settings, Clock())
+        self.limited = LimitsWiring(settings, Clock())
 
     def figures(self, names: list[str]) -> dict[tuple[str, tuple[str, ...]], Any]:
         store = Store(names)
         if names:
             store.current[-1].gate.refused = 4
-        found = sample(self.limited.sources(store))
+        found = take_snapshot(self.limited.sources(store))
         return {(name, tuple(labels)): value for name, rows in found.items() for labels, value in rows}
 
     def test_all_of_it(self) -> None:

@@ -6,13 +6,13 @@ from threading import Thread
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.rules.limits.limits import Gate
+from zatotx.rules.limits.limits import ConcurrencyLimit
 
 
 class GateTests(SynchronousTestCase):
     def test_lets_in_up_to_its_limit(self) -> None:
         """One more is turned away and counted, until somebody leaves."""
-        gate = Gate(2)
+        gate = ConcurrencyLimit(2)
         self.assertEqual([gate.enter() for _ in range(3)], [True, True, False])
         self.assertEqual((gate.inside, gate.refused, gate.full), (2, 1, True))
         gate.leave()
@@ -21,7 +21,7 @@ class GateTests(SynchronousTestCase):
 
     def test_a_new_limit_holds_for_those_who_come(self) -> None:
         """A lower one cuts nobody off; a higher one lets in at once."""
-        gate = Gate(2)
+        gate = ConcurrencyLimit(2)
         gate.enter()
         gate.enter()
         gate.limit = 1
@@ -33,7 +33,7 @@ class GateTests(SynchronousTestCase):
 
     def test_threads_and_the_reactor_share_the_places(self) -> None:
         """What a thread holds the reactor does not get, and the other way round."""
-        gate = Gate(2)
+        gate = ConcurrencyLimit(2)
         self.assertTrue(gate.enter_from_thread())
         self.assertEqual([gate.enter(), gate.enter()], [True, False])
         self.assertFalse(gate.enter_from_thread())
@@ -43,7 +43,7 @@ class GateTests(SynchronousTestCase):
 
     def test_many_threads_lose_no_count(self) -> None:
         """Threads that come and go while the reactor does: in the end nobody is inside."""
-        gate = Gate(1_000)
+        gate = ConcurrencyLimit(1_000)
 
         def come_and_go() -> None:
             for _ in range(2_000):
@@ -64,8 +64,8 @@ class GateTests(SynchronousTestCase):
     def test_what_is_inside_elsewhere_counts(self) -> None:
         """Two workers of one node: together they hold the limit, and each hears of the other by what it published."""
         board = {'a': 0, 'b': 0}
-        a = Gate(3, others=lambda: board['b'], publish=lambda inside: board.update(a=inside))
-        b = Gate(3, others=lambda: board['a'], publish=lambda inside: board.update(b=inside))
+        a = ConcurrencyLimit(3, others=lambda: board['b'], publish=lambda inside: board.update(a=inside))
+        b = ConcurrencyLimit(3, others=lambda: board['a'], publish=lambda inside: board.update(b=inside))
         self.assertEqual([a.enter(), b.enter(), a.enter()], [True, True, True])
         self.assertEqual((b.enter(), a.enter_from_thread()), (False, False))
         self.assertEqual(board, {'a': 2, 'b': 1})
@@ -84,6 +84,6 @@ class GateTests(SynchronousTestCase):
             seen.append(board['a'])
             return 1
 
-        gate = Gate(1, others=others, publish=lambda inside: board.update(a=inside))
+        gate = ConcurrencyLimit(1, others=others, publish=lambda inside: board.update(a=inside))
         self.assertFalse(gate.enter())
         self.assertEqual((seen, board), ([1], {'a': 0}))

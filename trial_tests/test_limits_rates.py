@@ -16,20 +16,20 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from trial_tests.support.odb import TYPES
-from zatotx.interfaces.pipeline import NEEDS_BODY, IGuard
+from zatotx.interfaces.pipeline import NEEDS_BODY, IAuthenticationPolicy
 from zatotx.model.errors import Forbidden, Unauthorized
-from zatotx.model.message import ANONYMOUS, Inbound, Outcome, Principal, Reply
+from zatotx.model.message import ANONYMOUS, Message, Outcome, Principal, Reply
 from zatotx.node.findings import rates_without_redis
 from zatotx.pipeline.codecs import Codecs
-from zatotx.pipeline.dispatcher import Exchange
-from zatotx.pipeline.error_replies import FaultReplies
+from zatotx.pipeline.dispatcher import Dispatcher
+from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
 from zatotx.pipeline.rate_limiter import RateLimiter
 from zatotx.plugins.http.schema import CHANNEL_REST, RestChannel
 from zatotx.rules.enmasse.import_plan import plan_import
 from zatotx.rules.limits.gcra import SECOND, Rate
-from zatotx.rules.limits.ratelimit_headers import RateFields
-from zatotx.schema.rate_limit import RATE_LIMIT, RateLimit, pace_of
+from zatotx.rules.limits.ratelimit_headers import RateLimitHeaders
+from zatotx.schema.rate_limit import RATE_LIMIT, RateLimit, parse_rate
 from zatotx.schema.security import BasicAuth
 from zatotx.schema.service import ServiceRow
 from zatotx.schema.snapshot import Snapshot, Stored
@@ -47,7 +47,7 @@ class SchemaTests(SynchronousTestCase):
     def test_the_forms_of_a_limit(self) -> None:
         """A number of requests and a span: seconds, minutes, hours, days, or seconds without a unit."""
         self.assertEqual(
-            [pace_of(text) for text in ('100/1m', '10/s', '5 / 2h', '1/d', '100/60', '7/1S')],
+            [parse_rate(text) for text in ('100/1m', '10/s', '5 / 2h', '1/d', '100/60', '7/1S')],
             [(100, 60), (10, 1), (5, 7200), (1, 86_400), (100, 60), (7, 1)],
         )
         wrong = ('', '100', '100/', '/1m', '-1/s', '1.5/s', '100/1w', '100/m1', '1/1/1', 'ten/s', '\uff11/s', '1e3/s')
@@ -85,7 +85,7 @@ class SchemaTests(SynchronousTestCase):
 class FieldsTests(SynchronousTestCase):
     def test_one_limit(self) -> None:
         """Both forms of the fields say the same, in whole seconds."""
-        fields = RateFields(['api'], [Rate.of(100, 60, 100)])
+        fields = RateLimitHeaders(['api'], [Rate.of(100, 60, 100)])
         self.assertEqual(fields.lines((7 * SECOND,)).decode().splitlines(), [
             'RateLimit-Policy: "api";q=100;w=60',
             'RateLimit: "api";r=88;t=7',
@@ -98,30 +98,30 @@ class FieldsTests(SynchronousTestCase):
         """The draft's fields name all of them, the older ones are about the one with least left; of two with as much
         left, about the one that takes longer."""
         rates = [Rate.of(100, 60, 10), Rate.of(5, 1, 5), Rate.of(1, 1, 3)]
-        lines = RateFields(['a', 'b', 'c'], rates).lines((0, 2 * SECOND // 5, 0)).decode().splitlines()
+        lines = RateLimitHeaders(['a', 'b', 'c'], rates).lines((0, 2 * SECOND // 5, 0)).decode().splitlines()
         self.assertEqual(lines[0], 'RateLimit-Policy: "a";q=10;w=6, "b";q=5;w=1, "c";q=3;w=3')
         self.assertEqual(lines[1], 'RateLimit: "a";r=10;t=0, "b";r=3;t=1, "c";r=3;t=0')
         self.assertEqual(lines[2:], ['RateLimit-Limit: 5', 'RateLimit-Remaining: 3', 'RateLimit-Reset: 1'])
 
     def test_any_name_is_ascii(self) -> None:
         """And ends neither its string nor the line."""
-        lines = RateFields(['żółw "1"\\ 100%\r\n'], [Rate.of(1, 1, 1)]).lines((0,))
+        lines = RateLimitHeaders(['żółw "1"\\ 100%\r\n'], [Rate.of(1, 1, 1)]).lines((0,))
         self.assertEqual(lines.count(b'\r\n'), 5)
         self.assertIn(b'"%C5%BC%C3%B3%C5%82w %221%22%5C 100%25%0D%0A";q=1;w=1', lines)
 
     def test_nothing_to_tell(self) -> None:
         """No line at all."""
-        self.assertEqual(RateFields([], []).lines(()), b'')
+        self.assertEqual(RateLimitHeaders([], []).lines(()), b'')
 
 
-@implementer(IGuard)
+@implementer(IAuthenticationPolicy)
 class _Guard:
     """Knows callers by a header; some must show a body first, some have to be waited for."""
 
     def __init__(self) -> None:
         self.asked = 0
 
-    def check(self, inbound: Inbound) -> Any:
+    def check(self, inbound: Message) -> Any:
         self.asked += 1
         who = inbound.headers.get(b'who', b'').decode()
         if who == 'body':
@@ -134,7 +134,7 @@ class _Guard:
             raise Unauthorized(inbound.cid)
         return Principal(who, who, 'basic_auth') if who else ANONYMOUS
 
-    def check_body(self, inbound: Inbound) -> Principal:
+    def check_body(self, inbound: Message) -> Principal:
         who = json.loads(bytes(inbound.body))['who']  # type: ignore[arg-type]
         if who == 'wrong':
             raise Unauthorized(inbound.cid)
@@ -149,19 +149,19 @@ class RatesCase(SynchronousTestCase):
         self.clock.advance(1000)
         self.shared = MemoryRates(self.clock)
         self.limiter = RateLimiter(self.shared, now=self.clock.seconds)
-        self.served: list[Inbound] = []
+        self.served: list[Message] = []
         self.entry = FunctionEntry('test.service', self.serve)
         self.guard = _Guard()
         self.exchange = self.made(self.limiter)
         self.revision = 0
 
-    def made(self, limiter: RateLimiter) -> Exchange:
+    def made(self, limiter: RateLimiter) -> Dispatcher:
         """A node."""
         pipeline = Pipeline(guard=self.guard, store=FunctionStore(self.entry), invoker=FunctionInvoker(),
-                            codecs=Codecs(), faults=FaultReplies(), offload=maybeDeferred, rates=limiter)  # fmt: skip
-        return Exchange(pipeline, self.clock)
+                            codecs=Codecs(), faults=ErrorReplies(), offload=maybeDeferred, rates=limiter)  # fmt: skip
+        return Dispatcher(pipeline, self.clock)
 
-    async def serve(self, inbound: Inbound, payload: Any) -> Outcome:
+    async def serve(self, inbound: Message, payload: Any) -> Outcome:
         self.served.append(inbound)
         return Outcome(payload)
 
@@ -376,7 +376,7 @@ class BodyTests(RatesCase):
 class AdmitTests(RatesCase):
     """Bodies that are asked for (Expect: 100-continue) or are large."""
 
-    def admit(self, who: str) -> tuple[list[Reply | None], Inbound]:
+    def admit(self, who: str) -> tuple[list[Reply | None], Message]:
         channel = msgspec.structs.replace(OPEN, rates=('each', 'address'))
         inbound = message(b'{"who": "anna"}', channel=channel, headers={b'who': who.encode()})
         inbound.deadline += self.clock.seconds()

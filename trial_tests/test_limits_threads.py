@@ -23,8 +23,8 @@ from trial_tests.support.waiting import until
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.service.deployment.module_importer import load
 from zatotx.service.deployment.package import accept
-from zatotx.service.stuck_threads import LOOK, LeftBehind, where
-from zatotx.service.thread_calls import Threads
+from zatotx.service.stuck_threads import LOOK, StuckThreads, thread_location
+from zatotx.service.thread_calls import ServiceThreadCalls
 from zatotx.service.thread_pool import ServiceThreads
 
 reactor: Any = the_reactor
@@ -35,7 +35,7 @@ def wait(event):
 
 
 class Call:
-    """A call in a thread, as LeftBehind sees it."""
+    """A call in a thread, as StuckThreads sees it."""
 
     def __init__(self, deadline: float, thread: int | None = None) -> None:
         self.deadline = deadline
@@ -63,7 +63,7 @@ def said() -> Iterator[list[str]]:
 class LeftBehindTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.left = LeftBehind(self.clock)
+        self.left = StuckThreads(self.clock)
 
     def wait(self, seconds: float) -> None:
         for _ in range(round(seconds / LOOK)):
@@ -130,11 +130,11 @@ class LeftBehindTests(SynchronousTestCase):
         return pool.threads[0].ident or 0 if pool.busy else 0
 
     def is_at(self, thread: int, place: str) -> bool:
-        return where(thread) == place
+        return thread_location(thread) == place
 
     def test_a_thread_that_is_gone(self) -> None:
         """Has no place, and is no fault."""
-        self.assertEqual(where(-1), 'an unknown place')
+        self.assertEqual(thread_location(-1), 'an unknown place')
 
 
 def _zipped(files: dict[str, bytes]) -> bytes:
@@ -169,7 +169,7 @@ class HopTests(TestCase):
     def setUp(self) -> None:
         self.pool = ServiceThreads('service', 1)
         self.pool.start()
-        self.threads = Threads(reactor, self.pool)
+        self.threads = ServiceThreadCalls(reactor, self.pool)
 
     def hop(self, function: Any, seconds: float = 60.0) -> Deferred[Any]:
         deadline = reactor.seconds() + seconds

@@ -12,8 +12,8 @@ from zope.interface.verify import verifyObject
 
 from zatotx.interfaces.node import ILevels
 from zatotx.model.errors import ServiceUnavailable
-from zatotx.node.log_files import Logbook
-from zatotx.node.log_levels import LiveLevels
+from zatotx.node.log_files import LogFiles
+from zatotx.node.log_levels import LiveLogLevels
 from zatotx.node.settings import Log
 from zatotx.testing.node import MemoryBus
 
@@ -26,12 +26,12 @@ class AwayBus(MemoryBus):
 
 
 class LiveLevelsTests(SynchronousTestCase):
-    def node(self, bus: Any) -> LiveLevels:
+    def node(self, bus: Any) -> LiveLogLevels:
         directory = Path(self.mktemp())
         directory.mkdir()
-        book = Logbook(directory, Clock(), Log())
+        book = LogFiles(directory, Clock(), Log())
         self.addCleanup(book.stop)
-        levels = LiveLevels(book, bus)
+        levels = LiveLogLevels(book, bus)
         levels.start()
         return levels
 

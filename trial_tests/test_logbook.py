@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.model.errors import StartError
-from zatotx.node.log_files import Logbook
+from zatotx.node.log_files import LogFiles
 from zatotx.node.settings import Log, parse
 
 
@@ -22,8 +22,8 @@ class LogbookTests(SynchronousTestCase):
         self.directory.mkdir()
         self.clock = Clock()
 
-    def book(self, **settings: Any) -> Logbook:
-        book = Logbook(self.directory, self.clock, Log(**settings))
+    def book(self, **settings: Any) -> LogFiles:
+        book = LogFiles(self.directory, self.clock, Log(**settings))
         book.start()
         self.addCleanup(book.stop)
         return book
@@ -87,9 +87,9 @@ class LogbookTests(SynchronousTestCase):
     def test_wrong_settings(self) -> None:
         """A node with wrong settings, or whose directory cannot be written, does not start."""
         with self.assertRaises(StartError):
-            Logbook(self.directory, self.clock, Log(level='loud'))
+            LogFiles(self.directory, self.clock, Log(level='loud'))
         with self.assertRaisesRegex(StartError, 'cannot be written'):
-            Logbook(self.directory / 'nowhere', self.clock, Log())
+            LogFiles(self.directory / 'nowhere', self.clock, Log())
 
     def test_lost(self) -> None:
         """Lines that the disk did not take are counted, whatever file they were for."""

@@ -15,18 +15,20 @@ from twisted.logger import Logger, LogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.logs.categories import ADMIN, ALL, KVDB, SERVER, area_of
+from zatotx.logs.categories import ADMIN, ALL, KVDB, SERVER, category_of
 from zatotx.logs.formats import JSON, TEXT
-from zatotx.logs.levels import LEVELS, Levels
+from zatotx.logs.levels import LEVELS, LevelFilter
 from zatotx.logs.line_buffer import SharedLineWriter
 from zatotx.logs.log_file import LogFile
-from zatotx.logs.server_log import ServerLog, Whose, nobody
+from zatotx.logs.server_log import ServerLog, Whose, no_context
 
 
 class LevelsTests(SynchronousTestCase):
     def test_precedence(self) -> None:
         """A logger's own level counts before its parents', those before its area's, that before the level of all."""
-        levels = Levels('error', {'crm': 'info', 'crm.get.balance': 'debug', 'kvdb': 'warning', 'server': 'critical'})
+        levels = LevelFilter(
+            'error', {'crm': 'info', 'crm.get.balance': 'debug', 'kvdb': 'warning', 'server': 'critical'}
+        )
         numbers = {
             'crm.get.balance': logging.DEBUG,
             'crm.get': logging.INFO,
@@ -39,7 +41,7 @@ class LevelsTests(SynchronousTestCase):
 
     def test_change(self) -> None:
         """A level may be set, and given back, at any time; what was asked before does not stick."""
-        levels = Levels('info')
+        levels = LevelFilter('info')
         self.assertEqual(levels.of('crm.x'), logging.INFO)
         levels.set('crm', 'debug')
         self.assertEqual((levels.of('crm.x'), levels.of('other')), (logging.DEBUG, logging.INFO))
@@ -50,13 +52,13 @@ class LevelsTests(SynchronousTestCase):
     def test_all_mistakes_at_once(self) -> None:
         """Every level that does not exist is named, with where it stands and what there is."""
         with self.assertRaises(ValueError) as caught:
-            Levels('loud', {'kvdb': 'debug', 'crm': 'LOUDER'})
+            LevelFilter('loud', {'kvdb': 'debug', 'crm': 'LOUDER'})
         known = ', '.join(LEVELS)
         self.assertEqual(
             str(caught.exception),
             f"[log] level: 'loud' is none of {known}; [log.levels] crm: 'LOUDER' is none of {known}",
         )
-        levels = Levels()
+        levels = LevelFilter()
         for name, level in (('crm', 'loud'), ('', '')):
             with self.assertRaises(ValueError):
                 levels.set(name, level)
@@ -64,16 +66,16 @@ class LevelsTests(SynchronousTestCase):
 
     def test_memory_is_bounded(self) -> None:
         """However many names are asked for, what is remembered stays bounded, and right."""
-        levels = Levels('info', {'crm': 'debug'})
+        levels = LevelFilter('info', {'crm': 'debug'})
         for number in range(20_000):
             self.assertEqual(levels.of(f'crm.{number}'), logging.DEBUG)
         self.assertLessEqual(len(levels._known), 10_000)
 
     def test_areas(self) -> None:
         """Loggers belong to areas by their dotted names, not by their first letters; each area has its own file."""
-        self.assertEqual(area_of('zatotx.redis.reconnecting_connection'), KVDB)
-        self.assertEqual(area_of('zato.ping'), ADMIN)
-        self.assertEqual((area_of('zatotx.node'), area_of('zatox'), area_of('')), (SERVER,) * 3)
+        self.assertEqual(category_of('zatotx.redis.reconnecting_connection'), KVDB)
+        self.assertEqual(category_of('zato.ping'), ADMIN)
+        self.assertEqual((category_of('zatotx.node'), category_of('zatox'), category_of('')), (SERVER,) * 3)
         self.assertEqual(len({area.file for area in ALL}), len(ALL))
 
 
@@ -96,9 +98,9 @@ class Chatty(SynchronousTestCase):
         self.addCleanup(writer.close)
         return writer
 
-    def install(self, form: str = TEXT, whose: Whose = nobody, **levels: Any) -> ServerLog:
+    def install(self, form: str = TEXT, whose: Whose = no_context, **levels: Any) -> ServerLog:
         log = ServerLog(
-            self.writers['server'], levels=Levels(**levels), areas={'kvdb': self.writers['kvdb']}, whose=whose,
+            self.writers['server'], levels=LevelFilter(**levels), areas={'kvdb': self.writers['kvdb']}, whose=whose,
             publisher=self.publisher,
         )  # fmt: skip
         log.formed(form)

@@ -15,10 +15,10 @@ from twisted.python.failure import Failure
 from twisted.python.log import LogPublisher as LegacyPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.logs.levels import LEVELS, Levels
+from zatotx.logs.levels import LEVELS, LevelFilter
 from zatotx.logs.line_buffer import SharedLineWriter
 from zatotx.logs.log_file import LogFile
-from zatotx.logs.log_service import Logged
+from zatotx.logs.log_service import LoggedService
 from zatotx.logs.server_log import ServerLog
 
 STAMP = r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}'
@@ -35,7 +35,7 @@ class ServerLogTests(SynchronousTestCase):
         self.patch(sys, '__stderr__', self.stderr)
 
     def install(self, level: str = 'info') -> ServerLog:
-        server_log = ServerLog(self.writer, levels=Levels(level), publisher=self.publisher)
+        server_log = ServerLog(self.writer, levels=LevelFilter(level), publisher=self.publisher)
         server_log.install()
         self.addCleanup(server_log.uninstall)
         return server_log
@@ -144,7 +144,7 @@ class LoggedTests(SynchronousTestCase):
         """What a service says from its start to the end of its stop is in its file, closed to others."""
         path = Path(self.mktemp()) / 'logs' / 'redis.log'
         talker = Talker()
-        logged = Logged(talker, path, Clock())
+        logged = LoggedService(talker, path, Clock())
         logged.startService()
         stopping = logged.stopService()
         self.assertNoResult(stopping)

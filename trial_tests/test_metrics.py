@@ -23,14 +23,14 @@ from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
-from zatotx.interfaces.meters import IUserMetrics, NoUserMetrics, measured
+from zatotx.interfaces.meters import IUserMetrics, NoUserMetrics, count_call
 from zatotx.metrics import collectors
 from zatotx.metrics.counters import CallSlots, ChannelSlots, Histogram
 from zatotx.metrics.definitions import COUNTER, FAMILIES, GAUGE, HISTOGRAM
-from zatotx.metrics.exposition import Scrapes
-from zatotx.metrics.meters import Meters, Named
+from zatotx.metrics.exposition import MetricsExposition
+from zatotx.metrics.meters import MeterRegistry, MeterSet
 from zatotx.metrics.prometheus_text import render
-from zatotx.metrics.snapshot import Row, Sample, Source, add, sample
+from zatotx.metrics.snapshot import Row, Sample, Source, add, take_snapshot
 from zatotx.metrics.user_metrics import UserMetrics
 from zatotx.model.errors import Timeout
 from zatotx.tap.monitoring import certificates
@@ -59,7 +59,7 @@ def parsed(text: bytes) -> Samples:
 
 
 def samples(*sources: Source) -> Samples:
-    return parsed(render(sample(sources)))
+    return parsed(render(take_snapshot(sources)))
 
 
 class SlotsTests(SynchronousTestCase):
@@ -171,7 +171,7 @@ class RenderTests(SynchronousTestCase):
 class MetersTests(SynchronousTestCase):
     def test_channels(self) -> None:
         """A channel has its requests, answers by class, those under way, and how long they took."""
-        meters = Meters()
+        meters = MeterRegistry()
         slots = meters.channels('http-soap').of('crm "1"')
         for hundreds in (2, 2, 4, 0):
             slots.requests += 1
@@ -188,7 +188,7 @@ class MetersTests(SynchronousTestCase):
 
     def test_outgoing(self) -> None:
         """An outgoing connection, by whatever kind it is of, has its calls, errors by kind, and its circuit breaker."""
-        meters = Meters()
+        meters = MeterRegistry()
         slots = meters.outgoing('rest').of('CRM')
         slots.in_flight += 1
         slots.observe(0.2)
@@ -206,7 +206,7 @@ class MetersTests(SynchronousTestCase):
     def test_bounded(self) -> None:
         """However many names there are, the figures stay few: who comes last shares one set. Names that are gone
         make room for new ones, and vanish."""
-        named = Named(ChannelSlots, most=3)
+        named = MeterSet(ChannelSlots, most=3)
         made = {name: named.of(name) for name in 'abcde'}
         self.assertIs(made['d'], made['e'])
         self.assertEqual([name for name, _ in named.items()], ['a', 'b', 'c', '(others)'])
@@ -218,7 +218,7 @@ class MetersTests(SynchronousTestCase):
     def test_room_for_the_living(self) -> None:
         """Services that were deleted make room when it is needed, without a word from anybody."""
         living = ['a', 'b']
-        named = Named(CallSlots, most=2, alive=lambda: living)
+        named = MeterSet(CallSlots, most=2, alive=lambda: living)
         first = named.of('a')
         named.of('b')
         living[:] = ['b', 'c']
@@ -243,7 +243,7 @@ class MetersTests(SynchronousTestCase):
         bad: Deferred[int] = Deferred()
         left: Deferred[int] = Deferred()
         for deferred in (good, bad, left):
-            measured(slots, clock.seconds, deferred)
+            count_call(slots, clock.seconds, deferred)
         self.assertEqual(slots.in_flight, 3)
         clock.advance(0.2)
         good.callback(7)
@@ -363,7 +363,7 @@ class SumTests(SynchronousTestCase):
         for _ in range(calls):
             slots.observe(0.002)
         slots.in_flight = calls
-        found: Sample = json.loads(json.dumps(sample([
+        found: Sample = json.loads(json.dumps(take_snapshot([
             collectors.services(lambda: [('crm', slots)]),
             collectors.figure('zatotx_config_revision', lambda: revision),
             collectors.figure('zatotx_redis_up', lambda: int(revision > 5)),
@@ -395,7 +395,7 @@ class SumTests(SynchronousTestCase):
         """A worker of another version, while they are replaced, spoils nothing: its unknown families, histograms cut
         otherwise and rows with other labels are left out."""
         name = 'zatotx_service_duration_seconds'
-        ours = sample([collectors.services(lambda: [('crm', CallSlots())])])
+        ours = take_snapshot([collectors.services(lambda: [('crm', CallSlots())])])
         theirs = {'zatotx_of_tomorrow': [[[], 1]], name: [[['crm'], [1.0, [1, 2]]]], 'zatotx_service_calls': [[[], 9]]}
         self.assertEqual(add(ours, theirs), ours)
 
@@ -434,7 +434,7 @@ class ScrapesTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.asked = 0
         self.offload = Later()
-        self.scrapes = Scrapes([collectors.figure('zatotx_log_lines_lost', self.look)], self.offload)
+        self.scrapes = MetricsExposition([collectors.figure('zatotx_log_lines_lost', self.look)], self.offload)
 
     def look(self) -> int:
         self.asked += 1

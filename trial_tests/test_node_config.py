@@ -14,12 +14,12 @@ from zope.interface import implementer
 from zatotx.interfaces.config import NodeRow, OutdatedSnapshot, Prepared
 from zatotx.model.errors import ServiceUnavailable, Timeout, Unauthorized
 from zatotx.model.message import ChannelSpec, Principal
-from zatotx.node.live_config import ALIVE, BEAT, LiveConfig, living
-from zatotx.pipeline.security.policy import Guard
+from zatotx.node.live_config import ALIVE, BEAT, LiveConfig, live_nodes
+from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.schema.security import BasicAuth
 from zatotx.schema.snapshot import Actor, Changes, Operation, Snapshot, Stored
 from zatotx.testing.fake_pipeline import message
-from zatotx.testing.security import FieldCheck
+from zatotx.testing.security import FieldAuthenticator
 
 
 def user(number: int, revision: int) -> Stored:
@@ -181,7 +181,10 @@ class LiveConfigTests(SynchronousTestCase):
     def test_all_is_built_before_anything_is_in_force(self) -> None:
         """A large table of routes takes its time: the definitions that its channels name are those of before until
         it is there, and then all of it is in force in one go."""
-        guard, building = Guard({'basic_auth': lambda stored: FieldCheck(stored)}), Deferred[Prepared]()
+        guard, building = (
+            AuthenticationPolicy({'basic_auth': lambda stored: FieldAuthenticator(stored)}),
+            Deferred[Prepared](),
+        )
         in_force: list[str] = []
         self.config.preparers = [guard.prepare, lambda snapshot: building]
         guard.apply(Snapshot(1, [Stored(1, 'basic_auth', BasicAuth(name='old', username='u'), 1)]))
@@ -293,4 +296,4 @@ class LivingTests(SynchronousTestCase):
         def row(name: str, status: str, seen: float) -> NodeRow:
             return NodeRow(id=1, name=name, up_status=status, seen_at=seen)
         rows = [row('well', 'running', 100), row('silent', 'running', 99 - ALIVE), row('down', 'clean-down', 100)]
-        self.assertEqual([node.name for node in living(rows, 100.5)], ['well'])
+        self.assertEqual([node.name for node in live_nodes(rows, 100.5)], ['well'])

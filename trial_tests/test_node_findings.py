@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.connectors.kind_registry import find_kinds
 from zatotx.node import findings
-from zatotx.node.node_api import NodeView
+from zatotx.node.node_api import NodeApi
 from zatotx.node.state import NodeState
 from zatotx.schema.snapshot import Snapshot
 from zatotx.schema.type_registry import ObjectTypes
@@ -44,7 +44,7 @@ class NodeViewTests(SynchronousTestCase):
         """A node's findings are those of all its finders, asked anew each time."""
         now = ['a']
         parts: dict[str, Any] = dict.fromkeys(('config', 'odb', 'services', 'deployer', 'scrapes', 'offloader'))
-        view = NodeView(name='one', cluster='c', types=ObjectTypes([]), state=NodeState(), kinds=find_kinds(),
+        view = NodeApi(name='one', cluster='c', types=ObjectTypes([]), state=NodeState(), kinds=find_kinds(),
                         finders=(lambda: now, lambda: iter(['z'])), **parts)  # fmt: skip
         self.assertEqual(view.findings(), ['a', 'z'])
         now.append('b')

@@ -23,8 +23,8 @@ from trial_tests.support.odb_process import MANY
 from trial_tests.support.unmeasured import unmeasured
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.odb import executor
-from zatotx.odb.executor import Call, GivenUp, Lane
-from zatotx.odb.mutations import write
+from zatotx.odb.executor import CallAbandoned, CancellableCall, DatabaseExecutor
+from zatotx.odb.mutations import apply_operations
 from zatotx.odb.setup import NewCluster, apply, create, schema_state, snapshot
 from zatotx.odb.statement_context import Cluster, begin
 from zatotx.odb.store import open_store
@@ -217,13 +217,13 @@ class GivenUpTests(OdbCase):
     def test_a_write_nobody_waits_for_is_rolled_back(self) -> None:
         """Who was told "no" was told right."""
         database = self.database()
-        call = Call()
+        call = CancellableCall()
 
         def late(connection: Connection, found: Cluster) -> None:
-            write(begin(connection, found, ME, call.moved), [user('late', '')])
+            apply_operations(begin(connection, found, ME, call.moved), [user('late', '')])
             self.assertTrue(call.give_up())
 
-        self.assertRaises(GivenUp, database.write, call, late)
+        self.assertRaises(CallAbandoned, database.write, call, late)
         self.assertEqual(len(snapshot(database)), 0)
         self.assertEqual(apply(database, [user('next', '')], ME), 2)
 
@@ -233,7 +233,7 @@ class LaneTests(TestCase):
 
     def setUp(self) -> None:
         self.patch(executor, 'DEADLINE', 1.0)
-        self.lane = Lane(reactor, threads=1, name='test', what='the test')
+        self.lane = DatabaseExecutor(reactor, threads=1, name='test', what='the test')
         self.release = threading.Event()
         self.addCleanup(self.lane.close)
         self.addCleanup(self.release.set)
@@ -242,16 +242,16 @@ class LaneTests(TestCase):
         """So is what waits behind it; once the thread is free, calls are served again."""
         told: list[str] = []
 
-        def stuck(call: Call) -> bool:
+        def stuck(call: CancellableCall) -> bool:
             freed = self.release.wait(10)
             try:
                 call.committing()
-            except GivenUp:
+            except CallAbandoned:
                 told.append('given up')
                 raise
             return freed
 
-        def second_runs(call: Call) -> str:
+        def second_runs(call: CancellableCall) -> str:
             told.append('second ran')
             return 'second'
 
@@ -269,7 +269,7 @@ class LaneTests(TestCase):
 
         self.patch(executor, 'DEADLINE', 2.5)
 
-        def slow(call: Call) -> str:
+        def slow(call: CancellableCall) -> str:
             for _ in range(16):
                 self.release.wait(0.2)
                 call.moved()
@@ -281,7 +281,7 @@ class LaneTests(TestCase):
         """It counts from that move, not from when the lane looked."""
         self.patch(executor, 'DEADLINE', 4.0)
 
-        def moved_once(call: Call) -> bool:
+        def moved_once(call: CancellableCall) -> bool:
             call.moved()
             return self.release.wait(10)
 
@@ -292,7 +292,7 @@ class LaneTests(TestCase):
     async def test_a_commit_under_way_is_not_called_off(self) -> None:
         """Its outcome is unknown, and that is what the caller is told."""
 
-        def committing(call: Call) -> bool:
+        def committing(call: CancellableCall) -> bool:
             call.committing()
             return self.release.wait(10)
 
@@ -305,12 +305,12 @@ class LaneTests(TestCase):
         begun: Deferred[None] = Deferred()
         outcome: Deferred[str] = Deferred()
 
-        def work(call: Call) -> None:
+        def work(call: CancellableCall) -> None:
             reactor.callFromThread(begun.callback, None)
             self.release.wait(10)
             try:
                 call.committing()
-            except GivenUp:
+            except CallAbandoned:
                 reactor.callFromThread(outcome.callback, 'rolled back')
                 raise
 

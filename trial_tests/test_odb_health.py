@@ -6,7 +6,7 @@ import time
 
 from trial_tests.support.odb import CLUSTER, KEY, OdbCase, on_every_database
 from zatotx.model.errors import ServiceUnavailable
-from zatotx.odb.health import look_at
+from zatotx.odb.health import examine_odb
 from zatotx.odb.secrets import new_key
 from zatotx.odb.setup import open_database
 
@@ -16,7 +16,7 @@ class OdbHealthTests(OdbCase):
     def test_what_it_tells(self) -> None:
         """Revision, nodes, size, and a clock that is this machine's; no password; and it leaves all as it was."""
         before = self.sql('SELECT revision FROM cluster')
-        found = look_at(self.database())
+        found = examine_odb(self.database())
         self.assertEqual([row.name for row in found.nodes], ['server1'])
         self.assertEqual(found.revision, before[0][0])
         self.assertGreater(found.size, 10_000)
@@ -28,7 +28,7 @@ class OdbHealthTests(OdbCase):
         """Another key, and a cluster that is not there, are named."""
         for key, cluster, words in ((new_key(), CLUSTER, 'key'), (KEY, 'nowhere', "'nowhere'")):
             database = open_database(self.url, key, cluster=cluster, types=self.types)
-            error = self.assertRaises(ServiceUnavailable, look_at, database)
+            error = self.assertRaises(ServiceUnavailable, examine_odb, database)
             self.assertIn(words, error.msg)
 
     def test_no_writes(self) -> None:
@@ -41,8 +41,8 @@ class OdbHealthTests(OdbCase):
         else:
             self.sql("CREATE TRIGGER stop BEFORE UPDATE ON cluster FOR EACH ROW SIGNAL SQLSTATE '45000'")
         began = time.monotonic()
-        error = self.assertRaises(ServiceUnavailable, look_at, self.database())
+        error = self.assertRaises(ServiceUnavailable, examine_odb, self.database())
         self.assertIn('takes no writes', error.msg)
         self.assertNotIn('sEcReT', error.msg)
         self.assertLess(time.monotonic() - began, 30)
-        self.assertEqual(look_at(self.database(), write=False).nodes[0].name, 'server1')
+        self.assertEqual(examine_odb(self.database(), write=False).nodes[0].name, 'server1')

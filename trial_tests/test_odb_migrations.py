@@ -13,7 +13,7 @@ from trial_tests.support import odb_0001
 from trial_tests.support.odb import KEY, ME, OdbCase, edit, on_every_database
 from trial_tests.support.unmeasured import unmeasured
 from zatotx.interfaces.config import IConfigStore
-from zatotx.odb.engine import room_of
+from zatotx.odb.engine import dialect_of
 from zatotx.odb.secrets import verify
 from zatotx.odb.setup import restore, schema_state, upgrade
 from zatotx.schema.dual_secret import hash_of
@@ -96,7 +96,7 @@ class UpgradeTests(UpgradeCase):
     async def test_killed_and_begun_again(self) -> None:
         """Wherever it is killed, the next upgrade brings up all of it: where transactions hold DDL from the start,
         elsewhere from the step it had come to."""
-        at = (2, 5) if room_of(self.url).transactional_ddl else (4,) * 20
+        at = (2, 5) if dialect_of(self.url).transactional_ddl else (4,) * 20
         killed = 0
         process = self.begin('upgrades')
         for step in at:

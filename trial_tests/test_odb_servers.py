@@ -32,11 +32,11 @@ from zatotx.odb.engine import make_engine
 from zatotx.odb.engines import mysql as mysql_room
 from zatotx.odb.engines import postgresql as postgresql_room
 from zatotx.odb.engines.dialect import LOCK
-from zatotx.odb.executor import DEADLINE, Call
+from zatotx.odb.executor import DEADLINE, CancellableCall
 from zatotx.odb.setup import NewCluster, create, schema_state, snapshot
 from zatotx.odb.statement_context import Cluster, begin
 from zatotx.odb.tables import cluster, server
-from zatotx.odb.urls import parsed
+from zatotx.odb.urls import parse_url
 
 reactor: Any = global_reactor  # its interfaces are more than its type says
 REFUSED_WITHIN = 30.0  # seconds: the contract's 5, and what a busy machine adds
@@ -153,9 +153,9 @@ class ServerTests:
 
         self.assertEqual(await deferToThread(found.read, cut_once), 7)
         del runs[:]
-        self.assertEqual(await deferToThread(found.write, Call(), cut_once), 7)
+        self.assertEqual(await deferToThread(found.write, CancellableCall(), cut_once), 7)
         self.assertEqual(len(runs), 2)
-        call = Call()
+        call = CancellableCall()
 
         def cut_in_the_commit(connection: Connection, _: Cluster) -> None:
             runs.append(connection.execute(text('SELECT 7')).scalar_one())
@@ -216,7 +216,7 @@ class ServerTests:
             thawed.wait(60)
             connection.execute(text('SELECT 1'))
 
-        running = deferToThread(frozen.write, Call(), stuck)
+        running = deferToThread(frozen.write, CancellableCall(), stuck)
         await locked
         await self.written_soon('other')
         thawed.set()
@@ -238,8 +238,8 @@ class ServerTests:
             return touch
 
         begun = [
-            deferToThread(database[0].write, Call(), crosswise(one, two)),
-            deferToThread(database[1].write, Call(), crosswise(two, one)),
+            deferToThread(database[0].write, CancellableCall(), crosswise(one, two)),
+            deferToThread(database[1].write, CancellableCall(), crosswise(two, one)),
         ]
         for each in begun:
             await each
@@ -274,7 +274,7 @@ class ServerTests:
 
     def test_wrong_urls_are_sentences(self: Any) -> None:
         """Password, database, port, host: each names what is wrong, to commands and nodes alike."""
-        good = parsed(self.url)
+        good = parse_url(self.url)
         for wrong, part in (
             (good.set(password='wrong-sEcReT'), '(?i)password'),
             (good.set(database='nosuch'), 'nosuch'),
@@ -302,11 +302,11 @@ class PostgreSQLTests(ServerTests, ServerCase):
         self.server.ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'zatotx'")
 
     def read_only(self, on: bool) -> None:
-        name = parsed(self.url).database
+        name = parse_url(self.url).database
         self.server.ask(f'ALTER DATABASE {name} SET default_transaction_read_only = {on}')
 
     def poor_account(self) -> str:
-        name = str(parsed(self.make_url()).database)
+        name = str(parse_url(self.make_url()).database)
         self.server.ask("DROP ROLE IF EXISTS poor")
         self.server.ask("CREATE ROLE poor LOGIN PASSWORD 'poor-sEcReT'")
         return name
@@ -323,11 +323,11 @@ class PostgreSQLTests(ServerTests, ServerCase):
     async def test_options_of_the_url_hold(self) -> None:
         """A schema of one's own, for example."""
         url = self.make_url()
-        self.server.ask('CREATE SCHEMA mine', str(parsed(url).database))
+        self.server.ask('CREATE SCHEMA mine', str(parse_url(url).database))
         self.url = f'{url}?options=-csearch_path%3Dmine'
         create(self.url, KEY, NewCluster(name=CLUSTER, operations=(service('echo'),)), types=TYPES)
         self.assertEqual([o.name for o in snapshot(self.database())], ['echo'])
-        found = self.server.ask("SELECT count(*) FROM mine.config_object", str(parsed(url).database))
+        found = self.server.ask("SELECT count(*) FROM mine.config_object", str(parse_url(url).database))
         self.assertEqual(found, [(1,)])
 
 
@@ -341,7 +341,7 @@ class MariaDBTests(ServerTests, ServerCase):
     def setUp(self) -> None:
         """As an account without the rights of an administrator, as everybody has one."""
         super().setUp()
-        name = parsed(self.url).database
+        name = parse_url(self.url).database
         self.server.ask("CREATE OR REPLACE USER plain@'%' IDENTIFIED BY 'plain-sEcReT'")
         self.server.ask(f"GRANT ALL ON {name}.* TO plain@'%'")
         self.url = self.server.url(str(name), 'plain', 'plain-sEcReT')
@@ -355,7 +355,7 @@ class MariaDBTests(ServerTests, ServerCase):
         self.server.ask(f'SET GLOBAL read_only = {int(on)}')
 
     def poor_account(self) -> str:
-        name = str(parsed(self.make_url()).database)
+        name = str(parse_url(self.make_url()).database)
         self.server.ask("CREATE OR REPLACE USER poor@'%' IDENTIFIED BY 'poor-sEcReT'")
         self.server.ask(f"GRANT SELECT ON {name}.* TO poor@'%'")
         return name
@@ -364,8 +364,8 @@ class MariaDBTests(ServerTests, ServerCase):
         """As a client in UTF-8 set it: more than Latin-1, and what has a meaning in URLs."""
         password = 'пароль é 日本 @:/?#%'
         self.server.ask(f"CREATE OR REPLACE USER anywhere@'%' IDENTIFIED BY '{password}'")
-        self.server.ask(f"GRANT ALL ON {parsed(self.url).database}.* TO anywhere@'%'")
-        self.url = self.server.url(str(parsed(self.url).database), 'anywhere', quote(password, safe=''))
+        self.server.ask(f"GRANT ALL ON {parse_url(self.url).database}.* TO anywhere@'%'")
+        self.url = self.server.url(str(parse_url(self.url).database), 'anywhere', quote(password, safe=''))
         self.assertEqual(schema_state(self.url), 'current')
         moved = self.url.replace(f':{quote(password, safe="")}@', '@') + f'?password={quote(password, safe="")}'
         self.assertEqual(schema_state(moved), 'current')

@@ -279,17 +279,17 @@ class UrlTests(SynchronousTestCase):
             ('sqlite://', 'names no file'),
             ('sqlite:///:memory:', 'names no file'),
         ):
-            error = str(self.assertRaises(ValueError, urls.parsed, url))
+            error = str(self.assertRaises(ValueError, urls.parse_url, url))
             self.assertIn(part, error)
             self.assertNotIn('sEcReT', error)
 
     def test_a_shown_url_has_no_password(self) -> None:
         """Whatever it is."""
-        self.assertEqual(urls.masked('postgresql://me:sEcReT@host/db'), 'postgresql://me:***@host/db')
-        self.assertNotIn('sEcReT', urls.masked('me:sEcReT@host'))
-        self.assertNotIn('sEcReT', urls.masked('postgresql://me:p@sEcReT@host/db'))
-        self.assertNotIn('sEcReT', urls.masked('mysql://me:12/sEcReT@host/db?x=y'))
-        self.assertNotIn('sEcReT', urls.masked('mysql+pymysql://host/db?user=me&password=sEcReT&ssl_key_password=sEcReT'))
+        self.assertEqual(urls.mask_password('postgresql://me:sEcReT@host/db'), 'postgresql://me:***@host/db')
+        self.assertNotIn('sEcReT', urls.mask_password('me:sEcReT@host'))
+        self.assertNotIn('sEcReT', urls.mask_password('postgresql://me:p@sEcReT@host/db'))
+        self.assertNotIn('sEcReT', urls.mask_password('mysql://me:12/sEcReT@host/db?x=y'))
+        self.assertNotIn('sEcReT', urls.mask_password('mysql+pymysql://host/db?user=me&password=sEcReT&ssl_key_password=sEcReT'))
 
     def test_one_driver_a_database_whatever_is_written(self) -> None:
         """The one that is tested."""
@@ -300,7 +300,7 @@ class UrlTests(SynchronousTestCase):
             ('mariadb+pymysql://h/db', 'mysql+pymysql'),
             ('sqlite+pysqlite:////x', 'sqlite'),
         ):
-            self.assertEqual(urls.parsed(written).drivername, used)
+            self.assertEqual(urls.parse_url(written).drivername, used)
 
     def test_a_server_needs_no_directory(self) -> None:
         """Its URL is absolute as it is, down to the password."""
@@ -315,7 +315,7 @@ class EngineTests(SynchronousTestCase):
         directory = Path(self.mktemp()).absolute() / 'a b%20?c#d é'
         directory.mkdir(parents=True)
         url = f'sqlite:///{str(directory).replace("%", "%25").replace("?", "%3F")}/zatotx.db'
-        path = urls.parsed(url).database
+        path = urls.parse_url(url).database
         assert path is not None
         make_file(path)
         self.assertTrue(Path(path).exists(), path)

@@ -28,11 +28,11 @@ from zatotx.interfaces.config import IConfigStore
 from zatotx.model.errors import BadInput, Conflict, NotFound, ServiceUnavailable
 from zatotx.odb import executor
 from zatotx.odb.engine import make_engine
-from zatotx.odb.executor import Call
+from zatotx.odb.executor import CancellableCall
 from zatotx.odb.secrets import Secrets, hash_secret, is_hash, new_key, verify
 from zatotx.odb.store import open_store
-from zatotx.schema.dual_secret import hash_of, joined, sealed_of
-from zatotx.schema.masking import Configured
+from zatotx.schema.dual_secret import hash_of, join, sealed_of
+from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import ObjectType, field
 from zatotx.schema.snapshot import Changes, Operation, Snapshot, Stored
 from zatotx.schema.type_registry import ObjectTypes
@@ -231,7 +231,7 @@ class SecretTests(StoreCase):
         self.assertEqual(Secrets(KEY).decrypt(sealed_of(password)), 'open-sesame')
         await self.store.write([user('copy', password)], ME)
         self.assertEqual((await self.named('basic_auth', 'copy')).value.password, password)
-        foreign = joined(hash_of(password), Secrets(new_key()).encrypt('open-sesame'))
+        foreign = join(hash_of(password), Secrets(new_key()).encrypt('open-sesame'))
         await self.store.write([user('import', foreign)], ME)
         self.assertEqual((await self.named('basic_auth', 'import')).value.password, hash_of(password))
 
@@ -305,7 +305,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     on: Annotated[list[str], field('Where')] = msgspec.field(default_factory=list)
 
 
-class Probe(Configured, frozen=True, kw_only=True):
+class Probe(ConfigObject, frozen=True, kw_only=True):
     """A type that nothing in the house knows."""
 
     name: Annotated[str, field('Its name')]
@@ -422,13 +422,13 @@ class SizeTests(StoreCase):
     async def test_reading_many_moves_on(self) -> None:
         """Each object counts as progress: a slow machine may take longer for all than a call may rest."""
         await self.store.write([service('echo'), *(channel(f'c{n}') for n in range(20))], ME)
-        moves, before = list[float](), Call.moved
+        moves, before = list[float](), CancellableCall.moved
 
-        def moved(call: Call) -> None:
+        def moved(call: CancellableCall) -> None:
             moves.append(call.resting())
             before(call)
 
-        self.patch(Call, 'moved', moved)
+        self.patch(CancellableCall, 'moved', moved)
         self.assertEqual(len((await self.store.changes(0)).changed), 21)
         self.assertGreaterEqual(len(moves), 2 * 21)  # found, and read
 

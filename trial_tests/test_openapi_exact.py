@@ -34,26 +34,26 @@ from zatotx import (
 )
 from zatotx.model import errors
 from zatotx.model.errors import BadInput
-from zatotx.rules.openapi.document import About, document
-from zatotx.rules.openapi.model import Channel, Guarded
-from zatotx.rules.openapi.responses import fault_statuses
+from zatotx.rules.openapi.document import DocumentInfo, build_document
+from zatotx.rules.openapi.model import Channel, SecuritySchemes
+from zatotx.rules.openapi.responses import error_statuses
 from zatotx.service.entry import ServiceEntry
 from zatotx.service.io.declaration import describe_io
-from zatotx.service.io.element_schema import answer_schema, taken_schema, text_schema
+from zatotx.service.io.element_schema import input_schema, response_schema, text_schema
 from zatotx.service.io.json_schema import service_shape
 from zatotx.service.io.model_schema import model_schema
-from zatotx.service.io.records import Field, Plain
+from zatotx.service.io.records import Field, PlainElement
 from zatotx.service.io.typed_models import convert
-from zatotx.service.io.validation_error import Wrong
+from zatotx.service.io.validation_error import ValidationError
 from zatotx.service.source_facts import source_facts
-from zatotx.service.uploaded_files import Files, MissingFile
+from zatotx.service.uploaded_files import MissingFile, UploadedFiles
 
 VALUES: tuple[Any, ...] = (
     None, True, False, 0, 1, 2, -5, 1.0, 1.5, 1e300, '', 'x', 'yes', 'Off', '0', '1', '-7', '+7', '7.0', '7.5', '.5',
     '1e3', 'true', 'null', '2026-01-31', 'a,b', [], [1], ['a', None], [{'a': 1}], [{'b': '1'}], {}, {'a': 1},
     {'a': 1, 'b': 'x'}, {'a': 1, 'b': 2.0}, {'a': None},
 )  # fmt: skip
-ELEMENTS = (Plain, AsIs, Text, Secret, UTC, Int, Float, Bool, Decimal, CSV, List, Dict, DictList)
+ELEMENTS = (PlainElement, AsIs, Text, Secret, UTC, Int, Float, Bool, Decimal, CSV, List, Dict, DictList)
 
 
 def made(kind: type, name: str) -> Any:
@@ -73,14 +73,14 @@ class ElementTests(SynchronousTestCase):
                 for strict in (None, True, False):
                     field = Field(made(kind, 'x'), required=required)
                     field.strict_empty = strict
-                    schema = taken_schema(field)
+                    schema = input_schema(field)
                     for value in VALUES:
                         said = kind, required, strict, value
                         self.assertEqual(takes(schema, value), self.taken(field, value), said)
 
     def test_what_is_taken_as_text(self) -> None:
         """The same for texts of path, query and form: numbers, texts, lists where a name may be repeated."""
-        for kind in (Plain, AsIs, Text, Int, Float, Bool, Decimal, CSV, List):
+        for kind in (PlainElement, AsIs, Text, Int, Float, Bool, Decimal, CSV, List):
             field = Field(made(kind, 'x'), required=True)
             schema = text_schema(field)
             for value in ('x', 'yes', '0', '-7', '7.0', '7.5', ['a', 'b']):
@@ -90,7 +90,7 @@ class ElementTests(SynchronousTestCase):
     def taken(self, field: Field, value: Any, *, text: bool = False) -> bool:
         try:
             field.take(value, text=text)
-        except Wrong:
+        except ValidationError:
             return False
         return True
 
@@ -98,8 +98,8 @@ class ElementTests(SynchronousTestCase):
         """Plain names too: a text in a URL, anything but null in JSON."""
         field = Field('name')
         self.assertEqual(text_schema(field), {'type': 'string'})
-        self.assertEqual(taken_schema(field), {'type': ['string', 'number', 'boolean', 'object', 'array']})
-        self.assertIn('null', taken_schema(Field('-name'))['type'])
+        self.assertEqual(input_schema(field), {'type': ['string', 'number', 'boolean', 'object', 'array']})
+        self.assertIn('null', input_schema(Field('-name'))['type'])
 
     def test_what_was_not_set(self) -> None:
         """An optional date, decimal or UUID is null, a text `''`, a number what stands in for it; a default of the
@@ -117,7 +117,7 @@ class ElementTests(SynchronousTestCase):
             output: Any = describe_io(type('Answers', (), {'SimpleIO': sio}))
             given = output.output.write({})
             self.assertEqual(given, expected)
-            schema = answer_schema(output.output)
+            schema = response_schema(output.output)
             self.assertTrue(takes(schema, given), more)
             where = output.output.write({'where': {}})
             self.assertTrue(takes(schema, where), where)
@@ -176,7 +176,7 @@ class ModelTests(SynchronousTestCase):
     def taken(self, value: Any) -> bool:
         try:
             convert(value, Model)
-        except Wrong:
+        except ValidationError:
             return False
         return True
 
@@ -238,7 +238,7 @@ class Page(Service):
 
 def told(cls: type, method: str = 'POST', **channel: Any) -> dict[str, Any]:
     """The operation of a channel to that service."""
-    made = document(About(title='t', version='1'), [
+    made = build_document(DocumentInfo(title='t', version='1'), [
         Channel(**{'name': 'c', 'path': '/c', 'method': method, 'data_format': 'json', **channel},
                 service=service_shape(ServiceEntry.of(cls)))])  # fmt: skip
     operation: dict[str, Any] = made['paths']['/c'][method.lower()]
@@ -288,11 +288,11 @@ class OperationTests(SynchronousTestCase):
     def test_limits(self) -> None:
         """429 on every channel that has limits, with or without a login; 403 where a role is needed."""
         channel = Channel(name='c', path='/c', service=service_shape(ServiceEntry.of(Stream)))
-        user = (Guarded('u', 'basic_auth'),)
+        user = (SecuritySchemes('u', 'basic_auth'),)
         for more, limited in (({}, False), ({'is_limited': True}, True), ({'security': user}, True)):
-            found = fault_statuses(msgspec.structs.replace(channel, **more), 'GET')
+            found = error_statuses(msgspec.structs.replace(channel, **more), 'GET')
             self.assertEqual(429 in found, limited, more)
-        self.assertIn(403, fault_statuses(msgspec.structs.replace(channel, has_roles=True), 'GET'))
+        self.assertIn(403, error_statuses(msgspec.structs.replace(channel, has_roles=True), 'GET'))
 
     def test_titles(self) -> None:
         """Each schema has its own, which is its name."""
@@ -315,13 +315,13 @@ class OperationTests(SynchronousTestCase):
         shapes = [service_shape(ServiceEntry.of(cls)) for cls in (Takes, Other)]
         channels = [Channel(name=f'c{n}{kind}', path=f'/c{n}{kind}', method='POST', data_format=kind, service=shape)
                     for n, shape in enumerate(shapes) for kind in ('json', 'xml')]  # fmt: skip
-        schemas = document(About(title='t', version='1'), channels)['components']['schemas']
+        schemas = build_document(DocumentInfo(title='t', version='1'), channels)['components']['schemas']
         self.assertLessEqual({'Item', 'Item_2'}, schemas.keys())
         self.assertEqual({name: schema['title'] for name, schema in schemas.items()}, {name: name for name in schemas})
 
     def test_a_missing_upload(self) -> None:
         """One that a service takes by its name is a mistake of the caller's, and a KeyError to the service."""
-        files = Files(())
+        files = UploadedFiles(())
         bad = self.assertRaises(MissingFile, lambda: files['orders'])
         self.assertIsInstance(bad, BadInput)
         self.assertIsInstance(bad, KeyError)

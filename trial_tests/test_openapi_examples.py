@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
-from zatotx.rules.openapi.components import ERROR, Components, Names, safe
-from zatotx.rules.openapi.document import About, document, methods_of, tag_of, template_of
-from zatotx.rules.openapi.json_example import NoExample, example
-from zatotx.rules.openapi.model import Channel, FieldShape, Guarded, InputShape, ServiceShape, Shape
-from zatotx.rules.openapi.pattern_example import matching
-from zatotx.rules.openapi.request import as_text, request
+from zatotx.rules.openapi.components import ERROR, ComponentNames, Components, safe_component_name
+from zatotx.rules.openapi.document import DocumentInfo, build_document, methods_of, operation_tag, path_template
+from zatotx.rules.openapi.json_example import NoExample, make_example
+from zatotx.rules.openapi.model import Channel, FieldShape, InputShape, SecuritySchemes, ServiceShape, TypeShape
+from zatotx.rules.openapi.pattern_example import example_matching
+from zatotx.rules.openapi.request import as_text, describe_request
 from zatotx.service.io.model_schema import model_schema
 
 REF = '#/components/schemas/'
@@ -61,15 +61,15 @@ class ExampleTests(SynchronousTestCase):
             {'type': 'number', 'exclusiveMinimum': 0.1, 'exclusiveMaximum': 0.2},
             {'type': 'number', 'minimum': 1e6},
         ):
-            value = example(schema, {})
+            value = make_example(schema, {})
             self.assertTrue(schema.get('minimum', value) <= value <= schema.get('maximum', value), (schema, value))
             self.assertTrue(schema.get('exclusiveMinimum', value - 1) < value, (schema, value))
             self.assertTrue(schema.get('exclusiveMaximum', value + 1) > value, (schema, value))
             self.assertEqual(value % schema.get('multipleOf', 1) if schema['type'] == 'integer' else 0, 0)
-        self.assertEqual(len(example({'type': 'string', 'minLength': 30}, {})), 30)
-        self.assertEqual(len(example({'type': 'string', 'maxLength': 2}, {})), 2)
-        self.assertEqual(len(example({'type': 'array', 'items': {'type': 'integer'}, 'minItems': 3}, {})), 3)
-        self.assertEqual(example({'type': 'array', 'maxItems': 0}, {}), [])
+        self.assertEqual(len(make_example({'type': 'string', 'minLength': 30}, {})), 30)
+        self.assertEqual(len(make_example({'type': 'string', 'maxLength': 2}, {})), 2)
+        self.assertEqual(len(make_example({'type': 'array', 'items': {'type': 'integer'}, 'minItems': 3}, {})), 3)
+        self.assertEqual(make_example({'type': 'array', 'maxItems': 0}, {}), [])
 
     def test_what_is_said_counts(self) -> None:
         """The author's own example, a default, a constant and the first of an enumeration are taken as they are."""
@@ -83,15 +83,15 @@ class ExampleTests(SynchronousTestCase):
             ({'type': 'array', 'prefixItems': [{'type': 'integer'}, {'type': 'string'}], 'items': False}, [1, 'text']),
             ({'type': 'object', 'additionalProperties': {'const': 2}, 'minProperties': 2}, {'key1': 2, 'key2': 2}),
         ):
-            self.assertEqual(example(schema, {}), expected)
+            self.assertEqual(make_example(schema, {}), expected)
 
     def test_models_that_hold_themselves(self) -> None:
         """They end where they may; where they may not, there is no example."""
         schema, components = model_schema(Tree)
-        self.assertEqual(example(schema, components), {'name': 'text', 'below': []})
+        self.assertEqual(make_example(schema, components), {'name': 'text', 'below': []})
         schema, components = model_schema(Endless)
         with self.assertRaises(NoExample):
-            example(schema, components)
+            make_example(schema, components)
 
     def test_there_is_none(self) -> None:
         """Schemas that contradict themselves have no example, rather than a wrong one."""
@@ -103,12 +103,12 @@ class ExampleTests(SynchronousTestCase):
             {'type': 'string', 'pattern': '((a{1000}){1000}){1000}'},
         ):
             with self.assertRaises(NoExample):
-                example(schema, {})
+                make_example(schema, {})
 
     def test_dates_of_models(self) -> None:
         """A date-time has its format wherever it stands, and one without offset an example without."""
         schema, components = model_schema(Times)
-        value = example(schema, components)
+        value = make_example(schema, components)
         msgspec.convert(value, Times)
         properties = components['Times']['properties']
         self.assertEqual(properties['many']['items']['format'], 'date-time')
@@ -125,21 +125,21 @@ class PatternTests(SynchronousTestCase):
         """A text is found for what people write."""
         for pattern in ('^[A-Z]{2}-[0-9]{3,5}$', r'\d+|x', '^(foo|bar)?$', '[^a-zA-Z]{4}', r'^\S+@\S+\.\w{2,}$', '^a*$',
                         r'^[^\d\s]$', '(?i)abc', '^.{3}$', r'\bword\b', 'x{0}', '(?:a(b(c)))'):  # fmt: skip
-            self.assertTrue(re.search(pattern, matching(pattern)), pattern)
+            self.assertTrue(re.search(pattern, example_matching(pattern)), pattern)
 
     @holds(pattern=st.from_regex(r'[a-c0-9\[\](){}|*+?^.\\$-]{0,12}', fullmatch=True))
     def test_any_text_as_a_pattern(self, pattern: str) -> None:
         """Whatever is written: a text that matches, or NoExample, and nothing else."""
         with warnings.catch_warnings(action='ignore', category=FutureWarning):  # '[[', which may mean more one day
             try:
-                found = matching(pattern)
+                found = example_matching(pattern)
             except NoExample:
                 return
             self.assertTrue(re.search(pattern, found))
 
 
 def service(*fields: FieldShape, accepts: bool = True, **more: Any) -> ServiceShape:
-    whole = Shape({'type': 'object', 'properties': {f.name: f.schema for f in fields}})
+    whole = TypeShape({'type': 'object', 'properties': {f.name: f.schema for f in fields}})
     return ServiceShape(name='s', input=InputShape(whole=whole, fields=fields, accepts=lambda tried: accepts), **more)
 
 
@@ -162,22 +162,22 @@ class DocumentTests(SynchronousTestCase):
 
     def test_words(self) -> None:
         """Templates, tags and names of components are in the forms OpenAPI has for them."""
-        self.assertEqual(template_of('/ä b/{x:path}.{y}'), '/%C3%A4%20b/{x}.{y}')
-        self.assertEqual([tag_of(name) for name in ('crm.get', 'crm', '.x')], ['crm', 'others', 'others'])
-        self.assertEqual((safe('a b/ü'), safe('')), ('a_b__', '_'))
-        names = Names()
+        self.assertEqual(path_template('/ä b/{x:path}.{y}'), '/%C3%A4%20b/{x}.{y}')
+        self.assertEqual([operation_tag(name) for name in ('crm.get', 'crm', '.x')], ['crm', 'others', 'others'])
+        self.assertEqual((safe_component_name('a b/ü'), safe_component_name('')), ('a_b__', '_'))
+        names = ComponentNames()
         self.assertEqual([names.new('a') for _ in range(3)], ['a', 'a_2', 'a_3'])
 
     def test_components(self) -> None:
         """What is the same through and through is there once; the same words about other things get a name of their
         own; ours is never taken."""
         components = Components()
-        first = components.take(Shape({'$ref': f'{REF}A'}, {'A': {'x': {'$ref': f'{REF}B'}}, 'B': TEXT}))
-        again = components.take(Shape({'$ref': f'{REF}A'}, {'A': {'x': {'$ref': f'{REF}B'}}, 'B': TEXT}))
-        other = components.take(Shape({'$ref': f'{REF}A'}, {'A': {'x': {'$ref': f'{REF}B'}}, 'B': OBJECT}))
+        first = components.take(TypeShape({'$ref': f'{REF}A'}, {'A': {'x': {'$ref': f'{REF}B'}}, 'B': TEXT}))
+        again = components.take(TypeShape({'$ref': f'{REF}A'}, {'A': {'x': {'$ref': f'{REF}B'}}, 'B': TEXT}))
+        other = components.take(TypeShape({'$ref': f'{REF}A'}, {'A': {'x': {'$ref': f'{REF}B'}}, 'B': OBJECT}))
         self.assertEqual([one['$ref'] for one in (first, again, other)], [f'{REF}A', f'{REF}A', f'{REF}A_2'])
         self.assertEqual(components.schemas['A_2'], {'title': 'A_2', 'x': {'$ref': f'{REF}B_2'}})
-        mine = components.take(Shape({'$ref': f'{REF}{ERROR}'}, {ERROR: TEXT}))
+        mine = components.take(TypeShape({'$ref': f'{REF}{ERROR}'}, {ERROR: TEXT}))
         self.assertEqual(mine, {'$ref': f'{REF}{ERROR}_2'})
 
     def test_examples_only_where_they_are_taken(self) -> None:
@@ -185,17 +185,17 @@ class DocumentTests(SynchronousTestCase):
         body."""
         fields = (FieldShape('a', TEXT, True, TEXT), FieldShape('b', OBJECT, False, OBJECT))
         channel = Channel(name='c', path='/c', service=service(*fields, accepts=False), data_format='json')
-        asked = request(channel, 'POST')
+        asked = describe_request(channel, 'POST')
         assert asked.bodies
         self.assertIs(asked.bodies[0].example, msgspec.UNSET)
-        taken = request(msgspec.structs.replace(channel, service=service(*fields)), 'POST')
+        taken = describe_request(msgspec.structs.replace(channel, service=service(*fields)), 'POST')
         assert taken.bodies
         self.assertEqual(taken.bodies[0].example['a'], 'text')
-        got = request(msgspec.structs.replace(channel, service=service(*fields)), 'GET')
+        got = describe_request(msgspec.structs.replace(channel, service=service(*fields)), 'GET')
         self.assertEqual([(p.name, p.place) for p in got.params], [('a', 'query')])
         assert channel.service.input is not None
         only = msgspec.structs.replace(channel.service.input, params_only=True)
-        params = request(msgspec.structs.replace(channel, service=ServiceShape(name='s', input=only)), 'POST')
+        params = describe_request(msgspec.structs.replace(channel, service=ServiceShape(name='s', input=only)), 'POST')
         self.assertEqual(([p.place for p in params.params], params.bodies), (['query', 'query'], ()))
 
     def test_text_of_values(self) -> None:
@@ -205,9 +205,9 @@ class DocumentTests(SynchronousTestCase):
 
     def test_security_without_words(self) -> None:
         """A kind of login that the document has no scheme for is told of in the description."""
-        accepted = (Guarded('old', 'tech_account'),)
+        accepted = (SecuritySchemes('old', 'tech_account'),)
         channel = Channel(name='c', path='/c', service=ServiceShape(name='s'), security=accepted)
-        made = document(About(title='t', version='1'), [channel])
+        made = build_document(DocumentInfo(title='t', version='1'), [channel])
         operation = made['paths']['/c']['post']
         self.assertEqual(operation['security'], [])
         self.assertIn("Protected by 'old' (tech_account).", operation['description'])
@@ -215,11 +215,16 @@ class DocumentTests(SynchronousTestCase):
 
     def test_any_of_several_logins(self) -> None:
         """Each type in OpenAPI's words, one scheme a definition however many channels accept it."""
-        accepted = (Guarded('user', 'basic_auth', 'API'), Guarded('key', 'apikey', '', 'header', 'X-Key'),
-                    Guarded('link', 'apikey', '', 'query', 'key'), Guarded('idp', 'jwt'), Guarded('card', 'mtls'))
+        accepted = (
+            SecuritySchemes('user', 'basic_auth', 'API'),
+            SecuritySchemes('key', 'apikey', '', 'header', 'X-Key'),
+            SecuritySchemes('link', 'apikey', '', 'query', 'key'),
+            SecuritySchemes('idp', 'jwt'),
+            SecuritySchemes('card', 'mtls'),
+        )
         channels = [Channel(name=f'c{n}', path=f'/c{n}', service=ServiceShape(name='s'), security=accepted)
                     for n in range(2)]
-        made = document(About(title='t', version='1'), channels)
+        made = build_document(DocumentInfo(title='t', version='1'), channels)
         for item in made['paths'].values():
             self.assertEqual(item['post']['security'], [{one.name: []} for one in accepted])
         schemes = made['components']['securitySchemes']
@@ -233,6 +238,6 @@ class DocumentTests(SynchronousTestCase):
     def test_many(self) -> None:
         """A document of 500 channels has 500 operations, each id once."""
         channels = [Channel(name='c', path=f'/c/{n}', service=ServiceShape(name='s')) for n in range(500)]
-        made = document(About(title='t', version='1'), channels)
+        made = build_document(DocumentInfo(title='t', version='1'), channels)
         ids = {operation['operationId'] for item in made['paths'].values() for operation in item.values()}
         self.assertEqual((len(made['paths']), len(ids)), (500, 500))

@@ -17,7 +17,7 @@ from lxml import etree
 from trial_tests.support.calling import CID, COMPONENT, Asking, WithConnections, collecting, crm, stored
 from zatotx import BadGateway, BadStatus, Inactive, Model, NotFound, Timeout, __version__
 from zatotx.plugins.http.client.errors import BadRedirect
-from zatotx.plugins.http.rest.facade import RestDoor
+from zatotx.plugins.http.rest.facade import RestNamespace
 from zatotx.plugins.http.schema.outgoing_rest import OUTGOING_REST
 from zatotx.plugins.http.test.upstream import Peer, Request, raw, reactor, says
 from zatotx.schema.validation import validate
@@ -464,7 +464,7 @@ class ZatoTests(Calling):
         """`conn.get(self.cid, params)`, `conn.post(self.cid, data, params, headers=…)` and all the others of Zato, by
         both of its ways to a connection; the cid that is given goes out."""
         node = self.node(stored(crm(self.peer, url_path='/customers/{id}', data_format='json')))
-        plain_http: Callable[[Asking], RestDoor] = node.doors['plain_http']
+        plain_http: Callable[[Asking], RestNamespace] = node.doors['plain_http']
         for connection in (plain_http(Asking())['CRM'], plain_http(Asking()).get('CRM')):
             conn = connection.conn
             for method in ('get', 'delete', 'options'):

@@ -21,7 +21,7 @@ from trial_tests.support.ports import free_port
 from zatotx import BadGateway, ServiceUnavailable, Timeout
 from zatotx.plugins.http.client.errors import CallFailed
 from zatotx.plugins.http.rest import error_mapping
-from zatotx.plugins.http.rest.failure_log import Trouble
+from zatotx.plugins.http.rest.failure_log import FailureLog
 from zatotx.plugins.http.test.upstream import Peer, Request, ends, raw, reactor, says, server_tls, silent
 
 TITLE = 'Outgoing connection CRM (rest)'
@@ -210,7 +210,7 @@ class FaultTests(WithConnections):
         """The log has what happened, with the address, once until it works again; what is our own doing is not said."""
         said: list[str] = []
         port = free_port()
-        self.patch(Trouble, '_log', Heard(said))
+        self.patch(FailureLog, '_log', Heard(said))
         rest = self.crm(port, max_in_flight=1)
         for _ in range(3):
             await self.fault(rest.get(), ServiceUnavailable)
@@ -232,7 +232,7 @@ class FaultTests(WithConnections):
         """Who asks whether a peer is there finds in the log why it cannot be said, as who calls it does."""
         said: list[str] = []
         port = free_port()
-        self.patch(Trouble, '_log', Heard(said))
+        self.patch(FailureLog, '_log', Heard(said))
         rest = self.crm(port)
         await self.fault(rest.ping(), ServiceUnavailable)
         self.assertEqual(said, [f'{TITLE}: nobody listens at 127.0.0.1:{port}'])
@@ -244,8 +244,8 @@ class FaultTests(WithConnections):
     def test_words_for_all(self) -> None:
         """Every failure of the client has a fault, and each of the four kinds a status that people know."""
         for kind in every(CallFailed):
-            failed = kind(1.0) if kind is error_mapping.CutOff else kind('something about 10.0.0.1')
-            fault: Any = error_mapping.fault_of(failed, TITLE, CID, 10.0)
+            failed = kind(1.0) if kind is error_mapping.CircuitOpen else kind('something about 10.0.0.1')
+            fault: Any = error_mapping.map_error(failed, TITLE, CID, 10.0)
             self.assertIn(fault.status, (502, 503, 504), kind)
             self.assertTrue(fault.msg.startswith(TITLE), kind)
             self.assertNotIn('10.0.0.1', fault.msg)
@@ -292,9 +292,9 @@ class TroubleTests(SynchronousTestCase):
     def test_now_and_then(self) -> None:
         """A peer that fails every other call has two lines in ten seconds, however many calls there are."""
         said: list[str] = []
-        self.patch(Trouble, '_log', Heard(said))
+        self.patch(FailureLog, '_log', Heard(said))
         clock = Clock()
-        trouble = Trouble('CRM', clock.seconds)
+        trouble = FailureLog('CRM', clock.seconds)
         for _ in range(100):
             trouble.begins('lost')
             trouble.ends()

@@ -15,12 +15,12 @@ from trial_tests.support.ports import free_port
 from trial_tests.support.valkey import Valkey
 from zatotx import BadGateway, ServiceUnavailable, Timeout
 from zatotx.odb.secrets import Secrets, new_key
-from zatotx.plugins.http.outgoing import HttpOutgoings
-from zatotx.plugins.http.rest.oauth2_tokens import NoToken, Token, fingerprint, granted
+from zatotx.plugins.http.outgoing import HttpOutgoingConnections
+from zatotx.plugins.http.rest.oauth2_tokens import AccessToken, TokenRefused, fingerprint, parse_token_response
 from zatotx.plugins.http.test.upstream import reactor, says, silent
 from zatotx.redis.client import RedisClient
 from zatotx.redis.keys import Keys
-from zatotx.redis.lease_store import RedisDesk
+from zatotx.redis.lease_store import RedisLeaseStore
 from zatotx.redis.leases import Leases
 from zatotx.redis.scripts import Scripts
 from zatotx.schema.security import OAUTH2_CLIENT, OAuth2Client
@@ -45,7 +45,7 @@ class WithAuthorization(WithConnections):
                  'client_id': server.client_id, 'client_secret': server.client_secret, **fields}  # fmt: skip
         return OAuth2Client(**given)
 
-    def connections(self, definition: OAuth2Client | None = None, **context: Any) -> HttpOutgoings:
+    def connections(self, definition: OAuth2Client | None = None, **context: Any) -> HttpOutgoingConnections:
         """A worker with the connection CRM, which has tokens of the definition."""
         security = stored(definition or self.definition(), 'oauth2_client')
         return self.node(stored(crm(self.peer, security='CRM.token')), security, **context)
@@ -241,7 +241,7 @@ class ClusterTests(WithAuthorization):
         self.addCleanup(client.stopService)
         await client.up()
         keys, used = Keys('c1'), secrets or self.secrets
-        leases = Leases(reactor, RedisDesk(Scripts(client), keys), self.epochs)
+        leases = Leases(reactor, RedisLeaseStore(Scripts(client), keys), self.epochs)
         return self.rest(definition, keyvalue=client, leases=leases, key=keys.key, seal=used.encrypt,
                          unseal=used.decrypt)  # fmt: skip
 
@@ -299,7 +299,7 @@ class ClusterTests(WithAuthorization):
         self.addCleanup(client.stopService)
         await client.up()
         definition = self.definition(timeout=1.0)
-        leases = Leases(reactor, RedisDesk(Scripts(client), Keys('c1')), self.epochs)
+        leases = Leases(reactor, RedisLeaseStore(Scripts(client), Keys('c1')), self.epochs)
         held = await leases.acquire(f'oauth2:{fingerprint(definition)}', ttl=60)
         self.addCleanup(held.release)
         worker = await self.worker(definition)
@@ -316,15 +316,15 @@ class WordsTests(SynchronousTestCase):
                                   (0, -5, -5), (-9, -5, -5)):  # fmt: skip
             life = '' if said is None else f', "expires_in": {said if isinstance(said, int) else f"{said!r}"}'
             body = f'{{"access_token": "t"{life}}}'.replace("'", '"').encode()
-            token = granted(200, body, 1000.0)
+            token = parse_token_response(200, body, 1000.0)
             self.assertEqual((token.renew_at - 1000, token.ends - 1000), (renew, ends), said)
 
     def test_nothing_is_shown(self) -> None:
         """Not the token, and not the secret of its definition."""
-        self.assertEqual(repr(Token('secret', 1.0, 2.0)), '<Token until 2>')
+        self.assertEqual(repr(AccessToken('secret', 1.0, 2.0)), '<Token until 2>')
         one = OAuth2Client(name='a', token_url='https://x/', client_id='b', client_secret='hidden')
         self.assertNotIn('hidden', repr(one))
-        self.assertRaises(NoToken, granted, 200, b'', time())
+        self.assertRaises(TokenRefused, parse_token_response, 200, b'', time())
 
     def test_definitions(self) -> None:
         """Mistakes are told by their fields: a URL that would show the secret to anybody, scopes, fields of ours."""

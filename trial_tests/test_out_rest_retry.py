@@ -13,13 +13,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.calling import Asking, Bodies, WithConnections, collecting, crm, started, stored
 from trial_tests.support.ports import free_port
 from zatotx import ServiceUnavailable, Timeout
-from zatotx.interfaces.meters import Uncounted
+from zatotx.interfaces.meters import NoMeter
 from zatotx.plugins.http.client.errors import PeerReset
-from zatotx.plugins.http.rest.attempts import Broken
-from zatotx.plugins.http.rest.error_mapping import CutOff
+from zatotx.plugins.http.rest.attempts import CircuitBreaking
+from zatotx.plugins.http.rest.error_mapping import CircuitOpen
 from zatotx.plugins.http.schema.outgoing import CircuitBreaker, Retry
 from zatotx.plugins.http.test.upstream import Peer, Request, Upstream, ends, reactor, says, silent
-from zatotx.rules.resilience.circuit_breaker import OPEN, Breaker
+from zatotx.rules.resilience.circuit_breaker import OPEN
+from zatotx.rules.resilience.circuit_breaker import CircuitBreaker as Breaker
 from zatotx.schema.snapshot import Snapshot
 
 TITLE = 'Outgoing connection CRM (rest)'
@@ -281,11 +282,11 @@ class MomentTests(SynchronousTestCase):
             raise PeerReset('lost')
 
         breaker = Breaker(1, 10.0)
-        broken = Broken(inner, breaker, clock.seconds, Uncounted())
+        broken = CircuitBreaking(inner, breaker, clock.seconds, NoMeter())
         request: Any = None
         for later in (0.0, 0.0, 9.9, 0.2):
             clock.advance(later)
             results.append(self.failureResultOf(started(broken.send(request))).value)
-        self.assertEqual([type(one) for one in results], [PeerReset, CutOff, CutOff, PeerReset])
+        self.assertEqual([type(one) for one in results], [PeerReset, CircuitOpen, CircuitOpen, PeerReset])
         self.assertAlmostEqual(results[2].wait, 0.1)
         self.assertEqual((breaker.state, breaker.opened), (OPEN, 1))

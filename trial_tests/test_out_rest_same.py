@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from trial_tests.support.calling import Asking, WithConnections, crm, started, stored
 from trial_tests.support.ports import free_port
 from zatotx import BadStatus, NotFound
-from zatotx.plugins.http.rest.facade import Options, Rest, ZatoConn
+from zatotx.plugins.http.rest.facade import CallOptions, RestConnection, ZatoRestConnection
 from zatotx.plugins.http.rest.response import Response, StreamedResponse
 from zatotx.plugins.http.schema.outgoing import CircuitBreaker
 from zatotx.plugins.http.test.upstream import says, silent
@@ -124,11 +124,11 @@ class SameTests(WithConnections):
         is one in its test."""
         self.assertLessEqual(public(doubles.Response) - {'of'}, public(Response))
         self.assertLessEqual(public(doubles.StreamedResponse) - {'of'}, public(StreamedResponse))
-        self.assertEqual(set(rest.METHODS), public(Rest) - {'conn', 'treq'})
-        self.assertEqual(set(rest.ZATO_METHODS), public(ZatoConn))
-        self.assertEqual(set(rest.OPTIONS), set(Options.__annotations__))
+        self.assertEqual(set(rest.METHODS), public(RestConnection) - {'conn', 'treq'})
+        self.assertEqual(set(rest.ZATO_METHODS), public(ZatoRestConnection))
+        self.assertEqual(set(rest.OPTIONS), set(CallOptions.__annotations__))
         for method in rest.METHODS:
-            taken = list(inspect.signature(getattr(Rest, method)).parameters)[1:]
+            taken = list(inspect.signature(getattr(RestConnection, method)).parameters)[1:]
             own = ['method'] if method == 'call' else []
             self.assertEqual(taken, [] if method == 'ping' else [*own, *rest.POSITIONAL, 'options'], method)
         out = self.scripted(lambda script: script.answers())

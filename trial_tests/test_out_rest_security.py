@@ -12,12 +12,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.calling import Asking, Bodies, WithConnections, all_of, collecting, crm, stored
 from trial_tests.support.digest_peer import DigestPeer
 from zatotx import ServiceUnavailable
-from zatotx.plugins.http.rest.digest_auth import Asked, Session, strongest
+from zatotx.plugins.http.rest.digest_auth import DigestChallenge, DigestSession, strongest_challenge
 from zatotx.plugins.http.test.upstream import Request, Upstream, reactor, says
-from zatotx.schema.dual_secret import joined
+from zatotx.schema.dual_secret import join
 from zatotx.schema.security import ApiKey, BasicAuth, DigestAuth
 from zatotx.schema.snapshot import Snapshot, Stored
-from zatotx.wire.http.challenge import challenges
+from zatotx.wire.http.challenge import parse_challenges
 
 TITLE = 'Outgoing connection CRM (rest)'
 HASH = '$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaA'
@@ -31,7 +31,7 @@ def unsealed(text: str) -> str:
 def basic(password: str = 'pä:ss', **fields: Any) -> Stored:
     """A definition whose password can be opened."""
     sealed = f'enc:{password[::-1]}'
-    return stored(BasicAuth(name='CRM.user', username='užer', password=joined(HASH, sealed), **fields), 'basic_auth')
+    return stored(BasicAuth(name='CRM.user', username='užer', password=join(HASH, sealed), **fields), 'basic_auth')
 
 
 class WithIdentity(WithConnections):
@@ -222,15 +222,15 @@ class VectorTests(SynchronousTestCase):
     """RFC 7616 §3.9."""
 
     def answered(self, algorithm: str) -> str:
-        [asked] = [strongest(challenges([
+        [asked] = [strongest_challenge(parse_challenges([
             b'Digest realm="http-auth@example.org", qop="auth, auth-int", algorithm=%b, '
             b'nonce="7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", '
             b'opaque="FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS"'
             % algorithm.encode(),
         ]))]  # fmt: skip
-        assert isinstance(asked, Asked)
+        assert isinstance(asked, DigestChallenge)
         cnonce = 'f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ'
-        return Session(asked, 'Mufasa', 'Circle of Life', cnonce).authorization('GET', '/dir/index.html')
+        return DigestSession(asked, 'Mufasa', 'Circle of Life', cnonce).authorization('GET', '/dir/index.html')
 
     def test_3_9_1(self) -> None:
         """The responses that the RFC has."""
@@ -240,6 +240,6 @@ class VectorTests(SynchronousTestCase):
 
     def test_secrets_are_not_shown(self) -> None:
         """Not in the repr of a session."""
-        asked = strongest(challenges([b'Digest realm="x", nonce="y"']))
+        asked = strongest_challenge(parse_challenges([b'Digest realm="x", nonce="y"']))
         assert asked is not None
-        self.assertNotIn('Circle', repr(Session(asked, 'Mufasa', 'Circle of Life')))
+        self.assertNotIn('Circle', repr(DigestSession(asked, 'Mufasa', 'Circle of Life')))

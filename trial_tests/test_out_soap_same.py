@@ -14,7 +14,7 @@ from trial_tests.support.calling import CID, Asking
 from trial_tests.support.soap import envelope
 from trial_tests.support.soap_calling import BALANCE, TITLE, WithSoap, answer, pages, says_xml, wsdl
 from zatotx import BadStatus, PeerFault
-from zatotx.plugins.http.soap.outgoing.facade import Options, Soap, ZatoSoapConn
+from zatotx.plugins.http.soap.outgoing.facade import Soap, SoapCallOptions, ZatoSoapConnection
 from zatotx.plugins.http.soap.outgoing.operation_methods import SoapClient
 from zatotx.plugins.http.soap.outgoing.response_parsing import SoapResponse
 from zatotx.plugins.http.test.upstream import Answering, says
@@ -103,10 +103,10 @@ class SameTests(WithSoap):
         """A scripted connection, its responses and its client have nothing that the real ones do not have."""
         self.assertLessEqual(public(soap.SoapResponse) - {'of'}, public(SoapResponse))
         self.assertEqual(set(soap.METHODS), public(Soap) - {'conn', 'client'})
-        self.assertEqual(set(soap.ZATO_METHODS), public(ZatoSoapConn))
+        self.assertEqual(set(soap.ZATO_METHODS), public(ZatoSoapConnection))
         self.assertEqual(set(soap.CLIENT), public(SoapClient))
         self.assertEqual(set(soap.CLIENT), public(soap.ClientDouble))
-        self.assertEqual(set(soap.OPTIONS), set(Options.__annotations__))
+        self.assertEqual(set(soap.OPTIONS), set(SoapCallOptions.__annotations__))
         for method in soap.METHODS:
             taken = list(inspect.signature(getattr(Soap, method)).parameters)[1:]
             own = ['action'] if method == 'call' else []

@@ -29,8 +29,8 @@ from trial_tests.support.soap_calling import (
 )
 from zatotx import BadGateway, BadStatus, PeerFault, ServiceUnavailable, Timeout
 from zatotx.plugins.http.soap.outgoing.operation_calls import _left
-from zatotx.plugins.http.soap.outgoing.wsdl_cache import Contracts
-from zatotx.plugins.http.soap.outgoing.wsdl_loader import Collected
+from zatotx.plugins.http.soap.outgoing.wsdl_cache import WsdlCache
+from zatotx.plugins.http.soap.outgoing.wsdl_loader import CollectedDocuments
 from zatotx.plugins.http.test.upstream import Answering, Peer, Request, Upstream, says, silent
 from zatotx.schema.security import ApiKey
 from zatotx.schema.snapshot import Snapshot
@@ -376,12 +376,12 @@ class Documents:
         self.given = list(given)
         self.asked = 0
 
-    async def collect(self) -> Collected:
+    async def collect(self) -> CollectedDocuments:
         self.asked += 1
         one = self.given.pop(0)
         if isinstance(one, Exception):
             raise one
-        return Collected('http://bank.example/x', {'http://bank.example/x': one})
+        return CollectedDocuments('http://bank.example/x', {'http://bank.example/x': one})
 
 
 class RefreshTests(WithSoap):
@@ -389,13 +389,13 @@ class RefreshTests(WithSoap):
         super().setUp()
         self.clock = Clock()
 
-    def contracts(self, documents: Any, **fields: Any) -> Contracts:
+    def contracts(self, documents: Any, **fields: Any) -> WsdlCache:
         def offload(function: Any, *args: Any) -> Deferred[Any]:
             made: Deferred[Any] = Deferred()
             made.callback(function(*args))
             return made
 
-        return Contracts(documents, bank(1, **fields), self.clock, offload, TITLE)
+        return WsdlCache(documents, bank(1, **fields), self.clock, offload, TITLE)
 
     async def test_in_time(self) -> None:
         """After wsdl_refresh the old one is still given while the new one is read; a new one that is of no use leaves

@@ -20,8 +20,8 @@ from zatotx.interfaces.node import DeployReport
 from zatotx.model.errors import BadRequest, ServiceUnavailable
 from zatotx.schema.snapshot import Actor
 from zatotx.service.deployment.package import accept
-from zatotx.service.deployment.pickup import Pickup
-from zatotx.service.deployment.pickup_scan import Looks, Mark
+from zatotx.service.deployment.pickup import PickupWatcher
+from zatotx.service.deployment.pickup_scan import FileMark, SettledFiles
 
 INTERVAL = 0.1  # seconds; half a second in production
 
@@ -75,19 +75,19 @@ class Deployments:
 
 
 class LooksTests(SynchronousTestCase):
-    one, two = (Mark(False, (('', 1, size, 1),)) for size in (1, 2))
+    one, two = (FileMark(False, (('', 1, size, 1),)) for size in (1, 2))
 
-    def settled(self, looks: Looks, *marks: Mark) -> list[list[str]]:
+    def settled(self, looks: SettledFiles, *marks: FileMark) -> list[list[str]]:
         return [looks.settled({'a.py': mark}, only_directories=False) for mark in marks]
 
     def test_rests(self) -> None:
         """An entry is ready at the third look that finds it unchanged; a change starts the count anew."""
         one, two = self.one, self.two
-        self.assertEqual(self.settled(Looks(), one, one, two, two, two), [[], [], [], [], ['a.py']])
+        self.assertEqual(self.settled(SettledFiles(), one, one, two, two, two), [[], [], [], [], ['a.py']])
 
     def test_taken_once(self) -> None:
         """What was taken is not ready again until it changes, or is gone and comes back."""
-        looks = Looks()
+        looks = SettledFiles()
         looks.took('a.py', self.one)
         self.assertEqual(self.settled(looks, self.one, self.one, self.one, self.one), [[]] * 4)
         self.assertEqual(looks.settled({}, only_directories=False), [])
@@ -112,8 +112,8 @@ class PickupCase(TestCase):
         self.addCleanup(globalLogPublisher.removeObserver, observer)
         self.pickup = self.make()
 
-    def make(self) -> Pickup:
-        made = Pickup(
+    def make(self) -> PickupWatcher:
+        made = PickupWatcher(
             reactor=self.reactor,
             directory=str(self.place),
             deployer=self.deployments,  # type: ignore[arg-type]

@@ -15,13 +15,13 @@ from trial_tests.support.properties import holds
 from trial_tests.support.tokens import GOOD, NOW, SECRET, part, sign
 from zatotx.model.errors import Unauthorized
 from zatotx.model.message import Principal
-from zatotx.pipeline.security.jwt import JwtCheck, OneKey
-from zatotx.pipeline.security.mtls import MtlsCheck
+from zatotx.pipeline.security.jwt import JwtAuthenticator, SingleKey
+from zatotx.pipeline.security.mtls import MtlsAuthenticator
 from zatotx.schema.security import Jwt, Mtls
 from zatotx.schema.snapshot import Stored
 from zatotx.testing.fake_pipeline import message
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.security.distinguished_name import is_same, name_of, read_name
+from zatotx.wire.security.distinguished_name import is_same, name_of, parse_name
 from zatotx.wire.security.jwk import key_of_secret, read_key_set
 
 TEXT = st.text(st.characters(exclude_categories=['Cs']), max_size=8)
@@ -58,7 +58,7 @@ def damaged(data: bytes, damage: list[tuple[int, bytes]]) -> bytes:
 class TokenTests(SynchronousTestCase):
     def check(self, credentials: bytes) -> Principal | None:
         """Who it is; None where it is nobody. Anything else is a failure."""
-        check = JwtCheck(TOKENS, lambda changed: OneKey(key_of_secret(SECRET)), lambda: NOW)
+        check = JwtAuthenticator(TOKENS, lambda changed: SingleKey(key_of_secret(SECRET)), lambda: NOW)
         try:
             found = check.check(message(headers={b'authorization': credentials}))
         except Unauthorized:
@@ -110,7 +110,7 @@ class CertificateTests(SynchronousTestCase):
         assert inbound.http is not None
         inbound.http.certificates = (der,)
         try:
-            MtlsCheck(PARTNERS, lambda: THEN).check(inbound)
+            MtlsAuthenticator(PARTNERS, lambda: THEN).check(inbound)
         except Unauthorized:
             return
         self.assertEqual(der, PARTNER.der)
@@ -121,7 +121,7 @@ class CertificateTests(SynchronousTestCase):
         """A subject of any texts is the one that its RFC 4514 form says, in either order."""
         types = ('CN', 'O', 'OU', 'L')
         written = ','.join(f'{type_}={_escaped(value)}' for type_, value in zip(types, values, strict=False))
-        name = read_name(written)
+        name = parse_name(written)
         self.assertEqual([next(iter(each))[1] for each in name], values)
         self.assertTrue(is_same(name, name[::-1]))
 
@@ -130,7 +130,7 @@ class CertificateTests(SynchronousTestCase):
         """Is a name or a sentence, and takes no time."""
         began = time.thread_time()
         try:
-            read_name(text)
+            parse_name(text)
         except Malformed as wrong:
             self.assertTrue(str(wrong))
         self.assertLess(time.thread_time() - began, 1)
@@ -140,7 +140,7 @@ class CertificateTests(SynchronousTestCase):
         for subject in ('CN=a\\,b\\+c\\"d\\\\e\\<f\\>g\\;h', 'CN=\\#x,O=\\ y\\ ', 'CN=é,OU=a,OU=b',
                         'UID=1+CN=2,DC=x,DC=y'):  # fmt: skip
             name = BANK.issue(subject).certificate.subject
-            self.assertTrue(is_same(read_name(name.rfc4514_string()), name_of(name)), subject)
+            self.assertTrue(is_same(parse_name(name.rfc4514_string()), name_of(name)), subject)
 
 
 def _escaped(value: str) -> str:

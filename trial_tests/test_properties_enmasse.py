@@ -14,10 +14,10 @@ from trial_tests.support.odb import TYPES
 from trial_tests.support.properties import holds
 from trial_tests.support.vault import VAULT, Vault
 from zatotx.cli.enmasse_file import parse
-from zatotx.cli.errors import Failure
+from zatotx.cli.errors import CommandError
 from zatotx.plugins.http.schema import OBJECT_TYPES as HTTP
 from zatotx.rules.enmasse.import_plan import export, plan_import, substitute
-from zatotx.rules.enmasse.references import Sources, escaped, refers
+from zatotx.rules.enmasse.references import ReferenceSources, escape_references, is_reference
 from zatotx.schema.fields import field_names
 from zatotx.schema.security import BasicAuth
 from zatotx.schema.service import ServiceRow
@@ -28,7 +28,7 @@ ALL = ObjectTypes((*TYPES, VAULT))
 TEXT = st.text(st.characters(exclude_categories=['Cs', 'Cc']), min_size=1, max_size=8)
 DOLLARS = ['$', '{', '}', '${A}', 'file:', 'A', '/', ' ', 'Zato_Enmasse_Env.', 'ZATO_ENMASSE_ENV_']
 LIKE_REFERENCES = st.lists(st.sampled_from(DOLLARS), max_size=6).map(''.join)
-SOURCES = Sources(environ={}, read=lambda path: 'read', zato=True)
+SOURCES = ReferenceSources(environ={}, read=lambda path: 'read', zato=True)
 NAMES = st.lists(TEXT | LIKE_REFERENCES.filter(bool), min_size=1, max_size=4, unique=True)
 KEYS = st.sampled_from(sorted({name for t in ALL for name in field_names(t)} | {'type', 'nonsense'}))
 WORDS = st.sampled_from(['basic_auth', 'GET', 'json', 'echo', '/a/{b}', '60', 'true', ''])
@@ -132,7 +132,7 @@ class DocumentTests(SynchronousTestCase):
         """Is a mapping, or is refused in one line that names the file; what it gives is JSON."""
         try:
             found = parse('any.yaml', text)
-        except Failure as error:
+        except CommandError as error:
             said = error.format_message()
             self.assertEqual((len(said.splitlines()), 'any.yaml' in said), (1, True), said)
             return
@@ -146,5 +146,5 @@ class ReferenceTests(SynchronousTestCase):
     def test_escaped(self, value: Any) -> None:
         """Text is itself again, whatever it looks like, and refers to nothing."""
         wrong: list[str] = []
-        self.assertEqual(SOURCES.resolve(escaped(value), wrong), value)
-        self.assertEqual((wrong, refers(escaped(value))), ([], False))
+        self.assertEqual(SOURCES.resolve(escape_references(value), wrong), value)
+        self.assertEqual((wrong, is_reference(escape_references(value))), ([], False))

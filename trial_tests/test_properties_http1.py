@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.corpora import http1_cases, with_host
 from trial_tests.support.parsed import one_by_one, outcome
 from trial_tests.support.properties import holds
-from zatotx.wire.http1.request_parser import End, Limits, Refused, RequestHead, RequestParser
+from zatotx.wire.http1.request_parser import EndOfBody, MessageRejected, ParserLimits, RequestHead, RequestParser
 
 TOKEN = "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 DIGITS = st.text('0123456789abcdefABCDEF', min_size=2, max_size=2)
@@ -92,7 +92,7 @@ class RequestTests(SynchronousTestCase):
 
     def left(self, sent: list[bytes]) -> tuple[int, bool]:
         """Octets that were not read, and whether the parser is between messages."""
-        parser = RequestParser(Limits())
+        parser = RequestParser(ParserLimits())
         for piece in sent:
             parser.feed(piece)
             while parser.next() is not None:
@@ -130,17 +130,17 @@ class DamageTests(SynchronousTestCase):
     def accounted(self, sent: list[bytes]) -> None:
         """Bodies are never longer than what was sent; what is not read yet is all still there; a parser that refused
         refuses for ever, with nothing more coming out."""
-        parser, came, fed = RequestParser(Limits()), 0, 0
+        parser, came, fed = RequestParser(ParserLimits()), 0, 0
         try:
             for piece in sent:
                 parser.feed(piece)
                 fed += len(piece)
                 while (event := parser.next()) is not None:
-                    came += len(event) if not isinstance(event, RequestHead | End) else 0
+                    came += len(event) if not isinstance(event, RequestHead | EndOfBody) else 0
                 self.assertLessEqual(came + parser.pending, fed)
-        except Refused as refused:
+        except MessageRejected as refused:
             for _ in range(2):
-                again = self.assertRaises(Refused, parser.next)
+                again = self.assertRaises(MessageRejected, parser.next)
                 self.assertEqual((again.status, again.framing), (refused.status, refused.framing))
 
     @holds(data=st.binary(max_size=200), cuts=CUTS)

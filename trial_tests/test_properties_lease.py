@@ -17,8 +17,8 @@ from zatotx.interfaces.redis import Busy
 from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis.lease_store import Seed
 from zatotx.redis.leases import Lease, Leases
-from zatotx.rules.resilience.lease import Claim, admits, first_token, granted, mistaken_ttl, refused, renewal
-from zatotx.testing.leases import Epochs, MemoryDesk
+from zatotx.rules.resilience.lease import LeaseClaim, admits, first_token, granted, refused, renewal, ttl_error
+from zatotx.testing.leases import Epochs, MemoryLeaseStore
 
 TTL = 3.0
 _PATIENCE = 1.0  # seconds until a question counts as lost
@@ -27,21 +27,21 @@ _PATIENCE = 1.0  # seconds until a question counts as lost
 class ClaimTests(SynchronousTestCase):
     def test_ends_before_the_server_does(self) -> None:
         """The belief counts from before the question was sent, and is shorter than the ttl by drift and margin."""
-        claim = granted(Claim(ttl=30), 7, 100.0)
+        claim = granted(LeaseClaim(ttl=30), 7, 100.0)
         self.assertAlmostEqual(claim.until, 100 + 30 - 0.3 - 0.05)
         self.assertTrue(claim.holds(129.6))
         self.assertFalse(claim.holds(129.65))
-        self.assertLess(granted(Claim(ttl=0.2), 7, 0).until, 0.18)
+        self.assertLess(granted(LeaseClaim(ttl=0.2), 7, 0).until, 0.18)
         self.assertFalse(refused(claim).holds(100.0))
 
     def test_a_late_answer(self) -> None:
         """An older answer that comes after a newer one does not shorten the belief."""
-        newer = granted(granted(Claim(ttl=30), 7, 100.0), 7, 110.0)
+        newer = granted(granted(LeaseClaim(ttl=30), 7, 100.0), 7, 110.0)
         self.assertEqual(granted(newer, 7, 100.0), newer)
 
     def test_renewals(self) -> None:
         """A third of the ttl after the last question; soon after a lost one; never past the end, and not after it."""
-        claim = granted(Claim(ttl=30), 7, 100.0)
+        claim = granted(LeaseClaim(ttl=30), 7, 100.0)
         self.assertEqual(renewal(claim, 101.0, failed=False), 110.0)
         self.assertEqual(renewal(claim, 120.0, failed=False), 120.0)
         self.assertEqual(renewal(claim, 112.0, failed=True), 113.5)
@@ -57,8 +57,8 @@ class ClaimTests(SynchronousTestCase):
 
     def test_ttls(self) -> None:
         """What is too short to be kept or too long to be waited for is a mistake, said in a sentence."""
-        self.assertEqual([mistaken_ttl(ttl) for ttl in (0.2, 20, 86_400)], [''] * 3)
-        self.assertIn('not 0.1', mistaken_ttl(0.1))
+        self.assertEqual([ttl_error(ttl) for ttl in (0.2, 20, 86_400)], [''] * 3)
+        self.assertIn('not 0.1', ttl_error(0.1))
 
 
 class _Net:
@@ -182,11 +182,11 @@ class _World:
     refused: int = 0
     everybody: list[_Holder] = field(factory=list)  # kept, so that no two have one id
     both: list[float] = field(factory=list)  # when two believed
-    desk: MemoryDesk = field(init=False)
+    desk: MemoryLeaseStore = field(init=False)
     holders: list[_Holder] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.desk = MemoryDesk(self)
+        self.desk = MemoryLeaseStore(self)
         self.holders = [self._holder() for _ in range(2)]
 
     def seconds(self) -> float:

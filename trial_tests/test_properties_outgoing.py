@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
-from zatotx.rules.resilience.circuit_breaker import CLOSED, HALF_OPEN, Breaker
+from zatotx.rules.resilience.circuit_breaker import CLOSED, HALF_OPEN, CircuitBreaker
 from zatotx.rules.resilience.retry import RetryBudget, retry_after
-from zatotx.rules.routing.url_template import Template, query_of
-from zatotx.wire.http.challenge import challenges, parameters, quoted
+from zatotx.rules.routing.url_template import UrlTemplate, encode_query
+from zatotx.wire.http.challenge import parse_challenges, parse_parameters, quote_string
 
 NOW = 1_795_600_000.0
 TEXT = st.text(st.characters(exclude_categories=['Cs']), max_size=20)
 
 
-def end(breaker: Breaker, how: str, ticket: int, now: float) -> None:
+def end(breaker: CircuitBreaker, how: str, ticket: int, now: float) -> None:
     """A call that was let in is over."""
     if how == 'good':
         breaker.succeeded(ticket)
@@ -33,7 +33,7 @@ class BreakerProperties(SynchronousTestCase):
     def test_whatever_happens(self, steps: list[tuple[str, float]], failures: int) -> None:
         """Nobody enters while it is open within its time, and no more than one while it is half open. It is never
         stuck: when all calls have ended and its time is over, somebody is let in, and one success closes it."""
-        breaker, now, inside = Breaker(failures, 5.0), 0.0, list[int]()
+        breaker, now, inside = CircuitBreaker(failures, 5.0), 0.0, list[int]()
         for what, later in steps:
             now += later
             before, wait = breaker.state, breaker.wait(now)
@@ -81,7 +81,7 @@ class TargetProperties(SynchronousTestCase):
     def test_a_parameter_is_one_segment(self, value: str) -> None:
         """Whatever fills a path stays one segment of it, and is read back as it was given; or is refused."""
         try:
-            target, _ = Template('/a/{x}/b').fill({'x': value})
+            target, _ = UrlTemplate('/a/{x}/b').fill({'x': value})
         except ValueError:
             self.assertIn(value, ('', '.', '..'))
             return
@@ -92,7 +92,7 @@ class TargetProperties(SynchronousTestCase):
     @holds(pairs=st.lists(st.tuples(TEXT, TEXT), max_size=5))
     def test_a_query_is_read_back(self, pairs: list[tuple[str, str]]) -> None:
         """Names and values, whatever they hold, in their order."""
-        found = parse_qsl(query_of(pairs).decode('ascii'), keep_blank_values=True, strict_parsing=bool(pairs))
+        found = parse_qsl(encode_query(pairs).decode('ascii'), keep_blank_values=True, strict_parsing=bool(pairs))
         self.assertEqual(found, pairs)
 
 
@@ -102,11 +102,11 @@ class ChallengeProperties(SynchronousTestCase):
     ))  # fmt: skip
     def test_anything(self, value: bytes) -> None:
         """Whatever a peer sends is read without an error."""
-        self.assertIsInstance(challenges([value, value]), list)
-        self.assertIsInstance(parameters(value), dict)
+        self.assertIsInstance(parse_challenges([value, value]), list)
+        self.assertIsInstance(parse_parameters(value), dict)
 
     @holds(value=st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF, exclude_characters='\x7f'), max_size=30))
     def test_what_is_quoted_is_read_back(self, value: str) -> None:
         """As a parameter among others."""
-        field = f'Digest a={quoted(value)}, b=c'.encode('latin-1')
-        self.assertEqual(challenges([field])[0].params, {'a': value, 'b': 'c'})
+        field = f'Digest a={quote_string(value)}, b=c'.encode('latin-1')
+        self.assertEqual(parse_challenges([field])[0].params, {'a': value, 'b': 'c'})

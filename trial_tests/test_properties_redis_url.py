@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
 from zatotx.model.errors import StartError
-from zatotx.redis.url import anchored, parse_address
+from zatotx.redis.url import parse_address, resolve_paths
 
 HERE = Path('/env/server1')
 SCHEMES = ('redis', 'rediss', 'unix', 'redis+sentinel', 'rediss+sentinel', 'http', '')
@@ -28,7 +28,7 @@ class UrlTests(SynchronousTestCase):
             self.assertNotIn('\n', str(error))
             return
         self.assertNotIn('\n', str(address))
-        self.assertEqual(parse_address(anchored(url, HERE), Path('/')), address)
+        self.assertEqual(parse_address(resolve_paths(url, HERE), Path('/')), address)
 
     @holds(scheme=st.sampled_from(SCHEMES), before=HARMLESS, sign=st.sampled_from('/@:[],#'), after=HARMLESS)
     def test_never_the_password(self, scheme: str, before: str, sign: str, after: str) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
-from zatotx.rules.routing.route_table import ANY, BadRoutes, Match, MethodMissing, Route, RouteTable
+from zatotx.rules.routing.route_table import ANY, BadRoutes, Match, MethodNotRouted, Route, RouteTable
 from zatotx.wire.malformed import Malformed
 
 METHODS = ('GET', 'POST', 'HEAD', 'DELETE')
@@ -79,7 +79,7 @@ class RoutingTests(SynchronousTestCase):
         if not serving:
             methods = {each.route.method.upper() for each in fitting}
             allowed = tuple(sorted(methods | ({'HEAD'} if 'GET' in methods else set())))
-            self.assertEqual(found, MethodMissing(allowed) if fitting else None)
+            self.assertEqual(found, MethodNotRouted(allowed) if fitting else None)
             return
         best = min(each.rank(method) for each in serving)
         assert isinstance(found, Match)
@@ -103,7 +103,7 @@ class RoutingTests(SynchronousTestCase):
             found = table.find(method, b'/' + path)
         except Malformed:
             return
-        self.assertIsInstance(found, Match | MethodMissing | None)
+        self.assertIsInstance(found, Match | MethodNotRouted | None)
 
     @holds(texts=st.lists(st.text('/{}:path.-aé?#', max_size=12), max_size=5))
     def test_any_pattern(self, texts: list[str]) -> None:

@@ -9,12 +9,12 @@ from lxml import etree
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
-from zatotx.model.errors import BadRequest, Fault
+from zatotx.model.errors import BadRequest, ServiceError
 from zatotx.model.message import ChannelSpec, Outcome
 from zatotx.model.soap import SoapFault, SoapSpec
 from zatotx.plugins.http.soap.codec import SoapCodec
-from zatotx.plugins.http.soap.outgoing.envelopes import enveloped
-from zatotx.plugins.http.soap.outgoing.username_token import new_token
+from zatotx.plugins.http.soap.outgoing.envelopes import wrap_in_envelope
+from zatotx.plugins.http.soap.outgoing.username_token import new_username_token
 from zatotx.testing.fake_pipeline import message
 from zatotx.wire.soap import ws_security
 from zatotx.wire.soap.action import action_of
@@ -61,7 +61,7 @@ class ReadingTests(SynchronousTestCase):
         inside = the_body_of(root)
         try:
             payload = SoapCodec().decode(inbound)
-        except Fault as fault:
+        except ServiceError as fault:
             self.assertEqual(fault.status, 400)
             if inside is not None:  # refused though it has the form: it holds another message
                 tags = [child.tag.rpartition('}') for child in inside]
@@ -133,8 +133,8 @@ class OutgoingTests(SynchronousTestCase):
             return  # XML has no form for it
         soap = VERSIONS[version]
         given: Any = write(soap, etree.tostring(body), headers=headers) if whole else body
-        ready = enveloped(given, soap, () if whole else headers, with_place=True)
-        token = new_token(data, password, is_digest=digest)
+        ready = wrap_in_envelope(given, soap, () if whole else headers, with_place=True)
+        token = new_username_token(data, password, is_digest=digest)
         root = parser.parse(ready.before + ws_security.write(token, soap) + ready.after)
         sent = read(root)
         security = ws_security.read(sent.headers, soap)

@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
-from zatotx.pipeline.deadline_sweeper import INTERVAL, Deadlines
+from zatotx.pipeline.deadline_sweeper import INTERVAL, DeadlineSweeper
 from zatotx.rules.resilience.backoff import next_delay
 
 SECONDS = st.floats(0.001, 1000)
@@ -19,7 +19,7 @@ class Run:
     """Notes when it was expired."""
 
     clock: Clock
-    deadlines: Deadlines
+    deadlines: DeadlineSweeper
     deadline: float
     at: float = -1.0
 
@@ -45,7 +45,7 @@ class DeadlineTests(SynchronousTestCase):
         """Every run that is not over is expired once, not before its deadline,
         and at the first look after it, which is as late as the steps of the clock make it."""
         clock = Clock()
-        deadlines = Deadlines(clock)
+        deadlines = DeadlineSweeper(clock)
         made: list[tuple[Run, bool]] = []
         for begins, lasts, ends in runs:
             run = Run(clock, deadlines, begins + lasts)

@@ -16,9 +16,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
 from zatotx import AsIs, Bool, Date, DateTime, Decimal, Dict, Float, Int, List, ListOfDicts, Nested, Text
-from zatotx.model.message import ChannelSpec, Inbound
+from zatotx.model.message import ChannelSpec, Message
 from zatotx.service.io.declaration import describe_io
-from zatotx.service.io.input_sources import Sources
+from zatotx.service.io.input_sources import InputSources
 from zatotx.service.io.xml_input import values
 from zatotx.service.io.xml_output import answer
 from zatotx.wire.xml.parser import Malformed, parse
@@ -34,7 +34,7 @@ NUMBERS = st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**9),
 MOMENTS = st.datetimes(timezones=st.just(dt.UTC) | st.none())
 NAMES = st.from_regex(r'[A-Za-z_][A-Za-z0-9_.-]{0,5}', fullmatch=True)
 
-INBOUND = Inbound('cid', ChannelSpec(name='t', kind='http-soap', service='t', data_format='xml'), 't', {}, b'', 0.0)
+INBOUND = Message('cid', ChannelSpec(name='t', kind='http-soap', service='t', data_format='xml'), 't', {}, b'', 0.0)
 
 
 class Colour(Enum):
@@ -136,7 +136,7 @@ class RoundTripTests(SynchronousTestCase):
         """What a model of all kinds of fields is written as, is read back as the same."""
         io = describe_io(type('Declared', (), {'input': Order, 'output': Order}))
         written = answer(io.output.write(order), io, INBOUND).data  # type: ignore[union-attr]
-        sources = Sources(values(parse(written), io), {}, None)
+        sources = InputSources(values(parse(written), io), {}, None)
         sources.texts = True
         self.assertEqual(io.input.read(sources), order)  # type: ignore[union-attr]
 
@@ -152,7 +152,7 @@ class RoundTripTests(SynchronousTestCase):
         """The same for declarations by elements."""
         io = elements_io()
         written = answer(io.output.write(record), io, INBOUND).data
-        sources = Sources(values(parse(written), io), {}, None)
+        sources = InputSources(values(parse(written), io), {}, None)
         sources.texts = True
         self.assertEqual(io.input.read(sources), record)
 

@@ -19,7 +19,7 @@ from zatotx.model.errors import ServiceUnavailable, Timeout
 from zatotx.redis.keys import Keys
 from zatotx.redis.rate_buckets import PATIENCE, RedisRates
 from zatotx.redis.scripts import Scripts
-from zatotx.rules.limits.gcra import SECOND, Buckets, Rate, let_in
+from zatotx.rules.limits.gcra import SECOND, Buckets, Rate, admit_all
 from zatotx.testing.rates import MemoryRates
 from zatotx.testing.redis_contracts import RateContract
 
@@ -44,7 +44,7 @@ class RateTests(SynchronousTestCase):
         self.assertEqual([rate.admits(n * SECOND) for n in range(4)], [True, True, True, False])
         self.assertEqual(rate.wait(2 * SECOND), 0)
         self.assertEqual(rate.wait(3 * SECOND - 1), SECOND - 1)
-        self.assertEqual(let_in((rate, Rate.of(1, 1, 9)), (SECOND, 0), 5), 2)
+        self.assertEqual(admit_all((rate, Rate.of(1, 1, 9)), (SECOND, 0), 5), 2)
 
     @holds(rate=RATES, pauses=PAUSES)
     def test_never_more_than_burst_and_rate(self, rate: Rate, pauses: list[int]) -> None:
@@ -69,7 +69,7 @@ class RateTests(SynchronousTestCase):
         for count, pause in zip(calls, pauses, strict=False):
             now += pause
             ahead = max(0, together - now)
-            admitted = let_in((rate,), (ahead,), count)
+            admitted = admit_all((rate,), (ahead,), count)
             together = now + ahead + admitted * rate.interval
             one_by_one = [rate.admits(single.charge('a', rate, now)) for _ in range(count)]
             self.assertEqual(one_by_one, [True] * admitted + [False] * (count - admitted))

@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.internals import CHANNEL, ENTRIES, USER, InternalTestCase
 from zatotx.model.cid import new_cid
-from zatotx.model.message import ChannelSpec, Inbound, Principal, Reply
-from zatotx.rules.security.roles import ADMIN, API, MONITOR, beyond, demanded, held
+from zatotx.model.message import ChannelSpec, Message, Principal, Reply
+from zatotx.rules.security.roles import ADMIN, API, MONITOR, missing_roles, required_roles, roles_of
 from zatotx.schema.snapshot import Actor
 
 JSON_DOOR = ChannelSpec(name='zato.json', kind='http-soap', service='', data_format='json', door=True)
@@ -28,7 +28,7 @@ class Makes(Service):
 
 
 def of_internal(service: str) -> frozenset[str]:
-    return demanded(service, is_internal=True)
+    return required_roles(service, is_internal=True)
 
 
 class RuleTests(SynchronousTestCase):
@@ -60,29 +60,29 @@ class RuleTests(SynchronousTestCase):
 
     def test_services_of_users(self) -> None:
         """Demand what the configuration says; administrators may do all."""
-        self.assertEqual(demanded('crm', is_internal=False), frozenset())
-        self.assertEqual(demanded('crm', is_internal=False, by_row=['billing']), {'billing', ADMIN})
-        self.assertEqual(demanded('zato.ping', is_internal=True, by_row=['x']), {'x', ADMIN})
+        self.assertEqual(required_roles('crm', is_internal=False), frozenset())
+        self.assertEqual(required_roles('crm', is_internal=False, by_row=['billing']), {'billing', ADMIN})
+        self.assertEqual(required_roles('zato.ping', is_internal=True, by_row=['x']), {'x', ADMIN})
 
     def test_the_brokers_own_definitions(self) -> None:
         """Have their roles by their names, whatever their rows say; a definition of another type by that name has
         not."""
-        self.assertEqual(held('basic_auth', 'admin.invoke', []), {ADMIN})
-        self.assertEqual(held('basic_auth', 'pubapi', ['x']), {API, 'x'})
-        self.assertEqual(held('apikey', 'admin.invoke', []), frozenset())
-        self.assertEqual(held('basic_auth', 'Pubapi', ['x']), {'x'})
+        self.assertEqual(roles_of('basic_auth', 'admin.invoke', []), {ADMIN})
+        self.assertEqual(roles_of('basic_auth', 'pubapi', ['x']), {API, 'x'})
+        self.assertEqual(roles_of('apikey', 'admin.invoke', []), frozenset())
+        self.assertEqual(roles_of('basic_auth', 'Pubapi', ['x']), {'x'})
 
     def test_what_is_not_mine_to_give(self) -> None:
         """All that I do not have, unless I am an administrator."""
-        self.assertEqual(beyond(frozenset({API}), [API, MONITOR]), {MONITOR})
-        self.assertEqual(beyond(frozenset({ADMIN}), ['anything']), frozenset())
+        self.assertEqual(missing_roles(frozenset({API}), [API, MONITOR]), {MONITOR})
+        self.assertEqual(missing_roles(frozenset({ADMIN}), ['anything']), frozenset())
 
 
 class InternalTests(InternalTestCase):
     """Requests as callers with certain roles make them."""
 
     async def answer(self, service: str, payload: Any, roles: set[str], *, channel: ChannelSpec = JSON_DOOR) -> Reply:
-        inbound = Inbound(new_cid(), channel, service, {}, msgspec.json.encode(payload),
+        inbound = Message(new_cid(), channel, service, {}, msgspec.json.encode(payload),
                           self.one.reactor.seconds() + 30.0)
         inbound.principal = Principal('someone', 'someone', 'basic_auth', roles=frozenset(roles))
         return await self.one.pipeline.serve(inbound)

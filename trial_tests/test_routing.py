@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.rules.routing.route_table import ANY, NO_PARAMS, BadRoutes, Match, MethodMissing, Route, RouteTable
+from zatotx.rules.routing.route_table import ANY, NO_PARAMS, BadRoutes, Match, MethodNotRouted, Route, RouteTable
 from zatotx.wire.malformed import Malformed
 
 
@@ -150,11 +150,12 @@ class PrecedenceTests(Case):
 
 class MethodTests(Case):
     def test_missing(self) -> None:
-        """A path that is there with other methods only is MethodMissing, with all of them, HEAD where there is GET."""
+        """A path that is there with other methods only is MethodNotRouted, with all of them, HEAD where there is
+        GET."""
         routes = table(('GET', '/a'), ('PUT', '/a'), ('POST', '/b/{x}'), ('DELETE', '/b/{x:path}'), ('PATCH', '/b/c'))
-        self.assertEqual(routes.find('POST', b'/a'), MethodMissing(('GET', 'HEAD', 'PUT')))
-        self.assertEqual(routes.find('GET', b'/b/c'), MethodMissing(('DELETE', 'PATCH', 'POST')))
-        self.assertEqual(routes.find('OPTIONS', b'/b/d/e'), MethodMissing(('DELETE',)))
+        self.assertEqual(routes.find('POST', b'/a'), MethodNotRouted(('GET', 'HEAD', 'PUT')))
+        self.assertEqual(routes.find('GET', b'/b/c'), MethodNotRouted(('DELETE', 'PATCH', 'POST')))
+        self.assertEqual(routes.find('OPTIONS', b'/b/d/e'), MethodNotRouted(('DELETE',)))
         self.assertIsNone(routes.find('POST', b'/c'))
 
     def test_a_pattern_serves_where_the_exact_path_has_other_methods(self) -> None:

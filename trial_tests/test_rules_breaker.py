@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.rules.resilience.circuit_breaker import CLOSED, HALF_OPEN, OPEN, Breaker
+from zatotx.rules.resilience.circuit_breaker import CLOSED, HALF_OPEN, OPEN, CircuitBreaker
 
 
-def opened(failures: int = 3, reset: float = 10.0, at: float = 100.0) -> Breaker:
+def opened(failures: int = 3, reset: float = 10.0, at: float = 100.0) -> CircuitBreaker:
     """A breaker that has just opened."""
-    breaker = Breaker(failures, reset)
+    breaker = CircuitBreaker(failures, reset)
     for _ in range(failures):
         fail(breaker, at)
     return breaker
 
 
-def fail(breaker: Breaker, now: float) -> None:
+def fail(breaker: CircuitBreaker, now: float) -> None:
     """One call that fails."""
     ticket = breaker.enter(now)
     assert ticket is not None
     breaker.failed(ticket, now)
 
 
-def succeed(breaker: Breaker, now: float) -> None:
+def succeed(breaker: CircuitBreaker, now: float) -> None:
     """One call that does not."""
     ticket = breaker.enter(now)
     assert ticket is not None
@@ -32,7 +32,7 @@ def succeed(breaker: Breaker, now: float) -> None:
 class BreakerTests(SynchronousTestCase):
     def test_opens_after_failures_in_a_row(self) -> None:
         """The third of three opens it: nobody is let through for its time."""
-        breaker = Breaker(3, 10.0)
+        breaker = CircuitBreaker(3, 10.0)
         fail(breaker, 100.0)
         fail(breaker, 100.0)
         self.assertEqual((breaker.state, breaker.opened), (CLOSED, 0))
@@ -43,7 +43,7 @@ class BreakerTests(SynchronousTestCase):
 
     def test_one_success_forgets_failures(self) -> None:
         """A peer that fails now and then is never cut off."""
-        breaker = Breaker(3, 10.0)
+        breaker = CircuitBreaker(3, 10.0)
         for _ in range(50):
             fail(breaker, 100.0)
             fail(breaker, 100.0)
@@ -52,7 +52,7 @@ class BreakerTests(SynchronousTestCase):
 
     def test_calls_beside_each_other(self) -> None:
         """While it is closed, a call that succeeds or is given up takes nothing from what those beside it will tell."""
-        breaker = Breaker(2, 10.0)
+        breaker = CircuitBreaker(2, 10.0)
         first, second, third, fourth = (ticket for _ in range(4) if (ticket := breaker.enter(100.0)) is not None)
         breaker.succeeded(first)
         breaker.left(second)
@@ -95,7 +95,7 @@ class BreakerTests(SynchronousTestCase):
 
     def test_calls_of_an_earlier_time(self) -> None:
         """A call that began before it opened neither closes nor re-opens it, however it ends."""
-        breaker = Breaker(2, 10.0)
+        breaker = CircuitBreaker(2, 10.0)
         early = [breaker.enter(100.0) for _ in range(5)]
         first, second, third, fourth, fifth = (ticket for ticket in early if ticket is not None)
         breaker.failed(first, 100.0)

@@ -13,8 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.node import gc_tuning
 from zatotx.node.gc_tuning import INTERVAL, Trimmer, collector
-from zatotx.rules.limits.byte_budget import EARLIEST, EARLY, KNOWN, UNKNOWN, ByteBudget, Charge
-from zatotx.rules.limits.collection_pace import EVERY, MIDDLE, MOST_VAIN, OLDEST, CollectionPace, TrimPace
+from zatotx.rules.limits.byte_budget import EARLIEST, EARLY, KNOWN, UNKNOWN, ByteBudget, BytesCharge
+from zatotx.rules.limits.collection_pace import EVERY, MIDDLE, MOST_VAIN, OLDEST, CollectionTrigger, TrimTrigger
 
 MB = 1024 * 1024
 
@@ -27,18 +27,18 @@ class Model:
         self.open = True
 
 
-OPERATIONS: dict[str, Callable[[Charge], object]] = {
+OPERATIONS: dict[str, Callable[[BytesCharge], object]] = {
     'add 1': lambda charge: charge.add(1),
     'add 4': lambda charge: charge.add(4),
     'give back': lambda charge: charge.give_back(1),
-    'received': Charge.received,
-    'known': Charge.known,
-    'close': Charge.close,
+    'received': BytesCharge.received,
+    'known': BytesCharge.known,
+    'close': BytesCharge.close,
 }
 
 
 class ByteBudgetTests(SynchronousTestCase):
-    def apply(self, name: str, charge: Charge, models: list[Model], model: Model, limit: int) -> None:
+    def apply(self, name: str, charge: BytesCharge, models: list[Model], model: Model, limit: int) -> None:
         """One operation, on the charge and on its model, which say the same of it."""
         if name == 'give back' and not model.size:
             return
@@ -64,7 +64,7 @@ class ByteBudgetTests(SynchronousTestCase):
         limit = 16
         for history in product(product(OPERATIONS, (0, 1)), repeat=4):
             budget = ByteBudget(limit)
-            charges, models = [Charge(budget), Charge(budget)], [Model(), Model()]
+            charges, models = [BytesCharge(budget), BytesCharge(budget)], [Model(), Model()]
             for name, which in history:
                 self.apply(name, charges[which], models, models[which], limit)
                 self.assertEqual(budget.held, sum(model.size for model in models), history)
@@ -76,7 +76,7 @@ class ByteBudgetTests(SynchronousTestCase):
         """Bodies of strangers that come in take a quarter, strangers half, callers with a login all of it; who finds no
         room is counted."""
         budget = ByteBudget(100)
-        coming, complete, known = Charge(budget), Charge(budget, UNKNOWN), Charge(budget, KNOWN)
+        coming, complete, known = BytesCharge(budget), BytesCharge(budget, UNKNOWN), BytesCharge(budget, KNOWN)
         self.assertEqual((coming.add(25), coming.add(1)), (True, False))
         self.assertEqual((complete.add(25), complete.add(1)), (True, False))
         self.assertEqual((known.add(50), known.add(1)), (True, False))
@@ -85,7 +85,7 @@ class ByteBudgetTests(SynchronousTestCase):
     def test_a_login_makes_room(self) -> None:
         """What a caller holds counts for fewer bounds once it is authenticated."""
         budget = ByteBudget(100)
-        one, other = Charge(budget), Charge(budget)
+        one, other = BytesCharge(budget), BytesCharge(budget)
         self.assertTrue(one.add(25))
         self.assertFalse(other.add(1))
         one.known()
@@ -94,15 +94,15 @@ class ByteBudgetTests(SynchronousTestCase):
     def test_pressure(self) -> None:
         """Half of what may come in makes bodies leave memory early, most of it at once; so does much of all."""
         budget = ByteBudget(800 * MB)
-        charge = Charge(budget)
+        charge = BytesCharge(budget)
         for size, above in ((99 * MB, MB), (MB, EARLY), (74 * MB, EARLY), (MB, EARLIEST)):
             self.assertTrue(charge.add(size))
             self.assertEqual(budget.spool_above(MB), above)
         self.assertEqual(budget.spool_above(100), 100)
         charge.close()
-        Charge(budget, KNOWN).add(599 * MB)
+        BytesCharge(budget, KNOWN).add(599 * MB)
         self.assertEqual(budget.spool_above(MB), MB)
-        Charge(budget, KNOWN).add(MB)
+        BytesCharge(budget, KNOWN).add(MB)
         self.assertEqual(budget.spool_above(MB), EARLY)
 
 
@@ -117,7 +117,7 @@ class Cycle:
 class CollectionTests(SynchronousTestCase):
     def test_by_bytes(self) -> None:
         """So many bytes are a collection; of the oldest objects too, once many bytes have survived others."""
-        pace = CollectionPace()
+        pace = CollectionTrigger()
         self.assertEqual([pace.due(EVERY // 2, 0) for _ in range(4)], [None, MIDDLE, None, MIDDLE])
         self.assertEqual([pace.due(EVERY, 20 * MB) for _ in range(5)], [MIDDLE, MIDDLE, MIDDLE, OLDEST, MIDDLE])
 
@@ -127,7 +127,7 @@ class CollectionTests(SynchronousTestCase):
         self.addCleanup(gc.set_threshold, *gc.get_threshold())
         self.addCleanup(gc.enable)
         gc.set_threshold(1_000_000)
-        grown = collector(CollectionPace())
+        grown = collector(CollectionTrigger())
         gone = weakref.ref(Cycle())
         grown(EVERY - 1, 0)
         self.assertIsNotNone(gone())
@@ -140,12 +140,12 @@ class CollectionTests(SynchronousTestCase):
 
 
 class TrimTests(SynchronousTestCase):
-    def looks(self, pace: TrimPace, *sizes: int, held: int = 0) -> list[bool]:
+    def looks(self, pace: TrimTrigger, *sizes: int, held: int = 0) -> list[bool]:
         return [pace.due(size * MB, held * MB) for size in sizes]
 
     def test_after_growth(self) -> None:
         """Not for a little; where it gives nothing, again after growth, and else ever later."""
-        pace = TrimPace()
+        pace = TrimTrigger()
         self.assertEqual(self.looks(pace, 90, 121, 122), [False, False, True])
         pace.trimmed(122 * MB, 122 * MB, 0)
         self.assertEqual(self.looks(pace, 122, 154), [False, True])
@@ -155,7 +155,7 @@ class TrimTests(SynchronousTestCase):
 
     def test_after_a_peak(self) -> None:
         """What bodies held and hold no longer is asked for at the next look."""
-        pace = TrimPace()
+        pace = TrimTrigger()
         self.looks(pace, 90)
         self.assertEqual(self.looks(pace, 400, held=300), [True])
         pace.trimmed(400 * MB, 400 * MB, 300 * MB)

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.rules.resilience.retry import Repeats, RetryBudget, Tried, is_passing, pause, retry_after
+from zatotx.rules.resilience.retry import (
+    FailedAttempt,
+    RetryBudget,
+    RetryPolicy,
+    is_transient_status,
+    retry_after,
+    retry_delay,
+)
 
-THRICE = Repeats(attempts=3, backoff=0.2)
+THRICE = RetryPolicy(attempts=3, backoff=0.2)
 NOW = 1_795_600_000.0  # 2026-11-25T09:46:40Z
 
 
-def longest(tried: Tried, *, made: int = 1, again: bool = True, repeats: Repeats = THRICE) -> float | None:
+def longest(tried: FailedAttempt, *, made: int = 1, again: bool = True, repeats: RetryPolicy = THRICE) -> float | None:
     """The pause where the dice fall highest."""
-    return pause(repeats, made, tried, again=again, random=lambda: 1.0)
+    return retry_delay(repeats, made, tried, again=again, random=lambda: 1.0)
 
 
 class PauseTests(SynchronousTestCase):
     def test_attempts(self) -> None:
         """There are as many as the connection says, the first one included; by default one."""
-        refused = Tried(reached=False)
+        refused = FailedAttempt(reached=False)
         self.assertEqual([longest(refused, made=made) is None for made in (1, 2, 3, 4)], [False, False, True, True])
-        self.assertIsNone(longest(refused, repeats=Repeats()))
+        self.assertIsNone(longest(refused, repeats=RetryPolicy()))
 
     def test_what_may_be_repeated(self) -> None:
         """Safe methods, and any with an Idempotency-Key or that the connection's owner names; no other that the peer
@@ -29,30 +36,30 @@ class PauseTests(SynchronousTestCase):
         others = ('POST', 'PUT', 'PATCH', 'DELETE', 'get', 'LOCK')
         self.assertFalse(any(THRICE.may(method, keyed=False) for method in others))
         self.assertTrue(all(THRICE.may(method, keyed=True) for method in others))
-        self.assertTrue(Repeats(methods=frozenset(('GET', 'PUT'))).may('PUT', keyed=False))
-        for tried in (Tried(), Tried(status=503)):
+        self.assertTrue(RetryPolicy(methods=frozenset(('GET', 'PUT'))).may('PUT', keyed=False))
+        for tried in (FailedAttempt(), FailedAttempt(status=503)):
             self.assertIsNone(longest(tried, again=False))
             self.assertIsNotNone(longest(tried, again=True))
-        self.assertIsNotNone(longest(Tried(reached=False), again=False))
+        self.assertIsNotNone(longest(FailedAttempt(reached=False), again=False))
 
     def test_which_answers(self) -> None:
         """502, 503 and 504; 429 only where it says when. All others are answers."""
-        again = [status for status in range(100, 600) if longest(Tried(status=status)) is not None]
+        again = [status for status in range(100, 600) if longest(FailedAttempt(status=status)) is not None]
         self.assertEqual(again, [502, 503, 504])
-        self.assertEqual(longest(Tried(status=429, retry_after=3.0)), 3.0)
-        self.assertEqual([status for status in range(100, 600) if is_passing(status)], [429, 502, 503, 504])
+        self.assertEqual(longest(FailedAttempt(status=429, retry_after=3.0)), 3.0)
+        self.assertEqual([status for status in range(100, 600) if is_transient_status(status)], [429, 502, 503, 504])
 
     def test_the_pause_grows(self) -> None:
         """Full jitter: from nothing up to the backoff, twice that before the third attempt, ten seconds at most."""
-        many = Repeats(attempts=20, backoff=0.2)
-        pauses = [longest(Tried(), made=made, repeats=many) for made in (1, 2, 3, 10)]
+        many = RetryPolicy(attempts=20, backoff=0.2)
+        pauses = [longest(FailedAttempt(), made=made, repeats=many) for made in (1, 2, 3, 10)]
         self.assertEqual(pauses, [0.2, 0.4, 0.8, 10.0])
-        self.assertEqual(pause(many, 1, Tried(), again=True, random=lambda: 0.0), 0.0)
+        self.assertEqual(retry_delay(many, 1, FailedAttempt(), again=True, random=lambda: 0.0), 0.0)
 
     def test_never_sooner_than_asked(self) -> None:
         """The peer's own Retry-After is kept to, however long it is; a shorter one makes no pause shorter."""
-        self.assertEqual(longest(Tried(status=503, retry_after=100.0)), 100.0)
-        self.assertEqual(longest(Tried(status=503, retry_after=0.0)), 0.2)
+        self.assertEqual(longest(FailedAttempt(status=503, retry_after=100.0)), 100.0)
+        self.assertEqual(longest(FailedAttempt(status=503, retry_after=0.0)), 0.2)
 
     def test_retry_after(self) -> None:
         """A number of seconds or a date, a past one is now; anything else is as if it were not there."""

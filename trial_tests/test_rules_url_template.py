@@ -10,7 +10,7 @@ from uuid import UUID
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.rules.routing.url_template import Template, query_of, template_mistake
+from zatotx.rules.routing.url_template import UrlTemplate, encode_query, template_error
 
 
 class Colour(Enum):
@@ -19,22 +19,22 @@ class Colour(Enum):
 
 class TemplateTests(SynchronousTestCase):
     def filled(self, text: str, **params: Any) -> tuple[bytes, dict[str, Any]]:
-        target, left = Template(text).fill(params)
+        target, left = UrlTemplate(text).fill(params)
         return target, dict(left)
 
     def refused(self, text: str, params: dict[str, Any] | None) -> str:
-        return str(self.assertRaises(ValueError, Template(text).fill, params))
+        return str(self.assertRaises(ValueError, UrlTemplate(text).fill, params))
 
     def test_without_parameters(self) -> None:
         """A path that has none takes none: all of them are the query's."""
         self.assertEqual(self.filled('/a/b', id=1), (b'/a/b', {'id': 1}))
         self.assertEqual(self.filled(''), (b'/', {}))
-        self.assertEqual(Template('/a').fill(None), (b'/a', {}))
+        self.assertEqual(UrlTemplate('/a').fill(None), (b'/a', {}))
 
     def test_parameters(self) -> None:
         """Each is taken out of the given ones, which stay as they were; what is left is the query's."""
         given = {'id': 5, 'part': 'x y', 'q': 'z'}
-        target, left = Template('/customers/{id}/{part}.json').fill(given)
+        target, left = UrlTemplate('/customers/{id}/{part}.json').fill(given)
         self.assertEqual((target, dict(left)), (b'/customers/5/x%20y.json', {'q': 'z'}))
         self.assertEqual(given, {'id': 5, 'part': 'x y', 'q': 'z'})
 
@@ -70,17 +70,17 @@ class TemplateTests(SynchronousTestCase):
         """The part of a path that is there whatever fills it, for pings."""
         for text, fixed in (('/a/b', b'/a/b'), ('/a/b?c=1', b'/a/b'), ('/a/{id}/b', b'/a/'), ('/a/x-{id}', b'/a/'),
                             ('/{id}', b'/'), ('', b'/')):  # fmt: skip
-            self.assertEqual(Template(text).fixed, fixed, text)
+            self.assertEqual(UrlTemplate(text).fixed, fixed, text)
 
     def test_mistakes(self) -> None:
         """A template that cannot be used is told with all that is wrong."""
         for text in ('', '/', '/a', '/a/{b}/{c:path}', '/a?b={b}', '/a/{b}?c={c}&d=e'):
-            self.assertEqual(template_mistake(text), '', text)
+            self.assertEqual(template_error(text), '', text)
         for text, wrong in (('a', 'must begin with /'), ('/{', 'braces'), ('/{1}', 'needs a name'), ('/a#b', '#'),
                             ('/a?b#c', '#'), ('?a=1', 'must begin with /'), ('/{a}/{a}', '{a} stands twice'),
                             ('/{a}?b={a}', '{a} stands twice'), ('/a b', 'blanks'), ('/a?b={', 'braces'),
                             ('/a?{}=b', 'braces'), ('/a\r\nX: y', 'control')):  # fmt: skip
-            self.assertIn(wrong, template_mistake(text), text)
+            self.assertIn(wrong, template_error(text), text)
 
 
 class QueryTests(SynchronousTestCase):
@@ -93,15 +93,15 @@ class QueryTests(SynchronousTestCase):
             (date(2026, 1, 2), b'2026-01-02'), (moment, b'2026-01-02T03%3A04%3A00%2B00%3A00'), ('&=?', b'%26%3D%3F'),
             (Colour.RED, b'rot%20%26%20mehr'), (UUID(int=0), b'00000000-0000-0000-0000-000000000000'), ('', b''),
         ):  # fmt: skip
-            self.assertEqual(query_of({'x': value}), b'x=' + expected, value)
-        self.assertEqual(query_of({'a': None, 'b': 1, 'a=': 2}), b'b=1&a%3D=2')
+            self.assertEqual(encode_query({'x': value}), b'x=' + expected, value)
+        self.assertEqual(encode_query({'a': None, 'b': 1, 'a=': 2}), b'b=1&a%3D=2')
 
     def test_repeated(self) -> None:
         """Lists are repeated names; pairs may repeat theirs too."""
-        self.assertEqual(query_of({'a': [1, None, 'x'], 'b': ()}), b'a=1&a=x')
-        self.assertEqual(query_of([('a', 1), ('b', 2), ('a', 3)]), b'a=1&b=2&a=3')
+        self.assertEqual(encode_query({'a': [1, None, 'x'], 'b': ()}), b'a=1&a=x')
+        self.assertEqual(encode_query([('a', 1), ('b', 2), ('a', 3)]), b'a=1&b=2&a=3')
 
     def test_what_has_no_form(self) -> None:
         """Text without UTF-8, and bytes that are not: ValueError."""
-        self.assertRaises(ValueError, query_of, {'a': '\ud800'})
-        self.assertRaises(ValueError, query_of, {'a': b'\xff'})
+        self.assertRaises(ValueError, encode_query, {'a': '\ud800'})
+        self.assertRaises(ValueError, encode_query, {'a': b'\xff'})

@@ -12,20 +12,20 @@ from trial_tests.support.odb import TYPES
 from zatotx.plugins.http.schema import CHANNEL_REST, RestChannel
 from zatotx.schema import type_docs
 from zatotx.schema.fields import NO_DEFAULT, fields_of, refs_of
-from zatotx.schema.lenient_conversion import from_door
-from zatotx.schema.masking import Configured
+from zatotx.schema.lenient_conversion import parse_request
+from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import ObjectType, ZatoApi, field
-from zatotx.schema.references import SnapshotReferences, dangling
+from zatotx.schema.references import SnapshotReferences, dangling_references
 from zatotx.schema.security import BASIC_AUTH, BasicAuth
 from zatotx.schema.service import SERVICE, ServiceRow
 from zatotx.schema.snapshot import Operation, Snapshot, Stored
-from zatotx.schema.type_registry import ObjectTypes, space_of
+from zatotx.schema.type_registry import ObjectTypes, namespace_of
 from zatotx.schema.validation import validate, validate_edit
 
 CHANNEL: dict[str, Any] = {'name': 'c', 'url_path': '/c', 'service': 's'}
 
 
-class Everything(Configured, frozen=True, kw_only=True):
+class Everything(ConfigObject, frozen=True, kw_only=True):
     """A field of each kind."""
 
     name: Annotated[str, field('Its name')]
@@ -61,7 +61,7 @@ class TypesTests(SynchronousTestCase):
         self.assertEqual(TYPES.in_space('nothing'), ())
         self.assertEqual(TYPES.sections[:2], ('security', 'groups'))
         self.assertNotIn('', TYPES.sections)
-        self.assertEqual((space_of(BASIC_AUTH), space_of(SERVICE)), ('security', 'service'))
+        self.assertEqual((namespace_of(BASIC_AUTH), namespace_of(SERVICE)), ('security', 'service'))
         rest = {'connection': 'channel', 'transport': 'plain_http', 'cluster_id': 1}
         self.assertIs(TYPES.of_zato('http-soap', rest), CHANNEL_REST)
         self.assertIs(TYPES.of_zato('http-soap', {**rest, 'connection': 'another'}), None)
@@ -227,10 +227,10 @@ class DoorTests(SynchronousTestCase):
         self.references = SnapshotReferences(snapshot, TYPES)
 
     def rest(self, **request: Any) -> dict[str, Any]:
-        return from_door(CHANNEL_REST, request, self.references)
+        return parse_request(CHANNEL_REST, request, self.references)
 
     def every(self, **request: Any) -> dict[str, Any]:
-        return from_door(EVERYTHING, request, self.references)
+        return parse_request(EVERYTHING, request, self.references)
 
     def test_text_becomes_what_the_field_is(self) -> None:
         """Numbers, switches in all their spellings, dates: without a zone they are UTC."""
@@ -281,7 +281,9 @@ class DoorTests(SynchronousTestCase):
             self.assertEqual(self.rest(security_id=given), {'security': str(given)})
         self.assertEqual(self.rest(security_id=True), {'security': True})
         self.assertEqual(
-            dangling(self.references, refs_of(CHANNEL_REST), {'security': '99', 'service': 'echo', 'name': 'x'}),
+            dangling_references(
+                self.references, refs_of(CHANNEL_REST), {'security': '99', 'service': 'echo', 'name': 'x'}
+            ),
             [('security', "there is no security called '99'")],
         )
 

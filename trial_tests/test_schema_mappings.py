@@ -11,8 +11,8 @@ from zatotx.rules.enmasse.config_diff import diff
 from zatotx.rules.enmasse.import_plan import export, plan_import
 from zatotx.schema import type_docs
 from zatotx.schema.fields import fields_of
-from zatotx.schema.lenient_conversion import from_door
-from zatotx.schema.masking import Configured
+from zatotx.schema.lenient_conversion import parse_request
+from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.snapshot import Snapshot, Stored
@@ -29,7 +29,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     way: Annotated[str, field('Which way', choices=('up', 'down'))] = 'up'
 
 
-class Walk(Configured, frozen=True, kw_only=True):
+class Walk(ConfigObject, frozen=True, kw_only=True):
     """With a pace of its own, or without."""
 
     name: Annotated[str, field('Its name')]
@@ -108,10 +108,10 @@ class DoorTests(SynchronousTestCase):
         given = {'steps': '3', 'pause': '0.5', 'on': 'a, b', 'odd': '1'}
         for pace in (given, msgspec.json.encode(given).decode()):
             for name in ('pace', 'the_pace'):
-                self.assertEqual(from_door(WALK, {name: pace}, NOTHING), wanted)
-        self.assertEqual(from_door(WALK, {'pace': ''}, NOTHING), {'pace': None})
+                self.assertEqual(parse_request(WALK, {name: pace}, NOTHING), wanted)
+        self.assertEqual(parse_request(WALK, {'pace': ''}, NOTHING), {'pace': None})
         for text in ('{', '[1]', 'fast'):
-            self.assertEqual(from_door(WALK, {'pace': text}, NOTHING), {'pace': text})
+            self.assertEqual(parse_request(WALK, {'pace': text}, NOTHING), {'pace': text})
 
     def test_an_import_takes_text_too(self) -> None:
         """As the environment gives it for `${NAME}`."""

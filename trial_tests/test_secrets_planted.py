@@ -34,7 +34,7 @@ from zatotx.redis.url import parse_address
 from zatotx.schema.builtin_types import BUILTIN_TYPES
 from zatotx.schema.snapshot import Actor
 from zatotx.schema.type_registry import ObjectTypes
-from zatotx.tap.decrypt_settings import in_clear
+from zatotx.tap.decrypt_settings import decrypt_urls
 
 OURS = frozenset({'credentials.toml', 'secret.key', 'planted.file'})  # hold secrets in clear: that is what they are for
 JSON = {'Content-Type': 'application/json'}
@@ -408,7 +408,7 @@ class ReprTests(SynchronousTestCase):
         home = made / 'server1'
         key = read_key(home / 'config/secret.key', {})
         settings = load(home / 'config/server.toml', [found.kind.name for found in find_kinds()])
-        clear = in_clear(settings, key)
+        clear = decrypt_urls(settings, key)
         self.assertIn(secret, clear.kvdb.url)
         types = ObjectTypes((*BUILTIN_TYPES, *OBJECT_TYPES, VAULT))
         database = open_database(f'sqlite:///{made}/odb/zatotx.db', key, cluster=settings.main.cluster, types=types)

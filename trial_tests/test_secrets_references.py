@@ -15,7 +15,13 @@ from trial_tests.support.rawhttp import basic
 from zatotx.model.errors import StartError
 from zatotx.node.file_references import LARGEST, read_file
 from zatotx.node.settings import Settings, load
-from zatotx.rules.enmasse.references import Sources, escaped, has_placeholder, is_placeholder, refers
+from zatotx.rules.enmasse.references import (
+    ReferenceSources,
+    escape_references,
+    has_placeholder,
+    is_placeholder,
+    is_reference,
+)
 
 
 class FileTests(SynchronousTestCase):
@@ -78,22 +84,22 @@ class TextTests(SynchronousTestCase):
         """At any depth, and nothing that only looks alike."""
         referring: list[object] = ['${A}', 'x${A}', 'file:x', ['a', {'b': 'file:x'}]]
         others: list[object] = ['$${A}', '$file:x', 'a file:x', '$A', 5, None, ['a', {'b': '{A}'}], {}]
-        self.assertEqual([refers(value) for value in (*referring, *others)], [True] * 4 + [False] * 8)
+        self.assertEqual([is_reference(value) for value in (*referring, *others)], [True] * 4 + [False] * 8)
 
     def test_escaped_text_is_itself(self) -> None:
         """Whatever it looks like."""
-        nowhere = Sources(environ={}, read=lambda path: 'read', zato=True)
+        nowhere = ReferenceSources(environ={}, read=lambda path: 'read', zato=True)
         for text in ('${A}', '$${A}', '$$${A}', 'file:x', '$file:x', '$$file:${A}', 'file:', 'plain', '', '$A', '$$A',
                      'Zato_Enmasse_Env.A', '$ZATO_ENMASSE_ENV_A', 'x Zato_Enmasse_Env.A', 'file:ZatoEnmasseEnv.A'):
             wrong: list[str] = []
-            self.assertEqual((nowhere.resolve(escaped(text), wrong), wrong), (text, []))
+            self.assertEqual((nowhere.resolve(escape_references(text), wrong), wrong), (text, []))
 
 
     def test_zato_forms(self) -> None:
         """A whole value in Zato's words is a variable; one that is not there, or stands within a longer text, is a
         mistake that does not show what may be a password."""
         environ = {'PW': 's3cret', 'Zato_Enmasse_Env_OWN': 'own', 'my.var-1': 'odd'}
-        sources = Sources(environ=environ, zato=True)
+        sources = ReferenceSources(environ=environ, zato=True)
         for text, value in (('Zato_Enmasse_Env.PW', 's3cret'), ('ZatoEnmasseEnv.PW', 's3cret'), ('$PW', 's3cret'),
                             ('Zato_Enmasse_Env_PW', 's3cret'), ('Zato_Enmasse_Env_OWN', 'own'), ('$$PW', '$PW'),
                             ('Zato_Enmasse_Env.my.var-1', 'odd'), ('$Zato_Enmasse_Env.PW', 'Zato_Enmasse_Env.PW'),
@@ -251,10 +257,10 @@ class EnmasseTests(SynchronousTestCase):
     def test_an_export_of_what_looks_like_a_reference(self) -> None:
         """Imports back as the text that it is."""
         for realm in ('file:/etc/passwd', '$file:x', '${HOME}', 'Zato_Enmasse_Env.HOME', '$HOME'):
-            said = self.imported(password='x', realm=escaped(realm))
+            said = self.imported(password='x', realm=escape_references(realm))
             self.assertEqual(said.code, 0, said)
             exported = zatotx('enmasse', self.broker.path, '--export', '--include-secrets').out
             file = self.broker.write('back.yaml', exported)
             again = zatotx('enmasse', self.broker.path, '--import', '--input', file)
             self.assertEqual((again.code, 'Changed 0 objects' in again.out), (0, True), again)
-            self.assertIn(escaped(realm), exported)
+            self.assertIn(escape_references(realm), exported)

@@ -27,13 +27,13 @@ from trial_tests.support.unmeasured import unmeasured
 from trial_tests.support.vault import VAULT, installed, vault
 from trial_tests.support.waiting import until
 from zatotx.cli import rotate_key
-from zatotx.cli.environment.layout import find
+from zatotx.cli.environment.layout import find_environment
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.odb import key_rotation
 from zatotx.odb.database import Database
-from zatotx.odb.documents import prepared
-from zatotx.odb.executor import Call
-from zatotx.odb.mutations import write
+from zatotx.odb.documents import prepare
+from zatotx.odb.executor import CancellableCall
+from zatotx.odb.mutations import apply_operations
 from zatotx.odb.nodes import Address, register
 from zatotx.odb.secrets import Secrets, hash_secret, new_key
 from zatotx.odb.setup import apply, open_database, snapshot
@@ -120,11 +120,13 @@ class DatabaseTests(OdbCase):
         keys, new = [KEY], new_key()
         database = Database(url=self.url, cluster=CLUSTER, types=WITH_VAULTS, secrets=Secrets(KEY, lambda: keys[0]))
         self.addCleanup(database.close)
-        ready = prepared(WITH_VAULTS, database.secrets, [vault('slow', 's'), user('both', 'b')], lambda: None)
+        ready = prepare(WITH_VAULTS, database.secrets, [vault('slow', 's'), user('both', 'b')], lambda: None)
         keys[0] = f'{new} {KEY}'
         key_rotation.rotate(self.opened(keys[0]))
         keys[0] = new
-        database.write(Call(), lambda c, cluster: write(begin(c, cluster, ME, lambda: None), ready))
+        database.write(
+            CancellableCall(), lambda c, cluster: apply_operations(begin(c, cluster, ME, lambda: None), ready)
+        )
         self.assertEqual(self.secrets(new), {'slow': 's'})
         stored = snapshot(self.opened(new)).named('basic_auth', 'both')
         assert stored is not None
@@ -249,11 +251,11 @@ class CommandTests(SynchronousTestCase):
 
     def test_ended_after_any_step(self) -> None:
         """Every server reads everything then, and running it again finishes."""
-        count = len(rotate_key.steps(find(str(self.made.path))))
+        count = len(rotate_key.steps(find_environment(str(self.made.path))))
         self.assertEqual(count, 7)
         for done in range(count + 1):
             environment = self.made.copy(self.place / f'after{done}')
-            for step in rotate_key.steps(find(str(environment.path)))[:done]:
+            for step in rotate_key.steps(find_environment(str(environment.path)))[:done]:
                 step.do()
             self.assertEqual(environment.problems(), [], done)
             self.assertEqual(environment.rotate().code, 0)
@@ -317,14 +319,14 @@ class CommandTests(SynchronousTestCase):
         database = self.made.database(self.old)
         self.addCleanup(database.close)
         address = Address(name='server9', host='elsewhere', port=1, pid=1)
-        database.write(Call(), lambda connection, cluster: register(connection, cluster, address))
+        database.write(CancellableCall(), lambda connection, cluster: register(connection, cluster, address))
         said = self.made.rotate()
         self.assertEqual((said.code, 'stop server9 (elsewhere) first' in said.err), (1, True), said)
         self.assertEqual(self.made.keys(), [self.old, self.old])
 
     def test_two_at_once(self) -> None:
         """The second is sent away, so that there is one new key."""
-        with rotate_key.alone(self.made.path):
+        with rotate_key.exclusive(self.made.path):
             said = self.made.rotate()
         self.assertEqual((said.code, 'Somebody else' in said.err), (1, True), said)
 

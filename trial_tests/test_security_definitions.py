@@ -11,7 +11,7 @@ from trial_tests.support.internals import TYPES, InternalTestCase
 from trial_tests.support.issuing import Issuer
 from trial_tests.support.tokens import SECRET, pem, private_key
 from zatotx.model.cid import new_cid
-from zatotx.model.message import ChannelSpec, Inbound, Principal
+from zatotx.model.message import ChannelSpec, Message, Principal
 from zatotx.rules.enmasse.import_plan import export, plan_import
 from zatotx.rules.security.roles import API
 from zatotx.schema.snapshot import Snapshot, Stored
@@ -114,7 +114,7 @@ class ZatoTests(InternalTestCase):
         """Whoever made a definition that takes roles from tokens, and signs them, would have any role."""
         given = {'name': 't', 'algorithms': ['HS256'], 'password': SECRET}
         for claim, status in (('roles', 403), ('', 200)):
-            inbound = Inbound(new_cid(), JSON_DOOR, 'zato.security.jwt.create', {},
+            inbound = Message(new_cid(), JSON_DOOR, 'zato.security.jwt.create', {},
                               msgspec.json.encode({**given, 'roles_claim': claim}), self.one.reactor.seconds() + 30.0)
             inbound.principal = Principal('someone', 'someone', 'basic_auth', roles=frozenset({API}))
             self.assertEqual((await self.one.pipeline.serve(inbound)).status, status)

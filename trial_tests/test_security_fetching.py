@@ -16,13 +16,13 @@ from zatotx.connectors.kind_registry import find_kinds
 from zatotx.interfaces.fetcher import IFetcher
 from zatotx.interfaces.kind import OutgoingContext
 from zatotx.model.errors import ServiceUnavailable, Timeout
-from zatotx.testing.fake_fetcher import PlannedFetcher
+from zatotx.testing.fake_fetcher import FakeFetcher
 from zatotx.testing.fetch_contract import FetcherContract
 
 
 class PlannedFetcherTests(FetcherContract, TestCase):
     def setUp(self) -> None:
-        self.planned = PlannedFetcher()
+        self.planned = FakeFetcher()
 
     def fetcher(self) -> IFetcher:
         return self.planned

@@ -18,13 +18,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.tokens import GOOD, NOW, SECRET, jwk, jwks, part, private_key, signed
 from zatotx.interfaces.fetcher import IFetcher
 from zatotx.model.errors import ServiceUnavailable, Timeout, Unauthorized
-from zatotx.model.message import ChannelSpec, Inbound, Principal
+from zatotx.model.message import ChannelSpec, Message, Principal
 from zatotx.pipeline.security.jwks import MOST, PATIENCE, TIMEOUT, WAITING
-from zatotx.pipeline.security.jwt import JwtCheck, make_jwt_check
-from zatotx.rules.security.jwks_refresh import DEFAULT, LONGEST, SHORTEST, STALE, lifetime
+from zatotx.pipeline.security.jwt import JwtAuthenticator, make_jwt_authenticator
+from zatotx.rules.security.jwks_refresh import DEFAULT, LONGEST, SHORTEST, STALE, cache_lifetime
 from zatotx.schema.security import Jwt
 from zatotx.schema.snapshot import Stored
-from zatotx.testing.fake_fetcher import PlannedFetcher
+from zatotx.testing.fake_fetcher import FakeFetcher
 from zatotx.testing.fake_pipeline import message
 from zatotx.testing.recorder import Recorder
 from zatotx.wire.malformed import Malformed
@@ -47,20 +47,20 @@ class Issuer(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.fetcher = PlannedFetcher()
+        self.fetcher = FakeFetcher()
         self.fetcher.serve(URL, OLD)
         self.log = Recorder()
         globalLogPublisher.addObserver(self.log)
         self.addCleanup(globalLogPublisher.removeObserver, self.log)
 
-    def make(self, *algorithms: str) -> JwtCheck:
+    def make(self, *algorithms: str) -> JwtAuthenticator:
         definition = Jwt(name='idp', algorithms=list(algorithms or ('RS256', 'ES256')), jwks_url=URL)
-        check = make_jwt_check(Stored(1, 'jwt', definition, 1), fetcher=self.fetcher, clock=self.clock,
+        check = make_jwt_authenticator(Stored(1, 'jwt', definition, 1), fetcher=self.fetcher, clock=self.clock,
                                offload=lambda function, *args: succeed(function(*args)))  # fmt: skip
         check._now = lambda: NOW + self.clock.seconds()
         return check
 
-    def asked(self, check: JwtCheck, text: bytes) -> Deferred[Any]:
+    def asked(self, check: JwtAuthenticator, text: bytes) -> Deferred[Any]:
         """The check of a request with that token, as the exchange awaits it."""
 
         async def wait() -> Principal:
@@ -69,11 +69,11 @@ class Issuer(SynchronousTestCase):
 
         return Deferred.fromCoroutine(wait())
 
-    def admitted(self, check: JwtCheck, text: bytes) -> None:
+    def admitted(self, check: JwtAuthenticator, text: bytes) -> None:
         """At once."""
         self.assertEqual(self.successResultOf(self.asked(check, text)).username, 'joe')
 
-    def refused(self, check: JwtCheck, text: bytes) -> None:
+    def refused(self, check: JwtAuthenticator, text: bytes) -> None:
         """At once, with 401."""
         self.failureResultOf(self.asked(check, text), Unauthorized)
 
@@ -82,7 +82,7 @@ class Issuer(SynchronousTestCase):
         self.fetcher.documents.clear()
 
 
-def bearing(text: bytes) -> Inbound:
+def bearing(text: bytes) -> Message:
     return message(channel=SECURED, headers={b'authorization': b'Bearer ' + text})
 
 
@@ -452,5 +452,5 @@ class LifetimeTests(SynchronousTestCase):
             (b'max-age=-1', b'', SHORTEST), (b'max-age=86400', b'', LONGEST), (b'no-store', b'', SHORTEST),
             (b'no-cache, max-age=600', b'', SHORTEST), (b'private="a, b",max-age=60', b'', 60.0),
         ):  # fmt: skip
-            self.assertEqual(lifetime({b'cache-control': field, b'age': age}), seconds, field)
-        self.assertEqual(lifetime({}), DEFAULT)
+            self.assertEqual(cache_lifetime({b'cache-control': field, b'age': age}), seconds, field)
+        self.assertEqual(cache_lifetime({}), DEFAULT)

@@ -18,19 +18,26 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.certificate import write_certificate
 from trial_tests.support.tokens import GOOD, NOW, SECRET, part, pem, private_key, sign, signed
 from zatotx.model.errors import Unauthorized
-from zatotx.model.message import ANONYMOUS, ChannelSpec, Inbound, Principal
-from zatotx.pipeline.security.jwt import CHALLENGE, REFUSED, REMEMBERED, JwtCheck, OneKey, make_jwt_check
-from zatotx.pipeline.security.policy import Guard
-from zatotx.pipeline.security.principal_cache import Remembered
-from zatotx.rules.security.jwt import choose
+from zatotx.model.message import ANONYMOUS, ChannelSpec, Message, Principal
+from zatotx.pipeline.security.jwt import (
+    CHALLENGE,
+    REFUSED,
+    REMEMBERED,
+    JwtAuthenticator,
+    SingleKey,
+    make_jwt_authenticator,
+)
+from zatotx.pipeline.security.policy import AuthenticationPolicy
+from zatotx.pipeline.security.principal_cache import PrincipalCache
+from zatotx.rules.security.jwt import select_key
 from zatotx.schema.security import JWT, Jwt
 from zatotx.schema.snapshot import Snapshot, Stored
 from zatotx.schema.validation import validate
-from zatotx.testing.fake_fetcher import PlannedFetcher
+from zatotx.testing.fake_fetcher import FakeFetcher
 from zatotx.testing.fake_pipeline import message
 from zatotx.testing.recorder import Recorder
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.security.jwk import Key, key_of_pem, key_of_secret
+from zatotx.wire.security.jwk import VerificationKey, key_of_pem, key_of_secret
 
 SECURED = ChannelSpec(name='test', kind='http-soap', service='s', security='idp')
 _SECRETS = ('HS256', 'HS384', 'HS512')
@@ -45,7 +52,7 @@ def definition(*algorithms: str, **fields: Any) -> Stored:
     return Stored(1, 'jwt', Jwt(**{**values, **fields}), 1)
 
 
-def bearing(token: bytes, scheme: bytes = b'Bearer ') -> Inbound:
+def bearing(token: bytes, scheme: bytes = b'Bearer ') -> Message:
     return message(channel=SECURED, headers={b'authorization': scheme + token})
 
 
@@ -56,17 +63,17 @@ class JwtTestCase(SynchronousTestCase):
         globalLogPublisher.addObserver(self.log)
         self.addCleanup(globalLogPublisher.removeObserver, self.log)
 
-    def check_of(self, stored: Stored) -> JwtCheck:
+    def check_of(self, stored: Stored) -> JwtAuthenticator:
         value = stored.value
         key = key_of_pem(value.public_key) if value.public_key else key_of_secret(value.secret)
-        return JwtCheck(stored, lambda changed: OneKey(key), lambda: self.now)
+        return JwtAuthenticator(stored, lambda changed: SingleKey(key), lambda: self.now)
 
-    def admitted(self, check: JwtCheck, token: bytes) -> Principal:
+    def admitted(self, check: JwtAuthenticator, token: bytes) -> Principal:
         found = check.check(bearing(token))
         assert isinstance(found, Principal)
         return found
 
-    def refused(self, check: JwtCheck, token: bytes, why: str) -> None:
+    def refused(self, check: JwtAuthenticator, token: bytes, why: str) -> None:
         """With the one answer that all refused tokens get, and the reason in the log alone."""
         self.log.records.clear()
         error = self.assertRaises(Unauthorized, check.check, bearing(token))
@@ -103,7 +110,7 @@ class AcceptedTests(JwtTestCase):
 
     def test_a_changed_definition_forgets(self) -> None:
         """What a definition accepted is forgotten when it changes."""
-        guard = Guard({'jwt': self.check_of})
+        guard = AuthenticationPolicy({'jwt': self.check_of})
         guard.apply(Snapshot(1, [definition()]))
         self.assertIsInstance(guard.check(bearing(signed())), Principal)
         guard.apply(Snapshot(2, [definition(issuer='https://other/')]))
@@ -354,7 +361,7 @@ class RefusedTests(JwtTestCase):
 class RememberedTests(SynchronousTestCase):
     def test_bounded(self) -> None:
         """Of more than so many the oldest goes; what is kept again is the newest."""
-        memory: Remembered[int] = Remembered(3)
+        memory: PrincipalCache[int] = PrincipalCache(3)
         for key in (1, 2, 3, 1, 4):
             memory.keep(key, ANONYMOUS, 10.0)
         self.assertEqual([key for key in range(5) if memory.get(key, 0.0)], [1, 3, 4])
@@ -367,16 +374,16 @@ class RememberedTests(SynchronousTestCase):
 class ChooseTests(SynchronousTestCase):
     def test_only_one_that_fits(self) -> None:
         """By kid and algorithm; without a kid only where there is one key for the algorithm: nothing is tried out."""
-        rsa_1, rsa_2 = (Key(n, frozenset({'RS256', 'PS256'}), f'r{n}') for n in (1, 2))
-        curve = Key(3, frozenset({'ES256'}), 'e')
+        rsa_1, rsa_2 = (VerificationKey(n, frozenset({'RS256', 'PS256'}), f'r{n}') for n in (1, 2))
+        curve = VerificationKey(3, frozenset({'ES256'}), 'e')
         keys = [rsa_1, rsa_2, curve]
-        self.assertIs(choose(keys, 'RS256', 'r2'), rsa_2)
-        self.assertIs(choose(keys, 'ES256', None), curve)
-        self.assertIsNone(choose(keys, 'RS256', None))
-        self.assertIsNone(choose(keys, 'RS256', 'e'))
-        self.assertIsNone(choose(keys, 'RS256', 'unknown'))
-        self.assertIsNone(choose([*keys, Key(4, rsa_1.algorithms, 'r1')], 'RS256', 'r1'))
-        self.assertIsNone(choose([], 'RS256', None))
+        self.assertIs(select_key(keys, 'RS256', 'r2'), rsa_2)
+        self.assertIs(select_key(keys, 'ES256', None), curve)
+        self.assertIsNone(select_key(keys, 'RS256', None))
+        self.assertIsNone(select_key(keys, 'RS256', 'e'))
+        self.assertIsNone(select_key(keys, 'RS256', 'unknown'))
+        self.assertIsNone(select_key([*keys, VerificationKey(4, rsa_1.algorithms, 'r1')], 'RS256', 'r1'))
+        self.assertIsNone(select_key([], 'RS256', None))
 
 
 class DefinitionTests(SynchronousTestCase):
@@ -471,8 +478,8 @@ class DefinitionTests(SynchronousTestCase):
 
 
 class MadeTests(JwtTestCase):
-    def make(self, **fields: Any) -> JwtCheck:
-        return make_jwt_check(definition(**fields), fetcher=PlannedFetcher(), clock=Clock(), offload=_never)
+    def make(self, **fields: Any) -> JwtAuthenticator:
+        return make_jwt_authenticator(definition(**fields), fetcher=FakeFetcher(), clock=Clock(), offload=_never)
 
     def test_of_a_definition(self) -> None:
         """A key or secret of the definition is ready at once, by the time of day."""

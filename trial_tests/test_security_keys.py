@@ -10,14 +10,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.internals import InternalTestCase
 from zatotx.model.errors import ServiceUnavailable, TooManyRequests, Unauthorized
-from zatotx.model.message import ChannelSpec, HTTPView, Inbound, Principal
+from zatotx.model.message import ChannelSpec, HTTPView, Message, Principal
 from zatotx.pipeline.security import secret_comparison as guesses_room
-from zatotx.pipeline.security.apikey import ApiKeyCheck
-from zatotx.pipeline.security.policy import Guard
-from zatotx.pipeline.security.secret_comparison import Guesses, same
-from zatotx.pipeline.security.tech_account import TechAccountCheck
+from zatotx.pipeline.security.apikey import ApiKeyAuthenticator
+from zatotx.pipeline.security.policy import AuthenticationPolicy
+from zatotx.pipeline.security.secret_comparison import SecretComparison, equal_secrets
+from zatotx.pipeline.security.tech_account import TechAccountAuthenticator
 from zatotx.rules.enmasse.import_plan import export, plan_import
-from zatotx.rules.security.login_throttle import Throttle
+from zatotx.rules.security.login_throttle import LoginThrottle
 from zatotx.schema.security import (
     APIKEY,
     SECURITY_GROUP,
@@ -32,7 +32,7 @@ from zatotx.schema.type_registry import ObjectTypes
 from zatotx.schema.validation import validate
 from zatotx.testing.fake_pipeline import message
 from zatotx.testing.security import admitted
-from zatotx.wire.http.query import Malformed, parameter
+from zatotx.wire.http.query import Malformed, query_parameter
 
 GUESSER = '192.0.2.66'
 
@@ -42,10 +42,10 @@ class Made(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.guesses = Guesses(self.clock, Throttle())
-        self.guard = Guard({
-            'apikey': lambda stored: ApiKeyCheck(self.guesses, stored),
-            'tech_account': lambda stored: TechAccountCheck(self.guesses, stored),
+        self.guesses = SecretComparison(self.clock, LoginThrottle())
+        self.guard = AuthenticationPolicy({
+            'apikey': lambda stored: ApiKeyAuthenticator(self.guesses, stored),
+            'tech_account': lambda stored: TechAccountAuthenticator(self.guesses, stored),
         })  # fmt: skip
         self.apply(
             ('apikey', ApiKey(name='header', password='sesame ž', roles=['partner'])),
@@ -61,14 +61,14 @@ class Made(SynchronousTestCase):
         self.guard.apply(Snapshot(1, [Stored(n, type_, value, 1) for n, (type_, value) in enumerate(values, 1)]))
 
     def request(self, security: str | None, headers: dict[str, str] | None = None, query: bytes = b'', *,
-                groups: tuple[str, ...] = (), peer: str = '127.0.0.1') -> Inbound:
+                groups: tuple[str, ...] = (), peer: str = '127.0.0.1') -> Message:
         fields = {name.encode(): value.encode() for name, value in (headers or {}).items()}
         inbound = message(channel=ChannelSpec(name='c', kind='http-soap', service='s', security=security,
                                               groups=groups), headers=fields)
         inbound.http = HTTPView('GET', b'/', '/', query, fields, {}, peer)
         return inbound
 
-    def check(self, inbound: Inbound) -> Deferred[Principal]:
+    def check(self, inbound: Message) -> Deferred[Principal]:
         return Deferred.fromCoroutine(admitted(self.guard, inbound))
 
     def who(self, *args: Any, **options: Any) -> Principal:
@@ -133,12 +133,12 @@ class ApiKeyTests(Made):
         """The key says whose it is; all of them in one look, whether it is one of them or not."""
         asked: list[str] = []
 
-        class Counted(ApiKeyCheck):
-            def check(self, inbound: Inbound) -> Any:
+        class Counted(ApiKeyAuthenticator):
+            def check(self, inbound: Message) -> Any:
                 asked.append(self._principal.name)
                 return super().check(inbound)
 
-        self.guard = Guard({'apikey': lambda stored: Counted(self.guesses, stored)})
+        self.guard = AuthenticationPolicy({'apikey': lambda stored: Counted(self.guesses, stored)})
         keys = [('apikey', ApiKey(name=f'k{n}', password=f'key {n}')) for n in range(1000)]
         members = [value.name for _, value in keys]
         self.apply(*keys, ('security_group', SecurityGroup(name='all', members=members)))
@@ -149,11 +149,11 @@ class ApiKeyTests(Made):
     def test_digests_are_compared(self) -> None:
         """In constant time, by a key of this process: what is compared is neither the secret nor the same anywhere
         else."""
-        other = Guesses(self.clock)
+        other = SecretComparison(self.clock)
         self.assertNotEqual(self.guesses.digest(b'sesame'), other.digest(b'sesame'))
         self.assertEqual(self.guesses.digest(b'sesame'), self.guesses.digest(b'sesame'))
         self.assertNotEqual(self.guesses.digest(b'a', b'bc'), self.guesses.digest(b'ab', b'c'))
-        self.assertFalse(same(b'', self.guesses.digest(b'')))
+        self.assertFalse(equal_secrets(b'', self.guesses.digest(b'')))
         self.assertNotIn('sesame', repr(self.guesses))
 
 
@@ -280,11 +280,11 @@ class GuessTests(Made):
 class QueryTests(SynchronousTestCase):
     def test_one_parameter(self) -> None:
         """Found by its decoded name; an odd escape is what it is."""
-        self.assertEqual(parameter(b'a=1&b=2', b'b'), b'2')
-        self.assertEqual(parameter(b'a', b'a'), b'')
-        self.assertEqual(parameter(b'%61=%zz', b'a'), b'%zz')
-        self.assertIsNone(parameter(b'', b'a'))
-        self.assertRaises(Malformed, parameter, b'a=1&%61=1', b'a')
+        self.assertEqual(query_parameter(b'a=1&b=2', b'b'), b'2')
+        self.assertEqual(query_parameter(b'a', b'a'), b'')
+        self.assertEqual(query_parameter(b'%61=%zz', b'a'), b'%zz')
+        self.assertIsNone(query_parameter(b'', b'a'))
+        self.assertRaises(Malformed, query_parameter, b'a=1&%61=1', b'a')
 
 
 class SchemaTests(SynchronousTestCase):

@@ -15,20 +15,20 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.authority import Authority
 from trial_tests.support.issuing import ANY, CLIENT, HOUR, NOW, SERVER, Issued, Issuer, self_signed
 from zatotx.model.errors import Unauthorized
-from zatotx.model.message import ChannelSpec, Inbound, Principal
+from zatotx.model.message import ChannelSpec, Message, Principal
 from zatotx.pipeline.security.authenticator import ANY_OF_THEM
-from zatotx.pipeline.security.mtls import CHALLENGE, MtlsCheck
-from zatotx.pipeline.security.policy import Guard
+from zatotx.pipeline.security.mtls import CHALLENGE, MtlsAuthenticator
+from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.rules.security.mtls import MOST_SENT
 from zatotx.schema.security import MTLS, BasicAuth, Mtls
 from zatotx.schema.snapshot import Snapshot, Stored
 from zatotx.schema.validation import validate
 from zatotx.testing.fake_pipeline import message
 from zatotx.testing.recorder import Recorder
-from zatotx.testing.security import FieldCheck
+from zatotx.testing.security import FieldAuthenticator
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.security.alternative_name import read_alternative_name
-from zatotx.wire.security.distinguished_name import is_same, name_of, read_name
+from zatotx.wire.security.alternative_name import parse_alternative_name
+from zatotx.wire.security.distinguished_name import is_same, name_of, parse_name
 
 SECURED = ChannelSpec(name='test', kind='http-soap', service='s', security='partner')
 BANK = Issuer('Bank CA')
@@ -41,7 +41,7 @@ def definition(revision: int = 1, **fields: Any) -> Stored:
     return Stored(1, 'mtls', Mtls(**values), revision)
 
 
-def from_client(*sent: Issued) -> Inbound:
+def from_client(*sent: Issued) -> Message:
     """A request on a connection whose client sent these."""
     inbound = message(channel=SECURED)
     assert inbound.http is not None
@@ -56,10 +56,10 @@ class MtlsTestCase(SynchronousTestCase):
         globalLogPublisher.addObserver(self.log)
         self.addCleanup(globalLogPublisher.removeObserver, self.log)
 
-    def check(self, **fields: Any) -> MtlsCheck:
-        return MtlsCheck(definition(**fields), lambda: self.now)
+    def check(self, **fields: Any) -> MtlsAuthenticator:
+        return MtlsAuthenticator(definition(**fields), lambda: self.now)
 
-    def refused(self, check: MtlsCheck, *sent: Issued, why: str) -> None:
+    def refused(self, check: MtlsAuthenticator, *sent: Issued, why: str) -> None:
         """With the one answer that all get, and the reason in the log alone."""
         self.log.records.clear()
         error = self.assertRaises(Unauthorized, check.check, from_client(*sent))
@@ -89,7 +89,7 @@ class AcceptedTests(MtlsTestCase):
 
     def test_a_changed_definition_forgets(self) -> None:
         """What a definition accepted is looked at again once it has changed, on the same connection too."""
-        guard = Guard({'mtls': lambda stored: MtlsCheck(stored, lambda: self.now)})
+        guard = AuthenticationPolicy({'mtls': lambda stored: MtlsAuthenticator(stored, lambda: self.now)})
         guard.apply(Snapshot(1, [definition()]))
         same_connection = from_client(PARTNER)
         self.assertIsInstance(guard.check(same_connection), Principal)
@@ -352,23 +352,23 @@ class NameTests(SynchronousTestCase):
             'cn=partner, ou=API, o=Bank\\2C Inc, c=PL', '2.5.4.3=partner,OU=API,O=Bank\\, Inc,C=PL',
             'O=Bank\\, Inc,CN=partner,C=PL,OU=API',
         ):  # fmt: skip
-            self.assertTrue(is_same(read_name(text), name), text)
+            self.assertTrue(is_same(parse_name(text), name), text)
         for text in ('CN=partner,OU=API,C=PL', 'CN=partner,OU=API,O=Bank,C=PL', 'CN=partner+OU=API,O=Bank\\, Inc,C=PL'):
-            self.assertFalse(is_same(read_name(text), name), text)
+            self.assertFalse(is_same(parse_name(text), name), text)
 
     def test_order_of_units(self) -> None:
         """Where a type stands more than once order counts: forwards, or backwards."""
         name = name_of(BANK.issue('CN=x,OU=inner,OU=outer').certificate.subject)
-        self.assertTrue(is_same(read_name('CN=x,OU=inner,OU=outer'), name))
-        self.assertTrue(is_same(read_name('OU=outer,OU=inner,CN=x'), name))
-        self.assertFalse(is_same(read_name('CN=x,OU=outer,OU=inner'), name))
-        self.assertFalse(is_same(read_name('CN=x,OU=inner'), name))
+        self.assertTrue(is_same(parse_name('CN=x,OU=inner,OU=outer'), name))
+        self.assertTrue(is_same(parse_name('OU=outer,OU=inner,CN=x'), name))
+        self.assertFalse(is_same(parse_name('CN=x,OU=outer,OU=inner'), name))
+        self.assertFalse(is_same(parse_name('CN=x,OU=inner'), name))
 
     def test_values(self) -> None:
         """Escapes, UTF-8, blanks at the ends that are meant."""
-        self.assertEqual(read_name('CN=J\\C3\\A9 \\"x\\" \\+\\= \\ '), (frozenset({('2.5.4.3', 'Jé "x" += ' + ' ')}),))
-        self.assertEqual(read_name('CN=a=b'), (frozenset({('2.5.4.3', 'a=b')}),))
-        self.assertEqual(len(read_name('CN=a+UID=b,O=c')[0]), 2)
+        self.assertEqual(parse_name('CN=J\\C3\\A9 \\"x\\" \\+\\= \\ '), (frozenset({('2.5.4.3', 'Jé "x" += ' + ' ')}),))
+        self.assertEqual(parse_name('CN=a=b'), (frozenset({('2.5.4.3', 'a=b')}),))
+        self.assertEqual(len(parse_name('CN=a+UID=b,O=c')[0]), 2)
 
     def test_no_names(self) -> None:
         """What cannot be read is told of by its place, or by what is not known."""
@@ -376,7 +376,7 @@ class NameTests(SynchronousTestCase):
                           ('/CN=a/O=b', 'character 1'), ('partner', 'character 1'), ('FOO=1', 'FOO is no attribute'),
                           ('CN=', 'without a value'), ('CN=#0c01', 'hexadecimal'), ('CN=\\C3', 'no UTF-8'),
                           ('CN="a', 'character 1')):  # fmt: skip
-            self.assertIn(why, str(self.assertRaises(Malformed, read_name, text)))
+            self.assertIn(why, str(self.assertRaises(Malformed, parse_name, text)))
 
     def test_alternative_names(self) -> None:
         """With the kind before it, as OpenSSL writes it, or by its looks."""
@@ -386,9 +386,9 @@ class NameTests(SynchronousTestCase):
             ('urn:x:Y', ('uri', 'urn:x:Y')), ('URI:host', ('uri', 'host')), ('a@B.c', ('email', 'a@b.c')),
             ('https://a/B', ('uri', 'https://a/B')),
         ):  # fmt: skip
-            self.assertEqual(read_alternative_name(text), name)
+            self.assertEqual(parse_alternative_name(text), name)
         for text in ('', 'DNS:', 'IP:host', 'IP:'):
-            self.assertRaises(Malformed, read_alternative_name, text)
+            self.assertRaises(Malformed, parse_alternative_name, text)
 
 
 class DefinitionTests(SynchronousTestCase):
@@ -428,10 +428,12 @@ class DefinitionTests(SynchronousTestCase):
         log = Recorder()
         globalLogPublisher.addObserver(log)
         self.addCleanup(globalLogPublisher.removeObserver, log)
-        check = MtlsCheck(definition(ca='nonsense'), lambda: NOW)
+        check = MtlsAuthenticator(definition(ca='nonsense'), lambda: NOW)
         self.assertIn("'partner' admits nobody: holds no certificate", log.messages(logging.ERROR)[0])
         self.assertRaises(Unauthorized, check.check, from_client(PARTNER))
         self.assertIn('is not valid any more', next(check.findings()))
-        guard = Guard({'mtls': lambda stored: MtlsCheck(stored, lambda: NOW), 'other': FieldCheck})
+        guard = AuthenticationPolicy(
+            {'mtls': lambda stored: MtlsAuthenticator(stored, lambda: NOW), 'other': FieldAuthenticator}
+        )
         guard.apply(Snapshot(1, [definition(ca='nonsense'), Stored(2, 'other', BasicAuth(name='o', username='o'), 1)]))
         self.assertEqual(list(guard.findings()), list(check.findings()))

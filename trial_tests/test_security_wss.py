@@ -14,12 +14,12 @@ from zeep.wsse.username import UsernameToken as ZeepToken
 
 from trial_tests.support.internals import InternalTestCase
 from zatotx.model.errors import ServiceUnavailable, Timeout, Unauthorized
-from zatotx.model.message import ChannelSpec, Inbound, Principal
+from zatotx.model.message import ChannelSpec, Message, Principal
 from zatotx.model.soap import SoapMessage
-from zatotx.pipeline.security.policy import Guard
-from zatotx.pipeline.security.secret_comparison import Guesses
-from zatotx.pipeline.security.wss import WssCheck, WssMeans
-from zatotx.rules.security.wss import LEEWAY, Once, Refused, judge, terms_of
+from zatotx.pipeline.security.policy import AuthenticationPolicy
+from zatotx.pipeline.security.secret_comparison import SecretComparison
+from zatotx.pipeline.security.wss import WssAuthenticator, WssDependencies
+from zatotx.rules.security.wss import LEEWAY, OneTimeUse, TokenRefused, check_token, wss_terms
 from zatotx.schema.security import WSS, SecurityGroup, Wss
 from zatotx.schema.snapshot import Snapshot, Stored
 from zatotx.schema.validation import validate
@@ -38,9 +38,9 @@ from zatotx.wire.soap.ws_security import (
     WSSE,
     WSU,
     Malformed,
-    Security,
+    SecurityHeader,
     UsernameToken,
-    digest_of,
+    password_digest,
     read,
     write,
 )
@@ -78,7 +78,7 @@ def envelope(*headers: str, version: Version = SOAP_11, body: bytes = BODY) -> b
     return soap.write(version, body, headers=[each.encode() for each in headers])
 
 
-def security(*headers: str, version: Version = SOAP_11) -> Security | None:
+def security(*headers: str, version: Version = SOAP_11) -> SecurityHeader | None:
     return read(soap.read(parser.parse(envelope(*headers, version=version))).headers, version)
 
 
@@ -109,7 +109,7 @@ class ReadTests(SynchronousTestCase):
         """Text is what a password is by default; nothing else must be there."""
         found = security(header('<w:UsernameToken><w:Username>u</w:Username><w:Password> p </w:Password>'
                                 '</w:UsernameToken>'))  # fmt: skip
-        self.assertEqual(found, Security((UsernameToken('u', ' p ', False),)))
+        self.assertEqual(found, SecurityHeader((UsernameToken('u', ' p ', False),)))
         self.assertNotIn(' p ', repr(found))
 
     def test_pieces_are_read_together(self) -> None:
@@ -204,32 +204,32 @@ class WriteTests(SynchronousTestCase):
                 parts = soap.read(root)
                 found = read(parts.headers, version)
                 assert found is not None
-                expected = digest_of(NONCE, at(), b's]]>e').decode() if digest else 's]]>e'
+                expected = password_digest(NONCE, at(), b's]]>e').decode() if digest else 's]]>e'
                 self.assertEqual(found.tokens, (UsernameToken('b<a>&"nk', expected, digest, NONCE, at(),
                                                               NOW.timestamp()),))
-                self.assertEqual([one.tag for one in soap.demanded(parts)], [SECURITY])
+                self.assertEqual([one.tag for one in soap.mandatory_headers(parts)], [SECURITY])
                 self.assertEqual(found.tokens[0].password, expected)
 
     def test_the_digest_of_the_profile(self) -> None:
         """Base64 of SHA-1 over nonce, creation and password: as zeep makes it."""
         made = ZeepToken('u', 'sesame', use_digest=True, nonce='abc', created=NOW)
         parts = {part.tag.rpartition('}')[2]: part.text for part in made._create_password_digest()}
-        self.assertEqual(parts['Password'], digest_of(b'abc', parts['Created'], b'sesame').decode())
+        self.assertEqual(parts['Password'], password_digest(b'abc', parts['Created'], b'sesame').decode())
 
 
 class JudgeTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.now = NOW.timestamp()
 
-    def judge(self, *children: str, **fields: Any) -> Once:
+    def judge(self, *children: str, **fields: Any) -> OneTimeUse:
         values = {'name': 'w', 'username': 'bank', 'password': 'sesame', 'password_type': 'digest', **fields}
         found = security(header(*children))
         assert found is not None
-        return judge(found, terms_of(Wss(**values)), self.now)
+        return check_token(found, wss_terms(Wss(**values)), self.now)
 
-    def refused(self, *children: str, **fields: Any) -> Refused:
-        error = self.assertRaises(Refused, self.judge, *children, **fields)
-        assert isinstance(error, Refused)
+    def refused(self, *children: str, **fields: Any) -> TokenRefused:
+        error = self.assertRaises(TokenRefused, self.judge, *children, **fields)
+        assert isinstance(error, TokenRefused)
         return error
 
     def test_both_types(self) -> None:
@@ -261,8 +261,10 @@ class JudgeTests(SynchronousTestCase):
         """Both must be there, unless the definition says otherwise."""
         for lacking in (token(nonce=b''), token(created='')):
             self.refused(lacking)
-        self.assertEqual(self.judge(token(nonce=b'', created=''), reject_empty_nonce_creat=False), Once(b'', 3600.0))
-        self.assertEqual(self.judge(token(created=''), reject_empty_nonce_creat=False), Once(NONCE, 3600.0))
+        self.assertEqual(
+            self.judge(token(nonce=b'', created=''), reject_empty_nonce_creat=False), OneTimeUse(b'', 3600.0)
+        )
+        self.assertEqual(self.judge(token(created=''), reject_empty_nonce_creat=False), OneTimeUse(NONCE, 3600.0))
 
     def test_age(self) -> None:
         """Older than the limit is stale, where the definition looks at that; from the future is refused always, a small
@@ -298,7 +300,7 @@ class JudgeTests(SynchronousTestCase):
 
     def test_nothing_secret_is_shown(self) -> None:
         """In no repr."""
-        terms = terms_of(Wss(name='w', username='bank', password='sesame'))
+        terms = wss_terms(Wss(name='w', username='bank', password='sesame'))
         self.assertNotIn('sesame', repr(terms))
 
 
@@ -312,9 +314,9 @@ class CheckTests(SynchronousTestCase):
         self.nonces = [MemoryNonces(self.clock, used) for _ in range(2)]
         self.guards = [self.guard(nonces) for nonces in self.nonces]
 
-    def guard(self, nonces: MemoryNonces) -> Guard:
-        means = WssMeans(Guesses(self.clock), nonces, self.clock.seconds)
-        guard = Guard({'wss': lambda stored: WssCheck(means, stored)})
+    def guard(self, nonces: MemoryNonces) -> AuthenticationPolicy:
+        means = WssDependencies(SecretComparison(self.clock), nonces, self.clock.seconds)
+        guard = AuthenticationPolicy({'wss': lambda stored: WssAuthenticator(means, stored)})
         values = [Wss(name=name, username=user, password='sesame', password_type=kind, roles=[name])
                   for name, user, kind in (('w', 'bank', 'digest'), ('other', 'other', 'digest'),
                                            ('text', 'bank', 'clear_text'))]
@@ -324,7 +326,7 @@ class CheckTests(SynchronousTestCase):
         return guard
 
     def inbound(self, *headers: str, security: str | None = 'w', groups: tuple[str, ...] = (),
-                version: Version = SOAP_11) -> Inbound:
+                version: Version = SOAP_11) -> Message:
         inbound = message(channel=ChannelSpec(name='c', kind='http-soap', service='s', data_format='soap',
                                               security=security, groups=groups))
         inbound.parsed = parser.parse(envelope(*headers, version=version))
@@ -332,7 +334,7 @@ class CheckTests(SynchronousTestCase):
         inbound.soap = SoapMessage(parts.version.number, '', parts.headers, (), parts.body)
         return inbound
 
-    def check(self, inbound: Inbound, server: int = 0) -> Deferred[Principal]:
+    def check(self, inbound: Message, server: int = 0) -> Deferred[Principal]:
         return Deferred.fromCoroutine(admitted(self.guards[server], inbound))
 
     def test_admitted(self) -> None:

@@ -10,10 +10,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.internals import InternalTestCase
 from zatotx.model.errors import Unauthorized
-from zatotx.model.message import ChannelSpec, Inbound, Principal
-from zatotx.pipeline.security.policy import Guard
-from zatotx.pipeline.security.secret_comparison import Guesses
-from zatotx.pipeline.security.xpath import XPathCheck
+from zatotx.model.message import ChannelSpec, Message, Principal
+from zatotx.pipeline.security.policy import AuthenticationPolicy
+from zatotx.pipeline.security.secret_comparison import SecretComparison
+from zatotx.pipeline.security.xpath import XPathAuthenticator
 from zatotx.schema.security import XPATH, SecurityGroup, XPath
 from zatotx.schema.snapshot import Snapshot, Stored
 from zatotx.schema.validation import validate
@@ -65,15 +65,15 @@ class PathTests(SynchronousTestCase):
 class CheckTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.guesses = Guesses(self.clock)
+        self.guesses = SecretComparison(self.clock)
         self.offloaded = 0
-        self.guard = Guard({'xpath': self.make})
+        self.guard = AuthenticationPolicy({'xpath': self.make})
         self.apply(XPath(**FIELDS, roles=['r']), XPath(**{**FIELDS, 'name': 'attribute', 'username': 'a',
                                                           'username_expr': '/r/@u', 'password_expr': '/r/@p'}),
                    XPath(**{**FIELDS, 'name': 'empty', 'password': ''}))  # fmt: skip
 
-    def make(self, stored: Stored) -> XPathCheck:
-        return XPathCheck(self.guesses, self.offload, stored)
+    def make(self, stored: Stored) -> XPathAuthenticator:
+        return XPathAuthenticator(self.guesses, self.offload, stored)
 
     def apply(self, *values: XPath) -> None:
         group = SecurityGroup(name='all', members=[value.name for value in values])
@@ -86,7 +86,7 @@ class CheckTests(SynchronousTestCase):
 
     def check(self, body: bytes | None, security: str | None = 'x', groups: tuple[str, ...] = ()
               ) -> Deferred[Principal]:
-        inbound: Inbound = message(body or b'', channel=ChannelSpec(
+        inbound: Message = message(body or b'', channel=ChannelSpec(
             name='c', kind='http-soap', service='s', data_format='xml', security=security, groups=groups))
         if body is not None:
             inbound.parsed = parser.parse(body)

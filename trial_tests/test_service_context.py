@@ -56,9 +56,9 @@ class ContextTests(SynchronousTestCase):
         calls = Calls(type('Timed', (Service,), {'handle': _nothing}))
         inbound = calls.http()
         service = calls.entries[0].cls()
-        from zatotx.service.invoker import Run
+        from zatotx.service.invoker import Invocation
 
-        service._zatotx = Run(calls.invoker, calls.entries[0], calls.services, inbound, '')
+        service._zatotx = Invocation(calls.invoker, calls.entries[0], calls.services, inbound, '')
         calls.clock.advance(10)
         deadline = service.deadline
         self.assertEqual((deadline.remaining, deadline.passed, float(deadline)), (50, False, 60))

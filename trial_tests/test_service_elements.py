@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zatotx.service.compat.bunch import Bunch
 from zatotx.service.io import elements as e
 from zatotx.service.io import records as r
-from zatotx.service.io.validation_error import Wrong
+from zatotx.service.io.validation_error import ValidationError
 
 DAY, MOMENT = dt.date(2026, 2, 1), dt.datetime(2026, 2, 1, 10, 20, 30)
 ID = uuid.UUID('5b8f2a52-3c0e-4a1f-9d55-0f6f3b6b9b10')
@@ -107,13 +107,15 @@ class ElementTests(SynchronousTestCase):
     def test_refused(self) -> None:
         """What cannot be converted is named by kinds, never by its value."""
         for case in REFUSED:
-            wrong = self.assertRaises(Wrong, case.element.take, case.value)
+            wrong = self.assertRaises(ValidationError, case.element.take, case.value)
             self.assertEqual((repr(case.element), wrong.mistakes), (repr(case.element), [('', case.expected)]))
 
     def test_mistakes_below_are_all_named(self) -> None:
         """A list of objects names each wrong and each missing element with its index."""
         element = r.ListOfDicts('items', e.Int('qty'), 'sku')
-        wrong = self.assertRaises(Wrong, element.take, [{'qty': 1, 'sku': 'a'}, {'sku': 'b'}, 5, {'qty': 'x'}])
+        wrong = self.assertRaises(
+            ValidationError, element.take, [{'qty': 1, 'sku': 'a'}, {'sku': 'b'}, 5, {'qty': 'x'}]
+        )
         self.assertEqual(wrong.mistakes, [
             ('[1].qty', 'missing'), ('[2]', 'expected object, got int'), ('[3].qty', 'expected int, got str'),
             ('[3].sku', 'missing'),
@@ -124,8 +126,8 @@ class ElementTests(SynchronousTestCase):
         self.assertEqual(e.List('a').take_text('x'), ['x'])
         self.assertEqual(e.List('a').take_text(['x', 'y']), ['x', 'y'])
         self.assertEqual(e.CSV('a').take_text('x,y'), ['x', 'y'])
-        self.assertRaises(Wrong, e.Int('a').take_text, ['1', '2'])
-        self.assertRaises(Wrong, r.ListOfDicts('a').take_text, 'x')
+        self.assertRaises(ValidationError, e.Int('a').take_text, ['1', '2'])
+        self.assertRaises(ValidationError, r.ListOfDicts('a').take_text, 'x')
 
     def test_nested_keys_are_attributes(self) -> None:
         """Objects with declared keys can be read by attribute."""
@@ -142,13 +144,13 @@ class NameTests(SynchronousTestCase):
         """id and the endings of Zato's configuration are ints."""
         for name in ('id', 'cust_id', 'pool_size', 'read_timeout', 'retry_count', 'x_size_min', 'x_size_max'):
             self.assertEqual(r.element(name).take('7'), 7)
-            self.assertRaises(Wrong, r.element(name).take, 'x')
+            self.assertRaises(ValidationError, r.element(name).take, 'x')
 
     def test_bool_by_name(self) -> None:
         """Names that begin as a question are bools."""
         for name in ('is_active', 'needs_ack', 'should_retry', 'by_name', 'has_more', 'may_fail'):
             self.assertIs(r.element(name).take('yes'), True)
-            self.assertRaises(Wrong, r.element(name).take, 'x')
+            self.assertRaises(ValidationError, r.element(name).take, 'x')
 
     def test_other_names_pass(self) -> None:
         """A plain name is no promise of a type; dates get their text."""

@@ -13,7 +13,7 @@ from trial_tests.support.invoking import Calls
 from zatotx import Service
 from zatotx.model.message import Reply
 from zatotx.pipeline.codecs import Codecs
-from zatotx.pipeline.error_replies import FaultReplies
+from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
 from zatotx.service.forgotten_await import NotAwaited, shown_file
 from zatotx.service.outgoing import Outgoings
@@ -126,7 +126,7 @@ class ForgottenAwaitTests(SynchronousTestCase):
             object.__setattr__(entry, 'stats', CountingStats())
         store: Any = type('Store', (), {'current': calls.services})
         pipeline = Pipeline(guard=OpenGuard(), store=store, invoker=calls.invoker, codecs=Codecs(),
-                            faults=FaultReplies(), offload=maybeDeferred)  # fmt: skip
+                            faults=ErrorReplies(), offload=maybeDeferred)  # fmt: skip
         inbound = calls.http(body=b'<a/>' if channel else b'{}', **channel)
         reply: Reply = self.successResultOf(Deferred.fromCoroutine(pipeline.serve(inbound)))
         logged = self.flushLoggedErrors()

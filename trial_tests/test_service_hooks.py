@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.invoking import Calls, call, outcome_of
 from zatotx import BadRequest, MethodNotAllowed, Service
 from zatotx.model.message import Outcome
-from zatotx.service.metadata import BadDeclaration, describe, runs_on_reactor
+from zatotx.service.metadata import BadDeclaration, describe_service, runs_on_reactor
 
 
 class Recording(Service):
@@ -229,7 +229,7 @@ class TraitsTests(SynchronousTestCase):
         class Mixed(Verbs):
             def handle_PUT(self) -> None: ...
 
-        self.assertEqual([describe(Verbs).is_async, describe(Mixed).is_async], [True, False])
+        self.assertEqual([describe_service(Verbs).is_async, describe_service(Mixed).is_async], [True, False])
 
     def test_what_is_no_service(self) -> None:
         """Everything that is wrong with a class, at once."""
@@ -253,10 +253,10 @@ class TraitsTests(SynchronousTestCase):
 
             def __init__(self, needed: int) -> None: ...
 
-        found = self.assertRaises(BadDeclaration, describe, Nothing).mistakes
+        found = self.assertRaises(BadDeclaration, describe_service, Nothing).mistakes
         self.assertEqual(found[0], 'Nothing has no handle(self)')
         self.assertIn('Nothing.input: 5 is neither a name', found[1])
-        found = self.assertRaises(BadDeclaration, describe, Generator).mistakes
+        found = self.assertRaises(BadDeclaration, describe_service, Generator).mistakes
         self.assertEqual([sentence.split()[0] for sentence in found], [
             'Generator.handle', 'Generator.handle_GET', 'Generator.handle_PATCH', 'Generator.handle_POST',
             'Generator.handle_PUT', 'Generator.__init__',

@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.service.thread_calls import Threads
+from zatotx.service.thread_calls import ServiceThreadCalls
 from zatotx.service.thread_pool import ServiceThreads
 
 
@@ -92,7 +92,7 @@ class WakingTests(SynchronousTestCase):
     def test_many_calls_wake_the_reactor_once(self) -> None:
         """Until it looked; what comes while it looks wakes it again."""
         reactor = WakingReactor()
-        threads = Threads(reactor, None)
+        threads = ServiceThreadCalls(reactor, None)
         seen: list[int] = []
 
         def first() -> None:
@@ -110,7 +110,7 @@ class WakingTests(SynchronousTestCase):
     def test_a_call_that_fails_harms_no_other(self) -> None:
         """It is logged."""
         reactor = WakingReactor()
-        threads = Threads(reactor, None)
+        threads = ServiceThreadCalls(reactor, None)
         seen: list[int] = []
         threads.to_reactor(lambda: 1 / 0)
         threads.to_reactor(seen.append, 1)

@@ -22,7 +22,7 @@ from trial_tests.support.invoking import CID, Calls
 from zatotx import BadRequest, InternalServerError, NotFound, Service, Timeout
 from zatotx.metrics.counters import CallSlots
 from zatotx.service.entry import ServiceEntry
-from zatotx.service.thread_calls import Lender
+from zatotx.service.thread_calls import ThreadLender
 
 REACTOR: Any = reactor
 
@@ -406,7 +406,7 @@ class ThreadTests(TestCase):
 class LenderTests(TestCase):
     def test_a_lender_that_is_done_takes_no_job(self) -> None:
         """The job then goes to the pool."""
-        lender = Lender()
+        lender = ThreadLender()
         done: list[int] = []
         self.assertTrue(lender.take(lambda: done.append(1)))
         lender.finish('result')
@@ -415,6 +415,6 @@ class LenderTests(TestCase):
 
     def test_a_reactor_that_never_speaks(self) -> None:
         """The thread gives up in the end."""
-        lender = Lender()
+        lender = ThreadLender()
         self.assertRaises(Timeout, lender.attend, 0.01)
         self.assertFalse(lender.take(lambda: None))

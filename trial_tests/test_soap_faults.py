@@ -22,8 +22,8 @@ from zatotx import (
     TooManyRequests,
     Unauthorized,
 )
-from zatotx.interfaces.pipeline import IGuard
-from zatotx.model.message import Inbound, Principal
+from zatotx.interfaces.pipeline import IAuthenticationPolicy
+from zatotx.model.message import Message, Principal
 from zatotx.service.entry import ServiceEntry
 from zatotx.service.metadata import BadDeclaration
 from zatotx.service.soap import SECURITY
@@ -154,21 +154,21 @@ class FaultTests(SynchronousTestCase):
         self.assertEqual(side.send(b'<no').status, 500)
 
 
-@implementer(IGuard)
+@implementer(IAuthenticationPolicy)
 class Refusing(AdminGuard):
     """Nobody is let in."""
 
-    def check(self, inbound: Inbound) -> Principal:
+    def check(self, inbound: Message) -> Principal:
         raise Unauthorized(inbound.cid)
 
     check_body = check
 
 
-@implementer(IGuard)
+@implementer(IAuthenticationPolicy)
 class WssGuard(AdminGuard):
     """Everybody was let in by a wsse:Security."""
 
-    def check(self, inbound: Inbound) -> Principal:
+    def check(self, inbound: Message) -> Principal:
         return Principal('partner', 'partner', 'wss')
 
     check_body = check

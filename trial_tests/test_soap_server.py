@@ -16,7 +16,7 @@ from trial_tests.support.served import PASSWORD, USER, one_server
 from trial_tests.support.soap import ZATO, envelope
 from trial_tests.support.waiting import until
 from zatotx.wire.soap.envelope import NS_11, VERSIONS, Envelope, read
-from zatotx.wire.soap.faults import Fault, read_fault
+from zatotx.wire.soap.faults import FaultElement, read_fault
 from zatotx.wire.xml import parser
 
 SERVICES = '''
@@ -98,7 +98,7 @@ class Answer:
         return self.envelope.payload
 
     @property
-    def fault(self) -> Fault:
+    def fault(self) -> FaultElement:
         fault = read_fault(self.payload)
         if fault is None:
             raise AssertionError(f'No fault: {self.status} {self.body!r}')

@@ -23,7 +23,7 @@ from zatotx.node.settings import Kvdb, Main, Odb, Settings
 from zatotx.odb.secrets import Secrets, new_key
 from zatotx.tap import component_service as root
 from zatotx.tap import exit_status, server
-from zatotx.tap.decrypt_settings import in_clear, read_in_clear
+from zatotx.tap.decrypt_settings import decrypt_urls, read_decrypted
 
 TWISTD = str(Path(sys.executable).with_name('twistd'))
 FAILS_LATER = """
@@ -116,8 +116,8 @@ class RootTests(SynchronousTestCase):
         self.patch(root, 'say', self.said.append)
         self.patch(exit_status, 'say', self.said.append)
 
-    def root(self, part: Part) -> root.Root:
-        return root.Root(part, self.pid_file, self.reactor)
+    def root(self, part: Part) -> root.ComponentService:
+        return root.ComponentService(part, self.pid_file, self.reactor)
 
     def test_pid_file(self) -> None:
         """It is there while the part runs, goes when the part has stopped, and is nobody else's to lose."""
@@ -149,7 +149,7 @@ class RootTests(SynchronousTestCase):
         for part in (Part(privileged=StartError('the port is taken')), Part(start=StartError('the port is taken'))):
             service = self.root(part)
 
-            def start(service: root.Root = service) -> None:
+            def start(service: root.ComponentService = service) -> None:
                 service.privilegedStartService()
                 service.startService()
 
@@ -234,9 +234,9 @@ class OptionsTests(SynchronousTestCase):
         def broken(_directory: str, _reactor: Any) -> Any:
             raise StartError('broken by design')
 
-        self.assertRaises(SystemExit, root.make_root, options, broken, 'x.pid')
+        self.assertRaises(SystemExit, root.make_component_service, options, broken, 'x.pid')
         self.assertEqual(said, ['broken by design'])
-        made = root.make_root(options, lambda given, _: Part(), 'x.pid')
+        made = root.make_component_service(options, lambda given, _: Part(), 'x.pid')
         self.assertTrue(verifyObject(IService, made))
 
 
@@ -267,10 +267,10 @@ class ExitTests(SynchronousTestCase):
     def test_sentences(self) -> None:
         """An operating system's error is told by its words and its file."""
         self.assertEqual(
-            exit_status.sentence_of(PermissionError(13, 'Permission denied', '/x')), 'Permission denied: /x'
+            exit_status.error_sentence(PermissionError(13, 'Permission denied', '/x')), 'Permission denied: /x'
         )
-        self.assertEqual(exit_status.sentence_of(OSError(5, 'I/O error')), 'I/O error')
-        self.assertEqual(exit_status.sentence_of(ValueError()), 'ValueError')
+        self.assertEqual(exit_status.error_sentence(OSError(5, 'I/O error')), 'I/O error')
+        self.assertEqual(exit_status.error_sentence(ValueError()), 'ValueError')
 
 
 class ClearTests(SynchronousTestCase):
@@ -283,23 +283,23 @@ class ClearTests(SynchronousTestCase):
         """They are used in clear; everything else is as it was."""
         key = new_key()
         stored = self.settings(Secrets(key).encrypt('redis://:p@h:1'))
-        self.assertEqual(in_clear(stored, key), self.settings('redis://:p@h:1'))
+        self.assertEqual(decrypt_urls(stored, key), self.settings('redis://:p@h:1'))
         plain = self.settings('redis://h:1')
-        self.assertEqual(in_clear(plain, 'no key'), plain)
+        self.assertEqual(decrypt_urls(plain, 'no key'), plain)
 
     def test_a_rotation_between_two_looks(self) -> None:
         """Settings of the old key and then the key of now are looked at again; once."""
         key = new_key()
         stored = iter([self.settings(Secrets(new_key()).encrypt('redis://:p@h:1')),
                        self.settings(Secrets(key).encrypt('redis://:p@h:1'))])
-        self.assertEqual(read_in_clear(lambda: next(stored), lambda: key), self.settings('redis://:p@h:1'))
+        self.assertEqual(read_decrypted(lambda: next(stored), lambda: key), self.settings('redis://:p@h:1'))
         wrong = self.settings(Secrets(new_key()).encrypt('redis://:p@h:1'))
-        self.assertRaises(StartError, read_in_clear, lambda: wrong, lambda: key)
+        self.assertRaises(StartError, read_decrypted, lambda: wrong, lambda: key)
 
     def test_another_key(self) -> None:
         """The sentence names the setting and how to encrypt it anew."""
         stored = self.settings(Secrets(new_key()).encrypt('redis://:p@h:1'))
         for key in (new_key(), 'no key'):
-            error = self.assertRaises(StartError, in_clear, stored, key)
+            error = self.assertRaises(StartError, decrypt_urls, stored, key)
             self.assertIn('kvdb.url', str(error))
             self.assertIn('zatotx encrypt', str(error))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.rules.limits.fair_queue import FairQueue
-from zatotx.rules.security.login_throttle import Throttle, network_of
+from zatotx.rules.security.login_throttle import LoginThrottle, network_of
 
 
 class ThrottleTests(SynchronousTestCase):
-    def failing(self, times: int, *, now: float = 0.0, address: str = '10.0.0.1') -> Throttle:
-        throttle = Throttle()
+    def failing(self, times: int, *, now: float = 0.0, address: str = '10.0.0.1') -> LoginThrottle:
+        throttle = LoginThrottle()
         for _ in range(times):
             throttle.failed(address, now)
         return throttle
@@ -39,14 +39,14 @@ class ThrottleTests(SynchronousTestCase):
     def test_steady_failures(self) -> None:
         """Somebody who fails twenty times a minute, evenly, is never slowed down; at twice that rate he is."""
         for gap, slowed in ((3.0, False), (1.5, True)):
-            throttle = Throttle()
+            throttle = LoginThrottle()
             for number in range(200):
                 throttle.failed('10.0.0.1', number * gap)
             self.assertEqual(throttle.delay('10.0.0.1', 200 * gap) > 0.0, slowed)
 
     def test_bounded(self) -> None:
         """Memory stays bounded under any number of addresses; who failed longest ago is forgotten first."""
-        throttle = Throttle(limit=0, most=100)
+        throttle = LoginThrottle(limit=0, most=100)
         for number in range(1000):
             throttle.failed(f'10.0.{number // 256}.{number % 256}', 0.0)
         self.assertEqual(len(throttle), 100)

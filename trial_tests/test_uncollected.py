@@ -8,8 +8,8 @@ import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.metrics.stack_location import place_of
-from zatotx.model.gc_disabled import Uncollected
+from zatotx.metrics.stack_location import location_of
+from zatotx.model.gc_disabled import GcDisabled
 
 # A service is looked at again and again. Before each look at variables the collector is brought to the brink, so that
 # it begins within the next allocations, and then it lets the service's thread go on.
@@ -63,7 +63,7 @@ class UncollectedTests(SynchronousTestCase):
 
     def test_off_and_on(self) -> None:
         """Until the last one is out; a collector that was off stays off."""
-        uncollected = Uncollected()
+        uncollected = GcDisabled()
         with uncollected:
             with uncollected:
                 self.assertFalse(gc.isenabled())
@@ -77,7 +77,7 @@ class UncollectedTests(SynchronousTestCase):
     def test_whatever_is_raised(self) -> None:
         """It is on again."""
         def raising() -> None:
-            with Uncollected():
+            with GcDisabled():
                 raise KeyError('x')
 
         self.assertRaises(KeyError, raising)
@@ -91,7 +91,7 @@ class UncollectedTests(SynchronousTestCase):
             seen.append(gc.isenabled())
             return ''
 
-        self.assertIsNotNone(place_of(sys._getframe(), deployed))
+        self.assertIsNotNone(location_of(sys._getframe(), deployed))
         self.assertEqual((set(seen), gc.isenabled()), ({False}, True))
 
     def test_a_frame_that_ends_while_it_is_looked_at(self) -> None:

@@ -21,8 +21,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from zatotx.metrics.gc_pauses import GcPauses
-from zatotx.metrics.stack_location import Place, files_below, place_of
-from zatotx.metrics.watchdog import Reports, Said, sentence, shares
+from zatotx.metrics.stack_location import StackLocation, files_below, location_of
+from zatotx.metrics.watchdog import ReportedStall, StallReports, stack_shares, stall_message
 from zatotx.node.findings import stalls
 
 SERVICES = """\
@@ -303,19 +303,19 @@ class FindingsTests(SynchronousTestCase):
         """Services that stalled the reactor within the last hour are findings, with the time; what is older, what is no
         service and the broker's own services are not."""
         said = [
-            Said(1000.0, "service 'old' held", 'old'),
-            Said(5000.0, "service 'crm' held", 'crm'),
-            Said(5000.0, 'something other than a service held', ''),
-            Said(5000.0, "service 'zato.x' held", 'zato.x'),
+            ReportedStall(1000.0, "service 'old' held", 'old'),
+            ReportedStall(5000.0, "service 'crm' held", 'crm'),
+            ReportedStall(5000.0, 'something other than a service held', ''),
+            ReportedStall(5000.0, "service 'zato.x' held", 'zato.x'),
         ]
         (sentence_,) = stalls(said, now=5300.0)
         self.assertTrue(sentence_.startswith("service 'crm' held (01:23:20 UTC): "))
 
     def test_kept(self) -> None:
         """The last twenty reports are remembered, with their time."""
-        reports = Reports(lambda text: None, clock=lambda: 1234.5)
+        reports = StallReports(lambda text: None, clock=lambda: 1234.5)
         for number in range(30):
-            reports.add(Place('a', f'a.py:{number}'), 0.2, lasting=False)
+            reports.add(StackLocation('a', f'a.py:{number}'), 0.2, lasting=False)
             reports.speak(float(number * 2))
         self.assertEqual(len(reports.said), 20)
         self.assertEqual((reports.said[-1].when, reports.said[-1].service), (1234.5, 'a'))
@@ -325,30 +325,30 @@ class FindingsTests(SynchronousTestCase):
 class ReportTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.said: list[str] = []
-        self.reports = Reports(self.said.append)
+        self.reports = StallReports(self.said.append)
 
     def test_pace(self) -> None:
         """At most one sentence a second; each place once, with its longest stall."""
-        here, there = Place('a', 'a.py:1'), Place('b', 'b.py:2')
+        here, there = StackLocation('a', 'a.py:1'), StackLocation('b', 'b.py:2')
         self.reports.add(here, 0.2, lasting=False)
         self.reports.add(there, 0.1, lasting=False)
         self.reports.add(here, 0.3, lasting=False)
         for now in (10.0, 10.5, 11.0, 11.5, 12.0):
             self.reports.speak(now)
-        self.assertEqual(self.said, [sentence(here, 2, 0.3, False), sentence(there, 1, 0.1, False)])
+        self.assertEqual(self.said, [stall_message(here, 2, 0.3, False), stall_message(there, 1, 0.1, False)])
 
     def test_one_stall_once(self) -> None:
         """A long stall that was noted while it lasted and then ended is one stall."""
-        here = Place('a', 'a.py:1')
+        here = StackLocation('a', 'a.py:1')
         self.reports.add(here, 1.0, lasting=True)
         self.reports.add(here, 1.4, lasting=False)
         self.reports.speak(0.0)
-        self.assertEqual(self.said, [sentence(here, 1, 1.4, False)])
+        self.assertEqual(self.said, [stall_message(here, 1, 1.4, False)])
 
     def test_bounded(self) -> None:
         """However many places stall the reactor, few wait to be reported."""
         for number in range(1000):
-            self.reports.add(Place('a', f'a.py:{number}'), 0.2, lasting=False)
+            self.reports.add(StackLocation('a', f'a.py:{number}'), 0.2, lasting=False)
         for now in range(100):
             self.reports.speak(float(now))
         self.assertEqual(len(self.said), 16)
@@ -357,9 +357,21 @@ class ReportTests(SynchronousTestCase):
 class ShareTests(SynchronousTestCase):
     def test_one_after_the_other(self) -> None:
         """Services that ran one after the other each have their part of the stall, at their commonest line."""
-        seen = Counter({Place('a', 'a.py:1'): 2, Place('b', 'b.py:5'): 1, Place('b', 'b.py:6'): 3, Place('', 'x:1'): 2})
+        seen = Counter(
+            {
+                StackLocation('a', 'a.py:1'): 2,
+                StackLocation('b', 'b.py:5'): 1,
+                StackLocation('b', 'b.py:6'): 3,
+                StackLocation('', 'x:1'): 2,
+            }
+        )
         self.assertEqual(
-            shares(seen), [(Place('a', 'a.py:1'), 0.25), (Place('b', 'b.py:6'), 0.5), (Place('', 'x:1'), 0.25)]
+            stack_shares(seen),
+            [
+                (StackLocation('a', 'a.py:1'), 0.25),
+                (StackLocation('b', 'b.py:6'), 0.5),
+                (StackLocation('', 'x:1'), 0.25),
+            ],
         )
 
 
@@ -375,7 +387,7 @@ class PlaceTests(SynchronousTestCase):
 
     def test_no_service(self) -> None:
         """Outside any service the innermost line is named."""
-        place = place_of(sys._getframe(), lambda _: '')
+        place = location_of(sys._getframe(), lambda _: '')
         assert place is not None
         self.assertEqual(place.service, '')
         self.assertRegex(place.where, r'trial_tests/test_watchdog\.py:\d+')
@@ -390,8 +402,8 @@ class PlaceTests(SynchronousTestCase):
             def name(self) -> str:
                 raise AssertionError('called')
 
-            def handle(self) -> Place | None:
-                return place_of(sys._getframe(), lambda _: '')
+            def handle(self) -> StackLocation | None:
+                return location_of(sys._getframe(), lambda _: '')
 
         place = Careful().handle()
         assert place is not None

@@ -11,7 +11,15 @@ from trial_tests.support.answered import Reading, reading
 from trial_tests.support.answers_corpus import BAD, ODD, SHORT
 from trial_tests.support.parsed import one_by_one
 from trial_tests.support.properties import holds
-from zatotx.wire.http1.response_parser import ANSWER_LIMITS, END, AnswerHead, AnswerParser, End, Limits, Refused
+from zatotx.wire.http1.response_parser import (
+    ANSWER_LIMITS,
+    END,
+    EndOfBody,
+    MessageRejected,
+    ParserLimits,
+    ResponseHead,
+    ResponseParser,
+)
 
 
 def pieces(data: bytes, cuts: set[int]) -> list[bytes]:
@@ -60,7 +68,7 @@ class CorpusTests(SynchronousTestCase):
 
 
 class AnswerTests(SynchronousTestCase):
-    def head(self, data: bytes, method: str = 'GET') -> AnswerHead:
+    def head(self, data: bytes, method: str = 'GET') -> ResponseHead:
         got = reading([data], [method])
         self.assertEqual(got.status, 0, got.reason)
         return got.heads[-1]
@@ -77,7 +85,7 @@ class AnswerTests(SynchronousTestCase):
     def test_trailers(self) -> None:
         """Stand beside the head's fields."""
         got = reading([b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nDigest: x\r\n\r\n'])
-        self.assertEqual((got.bodies, got.ends), ((b'a',), (End(((b'Digest', b'x'),)),)))
+        self.assertEqual((got.bodies, got.ends), ((b'a',), (EndOfBody(((b'Digest', b'x'),)),)))
         self.assertNotIn(b'digest', got.heads[0].headers)
 
     def test_what_a_head_answers(self) -> None:
@@ -91,11 +99,11 @@ class AnswerTests(SynchronousTestCase):
 
     def test_what_a_connect_answers(self) -> None:
         """Of 2xx no body, whatever the fields say, and nothing that follows is read: it is the tunnel's."""
-        parser = AnswerParser(ANSWER_LIMITS)
+        parser = ResponseParser(ANSWER_LIMITS)
         parser.expect('CONNECT')
         parser.feed(b'HTTP/1.1 200 Go\r\nContent-Length: 5\r\n\r\n\x16\x03')
         head = parser.next()
-        assert isinstance(head, AnswerHead)
+        assert isinstance(head, ResponseHead)
         self.assertEqual((head.status, head.length, parser.take_whole(), parser.pending), (200, 0, b'', 2))
         self.assertEqual(reading([b'HTTP/1.1 407 No\r\nContent-Length: 2\r\n\r\nno'], ['CONNECT']).bodies, (b'no',))
 
@@ -107,11 +115,11 @@ class AnswerTests(SynchronousTestCase):
             (b'HTTP/1.0', b'Content-Length: 0\r\nConnection: Keep-Alive', True),
             (b'HTTP/1.1', b'Connection: keep-alive', False), (b'HTTP/1.0', b'Connection: keep-alive', False),
         ):  # fmt: skip
-            parser = AnswerParser(ANSWER_LIMITS)
+            parser = ResponseParser(ANSWER_LIMITS)
             parser.expect('GET')
             parser.feed(line + b' 200 OK\r\n' + fields + b'\r\n\r\n')
             head = parser.next()
-            assert isinstance(head, AnswerHead)
+            assert isinstance(head, ResponseHead)
             self.assertEqual(head.keep_alive, goes_on, fields)
             if head.length is not None:
                 parser.take_whole()
@@ -119,7 +127,7 @@ class AnswerTests(SynchronousTestCase):
 
     def test_one_go(self) -> None:
         """A small answer is taken whole right after its head; one that is not here yet comes in pieces."""
-        parser = AnswerParser(ANSWER_LIMITS)
+        parser = ResponseParser(ANSWER_LIMITS)
         data = b'HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n'
         parser.expect('GET')
         parser.feed(data + b'abcd')
@@ -143,28 +151,28 @@ class AnswerTests(SynchronousTestCase):
 
     def test_a_refusal_is_for_ever(self) -> None:
         """What was refused stays refused, and what is fed after it is dropped."""
-        parser = AnswerParser(ANSWER_LIMITS)
+        parser = ResponseParser(ANSWER_LIMITS)
         parser.expect('GET')
         parser.feed(b'nonsense')
-        first = self.assertRaises(Refused, parser.next)
+        first = self.assertRaises(MessageRejected, parser.next)
         parser.feed(b'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')
-        self.assertIs(self.assertRaises(Refused, parser.next), first)
-        self.assertIs(self.assertRaises(Refused, parser.eof), first)
+        self.assertIs(self.assertRaises(MessageRejected, parser.next), first)
+        self.assertIs(self.assertRaises(MessageRejected, parser.eof), first)
         self.assertEqual((parser.over, parser.pending), (True, 0))
 
     def test_nobody_asked(self) -> None:
         """Bytes that come before a request are refused."""
-        parser = AnswerParser(ANSWER_LIMITS)
+        parser = ResponseParser(ANSWER_LIMITS)
         parser.feed(b'HTTP/1.1 408 Late\r\nContent-Length: 0\r\n\r\n')
-        self.assertIn('no answer', self.assertRaises(Refused, parser.next).reason)
+        self.assertIn('no answer', self.assertRaises(MessageRejected, parser.next).reason)
 
     def test_limits(self) -> None:
         """Of head, fields and field; each at its last byte."""
         fields = b'A: b\r\nContent-Length: 0\r\n'
         data = b'HTTP/1.1 200 OK\r\n' + fields + b'\r\n'
         for limits, status in (
-            (Limits(head=len(data)), 0), (Limits(head=len(data) - 1), 431), (Limits(fields=2), 0),
-            (Limits(fields=1), 431), (Limits(field=19), 0), (Limits(field=18), 431),
+            (ParserLimits(head=len(data)), 0), (ParserLimits(head=len(data) - 1), 431), (ParserLimits(fields=2), 0),
+            (ParserLimits(fields=1), 431), (ParserLimits(field=19), 0), (ParserLimits(field=18), 431),
         ):  # fmt: skip
             for parts in ([data], one_by_one(data)):
                 self.assertEqual(reading(parts, limits=limits).status, status, limits)

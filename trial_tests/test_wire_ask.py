@@ -5,14 +5,14 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.wire.http1.fields import TOKEN
-from zatotx.wire.http1.request_parser import Limits, RequestHead, RequestParser
-from zatotx.wire.http1.request_writer import CHUNKED, CLOSE, COUNTED, EXPECT, NO_BODY, OWNED, Named, request_head
+from zatotx.wire.http1.request_parser import ParserLimits, RequestHead, RequestParser
+from zatotx.wire.http1.request_writer import CHUNKED, CLOSE, COUNTED, EXPECT, NO_BODY, OWNED, NamedFields, request_head
 
 
 class HeadTests(SynchronousTestCase):
     def read(self, data: bytes) -> RequestHead:
         """As our own server reads it."""
-        parser = RequestParser(Limits())
+        parser = RequestParser(ParserLimits())
         parser.feed(data)
         head = parser.next()
         assert isinstance(head, RequestHead)
@@ -57,16 +57,20 @@ class HeadTests(SynchronousTestCase):
     def test_fields_whose_names_are_known(self) -> None:
         """Go out as pairs do; a value is looked at once: when the fields are made, or when they are sent."""
         pairs = ((b'X', b'y'), (b'Z', b'1'))
-        self.assertEqual(tuple(Named.of(pairs)), pairs)
-        for fields in (Named.of(pairs), Named((b'X', b'Z'), (b'y', b'1')), Named((b'X', b'Z'), (b'y', b'1'), 1)):
+        self.assertEqual(tuple(NamedFields.of(pairs)), pairs)
+        for fields in (
+            NamedFields.of(pairs),
+            NamedFields((b'X', b'Z'), (b'y', b'1')),
+            NamedFields((b'X', b'Z'), (b'y', b'1'), 1),
+        ):
             self.assertEqual(request_head('GET', b'/', b'a', fields, NO_BODY),
                              request_head('GET', b'/', b'a', pairs, NO_BODY))
             self.assertNotIn('y', repr(fields))
         for wrong in (b'secret\r\nEvil: 1', b'a\n', b'\x00'):
-            error = self.assertRaises(ValueError, Named.of, [(b'X', b'y'), (b'Z', wrong)])
+            error = self.assertRaises(ValueError, NamedFields.of, [(b'X', b'y'), (b'Z', wrong)])
             self.assertEqual(str(error), 'The value of the field Z has control characters')
             error = self.assertRaises(ValueError, request_head, 'GET', b'/', b'a',
-                                      Named((b'X', b'Z'), (b'y', wrong), 1), NO_BODY)
+                                      NamedFields((b'X', b'Z'), (b'y', wrong), 1), NO_BODY)
             self.assertEqual(str(error), 'The value of the field Z has control characters')
 
     def test_octets_of_names(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.wire.http.challenge import Challenge, challenges, parameters, quoted
+from zatotx.wire.http.challenge import Challenge, parse_challenges, parse_parameters, quote_string
 
 
 class ChallengeTests(SynchronousTestCase):
@@ -24,21 +24,21 @@ class ChallengeTests(SynchronousTestCase):
             (b', ,Bearer , error="invalid_token"', [('bearer', {'error': 'invalid_token'})]),
             (b'', []), (b'=', []), (b'Basic realm="a', [('basic', {})]), (b'Basic realm="a" b', [('basic', {})]),
         ):  # fmt: skip
-            found = challenges([value])
+            found = parse_challenges([value])
             self.assertEqual(found, [Challenge(scheme, params) for scheme, params in expected], value)
 
     def test_several_fields(self) -> None:
         """One after the other; the first of two parameters of one name counts."""
-        found = challenges([b'Basic realm=a', b'Digest realm=b, realm=c'])
+        found = parse_challenges([b'Basic realm=a', b'Digest realm=b, realm=c'])
         self.assertEqual([one.params['realm'] for one in found], ['a', 'b'])
 
     def test_parameters(self) -> None:
         """Authentication-Info is a list of parameters."""
-        self.assertEqual(parameters(b'nextnonce="a\\"b", qop=auth, nc=00000001'),
+        self.assertEqual(parse_parameters(b'nextnonce="a\\"b", qop=auth, nc=00000001'),
                          {'nextnonce': 'a"b', 'qop': 'auth', 'nc': '00000001'})  # fmt: skip
-        self.assertEqual(parameters(b'nonsense'), {})
+        self.assertEqual(parse_parameters(b'nonsense'), {})
 
     def test_quoted(self) -> None:
         """What is quoted is read back."""
         for text in ('', 'a', 'a"b\\c', '\\"'):
-            self.assertEqual(parameters(b'x=' + quoted(text).encode()), {'x': text})
+            self.assertEqual(parse_parameters(b'x=' + quote_string(text).encode()), {'x': text})

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.wire.http.authorization import basic
-from zatotx.wire.http.form import MOST_PAIRS, decode
+from zatotx.wire.http.authorization import parse_basic
+from zatotx.wire.http.form import MOST_PAIRS, decode_form
 from zatotx.wire.http.percent_encoding import decode_path, decode_segment, percent_decode
-from zatotx.wire.http.traceparent import Trace, continued, parse
+from zatotx.wire.http.traceparent import TraceContext, continued, parse_traceparent
 from zatotx.wire.malformed import Malformed
 
 TEXT = st.text(st.characters(exclude_categories=['Cs']), max_size=8)
@@ -21,23 +21,23 @@ TEXT = st.text(st.characters(exclude_categories=['Cs']), max_size=8)
 class FormTests(SynchronousTestCase):
     def test_pairs(self) -> None:
         """Names and values are decoded; repeated names have lists in order; a lone name has the empty text."""
-        self.assertEqual(decode(b''), {})
+        self.assertEqual(decode_form(b''), {})
         self.assertEqual(
-            decode(b'a=1&b=x+y%20z&a=2&&c&=d&e=f=g&a=&%C3%A9=%2B'),
+            decode_form(b'a=1&b=x+y%20z&a=2&&c&=d&e=f=g&a=&%C3%A9=%2B'),
             {'a': ['1', '2', ''], 'b': 'x y z', 'c': '', '': 'd', 'e': 'f=g', 'é': '+'},
         )
-        self.assertEqual(decode(b'a=1;b=2'), {'a': '1;b=2'})
+        self.assertEqual(decode_form(b'a=1;b=2'), {'a': '1;b=2'})
 
     def test_malformed(self) -> None:
         """A % without two hex digits and octets that are not UTF-8 are refused."""
         for data in (b'a=%', b'a=%4', b'%zz=1', b'a=%C3', b'a=\xff', b'a=%+1', b'a=%ED%A0%80'):
-            self.assertRaises(Malformed, decode, data)
+            self.assertRaises(Malformed, decode_form, data)
 
     def test_bounded(self) -> None:
         """As many pairs as allowed are read, one more is refused."""
-        self.assertEqual(len(decode(b'&'.join(b'%d=' % number for number in range(MOST_PAIRS)))), MOST_PAIRS)
-        self.assertRaises(Malformed, decode, b'&' * MOST_PAIRS)
-        self.assertRaises(Malformed, decode, b'a&b&c', 2)
+        self.assertEqual(len(decode_form(b'&'.join(b'%d=' % number for number in range(MOST_PAIRS)))), MOST_PAIRS)
+        self.assertRaises(Malformed, decode_form, b'&' * MOST_PAIRS)
+        self.assertRaises(Malformed, decode_form, b'a&b&c', 2)
 
     def test_what_the_standard_library_writes(self) -> None:
         """Whatever urlencode writes is read back as it was."""
@@ -46,7 +46,7 @@ class FormTests(SynchronousTestCase):
                   suppress_health_check=[HealthCheck.too_slow])
         @given(st.dictionaries(TEXT, TEXT | st.lists(TEXT, min_size=2, max_size=3), max_size=4))
         def holds(fields: dict[str, str | list[str]]) -> None:
-            self.assertEqual(decode(urlencode(fields, doseq=True).encode('ascii')), fields)
+            self.assertEqual(decode_form(urlencode(fields, doseq=True).encode('ascii')), fields)
 
         holds()
 
@@ -83,8 +83,8 @@ class CredentialsTests(SynchronousTestCase):
         """Username to the first colon, password after it, in UTF-8; either may be empty; the scheme in any case."""
         for pair in (('user', 'pass'), ('ü', 'p:ä:'), ('', ''), ('a b', '日本')):
             token = b64encode(':'.join(pair).encode())
-            self.assertEqual(basic(b'Basic ' + token), pair)
-            self.assertEqual(basic(b'bASIC  ' + token), pair)
+            self.assertEqual(parse_basic(b'Basic ' + token), pair)
+            self.assertEqual(parse_basic(b'bASIC  ' + token), pair)
 
     def test_malformed(self) -> None:
         """Anything else is Malformed, and its message repeats nothing of it."""
@@ -92,7 +92,7 @@ class CredentialsTests(SynchronousTestCase):
                b'Basic ' + b64encode(b'nocolon'), b'Basic ' + b64encode(b'u:\xff'), b'Basic ' + b64encode(b'u:p\n'),
                b'Basic ' + b64encode(b'u\0:p'), b'Basic\tdTpw', b'dTpw', b'Basic ' + b64encode(b'u:' + b'x' * 9000)]
         for value in bad:
-            text = str(self.assertRaises(Malformed, basic, value))
+            text = str(self.assertRaises(Malformed, parse_basic, value))
             self.assertNotIn('nocolon', text)
             self.assertNotIn('dTp', text)
 
@@ -102,8 +102,8 @@ class TraceTests(SynchronousTestCase):
 
     def test_parse(self) -> None:
         """A well-formed field is a trace, and the trace is that field."""
-        trace = parse(self.given)
-        self.assertEqual(trace, Trace('4bf92f3577b34da6a3ce929d0e0e4736', '00f067aa0ba902b7', True))
+        trace = parse_traceparent(self.given)
+        self.assertEqual(trace, TraceContext('4bf92f3577b34da6a3ce929d0e0e4736', '00f067aa0ba902b7', True))
         self.assertEqual(str(trace).encode(), self.given)
 
     def test_ill_formed(self) -> None:
@@ -113,14 +113,14 @@ class TraceTests(SynchronousTestCase):
                     b'0g' + self.given[2:], self.given.replace(b'-', b'_'), b'000' + self.given[2:],
                     self.given + b', ' + self.given,
                     self.given[:-2] + b'0x', b'\xff' * 55):
-            self.assertIsNone(parse(bad), bad)
+            self.assertIsNone(parse_traceparent(bad), bad)
             self.assertEqual(continued(bad), '')
 
     def test_later_versions(self) -> None:
         """Of a later version what is known of it counts, whatever follows."""
         for later in (b'01' + self.given[2:], b'cc' + self.given[2:] + b'-what-ever'):
-            self.assertEqual(parse(later), parse(self.given))
-        self.assertIsNone(parse(b'cc' + self.given[2:] + b'x'))
+            self.assertEqual(parse_traceparent(later), parse_traceparent(self.given))
+        self.assertIsNone(parse_traceparent(b'cc' + self.given[2:] + b'x'))
 
     def test_continued(self) -> None:
         """What is sent on has the same trace and flag, a new span, version 00."""

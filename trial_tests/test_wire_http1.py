@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.parsed import Message, Outcome, one_by_one, outcome
 from zatotx.wire.http1.fields import TOKEN, is_authority
 from zatotx.wire.http1.request_head import METHODS
-from zatotx.wire.http1.request_parser import END, End, Limits, Refused, RequestHead, RequestParser
+from zatotx.wire.http1.request_parser import END, EndOfBody, MessageRejected, ParserLimits, RequestHead, RequestParser
 
 
 def request(*fields: bytes, line: bytes = b'GET / HTTP/1.1', body: bytes = b'', host: bytes = b'Host: a') -> bytes:
@@ -22,18 +22,18 @@ def chunked(body: bytes) -> bytes:
 
 
 class Case(SynchronousTestCase):
-    def sent(self, data: bytes, limits: Limits | None = None) -> Outcome:
+    def sent(self, data: bytes, limits: ParserLimits | None = None) -> Outcome:
         """What comes of these bytes, in one piece and one by one alike."""
         got = outcome([data], limits)
         self.assertEqual(outcome(one_by_one(data), limits).verdict, got.verdict, data[:80])
         return got
 
-    def taken(self, data: bytes, limits: Limits | None = None) -> Message:
+    def taken(self, data: bytes, limits: ParserLimits | None = None) -> Message:
         got = self.sent(data, limits)
         self.assertEqual((got.status, len(got.messages)), (0, 1), (data[:80], got.reason))
         return got.messages[0]
 
-    def refused(self, data: bytes, status: int = 400, limits: Limits | None = None) -> Outcome:
+    def refused(self, data: bytes, status: int = 400, limits: ParserLimits | None = None) -> Outcome:
         got = self.sent(data, limits)
         self.assertEqual((got.status, got.framing), (status, status in (400, 501, 505)), (data[:80], got.reason))
         self.assertFalse(any(message.end for message in got.messages))
@@ -281,15 +281,15 @@ class FramingTests(Case):
         for extension in (b';', b';;a', b';a=', b';a="b', b';a b', b';a=b\x01', b';a=b\rc', b';a="\x7f"', b';=b',
                           b';a;'):
             self.refused(chunked(b'1' + extension + b'\r\na\r\n0\r\n\r\n'))
-        limits = Limits(chunk_extensions=6)
+        limits = ParserLimits(chunk_extensions=6)
         self.taken(chunked(b'1;ab\r\na\r\n1;ab\r\na\r\n0\r\n\r\n'), limits)
         self.refused(chunked(b'1;ab\r\na\r\n1;abc\r\na\r\n0\r\n\r\n'), limits=limits)
-        self.refused(chunked(b'1;' + b'a' * 5000), limits=Limits())
+        self.refused(chunked(b'1;' + b'a' * 5000), limits=ParserLimits())
 
     def test_trailers(self) -> None:
         """Trailers come with the end, apart from the head; those that would frame, route or authorize are refused."""
         message = self.taken(chunked(b'0\r\nX-Sum: 1\r\nVary:\t* \r\n\r\n'))
-        self.assertEqual(message.end, End(((b'X-Sum', b'1'), (b'Vary', b'*'))))
+        self.assertEqual(message.end, EndOfBody(((b'X-Sum', b'1'), (b'Vary', b'*'))))
         self.assertNotIn(b'x-sum', message.head.headers)
         for line in (b'Content-Length: 1', b'transfer-encoding: chunked', b'Host: b', b'Authorization: x',
                      b'Content_Length: 1', b'Content-Encoding: gzip', b'Cookie: a', b'A : b', b' a: b', b'A: b\r\n c',
@@ -329,7 +329,7 @@ class ConnectionTests(Case):
 
     def test_nothing_follows_the_last_message(self) -> None:
         """After a message that closes, whatever comes is dropped and costs no memory."""
-        parser = RequestParser(Limits())
+        parser = RequestParser(ParserLimits())
         parser.feed(request(b'Connection: close') + b'x' * 100)
         self.assertIsInstance(parser.next(), RequestHead)
         self.assertIs(parser.next(), END)
@@ -347,7 +347,7 @@ class ConnectionTests(Case):
     def test_pipelined_requests_come_one_by_one(self) -> None:
         """What is fed and not asked for waits; `pending` says how much, `idle` when there is nothing at all."""
         one = request(b'Content-Length: 3', body=b'abc')
-        parser = RequestParser(Limits())
+        parser = RequestParser(ParserLimits())
         self.assertTrue(parser.idle)
         parser.feed(one + one[:-1])
         self.assertIsInstance(parser.next(), RequestHead)
@@ -363,24 +363,24 @@ class ConnectionTests(Case):
 
     def test_a_refusal_stays(self) -> None:
         """Once refused, always refused: with the same words and the request line, and nothing more is kept."""
-        parser = RequestParser(Limits(fields=1))
+        parser = RequestParser(ParserLimits(fields=1))
         parser.feed(request(b'A: b', line=b'GET /secret HTTP/1.1'))
         for _ in range(2):
-            refused = self.assertRaises(Refused, parser.next)
+            refused = self.assertRaises(MessageRejected, parser.next)
             self.assertEqual((refused.status, refused.request_line), (431, b'GET /secret HTTP/1.1'))
             self.assertIn('431', str(refused))
         parser.feed(b'x' * 1000)
         self.assertEqual((parser.pending, parser.over), (0, True))
-        self.assertIs(self.assertRaises(Refused, parser.eof), refused)
+        self.assertIs(self.assertRaises(MessageRejected, parser.eof), refused)
 
 
 class LimitTests(Case):
     def test_head(self) -> None:
         """A head of the limit's length is taken, one byte more is 431, without waiting for its end."""
         head = request(b'A: ' + b'b' * 100)
-        self.taken(head, Limits(head=len(head)))
-        self.refused(head, 431, Limits(head=len(head) - 1))
-        self.assertEqual(outcome([head[:-4] + b'c' * 100], Limits(head=len(head)), eof=False).status, 431)
+        self.taken(head, ParserLimits(head=len(head)))
+        self.refused(head, 431, ParserLimits(head=len(head) - 1))
+        self.assertEqual(outcome([head[:-4] + b'c' * 100], ParserLimits(head=len(head)), eof=False).status, 431)
 
     def test_fields(self) -> None:
         """100 fields are taken, 101 are 431."""
@@ -400,7 +400,7 @@ class LimitTests(Case):
 
     def test_body(self) -> None:
         """A body over the limit is 413: by its Content-Length before a byte of it came, by chunks when it goes over."""
-        limits = Limits(body=4)
+        limits = ParserLimits(body=4)
         self.taken(request(b'Content-Length: 4', body=b'abcd'), limits)
         self.refused(request(b'Content-Length: 5'), 413, limits)
         self.refused(request(b'Content-Length: ' + b'9' * 18), 413)
@@ -410,18 +410,18 @@ class LimitTests(Case):
 
     def test_trailers(self) -> None:
         """Trailers within the limit are taken; longer or more of them are 431."""
-        limits = Limits(trailers=8, fields=2)
+        limits = ParserLimits(trailers=8, fields=2)
         self.taken(chunked(b'0\r\nA: bcd\r\n\r\n'), limits)
         self.refused(chunked(b'0\r\nA: bcdef\r\n\r\n'), 431, limits)
         self.refused(chunked(b'0\r\nA: bcd\r\nA: b\r\n\r\n'), 431, limits)
-        self.refused(chunked(b'0\r\nA: b\r\nA: b\r\nA: b\r\n\r\n'), 431, Limits(fields=2))
+        self.refused(chunked(b'0\r\nA: b\r\nA: b\r\nA: b\r\n\r\n'), 431, ParserLimits(fields=2))
         self.refused(chunked(b'0\r\n' + b'x' * 9000), 431)
 
     def test_memory_is_bounded_at_every_stage(self) -> None:
         """However a sender stalls a message, no more of it is held than its limit."""
         for start in (b'', b'GET / HTTP/1.1\r\nA: ', b'GET / HTTP/1.1\r\n', chunked(b''), chunked(b'0;'),
                       chunked(b'0\r\n')):
-            parser = RequestParser(Limits())
+            parser = RequestParser(ParserLimits())
             parser.feed(start)
             most = 0
             try:
@@ -430,7 +430,7 @@ class LimitTests(Case):
                         pass
                     parser.feed(b'x' * 1000)
                     most = max(most, parser.pending)
-            except Refused as refused:
+            except MessageRejected as refused:
                 self.assertIn(refused.status, (400, 414, 431))
                 self.assertEqual(parser.pending, 0)
             else:

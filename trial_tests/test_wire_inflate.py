@@ -9,7 +9,7 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.wire.http.inflate import Bomb, Inflater, Malformed, coding_of
+from zatotx.wire.http.inflate import DecompressionBomb, Inflater, Malformed, coding_of
 
 TEXT = b''.join(b'{"number": %d, "name": "Anna"}' % n for n in range(5_000))
 
@@ -63,19 +63,19 @@ class InflaterTests(SynchronousTestCase):
             broken[at // 8] ^= 1 << at % 8
             try:
                 self.assertEqual(inflated(bytes(broken)), plain)
-            except (Malformed, Bomb):
+            except (Malformed, DecompressionBomb):
                 continue
 
     def test_absolute_limit(self) -> None:
         """As much as may be is given, one byte more is a bomb that names the limit."""
         self.assertEqual(len(inflated(gzip.compress(TEXT), most=len(TEXT))), len(TEXT))
-        why = self.assertRaises(Bomb, inflated, gzip.compress(TEXT), most=len(TEXT) - 1)
+        why = self.assertRaises(DecompressionBomb, inflated, gzip.compress(TEXT), most=len(TEXT) - 1)
         self.assertIn(str(len(TEXT) - 1), str(why))
 
     def test_ratio(self) -> None:
         """Beyond the first 64 KiB it may grow so many times; small bodies may shrink as they like."""
         self.assertEqual(len(inflated(gzip.compress(bytes(64 * 1024)), ratio=2)), 64 * 1024)
-        why = self.assertRaises(Bomb, inflated, gzip.compress(bytes(1 << 20)), ratio=100)
+        why = self.assertRaises(DecompressionBomb, inflated, gzip.compress(bytes(1 << 20)), ratio=100)
         self.assertIn('100 times', str(why))
         self.assertEqual(inflated(gzip.compress(TEXT), ratio=50), TEXT)
 
@@ -84,7 +84,7 @@ class InflaterTests(SynchronousTestCase):
         bomb = gzip.compress(bytes(1 << 24)) * 64
         tracemalloc.start()
         try:
-            self.assertRaises(Bomb, inflated, bomb, most=1 << 20, ratio=10_000)
+            self.assertRaises(DecompressionBomb, inflated, bomb, most=1 << 20, ratio=10_000)
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
-from zatotx.wire.http.multipart import Form, Limits, Malformed, boundary_of, read_form
+from zatotx.wire.http.multipart import Limits, Malformed, MultipartForm, boundary_of, read_form
 
 BOUNDARY = 'XbX'
 PIECES = st.lists(st.sampled_from([b'x', b'\r\n', b'--XbX', b'\r\n--Xb', b'\r']))
@@ -23,7 +23,7 @@ def written(*parts: tuple[str, bytes, str | None]) -> bytes:
     return out + f'--{BOUNDARY}--\r\n'.encode()
 
 
-def read(body: bytes, size: int = 1 << 20, **limits: int) -> Form:
+def read(body: bytes, size: int = 1 << 20, **limits: int) -> MultipartForm:
     """`body`, so many bytes at a time."""
     pieces = (body[start : start + size] for start in range(0, len(body), size))
     return read_form(pieces, lambda start, size: body[start : start + size], BOUNDARY, Limits(**limits))

@@ -8,7 +8,7 @@ from lxml import etree, objectify
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.soap.action import action_of, asked_version, is_soap_type, names_soap, unquoted
+from zatotx.wire.soap.action import action_of, is_soap_type, mentions_soap, requested_version, unquote
 from zatotx.wire.soap.envelope import (
     NS_11,
     NS_12,
@@ -17,8 +17,8 @@ from zatotx.wire.soap.envelope import (
     Envelope,
     Version,
     WrongVersion,
-    demanded,
     is_envelope,
+    mandatory_headers,
     read,
     write,
 )  # fmt: skip
@@ -114,7 +114,7 @@ class ReadTests(SynchronousTestCase):
 class DemandedTests(SynchronousTestCase):
     def asked(self, attributes: str, version: Version) -> list[str]:
         root = envelope(f'<s:Header><h xmlns="u:h" {attributes}/></s:Header><s:Body/>', version)
-        return [one.tag for one in demanded(read(root))]
+        return [one.tag for one in mandatory_headers(read(root))]
 
     def test_must_understand(self) -> None:
         """1 and true ask for it, 0, false and silence do not; the attribute is the version's own."""
@@ -213,7 +213,7 @@ class ActionTests(SynchronousTestCase):
     def test_quotation_marks(self) -> None:
         """Those around an action are none of it."""
         for given, expected in (('"a"', 'a'), ('a', 'a'), ('"', '"'), ('""', ''), (' "a b" ', 'a b')):
-            self.assertEqual(unquoted(given), expected)
+            self.assertEqual(unquote(given), expected)
 
     def test_what_a_head_says(self) -> None:
         """Which requests mean SOAP, in which version, and which bodies may be it."""
@@ -228,5 +228,5 @@ class ActionTests(SynchronousTestCase):
             ({b'content-type': b'application/x-www-form-urlencoded'}, False, '1.1', False),
             ({b'content-type': b'application/x-www-form-urlencoded', b'soapaction': b'a'}, True, '1.1', True),
         ):  # fmt: skip
-            found = names_soap(headers), asked_version(headers), is_soap_type(headers)
+            found = mentions_soap(headers), requested_version(headers), is_soap_type(headers)
             self.assertEqual(found, (means, version, may), headers)

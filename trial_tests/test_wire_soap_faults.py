@@ -8,13 +8,13 @@ from lxml import etree
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.wire.soap.envelope import NS_11, NS_12, SOAP_11, SOAP_12, Envelope, Version, read
-from zatotx.wire.soap.faults import Fault, not_understood, read_fault, text, upgrade, write_fault
+from zatotx.wire.soap.faults import FaultElement, not_understood, read_fault, text, upgrade, write_fault
 from zatotx.wire.xml import parser
 
 ENV = {'e': NS_12}
 
 
-def written(version: Version, fault: Fault, *headers: bytes) -> Envelope:
+def written(version: Version, fault: FaultElement, *headers: bytes) -> Envelope:
     return read(parser.parse(write_fault(version, fault, headers)))
 
 
@@ -25,7 +25,7 @@ def qname(element: Any) -> str:
     return f'{{{element.nsmap[prefix]}}}{name}'
 
 
-def fault_of(inside: str, version: Version = SOAP_11) -> Fault:
+def fault_of(inside: str, version: Version = SOAP_11) -> FaultElement:
     root = parser.parse(f'<s:Fault xmlns:s="{version.namespace}">{inside}</s:Fault>'.encode())
     found = read_fault(root)
     assert found is not None
@@ -35,7 +35,9 @@ def fault_of(inside: str, version: Version = SOAP_11) -> Fault:
 class WriteTests(SynchronousTestCase):
     def test_of_1_1(self) -> None:
         """faultcode, faultstring, faultactor, detail: in no namespace, in this order (§4.4)."""
-        fault = Fault(code='Sender', reason='No <such> account', actor='urn:us', detail=(b'<d xmlns="u:d">1</d>',))
+        fault = FaultElement(
+            code='Sender', reason='No <such> account', actor='urn:us', detail=(b'<d xmlns="u:d">1</d>',)
+        )
         element = written(SOAP_11, fault).payload
         assert element is not None
         self.assertEqual(element.tag, f'{{{NS_11}}}Fault')
@@ -48,7 +50,7 @@ class WriteTests(SynchronousTestCase):
 
     def test_of_1_2(self) -> None:
         """Code with its Subcodes one in the other, Reason in a language, Node, Role, Detail (part 1 §5.4)."""
-        fault = Fault(code='Sender', reason='No <such> account', subcodes=('{u:a}A', '{u:b}B'), node='urn:node',
+        fault = FaultElement(code='Sender', reason='No <such> account', subcodes=('{u:a}A', '{u:b}B'), node='urn:node',
                       actor='urn:us', detail=(b'<d xmlns="u:d">1</d>',))  # fmt: skip
         element = written(SOAP_12, fault).payload
         assert element is not None
@@ -67,21 +69,23 @@ class WriteTests(SynchronousTestCase):
         for code, in_11 in (('Sender', 'Client'), ('Receiver', 'Server'), ('VersionMismatch', 'VersionMismatch'),
                             ('MustUnderstand', 'MustUnderstand')):  # fmt: skip
             for version, word in ((SOAP_11, in_11), (SOAP_12, code)):
-                element = written(version, Fault(code=code, reason='x')).payload
+                element = written(version, FaultElement(code=code, reason='x')).payload
                 assert element is not None
                 found = element.find('faultcode') if version is SOAP_11 else element.find('e:Code/e:Value', ENV)
                 self.assertEqual(qname(found), f'{{{version.namespace}}}{word}')
-        element = written(SOAP_11, Fault(code='Sender', reason='x', subcodes=('{u:a}A', '{u:b}B'))).payload
+        element = written(SOAP_11, FaultElement(code='Sender', reason='x', subcodes=('{u:a}A', '{u:b}B'))).payload
         assert element is not None
         self.assertEqual(qname(element.find('faultcode')), '{u:b}B')
 
     def test_headers_of_1_2(self) -> None:
         """Which headers were not understood, and which envelopes are: their names, with the namespaces in scope."""
-        found = written(SOAP_12, Fault(code='MustUnderstand', reason='x'), *not_understood(['{u:h}H', 'plain'])).headers
+        found = written(
+            SOAP_12, FaultElement(code='MustUnderstand', reason='x'), *not_understood(['{u:h}H', 'plain'])
+        ).headers
         self.assertEqual([one.tag for one in found], [f'{{{NS_12}}}NotUnderstood'] * 2)
         self.assertEqual(qname(found[0]), '{u:h}H')
         self.assertEqual(found[1].get('qname'), 'plain')
-        (found,) = written(SOAP_12, Fault(code='VersionMismatch', reason='x'), upgrade()).headers
+        (found,) = written(SOAP_12, FaultElement(code='VersionMismatch', reason='x'), upgrade()).headers
         self.assertEqual(found.tag, f'{{{NS_12}}}Upgrade')
         self.assertEqual([qname(one) for one in found.iterchildren()], [f'{{{NS_12}}}Envelope', f'{{{NS_11}}}Envelope'])
 
@@ -89,7 +93,7 @@ class WriteTests(SynchronousTestCase):
         """What XML has no form for does not break the answer: it is replaced."""
         for version in (SOAP_11, SOAP_12):
             reason = 'a\x00b\x1b[1m\ud800\uffff\r\n<&>"ż'
-            element = written(version, Fault(reason=reason)).payload
+            element = written(version, FaultElement(reason=reason)).payload
             found = read_fault(element)
             assert found is not None
             self.assertEqual(found.reason, 'a\ufffdb\ufffd[1m\ufffd\ufffd\r\n<&>"ż')
@@ -100,7 +104,9 @@ class ReadTests(SynchronousTestCase):
     def test_read_back(self) -> None:
         """What was written is what is read."""
         for version in (SOAP_11, SOAP_12):
-            fault = Fault(code='Receiver', reason='Late', actor='urn:us', lang='' if version is SOAP_11 else 'en')
+            fault = FaultElement(
+                code='Receiver', reason='Late', actor='urn:us', lang='' if version is SOAP_11 else 'en'
+            )
             self.assertEqual(read_fault(written(version, fault).payload), fault)
 
     def test_no_fault(self) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.wire.http1.chunked import ChunkedDecoder, End
-from zatotx.wire.http1.request_parser import Limits
+from zatotx.wire.http1.chunked import ChunkedDecoder, EndOfBody
+from zatotx.wire.http1.request_parser import ParserLimits
 from zatotx.wire.http1.response_writer import (
     CHUNKED,
     CONTINUE,
     LAST_CHUNK,
     OWNED,
-    Stamp,
+    DateStamp,
     chunk,
     chunk_parts,
     field_lines,
@@ -21,7 +21,7 @@ from zatotx.wire.http1.response_writer import (
 )
 
 NOW = 784111777.9  # RFC 9110 §5.6.7's example
-STAMP = Stamp(NOW)
+STAMP = DateStamp(NOW)
 
 
 class HeadTests(SynchronousTestCase):
@@ -97,9 +97,9 @@ class ChunkTests(SynchronousTestCase):
         pieces = [b'a', b'', b'b' * 300, b'\r\n0\r\n\r\n']
         trailers = ((b'X-Sum', b'1'),)
         written = b''.join(map(chunk, pieces)) + last_chunk(trailers)
-        decoder = ChunkedDecoder(Limits())
+        decoder = ChunkedDecoder(ParserLimits())
         self.assertEqual(decoder.decode(written, 0), (b''.join(pieces), len(written)))
-        self.assertEqual(decoder.end, End(trailers))
+        self.assertEqual(decoder.end, EndOfBody(trailers))
 
     def test_forms(self) -> None:
         """No data is no chunk; parts are the chunk uncopied; the last chunk needs no trailers."""

@@ -15,14 +15,14 @@ from zatotx.wire.xml import name_cache
 from zatotx.wire.xml.budget import LONGEST_NAME, NAME_TOO_LONG, WINDOW, check
 from zatotx.wire.xml.parser import (
     XSI,
-    Budget,
     Malformed,
-    Plain,
+    PlainElement,
+    XmlBudget,
     charset_of,
     is_element,
     is_nil,
     local_name,
-    own,
+    own_tree,
     parse,
     text_of,
     to_bytes,
@@ -33,10 +33,10 @@ ACCENTS = '<a>é€</a>'
 
 
 class Case(SynchronousTestCase):
-    def refused(self, document: bytes | str, *, charset: str = '', budget: Budget | None = None) -> str:
+    def refused(self, document: bytes | str, *, charset: str = '', budget: XmlBudget | None = None) -> str:
         """Why it is refused, in one line."""
         data = document.encode() if isinstance(document, str) else document
-        error = self.assertRaises(Malformed, parse, data, charset, budget or Budget())
+        error = self.assertRaises(Malformed, parse, data, charset, budget or XmlBudget())
         self.assertEqual(len(str(error).splitlines()), 1)
         return str(error)
 
@@ -81,15 +81,15 @@ class TreeTests(Case):
     def test_foreign_elements_are_copied(self) -> None:
         """A tree that somebody else parsed is read as one of ours; ours is not copied."""
         theirs, ours = etree.fromstring('<a><b>1</b></a>'), parse(b'<a><b>1</b></a>')
-        self.assertIs(own(ours), ours)
-        self.assertEqual(to_bytes(own(theirs)), to_bytes(ours))
-        self.assertEqual(own(theirs).b, 1)
+        self.assertIs(own_tree(ours), ours)
+        self.assertEqual(to_bytes(own_tree(theirs)), to_bytes(ours))
+        self.assertEqual(own_tree(theirs).b, 1)
 
     def test_plain_for_a_moment(self) -> None:
         """Elements are plain while they are read, and objectify's before and after; other documents see nothing of
         it."""
         root, other = parse(b'<a><b>1</b></a>'), parse(b'<a><b>1</b></a>')
-        with Plain(root):
+        with PlainElement(root):
             self.assertIs(type(root.getchildren()[0]), etree._Element)
             self.assertEqual(other.b, 1)
         self.assertEqual(root.b, 1)
@@ -297,27 +297,29 @@ class BudgetTests(Case):
     def test_each_limit_holds_to_the_number(self) -> None:
         """What is at the limit is taken, one more is refused, and the limit told."""
         for over, limit, why in (
-            (b'<a>' * 5 + b'</a>' * 5, Budget(depth=4), 'elements are nested more than 4 deep'),
-            (b'<a><a><a><a><a/></a></a></a></a>', Budget(depth=4), 'elements are nested more than 4 deep'),
-            (b'<a><b/><c></c><d/><!-- --></a>', Budget(elements=4), 'more than 4 elements'),
-            (b'<a b="" c = ""><d e=\'\' f=""/><g h="1=2"/></a>', Budget(attributes=4), 'more than 4 attributes'),
-            (b'<a b="" c="" d="" e="" f=""/>', Budget(per_element=4), 'an element has more than 4 attributes'),
+            (b'<a>' * 5 + b'</a>' * 5, XmlBudget(depth=4), 'elements are nested more than 4 deep'),
+            (b'<a><a><a><a><a/></a></a></a></a>', XmlBudget(depth=4), 'elements are nested more than 4 deep'),
+            (b'<a><b/><c></c><d/><!-- --></a>', XmlBudget(elements=4), 'more than 4 elements'),
+            (b'<a b="" c = ""><d e=\'\' f=""/><g h="1=2"/></a>', XmlBudget(attributes=4), 'more than 4 attributes'),
+            (b'<a b="" c="" d="" e="" f=""/>', XmlBudget(per_element=4), 'an element has more than 4 attributes'),
             (b'<a>' + b'<b/>' * 20_000 + b'<b c=">" d="" e="" f="" g=""/>' + b'<b/>' * 20_000 + b'</a>',
-             Budget(per_element=4), 'an element has more than 4 attributes'),
-            (b'<a xmlns="1" xmlns:b="2" xmlns:c="3"><b:d xmlns="4" xmlns:b="5"/></a>', Budget(namespaces=4),
+             XmlBudget(per_element=4), 'an element has more than 4 attributes'),
+            (b'<a xmlns="1" xmlns:b="2" xmlns:c="3"><b:d xmlns="4" xmlns:b="5"/></a>', XmlBudget(namespaces=4),
              'more than 4 namespace declarations'),
-            (b'<a>12345</a>', Budget(text=4), 'a text has more than 4 characters'),
+            (b'<a>12345</a>', XmlBudget(text=4), 'a text has more than 4 characters'),
         ):  # fmt: skip
             self.assertIn(f'{why}, the limit here', self.refused(over, budget=limit))
-            name = next(name for name in Budget.__struct_fields__ if getattr(limit, name) != getattr(Budget(), name))
-            parse(over, budget=Budget(**{name: 6}))
+            name = next(
+                name for name in XmlBudget.__struct_fields__ if getattr(limit, name) != getattr(XmlBudget(), name)
+            )
+            parse(over, budget=XmlBudget(**{name: 6}))
 
     def test_what_only_looks_like_much(self) -> None:
         """Texts and repeated declarations count for nothing."""
-        parse(b'<a><b>' + b'x=1 ' * 200 + b'</b></a>', budget=Budget(attributes=10, per_element=10))
-        parse(b'<a b="=>==>"><c d=">>=="/></a>', budget=Budget(per_element=1))
-        parse(b'<a>' + b'<b xmlns="urn:b" xmlns:c="urn:c"/>' * 50 + b'</a>', budget=Budget(namespaces=3))
-        parse(b'<a>' + b'<b>&lt;</b>' * 50 + b'</a>', budget=Budget(elements=51, depth=2))
+        parse(b'<a><b>' + b'x=1 ' * 200 + b'</b></a>', budget=XmlBudget(attributes=10, per_element=10))
+        parse(b'<a b="=>==>"><c d=">>=="/></a>', budget=XmlBudget(per_element=1))
+        parse(b'<a>' + b'<b xmlns="urn:b" xmlns:c="urn:c"/>' * 50 + b'</a>', budget=XmlBudget(namespaces=3))
+        parse(b'<a>' + b'<b>&lt;</b>' * 50 + b'</a>', budget=XmlBudget(elements=51, depth=2))
 
     def test_what_is_counted_in_windows(self) -> None:
         """Is counted once, also where the windows meet."""
@@ -326,11 +328,11 @@ class BudgetTests(Case):
                 document = b'<a>' + b' ' * shift + piece * 20_000 + b'x=' * 9 + b'</a>'
                 self.assertGreater(len(document), 2 * WINDOW)
                 exact = 20_001 if name == 'elements' else 40_000  # the value has one as well
-                check(document, Budget(**{name: exact}))
-                self.assertRaises(Malformed, check, document, Budget(**{name: exact - 1}))
+                check(document, XmlBudget(**{name: exact}))
+                self.assertRaises(Malformed, check, document, XmlBudget(**{name: exact - 1}))
         spaces = b''.join(b'<b xmlns:a%d="u"/>' % (n % 9_000) for n in range(12_000))
-        check(spaces, Budget(namespaces=9_000))
-        self.assertRaises(Malformed, check, spaces, Budget(namespaces=8_999))
+        check(spaces, XmlBudget(namespaces=9_000))
+        self.assertRaises(Malformed, check, spaces, XmlBudget(namespaces=8_999))
 
     def test_long_names(self) -> None:
         """libxml2 takes no longer ones, which of very long ones is found before it reads them, whatever is named."""
@@ -342,7 +344,7 @@ class BudgetTests(Case):
             f'<a xmlns:b="u" b:{name} = ""/>', f'<a b=">" c=\'"\' {name}=""/>', f'<{name}:b/>', f'<a><?{name}?></a>',
         ):  # fmt: skip
             self.assertEqual(self.refused(document), 'a name has more than 50000 bytes, the limit here')
-            self.assertRaises(Malformed, check, document.encode(), Budget())
+            self.assertRaises(Malformed, check, document.encode(), XmlBudget())
         for document in (
             f'<a>{name}</a>', f'<a b="{name}"/>', f'<a b="<" c=\'>{name}\'/>'.replace('<"', '&lt;"'),
             f'<a><b/>{name}</a>', f'<a><![CDATA[<{name}]]></a>', f'<a><!-- <{name} --></a>',

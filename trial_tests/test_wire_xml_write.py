@@ -16,7 +16,7 @@ from lxml import etree, objectify
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.wire.xml.parser import XSI, parse, to_bytes
-from zatotx.wire.xml.writer import NoForm, document, is_name, markup, rooted, sayable
+from zatotx.wire.xml.writer import NotRepresentable, document, is_name, is_representable, markup, wrap_in_root
 
 
 class Point(msgspec.Struct):
@@ -96,13 +96,13 @@ class ValueTests(SynchronousTestCase):
             ({1: 1}, 'The key 1 in v is no name for an XML element'),
             ({'a': object()}, 'A value of type object has no form in XML (a)'),
         ):
-            self.assertEqual(str(self.assertRaises(NoForm, written, value)), why)
+            self.assertEqual(str(self.assertRaises(NotRepresentable, written, value)), why)
 
     def test_what_holds_itself(self) -> None:
         """Is refused as well."""
         value: list[Any] = []
         value.append(value)
-        self.assertIn('nested too deeply', str(self.assertRaises(NoForm, written, value)))
+        self.assertIn('nested too deeply', str(self.assertRaises(NotRepresentable, written, value)))
 
     def test_names(self) -> None:
         """Of any script, without colons."""
@@ -112,19 +112,19 @@ class ValueTests(SynchronousTestCase):
 
     def test_sayable(self) -> None:
         """What an error quotes goes out whatever is in it."""
-        self.assertEqual(sayable('a\0b\ud800c\n'), 'a�b�c\n')
+        self.assertEqual(is_representable('a\0b\ud800c\n'), 'a�b�c\n')
 
 
 class RootTests(SynchronousTestCase):
     def test_namespaces(self) -> None:
         """All that is in it is in the namespace; unqualified, the root alone."""
         pieces = ['<a>', '<b xsi:nil="true"/>', '</a>']
-        whole, root = rooted('a', pieces, 'urn:&x'), rooted('a', pieces, 'urn:x', qualified=False)
+        whole, root = wrap_in_root('a', pieces, 'urn:&x'), wrap_in_root('a', pieces, 'urn:x', qualified=False)
         self.assertEqual([each.tag for each in etree.fromstring(whole.data).iter()],
                          ['{urn:&x}a', '{urn:&x}b'])  # fmt: skip
         self.assertEqual([each.tag for each in etree.fromstring(root.data).iter()], ['{urn:x}a', 'b'])
         self.assertIsNone(root.element().getchildren()[0].pyval)
-        empty = rooted('a', ['<a xsi:nil="true"/>'], 'urn:x', qualified=False)
+        empty = wrap_in_root('a', ['<a xsi:nil="true"/>'], 'urn:x', qualified=False)
         self.assertEqual(etree.fromstring(empty.data).tag, '{urn:x}a')
 
     def test_around_pieces(self) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.properties import holds
-from zatotx.node.workers.shared_rate_buckets import LOTS, PLACES, SharedBuckets, make_table
+from zatotx.node.workers.shared_rate_buckets import LOTS, PLACES, SharedBuckets, create_buckets_file
 from zatotx.rules.limits.gcra import SECOND, Buckets, Rate
 
 CHARGES = '''
@@ -35,7 +35,7 @@ class SharedCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.work = Path(self.mktemp())
         self.work.mkdir()
-        make_table(self.work)
+        create_buckets_file(self.work)
 
     def worker(self) -> SharedBuckets:
         """As one process has the table."""
@@ -74,7 +74,7 @@ class SharedTests(SharedCase):
     @holds(examples=50, steps=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 90)), max_size=60))
     def test_as_those_of_one_process(self, steps: list[tuple[int, int]]) -> None:
         """Whatever happens in whatever order: both kinds of buckets say the same."""
-        make_table(self.work)
+        create_buckets_file(self.work)
         shared, alone, now = SharedBuckets(self.work), Buckets(), 1
         for name, pause in steps:
             now += pause * SECOND
@@ -97,7 +97,7 @@ class SharedTests(SharedCase):
         """Clocks that count from the start of the machine are not remembered; workers of the old one keep theirs."""
         old = self.worker()
         old.charge('a', self.rate, 10**18)
-        make_table(self.work)
+        create_buckets_file(self.work)
         self.assertEqual(self.worker().charge('a', self.rate, 7), 0)
         self.assertEqual(old.charge('a', self.rate, 10**18), 60 * SECOND)
 

@@ -18,21 +18,21 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from zatotx.metrics.exposition import Scrapes
+from zatotx.metrics.exposition import MetricsExposition
 from zatotx.metrics.snapshot import Sample
 from zatotx.node.directory_lock import DirectoryLock
-from zatotx.node.log_files import Logbook
-from zatotx.node.log_levels import LiveLevels
+from zatotx.node.log_files import LogFiles
+from zatotx.node.log_levels import LiveLogLevels
 from zatotx.node.settings import Log
 from zatotx.node.workers import ipc as peers
 from zatotx.node.workers import shared_counters as boards
-from zatotx.node.workers.control_pipe import Lifeline, read_place
-from zatotx.node.workers.ipc import Peers, socket_name
-from zatotx.node.workers.metrics_store import FOLDER, Tallies, forget_all, together
-from zatotx.node.workers.shared_counters import Board, make_board
-from zatotx.node.workers.singleton_task import EVERY, Duty
-from zatotx.node.workers.worker_group import Company
-from zatotx.rules.limits.limits import Gate
+from zatotx.node.workers.control_pipe import ControlPipe, read_worker_spec
+from zatotx.node.workers.ipc import WorkerPeers, socket_name
+from zatotx.node.workers.metrics_store import FOLDER, MetricsStore, remove_all, sum_snapshots
+from zatotx.node.workers.shared_counters import SharedCounters, create_counters_file
+from zatotx.node.workers.singleton_task import EVERY, SingletonTask
+from zatotx.node.workers.worker_group import WorkerGroup
+from zatotx.rules.limits.limits import ConcurrencyLimit
 from zatotx.rules.resilience.heartbeat import INTERVAL
 from zatotx.testing.node import MemoryBus
 
@@ -63,13 +63,13 @@ class DutyTests(SynchronousTestCase):
         self.did: list[str] = []
         self.ending: Deferred[None] = succeed(None)
 
-    def duty(self, who: str) -> Duty:
+    def duty(self, who: str) -> SingletonTask:
         def end() -> Deferred[None]:
             self.did.append(f'{who} ends')
             return self.ending
 
-        duty = Duty(name='it', lock=DirectoryLock(self.file), begin=lambda: self.did.append(f'{who} begins'), end=end,
-                    clock=self.clock)  # fmt: skip
+        duty = SingletonTask(name='it', lock=DirectoryLock(self.file), begin=lambda: self.did.append(f'{who} begins'),
+                             end=end, clock=self.clock)  # fmt: skip
         self.addCleanup(duty.lock.release)
         return duty
 
@@ -136,12 +136,12 @@ class BoardTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.work = folder(self)
-        self.parent = make_board(self.work, 2)
+        self.parent = create_counters_file(self.work, 2)
 
-    def gate(self, seat: int, limit: int = 3, name: str = 'service a') -> Gate:
-        shared = Board(self.work).shared(name, seat)
+    def gate(self, seat: int, limit: int = 3, name: str = 'service a') -> ConcurrencyLimit:
+        shared = SharedCounters(self.work).shared(name, seat)
         assert shared is not None
-        return Gate(limit, others=shared.others, publish=shared.publish)
+        return ConcurrencyLimit(limit, others=shared.others, publish=shared.publish)
 
     def test_limits_hold_for_all(self) -> None:
         """Three may be inside, whoever let them in; who leaves makes room for any."""
@@ -188,7 +188,7 @@ class BoardTests(SynchronousTestCase):
 
     def test_a_killed_worker_leaves_nothing(self) -> None:
         """Its seat is cleared by the parent, or by who sits down there next."""
-        for clear in (self.parent.clear, Board(self.work).clear):
+        for clear in (self.parent.clear, SharedCounters(self.work).clear):
             dead, living = self.gate(0, 1), self.gate(1, 1)
             self.assertTrue(dead.enter())
             self.assertFalse(living.enter())
@@ -199,7 +199,7 @@ class BoardTests(SynchronousTestCase):
     def test_no_room(self) -> None:
         """More names than there are rows, or a seat beyond the board: no shared count, and nothing breaks."""
         self.patch(boards, 'ROWS', 2)
-        board = make_board(self.work, 2)
+        board = create_counters_file(self.work, 2)
         self.assertIsNotNone(board.shared('a', 0))
         self.assertIsNotNone(board.shared('b', 0))
         self.assertIsNone(board.shared('c', 0))
@@ -210,7 +210,7 @@ class BoardTests(SynchronousTestCase):
         """begins with an empty board, whatever workers of the one before still do on theirs."""
         old = self.gate(0, 1)
         self.assertTrue(old.enter())
-        make_board(self.work, 2)
+        create_counters_file(self.work, 2)
         new = self.gate(1, 1)
         self.assertTrue(new.enter())
 
@@ -229,8 +229,8 @@ class PeersTests(TestCase):
         self.work.mkdir()
         self.patch(peers, 'DEADLINE', 60.0)
 
-    def peers(self, seat: int, **answers: Any) -> Peers:
-        peers = Peers(reactor, self.work, seat, answers)
+    def peers(self, seat: int, **answers: Any) -> WorkerPeers:
+        peers = WorkerPeers(reactor, self.work, seat, answers)
         peers.start()
         self.addCleanup(lambda: Deferred.fromCoroutine(peers.stop()))
         return peers
@@ -313,7 +313,7 @@ class TalliesTests(SynchronousTestCase):
 
     def requests(self, answers: list[tuple[int, int, Sample]]) -> float:
         """The sum that is shown besides our own."""
-        samples = together(Tallies(self.work, 0).before(), answers)
+        samples = sum_snapshots(MetricsStore(self.work, 0).before(), answers)
         found = [sample.get('zatotx_http_requests', [[[], 0]])[0][1] for sample in samples]
         return float(sum(found))
 
@@ -322,7 +322,7 @@ class TalliesTests(SynchronousTestCase):
         self.other(1, 10)
         self.other(1, 5)
         for _ in range(2):
-            before = Tallies(self.work, 0).before()
+            before = MetricsStore(self.work, 0).before()
             self.assertEqual(before.gone, {'zatotx_http_requests': [[[], 15]]})
             self.assertEqual(before.others, {})
         self.assertEqual(sorted(path.name for path in (self.work / FOLDER).iterdir()), ['gone.json', 'lock'])
@@ -336,20 +336,20 @@ class TalliesTests(SynchronousTestCase):
     def test_killed_between(self) -> None:
         """A worker that is killed between two looks is counted once, with what was shown last."""
         process = self.other(1, 10, 60)
-        before = Tallies(self.work, 0).before()
+        before = MetricsStore(self.work, 0).before()
         process.kill()
         process.wait()
-        self.assertEqual(together(before, [(1, process.pid, counted(11))])[1:], [counted(11)])
+        self.assertEqual(sum_snapshots(before, [(1, process.pid, counted(11))])[1:], [counted(11)])
         self.assertEqual(self.requests([]), 10)
 
     def test_our_own(self) -> None:
         """What we kept of ourselves is not added to what we say ourselves."""
-        Tallies(self.work, 0).keep(counted(3))
+        MetricsStore(self.work, 0).keep(counted(3))
         self.assertEqual(self.requests([]), 0)
 
     def test_kept_by_two_threads(self) -> None:
         """A scrape and the question of another worker come at the same time: neither fails."""
-        tallies = Tallies(self.work, 0)
+        tallies = MetricsStore(self.work, 0)
         with ThreadPoolExecutor(8) as threads:
             kept = [threads.submit(tallies.keep, counted(number)) for number in range(200)]
         self.assertEqual([one.exception() for one in kept], [None] * 200)
@@ -357,9 +357,9 @@ class TalliesTests(SynchronousTestCase):
     def test_a_new_start(self) -> None:
         """of the server begins at 0."""
         self.other(1, 10)
-        forget_all(self.work)
+        remove_all(self.work)
         self.assertEqual(self.requests([]), 0)
-        forget_all(self.work)
+        remove_all(self.work)
 
     def test_a_torn_file(self) -> None:
         """A full disk costs what it did not take, nothing else."""
@@ -373,10 +373,10 @@ class TalliesTests(SynchronousTestCase):
 class CompanyTests(TestCase):
     """Workers that are asked for metrics and findings."""
 
-    def company(self, work: Path, seat: int, found: list[str], levels: Any = None) -> Company:
+    def company(self, work: Path, seat: int, found: list[str], levels: Any = None) -> WorkerGroup:
         sources = [lambda: [('zatotx_http_requests', (), 10 + seat)]]
-        scrapes = Scrapes(sources, deferToThread)
-        company = Company(reactor=reactor, work=work, seat=seat, scrapes=scrapes, findings=lambda: found,
+        scrapes = MetricsExposition(sources, deferToThread)
+        company = WorkerGroup(reactor=reactor, work=work, seat=seat, scrapes=scrapes, findings=lambda: found,
                           offload=deferToThread, levels=levels or self.levels())  # fmt: skip
         company.start()
         self.addCleanup(lambda: Deferred.fromCoroutine(company.stop()))
@@ -390,12 +390,12 @@ class CompanyTests(TestCase):
         self.assertIn(b'zatotx_http_requests_total 21.0', await one.scrapes.text())
         self.assertEqual(await one.found_by_others(), ['worker 1: a thread is stuck'])
 
-    def levels(self) -> LiveLevels:
+    def levels(self) -> LiveLogLevels:
         directory = Path(self.mktemp())
         directory.mkdir()
-        book = Logbook(directory, Clock(), Log())
+        book = LogFiles(directory, Clock(), Log())
         self.addCleanup(book.stop)
-        return LiveLevels(book, MemoryBus())
+        return LiveLogLevels(book, MemoryBus())
 
     async def test_levels_without_redis(self) -> None:
         """A level of the log that one worker is told is heard by the others, though they share no bus."""
@@ -418,7 +418,7 @@ class LifelineTests(TestCase):
     async def test_orders_and_notices(self) -> None:
         """Orders are heard one by one, however they are cut; notices go up; the end of the parent is noticed."""
         orders, parent, answers, notices = self.pipes()
-        line = Lifeline(reactor, orders=orders, notices=notices)
+        line = ControlPipe(reactor, orders=orders, notices=notices)
         heard: list[str] = []
         orphaned: Deferred[None] = Deferred()
         line.follow(heard.append, lambda: orphaned.callback(None))
@@ -437,7 +437,7 @@ class LifelineTests(TestCase):
         """Every second; a parent that stands still and whose pipe is full does not hold the worker up."""
         orders, _, answers, notices = self.pipes()
         clock = MemoryReactorClock()
-        line = Lifeline(clock, orders=orders, notices=notices)
+        line = ControlPipe(clock, orders=orders, notices=notices)
         line.follow(lambda order: None, lambda: None)
         line.start_heartbeat()
         clock.pump([INTERVAL] * 3)
@@ -450,7 +450,7 @@ class LifelineTests(TestCase):
         """Whoever starts a worker by hand is told that there is no parent."""
         orders, parent, _, _ = self.pipes()
         os.close(parent)
-        self.assertRaises(ValueError, read_place, orders)
+        self.assertRaises(ValueError, read_worker_spec, orders)
 
 
 def _close(descriptor: int) -> None:

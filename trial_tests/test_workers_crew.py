@@ -18,12 +18,12 @@ from zatotx.model.errors import StartError
 from zatotx.node.directory_lock import DirectoryLock
 from zatotx.node.workers import control_pipe
 from zatotx.node.workers.control_pipe import LINGER
-from zatotx.node.workers.listening_sockets import Sockets
-from zatotx.node.workers.parent import BEYOND_GRACE, Parent, Plan
-from zatotx.node.workers.slots import free_seat, seat_file
-from zatotx.node.workers.status_file import FILE, read_roster
-from zatotx.node.workers.supervisor import Crew
-from zatotx.node.workers.worker_process import GONE, HUNG, LEAVING, READY, STARTING, Spawner, Worker
+from zatotx.node.workers.listening_sockets import ListeningSockets
+from zatotx.node.workers.parent import BEYOND_GRACE, ParentPlan, WorkerParent
+from zatotx.node.workers.slots import free_slot, slot_file
+from zatotx.node.workers.status_file import FILE, read_status_file
+from zatotx.node.workers.supervisor import WorkerSupervisor
+from zatotx.node.workers.worker_process import GONE, HUNG, LEAVING, READY, STARTING, WorkerProcess, WorkerSpawner
 from zatotx.rules.resilience.heartbeat import TIMEOUT
 
 GRACE = 10.0
@@ -32,7 +32,7 @@ GRACE = 10.0
 class Pipes:
     """A process's transport: remembers what it is told. With `obedient`, SIGTERM and SIGKILL end it."""
 
-    def __init__(self, pid: int, worker: Worker, *, obedient: bool) -> None:
+    def __init__(self, pid: int, worker: WorkerProcess, *, obedient: bool) -> None:
         self.pid = pid
         self.worker = worker
         self.obedient = obedient
@@ -59,16 +59,16 @@ class Hired:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self.workers: list[Worker] = []
+        self.workers: list[WorkerProcess] = []
         self.late: list[bool] = []
         self.handed: list[Mapping[str, int]] = []
         self.obedient = True
         self.failing = False
 
-    def __call__(self, seat: int, *, late: bool, descriptors: Mapping[str, int]) -> Worker:
+    def __call__(self, seat: int, *, late: bool, descriptors: Mapping[str, int]) -> WorkerProcess:
         if self.failing:
             raise OSError(11, 'Resource temporarily unavailable')
-        worker = Worker(seat, self.clock)
+        worker = WorkerProcess(seat, self.clock)
         self.workers.append(worker)
         self.late.append(late)
         self.handed.append(descriptors)
@@ -117,7 +117,7 @@ class CrewTests(SynchronousTestCase):
         self.hired = Hired(self.clock)
         self.given_up: list[str] = []
         self.left: list[int] = []
-        self.crew = Crew(
+        self.crew = WorkerSupervisor(
             reactor=self.clock, hire=self.hired, seat=lambda besides: min(set(range(99)) - besides),
             descriptors=lambda: {'tcp:1': 7}, changed=lambda: None, gave_up=self.given_up.append,
             left=self.left.append, random=lambda: 0.999, wanted=2,
@@ -396,7 +396,7 @@ class ParentTests(SynchronousTestCase):
         self.hired = Hired(self.clock)
         self.work = Path(self.mktemp())
         self.work.mkdir()
-        self.asked = Plan(workers=2, listen=['tcp:0:interface=127.0.0.1'], grace=GRACE)
+        self.asked = ParentPlan(workers=2, listen=['tcp:0:interface=127.0.0.1'], grace=GRACE)
         self.wrong: StartError | None = None
         self.reloads = 0
         self.lock = DirectoryLock(self.work / 'lock')
@@ -404,16 +404,16 @@ class ParentTests(SynchronousTestCase):
         self.parent = self.made()
         self.addCleanup(self.parent.sockets.keep, ())
 
-    def made(self) -> Parent:
-        sockets = Sockets()
-        crew = Crew(
-            reactor=self.clock, hire=self.hired, seat=lambda besides: free_seat(self.work, besides),
+    def made(self) -> WorkerParent:
+        sockets = ListeningSockets()
+        crew = WorkerSupervisor(
+            reactor=self.clock, hire=self.hired, seat=lambda besides: free_slot(self.work, besides),
             descriptors=sockets.descriptors, changed=lambda: self.parent.list_workers(), gave_up=self.fail,
         )  # fmt: skip
-        return Parent(reactor=self.clock, work=self.work, plan=self.plan, crew=crew, sockets=sockets, lock=self.lock,
-                      logs=Logs(), follow_files=self.followed)  # fmt: skip
+        return WorkerParent(reactor=self.clock, work=self.work, plan=self.plan, crew=crew, sockets=sockets,
+                            lock=self.lock, logs=Logs(), follow_files=self.followed)  # fmt: skip
 
-    def plan(self) -> Plan:
+    def plan(self) -> ParentPlan:
         if self.wrong is not None:
             raise self.wrong
         return self.asked
@@ -427,12 +427,12 @@ class ParentTests(SynchronousTestCase):
         self.successResultOf(starting)
 
     def listed(self) -> list[tuple[int, str]]:
-        roster = read_roster(self.work, os.getpid())
+        roster = read_status_file(self.work, os.getpid())
         assert roster is not None
         return [(worker.worker, worker.state) for worker in roster.workers]
 
     def ended(self) -> tuple[int, str]:
-        roster = read_roster(self.work, os.getpid())
+        roster = read_status_file(self.work, os.getpid())
         assert roster is not None
         return roster.done, roster.why
 
@@ -448,22 +448,22 @@ class ParentTests(SynchronousTestCase):
 
     def test_the_address_is_taken(self) -> None:
         """One sentence, and no worker is started."""
-        other = Sockets()
+        other = ListeningSockets()
         other.open(['tcp:0:interface=127.0.0.1'])
         self.addCleanup(other.keep, ())
         port = other.bound['tcp:0:interface=127.0.0.1'].port
-        self.asked = Plan(workers=2, listen=[f'tcp:{port}:interface=127.0.0.1'], grace=GRACE)
+        self.asked = ParentPlan(workers=2, listen=[f'tcp:{port}:interface=127.0.0.1'], grace=GRACE)
         failure = self.failureResultOf(self.parent.startService(), StartError)
         self.assertIn(f"cannot listen on 'tcp:{port}:interface=127.0.0.1': Address already in use", str(failure.value))
         self.assertEqual(self.hired.workers, [])
 
     def test_workers_of_a_killed_parent_are_waited_for(self) -> None:
         """They still have the address: it is tried again until they have let go of it."""
-        other = Sockets()
+        other = ListeningSockets()
         other.open(['tcp:0:interface=127.0.0.1'])
         port = other.bound['tcp:0:interface=127.0.0.1'].port
-        self.asked = Plan(workers=2, listen=[f'tcp:{port}:interface=127.0.0.1'], grace=GRACE)
-        orphan = DirectoryLock(seat_file(self.work, 0))
+        self.asked = ParentPlan(workers=2, listen=[f'tcp:{port}:interface=127.0.0.1'], grace=GRACE)
+        orphan = DirectoryLock(slot_file(self.work, 0))
         orphan.take()
         self.addCleanup(orphan.release)
         starting = self.parent.startService()
@@ -475,12 +475,12 @@ class ParentTests(SynchronousTestCase):
 
     def test_their_patience_has_an_end(self) -> None:
         """An orphan that does not let go: the sentence after all."""
-        other = Sockets()
+        other = ListeningSockets()
         other.open(['tcp:0:interface=127.0.0.1'])
         self.addCleanup(other.keep, ())
         port = other.bound['tcp:0:interface=127.0.0.1'].port
-        self.asked = Plan(workers=2, listen=[f'tcp:{port}:interface=127.0.0.1'], grace=GRACE)
-        orphan = DirectoryLock(seat_file(self.work, 0))
+        self.asked = ParentPlan(workers=2, listen=[f'tcp:{port}:interface=127.0.0.1'], grace=GRACE)
+        orphan = DirectoryLock(slot_file(self.work, 0))
         orphan.take()
         self.addCleanup(orphan.release)
         starting = self.parent.startService()
@@ -558,7 +558,9 @@ class ParentTests(SynchronousTestCase):
     def test_other_settings(self) -> None:
         """A replacement takes over how many and where: here three instead of two, and one more address."""
         self.serve()
-        self.asked = Plan(workers=3, listen=['tcp:0:interface=127.0.0.1', 'tcp:0:interface=127.0.0.2'], grace=GRACE)
+        self.asked = ParentPlan(
+            workers=3, listen=['tcp:0:interface=127.0.0.1', 'tcp:0:interface=127.0.0.2'], grace=GRACE
+        )
         self.parent.replace()
         for new, old in ((2, 0), (3, 1)):
             self.hired.ready(new)
@@ -566,7 +568,7 @@ class ParentTests(SynchronousTestCase):
         self.hired.ready(4)
         self.assertEqual(len(self.parent.crew.ready), 3)
         self.assertEqual(list(self.hired.handed[2]), self.asked.listen)
-        self.asked = Plan(workers=1, listen=['tcp:0:interface=127.0.0.2'], grace=GRACE)
+        self.asked = ParentPlan(workers=1, listen=['tcp:0:interface=127.0.0.2'], grace=GRACE)
         self.parent.replace()
         self.hired.ready(5)
         for old in (2, 3, 4):
@@ -577,7 +579,9 @@ class ParentTests(SynchronousTestCase):
     def test_a_new_address_nobody_would_serve(self) -> None:
         """A replacement that fails leaves no socket open that no worker accepts from."""
         self.serve()
-        self.asked = Plan(workers=3, listen=['tcp:0:interface=127.0.0.1', 'tcp:0:interface=127.0.0.2'], grace=GRACE)
+        self.asked = ParentPlan(
+            workers=3, listen=['tcp:0:interface=127.0.0.1', 'tcp:0:interface=127.0.0.2'], grace=GRACE
+        )
         self.parent.replace()
         self.hired.refuse(2, 'no')
         self.assertEqual(list(self.parent.sockets.bound), ['tcp:0:interface=127.0.0.1'])
@@ -627,9 +631,9 @@ class ParentTests(SynchronousTestCase):
     def test_a_list_of_an_earlier_parent(self) -> None:
         """counts for nothing."""
         self.serve()
-        self.assertIsNone(read_roster(self.work, os.getpid() + 1))
+        self.assertIsNone(read_status_file(self.work, os.getpid() + 1))
         (self.work / FILE).write_text('{')
-        self.assertIsNone(read_roster(self.work, os.getpid()))
+        self.assertIsNone(read_status_file(self.work, os.getpid()))
 
 
 class Spawned:
@@ -638,7 +642,7 @@ class Spawned:
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
 
-    def spawnProcess(self, worker: Worker, executable: str, args: list[str], **call: Any) -> None:
+    def spawnProcess(self, worker: WorkerProcess, executable: str, args: list[str], **call: Any) -> None:
         self.calls.append({'args': args, **call})
         transport: Any = Pipes(1, worker, obedient=True)
         worker.makeConnection(transport)
@@ -648,7 +652,7 @@ class SpawnerTests(SynchronousTestCase):
     def test_what_a_worker_gets(self) -> None:
         """The two pipes and the sockets, each by its own number; the place as the first order."""
         reactor = Spawned()
-        spawn = Spawner(reactor, lambda seat: ['python', 'twistd', str(seat)], {'PATH': '/bin'})
+        spawn = WorkerSpawner(reactor, lambda seat: ['python', 'twistd', str(seat)], {'PATH': '/bin'})
         worker = spawn(3, late=True, descriptors={'tcp:1': 20, 'unix:x': 21})
         (call,) = reactor.calls
         self.assertEqual(call['args'], ['python', 'twistd', '3'])
@@ -660,9 +664,9 @@ class SpawnerTests(SynchronousTestCase):
     def test_a_secret_key(self) -> None:
         """It goes down the pipe: neither the command line nor the environment of a worker has it, nor a repr."""
         reactor = Spawned()
-        spawn = Spawner(reactor, lambda seat: ['twistd'], {'ZATOTX_SECRET_KEY': 'hush', 'A': 'b'})
+        spawn = WorkerSpawner(reactor, lambda seat: ['twistd'], {'ZATOTX_SECRET_KEY': 'hush', 'A': 'b'})
         worker = spawn(0, late=False, descriptors={})
         self.assertEqual(reactor.calls[0]['env'], {'A': 'b'})
         transport: Any = worker.transport
         self.assertEqual(transport.orders[0]['key'], 'hush')
-        self.assertNotIn('hush', repr(spawn) + repr(control_pipe.Place(seat=0, late=False, key='hush')))
+        self.assertNotIn('hush', repr(spawn) + repr(control_pipe.WorkerSpec(seat=0, late=False, key='hush')))

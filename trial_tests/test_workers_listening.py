@@ -25,11 +25,11 @@ from zatotx.interfaces.kind import listen_alone
 from zatotx.interfaces.listener import IListenerOptions
 from zatotx.model.errors import StartError
 from zatotx.node import endpoint_spec
-from zatotx.node.endpoint_spec import BACKLOG, read_description
+from zatotx.node.endpoint_spec import BACKLOG, parse_description
 from zatotx.node.listeners import Listeners
-from zatotx.node.workers.listening_sockets import Sockets
-from zatotx.node.workers.shared_counters import Shared
-from zatotx.node.workers.shared_listeners import Turns
+from zatotx.node.workers.listening_sockets import ListeningSockets
+from zatotx.node.workers.shared_counters import SharedCounterRow
+from zatotx.node.workers.shared_listeners import AcceptBalancer
 from zatotx.plugins.http.channel import ConnectionFactory
 from zatotx.plugins.http.settings import INTERMEDIATE
 from zatotx.plugins.http.test.support import ScriptedExchange, Server
@@ -82,18 +82,18 @@ class DescriptionTests(SynchronousTestCase):
     def test_tcp(self) -> None:
         """Port, interface, and our backlog where none is given."""
         factory = Factory()
-        wanted = read_description('tcp:8080:interface=127.0.0.1', factory)
+        wanted = parse_description('tcp:8080:interface=127.0.0.1', factory)
         assert wanted is not None
         self.assertEqual((wanted.address, wanted.interface, wanted.backlog), (8080, '127.0.0.1', BACKLOG))
         self.assertEqual((wanted.family, wanted.context), (socket.AF_INET, None))
         self.assertIs(wanted.factory, factory)
-        given = read_description('tcp:8080:backlog=7', factory)
+        given = parse_description('tcp:8080:backlog=7', factory)
         assert given is not None
         self.assertEqual(given.backlog, 7)
 
     def test_tcp6(self) -> None:
         """By its interface."""
-        wanted = read_description('tcp6:8080', Factory())
+        wanted = parse_description('tcp6:8080', Factory())
         assert wanted is not None
         self.assertEqual((wanted.interface, wanted.family), ('::', socket.AF_INET6))
 
@@ -103,7 +103,7 @@ class DescriptionTests(SynchronousTestCase):
             ('unix:/tmp/a', 0o660), ('unix:/tmp/a:mode=600', 0o600), ('unix:/tmp/a:666', 0o666),
             ('haproxy:unix:address=/tmp/a:backlog=5', 0o660),
         ):  # fmt: skip
-            wanted = read_description(description, Factory())
+            wanted = parse_description(description, Factory())
             assert wanted is not None
             self.assertEqual((wanted.address, wanted.mode, wanted.lock), ('/tmp/a', mode, True), description)
             self.assertEqual(wanted.family, socket.AF_UNIX)
@@ -112,17 +112,17 @@ class DescriptionTests(SynchronousTestCase):
         """What wraps another kind is seen through; what asks for no listening socket is none of ours; nonsense fails as
         Twisted has it."""
         factory = Factory()
-        wanted = read_description('haproxy:tcp:8080:interface=127.0.0.1', factory)
+        wanted = parse_description('haproxy:tcp:8080:interface=127.0.0.1', factory)
         assert wanted is not None
         self.assertEqual(wanted.address, 8080)
-        self.assertRaises(ValueError, read_description, 'nonsense:1', factory)
+        self.assertRaises(ValueError, parse_description, 'nonsense:1', factory)
         self.patch(endpoint_spec, 'serverFromString', Onion)
-        self.assertIsNone(read_description('onion:80', factory))
+        self.assertIsNone(parse_description('onion:80', factory))
 
 
 class SocketsTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.sockets = Sockets()
+        self.sockets = ListeningSockets()
         self.addCleanup(self.sockets.keep, ())
 
     def test_each_once(self) -> None:
@@ -170,7 +170,7 @@ class SocketsTests(SynchronousTestCase):
         description = f'unix:{path}:mode=600'
         self.sockets.open([description])
         self.assertEqual(path.stat().st_mode & 0o777, 0o600)
-        error = self.assertRaises(StartError, Sockets().open, [description])
+        error = self.assertRaises(StartError, ListeningSockets().open, [description])
         self.assertIn('lock', str(error))
         bound = self.sockets.bound.pop(description)
         bound._socket.close()  # as kill -9 does: the files stay, and the kernel gives the lock back
@@ -207,7 +207,9 @@ class TurnsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.told: list[int] = []
         self.least = 1  # of the others, who say one more than they have: somebody has none
-        self.turns = Turns(Shared(publish=self.told.append, others=lambda: 0, least=lambda: self.least))
+        self.turns = AcceptBalancer(
+            SharedCounterRow(publish=self.told.append, others=lambda: 0, least=lambda: self.least)
+        )
 
     def test_who_has_more_lets_others(self) -> None:
         """With clearly more connections than another it is the other's turn, whoever that is."""
@@ -241,7 +243,7 @@ class TurnsTests(SynchronousTestCase):
 
     def test_alone(self) -> None:
         """It is always our turn, and after the end nobody is told anything."""
-        alone = Turns()
+        alone = AcceptBalancer()
         alone.came(1000)
         self.assertTrue(alone.ours())
         self.turns.over()
@@ -252,8 +254,8 @@ class TurnsTests(SynchronousTestCase):
 class AdoptionTests(TestCase):
     """Two nodes, here in one process, over one socket."""
 
-    async def adopted(self, description: str) -> tuple[Sockets, list[IListeningPort], list[Echoes]]:
-        sockets = Sockets()
+    async def adopted(self, description: str) -> tuple[ListeningSockets, list[IListeningPort], list[Echoes]]:
+        sockets = ListeningSockets()
         sockets.open([description])
         self.addCleanup(sockets.keep, ())
         ports, factories = [], [Echoes(b'one'), Echoes(b'two')]

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.rules.resilience.heartbeat import LONGEST_STEP, Silence
-from zatotx.rules.resilience.restart_policy import LONGEST, LONGEST_REFUSED, MOST, WITHIN, Deaths
+from zatotx.rules.resilience.heartbeat import LONGEST_STEP, SilenceDetector
+from zatotx.rules.resilience.restart_policy import LONGEST, LONGEST_REFUSED, MOST, WITHIN, RestartPolicy
 
 
-def died(*moments: float) -> Deaths:
+def died(*moments: float) -> RestartPolicy:
     """Deaths at those moments."""
-    deaths = Deaths()
+    deaths = RestartPolicy()
     for moment in moments:
         deaths = deaths.another(moment)
     return deaths
@@ -63,7 +63,7 @@ class DeathsTests(SynchronousTestCase):
 class SilenceTests(SynchronousTestCase):
     def test_time_adds_up(self) -> None:
         """From look to look, until it reaches the timeout."""
-        silence = Silence()
+        silence = SilenceDetector()
         for _ in range(6):
             silence = silence.after(1.0)
             self.assertFalse(silence.is_hung(7.0))
@@ -71,5 +71,5 @@ class SilenceTests(SynchronousTestCase):
 
     def test_a_watcher_that_stood_still(self) -> None:
         """An hour between two looks, or a clock that goes back, says little about the other process."""
-        self.assertEqual(Silence(3.0).after(3600.0), Silence(3.0 + LONGEST_STEP))
-        self.assertEqual(Silence(3.0).after(-1.0), Silence(3.0))
+        self.assertEqual(SilenceDetector(3.0).after(3600.0), SilenceDetector(3.0 + LONGEST_STEP))
+        self.assertEqual(SilenceDetector(3.0).after(-1.0), SilenceDetector(3.0))

@@ -18,7 +18,7 @@ from twisted.trial.unittest import TestCase
 
 from trial_tests.support.broker import Broker, create, shared
 from trial_tests.support.rawhttp import Connection, ask
-from zatotx.service.io.xsd_types import Types
+from zatotx.service.io.xsd_types import XsdTypes
 
 SERVICES = '''
 import datetime as dt
@@ -321,7 +321,7 @@ class ZeepTests(WsdlCase):
 class TypesTests(TestCase):
     def test_models_are_told_apart(self) -> None:
         """By their classes, whenever they come; generic ones by what is in them, those of one name by a number."""
-        made = Types()
+        made = XsdTypes()
         models = [msgspec.defstruct(name, [(field, int)]) for name, field in zip('AABC', 'abcd', strict=True)]
         asked = [*models, Box[int], Box[str], *models, Box[int]]
         found: list[Any] = [made.of_model(msgspec.inspect.type_info(one)) for one in asked]

@@ -18,7 +18,7 @@ from zatotx import Service
 from zatotx.model.errors import BadInput
 from zatotx.model.message import Outcome
 from zatotx.pipeline.codecs import XmlCodec
-from zatotx.service.code_inspection import mentions
+from zatotx.service.code_inspection import mentioned_names
 from zatotx.service.io.xml_input import LONG, values
 from zatotx.wire.xml.parser import LARGE, parse
 
@@ -179,7 +179,7 @@ class LargeTests(TestCase):
         """Is known by the code: a service's own and what it inherits from other services, in whatever it is wrapped."""
         for cls, asks in ((Asks, True), (Silent, False), (Inherits, True), (Wrapped, True), (Inside, True),
                           (ByName, True), (InProperty, True), (Rows, True), (InThread, True), (Payload, False)):
-            self.assertEqual(mentions(cls, Service, 'input'), asks, cls)
+            self.assertEqual(mentioned_names(cls, Service, 'input'), asks, cls)
 
     async def test_input_that_is_bad(self) -> None:
         """Concerns only those who ask."""

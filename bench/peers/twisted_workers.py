@@ -20,7 +20,7 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.protocol import ServerFactory
 
 from bench.peers.twisted_echo import Echo
-from zatotx.node.workers.shared_counters import Board, make_board
+from zatotx.node.workers.shared_counters import SharedCounters, create_counters_file
 from zatotx.node.workers.shared_listeners import adopt_tcp
 
 _HEAD = b'HTTP/1.1 200 OK\r\nConnection: %s\r\nContent-Length: %d\r\n\r\n'
@@ -57,7 +57,7 @@ def serve(port: int, shared: socket.socket | None, folder: Path, seat: int) -> N
     reactor = EPollReactor()
     factory = ServerFactory.forProtocol(NamedEcho)
     if shared is not None:
-        adopt_tcp(reactor, shared.fileno(), socket.AF_INET, factory, Board(folder).shared('connections', seat))
+        adopt_tcp(reactor, shared.fileno(), socket.AF_INET, factory, SharedCounters(folder).shared('connections', seat))
     else:
         own = listener(port, share_port=True)
         reactor.adoptStreamPort(own.fileno(), socket.AF_INET, factory)
@@ -69,7 +69,7 @@ def main(port: int, mode: str) -> None:
     shared = listener(port, share_port=False) if mode == 'shared' else None
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        make_board(folder, 2)
+        create_counters_file(folder, 2)
         child = os.fork()
         if not child:
             serve(port, shared, folder, 0)

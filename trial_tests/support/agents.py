@@ -16,15 +16,15 @@ from twisted.web.http_headers import Headers
 
 from zatotx.plugins.http.client.agent import Agent
 from zatotx.plugins.http.client.client import Client
-from zatotx.plugins.http.client.connector import Dialer
+from zatotx.plugins.http.client.connector import Connector
 from zatotx.plugins.http.client.errors import NoSuchHost
-from zatotx.plugins.http.client.factory import ClientSettings, Reach, make_client
-from zatotx.plugins.http.client.pool import Bounds
-from zatotx.rules.http.proxy_selection import DIRECT, Proxies
+from zatotx.plugins.http.client.factory import ClientEnvironment, ClientSettings, make_client
+from zatotx.plugins.http.client.pool import PoolLimits
+from zatotx.rules.http.proxy_selection import DIRECT, ProxySelector
 from zatotx.wire.http.host import is_address
 from zatotx.wire.http1.request_writer import OWNED
 
-ONE_CALL_EACH = Bounds(idle=0)  # as Twisted's agent without a pool
+ONE_CALL_EACH = PoolLimits(idle=0)  # as Twisted's agent without a pool
 
 
 class Known:
@@ -55,7 +55,7 @@ class InTheClear:
 def make_agent(reactor: Any, names: Mapping[str, Sequence[str]], **settings: Any) -> Agent:
     """Our agent as it is made for a connection."""
     resolver: Any = Known(names)
-    reach = Reach(reactor, execute, environ={}, resolver=resolver)
+    reach = ClientEnvironment(reactor, execute, environ={}, resolver=resolver)
     given = {'proxy': DIRECT, 'follow_redirects': 0, 'inflate': False, 'bounds': ONE_CALL_EACH, **settings}
     return Agent(make_client(ClientSettings(**given), reach))
 
@@ -64,8 +64,8 @@ def make_open_agent(reactor: Any, names: Mapping[str, Sequence[str]]) -> Agent:
     """The same, and its TLS is in the clear."""
     resolver: Any = Known(names)
     tls: Any = InTheClear()
-    reach = Reach(reactor, execute, environ={}, resolver=resolver)
-    return Agent(Client(reach.shared, Dialer(reactor, resolver, tls, Proxies()).dial, ONE_CALL_EACH))
+    reach = ClientEnvironment(reactor, execute, environ={}, resolver=resolver)
+    return Agent(Client(reach.shared, Connector(reactor, resolver, tls, ProxySelector()).dial, ONE_CALL_EACH))
 
 
 class Answering:

@@ -1,4 +1,4 @@
-"""What AnswerParser makes of bytes, as values that can be compared."""
+"""What ResponseParser makes of bytes, as values that can be compared."""
 
 from __future__ import annotations
 
@@ -6,16 +6,23 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from zatotx.wire.http1.response_parser import ANSWER_LIMITS, AnswerHead, AnswerParser, End, Limits, Refused
+from zatotx.wire.http1.response_parser import (
+    ANSWER_LIMITS,
+    EndOfBody,
+    MessageRejected,
+    ParserLimits,
+    ResponseHead,
+    ResponseParser,
+)
 
 
 class Reading(msgspec.Struct, frozen=True):
     """All that came out of one connection. `ends`: for each final answer its End, None for one that is not whole, whose
     body is not compared."""
 
-    heads: tuple[AnswerHead, ...]
+    heads: tuple[ResponseHead, ...]
     bodies: tuple[bytes, ...]
-    ends: tuple[End | None, ...]
+    ends: tuple[EndOfBody | None, ...]
     status: int = 0  # 0 = nothing was refused
     reason: str = ''
 
@@ -26,12 +33,16 @@ class Reading(msgspec.Struct, frozen=True):
 
 
 def reading(
-    pieces: Iterable[bytes], methods: Sequence[str] = ('GET',), limits: Limits = ANSWER_LIMITS, *, eof: bool = True
+    pieces: Iterable[bytes],
+    methods: Sequence[str] = ('GET',),
+    limits: ParserLimits = ANSWER_LIMITS,
+    *,
+    eof: bool = True,
 ) -> Reading:
     """Feed the pieces one by one, taking all events after each, then say that no more comes. One request of each method
     is expected to be answered, each when the one before is."""
-    parser = AnswerParser(limits)
-    events: list[AnswerHead | bytes | End] = []
+    parser = ResponseParser(limits)
+    events: list[ResponseHead | bytes | EndOfBody] = []
     waiting = list(methods)
     parser.expect(waiting.pop(0))
     status, reason = 0, ''
@@ -40,28 +51,28 @@ def reading(
             parser.feed(piece)
             while (event := parser.next()) is not None:
                 events.append(event)
-                if isinstance(event, End) and waiting:
+                if isinstance(event, EndOfBody) and waiting:
                     parser.expect(waiting.pop(0))
         if eof and (end := parser.eof()) is not None:
             events.append(end)
-    except Refused as refused:
+    except MessageRejected as refused:
         status, reason = refused.status, refused.reason
     return _reading(events, status, reason)
 
 
-def _reading(events: Sequence[AnswerHead | bytes | End], status: int, reason: str) -> Reading:
-    heads: list[AnswerHead] = []
+def _reading(events: Sequence[ResponseHead | bytes | EndOfBody], status: int, reason: str) -> Reading:
+    heads: list[ResponseHead] = []
     bodies: list[bytes] = []
-    ends: list[End | None] = []
+    ends: list[EndOfBody | None] = []
     pieces: list[bytes] = []
     for event in events:
-        if isinstance(event, AnswerHead):
+        if isinstance(event, ResponseHead):
             heads.append(event)
             if event.status >= 200:
                 pieces = []
                 ends.append(None)
                 bodies.append(b'')
-        elif isinstance(event, End):
+        elif isinstance(event, EndOfBody):
             ends[-1] = event
             bodies[-1] = b''.join(pieces)
         else:

@@ -12,8 +12,8 @@ from zope.interface import implementer
 
 from zatotx.interfaces.kind import OutgoingContext
 from zatotx.interfaces.outgoing import ICall
-from zatotx.metrics.meters import Meters
-from zatotx.plugins.http.outgoing import HttpOutgoings, make_outgoing
+from zatotx.metrics.meters import MeterRegistry
+from zatotx.plugins.http.outgoing import HttpOutgoingConnections, make_outgoing
 from zatotx.plugins.http.schema import RestOutgoing
 from zatotx.plugins.http.test.upstream import Peer, Request, Upstream, WithPeers, reactor
 from zatotx.schema.snapshot import Snapshot, Stored
@@ -49,9 +49,9 @@ class WithConnections(WithPeers):
     """A test that has peers, and outgoing connections that lead to them."""
 
     def setUp(self) -> None:
-        self.meters = Meters()
+        self.meters = MeterRegistry()
 
-    def node(self, *objects: Stored, **context: Any) -> HttpOutgoings:
+    def node(self, *objects: Stored, **context: Any) -> HttpOutgoingConnections:
         """The connections of these objects; they end with the test."""
         given = {'reactor': reactor, 'settings': {}, 'offload': deferToThread, 'component': COMPONENT,
                  'meters': self.meters.outgoing, **context}  # fmt: skip
@@ -75,7 +75,7 @@ class WithConnections(WithPeers):
         failing: Deferred[Any] = started(calling)
         return await self.assertFailure(failing, kind)
 
-    async def _stopped(self, outgoings: HttpOutgoings) -> None:
+    async def _stopped(self, outgoings: HttpOutgoingConnections) -> None:
         await outgoings.stop()
         await self.until(lambda: not outgoings.reach.shared.deadlines.looking)
 

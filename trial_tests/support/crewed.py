@@ -12,7 +12,7 @@ from trial_tests.support.broker import Broker, create, shared
 from trial_tests.support.certificate import write_certificate
 from trial_tests.support.rawhttp import Connection, NoAnswer, request_bytes
 from trial_tests.support.waiting import until
-from zatotx.node.workers.status_file import Roster, read_roster
+from zatotx.node.workers.status_file import StatusFile, read_status_file
 from zatotx.rules.resilience.restart_policy import MOST, WITHIN
 
 PATIENCE = 60.0  # seconds for what takes one or two on an idle machine
@@ -114,9 +114,9 @@ def parent(broker: Broker) -> int:
     return int((broker.directory() / 'server.pid').read_text())
 
 
-def roster(broker: Broker) -> Roster:
+def roster(broker: Broker) -> StatusFile:
     """What the parent says of its workers."""
-    found = read_roster(broker.directory() / 'work', parent(broker))
+    found = read_status_file(broker.directory() / 'work', parent(broker))
     assert found is not None
     return found
 

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from zatotx.interfaces.services import IServices
-from zatotx.model.message import ChannelSpec, HTTPView, Inbound, Outcome, Principal
+from zatotx.model.message import ChannelSpec, HTTPView, Message, Outcome, Principal
 from zatotx.service.entry import ServiceEntry
 from zatotx.service.invoker import Invoker
 
@@ -41,15 +41,15 @@ class Calls:
         self.services = ServiceMap(*self.entries)
         self.invoker = Invoker(reactor or self.clock, pool, **known)
 
-    def inbound(self, body: bytes = b'', *, deadline: float = 60.0, **channel: Any) -> Inbound:
+    def inbound(self, body: bytes = b'', *, deadline: float = 60.0, **channel: Any) -> Message:
         """A message of a channel that is no HTTP one."""
         spec = ChannelSpec(**{'name': 'test', 'kind': 'amqp', 'service': self.entries[0].name, **channel})
-        inbound = Inbound(CID, spec, spec.service, {}, body, self.invoker.reactor.seconds() + deadline)
+        inbound = Message(CID, spec, spec.service, {}, body, self.invoker.reactor.seconds() + deadline)
         inbound.principal = Principal('tester', 'tester', 'basic_auth')
         return inbound
 
     def http(self, method: str = 'POST', *, query: bytes = b'', params: Mapping[str, str] | None = None,
-             headers: Mapping[bytes, bytes] | None = None, body: bytes = b'', **channel: Any) -> Inbound:
+             headers: Mapping[bytes, bytes] | None = None, body: bytes = b'', **channel: Any) -> Message:
         """A request of a REST channel, JSON unless `data_format` says otherwise."""
         channel = {'kind': 'http-soap', 'data_format': 'json', **channel}
         inbound = self.inbound(body, **channel)
@@ -58,7 +58,7 @@ class Calls:
         inbound.http = HTTPView(method, b'/a/b?' + query, '/a/b', query, fields, params or {}, '10.0.0.1')
         return inbound
 
-    def start(self, inbound: Inbound, payload: Any = '') -> Deferred[Outcome]:
+    def start(self, inbound: Message, payload: Any = '') -> Deferred[Outcome]:
         """The first service, called."""
         return Deferred.fromCoroutine(self.invoker.invoke(self.entries[0], self.services, inbound, payload))
 

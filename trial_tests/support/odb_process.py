@@ -16,8 +16,8 @@ from sqlalchemy import Engine, event
 from trial_tests.support.odb import CLUSTER, ME, TYPES, channel, service, user
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.odb import setup
-from zatotx.odb.executor import Call
-from zatotx.odb.mutations import write
+from zatotx.odb.executor import CancellableCall
+from zatotx.odb.mutations import apply_operations
 from zatotx.odb.setup import NewCluster, apply, create, open_database
 from zatotx.odb.statement_context import begin
 
@@ -46,7 +46,9 @@ def write_many(url: str, key: str, at: str) -> None:
     database = open_database(url, key, cluster=CLUSTER, types=TYPES)
     operations = [channel(f'c{number}') for number in range(MANY)]
     moved = (lambda: None) if at == 'end' else pausing(int(at))
-    database.write(Call(), lambda connection, found: write(begin(connection, found, ME, moved), operations))
+    database.write(
+        CancellableCall(), lambda connection, found: apply_operations(begin(connection, found, ME, moved), operations)
+    )
     stay()
 
 

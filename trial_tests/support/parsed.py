@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from zatotx.wire.http1.request_parser import End, Limits, Refused, RequestHead, RequestParser
+from zatotx.wire.http1.request_parser import EndOfBody, MessageRejected, ParserLimits, RequestHead, RequestParser
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -15,7 +15,7 @@ class Message(msgspec.Struct, frozen=True):
 
     head: RequestHead
     body: bytes
-    end: End | None
+    end: EndOfBody | None
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -32,10 +32,10 @@ class Outcome(msgspec.Struct, frozen=True):
         return self.messages, self.status, self.framing
 
 
-def outcome(pieces: Iterable[bytes], limits: Limits | None = None, *, eof: bool = True) -> Outcome:
+def outcome(pieces: Iterable[bytes], limits: ParserLimits | None = None, *, eof: bool = True) -> Outcome:
     """Feed the pieces one by one, taking all events after each, then say that no more comes."""
-    parser = RequestParser(limits or Limits())
-    events: list[RequestHead | bytes | End] = []
+    parser = RequestParser(limits or ParserLimits())
+    events: list[RequestHead | bytes | EndOfBody] = []
     try:
         for piece in pieces:
             parser.feed(piece)
@@ -43,7 +43,7 @@ def outcome(pieces: Iterable[bytes], limits: Limits | None = None, *, eof: bool 
                 events.append(event)
         if eof:
             parser.eof()
-    except Refused as refused:
+    except MessageRejected as refused:
         return Outcome(_messages(events), refused.status, refused.framing, refused.reason)
     return Outcome(_messages(events), 0, False)
 
@@ -52,14 +52,14 @@ def one_by_one(data: bytes) -> list[bytes]:
     return [data[at : at + 1] for at in range(len(data))]
 
 
-def _messages(events: Sequence[RequestHead | bytes | End]) -> tuple[Message, ...]:
+def _messages(events: Sequence[RequestHead | bytes | EndOfBody]) -> tuple[Message, ...]:
     messages: list[Message] = []
     body: list[bytes] = []
     for event in events:
         if isinstance(event, RequestHead):
             messages.append(Message(event, b'', None))
             body = []
-        elif isinstance(event, End):
+        elif isinstance(event, EndOfBody):
             messages[-1] = Message(messages[-1].head, b''.join(body), event)
         else:
             body.append(event)

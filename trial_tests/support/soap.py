@@ -8,11 +8,11 @@ from xml.sax.saxutils import quoteattr
 from twisted.internet.defer import maybeDeferred
 from zope.interface import implementer
 
-from zatotx.interfaces.pipeline import IGuard
-from zatotx.model.message import Inbound, Principal
+from zatotx.interfaces.pipeline import IAuthenticationPolicy
+from zatotx.model.message import Message, Principal
 from zatotx.pipeline.codecs import Codecs
-from zatotx.pipeline.dispatcher import Exchange
-from zatotx.pipeline.error_replies import FaultReplies
+from zatotx.pipeline.dispatcher import Dispatcher
+from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
 from zatotx.plugins.http.schema import RestChannel, SoapChannel
 from zatotx.plugins.http.soap.codec import make_codecs
@@ -25,7 +25,7 @@ from zatotx.service.invoker import Invoker
 from zatotx.service.service_store import ServiceStore
 from zatotx.testing.fake_pipeline import CountingStats
 from zatotx.wire.soap.envelope import SOAP_11, VERSIONS, Envelope, Version, read
-from zatotx.wire.soap.faults import Fault, read_fault
+from zatotx.wire.soap.faults import FaultElement, read_fault
 from zatotx.wire.xml import parser
 
 PATH, ACTION = '/crm', 'getBalance'
@@ -53,7 +53,7 @@ class Answered:
         return self.envelope.payload
 
     @property
-    def fault(self) -> Fault:
+    def fault(self) -> FaultElement:
         fault = read_fault(self.payload)
         if fault is None:
             raise AssertionError(f'No fault: {self.status} {self.body!r}')
@@ -70,11 +70,11 @@ class Answered:
 ZATO = 'https://zato.io/ns/20130518'
 
 
-@implementer(IGuard)
+@implementer(IAuthenticationPolicy)
 class AdminGuard:
     """Everybody is an administrator."""
 
-    def check(self, inbound: Inbound) -> Principal:
+    def check(self, inbound: Message) -> Principal:
         return Principal('admin.invoke', 'admin.invoke', 'basic_auth', roles=frozenset({ADMIN}))
 
     check_body = check
@@ -93,8 +93,8 @@ class SoapSide:
         store = ServiceStore(entries, lambda name: CountingStats())
         invoker = Invoker(self.server.clock, None, node=node)
         pipeline = Pipeline(guard=guard or AdminGuard(), store=store, invoker=invoker, offload=maybeDeferred,
-                            codecs=Codecs(USUAL, make_codecs(USUAL)), faults=FaultReplies())
-        self.server.site.exchange = Exchange(pipeline, self.server.clock)
+                            codecs=Codecs(USUAL, make_codecs(USUAL)), faults=ErrorReplies())
+        self.server.site.exchange = Dispatcher(pipeline, self.server.clock)
 
     def send(self, body: bytes, *headers: str, version: str = '1.1', action: str = ACTION, path: str = PATH
              ) -> Answered:  # fmt: skip

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from zatotx.schema.masking import Configured
+from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import ObjectType, field
 from zatotx.schema.snapshot import Operation
 
 
-class Vault(Configured, frozen=True, kw_only=True):
+class Vault(ConfigObject, frozen=True, kw_only=True):
     """Holds a secret."""
 
     name: Annotated[str, field('Its name.', min_length=1)]

@@ -25,4 +25,4 @@ _MODULES = (health, deployment, crud, docs, history, invoke, log_levels, enmasse
 def internal_entries(types: ObjectTypes) -> tuple[ServiceEntry, ...]:
     """All of them: those written here, and those derived from the object types a node knows."""
     written = [ServiceEntry.of(cls, is_internal=True) for module in _MODULES for cls in module.SERVICES]
-    return (*written, *crud.derived(types))
+    return (*written, *crud.derive_services(types))

@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 
 from zatotx.interfaces.node import INode
 from zatotx.model.errors import BadInput, Forbidden
-from zatotx.rules.security.roles import ADMIN, beyond
+from zatotx.rules.security.roles import ADMIN, missing_roles
 from zatotx.schema.snapshot import Actor
 from zatotx.service.io import xml_input
 from zatotx.service.service import Service
 
 
-def element_of(name: str) -> str:
+def response_element(name: str) -> str:
     """Zato's response element: `zato.http-soap.get-list` -> `zato_http_soap_get_list_response`."""
     return name.replace('.', '_').replace('-', '_') + '_response'
 
@@ -33,7 +33,7 @@ class AdminService(Service):
         name = vars(cls).get('name')
         if isinstance(name, str):
             declared = vars(cls).get('SimpleIO', object)
-            element = '' if cls.plain else element_of(name)
+            element = '' if cls.plain else response_element(name)
             cls.SimpleIO = type('SimpleIO', (declared,), {'response_elem': element})  # type: ignore[attr-defined]
 
     @property
@@ -61,13 +61,13 @@ class AdminService(Service):
 
     def refuse_roles(self, roles: Iterable[str]) -> None:
         """Raises Forbidden where one of these roles is not the caller's to give or to take."""
-        missing = beyond(self.asking_roles, roles)
+        missing = missing_roles(self.asking_roles, roles)
         if missing:
             raise Forbidden(
                 self.cid, f'Roles are given and taken by those who have them: you lack {", ".join(sorted(missing))}'
             )
 
 
-def bad(field: str, text: str) -> BadInput:
+def bad_request(field: str, text: str) -> BadInput:
     """One mistake in one field of the request."""
     return BadInput([(f'$.{field}', text)])

@@ -11,8 +11,17 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from zatotx.api.base import AdminService, bad
-from zatotx.api.serialization import SECURITY, read_changes, read_new, roles_of, row, sec_type, union, unread
+from zatotx.api.base import AdminService, bad_request
+from zatotx.api.serialization import (
+    SECURITY,
+    merged_fields,
+    read_changes,
+    read_created,
+    roles_of,
+    sec_type,
+    to_row,
+    unread,
+)
 from zatotx.model.errors import BadInput, Conflict, NotFound
 from zatotx.schema.fields import secrets_of
 from zatotx.schema.lenient_conversion import to_int, zato_name
@@ -83,7 +92,7 @@ class ObjectService(AdminService):
         if given in ('', None):
             name = asked.get('name')
             if not isinstance(name, str) or not name:
-                raise bad('id', 'missing')
+                raise bad_request('id', 'missing')
             return self._named(name)
         number = _whole('id', given)
         stored: Stored | None = snapshot.get(number)
@@ -134,7 +143,7 @@ class Create(ObjectService):
 
     async def handle(self) -> None:
         object_type = self.chosen()
-        fields, mistakes = read_new(object_type, self.asked, self.references)
+        fields, mistakes = read_created(object_type, self.asked, self.references)
         _refuse(mistakes)
         name = fields['name']
         self.refuse_roles(roles_of(object_type, fields))
@@ -153,7 +162,7 @@ class Edit(ObjectService):
 
     async def handle(self) -> None:
         if self.asked.get('id', '') in ('', None):
-            raise bad('id', 'missing')
+            raise bad_request('id', 'missing')
         stored = self.found()
         object_type = self.server.types[stored.type]
         fields, mistakes = read_changes(object_type, stored.value, self.asked, self.references)
@@ -191,7 +200,7 @@ class GetList(ObjectService):
     async def handle(self) -> None:
         types = {object_type.key: object_type for object_type in self.fitting()}
         stored = self.server.config.snapshot.of(*types)
-        self.response.payload = union([row(types[one.type], one, self.references) for one in stored])
+        self.response.payload = merged_fields([to_row(types[one.type], one, self.references) for one in stored])
 
 
 class GetOne(ObjectService):
@@ -201,7 +210,7 @@ class GetOne(ObjectService):
 
     async def handle(self) -> None:
         stored = self.found()
-        self.response.payload = row(self.server.types[stored.type], stored, self.references)
+        self.response.payload = to_row(self.server.types[stored.type], stored, self.references)
 
 
 class ChangePassword(ObjectService):
@@ -246,8 +255,8 @@ class GetSecurityList(AdminService):
         snapshot, types = self.server.config.snapshot, self.server.types
         known = {object_type.key: object_type for object_type in types.in_space(SECURITY)}
         references = SnapshotReferences(snapshot, types)
-        self.response.payload = union(
-            [{**row(known[one.type], one, references), 'sec_type': sec_type(known[one.type])}
+        self.response.payload = merged_fields(
+            [{**to_row(known[one.type], one, references), 'sec_type': sec_type(known[one.type])}
              for one in snapshot.of(*known)]
         )
 
@@ -265,7 +274,7 @@ _ACTIONS: Mapping[str, type[ObjectService]] = {
 _ALWAYS = ('get-by-id', 'get-by-name')
 
 
-def derived(types: ObjectTypes) -> Iterator[ServiceEntry]:
+def derive_services(types: ObjectTypes) -> Iterator[ServiceEntry]:
     """An entry for each action of each prefix that the types have."""
     prefixes: dict[str, dict[str, None]] = {}
     for object_type in types:
@@ -298,7 +307,7 @@ def _of_prefix(types: ObjectTypes, prefix: str) -> list[ObjectType]:
 def _whole(field: str, given: object) -> int:
     number = to_int(given) if isinstance(given, str) else given
     if type(number) is not int:
-        raise bad(field, f'expected int, got {type(given).__name__}')
+        raise bad_request(field, f'expected int, got {type(given).__name__}')
     return number
 
 

@@ -11,15 +11,15 @@ from typing import Any
 
 import msgspec
 
-from zatotx.api.base import AdminService, bad
-from zatotx.api.services import OnServices
+from zatotx.api.base import AdminService, bad_request
+from zatotx.api.services import ServicesService
 from zatotx.interfaces.config import FileVersion
 from zatotx.interfaces.node import DeployReport
 from zatotx.model.errors import NotFound
 from zatotx.service.io.elements import Text
 
 
-class OnCode(AdminService):
+class CodeService(AdminService):
     """Base of the services that deploy."""
 
     zato_dont_import = True
@@ -39,7 +39,7 @@ class OnCode(AdminService):
         }
 
 
-class UploadPackage(OnCode):
+class UploadPackage(CodeService):
     """Deploy a module (`x.py`) or a package (`x.zip`), base64 in `payload`; answers when every node has judged it."""
 
     name = 'zato.service.upload-package'
@@ -52,7 +52,7 @@ class UploadPackage(OnCode):
         try:
             content = await self.server.offload(_decoded, self.request.input.payload)
         except (Base64Error, ValueError) as e:
-            raise bad('payload', f'is not base64: {e}') from None
+            raise bad_request('payload', f'is not base64: {e}') from None
         name = str(self.request.input.payload_name)
         self.answer(await self.server.deployer.deploy(name, content, self.actor))
 
@@ -61,7 +61,7 @@ def _decoded(text: str) -> bytes:
     return b64decode(''.join(text.split()), validate=True)
 
 
-class Rollback(OnCode):
+class Rollback(CodeService):
     """Bring back version `number`, or the one before, of the file called `name` or that has the service `name`."""
 
     name = 'zato.service.rollback'
@@ -76,7 +76,7 @@ class Rollback(OnCode):
         try:
             wanted = None if number in ('', None) else int(number)
         except (ValueError, TypeError):
-            raise bad('number', f'expected int, got {type(number).__name__}') from None
+            raise bad_request('number', f'expected int, got {type(number).__name__}') from None
         self.answer(await self.server.deployer.rollback(str(self.request.input.name), wanted, self.actor))
 
 
@@ -89,7 +89,7 @@ class DeployRollback(Rollback):
         pass
 
 
-class HotDeployCreate(OnCode):
+class HotDeployCreate(CodeService):
     """Make a version that is stored the active one, by its id."""
 
     name = 'zato.hot-deploy.create'
@@ -128,7 +128,7 @@ def _iso(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).isoformat()
 
 
-class GetDeploymentInfoList(OnServices):
+class GetDeploymentInfoList(ServicesService):
     """Each server's word on the active version of a service's file."""
 
     name = 'zato.service.get-deployment-info-list'
@@ -161,7 +161,7 @@ def _deployed(server_id: int, server_name: str, version: FileVersion, refused: s
     return {'server_id': server_id, 'server_name': server_name, 'details': msgspec.json.encode(details).decode('utf-8')}
 
 
-class GetSourceInfo(OnServices):
+class GetSourceInfo(ServicesService):
     """The source of the file that a service runs from on this server, base64."""
 
     name = 'zato.service.get-source-info'

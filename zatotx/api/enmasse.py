@@ -8,7 +8,7 @@ from functools import partial
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
-from zatotx.api.base import AdminService, bad
+from zatotx.api.base import AdminService, bad_request
 from zatotx.api.history import to_yaml
 from zatotx.model.errors import BadRequest, ServiceUnavailable
 from zatotx.rules.enmasse.import_plan import ImportPlan, plan_import
@@ -31,7 +31,7 @@ class Import(AdminService):
     async def handle(self) -> None:
         asked, config = self.request.input, self.server.config
         if not isinstance(asked.document, Mapping):
-            raise bad('document', f'expected an object, got {type(asked.document).__name__}')
+            raise bad_request('document', f'expected an object, got {type(asked.document).__name__}')
         plan: ImportPlan = await self.server.offload(
             partial(plan_import, dict(asked.document), self.server.types, config.snapshot,
                     replace=bool(asked.replace), verify=_verify, resolved=bool(asked.resolved))

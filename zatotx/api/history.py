@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from zatotx.api.base import AdminService, bad
+from zatotx.api.base import AdminService, bad_request
 from zatotx.interfaces.config import HistoryRow
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.rules.enmasse.export import export
-from zatotx.rules.enmasse.plan_restore import operations, shown, steps_back
+from zatotx.rules.enmasse.plan_restore import operations, plan_restore, shown
 from zatotx.schema.snapshot import Snapshot
 from zatotx.schema.type_registry import ObjectTypes
 from zatotx.service.io.elements import Bool, Int, Text
@@ -32,7 +32,7 @@ class GetList(AdminService):
         asked = self.request.input
         limit = asked.limit or USUAL
         if not 0 < limit <= MOST:
-            raise bad('limit', f'must be 1 to {MOST}')
+            raise bad_request('limit', f'must be 1 to {MOST}')
         rows = await self.server.odb.history(
             limit,
             type=asked.type or '',
@@ -40,7 +40,7 @@ class GetList(AdminService):
             since=asked.since or 0,
             revision=asked.revision or 0,
         )
-        self.response.payload = [as_row(row) for row in rows]
+        self.response.payload = [to_row(row) for row in rows]
 
 
 class Export(AdminService):
@@ -72,7 +72,7 @@ class Restore(AdminService):
     async def handle(self) -> None:
         asked, config, types = self.request.input, self.server.config, self.server.types
         then = await self.server.odb.state_at(asked.revision)
-        steps = steps_back(config.snapshot, then, types)
+        steps = plan_restore(config.snapshot, then, types)
         revision = config.snapshot.revision
         if steps and not asked.dry_run:
             revision = await config.change(operations(steps), self.actor)
@@ -88,7 +88,7 @@ class Restore(AdminService):
         }
 
 
-def as_row(row: HistoryRow) -> dict[str, Any]:
+def to_row(row: HistoryRow) -> dict[str, Any]:
     """A change as programs get it."""
     return {
         'revision': row.revision,

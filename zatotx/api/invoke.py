@@ -6,14 +6,14 @@ from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from typing import Any
 
-from zatotx.api.base import bad
-from zatotx.api.services import OnServices
+from zatotx.api.base import bad_request
+from zatotx.api.services import ServicesService
 from zatotx.model.errors import BadInput, BadRequest, Conflict, Forbidden
 from zatotx.service.io.elements import AsIs, Bool
 from zatotx.wire.json import codec
 
 
-class Invoke(OnServices):
+class Invoke(ServicesService):
     """Invoke a service by `id` or `name`; `payload` and the answer's `response` are base64."""
 
     name = 'zato.service.invoke'
@@ -40,7 +40,7 @@ class Invoke(OnServices):
         if asked.id and asked.name:
             raise BadInput([('$.id', 'give either id or name, not both')])
         if not asked.id and not asked.name:
-            raise bad('name', 'missing: give id or name')
+            raise bad_request('name', 'missing: give id or name')
         name = self.by_id(asked.id).name if asked.id else str(asked.name)
         if name == self.name:
             raise Conflict(self.cid, f'{name} cannot invoke itself')
@@ -61,14 +61,14 @@ class Invoke(OnServices):
         try:
             raw = b64decode(''.join(given.split()), validate=True)
         except (Base64Error, ValueError) as e:
-            raise bad('payload', f'is not base64: {e}') from None
+            raise bad_request('payload', f'is not base64: {e}') from None
         if not raw or data_format not in ('', 'json', 'dict'):
             return raw or ''
         try:
             return codec.decode(raw)
         except codec.Malformed as e:
             if data_format:
-                raise bad('payload', f'is not JSON: {e}') from None
+                raise bad_request('payload', f'is not JSON: {e}') from None
         try:
             return raw.decode('utf-8')
         except UnicodeDecodeError:

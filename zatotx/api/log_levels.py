@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zatotx.api.base import AdminService, bad
+from zatotx.api.base import AdminService, bad_request
 from zatotx.service.io.elements import Text
 
 
@@ -33,7 +33,7 @@ class SetLevel(AdminService):
         try:
             announced = await self.server.levels.set(name, level)
         except ValueError as error:
-            raise bad('level', str(error)) from None
+            raise bad_request('level', str(error)) from None
         self.logger.info('%s set the level of %r to %r', self.actor.who, name, level)
         self.response.payload = {'name': name, 'level': level, 'announced': announced}
 

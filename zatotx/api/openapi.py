@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import msgspec
 
 from zatotx.api.base import AdminService
-from zatotx.rules.openapi.document import About, document
-from zatotx.rules.openapi.model import Channel, Guarded
+from zatotx.rules.openapi.document import DocumentInfo, build_document
+from zatotx.rules.openapi.model import Channel, SecuritySchemes
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.snapshot import Snapshot, Stored
@@ -41,7 +41,7 @@ class GetOpenAPI(AdminService):
         made_of = server.cluster, snapshot.revision, tuple((one.file, one.version, one.is_active) for one in services)
         known, body = GetOpenAPI._latest
         if known != made_of:
-            about = About(title=server.cluster, version=str(snapshot.revision),
+            about = DocumentInfo(title=server.cluster, version=str(snapshot.revision),
                           description=_SAYS.format(cluster=server.cluster))
             body = await server.offload(_written, about, snapshot, server.types, services)
             GetOpenAPI._latest = made_of, body
@@ -51,7 +51,7 @@ class GetOpenAPI(AdminService):
         self.response.content_type = 'application/json'
 
 
-def channels_of(snapshot: Snapshot, types: ObjectTypes, services: Iterable[ServiceEntry]) -> Iterator[Channel]:
+def documented_channels(snapshot: Snapshot, types: ObjectTypes, services: Iterable[ServiceEntry]) -> Iterator[Channel]:
     """The active REST channels whose services are there and active."""
     entries = {entry.name: entry for entry in services if entry.is_active}
     references = SnapshotReferences(snapshot, types)
@@ -75,7 +75,7 @@ def _is_rest(object_type: ObjectType) -> bool:
     return object_type.zato is not None and _REST.items() <= object_type.zato.fixed.items()
 
 
-def _guarded(channel: Any, snapshot: Snapshot, references: SnapshotReferences) -> Iterator[Guarded]:
+def _guarded(channel: Any, snapshot: Snapshot, references: SnapshotReferences) -> Iterator[SecuritySchemes]:
     """The security definitions that let in."""
     groups = [snapshot.get(references.id_of(_GROUPS, name) or 0) for name in channel.groups]
     members = [member for group in groups if group is not None for member in group.value.members]
@@ -85,17 +85,17 @@ def _guarded(channel: Any, snapshot: Snapshot, references: SnapshotReferences) -
             yield _told(stored)
 
 
-def _told(stored: Stored) -> Guarded:
+def _told(stored: Stored) -> SecuritySchemes:
     value = stored.value
     place = field = ''
     if stored.type == 'apikey':
         place, field = ('query', value.query) if value.query else ('header', value.header)
-    return Guarded(stored.name, stored.type, getattr(value, 'realm', '') or '', place, field)
+    return SecuritySchemes(stored.name, stored.type, getattr(value, 'realm', '') or '', place, field)
 
 
-def _written(about: About, snapshot: Snapshot, types: ObjectTypes, services: Iterable[ServiceEntry]) -> bytes:
+def _written(about: DocumentInfo, snapshot: Snapshot, types: ObjectTypes, services: Iterable[ServiceEntry]) -> bytes:
     """In a thread: it describes every service."""
-    return msgspec.json.encode(document(about, channels_of(snapshot, types, services)))
+    return msgspec.json.encode(build_document(about, documented_channels(snapshot, types, services)))
 
 
 SERVICES = (GetOpenAPI,)

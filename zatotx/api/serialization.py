@@ -11,12 +11,13 @@ from typing import Any
 import msgspec
 
 from zatotx.rules.enmasse.references import is_placeholder
-from zatotx.rules.security.roles import ADMIN, NONE, held
+from zatotx.rules.security.roles import ADMIN, NONE
+from zatotx.rules.security.roles import roles_of as held
 from zatotx.schema.fields import FieldInfo, fields_of, refs_of, secrets_of
-from zatotx.schema.lenient_conversion import from_door, zato_name
+from zatotx.schema.lenient_conversion import parse_request, zato_name
 from zatotx.schema.masking import MASK
 from zatotx.schema.meta import ObjectType
-from zatotx.schema.references import SnapshotReferences, dangling
+from zatotx.schema.references import SnapshotReferences, dangling_references
 from zatotx.schema.snapshot import Stored
 from zatotx.schema.validation import Mistake, validate, validate_edit
 
@@ -25,11 +26,11 @@ ID_END = '_id'
 UNREAD = 'it is a reference, not a secret: whoever asks must put what it refers to in its place'
 
 
-def read_new(
+def read_created(
     object_type: ObjectType, request: Mapping[str, Any], references: SnapshotReferences
 ) -> tuple[dict[str, Any], list[Mistake]]:
     """All fields of a new object, or every mistake of the request by Zato's names."""
-    document = from_door(object_type, request, references)
+    document = parse_request(object_type, request, references)
     value, mistakes = validate(object_type, document)
     mistakes = [*mistakes, *unread(object_type, document), *_dangling(object_type, document, references)]
     return ({} if mistakes else msgspec.structs.asdict(value)), _in_zato_words(object_type, mistakes)
@@ -39,7 +40,7 @@ def read_changes(
     object_type: ObjectType, current: Any, request: Mapping[str, Any], references: SnapshotReferences
 ) -> tuple[dict[str, Any], list[Mistake]]:
     """The fields that an edit changes, or every mistake. A secret that is empty or masked stays as it is."""
-    document = from_door(object_type, request, references)
+    document = parse_request(object_type, request, references)
     for name in secrets_of(object_type):
         if document.get(name) in ('', None, MASK):
             document.pop(name, None)
@@ -50,7 +51,7 @@ def read_changes(
     return {name: getattr(value, name) for name in document if getattr(value, name) != getattr(current, name)}, []
 
 
-def row(object_type: ObjectType, stored: Stored, references: SnapshotReferences) -> dict[str, Any]:
+def to_row(object_type: ObjectType, stored: Stored, references: SnapshotReferences) -> dict[str, Any]:
     """An object as Zato's get-list gives it: no secrets, references by id and name, '' for what is not set."""
     out: dict[str, Any] = {'id': stored.id}
     for info in fields_of(object_type):
@@ -77,7 +78,7 @@ def roles_of(object_type: ObjectType, fields: Mapping[str, Any]) -> frozenset[st
     return held(object_type.key, fields['name'], (*fields['roles'], *claimed))
 
 
-def union(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def merged_fields(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Rows of several types with the same columns each, by name."""
     columns = dict.fromkeys(column for one in rows for column in one)
     return sorted(({**dict.fromkeys(columns, ''), **one} for one in rows), key=lambda one: str(one['name']))
@@ -110,7 +111,7 @@ def _reference(
 def _dangling(
     object_type: ObjectType, document: Mapping[str, Any], references: SnapshotReferences
 ) -> list[Mistake]:
-    return dangling(references, refs_of(object_type), document)
+    return dangling_references(references, refs_of(object_type), document)
 
 
 def unread(object_type: ObjectType, document: Mapping[str, Any]) -> list[Mistake]:

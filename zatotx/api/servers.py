@@ -14,7 +14,7 @@ from zatotx.model.errors import Conflict, NotFound
 ALIVE = 6.0  # seconds without a beat after which a process of a server counts as gone
 
 
-class OnServers(AdminService):
+class ServerService(AdminService):
     """Base of the services on servers."""
 
     zato_dont_import = True
@@ -46,7 +46,7 @@ def _row(node: NodeRow) -> dict[str, Any]:
     }
 
 
-def one_each(nodes: Sequence[NodeRow], now: float) -> list[NodeRow]:
+def one_row_per_server(nodes: Sequence[NodeRow], now: float) -> list[NodeRow]:
     """One row a server: that of its worker that is up and was started first, else of the one heard of last. `now` is
     unix time."""
     best: dict[str, tuple[tuple[bool, float], NodeRow]] = {}
@@ -58,16 +58,16 @@ def one_each(nodes: Sequence[NodeRow], now: float) -> list[NodeRow]:
     return [node for _, node in best.values()]
 
 
-class GetList(OnServers):
+class GetList(ServerService):
     """All servers, by name; of one with workers a single row."""
 
     name = 'zato.server.get-list'
 
     async def handle(self) -> None:
-        self.response.payload = [_row(node) for node in one_each(await self.server.odb.nodes(), time())]
+        self.response.payload = [_row(node) for node in one_row_per_server(await self.server.odb.nodes(), time())]
 
 
-class GetById(OnServers):
+class GetById(ServerService):
     """One server."""
 
     name = 'zato.server.get-by-id'
@@ -79,7 +79,7 @@ class GetById(OnServers):
         self.response.payload = _row(await self.node())
 
 
-class Edit(OnServers):
+class Edit(ServerService):
     """As in Zato, but a server's name is its own to say: it stands in its server.toml."""
 
     name = 'zato.server.edit'
@@ -96,7 +96,7 @@ class Edit(OnServers):
         self.response.payload = _row(node)
 
 
-class Delete(OnServers):
+class Delete(ServerService):
     """Forget a server that is down."""
 
     name = 'zato.server.delete'

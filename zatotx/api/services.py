@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from zatotx.api.base import AdminService
-from zatotx.api.serialization import read_changes, row, union
+from zatotx.api.serialization import merged_fields, read_changes, to_row
 from zatotx.model.errors import BadInput, Conflict, NotFound
 from zatotx.schema.fields import refs_of
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.references import SnapshotReferences
 from zatotx.schema.snapshot import Operation, Snapshot, Stored
-from zatotx.schema.suggestion import suggestion
+from zatotx.schema.suggestion import did_you_mean
 from zatotx.service.io.elements import AsIs, Int, Text
 from zatotx.service.naming import impl_name
 
@@ -21,10 +21,10 @@ KEY = 'service'  # of the type whose objects are the rows, and the space that ch
 
 def no_service(snapshot: Snapshot, name: str) -> str:
     """The sentence for a service that is not there."""
-    return f'No service is called {name!r}{suggestion(name, (row.name for row in snapshot.of(KEY)))}'
+    return f'No service is called {name!r}{did_you_mean(name, (row.name for row in snapshot.of(KEY)))}'
 
 
-class OnServices(AdminService):
+class ServicesService(AdminService):
     """Base of the services on services."""
 
     zato_dont_import = True
@@ -63,7 +63,7 @@ class OnServices(AdminService):
         }
 
 
-class GetList(OnServices):
+class GetList(ServicesService):
     """All services whose names have every word of `name_filter`; `*` or nothing for all."""
 
     name = 'zato.service.get-list'
@@ -80,7 +80,7 @@ class GetList(OnServices):
         ]
 
 
-class GetByName(OnServices):
+class GetByName(ServicesService):
     """One service."""
 
     name = 'zato.service.get-by-name'
@@ -92,7 +92,7 @@ class GetByName(OnServices):
         self.response.payload = self.row(self.by_name(self.request.input.name))
 
 
-class Edit(OnServices):
+class Edit(ServicesService):
     """Switch a service on or off, say when it is slow, how many calls it takes at once ('' = as in server.toml), and
     which roles it demands of its callers."""
 
@@ -128,7 +128,7 @@ class Edit(OnServices):
         self.response.payload = self.row(self.by_id(stored.id))
 
 
-class Delete(OnServices):
+class Delete(ServicesService):
     """Remove a service that no deployed file has any more."""
 
     name = 'zato.service.delete'
@@ -152,7 +152,7 @@ class Delete(OnServices):
         self.response.payload = {}
 
 
-class GetChannelList(OnServices):
+class GetChannelList(ServicesService):
     """The channels that lead to a service. `channel_type`: plain_http, soap, amqp, jms-wmq, zmq …; none = all."""
 
     name = 'zato.service.get-channel-list'
@@ -166,9 +166,9 @@ class GetChannelList(OnServices):
         wanted = self.request.input.channel_type
         snapshot, types = self.server.config.snapshot, self.server.types
         references = SnapshotReferences(snapshot, types)
-        self.response.payload = union(
+        self.response.payload = merged_fields(
             [
-                row(object_type, stored, references)
+                to_row(object_type, stored, references)
                 for object_type in types
                 for field in _service_fields(object_type, wanted)
                 for stored in snapshot.of(object_type.key)

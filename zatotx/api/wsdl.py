@@ -9,18 +9,18 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-from zatotx.api.base import AdminService, bad
+from zatotx.api.base import AdminService, bad_request
 from zatotx.api.services import no_service
 from zatotx.model.errors import BadInput, NotFound
-from zatotx.rules.http.public_url import joined
+from zatotx.rules.http.public_url import join_public_url
 from zatotx.rules.http.soap_names import urn
-from zatotx.rules.routing.route_pattern import parse
+from zatotx.rules.routing.route_pattern import parse_pattern
 from zatotx.schema.snapshot import Operation, Snapshot, Stored
 from zatotx.schema.type_registry import ObjectTypes
 from zatotx.service.io.elements import Text
-from zatotx.service.io.wsdl_operation import Offer, Offered
+from zatotx.service.io.wsdl_operation import OfferedOperation, WsdlOffer
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.soap.wsdl import Description, wsdl_text
+from zatotx.wire.soap.wsdl import WsdlDescription, wsdl_text
 from zatotx.wire.xml.parser import parse as parse_xml
 from zatotx.wire.xml.xsd import type_name
 
@@ -58,18 +58,19 @@ class ServeWsdl(AdminService):
     def _made(self, channels: list[Stored], address: str) -> bytes:
         """In a thread. `address`: the path to send messages to. Raises Conflict where two channels of it contradict
         each other."""
-        offer = Offer()
+        offer = WsdlOffer()
         services = self.server.services.current
         for stored in channels:
             entry = services.get(stored.value.service)
             if entry is not None and entry.is_active:
-                offer.add(Offered(stored.value, entry, inspect.cleandoc(entry.cls.__doc__ or '')))
+                offer.add(OfferedOperation(stored.value, entry, inspect.cleandoc(entry.cls.__doc__ or '')))
         first = channels[0].value
         base_url = next((stored.value.public_url for stored in channels if stored.value.public_url), '')
         path = first.url_path.strip('/')
-        return wsdl_text(Description(
+        return wsdl_text(WsdlDescription(
             name=type_name(path), namespace=urn(f'wsdl:{path}'), operations=offer.operations,
-            url=joined(base_url or self.request.http.base_url, quote(address, safe=_OF_PATH)), schemas=offer.schemas(),
+            url=join_public_url(base_url or self.request.http.base_url, quote(address, safe=_OF_PATH)),
+            schemas=offer.schemas(),
             versions=('1.1', '1.2') if first.soap_version == '1.1' else ('1.2', '1.1'),
         ))  # fmt: skip
 
@@ -138,7 +139,7 @@ def _channels(snapshot: Snapshot, types: ObjectTypes) -> Iterator[Stored]:
 
 def _is_of(channel: Any, path: str, service: str) -> bool:
     if path:
-        return parse(channel.url_path)[0].segments == parse(path)[0].segments
+        return parse_pattern(channel.url_path)[0].segments == parse_pattern(path)[0].segments
     return bool(service) and channel.service == service
 
 
@@ -164,14 +165,14 @@ def _text(given: str) -> str:
     try:
         data = b64decode(''.join(given.split()), validate=True)  # clients of Zato send it in lines
     except (NotBase64, ValueError):
-        raise bad('wsdl', 'is not base64') from None
+        raise bad_request('wsdl', 'is not base64') from None
     if len(data) > _MOST:
-        raise bad('wsdl', f'is longer than {_MOST} bytes')
+        raise bad_request('wsdl', f'is longer than {_MOST} bytes')
     try:
         parse_xml(data)
         return data.decode('utf-8')
     except (Malformed, UnicodeDecodeError) as error:
-        raise bad('wsdl', f'is no XML in UTF-8: {error}') from None
+        raise bad_request('wsdl', f'is no XML in UTF-8: {error}') from None
 
 
 SERVICES = (ServeWsdl, SetWsdl, GetWsdl, HasWsdl)

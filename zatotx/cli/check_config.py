@@ -8,9 +8,9 @@ from typing import NamedTuple
 import click
 
 from zatotx.cli.checks import files, processes, stores, versions
-from zatotx.cli.checks.finding import BROKEN, Look, Scene, environment
-from zatotx.cli.environment.layout import CREDENTIALS, SERVER, Part, Place, find
-from zatotx.cli.errors import Failure, failure_of, sentence_of
+from zatotx.cli.checks.finding import BROKEN, CheckContext, Look, environment
+from zatotx.cli.environment.layout import CREDENTIALS, SERVER, Component, Environment, find_environment
+from zatotx.cli.errors import CommandError, error_sentence, failure_of
 from zatotx.cli.output import format_option, path_argument, print_json, progress
 
 # What is looked at, and doctor's looks that find something wrong with it.
@@ -42,7 +42,7 @@ def check_config(path: str, form: str) -> None:
 
     Returns 1 where anything would keep it from running, with a sentence for each such thing.
     """
-    place = find(path)
+    place = find_environment(path)
     with progress('Checking'):
         findings = list(check(place))
     wrong = [finding for finding in findings if finding.wrong]
@@ -57,25 +57,25 @@ def check_config(path: str, form: str) -> None:
         raise failure_of([f'{each}.' for each in said], '{} things would keep it from running')
 
 
-def check(place: Place) -> Iterator[Finding]:
+def check(place: Environment) -> Iterator[Finding]:
     """Everything there is to look at."""
-    scene = Scene(place)
+    scene = CheckContext(place)
     if place.whole:
         for what, looks in OF_ENVIRONMENT.items():
-            yield Finding('environment', what, wrong_with(environment(place), looks, scene))
+            yield Finding('environment', what, configuration_errors(environment(place), looks, scene))
     for part in place.parts:
         for what, looks in (OF_SERVER if part.kind == SERVER else OF_REDIS).items():
-            yield Finding(part.name, what, wrong_with(part, looks, scene))
+            yield Finding(part.name, what, configuration_errors(part, looks, scene))
 
 
-def wrong_with(part: Part, looks: tuple[Look, ...], scene: Scene) -> str:
+def configuration_errors(part: Component, looks: tuple[Look, ...], scene: CheckContext) -> str:
     """Whatever is broken, in one sentence; '' where nothing is."""
     said = []
     for look in looks:
         try:
             said += [text for severity, text in look(scene, part) if severity == BROKEN]
-        except Failure as error:
+        except CommandError as error:
             said.append(error.format_message())
         except OSError as error:
-            said.append(sentence_of(error))
+            said.append(error_sentence(error))
     return '; '.join(text.rstrip('.') for text in said)

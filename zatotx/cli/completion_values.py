@@ -48,10 +48,10 @@ def services(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
     from zatotx.cli.environment.cluster_client import (
         Cluster,  # before the clock runs: what importing takes is not the server's time
     )
-    from zatotx.cli.environment.layout import find
+    from zatotx.cli.environment.layout import find_environment
 
     path = str(ctx.params.get('path') or '')
-    rows = within(PATIENCE, lambda: listed(Cluster(find(path)))) or []
+    rows = bounded(PATIENCE, lambda: listed(Cluster(find_environment(path)))) or []
     wants_internal = incomplete.startswith('zato')
     return [
         CompletionItem(row['name'])
@@ -68,20 +68,23 @@ def listed(cluster: Cluster) -> list[dict[str, Any]]:
 
 def users(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The users that credentials.toml of PATH has."""
-    from zatotx.cli.environment.layout import CREDENTIALS, find, read_toml
+    from zatotx.cli.environment.layout import CREDENTIALS, find_environment, read_toml
 
     path = str(ctx.params.get('path') or '')
-    found = within(PATIENCE, lambda: list(named(read_toml(find(path).environment / CREDENTIALS)))) or []
+    found = (
+        bounded(PATIENCE, lambda: list(existing_names(read_toml(find_environment(path).environment / CREDENTIALS))))
+        or []
+    )
     return [CompletionItem(name) for name in sorted(found) if name.startswith(incomplete)]
 
 
-def named(credentials: Mapping[str, Any]) -> Iterator[str]:
+def existing_names(credentials: Mapping[str, Any]) -> Iterator[str]:
     for section in credentials.values():
         if isinstance(section, dict) and 'username' in section:
             yield str(section['username'])
 
 
-def within(seconds: float, work: Callable[[], Result]) -> Result | None:
+def bounded(seconds: float, work: Callable[[], Result]) -> Result | None:
     """What `work` gives, if it does so in time and does not fail; else None. What is late is left behind."""
     results: list[Result] = []
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from zatotx.cli.environment.layout import find
-from zatotx.cli.environment.secret_keys import any_server, secrets_of
-from zatotx.cli.errors import Failure
+from zatotx.cli.environment.layout import find_environment
+from zatotx.cli.environment.secret_keys import any_server, open_secrets
+from zatotx.cli.errors import CommandError
 from zatotx.cli.output import path_argument
 from zatotx.cli.rotate_key import rotate_key
 from zatotx.cli.secret_values import read_secret, secret_option
@@ -28,7 +28,7 @@ def generate_key() -> None:
 @secret_option('secret', 'The value', 'secret')
 def encrypt(path: str, secret: str | None) -> None:
     """Encrypt a value with the key of PATH: prints what may stand in server.toml, enc:…"""
-    box = secrets_of(any_server(find(path)))
+    box = open_secrets(any_server(find_environment(path)))
     click.echo(box.encrypt(read_secret(secret, 'secret', 'Secret')))
 
 
@@ -41,11 +41,11 @@ def decrypt(path: str, secret: str | None) -> None:
     """Print in clear what was encrypted with the key of PATH."""
     from zatotx.model.errors import ServiceUnavailable
 
-    box = secrets_of(any_server(find(path)))
+    box = open_secrets(any_server(find_environment(path)))
     try:
         click.echo(box.decrypt(read_secret(secret, 'secret', 'Secret')))
     except ServiceUnavailable:
-        raise Failure('This was not encrypted with the key of PATH, or is not whole.') from None
+        raise CommandError('This was not encrypted with the key of PATH, or is not whole.') from None
 
 
 @click.group(

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from zatotx.cli.checks.finding import BROKEN, Finding, Scene
-from zatotx.cli.checks.running import CHECKS, examine
-from zatotx.cli.environment.layout import INFO_FILE, SERVER, Part, Place, find, part_at
-from zatotx.cli.environment.pid_files import running
-from zatotx.cli.errors import Failure
+from zatotx.cli.checks.finding import BROKEN, CheckContext, Finding
+from zatotx.cli.checks.running import CHECKS, run_checks
+from zatotx.cli.environment.layout import INFO_FILE, SERVER, Component, Environment, component_at, find_environment
+from zatotx.cli.environment.pid_files import running_process
+from zatotx.cli.errors import CommandError
 from zatotx.cli.output import format_option, path_argument, print_json, progress
 
 
@@ -26,54 +26,54 @@ def doctor(path: str, form: str) -> int:
 
     Returns 1 where anything is broken; warnings alone leave it at 0.
     """
-    place = surroundings(path)
+    place = check_context(path)
     with progress('Looking'):
-        findings = examine(Scene(place))
+        findings = run_checks(CheckContext(place))
     broken = sum(one.severity == BROKEN for one in findings)
     if form == 'json':
-        print_json(as_document(place, findings))
+        print_json(to_json(place, findings))
     else:
         print_findings(place, findings)
     return 1 if broken else 0
 
 
-def surroundings(path: str) -> Place:
+def check_context(path: str) -> Environment:
     """The environment or part at `path`, also where files that say what it is are gone. Raises Failure where there is
     nothing of one."""
     try:
-        return find(path)
-    except Failure:
+        return find_environment(path)
+    except CommandError:
         directory = Path(path).absolute()
         infos = sorted(directory.glob(f'*/{INFO_FILE}'))
         if not infos:
             raise
-    return Place(directory, tuple(_part(info.parent) for info in infos), whole=True)
+    return Environment(directory, tuple(_part(info.parent) for info in infos), whole=True)
 
 
-def _part(directory: Path) -> Part:
+def _part(directory: Path) -> Component:
     """What a directory is; one that does not say so is taken for a server."""
     try:
-        return part_at(directory)
-    except Failure:
-        return Part(SERVER, directory)
+        return component_at(directory)
+    except CommandError:
+        return Component(SERVER, directory)
 
 
-def subjects() -> list[str]:
+def list_checks() -> list[str]:
     """What is looked at, each subject once."""
     return list(dict.fromkeys(check.subject for check in CHECKS))
 
 
-def print_findings(place: Place, findings: list[Finding]) -> None:
+def print_findings(place: Environment, findings: list[Finding]) -> None:
     for one in findings:
         click.echo(f'{one.severity.upper() if one.severity == BROKEN else one.severity:8} '
                    f'{one.where}: {one.subject}: {one.text}.')  # fmt: skip
     if findings:
         click.echo()
     parts = ', '.join(part.name for part in place.parts)
-    click.echo(f'{verdict(place, findings)} Looked at {", ".join(subjects())} of {parts}.')
+    click.echo(f'{exit_code(place, findings)} Looked at {", ".join(list_checks())} of {parts}.')
 
 
-def verdict(place: Place, findings: list[Finding]) -> str:
+def exit_code(place: Environment, findings: list[Finding]) -> str:
     """How it is, in a sentence; that nothing of it runs, in another."""
     stopped = '' if running_parts(place) else f" It is stopped: 'zatotx start {start_path(place)}' starts it."
     broken = sum(one.severity == BROKEN for one in findings)
@@ -85,16 +85,16 @@ def verdict(place: Place, findings: list[Finding]) -> str:
     return f'{", ".join(counted)}.{stopped}'
 
 
-def running_parts(place: Place) -> list[str]:
+def running_parts(place: Environment) -> list[str]:
     """The names of the parts that run, ready or not."""
-    return [part.name for part in place.parts if running(part) is not None]
+    return [part.name for part in place.parts if running_process(part) is not None]
 
 
-def start_path(place: Place) -> Path:
+def start_path(place: Environment) -> Path:
     return place.environment if place.whole else place.parts[0].path
 
 
-def as_document(place: Place, findings: list[Finding]) -> dict[str, object]:
+def to_json(place: Environment, findings: list[Finding]) -> dict[str, object]:
     broken = sum(one.severity == BROKEN for one in findings)
     return {
         'environment': str(place.environment),
@@ -103,6 +103,6 @@ def as_document(place: Place, findings: list[Finding]) -> dict[str, object]:
         'well': not broken,
         'broken': broken,
         'warnings': len(findings) - broken,
-        'checked': subjects(),
+        'checked': list_checks(),
         'findings': [one._asdict() for one in findings],
     }

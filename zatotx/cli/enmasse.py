@@ -11,9 +11,9 @@ from typing import Any
 import click
 
 from zatotx.cli.environment.cluster_client import Cluster, element, mistakes_of
-from zatotx.cli.environment.layout import find
+from zatotx.cli.environment.layout import find_environment
 from zatotx.cli.environment.private_files import write
-from zatotx.cli.errors import Failure, failure_of
+from zatotx.cli.errors import CommandError, failure_of
 from zatotx.cli.output import path_argument, progress
 
 SHOWN = 20  # channels that a sentence names
@@ -47,7 +47,7 @@ def enmasse(path: str, do_import: bool, do_export: bool, **options: Any) -> None
     misplaced = [f'--{name.replace("_", "-")}' for name in UNFIT[do_import] if options[name]]
     if misplaced:
         raise click.UsageError(f'{", ".join(misplaced)} does not go with {"--import" if do_import else "--export"}')
-    cluster = Cluster(find(path))
+    cluster = Cluster(find_environment(path))
     if do_import:
         import_file(cluster, options['input'], replace=options['replace'], dry_run=options['dry_run'])
     else:
@@ -84,7 +84,7 @@ def read(source: str) -> dict[str, Any]:
     try:
         content = sys.stdin.buffer.read() if source == '-' else Path(source).read_bytes()
     except OSError as error:
-        raise Failure(f'{source} cannot be read: {error.strerror}.') from None
+        raise CommandError(f'{source} cannot be read: {error.strerror}.') from None
     return parse(source, content)
 
 

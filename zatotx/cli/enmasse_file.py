@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from zatotx.cli.errors import Failure
+from zatotx.cli.errors import CommandError
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 64
@@ -26,7 +26,7 @@ UNUSED = ('binary', 'timestamp', 'omap', 'pairs', 'set')  # of YAML's types: JSO
 UNUSED_TAGS = frozenset(f'tag:yaml.org,2002:{name}' for name in UNUSED)
 
 
-class Loader(Base):
+class StrictLoader(Base):
     """Safe YAML in which a key stands once in a mapping, and is text; and a date is the text that was written."""
 
     yaml_implicit_resolvers = {
@@ -54,22 +54,22 @@ class Loader(Base):
         return value
 
 
-Loader.add_constructor('tag:yaml.org,2002:float', Loader.construct_yaml_float)
+StrictLoader.add_constructor('tag:yaml.org,2002:float', StrictLoader.construct_yaml_float)
 
 
 def parse(name: str, content: bytes) -> dict[str, Any]:
     """The document of a file called `name`. Raises Failure naming the line of the first mistake."""
     if len(content) > MAX_BYTES:
-        raise Failure(f'{name} has {len(content)} bytes, at most {MAX_BYTES} are taken: import it in parts.')
+        raise CommandError(f'{name} has {len(content)} bytes, at most {MAX_BYTES} are taken: import it in parts.')
     try:
         check_depth(content)
         document = load(name, content)
     except yaml.MarkedYAMLError as error:
-        raise Failure(f'{name}{line(error.problem_mark)}: {error.problem or error.context}.') from None
+        raise CommandError(f'{name}{line(error.problem_mark)}: {error.problem or error.context}.') from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise Failure(f'{name}: {" ".join(str(error).split())}.') from None
+        raise CommandError(f'{name}: {" ".join(str(error).split())}.') from None
     if not isinstance(document, dict):
-        raise Failure(f'{name} must be a mapping of sections (security, channel_rest …) to lists of objects.')
+        raise CommandError(f'{name} must be a mapping of sections (security, channel_rest …) to lists of objects.')
     return document
 
 
@@ -88,7 +88,7 @@ def check_depth(content: bytes) -> None:
 
 def load(name: str, content: bytes) -> object:
     """The one document in the file; an empty file is an empty one."""
-    loader = Loader(content)
+    loader = StrictLoader(content)
     try:
         node = loader.get_single_node()
         if node is None:
@@ -107,7 +107,7 @@ def check_size(name: str, root: yaml.Node) -> None:
     """Raises Failure where the document, with its aliases written out, is out of bounds."""
     sizes: dict[int, int] = {}
     if size_of(root, sizes) > MAX_VALUES:
-        raise Failure(f'{name}: its aliases amount to more than {MAX_VALUES} values.')
+        raise CommandError(f'{name}: its aliases amount to more than {MAX_VALUES} values.')
 
 
 def size_of(node: yaml.Node, sizes: dict[int, int]) -> int:

@@ -9,16 +9,16 @@ from types import FrameType
 
 import click
 
-from zatotx.cli.environment.layout import Part
-from zatotx.cli.environment.pid_files import running
-from zatotx.cli.environment.process_start import start_parts
-from zatotx.cli.environment.process_stop import stop_parts
+from zatotx.cli.environment.layout import Component
+from zatotx.cli.environment.pid_files import running_process
+from zatotx.cli.environment.process_start import start_components
+from zatotx.cli.environment.process_stop import stop_components
 from zatotx.cli.errors import failure_of
 
 LOOK = 0.5  # seconds between two looks at the parts
 
 
-class Asked:
+class StopRequested:
     """Somebody wants us to end: SIGTERM or SIGINT came."""
 
     def __init__(self) -> None:
@@ -28,25 +28,25 @@ class Asked:
         self.event.set()
 
 
-def run_in_foreground(parts: Sequence[Part]) -> None:
+def run_in_foreground(parts: Sequence[Component]) -> None:
     """Start the parts, stay while all of them live, stop them when asked to. Raises Failure where one cannot start,
     ends by itself or does not stop."""
-    asked = Asked()
+    asked = StopRequested()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, asked)
-    faults = start_parts(parts)
+    faults = start_components(parts)
     if not faults:
         click.echo(f'Running: {", ".join(part.name for part in parts)}. Ctrl-C stops.')
-        faults = watch(parts, asked.event)
-    faults += stop_parts(parts)
+        faults = supervise(parts, asked.event)
+    faults += stop_components(parts)
     if faults:
         raise failure_of([f'{each}.' for each in faults], '{} things went wrong')
 
 
-def watch(parts: Sequence[Part], asked: threading.Event) -> list[str]:
+def supervise(parts: Sequence[Component], asked: threading.Event) -> list[str]:
     """Look at the parts until somebody wants the end or one of them is gone; which, as sentences."""
     while not asked.wait(LOOK):
-        gone = [part for part in parts if running(part) is None]
+        gone = [part for part in parts if running_process(part) is None]
         if gone:
             return [f'{part.name} ended by itself: see {part.path}/logs' for part in gone]
     return []

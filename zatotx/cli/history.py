@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zatotx.cli.environment.layout import find
+from zatotx.cli.environment.layout import find_environment
 from zatotx.cli.environment.odb_access import command_actor, database
 from zatotx.cli.environment.private_files import write
-from zatotx.cli.errors import Failure
-from zatotx.cli.output import format_option, note, path_argument, print_json, print_table, progress
+from zatotx.cli.errors import CommandError
+from zatotx.cli.output import format_option, path_argument, print_json, print_step, print_table, progress
 
 if TYPE_CHECKING:
     from zatotx.interfaces.config import HistoryRow
@@ -73,16 +73,18 @@ def show(path: str, revision: int, form: str) -> None:
     """All that changed with one revision, old and new."""
     rows = changes(path, revision=revision, limit=100_000)
     if not rows:
-        raise Failure(f'The history has no change with the revision {revision}.')
+        raise CommandError(f'The history has no change with the revision {revision}.')
     if form == 'json':
         print_json([as_json(row) for row in rows])
         return
     first = rows[0]
-    click.echo(f'Revision {revision}, {when(first)}, by {first.who} ({origin(first)}), cid {first.cid or "-"}')
+    click.echo(
+        f'Revision {revision}, {format_time(first)}, by {first.who} ({format_origin(first)}), cid {first.cid or "-"}'
+    )
     for row in reversed(rows):
         click.echo(f'{row.action} {row.type} {row.name!r}')
         for field in sorted({*row.old, *row.new}):
-            click.echo(f'    {field}: {side(row.old, field)} -> {side(row.new, field)}')
+            click.echo(f'    {field}: {format_side(row.old, field)} -> {format_side(row.new, field)}')
 
 
 @history.command(epilog='\b\nExamples:\n  zatotx history export ~/env/qs-1 16 --output then.yaml')
@@ -93,10 +95,10 @@ def show(path: str, revision: int, form: str) -> None:
 def export(path: str, revision: int, output: str | None, include_secrets: bool) -> None:
     """The configuration as it was at a revision, as YAML for enmasse."""
     from zatotx.api.history import to_yaml
-    from zatotx.odb.setup import state
+    from zatotx.odb.setup import schema_and_revision
 
-    with database(find(path)) as opened:
-        text = to_yaml(state(opened, revision), opened.types, include_secrets)
+    with database(find_environment(path)) as opened:
+        text = to_yaml(schema_and_revision(opened, revision), opened.types, include_secrets)
     if output is None:
         click.echo(text, nl=False)
     else:
@@ -117,7 +119,7 @@ def restore(path: str, revision: int, dry_run: bool) -> None:
     """
     from zatotx.odb.setup import restore as bring_back
 
-    with database(find(path)) as opened, progress(f'Restoring revision {revision}'):
+    with database(find_environment(path)) as opened, progress(f'Restoring revision {revision}'):
         done = bring_back(opened, revision, command_actor(f'history restore {revision}'), dry_run=dry_run)
         for line in done.lines:
             click.echo(line)
@@ -132,16 +134,16 @@ def restore(path: str, revision: int, dry_run: bool) -> None:
 
 def until_live(opened: Database, revision: int) -> None:
     """Wait for the servers that run. Raises Failure naming those that do not follow."""
-    from zatotx.node.live_config import living
+    from zatotx.node.live_config import live_nodes
     from zatotx.odb.nodes import nodes
 
     end = monotonic() + LIVE_WITHIN
     while True:
-        behind = {n.name for n in living(opened.read(nodes), time()) if n.applied_revision < revision}
+        behind = {n.name for n in live_nodes(opened.read(nodes), time()) if n.applied_revision < revision}
         if not behind:
             return
         if monotonic() > end:
-            raise Failure(f'Revision {revision} is stored, but not in force yet on {", ".join(sorted(behind))}.')
+            raise CommandError(f'Revision {revision} is stored, but not in force yet on {", ".join(sorted(behind))}.')
         Event().wait(LOOK_EVERY)
 
 
@@ -150,10 +152,10 @@ def changes(path: str, **which: Any) -> list[HistoryRow]:
     from zatotx.odb.history import Filter, newest
 
     wanted = Filter(**which)
-    with database(find(path)) as opened:
+    with database(find_environment(path)) as opened:
         rows = opened.read(lambda connection, cluster: newest(connection, cluster, wanted))
     if len(rows) == wanted.limit and not wanted.revision:
-        note(f'The newest {wanted.limit}; --limit gives more.')
+        print_step(f'The newest {wanted.limit}; --limit gives more.')
     return rows
 
 
@@ -163,24 +165,24 @@ def table(rows: Sequence[HistoryRow]) -> Iterator[tuple[object, ...]]:
         together = list(group)
         shown = len(together) if len(together) <= MOST_OF_ONE else MOST_OF_ONE - 1
         for row in together[:shown]:
-            yield row.revision, when(row), row.who, origin(row), summary(row)
+            yield row.revision, format_time(row), row.who, format_origin(row), summary(row)
         if shown < len(together):
             first = together[0]
             more = f'and {len(together) - shown} more: zatotx history show PATH {revision}'
-            yield revision, when(first), first.who, origin(first), more
+            yield revision, format_time(first), first.who, format_origin(first), more
 
 
 def as_json(row: HistoryRow) -> dict[str, Any]:
-    from zatotx.api.history import as_row
+    from zatotx.api.history import to_row
 
-    return as_row(row)
+    return to_row(row)
 
 
-def when(row: HistoryRow) -> str:
+def format_time(row: HistoryRow) -> str:
     return datetime.fromtimestamp(row.at, UTC).strftime('%Y-%m-%d %H:%M:%SZ')
 
 
-def origin(row: HistoryRow) -> str:
+def format_origin(row: HistoryRow) -> str:
     """By which door, and from which address."""
     return ' '.join(part for part in (row.source, row.address) if part) or '-'
 
@@ -190,10 +192,12 @@ def summary(row: HistoryRow) -> str:
     what = f'{row.action} {row.type} {row.name!r}'
     if row.action != 'edit':
         return what
-    return f'{what}: {", ".join(f"{f} {side(row.old, f)} -> {side(row.new, f)}" for f in sorted(row.new))}'
+    return (
+        f'{what}: {", ".join(f"{f} {format_side(row.old, f)} -> {format_side(row.new, f)}" for f in sorted(row.new))}'
+    )
 
 
-def side(document: dict[str, object], field: str) -> str:
+def format_side(document: dict[str, object], field: str) -> str:
     """A value, or nothing."""
     if field not in document:
         return '-'

@@ -9,8 +9,8 @@ import click
 
 from zatotx.cli.deployment_report import print_report
 from zatotx.cli.environment.cluster_client import Cluster
-from zatotx.cli.environment.layout import find
-from zatotx.cli.errors import Failure
+from zatotx.cli.environment.layout import find_environment
+from zatotx.cli.errors import CommandError
 from zatotx.cli.output import path_argument, progress
 
 
@@ -26,14 +26,14 @@ def hot_deploy(path: str, files: tuple[str, ...]) -> None:
     Returns 0 when every node runs all of them: the next request is served by them. A file that is refused ends the
     command with 1 and a sentence naming file and line; what served before goes on serving.
     """
-    cluster = Cluster(find(path))
+    cluster = Cluster(find_environment(path))
     packed = [pack(Path(file)) for file in files]  # all are read before the first is deployed
     for name, content in packed:
         payload = {'cluster_id': 1, 'payload': base64.b64encode(content).decode('ascii'), 'payload_name': name}
         with progress(f'Waiting until every node runs {name}'):
             report = cluster.call('zato.service.upload-package', payload)
         if not isinstance(report, dict):
-            raise Failure(f'{name}: the server gave no report: see its log.')
+            raise CommandError(f'{name}: the server gave no report: see its log.')
         print_report(report)
 
 
@@ -47,6 +47,6 @@ def pack(path: Path) -> tuple[str, bytes]:
             return f'{path.resolve().name}.zip', pack_directory(path)
         return path.name, path.read_bytes()
     except BadRequest as error:
-        raise Failure(f'{error.msg}.') from None
+        raise CommandError(f'{error.msg}.') from None
     except OSError as error:
-        raise Failure(f'{path} cannot be read: {error.strerror}.') from None
+        raise CommandError(f'{path} cannot be read: {error.strerror}.') from None

@@ -12,14 +12,14 @@ import click
 from zatotx import __version__
 from zatotx.cli.checks.stores import GONE
 from zatotx.cli.environment.cluster_client import Cluster
-from zatotx.cli.environment.layout import SERVER, Part, Place, cluster_name, find, read_info
-from zatotx.cli.environment.odb_access import object_types, odb_url, sentences
-from zatotx.cli.environment.readiness_probe import health
+from zatotx.cli.environment.layout import SERVER, Component, Environment, cluster_name, find_environment, read_info
+from zatotx.cli.environment.odb_access import error_sentences, object_types, odb_url
+from zatotx.cli.environment.readiness_probe import probe
 from zatotx.cli.environment.redis_access import redis_address
-from zatotx.cli.environment.secret_keys import any_server, key_of
-from zatotx.cli.errors import Failure
+from zatotx.cli.environment.secret_keys import any_server, read_secret_key
+from zatotx.cli.errors import CommandError
 from zatotx.cli.output import format_option, path_argument, print_json, print_table
-from zatotx.cli.process import described
+from zatotx.cli.process import describe_status
 
 RUNNING = 'running'  # what a node's row says until it is stopped
 
@@ -29,8 +29,8 @@ RUNNING = 'running'  # what a node's row says until it is stopped
 @format_option()
 def info(path: str, form: str) -> None:
     """Facts about an environment or one part: what it consists of, what runs, which kinds of channels it has."""
-    place = find(path)
-    facts = gather(place)
+    place = find_environment(path)
+    facts = collect_info(place)
     if form == 'json':
         print_json(facts)
         return
@@ -54,55 +54,55 @@ def info(path: str, form: str) -> None:
     print_table(('KIND', 'ENABLED', 'WHY NOT'), kinds)
 
 
-def gather(place: Place) -> dict[str, Any]:
+def collect_info(place: Environment) -> dict[str, Any]:
     """All of it. `server` is what a running server says of itself, None where none runs; `leader` is None where nobody
     leads. What cannot be asked has its reason in `problem`."""
-    states = [(part, health(part)) for part in place.parts]
+    states = [(part, probe(part)) for part in place.parts]
     running = any(part.kind == SERVER and state.ready for part, state in states)
     server = Cluster(place).call('zato.info.get-info', {}) if running else None
     live = server['cluster'] if server else {}
-    odb, cluster, nodes = of_odb(place)
+    odb, cluster, nodes = odb_info(place)
     return {
         'environment': str(place.environment),
         'version': __version__,
         'cluster': {'name': cluster_name(place), 'leader': None, **cluster, **live},
         'nodes': nodes,
         'odb': odb,
-        'redis': of_redis(place),
+        'redis': redis_info(place),
         'components': [
-            {**described(part, state), 'version': made_by(part)} for part, state in states
+            {**describe_status(part, state), 'version': created_by(part)} for part, state in states
         ],
         'kinds': kinds(),
         'server': {**server, 'uptime': round(max(0.0, time.time() - server['started']), 1)} if server else None,
     }
 
 
-def of_odb(place: Place) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
+def odb_info(place: Environment) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
     """Where the ODB is, without its password; the cluster's revision and the rows of its nodes, where it can be
     asked."""
-    from zatotx.odb.health import look_at
+    from zatotx.odb.health import examine_odb
     from zatotx.odb.setup import open_database
-    from zatotx.odb.urls import masked
+    from zatotx.odb.urls import mask_password
 
     url = ''
     try:
         part = any_server(place)
-        with sentences():
+        with error_sentences():
             url = odb_url(part)
-            opened = open_database(url, key_of(part), cluster=cluster_name(place), types=object_types())
-            found = look_at(opened, write=False)
-    except (Failure, OSError) as error:
-        return {'url': masked(url) if url else '', 'problem': str(error)}, {}, []
-    rows = [node(row, time.time()) for row in current(found.nodes)]
+            opened = open_database(url, read_secret_key(part), cluster=cluster_name(place), types=object_types())
+            found = examine_odb(opened, write=False)
+    except (CommandError, OSError) as error:
+        return {'url': mask_password(url) if url else '', 'problem': str(error)}, {}, []
+    rows = [node_info(row, time.time()) for row in current_revision(found.nodes)]
     return {'url': found.url, 'problem': ''}, {'revision': found.revision}, rows
 
 
-def current(rows: Iterable[Any]) -> list[Any]:
+def current_revision(rows: Iterable[Any]) -> list[Any]:
     """Without what is left of workers that only took over while another was replaced."""
     return [row for row in rows if row.worker == 0 or row.up_status == RUNNING]
 
 
-def node(row: Any, now: float) -> dict[str, Any]:
+def node_info(row: Any, now: float) -> dict[str, Any]:
     """A row of the ODB, a worker's each. `row`: NodeRow; `now`: Unix time."""
     up = row.up_status == RUNNING
     return {
@@ -116,11 +116,11 @@ def node(row: Any, now: float) -> dict[str, Any]:
     }
 
 
-def of_redis(place: Place) -> dict[str, str]:
+def redis_info(place: Environment) -> dict[str, str]:
     """Where Redis is, without its password."""
     try:
         return {'url': str(redis_address(any_server(place))), 'problem': ''}
-    except (Failure, OSError) as error:
+    except (CommandError, OSError) as error:
         return {'url': '', 'problem': str(error)}
 
 
@@ -132,14 +132,14 @@ def _trouble(store: Mapping[str, str]) -> str:
     return f' ({store["problem"].rstrip(".")})' if store['problem'] else ''
 
 
-def made_by(part: Part) -> str:
+def created_by(part: Component) -> str:
     """The version of zatotx that made a part."""
     return str(read_info(part.path).get('version', ''))
 
 
 def kinds() -> dict[str, Any]:
     """The kinds found in this installation; a disabled one with what to install."""
-    from zatotx.connectors.kind_registry import described as described_kinds
+    from zatotx.connectors.kind_registry import describe_kinds as described_kinds
     from zatotx.connectors.kind_registry import find_kinds
 
     return {name: dict(facts) for name, facts in described_kinds(find_kinds()).items()}
@@ -149,6 +149,6 @@ def kinds() -> dict[str, Any]:
 @path_argument()
 def component_version(path: str) -> None:
     """Print the version of zatotx that made a part, or each part of an environment."""
-    place = find(path)
+    place = find_environment(path)
     for part in place.parts:
-        click.echo(f'{part.name} {made_by(part)}' if place.whole else made_by(part))
+        click.echo(f'{part.name} {created_by(part)}' if place.whole else created_by(part))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from zatotx.cli.environment.cluster_client import Cluster
-from zatotx.cli.environment.layout import find
+from zatotx.cli.environment.layout import find_environment
 from zatotx.cli.output import format_option, path_argument, print_json, print_table, progress
 
 ALL = '(all others)'
@@ -25,7 +25,7 @@ def log() -> None:
 @format_option()
 def levels(path: str, form: str) -> None:
     """Say which levels are in force, by area or logger."""
-    found = Cluster(find(path)).call('zato.logging.get-levels', {}) or []
+    found = Cluster(find_environment(path)).call('zato.logging.get-levels', {}) or []
     if form == 'json':
         print_json({row['name']: row['level'] for row in found})
     else:
@@ -49,6 +49,6 @@ def level(path: str, level: str, name: str) -> None:
     make a level last, write it into server.toml: [log] level, or [log.levels].
     """
     with progress('Setting the level'):
-        answer = Cluster(find(path)).call('zato.logging.set-level', {'name': name, 'level': level})
+        answer = Cluster(find_environment(path)).call('zato.logging.set-level', {'name': name, 'level': level})
     if not answer or not answer.get('announced'):
         click.echo('Set on the server that was asked; the others could not be told: Redis is away.', err=True)

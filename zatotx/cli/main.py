@@ -11,7 +11,7 @@ from click.exceptions import NoArgsIsHelpError, NoSuchCommand, NoSuchOption
 from click.shell_completion import CompletionItem
 
 from zatotx import __version__
-from zatotx.cli.errors import Failure, sentence_of
+from zatotx.cli.errors import CommandError, error_sentence
 
 # name -> (where it is, what it does). The help of `zatotx` is made of this alone: no command is imported for it.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -96,17 +96,17 @@ def run(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return 2
     except click.UsageError as error:
-        return complain(usage_sentence(error), 2)
-    except Failure as error:
-        return complain(error.format_message(), error.exit_code)
+        return print_error(usage_error_sentence(error), 2)
+    except CommandError as error:
+        return print_error(error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        return complain('Interrupted.', 1)
+        return print_error('Interrupted.', 1)
     except OSError as error:
-        return complain(sentence_of(error), 1)
+        return print_error(error_sentence(error), 1)
     return result if isinstance(result, int) else 0
 
 
-def usage_sentence(error: click.UsageError) -> str:
+def usage_error_sentence(error: click.UsageError) -> str:
     """What was wrong with the command line, what may have been meant, and where the help is."""
     path = error.ctx.command_path if error.ctx else 'zatotx'
     if isinstance(error, NoSuchCommand | NoSuchOption) and error.possibilities:
@@ -116,7 +116,7 @@ def usage_sentence(error: click.UsageError) -> str:
     return f"{message}: see '{path} --help'."
 
 
-def complain(sentence: str, code: int) -> int:
+def print_error(sentence: str, code: int) -> int:
     click.echo(f'Error: {sentence}', err=True)
     return code
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import click
 
-from zatotx.cli.errors import Failure
+from zatotx.cli.errors import CommandError
 from zatotx.cli.scaffold import CHANNEL, IO, SERVICE, TEST
 
 LONGEST = 100  # characters of a name, which is a file's too
@@ -19,7 +19,7 @@ _WORDS = re.compile(r'[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+|[A-Z]')
 RULE = "it has lower-case letters and digits, '-' between words and '.' between parts, and begins with a letter"
 
 
-class Names(NamedTuple):
+class ScaffoldNames(NamedTuple):
     """What a service is called in each of the places it has one."""
 
     service: str  # crm.get-balance
@@ -61,8 +61,8 @@ def new_service(name: str, directory: Path, is_async: bool, style: str) -> None:
     The test passes as it is and the service can be deployed as it is. A file that is there already is never
     overwritten: then nothing is written, and the exit code is 1.
     """
-    names = named(name)
-    texts = rendered(names, is_async=is_async, style=style)
+    names = parse_name(name)
+    texts = render(names, is_async=is_async, style=style)
     write_all(directory, texts)
     for file in texts:
         click.echo(f'Wrote {directory / file}')
@@ -71,16 +71,16 @@ def new_service(name: str, directory: Path, is_async: bool, style: str) -> None:
         click.echo(f'{head:12}{command}')
 
 
-def named(name: str) -> Names:
+def parse_name(name: str) -> ScaffoldNames:
     """All names of a service. Raises BadParameter with the rule, and with a name that would do."""
-    wrong = mistake(name)
+    wrong = name_error(name)
     if wrong:
         raise click.BadParameter(f'{name!r} {wrong}', param_hint="'NAME'")
     module = re.sub('[.-]', '_', name)
     cls = ''.join(word.capitalize() for word in re.split('[-_]', name.rpartition('.')[2]))
     if keyword.iskeyword(cls) or not cls.isidentifier() or is_imported(cls):
         cls = f'Service{cls}' if not cls.isidentifier() else f'{cls}Service'
-    return Names(name, module, cls, '/' + name.replace('.', '/'))
+    return ScaffoldNames(name, module, cls, '/' + name.replace('.', '/'))
 
 
 def is_imported(cls: str) -> bool:
@@ -90,7 +90,7 @@ def is_imported(cls: str) -> bool:
     return cls in zatotx.__all__ or cls in ('Asked', 'Greeting')
 
 
-def mistake(name: str) -> str:
+def name_error(name: str) -> str:
     """What is wrong with a name; '' = nothing."""
     if len(name) > LONGEST:
         return f'has {len(name)} characters, at most {LONGEST} may be'
@@ -108,10 +108,10 @@ def suggestion(name: str) -> str:
     """A name that would do, made of the words in this one; '' where there are none."""
     parts = ['-'.join(word.lower() for word in _WORDS.findall(part)) for part in re.split(r'[./\\:]+', name)]
     better = '.'.join(part for part in parts if part).lstrip('0123456789-.')
-    return better if _NAME.fullmatch(better) and better != name and not mistake(better) else ''
+    return better if _NAME.fullmatch(better) and better != name and not name_error(better) else ''
 
 
-def rendered(names: Names, *, is_async: bool, style: str) -> dict[str, str]:
+def render(names: ScaffoldNames, *, is_async: bool, style: str) -> dict[str, str]:
     """The text of every file."""
     io = IO[style]
     values = {
@@ -128,7 +128,7 @@ def write_all(directory: Path, texts: dict[str, str]) -> None:
     there = [str(directory / file) for file in texts if (directory / file).exists()]
     if there:
         verb = 'is there already' if len(there) == 1 else 'are there already'
-        raise Failure(f'{", ".join(there)} {verb}: nothing was written. Choose another name or another --dir.')
+        raise CommandError(f'{", ".join(there)} {verb}: nothing was written. Choose another name or another --dir.')
     written: list[Path] = []
     try:
         for file, text in texts.items():
@@ -143,7 +143,7 @@ def write_all(directory: Path, texts: dict[str, str]) -> None:
         raise
 
 
-def next_steps(names: Names, directory: Path) -> list[tuple[str, str]]:
+def next_steps(names: ScaffoldNames, directory: Path) -> list[tuple[str, str]]:
     """What to do now, as commands."""
     service, test, channel = (quote(str(directory / file)) for file in names.files.values())
     return [

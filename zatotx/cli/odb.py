@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from zatotx.cli.environment.layout import SERVER, find, parts_of
-from zatotx.cli.environment.odb_access import database, odb_url, sentences
-from zatotx.cli.environment.pid_files import running
+from zatotx.cli.environment.layout import SERVER, components_of, find_environment
+from zatotx.cli.environment.odb_access import database, error_sentences, odb_url
+from zatotx.cli.environment.pid_files import running_process
 from zatotx.cli.environment.secret_keys import any_server
-from zatotx.cli.errors import Failure
+from zatotx.cli.errors import CommandError
 from zatotx.cli.output import path_argument, progress
 
 SAID = {
@@ -42,8 +42,8 @@ def check(path: str) -> None:
 
     found = state(path)
     if found != 'current':
-        raise Failure(f'The database {SAID[found]}.')
-    with database(find(path)) as opened:
+        raise CommandError(f'The database {SAID[found]}.')
+    with database(find_environment(path)) as opened:
         objects = snapshot(opened)
     click.echo(f'The database {SAID[found]}: {len(objects)} objects at revision {objects.revision}.')
 
@@ -57,11 +57,11 @@ def upgrade(path: str) -> None:
     """
     from zatotx.odb.setup import upgrade as bring_up
 
-    place = find(path)
-    up = [part.name for part in parts_of(place.environment) if part.kind == SERVER and running(part)]
+    place = find_environment(path)
+    up = [part.name for part in components_of(place.environment) if part.kind == SERVER and running_process(part)]
     if up:
-        raise Failure(f"{', '.join(up)} runs: 'zatotx stop {place.environment}' first.")
-    with progress('Upgrading'), sentences():
+        raise CommandError(f"{', '.join(up)} runs: 'zatotx stop {place.environment}' first.")
+    with progress('Upgrading'), error_sentences():
         done = bring_up(odb_url(any_server(place)))
     said = 'The database was brought to this version.'
     click.echo(said if done else f'Nothing to do: the database {SAID["current"]}.')
@@ -71,5 +71,5 @@ def state(path: str) -> str:
     """'current', 'older', 'newer', 'empty' or 'foreign'."""
     from zatotx.odb.setup import schema_state
 
-    with sentences():
-        return schema_state(odb_url(any_server(find(path))))
+    with error_sentences():
+        return schema_state(odb_url(any_server(find_environment(path))))

@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from zatotx.cli.environment.cluster_client import Cluster, good
-from zatotx.cli.environment.layout import Place, find
+from zatotx.cli.environment.cluster_client import Cluster, successful
+from zatotx.cli.environment.layout import Environment, find_environment
 from zatotx.cli.environment.listen_addresses import address
 from zatotx.cli.environment.secret_keys import any_server
-from zatotx.cli.errors import Failure
-from zatotx.cli.output import note, path_argument, progress
+from zatotx.cli.errors import CommandError
+from zatotx.cli.output import path_argument, print_step, progress
 
 
 @click.command(epilog='\b\nExamples:\n  zatotx openapi ~/env/qs-1\n'
@@ -28,36 +28,36 @@ def openapi(path: str, output: str | None, form: str | None) -> None:
     Its `servers` is [http] public_url of the server that PATH names, or of the first one; else that server's address.
     Channels that OpenAPI has no words for are named on stderr.
     """
-    place = find(path)
+    place = find_environment(path)
     with progress('Describing channels and services'):
         document = fetch(place)
     for sentence in document.get('x-zatotx-left-out', []):
-        note(f'Left out: {sentence}.')
-    text = written(document, form or by_name(output))
+        print_step(f'Left out: {sentence}.')
+    text = format_document(document, form or by_extension(output))
     if output is None:
         click.echo(text, nl=False)
         return
     try:
         Path(output).write_text(text, 'utf-8')
     except OSError as error:
-        raise Failure(f'{output} cannot be written: {error.strerror}.') from None
-    note(f'Wrote {output}: {len(document["paths"])} paths.')
+        raise CommandError(f'{output} cannot be written: {error.strerror}.') from None
+    print_step(f'Wrote {output}: {len(document["paths"])} paths.')
 
 
-def fetch(place: Place) -> dict[str, Any]:
+def fetch(place: Environment) -> dict[str, Any]:
     """The document as a server makes it, with its full address. Raises Failure where none runs."""
-    answer = good(Cluster(place).post('zato.openapi.get', b'{}'))
+    answer = successful(Cluster(place).post('zato.openapi.get', b'{}'))
     document: dict[str, Any] = json.loads(answer.body)
     if document['servers'] != [{'url': '/'}]:
         return document
     return {**document, 'servers': [{'url': address(any_server(place)).url}]}
 
 
-def by_name(output: str | None) -> str:
+def by_extension(output: str | None) -> str:
     return 'yaml' if output is not None and output.lower().endswith(('.yaml', '.yml')) else 'json'
 
 
-def written(document: dict[str, Any], form: str) -> str:
+def format_document(document: dict[str, Any], form: str) -> str:
     """The document as text."""
     if form == 'json':
         return json.dumps(document, indent=2, ensure_ascii=False) + '\n'

@@ -42,7 +42,7 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         click.echo('  '.join(padded).rstrip())
 
 
-def note(text: str) -> None:
+def print_step(text: str) -> None:
     """Something worth knowing that is no result: to stderr."""
     click.echo(text, err=True)
 
@@ -50,7 +50,7 @@ def note(text: str) -> None:
 @contextmanager
 def progress(text: str) -> Iterator[None]:
     """Says `text` on stderr if what is inside takes longer than a second."""
-    timer = Timer(PATIENCE, note, (f'{text} …',))
+    timer = Timer(PATIENCE, print_step, (f'{text} …',))
     timer.daemon = True
     timer.start()
     try:

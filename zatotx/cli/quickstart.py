@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import click
 
-from zatotx.cli.environment.atomic_directory import staged
+from zatotx.cli.environment.atomic_directory import atomic_directory
 from zatotx.cli.environment.layout import CREDENTIALS, SERVER_PORT, Credentials
 from zatotx.cli.environment.port_owner import is_free
 from zatotx.cli.environment.private_files import make_dir
-from zatotx.cli.environment.templates import Blueprint, write_credentials, write_redis, write_server
-from zatotx.cli.output import note, progress
+from zatotx.cli.environment.templates import EnvironmentPlan, write_credentials, write_redis, write_server
+from zatotx.cli.output import print_step, progress
 
 MOST_WORKERS = 64
 MOST_SERVERS = 11  # 17010 to 17020; the next default port is another component's
@@ -55,14 +55,14 @@ def create_environment(path: str, servers: int, workers: int, port_offset: int, 
     target = Path(path).absolute()
     ports = [SERVER_PORT + port_offset + number for number in range(servers)]
     check_ports(ports)
-    plan = blueprint(ports, urls)._replace(workers=workers)
-    with staged(target, CREDENTIALS) as directory:
-        steps = steps_of(plan, directory)
+    plan = plan_environment(ports, urls)._replace(workers=workers)
+    with atomic_directory(target, CREDENTIALS) as directory:
+        steps = creation_steps(plan, directory)
         for number, step in enumerate(steps, 1):
             click.echo(f'[{number}/{len(steps)}] {step.text}')
             with progress(f'    {step.text}: still at it'):
                 step.do()
-    report(target, plan)
+    print_summary(target, plan)
 
 
 def check_ports(ports: list[int]) -> None:
@@ -73,10 +73,12 @@ def check_ports(ports: list[int]) -> None:
         raise click.BadParameter(text, param_hint="'--port-offset'")
     for port in ports:
         if not is_free('127.0.0.1', port):
-            note(f'Note: port {port} is in use now; stop what uses it before you start, or take another --port-offset.')
+            print_step(
+                f'Note: port {port} is in use now; stop what uses it before you start, or take another --port-offset.'
+            )
 
 
-def checked_odb(url: str) -> str:
+def check_odb(url: str) -> str:
     """The URL with an absolute path: here it is relative to the current directory, for servers to their own. Raises
     BadParameter."""
     from zatotx.odb.urls import resolve
@@ -87,26 +89,26 @@ def checked_odb(url: str) -> str:
         raise click.BadParameter(str(error), param_hint="'--odb-url'") from None
 
 
-def checked_redis(url: str) -> str:
+def check_redis(url: str) -> str:
     """The URL with absolute paths, as for the database. Raises BadParameter without its password."""
     from zatotx.model.errors import StartError
-    from zatotx.redis.url import anchored
+    from zatotx.redis.url import resolve_paths
 
     try:
-        return anchored(url, Path.cwd()) if url else ''
+        return resolve_paths(url, Path.cwd()) if url else ''
     except StartError as error:
         raise click.BadParameter(str(error), param_hint="'--redis-url'") from None
 
 
-def blueprint(ports: list[int], urls: dict[str, str]) -> Blueprint:
+def plan_environment(ports: list[int], urls: dict[str, str]) -> EnvironmentPlan:
     """What will be made, with fresh secrets."""
     from zatotx.odb.secrets import new_key
 
-    return Blueprint(
+    return EnvironmentPlan(
         cluster=urls['cluster_name'] or f'quickstart-{secrets.randbits(20):05x}',
         ports=tuple(ports),
-        odb_url=checked_odb(urls['odb_url']),
-        redis_url=checked_redis(urls['redis_url']),
+        odb_url=check_odb(urls['odb_url']),
+        redis_url=check_redis(urls['redis_url']),
         key=new_key(),
         users={
             'web_admin': Credentials('admin', new_password()),
@@ -121,7 +123,7 @@ def new_password() -> str:
     return ''.join(secrets.choice(LETTERS) for _ in range(32))
 
 
-def steps_of(plan: Blueprint, directory: Path) -> list[Step]:
+def creation_steps(plan: EnvironmentPlan, directory: Path) -> list[Step]:
     """What is to be done in `directory`, the database last of what may fail: it may lie elsewhere."""
     steps = []
     if not plan.redis_url:
@@ -133,9 +135,9 @@ def steps_of(plan: Blueprint, directory: Path) -> list[Step]:
     return steps
 
 
-def make_odb(directory: Path, plan: Blueprint) -> None:
+def make_odb(directory: Path, plan: EnvironmentPlan) -> None:
     """The schema, the cluster, its servers, and the users that everything else is done with."""
-    from zatotx.cli.environment.odb_access import object_types, sentences
+    from zatotx.cli.environment.odb_access import error_sentences, object_types
     from zatotx.odb.nodes import Address
     from zatotx.odb.setup import NewCluster, create
     from zatotx.schema.snapshot import Operation
@@ -153,11 +155,11 @@ def make_odb(directory: Path, plan: Blueprint) -> None:
             Operation(action='create', type='basic_auth', name=user['name'], fields=user) for user in users
         ),
     )
-    with sentences():
+    with error_sentences():
         create(plan.odb_url_from(directory), plan.key, new, types=object_types(), alone=True)
 
 
-def report(target: Path, plan: Blueprint) -> None:
+def print_summary(target: Path, plan: EnvironmentPlan) -> None:
     """What a person needs to know next."""
     click.echo(f'\nCluster   {plan.cluster}')
     for number, port in enumerate(plan.ports, 1):

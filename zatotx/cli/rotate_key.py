@@ -27,10 +27,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from zatotx.cli.environment.layout import SERVER, Part, Place, find, parts_of
+from zatotx.cli.environment.layout import SERVER, Component, Environment, components_of, find_environment
 from zatotx.cli.environment.private_files import write
-from zatotx.cli.environment.secret_keys import key_file, key_of
-from zatotx.cli.errors import Failure
+from zatotx.cli.environment.secret_keys import key_file, read_secret_key
+from zatotx.cli.errors import CommandError
 from zatotx.cli.output import path_argument, progress
 from zatotx.node.secret_key import VARIABLE
 
@@ -61,8 +61,8 @@ def rotate_key(path: str) -> None:
     Where servers have their key from ZATOTX_SECRET_KEY or from stdin, restart them with the new key and the old one, in
     this order and with a comma between them; run this with both in ZATOTX_SECRET_KEY; then the new one alone will do.
     """
-    place = find(path)
-    with alone(place.environment):
+    place = find_environment(path)
+    with exclusive(place.environment):
         for step in steps(place):
             with progress(step.text):
                 step.do()
@@ -71,66 +71,69 @@ def rotate_key(path: str) -> None:
 
 
 @contextmanager
-def alone(directory: Path) -> Iterator[None]:
+def exclusive(directory: Path) -> Iterator[None]:
     """While nobody else rotates the key of this environment. Raises Failure where somebody does."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError:
-        raise Failure(f'Somebody else is giving {directory} a new key now: wait for it to end.') from None
+        raise CommandError(f'Somebody else is giving {directory} a new key now: wait for it to end.') from None
     finally:
         os.close(descriptor)
 
 
-def steps(place: Place) -> list[Step]:
+def steps(place: Environment) -> list[Step]:
     """What there is to do. Raises Failure, before anything is done, where it cannot be."""
-    servers = [part for part in parts_of(place.environment) if part.kind == SERVER]
+    servers = [part for part in components_of(place.environment) if part.kind == SERVER]
     if not servers:
-        raise Failure(f'{place.environment} has no server.')
+        raise CommandError(f'{place.environment} has no server.')
     if os.environ.get(VARIABLE):
-        return given_steps(servers, place)
+        return parse_steps(servers, place)
     check_keys(place.environment, servers)
     check_elsewhere(place, servers)
     plan = place.environment / PLAN
-    new = planned(plan) or new_key()
+    new = plan_rotation(plan) or new_key()
     return [
         Step('Making the key', lambda: write(plan, f'{new}\n')),
-        Step('Telling it to the servers', partial(tell, servers, lambda keys: [*without(keys, new), new])),
-        Step('Making it the first', partial(tell, servers, lambda keys: [new, *without(keys, new)])),
-        *renewing(servers, place),
-        Step('Forgetting the old key', partial(tell, servers, lambda keys: [new])),
+        Step(
+            'Telling it to the servers',
+            partial(print_key_location, servers, lambda keys: [*drop_old_key(keys, new), new]),
+        ),
+        Step('Making it the first', partial(print_key_location, servers, lambda keys: [new, *drop_old_key(keys, new)])),
+        *reencrypting(servers, place),
+        Step('Forgetting the old key', partial(print_key_location, servers, lambda keys: [new])),
         Step('Tidying up', partial(plan.unlink, missing_ok=True)),
     ]
 
 
-def given_steps(servers: Sequence[Part], place: Place) -> list[Step]:
+def parse_steps(servers: Sequence[Component], place: Environment) -> list[Step]:
     """The key is not in files of ours: somebody else has changed it already."""
     from zatotx.odb.secrets import keys_in
 
-    if len(keys_in(key_of(servers[0]))) < 2:
-        raise Failure(
+    if len(keys_in(read_secret_key(servers[0]))) < 2:
+        raise CommandError(
             f"{VARIABLE} is set and has one key: put a new one ('zatotx crypto generate-key') and a comma before it,"
             ' restart the servers with both, and run this again.'
         )
-    return renewing(servers, place)
+    return reencrypting(servers, place)
 
 
-def check_keys(environment: Path, servers: Sequence[Part]) -> None:
+def check_keys(environment: Path, servers: Sequence[Component]) -> None:
     """Raises Failure where the servers do not have the same keys (mostly one), the new one of a rotation that is under
     way aside."""
     from zatotx.odb.secrets import keys_in
 
-    new = planned(environment / PLAN)
-    found = {frozenset(keys_in(key_of(part))) - {new} for part in servers}
+    new = plan_rotation(environment / PLAN)
+    found = {frozenset(keys_in(read_secret_key(part))) - {new} for part in servers}
     if len(found - {frozenset()}) > 1:
-        raise Failure(
+        raise CommandError(
             f'The servers of {environment} have different keys: put the one that the database was written with into'
             ' the config/secret.key of each.'
         )
 
 
-def planned(plan: Path) -> str:
+def plan_rotation(plan: Path) -> str:
     """The new key of a rotation that did not come to its end; '' where there is none."""
     from zatotx.odb.secrets import Secrets
 
@@ -142,7 +145,7 @@ def planned(plan: Path) -> str:
     return key
 
 
-def check_elsewhere(place: Place, servers: Sequence[Part]) -> None:
+def check_elsewhere(place: Environment, servers: Sequence[Component]) -> None:
     """Raises Failure where servers of other environments use the database now: we cannot tell them the key."""
     from zatotx.cli.environment.odb_access import database
     from zatotx.odb.nodes import ALIVE, RUNNING, nodes
@@ -153,7 +156,7 @@ def check_elsewhere(place: Place, servers: Sequence[Part]) -> None:
     others = [node for node in up if node.name not in ours]
     if others:
         names = ', '.join(sorted({f'{node.name} ({node.host})' for node in others}))
-        raise Failure(
+        raise CommandError(
             f'Other environments use this database: stop {names} first, and give them the new config/secret.key'
             ' before they start again.'
         )
@@ -165,28 +168,28 @@ def new_key() -> str:
     return secrets.new_key()
 
 
-def without(keys: Sequence[str], key: str) -> list[str]:
+def drop_old_key(keys: Sequence[str], key: str) -> list[str]:
     return [each for each in keys if each != key]
 
 
-def tell(servers: Sequence[Part], change: Callable[[list[str]], list[str]]) -> None:
+def print_key_location(servers: Sequence[Component], change: Callable[[list[str]], list[str]]) -> None:
     """Write each server's key file with the keys that `change` makes of those it has."""
     from zatotx.odb.secrets import keys_in
 
     for part in servers:
-        keys = keys_in(key_of(part))
+        keys = keys_in(read_secret_key(part))
         if (changed := change(keys)) != keys:
             write(key_file(part), ''.join(f'{key}\n' for key in changed))
 
 
-def renewing(servers: Sequence[Part], place: Place) -> list[Step]:
+def reencrypting(servers: Sequence[Component], place: Environment) -> list[Step]:
     return [
         Step('Encrypting the database anew', partial(renew_database, place)),
         Step('Encrypting the settings anew', partial(renew_settings, servers)),
     ]
 
 
-def renew_database(place: Place) -> None:
+def renew_database(place: Environment) -> None:
     from zatotx.cli.environment.odb_access import database
     from zatotx.odb.key_rotation import rotate
 
@@ -194,12 +197,12 @@ def renew_database(place: Place) -> None:
         rotate(opened)
 
 
-def renew_settings(servers: Sequence[Part]) -> None:
+def renew_settings(servers: Sequence[Component]) -> None:
     """Every enc:… of the files, comments and order kept."""
     from zatotx.odb.secrets import Secrets
 
     for part in servers:
-        secrets = Secrets(key_of(part))
+        secrets = Secrets(read_secret_key(part))
         for path in sorted((part.path / 'config').glob('*.toml')):
             text = path.read_text('utf-8')
             if (new := TOKEN.sub(partial(renewed_token, secrets), text)) != text:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Style(NamedTuple):
+class ServiceStyle(NamedTuple):
     """One way to declare input and output: its parts of the files."""
 
     imports: str
@@ -16,7 +16,7 @@ class Style(NamedTuple):
 
 
 IO = {
-    'short': Style(
+    'short': ServiceStyle(
         imports='from zatotx import Int, Service\n',
         models='',
         declared="""\
@@ -26,7 +26,7 @@ IO = {
         answer="self.response.payload = {'greeting': greeting}",
         body="{'greeting': 'Hello Ada!'}",
     ),
-    'simple': Style(
+    'simple': ServiceStyle(
         imports='from zatotx import Int, Service\n',
         models='',
         declared="""\
@@ -39,7 +39,7 @@ IO = {
         answer='self.response.payload.greeting = greeting',
         body="{'response': {'greeting': 'Hello Ada!'}}",
     ),
-    'typed': Style(
+    'typed': ServiceStyle(
         imports='import msgspec\nfrom zatotx import Service\n',
         models="""\
 

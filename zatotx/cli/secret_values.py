@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from zatotx.cli.errors import Failure
-from zatotx.cli.output import note
+from zatotx.cli.errors import CommandError
+from zatotx.cli.output import print_step
 
 ENCRYPTED = 'enc:'  # what begins so says nothing to those who have no key
 
@@ -33,7 +33,7 @@ def read_secret(given: str | None, option: str, prompt: str, *, confirm: bool = 
             return answer
         given = '-'
     if not is_indirect(given) and not given.startswith(ENCRYPTED):
-        note(f'Warning: what stands after --{option} can be read by everybody on this machine in the list of '
+        print_step(f'Warning: what stands after --{option} can be read by everybody on this machine in the list of '
              f'processes: leave --{option} out to be asked, or write --{option} - or --{option} @FILE.')  # fmt: skip
     return without_line_end(read_value(given, option))
 
@@ -48,9 +48,9 @@ def read_value(given: str, option: str) -> str:
     try:
         return path.read_bytes().decode('utf-8')
     except OSError as error:
-        raise Failure(f'--{option}: {path} cannot be read: {error.strerror}.') from None
+        raise CommandError(f'--{option}: {path} cannot be read: {error.strerror}.') from None
     except UnicodeDecodeError:
-        raise Failure(f'--{option}: {path} is no UTF-8 text.') from None
+        raise CommandError(f'--{option}: {path} is no UTF-8 text.') from None
 
 
 def is_indirect(given: str) -> bool:

@@ -9,9 +9,9 @@ import click
 
 from zatotx.cli.completion_values import services
 from zatotx.cli.deployment_report import print_report
-from zatotx.cli.environment.cluster_client import TIMEOUT, Cluster, good
-from zatotx.cli.environment.layout import find
-from zatotx.cli.errors import Failure
+from zatotx.cli.environment.cluster_client import TIMEOUT, Cluster, successful
+from zatotx.cli.environment.layout import find_environment
+from zatotx.cli.errors import CommandError
 from zatotx.cli.output import format_option, path_argument, print_json, print_table, progress
 from zatotx.cli.secret_values import read_value
 
@@ -41,9 +41,9 @@ def service() -> None:
 def invoke(path: str, name: str, payload: str, headers: tuple[str, ...], timeout: float) -> None:
     """Invoke the service NAME on a running server and print its response."""
     fields = dict(header(given) for given in headers)
-    body = checked(read_value(payload, 'payload'))
+    body = check_response(read_value(payload, 'payload'))
     with progress(f'Waiting for {name}'):
-        answer = good(Cluster(find(path)).post(name, body, headers=fields, timeout=timeout))
+        answer = successful(Cluster(find_environment(path)).post(name, body, headers=fields, timeout=timeout))
     sys.stdout.buffer.write(answer.body)
     if answer.body and not answer.body.endswith(b'\n'):
         sys.stdout.buffer.write(b'\n')
@@ -57,7 +57,7 @@ def header(given: str) -> tuple[str, str]:
     return name, value
 
 
-def checked(payload: str) -> bytes:
+def check_response(payload: str) -> bytes:
     """The payload as it is sent; a mistake in it is found here, where it can be named best."""
     try:
         json.loads(payload)
@@ -75,15 +75,17 @@ def checked(payload: str) -> bytes:
 @format_option()
 def list_services(path: str, internal: bool, form: str) -> None:
     """List the services of the cluster by name."""
-    found = Cluster(find(path)).call('zato.service.get-list', {'cluster_id': 1, 'name_filter': '*'})
+    found = Cluster(find_environment(path)).call('zato.service.get-list', {'cluster_id': 1, 'name_filter': '*'})
     rows = sorted((row for row in found or [] if internal or not row.get('is_internal')), key=lambda row: row['name'])
     if form == 'json':
         print_json(rows)
         return
-    print_table(('NAME', 'ACTIVE', 'FROM'), [(row['name'], yes(row.get('is_active')), source(row)) for row in rows])
+    print_table(
+        ('NAME', 'ACTIVE', 'FROM'), [(row['name'], yes_or_no(row.get('is_active')), source(row)) for row in rows]
+    )
 
 
-def yes(value: object) -> str:
+def yes_or_no(value: object) -> str:
     return 'yes' if value else 'no'
 
 
@@ -105,7 +107,7 @@ def source(row: dict[str, object]) -> str:
 def rollback(path: str, name: str, number: int | None) -> None:
     """Bring back an earlier version of the file called NAME, or of the one that holds the service NAME."""
     with progress(f'Waiting until every node runs it: {name}'):
-        report = Cluster(find(path)).call('zato.service.rollback', {'name': name, 'number': number})
+        report = Cluster(find_environment(path)).call('zato.service.rollback', {'name': name, 'number': number})
     if not isinstance(report, dict):
-        raise Failure('The server gave no report: see its log.')
+        raise CommandError('The server gave no report: see its log.')
     print_report(report)

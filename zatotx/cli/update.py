@@ -8,10 +8,10 @@ import click
 
 from zatotx.cli.completion_values import users
 from zatotx.cli.environment.cluster_client import Cluster, UnknownPasswordError
-from zatotx.cli.environment.layout import CREDENTIALS, SERVER, Place, find, parts_of, read_toml
-from zatotx.cli.environment.pid_files import running
+from zatotx.cli.environment.layout import CREDENTIALS, SERVER, Environment, components_of, find_environment, read_toml
+from zatotx.cli.environment.pid_files import running_process
 from zatotx.cli.environment.private_files import toml_string, write
-from zatotx.cli.errors import Failure
+from zatotx.cli.errors import CommandError
 from zatotx.cli.output import path_argument, progress
 from zatotx.cli.secret_values import read_secret, secret_option
 from zatotx.rules.enmasse.references import is_placeholder
@@ -35,23 +35,25 @@ def password(path: str, user: str, given: str | None) -> None:
 
     USER is the name of a Basic auth definition. Where credentials.toml has the user, it is changed too.
     """
-    place = find(path)
+    place = find_environment(path)
     new = read_secret(given, 'password', 'New password', confirm=True)
     if not new:
         raise click.UsageError('the new password is empty')
     if is_placeholder(new):
-        raise Failure('The new password is a reference such as ${NAME}, which nothing would read: give the password.')
+        raise CommandError(
+            'The new password is a reference such as ${NAME}, which nothing would read: give the password.'
+        )
     with progress(f'Changing the password of {user}'):
         when = change(place, user, new)
         where = change_in_file(place.environment / CREDENTIALS, user, new)
     click.echo(f'The password of {user} was changed in the cluster{where}{when}.')
 
 
-def change(place: Place, user: str, new: str) -> str:
+def change(place: Environment, user: str, new: str) -> str:
     """Through a running server, or in the database: where none runs, or none would let us in. When it is in force."""
-    if any(running(part) for part in parts_of(place.environment) if part.kind == SERVER):
+    if any(running_process(part) for part in components_of(place.environment) if part.kind == SERVER):
         try:
-            change_live(place, user, new)
+            change_over_api(place, user, new)
             return ''
         except UnknownPasswordError:
             change_in_odb(place, user, new)
@@ -60,30 +62,30 @@ def change(place: Place, user: str, new: str) -> str:
     return ''
 
 
-def change_live(place: Place, user: str, new: str) -> None:
+def change_over_api(place: Environment, user: str, new: str) -> None:
     """Through a running server: in force on every node when this returns."""
     cluster = Cluster(place)
     found = cluster.call('zato.security.basic-auth.get-list', {'cluster_id': 1}) or []
     ids = [row['id'] for row in found if row['name'] == user]
     if not ids:
-        raise unknown(user, [row['name'] for row in found])
+        raise unknown_user(user, [row['name'] for row in found])
     payload = {'id': ids[0], 'password1': new, 'password2': new}
     cluster.call('zato.security.basic-auth.change-password', payload)
 
 
-def change_in_odb(place: Place, user: str, new: str) -> None:
+def change_in_odb(place: Environment, user: str, new: str) -> None:
     from zatotx.cli.environment.odb_access import command_actor, database
     from zatotx.odb.setup import set_password, snapshot
 
     with database(place) as opened:
         objects = snapshot(opened)
         if objects.named('basic_auth', user) is None:
-            raise unknown(user, [stored.name for stored in objects.of('basic_auth')])
+            raise unknown_user(user, [stored.name for stored in objects.of('basic_auth')])
         set_password(opened, user, new, command_actor('update password'))
 
 
-def unknown(user: str, names: list[str]) -> Failure:
-    return Failure(f'There is no Basic auth definition called {user!r}: there are {", ".join(sorted(names))}.')
+def unknown_user(user: str, names: list[str]) -> CommandError:
+    return CommandError(f'There is no Basic auth definition called {user!r}: there are {", ".join(sorted(names))}.')
 
 
 def change_in_file(path: Path, user: str, new: str) -> str:

@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 import click
 
-from zatotx.cli.environment.http_request import CutOffError, Request, UnreachableError, ask
-from zatotx.cli.environment.listen_addresses import Address
-from zatotx.cli.errors import Failure
+from zatotx.cli.environment.http_request import CutOffError, Request, UnreachableError, send_request
+from zatotx.cli.environment.listen_addresses import ListenAddress
+from zatotx.cli.errors import CommandError
 from zatotx.cli.output import progress
 
 LOOK = 5.0  # seconds that one look may take
@@ -29,13 +29,13 @@ def wait(url: str, url_path: str, timeout: float, interval: float) -> None:
     request = Request('GET', '/' + url_path.lstrip('/'))
     end = time.monotonic() + timeout
     with progress(f'Waiting for {target.url}'):
-        while why := trouble(target, request, end):
+        while why := probe_error(target, request, end):
             if time.monotonic() + interval > end:
-                raise Failure(f'{target.url}{request.target} did not answer well within {timeout:g} s: {why}.')
+                raise CommandError(f'{target.url}{request.target} did not answer well within {timeout:g} s: {why}.')
             time.sleep(interval)
 
 
-def parse(url: str) -> Address:
+def parse(url: str) -> ListenAddress:
     """The address of a URL. Raises UsageError for one that is none."""
     try:
         parts = urlsplit(url if '://' in url else f'http://{url}')
@@ -44,14 +44,14 @@ def parse(url: str) -> Address:
         parts, port = urlsplit(''), None
     if parts.scheme not in ('http', 'https') or not parts.hostname:
         raise click.BadParameter('write it as http://HOST:PORT or https://HOST:PORT', param_hint="'--address'")
-    return Address(parts.scheme, parts.hostname, port or {'http': 80, 'https': 443}[parts.scheme])
+    return ListenAddress(parts.scheme, parts.hostname, port or {'http': 80, 'https': 443}[parts.scheme])
 
 
-def trouble(target: Address, request: Request, end: float) -> str:
+def probe_error(target: ListenAddress, request: Request, end: float) -> str:
     """What is wrong with the answer; '' when nothing is."""
     left = max(0.05, end - time.monotonic())
     try:
-        answer = ask(target, request, min(LOOK, left))
+        answer = send_request(target, request, min(LOOK, left))
     except (UnreachableError, CutOffError) as error:
         return str(error)
     return '' if 200 <= answer.status < 300 else f'it answers {answer.status}'

@@ -46,7 +46,7 @@ def object_types(kinds: Iterable[FoundKind]) -> list[ObjectType]:
 
 
 def formats(kinds: Iterable[FoundKind], budget: Any) -> dict[str, Any]:
-    """The codecs that the enabled kinds bring, by data format. `budget`: zatotx.rules.limits.limits.Budget."""
+    """The codecs that the enabled kinds bring, by data format. `budget`: zatotx.rules.limits.limits.MessageBudget."""
     found_codecs: dict[str, Any] = {}
     for found in kinds:
         if found.enabled and found.kind.codecs:
@@ -54,7 +54,7 @@ def formats(kinds: Iterable[FoundKind], budget: Any) -> dict[str, Any]:
     return found_codecs
 
 
-def settings_mistakes(kinds: Iterable[FoundKind], sections: Mapping[str, dict[str, Any]]) -> list[str]:
+def settings_errors(kinds: Iterable[FoundKind], sections: Mapping[str, dict[str, Any]]) -> list[str]:
     """What the kinds find wrong in their sections of server.toml, a text each."""
     mistakes = []
     for found in kinds:
@@ -66,7 +66,7 @@ def settings_mistakes(kinds: Iterable[FoundKind], sections: Mapping[str, dict[st
     return mistakes
 
 
-def described(kinds: Iterable[FoundKind]) -> Mapping[str, Mapping[str, Any]]:
+def describe_kinds(kinds: Iterable[FoundKind]) -> Mapping[str, Mapping[str, Any]]:
     """The kinds as `zatotx info` shows them."""
     return {
         found.kind.name: {'enabled': True} if found.enabled else {'enabled': False, 'why': found.why}

@@ -14,8 +14,8 @@ from twisted.plugin import IPlugin
 from zope.interface import Attribute, Interface, implementer
 
 from zatotx.interfaces.config import Prepared
-from zatotx.interfaces.meters import IMeters, uncounted
-from zatotx.interfaces.pipeline import IExchange
+from zatotx.interfaces.meters import IMeters, no_meter
+from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.rules.limits.byte_budget import ByteBudget
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.snapshot import Snapshot
@@ -26,7 +26,7 @@ SERVER, CONNECTOR = 'server', 'connector'
 class IChannel(Interface):
     """The listening or fetching side of a kind in one node."""
 
-    def start(exchange: IExchange) -> Deferred[None]:
+    def start(exchange: IDispatcher) -> Deferred[None]:
         """Begin to take work for the exchange. Fails with a sentence where it cannot (address in use …)."""
 
     def prepare(snapshot: Snapshot) -> Deferred[Prepared]:
@@ -73,8 +73,8 @@ class KindContext:
     offload: Callable[..., Deferred[Any]]  # (function, *args): run in the node's worker threads
     memory: ByteBudget = field(factory=ByteBudget)  # that the bodies of requests take, one for the whole process
     # The meters of the channels of a kind, in Zato's words ('http-soap'), and of a kind of outgoing connections.
-    channel_meters: Callable[[str], IMeters] = uncounted
-    outgoing_meters: Callable[[str], IMeters] = uncounted
+    channel_meters: Callable[[str], IMeters] = no_meter
+    outgoing_meters: Callable[[str], IMeters] = no_meter
     # (Twisted endpoint description, protocol factory): a listening port. A worker gets the one its parent bound.
     listen: Callable[[str, Any], Deferred[IListeningPort]] = field(
         default=Factory(lambda context: partial(listen_alone, context.reactor), takes_self=True)
@@ -88,7 +88,7 @@ class OutgoingContext:
     reactor: Any
     settings: dict[str, Any]  # the kind's section of server.toml
     offload: Callable[..., Deferred[Any]]  # (function, *args): run in the node's worker threads
-    meters: Callable[[str], IMeters] = uncounted  # those of a kind of connections: 'rest', 'soap' …
+    meters: Callable[[str], IMeters] = no_meter  # those of a kind of connections: 'rest', 'soap' …
     keyvalue: Any = None  # IKeyValue and IBatch
     scripts: Any = None  # IScripts
     leases: Any = None  # ILeases

@@ -55,7 +55,7 @@ class IMeters(Interface):
         """These are all there are: meters of other names are forgotten, and their figures vanish."""
 
 
-class Uncounted:
+class NoMeter:
     """A meter of every kind that counts nothing."""
 
     in_flight = 0
@@ -118,18 +118,18 @@ class NoUserMetrics:
 @implementer(IMeters)
 class _NoMeters:
     def of(self, name: str) -> Any:
-        return Uncounted()
+        return NoMeter()
 
     def only(self, names: Iterable[str]) -> None:
         """There is nothing to forget."""
 
 
-def uncounted(kind: str) -> IMeters:
+def no_meter(kind: str) -> IMeters:
     """Meters that count nothing: for what is built without a node."""
     return _NoMeters()
 
 
-def measured(meter: Any, seconds: Callable[[], float], doing: Deferred[_T]) -> Deferred[_T]:
+def count_call(meter: Any, seconds: Callable[[], float], doing: Deferred[_T]) -> Deferred[_T]:
     """The same Deferred, counted as one call of an ICallMeter. Being cancelled is no error of what was called."""
     began = seconds()
     meter.in_flight += 1

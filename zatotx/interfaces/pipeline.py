@@ -6,25 +6,25 @@ from collections.abc import Awaitable, Callable
 
 from zope.interface import Attribute, Interface
 
-from zatotx.model.errors import Fault
-from zatotx.model.message import Inbound, Outcome, Principal, Reply
+from zatotx.model.errors import ServiceError
+from zatotx.model.message import Message, Outcome, Principal, Reply
 
 
-class IRun(Interface):
+class IPendingRequest(Interface):
     """One exchange under way."""
 
     def cancel() -> None:
         """The client went away: cancel the service; nothing more is answered. Idempotent, harmless when over."""
 
 
-class IExchange(Interface):
+class IDispatcher(Interface):
     """Given to every channel when it starts."""
 
-    def deliver(inbound: Inbound, answered: Callable[[Reply], None]) -> IRun:
+    def deliver(inbound: Message, answered: Callable[[Reply], None]) -> IPendingRequest:
         """Guard, decode, invoke, encode. `answered` is called exactly once unless the run is cancelled first;
         where nothing had to wait it is called before this returns. Never raises."""
 
-    def admit(inbound: Inbound, admitted: Callable[[Reply | None], None]) -> IRun:
+    def admit(inbound: Message, admitted: Callable[[Reply | None], None]) -> IPendingRequest:
         """Check the channel's security by the head alone, before the body is asked for (`Expect: 100-continue`).
         `admitted(None)` = go on (and `inbound.principal` is set); `admitted(reply)` = refuse with it."""
 
@@ -38,15 +38,15 @@ class NeedsBody:
 NEEDS_BODY = NeedsBody()
 
 
-class IGuard(Interface):
+class IAuthenticationPolicy(Interface):
     """Decides who may use a channel."""
 
-    def check(inbound: Inbound) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
+    def check(inbound: Message) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
         """The principal by the head, at once where it is known, else awaitable; NEEDS_BODY where `check_body` is to be
         asked once the body was decoded. An awaitable that will not be awaited is to be closed where it has `close`.
         Raises Unauthorized, Forbidden or TooManyRequests; ServiceUnavailable where it cannot be said now."""
 
-    def check_body(inbound: Inbound) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
+    def check_body(inbound: Message) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
         """The principal by what the codec left in `inbound.parsed` too; never NEEDS_BODY. Raises likewise."""
 
 
@@ -66,14 +66,14 @@ class ICodec(Interface):
 
     piecewise: bool = Attribute('Whether `decode` reads a body that is no bytes by itself, in a thread')
 
-    def decode(inbound: Inbound) -> object:
+    def decode(inbound: Message) -> object:
         """The payload of a message whose body is in memory and was weighed; what else a check may have to see of it
         becomes `inbound.parsed`. Raises BadRequest where it is not of this format."""
 
-    def answer(outcome: Outcome, inbound: Inbound) -> Reply:
+    def answer(outcome: Outcome, inbound: Message) -> Reply:
         """What a service made, as it goes out. Raises TypeError where the value has no form in this format, ValueError
         for an illegal header."""
 
-    def refuse(fault: Fault, details: str, inbound: Inbound) -> Reply:
+    def refuse(fault: ServiceError, details: str, inbound: Message) -> Reply:
         """The answer that tells the caller of a fault in Zato's form for this format. `details` is what may be said of
         it. Never raises."""

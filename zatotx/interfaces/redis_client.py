@@ -21,12 +21,12 @@ class IBus(Interface):
         """Call `heard` with each message from now on, across reconnects."""
 
 
-class IKeyValue(Interface):
+class ICommands(Interface):
     """Commands with a deadline each. A command that fails with Timeout or ServiceUnavailable may have been carried
     out; it is never sent a second time."""
 
     def execute(command: str, *args: object) -> Deferred[object]:
-        """One Redis command. Fails with Timeout or ServiceUnavailable naming Redis (RedisUnable where it answers that
+        """One Redis command. Fails with Timeout or ServiceUnavailable naming Redis (RedisRefused where it answers that
         it cannot now), with ResponseError as Redis says."""
 
 
@@ -35,7 +35,7 @@ class IBatch(Interface):
 
     def batch(commands: Sequence[Sequence[object]]) -> Deferred[list[object]]:
         """One answer for each command, in their order; all share one deadline. They are carried out one by one: in the
-        place of one that Redis refused stands its ResponseError or RedisUnable, and the others count. Fails as a whole
+        place of one that Redis refused stands its ResponseError or RedisRefused, and the others count. Fails as a whole
         with Timeout or ServiceUnavailable where Redis was lost: then each of them may have been carried out, the first
         ones rather than the last."""
 
@@ -50,7 +50,7 @@ class ResponseError(Exception):
         return first if first.isupper() else ''
 
 
-class RedisUnable(ServiceUnavailable):
+class RedisRefused(ServiceUnavailable):
     """Redis answers, but says that it cannot now. `code` is its word: LOADING (reads its data after a start), READONLY
     (is a replica), OOM (no memory left), MISCONF (cannot write to its disk), BUSY (a script runs) …"""
 

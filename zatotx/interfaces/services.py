@@ -7,8 +7,8 @@ from typing import Any
 
 from zope.interface import Attribute, Interface
 
-from zatotx.model.message import Inbound, Outcome
-from zatotx.rules.limits.limits import Gate
+from zatotx.model.message import Message, Outcome
+from zatotx.rules.limits.limits import ConcurrencyLimit
 
 
 class IServiceEntry(Interface):
@@ -19,7 +19,7 @@ class IServiceEntry(Interface):
     is_internal: bool = Attribute('One of zato.*')
     is_active: bool = Attribute('Switched on')
     roles: frozenset[str] = Attribute('Of which a caller must have one; none = whoever its channel lets in')
-    gate: Gate = Attribute('Lets in so many calls at once; one a name, kept across versions')
+    gate: ConcurrencyLimit = Attribute('Lets in so many calls at once; one a name, kept across versions')
     stats: Any = Attribute('zatotx.metrics.counters.CallSlots: plain counters of this service, kept across versions')
 
 
@@ -43,7 +43,7 @@ class IServiceStore(Interface):
 class IInvoker(Interface):
     """Runs one service."""
 
-    def invoke(entry: IServiceEntry, services: IServices, inbound: Inbound, payload: Any) -> Awaitable[Outcome]:
+    def invoke(entry: IServiceEntry, services: IServices, inbound: Message, payload: Any) -> Awaitable[Outcome]:
         """Input, hooks and handle. Raises what handle raised, BadInput for bad input."""
 
     def explained(error: BaseException, entry: IServiceEntry, outcome: Outcome | None) -> BaseException:

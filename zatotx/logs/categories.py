@@ -6,7 +6,7 @@ from attrs import frozen
 
 
 @frozen
-class Area:
+class Category:
     """What loggers of these names, and those below them, say goes into `file`."""
 
     name: str
@@ -15,16 +15,16 @@ class Area:
     what: str  # for people
 
 
-SERVER = Area('server', 'server.log', (), 'everything that no other area has, and every warning and error of all')
-KVDB = Area('kvdb', 'kvdb.log', ('zatotx.redis', 'txredisapi'), 'the connection to Redis')
-ADMIN = Area('admin', 'admin.log', ('zato',), 'what the zato.* services say')
-ACCESS = Area('http_access', 'http_access.log', (), 'one line a request')
+SERVER = Category('server', 'server.log', (), 'everything that no other area has, and every warning and error of all')
+KVDB = Category('kvdb', 'kvdb.log', ('zatotx.redis', 'txredisapi'), 'the connection to Redis')
+ADMIN = Category('admin', 'admin.log', ('zato',), 'what the zato.* services say')
+ACCESS = Category('http_access', 'http_access.log', (), 'one line a request')
 
 APART = (KVDB, ADMIN)  # from server.log
 ALL = (SERVER, ACCESS, *APART)
 
 
-def area_of(logger: str) -> Area:
+def category_of(logger: str) -> Category:
     """The area of a logger, by its dotted name."""
     for area in APART:
         for prefix in area.loggers:

@@ -22,7 +22,7 @@ _ESCAPED = {code: f'\\u{code:04x}' for code in _RAW}
 
 
 @frozen
-class Entry:
+class LogEntry:
     """What is to be said, before it has a form."""
 
     when: float  # seconds of unix time
@@ -36,7 +36,7 @@ class Entry:
     extras: Mapping[str, Any] = {}
 
 
-def as_text(entry: Entry) -> str:
+def as_text(entry: LogEntry) -> str:
     """In Zato's form: `time - LEVEL - service:cid (or logger) - message`, the traceback indented below."""
     line = f'{_stamp(entry.when)} - {logging.getLevelName(entry.level)} - {one_line(_source(entry))} - ' + one_line(
         entry.message
@@ -46,7 +46,7 @@ def as_text(entry: Entry) -> str:
     return line
 
 
-def as_json(entry: Entry) -> str:
+def as_json(entry: LogEntry) -> str:
     """One object on one line. Extras whose names are taken here get a `_` behind theirs."""
     fields: dict[str, Any] = {
         'ts': moment(entry.when),
@@ -98,7 +98,7 @@ def _plain(value: Any) -> Any:
         return f'<{type(value).__name__} that cannot be written: {type(error).__name__}>'
 
 
-def _source(entry: Entry) -> str:
+def _source(entry: LogEntry) -> str:
     if not entry.service and not entry.cid:
         return entry.logger
     source = f'{entry.service or "-"}:{entry.cid or "-"}'

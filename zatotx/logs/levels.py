@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from zatotx.logs.categories import ALL, APART, SERVER, area_of
+from zatotx.logs.categories import ALL, APART, SERVER, category_of
 
 TRACE1 = 6  # Zato's level below debug
 _LEVELS = {
@@ -20,15 +20,17 @@ LEVELS = tuple(_LEVELS)  # what a setting may say
 _MOST = 10_000  # names whose level is remembered
 
 
-class Levels:
+class LevelFilter:
     """The levels in force. What is set for a logger counts before what is set for its area, and for whatever nothing is
     set the level of all. Any thread may ask; one changes."""
 
     def __init__(self, default: str = 'info', table: Mapping[str, str] | None = None) -> None:
         """`table`: level by area (`kvdb`) or by logger (`crm`, `crm.get-balance`, `twisted.web`). Raises ValueError
         naming every level that does not exist."""
-        mistakes = [f'[log] level: {wrong(default)}'] if wrong(default) else []
-        mistakes += [f'[log.levels] {name}: {wrong(level)}' for name, level in (table or {}).items() if wrong(level)]
+        mistakes = [f'[log] level: {level_error(default)}'] if level_error(default) else []
+        mistakes += [
+            f'[log.levels] {name}: {level_error(level)}' for name, level in (table or {}).items() if level_error(level)
+        ]
         if mistakes:
             raise ValueError('; '.join(mistakes))
         logging.addLevelName(TRACE1, 'TRACE1')
@@ -43,8 +45,8 @@ class Levels:
     def set(self, name: str, level: str) -> None:
         """From now on. `name`: an area or a logger, '' = the level of all; `level` '' = no level of its own. Raises
         ValueError for a level that does not exist."""
-        if wrong(level) and (level or not name):
-            raise ValueError(wrong(level))
+        if level_error(level) and (level or not name):
+            raise ValueError(level_error(level))
         if not name:
             self._default = level
         else:
@@ -78,9 +80,9 @@ class Levels:
             if name in self._table:
                 return self._table[name]
             name = name.rpartition('.')[0]
-        return self._table.get(area_of(logger).name, self._default)
+        return self._table.get(category_of(logger).name, self._default)
 
 
-def wrong(level: str) -> str:
+def level_error(level: str) -> str:
     """What is wrong with a level, '' = nothing."""
     return '' if level in _LEVELS else f'{level!r} is none of {", ".join(LEVELS)}'

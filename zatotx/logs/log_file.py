@@ -21,7 +21,7 @@ _RETRY = 1.0  # seconds between tries while the disk refuses
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 
 
-def said_of_missing(count: int, why: str) -> str:
+def missing_lines_message(count: int, why: str) -> str:
     """The line that stands where entries are missing."""
     return f'Lines of this log missing here: {count} ({why})'
 
@@ -46,7 +46,7 @@ class LogFile:
         """Raises OSError where the file cannot be opened now."""
         self.path = path
         self.lost = 0  # entries, since the start
-        self.notice: Callable[[int, str], str] = said_of_missing
+        self.notice: Callable[[int, str], str] = missing_lines_message
         self._mode = mode
         self._clock = clock
         self._untold = 0  # entries lost since the file last took one

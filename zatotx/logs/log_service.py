@@ -13,7 +13,7 @@ from zatotx.logs.log_file import LogFile
 from zatotx.logs.server_log import ServerLog
 
 
-class Logged(Service):
+class LoggedService(Service):
     """Runs another service and writes what the process logs meanwhile, to its last line, into a file."""
 
     def __init__(self, part: IService, path: Path, reactor: Any) -> None:

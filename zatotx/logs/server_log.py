@@ -18,11 +18,11 @@ from typing import Any
 from twisted.logger import ILogObserver, LogPublisher, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
-from zatotx.logs.categories import area_of
-from zatotx.logs.formats import JSON, TEXT, Entry, as_json, as_text, missing_as_json
-from zatotx.logs.levels import LEVELS, Levels
+from zatotx.logs.categories import category_of
+from zatotx.logs.formats import JSON, TEXT, LogEntry, as_json, as_text, missing_as_json
+from zatotx.logs.levels import LEVELS, LevelFilter
 from zatotx.logs.line_buffer import SharedLineWriter
-from zatotx.logs.log_file import said_of_missing
+from zatotx.logs.log_file import missing_lines_message
 
 _TWISTED = {
     'debug': logging.DEBUG,
@@ -39,7 +39,7 @@ _WORDS = (str, int, float, bool, type(None))
 Whose = Callable[[], tuple[str, str]]
 
 
-def nobody() -> tuple[str, str]:
+def no_context() -> tuple[str, str]:
     """Where no services run."""
     return '', ''
 
@@ -53,15 +53,15 @@ class ServerLog:
         self,
         writer: SharedLineWriter,
         *,
-        levels: Levels | None = None,
+        levels: LevelFilter | None = None,
         areas: Mapping[str, SharedLineWriter] | None = None,
-        whose: Whose = nobody,
+        whose: Whose = no_context,
         publisher: LogPublisher | None = None,
     ) -> None:
         """`writer`: of whatever has no writer of its own in `areas` (by the area's name). `whose` gives service and
         cid of the request that the calling code works for, '' each where there is none. `publisher`: where Twisted's
         events come from, the global one unless told."""
-        self.levels = levels or Levels()
+        self.levels = levels or LevelFilter()
         self.form = TEXT
         self._writer = writer
         self._areas = areas or {}
@@ -96,7 +96,7 @@ class ServerLog:
         """Write in that form from now on: TEXT or JSON."""
         self.form = form
         for writer in self._writers():
-            writer.missing(missing_as_json if form == JSON else said_of_missing)
+            writer.missing(missing_as_json if form == JSON else missing_lines_message)
 
     def __call__(self, event: dict[str, Any]) -> None:
         """One event of twisted.logger."""
@@ -136,11 +136,11 @@ class ServerLog:
         if not service and not cid:
             service, cid = self._whose()
             within = bool(service)
-        self._write(Entry(level=level, logger=logger, service=service, cid=cid, within=within, **parts))
+        self._write(LogEntry(level=level, logger=logger, service=service, cid=cid, within=within, **parts))
 
-    def _write(self, entry: Entry) -> None:
+    def _write(self, entry: LogEntry) -> None:
         text = as_json(entry) if self.form == JSON else as_text(entry)
-        apart = self._areas.get(area_of(entry.logger).name)
+        apart = self._areas.get(category_of(entry.logger).name)
         if apart is not None:
             apart.entry(text)
         if apart is None or entry.level >= logging.WARNING:

@@ -17,7 +17,7 @@ PAUSES = (0.0001, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 # What an error may be called. Services raise what they like: each name would be a series of its own.
 KINDS = frozenset({'BadOutput', 'CancelledError', 'PeerFault', 'SoapFault'} | {
-    name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, errors.Fault)
+    name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, errors.ServiceError)
 })  # fmt: skip
 ANY_KIND = 'Exception'
 

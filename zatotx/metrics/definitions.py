@@ -18,7 +18,7 @@ OTHERS = '(others)'  # the label of all that came when a family had its most lab
 
 
 @frozen
-class Family:
+class MetricDefinition:
     """One metric. `merge` makes one figure of two workers'; of histograms, sums and buckets are added up."""
 
     name: str  # as in samples; a counter's has no _total there
@@ -41,93 +41,154 @@ _POOL = ('pool',)
 _USER = ('name',)
 
 
-def _calls(prefix: str, what: str, labels: tuple[str, ...] = ()) -> tuple[Family, ...]:
+def _calls(prefix: str, what: str, labels: tuple[str, ...] = ()) -> tuple[MetricDefinition, ...]:
     """The families of what is called, e.g. `what` = 'a service'."""
     return (
-        Family(f'{prefix}_calls', COUNTER, f'Calls of {what} that ended, errors included', labels),
-        Family(f'{prefix}_errors', COUNTER, f'Calls of {what} that ended in an error', labels),
-        Family(f'{prefix}_errors_by_kind', COUNTER, f'Calls of {what} that ended in an error, by the fault: BadRequest,'
-               ' Timeout … or Exception for whatever is no fault of zatotx', (*labels, 'kind')),
-        Family(f'{prefix}_in_flight', GAUGE, f'Calls of {what} under way', labels),
-        Family(f'{prefix}_duration_seconds', HISTOGRAM, f'How long calls of {what} took', labels, bounds=LATENCY),
+        MetricDefinition(f'{prefix}_calls', COUNTER, f'Calls of {what} that ended, errors included', labels),
+        MetricDefinition(f'{prefix}_errors', COUNTER, f'Calls of {what} that ended in an error', labels),
+        MetricDefinition(
+            f'{prefix}_errors_by_kind',
+            COUNTER,
+            f'Calls of {what} that ended in an error, by the fault: BadRequest,'
+            ' Timeout … or Exception for whatever is no fault of zatotx',
+            (*labels, 'kind'),
+        ),
+        MetricDefinition(f'{prefix}_in_flight', GAUGE, f'Calls of {what} under way', labels),
+        MetricDefinition(
+            f'{prefix}_duration_seconds', HISTOGRAM, f'How long calls of {what} took', labels, bounds=LATENCY
+        ),
     )
 
 
 _ALL = (
     *_calls('zatotx_service', 'a service', _SERVICE),
-    Family('zatotx_channel_requests', COUNTER, 'Requests or messages that a channel took', _CHANNEL),
-    Family('zatotx_channel_answers', COUNTER, 'Answers of a channel by class of status: 2xx, 4xx … or gone, where the'
-           ' client left first', (*_CHANNEL, 'status')),
-    Family('zatotx_channel_in_flight', GAUGE, 'Requests of a channel that are not answered yet', _CHANNEL),
-    Family('zatotx_channel_duration_seconds', HISTOGRAM,
-           'From the head of a request until its answer was written', _CHANNEL, bounds=LATENCY),
+    MetricDefinition('zatotx_channel_requests', COUNTER, 'Requests or messages that a channel took', _CHANNEL),
+    MetricDefinition(
+        'zatotx_channel_answers',
+        COUNTER,
+        'Answers of a channel by class of status: 2xx, 4xx … or gone, where the client left first',
+        (*_CHANNEL, 'status'),
+    ),
+    MetricDefinition('zatotx_channel_in_flight', GAUGE, 'Requests of a channel that are not answered yet', _CHANNEL),
+    MetricDefinition(
+        'zatotx_channel_duration_seconds',
+        HISTOGRAM,
+        'From the head of a request until its answer was written',
+        _CHANNEL,
+        bounds=LATENCY,
+    ),
     *_calls('zatotx_outgoing', 'an outgoing connection', _OUTGOING),
-    Family('zatotx_outgoing_circuit_open', GAUGE,
-           'Workers in which the circuit breaker of an outgoing connection lets nothing through, or one call to try',
-           _OUTGOING),
-    Family('zatotx_outgoing_circuit_half_open', GAUGE, 'Of them, those in which that one call is under way', _OUTGOING),
-    Family('zatotx_outgoing_circuits_opened', COUNTER, 'How often the circuit breaker of an outgoing connection opened',
-           _OUTGOING),
-    Family('zatotx_outgoing_retries', COUNTER, 'Calls of an outgoing connection that were made once more', _OUTGOING),
-    Family('zatotx_http_connections', COUNTER, 'Connections that were accepted'),
-    Family('zatotx_http_connections_open', GAUGE, 'Connections that are open'),
-    Family('zatotx_http_connections_refused', COUNTER,
-           'Connections that were cut because their address had too many open'),
-    Family('zatotx_http_accept_pauses', COUNTER, 'How often no more connections were accepted for lack of room'),
-    Family('zatotx_http_accept_paused', GAUGE, 'Whether connections are not accepted now: 1 or 0', merge=max),
-    Family('zatotx_http_requests', COUNTER, 'Requests that were read'),
-    Family('zatotx_http_refused', COUNTER, 'Messages that broke the protocol or a limit'),
-    Family('zatotx_http_gone', COUNTER, 'Clients that left before their answer was out'),
-    Family('zatotx_http_bad_forwarded', COUNTER,
-           'Requests of which a trusted proxy said something, in Forwarded or X-Forwarded-…, that was not taken'),
-    Family('zatotx_http_answers', COUNTER, 'Answers by class of status', ('status',)),
-    Family('zatotx_service_limit', GAUGE, 'Calls of a service that are let in at once', _SERVICE, merge=max),
-    Family('zatotx_service_refused', COUNTER, 'Calls of a service that were too many at once', _SERVICE),
-    Family('zatotx_channel_refused', COUNTER,
-           'Requests of a channel that were too many at once: queue_full found no place (where no queue is asked for,'
-           ' none is there), queue_late waited too long', (*_CHANNEL, 'reason')),
-    Family('zatotx_channel_rate_limited', COUNTER, 'Requests of a channel that were over one of its rate limits',
-           _CHANNEL),
-    Family('zatotx_rate_limits_unchecked', COUNTER,
-           'Requests about whose exact rate limits Redis could not be asked'),
-    Family('zatotx_channel_queue_length', GAUGE, 'Requests of a channel that wait for their turn', _CHANNEL),
-    Family('zatotx_node_in_flight', GAUGE, 'Requests of this server under way'),
-    Family('zatotx_node_limit', GAUGE, 'Requests of this server that are let in at once', merge=max),
-    Family('zatotx_node_refused', COUNTER, 'Requests that were too many at once for this server'),
-    Family('zatotx_body_memory_bytes', GAUGE, 'Bytes of memory that request bodies take, as they came and parsed'),
-    Family('zatotx_body_memory_limit_bytes', GAUGE, 'Bytes of memory that request bodies may take'),
-    Family('zatotx_body_memory_refused', COUNTER, 'Requests that found no memory for their body'),
-    Family('zatotx_pool_threads', GAUGE, 'Threads a pool may have', _POOL),
-    Family('zatotx_pool_busy', GAUGE, 'Threads of a pool that do something', _POOL),
-    Family('zatotx_pool_waiting', GAUGE, 'Jobs that wait for a thread of the pool', _POOL),
-    Family('zatotx_pool_refused', COUNTER, 'Jobs that found the queue of a pool full', _POOL),
-    Family('zatotx_threads_stuck', GAUGE, 'Service threads whose service still runs after its deadline'),
-    Family('zatotx_reactor_stall_seconds', HISTOGRAM, 'How late the reactor came to its timers', bounds=STALLS),
-    Family('zatotx_gc_pause_seconds', HISTOGRAM, 'How long the garbage collector held everything', bounds=PAUSES),
-    Family('zatotx_log_lines_lost', COUNTER, 'Log lines that the disk did not take'),
-    Family('zatotx_config_revision', GAUGE, 'The revision of the configuration in force', merge=min),
-    Family('zatotx_redis_up', GAUGE, 'Whether Redis answers: 1 or 0', merge=min),
-    Family('zatotx_redis_connections', COUNTER, 'Connections to Redis that were made, the first one included'),
+    MetricDefinition(
+        'zatotx_outgoing_circuit_open',
+        GAUGE,
+        'Workers in which the circuit breaker of an outgoing connection lets nothing through, or one call to try',
+        _OUTGOING,
+    ),
+    MetricDefinition(
+        'zatotx_outgoing_circuit_half_open', GAUGE, 'Of them, those in which that one call is under way', _OUTGOING
+    ),
+    MetricDefinition(
+        'zatotx_outgoing_circuits_opened',
+        COUNTER,
+        'How often the circuit breaker of an outgoing connection opened',
+        _OUTGOING,
+    ),
+    MetricDefinition(
+        'zatotx_outgoing_retries', COUNTER, 'Calls of an outgoing connection that were made once more', _OUTGOING
+    ),
+    MetricDefinition('zatotx_http_connections', COUNTER, 'Connections that were accepted'),
+    MetricDefinition('zatotx_http_connections_open', GAUGE, 'Connections that are open'),
+    MetricDefinition(
+        'zatotx_http_connections_refused', COUNTER, 'Connections that were cut because their address had too many open'
+    ),
+    MetricDefinition(
+        'zatotx_http_accept_pauses', COUNTER, 'How often no more connections were accepted for lack of room'
+    ),
+    MetricDefinition('zatotx_http_accept_paused', GAUGE, 'Whether connections are not accepted now: 1 or 0', merge=max),
+    MetricDefinition('zatotx_http_requests', COUNTER, 'Requests that were read'),
+    MetricDefinition('zatotx_http_refused', COUNTER, 'Messages that broke the protocol or a limit'),
+    MetricDefinition('zatotx_http_gone', COUNTER, 'Clients that left before their answer was out'),
+    MetricDefinition(
+        'zatotx_http_bad_forwarded',
+        COUNTER,
+        'Requests of which a trusted proxy said something, in Forwarded or X-Forwarded-…, that was not taken',
+    ),
+    MetricDefinition('zatotx_http_answers', COUNTER, 'Answers by class of status', ('status',)),
+    MetricDefinition('zatotx_service_limit', GAUGE, 'Calls of a service that are let in at once', _SERVICE, merge=max),
+    MetricDefinition('zatotx_service_refused', COUNTER, 'Calls of a service that were too many at once', _SERVICE),
+    MetricDefinition(
+        'zatotx_channel_refused',
+        COUNTER,
+        'Requests of a channel that were too many at once: queue_full found no place (where no queue is asked for,'
+        ' none is there), queue_late waited too long',
+        (*_CHANNEL, 'reason'),
+    ),
+    MetricDefinition(
+        'zatotx_channel_rate_limited', COUNTER, 'Requests of a channel that were over one of its rate limits', _CHANNEL
+    ),
+    MetricDefinition(
+        'zatotx_rate_limits_unchecked', COUNTER, 'Requests about whose exact rate limits Redis could not be asked'
+    ),
+    MetricDefinition('zatotx_channel_queue_length', GAUGE, 'Requests of a channel that wait for their turn', _CHANNEL),
+    MetricDefinition('zatotx_node_in_flight', GAUGE, 'Requests of this server under way'),
+    MetricDefinition('zatotx_node_limit', GAUGE, 'Requests of this server that are let in at once', merge=max),
+    MetricDefinition('zatotx_node_refused', COUNTER, 'Requests that were too many at once for this server'),
+    MetricDefinition(
+        'zatotx_body_memory_bytes', GAUGE, 'Bytes of memory that request bodies take, as they came and parsed'
+    ),
+    MetricDefinition('zatotx_body_memory_limit_bytes', GAUGE, 'Bytes of memory that request bodies may take'),
+    MetricDefinition('zatotx_body_memory_refused', COUNTER, 'Requests that found no memory for their body'),
+    MetricDefinition('zatotx_pool_threads', GAUGE, 'Threads a pool may have', _POOL),
+    MetricDefinition('zatotx_pool_busy', GAUGE, 'Threads of a pool that do something', _POOL),
+    MetricDefinition('zatotx_pool_waiting', GAUGE, 'Jobs that wait for a thread of the pool', _POOL),
+    MetricDefinition('zatotx_pool_refused', COUNTER, 'Jobs that found the queue of a pool full', _POOL),
+    MetricDefinition('zatotx_threads_stuck', GAUGE, 'Service threads whose service still runs after its deadline'),
+    MetricDefinition(
+        'zatotx_reactor_stall_seconds', HISTOGRAM, 'How late the reactor came to its timers', bounds=STALLS
+    ),
+    MetricDefinition(
+        'zatotx_gc_pause_seconds', HISTOGRAM, 'How long the garbage collector held everything', bounds=PAUSES
+    ),
+    MetricDefinition('zatotx_log_lines_lost', COUNTER, 'Log lines that the disk did not take'),
+    MetricDefinition('zatotx_config_revision', GAUGE, 'The revision of the configuration in force', merge=min),
+    MetricDefinition('zatotx_redis_up', GAUGE, 'Whether Redis answers: 1 or 0', merge=min),
+    MetricDefinition(
+        'zatotx_redis_connections', COUNTER, 'Connections to Redis that were made, the first one included'
+    ),
     *_calls('zatotx_redis', 'Redis'),
-    Family('zatotx_odb_up', GAUGE, 'Whether the ODB answered when it was asked last: 1 or 0', merge=min),
-    Family('zatotx_odb_revision', GAUGE, 'The revision of the ODB when it was asked last', merge=max),
+    MetricDefinition('zatotx_odb_up', GAUGE, 'Whether the ODB answered when it was asked last: 1 or 0', merge=min),
+    MetricDefinition('zatotx_odb_revision', GAUGE, 'The revision of the ODB when it was asked last', merge=max),
     *_calls('zatotx_odb', 'the ODB'),
-    Family('zatotx_certificate_expiry_timestamp_seconds', GAUGE,
-           'When the certificate of a TLS listener expires, in seconds since the unix epoch', ('listener',), merge=min),
-    Family('zatotx_build_info', INFO, 'What runs here', ('version', 'python', 'node', 'cluster')),
-    Family('zatotx_user_counter', COUNTER, 'What services count by self.metrics.incr', _USER),
-    Family('zatotx_user_gauge', GAUGE, 'What services measure by self.metrics.gauge; of several workers the highest',
-           _USER, merge=max),
-    Family('zatotx_user_timing_seconds', HISTOGRAM, 'What services time by self.metrics.timing', _USER, bounds=LATENCY),
-    Family('zatotx_metrics_failed', GAUGE, 'Sources of this text that failed: their figures are missing in it'),
-    Family('zatotx_workers', GAUGE, 'Worker processes whose figures are in this text'),
+    MetricDefinition(
+        'zatotx_certificate_expiry_timestamp_seconds',
+        GAUGE,
+        'When the certificate of a TLS listener expires, in seconds since the unix epoch',
+        ('listener',),
+        merge=min,
+    ),
+    MetricDefinition('zatotx_build_info', INFO, 'What runs here', ('version', 'python', 'node', 'cluster')),
+    MetricDefinition('zatotx_user_counter', COUNTER, 'What services count by self.metrics.incr', _USER),
+    MetricDefinition(
+        'zatotx_user_gauge',
+        GAUGE,
+        'What services measure by self.metrics.gauge; of several workers the highest',
+        _USER,
+        merge=max,
+    ),
+    MetricDefinition(
+        'zatotx_user_timing_seconds', HISTOGRAM, 'What services time by self.metrics.timing', _USER, bounds=LATENCY
+    ),
+    MetricDefinition(
+        'zatotx_metrics_failed', GAUGE, 'Sources of this text that failed: their figures are missing in it'
+    ),
+    MetricDefinition('zatotx_workers', GAUGE, 'Worker processes whose figures are in this text'),
     # Those of the process, as prometheus_client's collector calls them.
-    Family('process_virtual_memory_bytes', GAUGE, 'Virtual memory size in bytes'),
-    Family('process_resident_memory_bytes', GAUGE, 'Resident memory size in bytes'),
-    Family('process_start_time_seconds', GAUGE, 'Start time since unix epoch in seconds', merge=min),
-    Family('process_cpu_seconds', COUNTER, 'Total user and system CPU time spent in seconds'),
-    Family('process_open_fds', GAUGE, 'Number of open file descriptors'),
-    Family('process_max_fds', GAUGE, 'Maximum number of open file descriptors', merge=min),
+    MetricDefinition('process_virtual_memory_bytes', GAUGE, 'Virtual memory size in bytes'),
+    MetricDefinition('process_resident_memory_bytes', GAUGE, 'Resident memory size in bytes'),
+    MetricDefinition('process_start_time_seconds', GAUGE, 'Start time since unix epoch in seconds', merge=min),
+    MetricDefinition('process_cpu_seconds', COUNTER, 'Total user and system CPU time spent in seconds'),
+    MetricDefinition('process_open_fds', GAUGE, 'Number of open file descriptors'),
+    MetricDefinition('process_max_fds', GAUGE, 'Maximum number of open file descriptors', merge=min),
 )
 
 FAMILIES = {family.name: family for family in _ALL}

@@ -11,26 +11,28 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from zatotx.metrics.prometheus_text import render
-from zatotx.metrics.snapshot import Sample, Source, add, sample
+from zatotx.metrics.snapshot import Sample, Source, add, take_snapshot
 
 
-def nobody() -> Deferred[list[Sample]]:
+def no_peers() -> Deferred[list[Sample]]:
     """The other workers of a node that has one."""
     return succeed([])
 
 
-def forget(sample: Sample) -> None:
+def ignore_result(sample: Sample) -> None:
     """Nobody will ask for it again."""
 
 
-class Scrapes:
+class MetricsExposition:
     """Who comes while a text is being made gets the next one, together with all who came meanwhile: no figure in it is
     older than the question. In the reactor's thread."""
 
     def __init__(self, sources: Sequence[Source], offload: Callable[..., Deferred[Any]]) -> None:
         """`sources`: this process's figures. `offload` runs (function, *args) in a thread."""
-        self.others: Callable[[], Deferred[list[Sample]]] = nobody  # samples of the node's other workers
-        self.keep: Callable[[Sample], None] = forget  # called in the thread with each sample, before anybody sees it
+        self.others: Callable[[], Deferred[list[Sample]]] = no_peers  # samples of the node's other workers
+        self.keep: Callable[[Sample], None] = (
+            ignore_result  # called in the thread with each sample, before anybody sees it
+        )
         self._sources = sources
         self._offload = offload
         self._making = False
@@ -43,7 +45,7 @@ class Scrapes:
 
     def _sample(self) -> Sample:
         with self._one:  # a scrape and another worker may ask at once: what is kept must not get older
-            found = sample(self._sources)
+            found = take_snapshot(self._sources)
             self.keep(found)
         return found
 

@@ -12,17 +12,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
-from zatotx.metrics.stack_location import Place, place_of
+from zatotx.metrics.stack_location import StackLocation, location_of
 
 _LEAST = 0.1  # seconds of processor time that somebody must have used: else the process was stopped, or got none
 _KEPT = 16
-SOMEBODY = Place('', 'code of another thread, which did not let go of the interpreter')
+SOMEBODY = StackLocation('', 'code of another thread, which did not let go of the interpreter')
 _MOST = 3  # services that are named for one stall
 # Where a thread stands that waits, and holds nothing.
 _WAITING = frozenset({'threading.py', 'queue.py', 'socket.py', 'selectors.py', 'ssl.py', 'subprocess.py', 'threads.py'})
 
 
-class Hogs:
+class GilMonitor:
     """Asked by the watchdog's thread each time it wakes. A look at nothing unusual costs two microseconds."""
 
     def __init__(self, reactor: int, deployed: Callable[[str], str]) -> None:
@@ -31,7 +31,7 @@ class Hogs:
         self._deployed = deployed
         self._clock = time.pthread_getcpuclockid(reactor)
         self._used = self._read()
-        self._found: deque[tuple[float, float, tuple[Place, ...]]] = deque(maxlen=_KEPT)
+        self._found: deque[tuple[float, float, tuple[StackLocation, ...]]] = deque(maxlen=_KEPT)
 
     def woke(self, due: float, now: float) -> None:
         """The caller was to wake at `due`, and woke `now`, both on `time.monotonic`."""
@@ -42,7 +42,7 @@ class Hogs:
             places = tuple(sorted(set(self._at_work(whole / 4))))[:_MOST] or (SOMEBODY,)
             self._found.append((due, now, places))
 
-    def between(self, begin: float, end: float) -> tuple[Place, ...]:
+    def between(self, begin: float, end: float) -> tuple[StackLocation, ...]:
         """Who held the lock for at least half of that time."""
         for began, ended, places in tuple(self._found):
             if min(ended, end) - max(began, begin) >= (end - begin) / 2:
@@ -53,12 +53,12 @@ class Hogs:
         """Processor time of the process and of the reactor's thread."""
         return time.process_time(), time.clock_gettime(self._clock)
 
-    def _at_work(self, least: float) -> Iterator[Place]:
+    def _at_work(self, least: float) -> Iterator[StackLocation]:
         me = threading.get_ident()
         natives = {thread.ident: thread.native_id for thread in threading.enumerate()}
         for ident, frame in sys._current_frames().items():
             if ident not in (self._reactor, me) and not _waits(frame) and _used(natives.get(ident)) >= least:
-                place = place_of(frame, self._deployed)
+                place = location_of(frame, self._deployed)
                 if place is not None and place.service:
                     yield place
 

@@ -18,7 +18,7 @@ _Slots = TypeVar('_Slots')
 
 
 @implementer(IMeters)
-class Named(Generic[_Slots]):
+class MeterSet(Generic[_Slots]):
     """Slots by name. One thread adds and forgets at a time; any thread may read."""
 
     def __init__(
@@ -54,27 +54,27 @@ class Named(Generic[_Slots]):
             yield OTHERS, self.others
 
 
-class Meters:
+class MeterRegistry:
     """The meters of a process."""
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
-        self._channels: dict[str, Named[ChannelSlots]] = {}
-        self._outgoing: dict[str, Named[OutgoingSlots]] = {}
-        self.services = Named(CallSlots, most=most)
+        self._channels: dict[str, MeterSet[ChannelSlots]] = {}
+        self._outgoing: dict[str, MeterSet[OutgoingSlots]] = {}
+        self.services = MeterSet(CallSlots, most=most)
         self.redis = CallSlots()
         self.odb = CallSlots()
 
-    def channels(self, kind: str) -> Named[ChannelSlots]:
+    def channels(self, kind: str) -> MeterSet[ChannelSlots]:
         """Those of the channels of a kind, in Zato's words: 'http-soap', 'amqp' …"""
         if kind not in self._channels:
-            self._channels[kind] = Named(ChannelSlots, most=self._most)
+            self._channels[kind] = MeterSet(ChannelSlots, most=self._most)
         return self._channels[kind]
 
-    def outgoing(self, kind: str) -> Named[OutgoingSlots]:
+    def outgoing(self, kind: str) -> MeterSet[OutgoingSlots]:
         """Those of the outgoing connections of a kind: 'rest', 'sql' …"""
         if kind not in self._outgoing:
-            self._outgoing[kind] = Named(OutgoingSlots, most=self._most)
+            self._outgoing[kind] = MeterSet(OutgoingSlots, most=self._most)
         return self._outgoing[kind]
 
     def sources(self) -> list[Source]:
@@ -124,4 +124,4 @@ def calls_of(name: str, slots: CallSlots) -> Source:
     return lambda: call_rows(f'zatotx_{name}', (), slots)
 
 
-__all__ = ['MOST', 'OTHERS', 'Meters', 'Named', 'call_rows', 'calls_of', 'channel_rows']
+__all__ = ['MOST', 'OTHERS', 'MeterRegistry', 'MeterSet', 'call_rows', 'calls_of', 'channel_rows']

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from zatotx.metrics.definitions import COUNTER, FAMILIES, HISTOGRAM, INFO, Family
+from zatotx.metrics.definitions import COUNTER, FAMILIES, HISTOGRAM, INFO, MetricDefinition
 from zatotx.metrics.snapshot import Sample
 
 
@@ -29,7 +29,7 @@ class _Collector:
                 yield _filled(family, self._sample[name])
 
 
-def _filled(family: Family, rows: Iterable[Any]) -> Any:
+def _filled(family: MetricDefinition, rows: Iterable[Any]) -> Any:
     filled = _empty(family)
     for labels, figure in rows:
         if family.kind == HISTOGRAM:
@@ -39,7 +39,7 @@ def _filled(family: Family, rows: Iterable[Any]) -> Any:
     return filled
 
 
-def _empty(family: Family) -> Any:
+def _empty(family: MetricDefinition) -> Any:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
     if family.kind == HISTOGRAM:

@@ -22,7 +22,7 @@ FAILED = 'zatotx_metrics_failed'
 _log = Logger()
 
 
-def sample(sources: Sequence[Source]) -> Sample:
+def take_snapshot(sources: Sequence[Source]) -> Sample:
     """What the sources say now. Takes milliseconds where there are hundreds of services: for a worker thread. A source
     that fails costs its own figures, is counted and logged; the others are as good as ever."""
     found: Sample = {}
@@ -42,7 +42,7 @@ def sample(sources: Sequence[Source]) -> Sample:
     return found
 
 
-def lasting(sample: Sample) -> Sample:
+def without_gauges(sample: Sample) -> Sample:
     """What of it stays true when its process has ended: what was counted, not what there is."""
     return {name: rows for name, rows in sample.items() if FAMILIES[name].kind in (COUNTER, HISTOGRAM)}
 

@@ -13,7 +13,7 @@ _HASH = 64  # hex digits of a SHA-256, the name of the directory that a deployed
 _POLLING = frozenset({'epollreactor.py', 'pollreactor.py', 'selectreactor.py', 'asyncioreactor.py'})
 
 
-class Place(NamedTuple):
+class StackLocation(NamedTuple):
     """`service` is '' where none is at work."""
 
     service: str
@@ -38,14 +38,14 @@ def files_below(root: Path) -> Callable[[str], str]:
     return shown
 
 
-def place_of(frame: FrameType, deployed: Callable[[str], str]) -> Place | None:
+def location_of(frame: FrameType, deployed: Callable[[str], str]) -> StackLocation | None:
     """The innermost line of a deployed file, else the innermost line; None where the thread only waits for events.
     Runs no code of the objects it looks at, nor any other, so that the thread cannot go on in the midst of it."""
     with uncollected:
         return _place_of(frame, deployed)
 
 
-def _place_of(frame: FrameType, deployed: Callable[[str], str]) -> Place | None:
+def _place_of(frame: FrameType, deployed: Callable[[str], str]) -> StackLocation | None:
     innermost = f'{_short(frame.f_code.co_filename)}:{frame.f_lineno}'
     if Path(frame.f_code.co_filename).name in _POLLING:
         return None
@@ -57,7 +57,7 @@ def _place_of(frame: FrameType, deployed: Callable[[str], str]) -> Place | None:
         service = service or _service_at_work(outer)
         if where and service:
             break
-    return Place(service, where or innermost)
+    return StackLocation(service, where or innermost)
 
 
 def _outwards(frame: FrameType | None) -> Iterator[FrameType]:

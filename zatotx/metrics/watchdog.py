@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 from zatotx.metrics.counters import STALLS, Histogram
 from zatotx.metrics.gc_pauses import GcPauses
-from zatotx.metrics.gil_monitor import Hogs
-from zatotx.metrics.stack_location import Place, place_of
+from zatotx.metrics.gil_monitor import GilMonitor
+from zatotx.metrics.stack_location import StackLocation, location_of
 
 _BEAT = 0.05  # seconds, as all below
 _LOOK = 0.05
@@ -29,7 +29,7 @@ _PACE = 1.0  # between two reports
 _MOST = 16  # places that wait to be reported
 _KEPT = 20  # reports that are remembered
 
-COLLECTOR = Place('', 'the garbage collector')
+COLLECTOR = StackLocation('', 'the garbage collector')
 
 
 class Watchdog:
@@ -40,7 +40,7 @@ class Watchdog:
         its own while the reactor is stalled: it must not need the reactor."""
         self.stalls = Histogram(STALLS)
         self.pauses = GcPauses()
-        self.reports = Reports(report)
+        self.reports = StallReports(report)
         self._reactor = reactor
         self._deployed = deployed
         self._running = False
@@ -49,8 +49,8 @@ class Watchdog:
         self._due = 0.0
         self._call: Any = None
         self._ended: deque[tuple[float, float]] = deque(maxlen=64)  # (the beat before the stall, its length)
-        self._seen: tuple[float, Counter[Place]] = (0.0, Counter())  # (the beat before a stall, where it was)
-        self._hogs: Hogs | None = None
+        self._seen: tuple[float, Counter[StackLocation]] = (0.0, Counter())  # (the beat before a stall, where it was)
+        self._hogs: GilMonitor | None = None
         self._told = 0.0  # the beat before the stall that was reported while it lasted
 
     def start(self) -> None:
@@ -80,7 +80,7 @@ class Watchdog:
         self._call = self._reactor.callLater(_BEAT, self._beat)
 
     def _watch(self) -> None:
-        hogs = self._hogs = Hogs(self._thread, self._deployed)
+        hogs = self._hogs = GilMonitor(self._thread, self._deployed)
         while self._running:
             due = monotonic() + _LOOK
             sleep(_LOOK)  # half the cost of waiting for an event; the thread outlives `stop` by as much
@@ -94,7 +94,7 @@ class Watchdog:
 
     def _look(self, held: float, last: float) -> None:
         frame = sys._current_frames().get(self._thread)
-        place = None if frame is None else place_of(frame, self._deployed)
+        place = None if frame is None else location_of(frame, self._deployed)
         if place is None or self._last != last:  # it goes on already: where it is now says nothing
             return
         if self._seen[0] != last:
@@ -115,21 +115,21 @@ class Watchdog:
         for place in self._hogs.between(last, last + held) if self._hogs else ():
             self.reports.add(place, held, lasting=False)
         if self._seen[0] == last:
-            for place, share in shares(self._seen[1]):
+            for place, share in stack_shares(self._seen[1]):
                 if share * held >= _LIMIT / 2:
                     self.reports.add(place, share * held, lasting=False)
 
 
-def shares(seen: Counter[Place]) -> list[tuple[Place, float]]:
+def stack_shares(seen: Counter[StackLocation]) -> list[tuple[StackLocation, float]]:
     """Which part of a stall each service had, at the place where it was seen most: several may have run one after the
     other before the reactor came to its next beat."""
-    services: dict[str, Counter[Place]] = {}
+    services: dict[str, Counter[StackLocation]] = {}
     for place, times in seen.items():
         services.setdefault(place.service, Counter())[place] += times
     return [(places.most_common(1)[0][0], places.total() / seen.total()) for places in services.values()]
 
 
-class Said(NamedTuple):
+class ReportedStall(NamedTuple):
     """A report that was made."""
 
     when: float  # unix time
@@ -137,19 +137,21 @@ class Said(NamedTuple):
     service: str  # '' where none was at work
 
 
-class Reports:
+class StallReports:
     """What waits to be said, one sentence a second, each place once with its longest stall. The last ones that were
     said are kept: any thread may read `said`."""
 
     def __init__(self, report: Callable[[str], None], clock: Callable[[], float] = time) -> None:
         """`clock` gives unix time."""
-        self.said: deque[Said] = deque(maxlen=_KEPT)
+        self.said: deque[ReportedStall] = deque(maxlen=_KEPT)
         self._report = report
         self._clock = clock
-        self._waiting: OrderedDict[Place, tuple[int, float, bool]] = OrderedDict()  # -> (times, longest, lasting)
+        self._waiting: OrderedDict[StackLocation, tuple[int, float, bool]] = (
+            OrderedDict()
+        )  # -> (times, longest, lasting)
         self._quiet_until = 0.0
 
-    def add(self, place: Place, held: float, *, lasting: bool) -> None:
+    def add(self, place: StackLocation, held: float, *, lasting: bool) -> None:
         """A stall of `held` seconds; `lasting`: so far."""
         times, longest, was_lasting = self._waiting.get(place, (0, 0.0, False))
         if was_lasting and not lasting:
@@ -162,12 +164,12 @@ class Reports:
         if self._waiting and now >= self._quiet_until:
             self._quiet_until = now + _PACE
             place, (times, longest, lasting) = self._waiting.popitem(last=False)
-            text = sentence(place, times, longest, lasting)
-            self.said.append(Said(self._clock(), text, place.service))
+            text = stall_message(place, times, longest, lasting)
+            self.said.append(ReportedStall(self._clock(), text, place.service))
             self._report(text)
 
 
-def sentence(place: Place, times: int, longest: float, lasting: bool) -> str:
+def stall_message(place: StackLocation, times: int, longest: float, lasting: bool) -> str:
     """A stall for people."""
     if place == COLLECTOR:
         return f'the garbage collector held everything for {longest:.2f} s{_often(times)}'

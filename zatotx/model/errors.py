@@ -12,7 +12,7 @@ from typing import Any
 from zatotx.model.cid import is_new_cid
 
 
-class ZatoException(Exception):  # noqa: N818 - Zato's name
+class ZatoException(Exception):
     """The root of Zato's exceptions: an optional cid and a message. Raised as such it is a 500."""
 
     def __init__(self, cid: str | None = None, msg: str | None = None) -> None:
@@ -23,7 +23,7 @@ class ZatoException(Exception):  # noqa: N818 - Zato's name
         self.msg = msg or ''
 
 
-class Fault(ZatoException):
+class ServiceError(ZatoException):
     """A fault with a status of its own, whose message the caller may read."""
 
     status = 500
@@ -44,7 +44,7 @@ class Fault(ZatoException):
         return ()
 
 
-class BadRequest(Fault):
+class BadRequest(ServiceError):
     status = 400
     default = 'Bad request'
 
@@ -57,7 +57,7 @@ class BadInput(BadRequest):
         super().__init__(cid, '; '.join(f'{path}: {what}' for path, what in self.mistakes))
 
 
-class Unauthorized(Fault):
+class Unauthorized(ServiceError):
     status = 401
     default = 'You are not authorized to access this resource'
 
@@ -72,17 +72,17 @@ class Unauthorized(Fault):
         return tuple((b'WWW-Authenticate', each.encode('utf-8')) for each in (self.challenge, *self.more))
 
 
-class Forbidden(Fault):
+class Forbidden(ServiceError):
     status = 403
     default = 'You are not allowed to access this resource'
 
 
-class NotFound(Fault):
+class NotFound(ServiceError):
     status = 404
     default = 'Not found'
 
 
-class MethodNotAllowed(Fault):
+class MethodNotAllowed(ServiceError):
     status = 405
     default = 'Method not allowed'
 
@@ -95,22 +95,22 @@ class MethodNotAllowed(Fault):
         return ((b'Allow', ', '.join(self.allow).encode('ascii')),)
 
 
-class Conflict(Fault):
+class Conflict(ServiceError):
     status = 409
     default = 'The state of the resource does not allow this'
 
 
-class ContentTooLarge(Fault):
+class ContentTooLarge(ServiceError):
     status = 413
     default = 'The body is too large'
 
 
-class UnsupportedMediaType(Fault):
+class UnsupportedMediaType(ServiceError):
     status = 415
     default = 'The body is in a coding or format that is not accepted here'
 
 
-class _Later(Fault):
+class _Later(ServiceError):
     """A fault that passes by itself: the answer says when to come back."""
 
     def __init__(self, cid: str | None = None, msg: str | None = None, retry_after: int = 1) -> None:
@@ -127,12 +127,12 @@ class TooManyRequests(_Later):
     default = 'Too many requests'
 
 
-class InternalServerError(Fault):
+class InternalServerError(ServiceError):
     status = 500
     default = 'An error has occurred'
 
 
-class BadGateway(Fault):
+class BadGateway(ServiceError):
     """Another system, which the request needs, answered what is of no use."""
 
     status = 502
@@ -153,7 +153,7 @@ class ServiceUnavailable(_Later):
     default = 'The service is not available now'
 
 
-class Timeout(Fault):
+class Timeout(ServiceError):
     status = 504
     default = 'The deadline of the request has passed'
 
@@ -167,7 +167,7 @@ class Inactive(NotFound):
 
 
 # Zato's name for the same root, as its services import it.
-HTTPException = Fault
+HTTPException = ServiceError
 
 
 class StartError(Exception):

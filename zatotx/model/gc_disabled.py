@@ -13,7 +13,7 @@ import gc
 from threading import Lock
 
 
-class Uncollected:
+class GcDisabled:
     """`with` it no allocation begins a collection, in whatever thread; several threads may be inside at a time."""
 
     def __init__(self) -> None:
@@ -35,4 +35,4 @@ class Uncollected:
                 gc.enable()
 
 
-uncollected = Uncollected()
+uncollected = GcDisabled()

@@ -70,7 +70,8 @@ class Body(Protocol):
 
 
 class Charge(Protocol):
-    """What a request is charged for the memory it takes: zatotx.rules.limits.byte_budget.Charge. Closed by who brought it."""
+    """What a request is charged for the memory it takes: zatotx.rules.limits.byte_budget.BytesCharge. Closed by who
+    brought it."""
 
     def add(self, size: int) -> bool: ...  # from any thread; False = there is no room
     def give_back(self, size: int) -> None: ...
@@ -115,7 +116,7 @@ class HTTPView:
         self.admitted_by: object = None
 
 
-class Inbound:
+class Message:
     """One message on its way to a service."""
 
     __slots__ = ('body', 'channel', 'charge', 'cid', 'deadline', 'delayed', 'expired', 'headers', 'http', 'parsed',

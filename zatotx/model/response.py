@@ -93,14 +93,14 @@ class PeerResponse:
             raise BadStatus(self.cid, f'{self.title} answered {said}', self)
 
 
-def modelled(value: Any, model: Any) -> Any:
+def to_model(value: Any, model: Any) -> Any:
     """What a peer answered as a model: a Struct, a dataclass, a Model of Zato, or any type that msgspec reads, such as
     `list[Customer]`. A list of what is one thing's model is a list of them, as in Zato.
 
     Raises ValueError, with the rest of a sentence about the answer, where it does not fit.
     """
     if isinstance(value, list) and isinstance(model, type) and not issubclass(model, list | tuple | set):
-        return [modelled(one, model) for one in value]
+        return [to_model(one, model) for one in value]
     try:
         if getattr(model, 'zato_model', False) and isinstance(value, Mapping):
             return model.from_dict(value)

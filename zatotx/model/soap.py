@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from zatotx.model.errors import Fault
+from zatotx.model.errors import ServiceError
 
 # Codes of 1.2, and 1.1's words for two of them.
 SENDER, RECEIVER, MUST_UNDERSTAND = 'Sender', 'Receiver', 'MustUnderstand'
@@ -53,7 +53,7 @@ class SoapMessage(msgspec.Struct, frozen=True):
     body: Any  # lxml element
 
 
-class SoapFault(Fault):
+class SoapFault(ServiceError):
     """A fault in SOAP's own words; on channels of other formats an error like any other.
 
         raise SoapFault('Client', 'There is not enough money', '<shortage xmlns="urn:bank">10.00</shortage>')

@@ -11,7 +11,7 @@ from zatotx.model.errors import ServiceUnavailable, Timeout
 
 
 @define(eq=False)
-class Turns:
+class CoalescingLock:
     """One attempt at a time. Those who wait share: one that began after they came serves them too, and where the ODB is
     found away, all fail. Each trying for itself, one after the other, they would wait a deadline each."""
 

@@ -10,23 +10,23 @@ from attrs import frozen
 from zatotx.interfaces.config import Prepare
 from zatotx.interfaces.kind import IChannel
 from zatotx.node.gc_tuning import Trimmer
-from zatotx.node.log_files import Logbook
-from zatotx.node.reload import Reload
+from zatotx.node.log_files import LogFiles
+from zatotx.node.reload import SighupReloader
 from zatotx.node.settings import Settings
-from zatotx.node.workers.slots import Locks
-from zatotx.node.workers.worker_group import Company
-from zatotx.pipeline.dispatcher import Exchange
+from zatotx.node.workers.slots import SlotLocks
+from zatotx.node.workers.worker_group import WorkerGroup
+from zatotx.pipeline.dispatcher import Dispatcher
 from zatotx.pipeline.pipeline import Pipeline
 
 
 @frozen(kw_only=True)
-class Parts:
+class NodeComponents:
     """Who does the work. Only Node knows the order in which they start and stop."""
 
     reactor: Any  # IReactorTime, IReactorFromThreads
     settings: Settings
-    lock: Locks
-    logs: Logbook
+    lock: SlotLocks
+    logs: LogFiles
     pools: Sequence[Any]  # with start, stop and started
     channels: Mapping[str, IChannel]  # by kind
     odb: Any  # IConfigStore
@@ -34,11 +34,11 @@ class Parts:
     outgoing: Sequence[Any]  # IOutgoingKind objects
     at_start: Sequence[Prepare]  # bring the first configuration into force, before anybody is let in
     pipeline: Pipeline
-    exchange: Exchange
+    exchange: Dispatcher
     services: Any  # zatotx.service.service_store.ServiceStore
     code: Any  # zatotx.service.deployment.deployer.VersionKeeper
     pickup: Any  # start() and stop(): watches the pickup directory, in one process of the server
     watchdog: Any  # zatotx.metrics.watchdog.Watchdog
     trimmer: Trimmer
-    reload: Reload
-    company: Company | None = None  # of a worker
+    reload: SighupReloader
+    company: WorkerGroup | None = None  # of a worker

@@ -16,7 +16,7 @@ _INET_KINDS = ('tcp', 'tcp6', 'ssl')
 
 
 @frozen(kw_only=True)
-class Wanted:
+class EndpointSpec:
     """What a description asks a reactor for."""
 
     factory: Any
@@ -40,24 +40,24 @@ class _Notes:
     """A reactor that notes what it is asked for. Its names are IReactorTCP's, IReactorSSL's …"""
 
     def __init__(self) -> None:
-        self.wanted: Wanted | None = None
+        self.wanted: EndpointSpec | None = None
 
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = '') -> None:
-        self.wanted = Wanted(address=port, factory=factory, backlog=backlog, interface=interface)
+        self.wanted = EndpointSpec(address=port, factory=factory, backlog=backlog, interface=interface)
 
     def listenSSL(self, port: int, factory: Any, contextFactory: Any, backlog: int = 50, interface: str = '') -> None:
-        self.wanted = Wanted(address=port, factory=factory, backlog=backlog, interface=interface,
+        self.wanted = EndpointSpec(address=port, factory=factory, backlog=backlog, interface=interface,
                              context=contextFactory)
 
     def listenUNIX(self, address: str, factory: Any, backlog: int = 50, mode: int = UNIX_MODE, wantPID: bool = False
                    ) -> None:
-        self.wanted = Wanted(address=address, factory=factory, backlog=backlog, mode=mode, lock=wantPID)
+        self.wanted = EndpointSpec(address=address, factory=factory, backlog=backlog, mode=mode, lock=wantPID)
 
     def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: Any) -> None:
-        self.wanted = Wanted(factory=factory, inherited=fileDescriptor)
+        self.wanted = EndpointSpec(factory=factory, inherited=fileDescriptor)
 
 
-def read_description(description: str, factory: Any) -> Wanted | None:
+def parse_description(description: str, factory: Any) -> EndpointSpec | None:
     """What a description asks for; None where it is of a kind that asks for something else. Raises what Twisted's
     parsers, and the files of a certificate, come up with."""
     notes: Any = _Notes()
@@ -69,7 +69,7 @@ def read_description(description: str, factory: Any) -> Wanted | None:
         return None
     if failed and not isinstance(failed[0], AttributeError):
         raise failed[0]
-    wanted: Wanted | None = notes.wanted
+    wanted: EndpointSpec | None = notes.wanted
     return wanted
 
 

@@ -31,7 +31,8 @@ def redis_away(client: Any) -> Iterator[str]:
 
 
 def rates_without_redis(limiter: Any, client: Any) -> Iterator[str]:
-    """`limiter`: zatotx.pipeline.rate_limiter.RateLimiter. One sentence for each way in which exact limits hold less now."""
+    """`limiter`: zatotx.pipeline.rate_limiter.RateLimiter. One sentence for each way in which exact limits hold less
+    now."""
     if client.problem:
         for setting, names in limiter.exact().items():
             what = _WITHOUT_REDIS[setting].format(names=', '.join(names))

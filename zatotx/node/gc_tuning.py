@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
 from zatotx.rules.limits.byte_budget import ByteBudget
-from zatotx.rules.limits.collection_pace import CollectionPace, TrimPace
+from zatotx.rules.limits.collection_pace import CollectionTrigger, TrimTrigger
 
 # A request leaves a few dozen containers behind, nearly all freed by their reference counts. The default of 700 would
 # look for cycles every twenty requests.
@@ -20,7 +20,7 @@ YOUNG, MIDDLE, OLD = 20_000, 20, 20
 INTERVAL = 3.0  # seconds between two looks at the resident size
 
 
-def settle() -> None:
+def tune_gc() -> None:
     """Everything that lives now lives as long as the process: never look through it again. Until now it was searched as
     often as Python does by itself: a start without that takes a sixth less work, and leaves the server with 8 MB more,
     of classes that attrs made anew."""
@@ -29,7 +29,7 @@ def settle() -> None:
     gc.set_threshold(YOUNG, MIDDLE, OLD)
 
 
-def collector(pace: CollectionPace) -> Callable[[int, int], None]:
+def collector(pace: CollectionTrigger) -> Callable[[int, int], None]:
     """Collects garbage by the bytes that come in: to be called as ByteBudget does."""
 
     def grown(size: int, held: int) -> None:
@@ -46,7 +46,7 @@ class Trimmer:
     def __init__(self, reactor: Any, offload: Callable[..., Deferred[Any]], memory: ByteBudget) -> None:
         self._offload = offload
         self._memory = memory
-        self._pace = TrimPace()
+        self._pace = TrimTrigger()
         self._under_way = False
         self._call = LoopingCall(self._look)
         self._call.clock = reactor

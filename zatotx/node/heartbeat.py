@@ -18,7 +18,7 @@ ALIVE = 6.0  # seconds without a beat after which a node counts as gone
 
 
 @define(eq=False)
-class Pulse:
+class LivenessMonitor:
     """Remembers of each node when its row changed last. A node that was never looked at before counts as up until its
     row has not changed for long enough. `clock` is the reactor."""
 

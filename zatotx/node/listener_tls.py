@@ -11,7 +11,7 @@ from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
 from zatotx.interfaces.listener import IListenerOptions
-from zatotx.node.endpoint_spec import read_description
+from zatotx.node.endpoint_spec import parse_description
 
 
 class NoApplicationProtocol(SSL.Error):
@@ -19,7 +19,7 @@ class NoApplicationProtocol(SSL.Error):
 
 
 @implementer(IOpenSSLServerConnectionCreator)
-class Certificate:
+class ReloadableCertificate:
     """TLS of one listener, as TLSMemoryBIOFactory asks for it: connections that come after `reload` get the new
     certificate, the others keep theirs. Those that come while it is `asking` may send a certificate of their own."""
 
@@ -44,7 +44,7 @@ class Certificate:
     def reload(self) -> str:
         """Read the files again; '', or a sentence that says why the old certificate stays."""
         try:
-            wanted = read_description(self.description, Factory())
+            wanted = parse_description(self.description, Factory())
             assert wanted is not None
             self._context = self._prepared(wanted.context)
         except Exception as error:  # whatever OpenSSL, the files or the parser come up with

@@ -16,10 +16,10 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
 from zatotx.interfaces.listener import IListenerOptions
-from zatotx.node.endpoint_spec import Wanted, read_description, without_proxy
+from zatotx.node.endpoint_spec import EndpointSpec, parse_description, without_proxy
 from zatotx.node.proxy_protocol import ProxyProtocolFactory
-from zatotx.node.workers.listening_sockets import Bound
-from zatotx.node.workers.shared_counters import Shared
+from zatotx.node.workers.listening_sockets import BoundSocket
+from zatotx.node.workers.shared_counters import SharedCounterRow
 from zatotx.node.workers.shared_listeners import adopt_tcp, adopt_unix
 
 
@@ -34,7 +34,7 @@ class Listeners:
 
     reactor: Any  # IReactorTCP, IReactorUNIX, IReactorSocket
     adopted: Mapping[str, int] = field(factory=dict)
-    shared: Callable[[str], Shared | None] = _unshared
+    shared: Callable[[str], SharedCounterRow | None] = _unshared
     certificates: list[Any] = field(factory=list, init=False)  # node.tls.Certificate
     _asking: bool = field(default=False, init=False)
 
@@ -45,7 +45,7 @@ class Listeners:
         return Deferred.fromCoroutine(self._listen(description, factory))
 
     async def _listen(self, description: str, factory: Any) -> IListeningPort:
-        wanted = read_description(description, factory)
+        wanted = parse_description(description, factory)
         plain = without_proxy(description)
         inner = factory if wanted is None or wanted.context is None else self._with_tls(plain, wanted)
         if plain != description:
@@ -56,20 +56,20 @@ class Listeners:
         port: IListeningPort = self._open(description, wanted, inner)
         return port
 
-    def _with_tls(self, description: str, wanted: Wanted) -> Any:
+    def _with_tls(self, description: str, wanted: EndpointSpec) -> Any:
         from twisted.protocols.tls import TLSMemoryBIOFactory  # costs memory that plain HTTP does not need
 
-        from zatotx.node.listener_tls import Certificate
+        from zatotx.node.listener_tls import ReloadableCertificate
 
-        certificate: Any = Certificate(description, wanted.context, IListenerOptions(wanted.factory, None))
+        certificate: Any = ReloadableCertificate(description, wanted.context, IListenerOptions(wanted.factory, None))
         certificate.asking = self._asking
         self.certificates.append(certificate)
         return TLSMemoryBIOFactory(certificate, False, wanted.factory)
 
-    def _open(self, description: str, wanted: Wanted, factory: Any) -> Any:
+    def _open(self, description: str, wanted: EndpointSpec, factory: Any) -> Any:
         descriptor = self.adopted.get(description, wanted.inherited)
         if descriptor < 0 and isinstance(wanted.address, str):
-            bound = Bound(wanted)
+            bound = BoundSocket(wanted)
             return adopt_unix(self.reactor, bound.descriptor, wanted, factory, bound.close)
         if descriptor < 0:
             return self.reactor.listenTCP(wanted.address, factory, wanted.backlog, wanted.interface)

@@ -19,9 +19,9 @@ from zope.interface import implementer
 from zatotx.interfaces.config import IConfig, IConfigStore, NodeRow, OutdatedSnapshot, Prepare
 from zatotx.interfaces.redis_client import IBus
 from zatotx.model.errors import ServiceUnavailable, Timeout
-from zatotx.node.coalescing_lock import Turns
-from zatotx.node.heartbeat import ALIVE, Pulse
-from zatotx.node.outage_log import Absence
+from zatotx.node.coalescing_lock import CoalescingLock
+from zatotx.node.heartbeat import ALIVE, LivenessMonitor
+from zatotx.node.outage_log import OutageLog
 from zatotx.node.two_phase_commit import commit_all, prepare_all
 from zatotx.schema.snapshot import Actor, Operation, Snapshot
 
@@ -31,13 +31,13 @@ TOPIC = 'config'
 _ATTEMPTS = 5  # at a snapshot that is level with the code
 
 
-def living(nodes: Sequence[NodeRow], now: float) -> list[NodeRow]:
+def live_nodes(nodes: Sequence[NodeRow], now: float) -> list[NodeRow]:
     """The nodes that are up, for those who look once: running by their own word, and heard of lately. `now` is unix
     time, of a machine whose clock goes as the nodes' do; who looks more often has a Pulse."""
     return [node for node in nodes if node.up_status == 'running' and now - node.seen_at < ALIVE]
 
 
-async def reached_everywhere(store: Any, revision: int, timeout: float, pulse: Pulse) -> list[str]:
+async def reached_everywhere(store: Any, revision: int, timeout: float, pulse: LivenessMonitor) -> list[str]:
     """Wait until every living node runs the revision; the names of those that did not within `timeout` seconds."""
     clock = pulse.clock
     end = clock.seconds() + timeout
@@ -65,11 +65,13 @@ class LiveConfig:
     node_id: int = 0  # known once the node has joined
     snapshot: Snapshot = field(factory=Snapshot)
     newest: int = 0  # the ODB's revision when it was asked last
-    pulse: Pulse = field(init=False, default=Factory(lambda self: Pulse(self.clock), takes_self=True))
-    _turns: Turns = field(factory=Turns)
+    pulse: LivenessMonitor = field(
+        init=False, default=Factory(lambda self: LivenessMonitor(self.clock), takes_self=True)
+    )
+    _turns: CoalescingLock = field(factory=CoalescingLock)
     _loop: LoopingCall | None = None
     _log = Logger()
-    _absence: Absence = field(init=False, default=Factory(lambda self: Absence(self._log), takes_self=True))
+    _absence: OutageLog = field(init=False, default=Factory(lambda self: OutageLog(self._log), takes_self=True))
 
     @property
     def away(self) -> str:
@@ -178,4 +180,4 @@ def _unannounced(failure: Any) -> None:
                           why=failure.getErrorMessage())
 
 
-__all__ = ['ALIVE', 'BEAT', 'TOPIC', 'IBus', 'IConfigStore', 'LiveConfig', 'living']
+__all__ = ['ALIVE', 'BEAT', 'TOPIC', 'IBus', 'IConfigStore', 'LiveConfig', 'live_nodes']

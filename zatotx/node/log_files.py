@@ -9,19 +9,19 @@ from typing import Any
 from zatotx.interfaces.kind import ILineSink
 from zatotx.logs import categories
 from zatotx.logs.formats import FORMS, JSON, missing_as_json
-from zatotx.logs.levels import Levels
+from zatotx.logs.levels import LevelFilter
 from zatotx.logs.line_buffer import LineWriter, SharedLineWriter
-from zatotx.logs.log_file import LogFile, said_of_missing
-from zatotx.logs.server_log import ServerLog, Whose, nobody
+from zatotx.logs.log_file import LogFile, missing_lines_message
+from zatotx.logs.server_log import ServerLog, Whose, no_context
 from zatotx.model.errors import StartError
 from zatotx.node.settings import Log
 
 
-class Logbook:
+class LogFiles:
     """logs/server.log and the files of other areas, and one file of lines for each kind that asks for one. Several
     processes may write the same files. In the reactor's thread."""
 
-    def __init__(self, directory: Path, reactor: Any, settings: Log, *, whose: Whose = nobody) -> None:
+    def __init__(self, directory: Path, reactor: Any, settings: Log, *, whose: Whose = no_context) -> None:
         """`whose`: see ServerLog. Raises StartError where the directory cannot be written or a setting is wrong."""
         levels, self._form = _checked(settings)
         self._directory = directory
@@ -86,7 +86,7 @@ class Logbook:
 
     def _form_of(self, writer: LineWriter) -> None:
         writer.json = self._form == JSON
-        writer.missing(missing_as_json if writer.json else said_of_missing)
+        writer.missing(missing_as_json if writer.json else missing_lines_message)
 
     def _file(self, name: str) -> LogFile:
         try:
@@ -95,12 +95,12 @@ class Logbook:
             raise StartError(f'{self._directory / name} cannot be written: {error.strerror}') from None
 
 
-def _checked(settings: Log) -> tuple[Levels, str]:
+def _checked(settings: Log) -> tuple[LevelFilter, str]:
     """Levels and form. Raises StartError naming every mistake."""
     mistakes = []
-    levels = Levels()
+    levels = LevelFilter()
     try:
-        levels = Levels(settings.level, settings.levels)
+        levels = LevelFilter(settings.level, settings.levels)
     except ValueError as error:
         mistakes.append(str(error))
     if settings.form not in FORMS:

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from zatotx.interfaces.node import ILevels
-from zatotx.node.log_files import Logbook
+from zatotx.node.log_files import LogFiles
 
 TOPIC = 'log-level'
 LONGEST = 200  # characters of a logger's name
@@ -23,10 +23,10 @@ LONGEST = 200  # characters of a logger's name
 
 @implementer(ILevels)
 @define(eq=False)
-class LiveLevels:
+class LiveLogLevels:
     """`others` tells the other workers of this node, where there are some and the bus may be away."""
 
-    logs: Logbook
+    logs: LogFiles
     bus: Any  # IBus
     others: Callable[[str, str], Deferred[Any]] = field(default=lambda name, level: succeed(None))
 

@@ -16,14 +16,14 @@ from twisted.logger import Logger
 
 from zatotx.model.errors import Conflict, StartError
 from zatotx.node import gc_tuning
-from zatotx.node.components import Parts
+from zatotx.node.components import NodeComponents
 from zatotx.node.listen_address import first_tcp
 from zatotx.node.live_config import LiveConfig
 from zatotx.node.service_rows import missing_service_rows
 from zatotx.node.state import DRAINING, READY, STARTING, STOPPED, NodeState
 from zatotx.node.thread_pools import stop_pools
 from zatotx.node.two_phase_commit import commit_all, prepare_all
-from zatotx.node.workers.control_pipe import ALONE, LINGER, Place
+from zatotx.node.workers.control_pipe import ALONE, LINGER, WorkerSpec
 from zatotx.schema.snapshot import Actor
 
 _log = Logger()
@@ -34,10 +34,10 @@ class Node(Service):
     """A server: hosts services and the channels clients connect to. Built whole by zatotx.tap; knows the order of its
     parts, not their work."""
 
-    parts: Parts
+    parts: NodeComponents
     config: LiveConfig
     state: NodeState
-    place: Place = ALONE
+    place: WorkerSpec = ALONE
     node_id: int = 0
     _starting: Deferred[None] | None = None
 
@@ -92,7 +92,7 @@ class Node(Service):
         await parts.code.apply(self.config.snapshot)
         self.config.start()
         await self.config.sync()
-        gc_tuning.settle()
+        gc_tuning.tune_gc()
         parts.trimmer.start()
         parts.watchdog.start()
         self._enter(READY)

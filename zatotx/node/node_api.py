@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from zatotx import __version__
-from zatotx.connectors.kind_registry import FoundKind, described
+from zatotx.connectors.kind_registry import FoundKind, describe_kinds
 from zatotx.interfaces.node import INode
 from zatotx.node.state import NodeState
 from zatotx.service.outgoing import Outgoings
@@ -22,7 +22,7 @@ from zatotx.service.outgoing import Outgoings
 
 @implementer(INode)
 @define(kw_only=True, eq=False)
-class NodeView:
+class NodeApi:
     """INode over the parts of a node."""
 
     name: str
@@ -34,13 +34,13 @@ class NodeView:
     types: Any
     state: NodeState
     kinds: Sequence[FoundKind]
-    scrapes: Any  # zatotx.metrics.exposition.Scrapes
+    scrapes: Any  # zatotx.metrics.exposition.MetricsExposition
     levels: Any = None  # ILevels
     user_metrics: Any = None  # IUserMetrics
     offloader: Callable[..., Deferred[Any]]
     finders: Sequence[Callable[[], Iterable[str]]] = ()  # each gives sentences on what is not as it should be
     outgoing: Any = field(factory=Outgoings)
-    company: Any = None  # zatotx.node.workers.worker_group.Company of a worker
+    company: Any = None  # zatotx.node.workers.worker_group.WorkerGroup of a worker
     started: float = field(factory=time)
 
     def not_ready(self) -> list[str]:
@@ -67,7 +67,7 @@ class NodeView:
             'twisted': twisted.__version__,
             'started': self.started,
             'services': len(self.services.current),
-            'kinds': described(self.kinds),
+            'kinds': describe_kinds(self.kinds),
         }
 
     def metrics(self) -> Deferred[bytes]:

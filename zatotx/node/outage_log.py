@@ -12,7 +12,7 @@ REASONS = 5  # of one absence that are said: some databases find a new one each 
 
 
 @define(eq=False)
-class Absence:
+class OutageLog:
     """Each reason is said once until the ODB is back, not every two seconds."""
 
     log: Logger

@@ -13,7 +13,7 @@ from zatotx.node.settings import Settings
 
 
 @frozen
-class Reload:
+class SighupReloader:
     """Reads server.toml again and takes over its [log], and the certificates of the `ssl:` endpoints. What is wrong is
     logged in a sentence, and stays as it was. Blocks for as long as it takes to read these small files."""
 

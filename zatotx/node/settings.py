@@ -15,11 +15,11 @@ from msgspec import Meta
 
 from zatotx.model.errors import StartError
 from zatotx.node.file_references import reader
-from zatotx.rules.enmasse.references import Sources, refers
+from zatotx.rules.enmasse.references import ReferenceSources, is_reference
 from zatotx.rules.limits.byte_budget import LEAST, LIMIT
 from zatotx.rules.limits.limits import NODE, SERVICE
 from zatotx.rules.resilience.heartbeat import TIMEOUT
-from zatotx.schema.masking import shown
+from zatotx.schema.masking import to_masked_document
 from zatotx.schema.service import MOST_IN_FLIGHT
 from zatotx.wire.xml.budget import DEEPEST, LONGEST_TEXT
 
@@ -29,7 +29,9 @@ _Count = Annotated[int, Meta(ge=1)]
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def __repr__(self) -> str:
-        fields = ', '.join(f'{name}={shown(name, value)!r}' for name, value in msgspec.structs.asdict(self).items())
+        fields = ', '.join(
+            f'{name}={to_masked_document(name, value)!r}' for name, value in msgspec.structs.asdict(self).items()
+        )
         return f'{type(self).__name__}({fields})'
 
 
@@ -102,7 +104,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     kinds: dict[str, dict[str, Any]] = {}  # each kind's own section; the kind checks it
 
     def __repr__(self) -> str:
-        fields = ', '.join(f'{name}={shown(name, value)!r}' for name, value in msgspec.structs.asdict(self).items())
+        fields = ', '.join(
+            f'{name}={to_masked_document(name, value)!r}' for name, value in msgspec.structs.asdict(self).items()
+        )
         return f'Settings({fields})'
 
 
@@ -126,19 +130,19 @@ def load(path: Path, kinds: Collection[str]) -> Settings:
     return settings
 
 
-class Referred(str):
+class ResolvedSettings(str):
     """Text that a reference gave: as with all that comes from an environment, it may be meant as a number."""
 
 
 def resolved(document: dict[str, Any], directory: Path) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """The document with its references replaced, and each that leads nowhere as (section.key, what is wrong)."""
-    sources = Sources(environ=os.environ, read=reader(directory))
+    sources = ReferenceSources(environ=os.environ, read=reader(directory))
     astray: list[tuple[str, str]] = []
     found: dict[str, Any] = {}
     for place, section, key, value in _values(document):
         wrong: list[str] = []
         new = sources.resolve(value, wrong)
-        new = Referred(new) if isinstance(new, str) and refers(value) else new
+        new = ResolvedSettings(new) if isinstance(new, str) and is_reference(value) else new
         astray.extend((place, text) for text in wrong)
         if section:
             found.setdefault(section, {})[key] = new
@@ -196,7 +200,7 @@ def _section(name: str, type_: Any, values: Any, mistakes: list[str]) -> Any:
 
 def _converted(path: str, type_: Any, value: Any, mistakes: list[str]) -> Any:
     try:
-        return msgspec.convert(str(value), type_, strict=False) if isinstance(value, Referred) \
+        return msgspec.convert(str(value), type_, strict=False) if isinstance(value, ResolvedSettings) \
             else msgspec.convert(value, type_)
     except msgspec.ValidationError as error:
         mistakes.append(f'{path}: {error}')

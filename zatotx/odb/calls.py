@@ -9,16 +9,16 @@ from twisted.internet.defer import Deferred
 from zatotx.interfaces.config import FileVersion, NodeRow
 from zatotx.odb import code_versions as versions
 from zatotx.odb import nodes
-from zatotx.odb.database import Access
+from zatotx.odb.database import AsyncDatabase
 from zatotx.odb.sequences import next_epoch
 from zatotx.schema.snapshot import Actor
 
 
-class CodeCalls:
+class CodeStore:
     """Versions of deployed files."""
 
     __slots__ = ()
-    _odb: Access
+    _odb: AsyncDatabase
 
     def add_version(
         self, file: str, form: str, content: bytes, services: Sequence[str], actor: Actor
@@ -36,11 +36,11 @@ class CodeCalls:
         return self._odb.read(lambda connection, cluster: versions.content(connection, cluster, version_id))
 
 
-class NodeCalls:
+class NodeStore:
     """Servers, their workers, what they said, and the numbers they draw."""
 
     __slots__ = ()
-    _odb: Access
+    _odb: AsyncDatabase
 
     def register_node(self, name: str, host: str, port: int, pid: int, worker: int = 0) -> Deferred[NodeRow]:
         address = nodes.Address(name=name, host=host, port=port, pid=pid, worker=worker)
@@ -55,7 +55,7 @@ class NodeCalls:
         return self._odb.write(lambda connection, cluster: nodes.down(connection, node_id))
 
     def remove_node(self, node_id: int) -> Deferred[None]:
-        return self._odb.write(lambda connection, cluster: nodes.remove(connection, cluster, node_id))
+        return self._odb.write(lambda connection, cluster: nodes.remove_nodes(connection, cluster, node_id))
 
     def nodes(self) -> Deferred[list[NodeRow]]:
         return self._odb.read(nodes.nodes)

@@ -18,12 +18,12 @@ from zatotx.interfaces.config import FileVersion
 from zatotx.model.errors import Conflict, NotFound
 from zatotx.odb.documents import Document, decode
 from zatotx.odb.history import Entry, record
-from zatotx.odb.mutations import write
-from zatotx.odb.statement_context import Cluster, Transaction, chunks, raise_revision
+from zatotx.odb.mutations import apply_operations
+from zatotx.odb.statement_context import Cluster, Transaction, chunks, next_revision
 from zatotx.odb.tables import config_object, file_version, key_of, version_verdict
 from zatotx.schema.service import SERVICE
 from zatotx.schema.snapshot import Operation
-from zatotx.schema.type_registry import space_of
+from zatotx.schema.type_registry import namespace_of
 
 KEPT = 20  # versions a file
 
@@ -128,14 +128,14 @@ def _values(t: Transaction, new: NewVersion, digest: str, number: int) -> dict[s
 
 def _activate(t: Transaction, file: str, number: int) -> FileVersion:
     """One active version a file; the service rows follow."""
-    raise_revision(t)
+    next_revision(t)
     mine = (_f.cluster_id == t.cluster.id, _f.file_key == key_of(file))
     t.connection.execute(update(file_version).where(*mine).values(active=False))
     t.connection.execute(
         update(file_version).where(*mine, _f.number == number).values(active=True, revision=t.revision)
     )
     found = next(v for v in _versions(t.connection, t.cluster, file) if v.active)
-    write(t, list(_service_changes(t, found)))
+    apply_operations(t, list(_service_changes(t, found)))
     return found
 
 
@@ -211,7 +211,7 @@ def _service_rows(t: Transaction, names: Sequence[str]) -> Iterable[Any]:
     for some in chunks([key_of(name) for name in names]):
         yield from t.connection.execute(
             select(c.id, c.name, c.document).where(
-                c.cluster_id == t.cluster.id, c.space == space_of(SERVICE), c.name_key.in_(some)
+                c.cluster_id == t.cluster.id, c.space == namespace_of(SERVICE), c.name_key.in_(some)
             )
         )
 

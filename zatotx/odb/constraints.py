@@ -17,14 +17,14 @@ from zatotx.odb.statement_context import Transaction, chunks
 from zatotx.odb.tables import config_object, key_of
 from zatotx.schema.fields import references_in, refs_of
 from zatotx.schema.meta import ObjectType
-from zatotx.schema.references import nothing_called
-from zatotx.schema.type_registry import space_of
+from zatotx.schema.references import no_such_object
+from zatotx.schema.type_registry import namespace_of
 
 _SHOWN = 20  # mistakes that one sentence can carry
 
 
 @define(kw_only=True)
-class Target:
+class ObjectChange:
     """One object of a change: before and after."""
 
     action: str
@@ -42,7 +42,7 @@ class Target:
     @property
     def place(self) -> tuple[str, str]:
         """Where and by which name it is found."""
-        return space_of(self.object_type), self.name
+        return namespace_of(self.object_type), self.name
 
     @property
     def unique(self) -> str:
@@ -54,7 +54,7 @@ class Target:
         return self.object_type.title or self.object_type.key
 
 
-def claim(t: Transaction, written: Sequence[Target]) -> None:
+def check_constraints(t: Transaction, written: Sequence[ObjectChange]) -> None:
     """Check names and unique texts of created and edited objects. Raises Conflict naming all that are taken."""
     ours = frozenset(target.id for target in written)
     taken = [*_names_taken(t, written, ours), *_texts_taken(t, written, ours)]
@@ -63,7 +63,7 @@ def claim(t: Transaction, written: Sequence[Target]) -> None:
         raise Conflict(None, '; '.join(taken[:_SHOWN] + more))
 
 
-def _names_taken(t: Transaction, written: Sequence[Target], ours: frozenset[int]) -> Iterator[str]:
+def _names_taken(t: Transaction, written: Sequence[ObjectChange], ours: frozenset[int]) -> Iterator[str]:
     places: dict[tuple[str, str], int] = {}
     for row in _rows(t, config_object.c.name_key, [key_of(target.name) for target in written]):
         if row.id not in ours:
@@ -73,13 +73,13 @@ def _names_taken(t: Transaction, written: Sequence[Target], ours: frozenset[int]
             yield f'{target.title} {target.name!r} exists already{_as_another(t, target)}'
 
 
-def _as_another(t: Transaction, target: Target) -> str:
+def _as_another(t: Transaction, target: ObjectChange) -> str:
     """Names are shared by all types of a section."""
-    others = t.cluster.types.in_space(space_of(target.object_type))
-    return f' among {space_of(target.object_type)} objects' if len(others) > 1 else ''
+    others = t.cluster.types.in_space(namespace_of(target.object_type))
+    return f' among {namespace_of(target.object_type)} objects' if len(others) > 1 else ''
 
 
-def _texts_taken(t: Transaction, written: Sequence[Target], ours: frozenset[int]) -> Iterator[str]:
+def _texts_taken(t: Transaction, written: Sequence[ObjectChange], ours: frozenset[int]) -> Iterator[str]:
     unique = [(target, target.unique) for target in written if target.unique]
     holders: dict[tuple[str, str], str] = {}
     for row in _rows(t, config_object.c.unique_key, [key_of(text) for _, text in unique]):
@@ -94,7 +94,7 @@ def _texts_taken(t: Transaction, written: Sequence[Target], ours: frozenset[int]
             )
 
 
-def resolve(t: Transaction, written: Sequence[Target]) -> dict[tuple[str, str], int]:
+def resolve_references(t: Transaction, written: Sequence[ObjectChange]) -> dict[tuple[str, str], int]:
     """(space, name) -> id of everything that the written objects refer to. Raises BadInput naming what there is not."""
     ours = frozenset(target.id for target in written)
     ids = {target.place: target.id for target in written}
@@ -103,7 +103,7 @@ def resolve(t: Transaction, written: Sequence[Target]) -> dict[tuple[str, str], 
         if row.id not in ours:
             ids.setdefault((row.space, row.name), row.id)
     mistakes = [
-        (field if len(written) == 1 else f'{target.object_type.key} {target.name!r}: {field}', nothing_called(*place))
+        (field if len(written) == 1 else f'{target.object_type.key} {target.name!r}: {field}', no_such_object(*place))
         for target, field, place in _references(written)
         if place not in ids
     ]
@@ -112,7 +112,7 @@ def resolve(t: Transaction, written: Sequence[Target]) -> dict[tuple[str, str], 
     return ids
 
 
-def _references(written: Iterable[Target]) -> Iterator[tuple[Target, str, tuple[str, str]]]:
+def _references(written: Iterable[ObjectChange]) -> Iterator[tuple[ObjectChange, str, tuple[str, str]]]:
     for target in written:
         for info in refs_of(target.object_type):
             for path, name in references_in(info, getattr(target.value, info.name)):

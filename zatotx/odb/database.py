@@ -14,16 +14,16 @@ from sqlalchemy.exc import DBAPIError
 from twisted.internet.defer import Deferred
 
 from zatotx.model.errors import ServiceUnavailable
-from zatotx.odb.documents import has_secrets, prepared
-from zatotx.odb.engine import make_engine, room_of
-from zatotx.odb.engines.dialect import Room
-from zatotx.odb.error_mapping import as_fault, reason
-from zatotx.odb.executor import Call, Lane
-from zatotx.odb.mutations import write
+from zatotx.odb.documents import has_secrets, prepare
+from zatotx.odb.engine import dialect_of, make_engine
+from zatotx.odb.engines.dialect import Dialect
+from zatotx.odb.error_mapping import map_error, reason
+from zatotx.odb.executor import CancellableCall, DatabaseExecutor
+from zatotx.odb.mutations import apply_operations
 from zatotx.odb.schema_state import require_current
 from zatotx.odb.secrets import Secrets
 from zatotx.odb.statement_context import Cluster, Transaction, begin, find_cluster
-from zatotx.odb.urls import masked
+from zatotx.odb.urls import mask_password
 from zatotx.schema.snapshot import Actor, Operation
 from zatotx.schema.type_registry import ObjectTypes
 
@@ -40,23 +40,23 @@ class Database:
     """One cluster of the ODB at a URL. That the ODB is of this version and has the cluster is looked at until it was so
     once, so an ODB that is away at the start is found when it comes."""
 
-    url: str = field(repr=masked)
+    url: str = field(repr=mask_password)
     cluster: str
     types: ObjectTypes = field(repr=False)
     secrets: Secrets = field(repr=False)
-    _room: Room = field(init=False, repr=False)
+    _room: Dialect = field(init=False, repr=False)
     _reading: Engine = field(init=False, repr=False)
     _writing: Engine = field(init=False, repr=False)
     _found: Cluster | None = field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self._room = room_of(self.url)
+        self._room = dialect_of(self.url)
         self._reading = make_engine(self.url, 'read')
         self._writing = make_engine(self.url, 'write')
 
     def read(self, function: Callable[[Connection, Cluster], _T]) -> _T:
         """The function in a transaction that sees one moment. Raises faults."""
-        with faults(self.url):
+        with error_mapping(self.url):
             began = time.monotonic()
             try:
                 return self._read_once(function)
@@ -65,11 +65,11 @@ class Database:
                     raise
             return self._read_once(function)
 
-    def write(self, call: Call, function: Callable[[Connection, Cluster], _T]) -> _T:
+    def write(self, call: CancellableCall, function: Callable[[Connection, Cluster], _T]) -> _T:
         """The function in a transaction that writes; committed unless the call was given up. Where the database gave it
         up for the sake of another one, or its connection was cut, it is begun again, so the function may run more than
         once. Raises ServiceUnavailable that says so where nobody knows whether it was committed."""
-        with faults(self.url):
+        with error_mapping(self.url):
             for attempt in range(1, ATTEMPTS):
                 began = time.monotonic()
                 try:
@@ -86,13 +86,13 @@ class Database:
 
     def _unconfirmed(self, error: DBAPIError) -> str:
         why = reason(error, self.url)
-        return f'The ODB ({masked(self.url)}) did not confirm a commit: look whether it was made ({why})'
+        return f'The ODB ({mask_password(self.url)}) did not confirm a commit: look whether it was made ({why})'
 
     def _read_once(self, function: Callable[[Connection, Cluster], _T]) -> _T:
         with self._reading.connect() as connection, connection.begin():
             return function(connection, self._cluster(connection))
 
-    def _write_once(self, call: Call, function: Callable[[Connection, Cluster], _T]) -> _T:
+    def _write_once(self, call: CancellableCall, function: Callable[[Connection, Cluster], _T]) -> _T:
         with self._writing.connect() as connection, connection.begin():
             call.check()  # being connected is no progress yet: that is the cluster's lock, which may be somebody else's
             result = function(connection, self._cluster(connection))
@@ -118,25 +118,25 @@ def _cut(error: DBAPIError, began: float) -> bool:
 
 
 @contextmanager
-def faults(url: str) -> Iterator[None]:
+def error_mapping(url: str) -> Iterator[None]:
     """Turn what the database raises into faults."""
     try:
         yield
     except Exception as error:
-        fault = as_fault(error, url)
+        fault = map_error(error, url)
         if fault is error:
             raise
         raise fault from error
 
 
 @frozen(kw_only=True)
-class Access:
+class AsyncDatabase:
     """The way from the reactor to the Database: one thread writes, a few read, one hashes."""
 
     database: Database
-    hashing: Lane
-    reading: Lane
-    writing: Lane
+    hashing: DatabaseExecutor
+    reading: DatabaseExecutor
+    writing: DatabaseExecutor
 
     def read(self, function: Callable[[Connection, Cluster], _T]) -> Deferred[_T]:
         return self.reading.run(lambda call: self.database.read(function))
@@ -154,7 +154,7 @@ class Access:
     def transact(self, actor: Actor, function: Callable[[Transaction], _T]) -> Deferred[_T]:
         """A change of the configuration."""
 
-        def within(call: Call) -> _T:
+        def within(call: CancellableCall) -> _T:
             return self.database.write(call, lambda c, cluster: function(begin(c, cluster, actor, call.moved)))
 
         return self.writing.run(within)
@@ -164,9 +164,9 @@ class Access:
         types, secrets = self.database.types, self.database.secrets
         if has_secrets(types, operations):
             clear = operations
-            operations = await self.hashing.run(lambda call: prepared(types, secrets, clear, call.moved))
+            operations = await self.hashing.run(lambda call: prepare(types, secrets, clear, call.moved))
         ready = operations
-        return await self.transact(actor, lambda t: write(t, ready))
+        return await self.transact(actor, lambda t: apply_operations(t, ready))
 
     async def close(self) -> None:
         """Let what is under way end, then the threads and connections."""

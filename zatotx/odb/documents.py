@@ -33,7 +33,7 @@ def decode(text: str) -> Document:
     return document
 
 
-def prepared(
+def prepare(
     types: ObjectTypes, secrets: Secrets, operations: Sequence[Operation], moved: Callable[[], None]
 ) -> list[Operation]:
     """The operations with their secrets as they are stored. Hashes, so it is slow, and needs no transaction."""
@@ -77,7 +77,7 @@ def _id_of(ids: Mapping[tuple[str, str], int], space: str, name: str) -> int:
 
 def from_document(object_type: ObjectType, document: Document, names: Mapping[int, str], secrets: Secrets) -> Any:
     """The Struct as it is used. Raises ServiceUnavailable naming the object where this version cannot read it."""
-    document = named(object_type, document, names)
+    document = find_named(object_type, document, names)
     for name, kind in secrets_of(object_type).items():
         if name in document:
             document[name] = secrets.in_use(kind, document[name])
@@ -89,7 +89,7 @@ def from_document(object_type: ObjectType, document: Document, names: Mapping[in
         ) from error
 
 
-def named(object_type: ObjectType, document: Document, names: Mapping[int, str]) -> Document:
+def find_named(object_type: ObjectType, document: Document, names: Mapping[int, str]) -> Document:
     """The document with names instead of ids; secrets stay as they are stored."""
     named_document = dict(document)
     for info in refs_of(object_type):
@@ -98,7 +98,7 @@ def named(object_type: ObjectType, document: Document, names: Mapping[int, str])
     return named_document
 
 
-def targets(object_type: ObjectType, document: Document) -> dict[str, int]:
+def referenced_objects(object_type: ObjectType, document: Document) -> dict[str, int]:
     """Path of a field -> id of what it refers to there."""
     return {
         path: target for info in refs_of(object_type) for path, target in references_in(info, document.get(info.name))

@@ -11,8 +11,8 @@ from sqlalchemy import Engine, event
 
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.odb.engines import mysql, postgresql, sqlite
-from zatotx.odb.engines.dialect import Purpose, Room
-from zatotx.odb.urls import masked, parsed
+from zatotx.odb.engines.dialect import Dialect, Purpose
+from zatotx.odb.urls import mask_password, parse_url
 
 _ROOMS = {'sqlite': sqlite.ROOM, 'postgresql': postgresql.ROOM, 'mysql': mysql.ROOM}
 
@@ -20,15 +20,15 @@ _ROOMS = {'sqlite': sqlite.ROOM, 'postgresql': postgresql.ROOM, 'mysql': mysql.R
 logging.getLogger('sqlalchemy.pool').setLevel(logging.CRITICAL)
 
 
-def room_of(url: str) -> Room:
+def dialect_of(url: str) -> Dialect:
     """The database that a URL speaks of. Raises ValueError for a URL that cannot be used."""
-    return _ROOMS[parsed(url).get_backend_name()]
+    return _ROOMS[parse_url(url).get_backend_name()]
 
 
 def make_engine(url: str, purpose: Purpose = 'read') -> Engine:
     """An engine over an existing database; nothing is connected to. Raises ValueError for a URL that cannot be used, or
     whose driver is missing."""
-    room = room_of(url)
+    room = dialect_of(url)
     try:
         import_module(room.driver)
     except ImportError as error:
@@ -36,11 +36,11 @@ def make_engine(url: str, purpose: Purpose = 'read') -> Engine:
             f'The ODB is {room.title}, whose driver {room.driver} cannot be imported here: '
             f"pip install 'zatotx[{room.extra}]'"
         ) from error
-    known = parsed(url)
+    known = parse_url(url)
     try:
         engine = room.engine(known, purpose)
     except (TypeError, ValueError) as error:
-        raise ValueError(f'The ODB ({masked(url)}) cannot be reached by this URL: {error}') from error
+        raise ValueError(f'The ODB ({mask_password(url)}) cannot be reached by this URL: {error}') from error
     event.listen(engine, 'do_connect', partial(_connect, url))
     return engine
 
@@ -52,5 +52,5 @@ def _connect(url: str, dialect: Any, _: Any, words: Any, options: Any) -> Any:
     except (TypeError, ValueError, OSError, dialect.loaded_dbapi.ProgrammingError) as error:
         why = ' '.join(str(error).split())
         raise ServiceUnavailable(
-            None, f'The ODB ({masked(url)}) cannot be reached: {why}; look at the options of its URL'
+            None, f'The ODB ({mask_password(url)}) cannot be reached: {why}; look at the options of its URL'
         ) from error

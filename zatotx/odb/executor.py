@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from zatotx.interfaces.meters import Uncounted, measured
+from zatotx.interfaces.meters import NoMeter, count_call
 from zatotx.model.errors import ServiceUnavailable, Timeout
 
 DEADLINE = 4.0  # seconds without progress; below the contract's 5, above the times of engines/room.py
@@ -23,11 +23,11 @@ DEADLINE = 4.0  # seconds without progress; below the contract's 5, above the ti
 _T = TypeVar('_T')
 
 
-class GivenUp(Exception):  # noqa: N818 - nobody sees it: it only unwinds the thread
+class CallAbandoned(Exception):  # noqa: N818 - nobody sees it: it only unwinds the thread
     """The deadline of the call has passed."""
 
 
-class Call:
+class CancellableCall:
     """One call, seen from its thread: says that it moves on, and asks before it commits."""
 
     __slots__ = ('_committing', '_given_up', '_lock', '_moved_at', '_moves')
@@ -46,19 +46,19 @@ class Call:
         self.check()
 
     def check(self) -> None:
-        """Raises GivenUp where nobody waits any more."""
+        """Raises CallAbandoned where nobody waits any more."""
         if self._given_up:
-            raise GivenUp
+            raise CallAbandoned
 
     def committing(self) -> None:
-        """From here on the call cannot be given up. Raises GivenUp where it was."""
+        """From here on the call cannot be given up. Raises CallAbandoned where it was."""
         with self._lock:
             if self._given_up:
-                raise GivenUp
+                raise CallAbandoned
             self._committing = True
 
     def again(self) -> None:
-        """The commit did not come about, and the work begins anew. Raises GivenUp where nobody waits any more."""
+        """The commit did not come about, and the work begins anew. Raises CallAbandoned where nobody waits any more."""
         with self._lock:
             self._committing = False
         self.check()
@@ -92,23 +92,23 @@ class _DaemonPool(ThreadPool):
     threadFactory = _DaemonThread
 
 
-class Lane:
+class DatabaseExecutor:
     """`threads` threads in front of the ODB called `what`."""
 
     def __init__(self, reactor: Any, *, threads: int, name: str, what: str) -> None:
         self._reactor = reactor
         self._what = what
-        self.meter: Any = Uncounted()  # ICallMeter: what calls are counted by, from their asking to their answer
+        self.meter: Any = NoMeter()  # ICallMeter: what calls are counted by, from their asking to their answer
         self._pool = _DaemonPool(0, threads, name)
         self._pool.start()
         self._waiting: set[_Wait] = set()
         self._closed = False
 
-    def run(self, function: Callable[[Call], _T]) -> Deferred[_T]:
+    def run(self, function: Callable[[CancellableCall], _T]) -> Deferred[_T]:
         """Call the function in a thread. Fails with Timeout as said above, ServiceUnavailable once closed."""
-        return measured(self.meter, self._reactor.seconds, self._run(function))
+        return count_call(self.meter, self._reactor.seconds, self._run(function))
 
-    def _run(self, function: Callable[[Call], _T]) -> Deferred[_T]:
+    def _run(self, function: Callable[[CancellableCall], _T]) -> Deferred[_T]:
         wait = _Wait(self._reactor, self._what, self._waiting.discard)
         if self._closed:
             wait.deferred.errback(Failure(ServiceUnavailable(None, f'The ODB ({self._what}) is closed')))
@@ -145,7 +145,7 @@ class _Wait:
     def __init__(self, reactor: Any, what: str, done: Callable[[_Wait], None]) -> None:
         self.deferred: Deferred[Any] = Deferred(self._cancelled)
         self._over: list[Deferred[None]] = []
-        self._call = Call()
+        self._call = CancellableCall()
         self._reactor = reactor
         self._what = what
         self._done = done
@@ -155,7 +155,7 @@ class _Wait:
     def begin(self) -> None:
         self._timer = self._reactor.callLater(DEADLINE, self._look)
 
-    def work(self, function: Callable[[Call], Any]) -> Any:
+    def work(self, function: Callable[[CancellableCall], Any]) -> Any:
         """In the thread. Having waited for it is no progress."""
         self._call.check()
         return function(self._call)

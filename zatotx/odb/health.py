@@ -15,12 +15,12 @@ from sqlalchemy.exc import DBAPIError
 from zatotx.interfaces.config import NodeRow
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.odb.database import Database
-from zatotx.odb.engine import make_engine, room_of
+from zatotx.odb.engine import dialect_of, make_engine
 from zatotx.odb.error_mapping import reason
 from zatotx.odb.nodes import nodes
 from zatotx.odb.statement_context import Cluster, revision_of
 from zatotx.odb.tables import cluster
-from zatotx.odb.urls import file_of, masked, parsed
+from zatotx.odb.urls import file_of, mask_password, parse_url
 
 # What the clock of a database server says, in Unix time. SQLite has none but this machine's.
 _CLOCKS = {
@@ -46,11 +46,11 @@ class OdbHealth:
     way: float  # seconds that its answer took
 
 
-def look_at(database: Database, *, write: bool = True) -> OdbHealth:
+def examine_odb(database: Database, *, write: bool = True) -> OdbHealth:
     """The ODB as it is now; the database is closed then. Raises faults: it is away, of another schema, has no such
     cluster, was written with another key, or, where that is to be tried, takes no writes."""
     with closing(database):
-        known = room_of(database.url)
+        known = dialect_of(database.url)
         backend = _backend(database.url)
         revision, rows, size, (ahead, way) = database.read(
             lambda connection, found: (
@@ -60,7 +60,7 @@ def look_at(database: Database, *, write: bool = True) -> OdbHealth:
         )
         if write:
             try_to_write(database)
-        return OdbHealth(url=masked(database.url), title=known.title, revision=revision, nodes=rows, size=size,
+        return OdbHealth(url=mask_password(database.url), title=known.title, revision=revision, nodes=rows, size=size,
                          ahead=ahead, way=way)
 
 
@@ -72,7 +72,7 @@ def try_to_write(database: Database) -> None:
         with engine.connect() as connection, _taken_back(connection):
             connection.execute(update(cluster).where(cluster.c.id == found.id).values(revision=cluster.c.revision))
     except DBAPIError as error:
-        said = f'The ODB ({masked(database.url)}) takes no writes: {reason(error, database.url)}'
+        said = f'The ODB ({mask_password(database.url)}) takes no writes: {reason(error, database.url)}'
         raise ServiceUnavailable(None, f'{said}; see who holds it, and whether it is read-only or full') from error
     finally:
         engine.dispose()
@@ -88,7 +88,7 @@ def _taken_back(connection: Connection) -> Iterator[None]:
 
 
 def _backend(url: str) -> str:
-    name: str = parsed(url).get_backend_name()
+    name: str = parse_url(url).get_backend_name()
     return name
 
 

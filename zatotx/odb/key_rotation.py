@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Select, Table, and_, or_, select, update
 
 from zatotx.odb.database import Database
 from zatotx.odb.documents import decode, encode
-from zatotx.odb.executor import Call
+from zatotx.odb.executor import CancellableCall
 from zatotx.odb.secrets import Secrets
 from zatotx.odb.statement_context import Cluster, begin
 from zatotx.odb.tables import cluster, config_object, object_version
@@ -32,7 +32,7 @@ def rotate(database: Database) -> int:
     Secrets are known by their form and by our keys, not by the schema, so objects of kinds that are not installed here
     are not forgotten."""
     changed = sum(_table(database, table) for table in DOCUMENTS)
-    database.write(Call(), _key_check)
+    database.write(CancellableCall(), _key_check)
     return changed
 
 
@@ -40,7 +40,7 @@ def _table(database: Database, table: Table) -> int:
     changed = 0
     last: tuple[Any, ...] | None = None
     while True:
-        found, last = database.write(Call(), partial(_step, table=table, after=last))
+        found, last = database.write(CancellableCall(), partial(_step, table=table, after=last))
         changed += found
         if last is None:
             return changed

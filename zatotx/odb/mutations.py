@@ -13,36 +13,36 @@ import msgspec
 from sqlalchemy import bindparam, delete, insert, select, update
 
 from zatotx.model.errors import BadInput, Conflict, NotFound
-from zatotx.odb.constraints import Target, claim, resolve
-from zatotx.odb.documents import decode, encode, named, names_of, targets, to_document, to_struct
+from zatotx.odb.constraints import ObjectChange, check_constraints, resolve_references
+from zatotx.odb.documents import decode, encode, find_named, names_of, referenced_objects, to_document, to_struct
 from zatotx.odb.history import Entry, record
-from zatotx.odb.optimistic_locking import refuse_if_changed, refuse_if_gone
-from zatotx.odb.revisions import keep
-from zatotx.odb.statement_context import Transaction, chunks, raise_revision
+from zatotx.odb.optimistic_locking import refuse_if_changed, refuse_if_deleted
+from zatotx.odb.revisions import store_states
+from zatotx.odb.statement_context import Transaction, chunks, next_revision
 from zatotx.odb.tables import config_object, counter, key_of, reference, tombstone
 from zatotx.schema.fields import secrets_of
-from zatotx.schema.masking import masked
+from zatotx.schema.masking import mask_secrets
 from zatotx.schema.snapshot import Operation
-from zatotx.schema.type_registry import space_of
+from zatotx.schema.type_registry import namespace_of
 
 _SHOWN = 10  # users of an object that one sentence names
 OBJECT_IDS = 'config_object'  # the row of `counter` that gives them
 
 
-def write(t: Transaction, operations: Sequence[Operation]) -> int:
+def apply_operations(t: Transaction, operations: Sequence[Operation]) -> int:
     """Do it; gives the transaction's revision.
 
     Raises Conflict for a name that is taken, an object still referred to or changed since its editor saw it, NotFound
     for an unknown id, BadInput for a reference to nothing."""
-    raise_revision(t)
+    next_revision(t)
     changed = [*_existing(t, operations), *_created(t, operations)]
     deleted = [target for target in changed if target.action == 'delete']
     written = [target for target in changed if target.action != 'delete']
     _refuse_unstorable(written)
     _release(t, changed)
     _delete(t, deleted)
-    claim(t, written)
-    ids = resolve(t, written)
+    check_constraints(t, written)
+    ids = resolve_references(t, written)
     for target in written:
         target.document = to_document(target.object_type, target.value, ids)
     _by_the_first_key(t, written)
@@ -50,11 +50,11 @@ def write(t: Transaction, operations: Sequence[Operation]) -> int:
     _update(t, [target for target in written if target.action == 'edit'])
     _refer(t, written)
     record(t, map(_entry, changed))
-    keep(t, changed)
+    store_states(t, changed)
     return t.revision
 
 
-def _by_the_first_key(t: Transaction, written: Sequence[Target]) -> None:
+def _by_the_first_key(t: Transaction, written: Sequence[ObjectChange]) -> None:
     """Secrets were encrypted before this transaction: a rotation may have brought a new key since, and from then on
     nothing may be stored with the old one."""
     encrypted = [
@@ -69,7 +69,7 @@ def _by_the_first_key(t: Transaction, written: Sequence[Target]) -> None:
         target.document[name] = t.cluster.secrets.renewed(target.document[name])
 
 
-def _refuse_unstorable(written: Sequence[Target]) -> None:
+def _refuse_unstorable(written: Sequence[ObjectChange]) -> None:
     """PostgreSQL has no zero characters in text. Documents are JSON, which has another way of writing them."""
     wrong = [(f'{target.object_type.key} {target.name!r}: name', 'must not have the character U+0000')
              for target in written if '\0' in target.name]  # fmt: skip
@@ -77,14 +77,14 @@ def _refuse_unstorable(written: Sequence[Target]) -> None:
         raise BadInput(wrong)
 
 
-def _created(t: Transaction, operations: Sequence[Operation]) -> list[Target]:
+def _created(t: Transaction, operations: Sequence[Operation]) -> list[ObjectChange]:
     creations = [o for o in operations if o.action == 'create']
     first = _new_ids(t, len(creations))
     found = []
     for object_id, operation in enumerate(creations, first):
         object_type = t.cluster.types[operation.type]
         value = to_struct(object_type, operation.fields)
-        found.append(Target(action='create', object_type=object_type, id=object_id, value=value, old={}))
+        found.append(ObjectChange(action='create', object_type=object_type, id=object_id, value=value, old={}))
     return found
 
 
@@ -98,35 +98,35 @@ def _new_ids(t: Transaction, count: int) -> int:
     return first
 
 
-def _existing(t: Transaction, operations: Sequence[Operation]) -> list[Target]:
+def _existing(t: Transaction, operations: Sequence[Operation]) -> list[ObjectChange]:
     """Targets of all edits and deletions: several steps on one object become one."""
     steps = [(o, _id_of(t, o)) for o in operations if o.action != 'create']
     rows = _load(t, {object_id for _, object_id in steps})
     documents = {row.id: decode(row.document) for row in rows.values()}
     names = names_of(
         t.connection,
-        [x for i, d in documents.items() for x in targets(t.cluster.types[rows[i].type], d).values()],
+        [x for i, d in documents.items() for x in referenced_objects(t.cluster.types[rows[i].type], d).values()],
     )
-    found: dict[int, Target] = {}
+    found: dict[int, ObjectChange] = {}
     for operation, object_id in steps:
         object_type = t.cluster.types[operation.type]
         row = rows.get(object_id)
         if row is None or row.type != operation.type:
-            refuse_if_gone(t, operation, object_id)
+            refuse_if_deleted(t, operation, object_id)
             raise NotFound(None, f'there is no {object_type.title or object_type.key} with the id {object_id}')
         refuse_if_changed(t, operation, row)
         target = found.get(object_id)
         if target is None:
-            old = named(object_type, documents[object_id], names)
+            old = find_named(object_type, documents[object_id], names)
             value = to_struct(object_type, old)
-            target = Target(action='edit', object_type=object_type, id=object_id, value=value, old=old)
+            target = ObjectChange(action='edit', object_type=object_type, id=object_id, value=value, old=old)
             target.document = documents[object_id]
             found[object_id] = target
         _step(target, operation)
     return list(found.values())
 
 
-def _step(target: Target, operation: Operation) -> None:
+def _step(target: ObjectChange, operation: Operation) -> None:
     if operation.action == 'delete':
         target.action = 'delete'
     else:
@@ -141,7 +141,7 @@ def _id_of(t: Transaction, operation: Operation) -> int:
     c = config_object.c
     found = t.connection.execute(
         select(c.id).where(
-            c.cluster_id == t.cluster.id, c.space == space_of(object_type), c.name_key == key_of(operation.name)
+            c.cluster_id == t.cluster.id, c.space == namespace_of(object_type), c.name_key == key_of(operation.name)
         )
     ).scalar_one_or_none()
     if found is None:
@@ -164,14 +164,14 @@ def _load(t: Transaction, object_ids: Iterable[int]) -> dict[int, Any]:
     return rows
 
 
-def _release(t: Transaction, changed: Sequence[Target]) -> None:
+def _release(t: Transaction, changed: Sequence[ObjectChange]) -> None:
     """Forget what the objects referred to: written anew for those that stay."""
     for some in chunks([target.id for target in changed if target.action != 'create']):
         t.connection.execute(delete(reference).where(reference.c.source_id.in_(some)))
         t.moved()
 
 
-def _delete(t: Transaction, deleted: Sequence[Target]) -> None:
+def _delete(t: Transaction, deleted: Sequence[ObjectChange]) -> None:
     by_id = {target.id: target for target in deleted}
     for some in chunks(sorted(by_id)):
         _refuse_if_referred(t, by_id, some)
@@ -183,7 +183,7 @@ def _delete(t: Transaction, deleted: Sequence[Target]) -> None:
         t.moved()
 
 
-def _refuse_if_referred(t: Transaction, deleted: dict[int, Target], ids: Sequence[int]) -> None:
+def _refuse_if_referred(t: Transaction, deleted: dict[int, ObjectChange], ids: Sequence[int]) -> None:
     c = config_object.c
     rows = t.connection.execute(
         select(reference.c.target_id, c.type, c.name)
@@ -199,23 +199,23 @@ def _refuse_if_referred(t: Transaction, deleted: dict[int, Target], ids: Sequenc
         raise Conflict(None, f'{target.title} {target.name!r} cannot be deleted: it is used by {users}')
 
 
-def _insert(t: Transaction, created: Sequence[Target]) -> None:
+def _insert(t: Transaction, created: Sequence[ObjectChange]) -> None:
     for some in chunks(created):
         t.connection.execute(insert(config_object), [_row(t, target) for target in some])
         t.moved()
 
 
-def _row(t: Transaction, target: Target) -> dict[str, Any]:
+def _row(t: Transaction, target: ObjectChange) -> dict[str, Any]:
     return {
         'id': target.id,
         'cluster_id': t.cluster.id,
         'type': target.object_type.key,
-        'space': space_of(target.object_type),
+        'space': namespace_of(target.object_type),
         **_changing(t, target),
     }
 
 
-def _changing(t: Transaction, target: Target) -> dict[str, Any]:
+def _changing(t: Transaction, target: ObjectChange) -> dict[str, Any]:
     return {
         'name': target.name,
         'name_key': key_of(target.name),
@@ -225,7 +225,7 @@ def _changing(t: Transaction, target: Target) -> dict[str, Any]:
     }
 
 
-def _update(t: Transaction, edited: Sequence[Target]) -> None:
+def _update(t: Transaction, edited: Sequence[ObjectChange]) -> None:
     """Names and unique texts are vacated before they are taken, so that objects can swap them."""
     mine = config_object.c.id == bindparam('target_id')
     if len(edited) > 1:
@@ -248,18 +248,18 @@ def _touch_referrers(t: Transaction, renamed: Sequence[int]) -> None:
         )
 
 
-def _refer(t: Transaction, written: Sequence[Target]) -> None:
+def _refer(t: Transaction, written: Sequence[ObjectChange]) -> None:
     rows = [
         {'source_id': target.id, 'field': name, 'target_id': target_id}
         for target in written
-        for name, target_id in targets(target.object_type, target.document).items()
+        for name, target_id in referenced_objects(target.object_type, target.document).items()
     ]
     for some in chunks(rows):
         t.connection.execute(insert(reference), list(some))
         t.moved()
 
 
-def _entry(target: Target) -> Entry:
+def _entry(target: ObjectChange) -> Entry:
     """Of an edit only what changed."""
     new = {} if target.action == 'delete' else decode(encode(target.value))  # as `old` is: a tuple is a list
     old = target.old
@@ -272,7 +272,7 @@ def _entry(target: Target) -> Entry:
         action=target.action,
         type=target.object_type.key,
         name=target.name,
-        old=masked(struct, old),
-        new=masked(struct, new),
+        old=mask_secrets(struct, old),
+        new=mask_secrets(struct, new),
         object_id=target.id,
     )

@@ -75,7 +75,7 @@ def down(connection: Connection, node_id: int) -> None:
     connection.execute(update(server).where(server.c.id == node_id).values(up_status=CLEAN_DOWN, pid=0))
 
 
-def remove(connection: Connection, cluster: Cluster, node_id: int) -> None:
+def remove_nodes(connection: Connection, cluster: Cluster, node_id: int) -> None:
     """Forget a server, with all its workers. Raises Conflict where it is up, NotFound for an unknown id."""
     found = connection.execute(
         select(server).where(server.c.id == node_id, server.c.cluster_id == cluster.id)

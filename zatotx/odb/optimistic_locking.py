@@ -32,7 +32,7 @@ def refuse_if_changed(t: Transaction, operation: Operation, row: Any) -> None:
         )
 
 
-def refuse_if_gone(t: Transaction, operation: Operation, object_id: int) -> None:
+def refuse_if_deleted(t: Transaction, operation: Operation, object_id: int) -> None:
     """Raises Conflict where the object that the editor saw was deleted."""
     if operation.revision is None:
         return

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from zatotx.odb.documents import Document, decode, from_document, names_of, targets
+from zatotx.odb.documents import Document, decode, from_document, names_of, referenced_objects
 from zatotx.odb.statement_context import Cluster, revision_of
 from zatotx.odb.tables import config_object, tombstone
 from zatotx.schema.meta import ObjectType
@@ -57,7 +57,7 @@ def _missing(found: Sequence[_Found], names: dict[int, str]) -> set[int]:
     return {
         target
         for _, object_type, document in found
-        for target in targets(object_type, document).values()
+        for target in referenced_objects(object_type, document).values()
         if target not in names
     }
 

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
 
 from zatotx.model.errors import NotFound
-from zatotx.odb.constraints import Target
+from zatotx.odb.constraints import ObjectChange
 from zatotx.odb.documents import decode, encode, from_document
 from zatotx.odb.statement_context import Cluster, Transaction, chunks
 from zatotx.odb.tables import cluster as cluster_table
@@ -26,7 +26,7 @@ MANY = 1000  # changes at once after which it is looked at in any case
 _v = object_version.c
 
 
-def keep(t: Transaction, changed: Sequence[Target]) -> None:
+def store_states(t: Transaction, changed: Sequence[ObjectChange]) -> None:
     """What became of the objects in this transaction."""
     rows = [
         {

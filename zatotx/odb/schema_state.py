@@ -8,7 +8,7 @@ from sqlalchemy import Connection, inspect, text
 
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.odb.tables import SCHEMA, metadata
-from zatotx.odb.urls import masked
+from zatotx.odb.urls import mask_password
 
 State = Literal['current', 'older', 'newer', 'empty', 'foreign']
 
@@ -41,4 +41,4 @@ def require_current(connection: Connection, url: str) -> None:
     """Raises ServiceUnavailable, with what to do, where the schema is another one."""
     state = state_of(connection)
     if state != 'current':
-        raise ServiceUnavailable(None, f'The ODB ({masked(url)}) {SAID[state]}')
+        raise ServiceUnavailable(None, f'The ODB ({mask_password(url)}) {SAID[state]}')

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, select
 
-from zatotx.odb.engines.dialect import Room
+from zatotx.odb.engines.dialect import Dialect
 from zatotx.odb.schema_state import State, require_current, state_of
 from zatotx.odb.tables import cluster
 
 SCRIPTS = 'zatotx.odb:migrations'  # found in an installed wheel too
 
 
-def bring_up(connection: Connection, room: Room, url: str, *, new: bool) -> bool:
+def upgrade_schema(connection: Connection, room: Dialect, url: str, *, new: bool) -> bool:
     """Take the tables to this version, in the transaction of the connection; whether there was anything to do. `new`:
     from nothing; else those of an ODB that is in use. Of several at once one does it, and the others find it done.
     Raises ServiceUnavailable where the schema is in another state."""

@@ -9,7 +9,7 @@ from argon2.exceptions import Argon2Error, InvalidHashError
 from cryptography.fernet import Fernet, InvalidToken
 
 from zatotx.model.errors import ServiceUnavailable, StartError
-from zatotx.schema.dual_secret import ENCRYPTED, HASHED, hash_of, is_both, joined, sealed_of
+from zatotx.schema.dual_secret import ENCRYPTED, HASHED, hash_of, is_dual, join, sealed_of
 
 _CHECK = 'zatotx'
 
@@ -115,8 +115,8 @@ class Secrets:
     def renewed(self, stored: str) -> str:
         """What is encrypted with another key than the first, encrypted with that; all else is kept, such as the hash
         beside it."""
-        if is_both(stored):
-            return joined(hash_of(stored), self.renewed(sealed_of(stored)))
+        if is_dual(stored):
+            return join(hash_of(stored), self.renewed(sealed_of(stored)))
         if not stored.startswith(ENCRYPTED) or _opened(self._fernets[0], stored) is not None:
             return stored
         clear = self._decrypted(stored)
@@ -140,11 +140,11 @@ class Secrets:
 
     def _in_both_forms(self, clear: str) -> str:
         """Text that has both, or is a hash, is kept; what another cluster's key encrypted is of no use here."""
-        hashed = hash_of(clear) if is_both(clear) else clear
+        hashed = hash_of(clear) if is_dual(clear) else clear
         if not is_hash(hashed):
-            return joined(hash_secret(clear), self._sealed(clear))
+            return join(hash_secret(clear), self._sealed(clear))
         sealed = sealed_of(clear)
-        return joined(hashed, sealed) if sealed and self.is_ours(sealed) else hashed
+        return join(hashed, sealed) if sealed and self.is_ours(sealed) else hashed
 
     def in_use(self, kind: str, stored: str) -> str:
         """From the stored form to the one a Stored has: only what is encrypted alone is decrypted, what has both forms

@@ -15,21 +15,21 @@ from sqlalchemy import Connection, Engine, insert, select
 
 from zatotx.model.errors import Conflict, NotFound, ServiceUnavailable
 from zatotx.odb import queries
-from zatotx.odb.database import Database, faults
-from zatotx.odb.documents import prepared
-from zatotx.odb.engine import make_engine, room_of
+from zatotx.odb.database import Database, error_mapping
+from zatotx.odb.documents import prepare
+from zatotx.odb.engine import dialect_of, make_engine
 from zatotx.odb.engines.sqlite import make_file
-from zatotx.odb.executor import Call
-from zatotx.odb.mutations import OBJECT_IDS, write
+from zatotx.odb.executor import CancellableCall
+from zatotx.odb.mutations import OBJECT_IDS, apply_operations
 from zatotx.odb.nodes import Address, add_node
 from zatotx.odb.revisions import state_at
 from zatotx.odb.schema_state import State, state_of
-from zatotx.odb.schema_upgrade import bring_up
+from zatotx.odb.schema_upgrade import upgrade_schema
 from zatotx.odb.secrets import Secrets
 from zatotx.odb.statement_context import begin, find_cluster
 from zatotx.odb.tables import cluster, counter, key_of
-from zatotx.odb.urls import file_of, masked
-from zatotx.rules.enmasse.plan_restore import operations, shown, steps_back
+from zatotx.odb.urls import file_of, mask_password
+from zatotx.rules.enmasse.plan_restore import operations, plan_restore, shown
 from zatotx.schema.fields import secrets_of
 from zatotx.schema.snapshot import Actor, Operation, Snapshot
 from zatotx.schema.type_registry import ObjectTypes
@@ -56,16 +56,16 @@ def create(url: str, key: str, new: NewCluster, *, types: ObjectTypes, alone: bo
     the middle of this can be done again. Raises Conflict where there is such a cluster, ServiceUnavailable for a
     database that cannot be used."""
     secrets = Secrets(key)
-    first = prepared(types, secrets, new.operations, lambda: None)
+    first = prepare(types, secrets, new.operations, lambda: None)
     made = _make_file(url)
     try:
         with _migrating(url) as connection:
-            bring_up(connection, room_of(url), url, new=True)
+            upgrade_schema(connection, dialect_of(url), url, new=True)
             _add_cluster(connection, new.name, secrets, url, alone=alone)
             found = find_cluster(connection, new.name, types, secrets)
             for address in new.nodes:
                 add_node(connection, found, address)
-            write(begin(connection, found, new.actor, lambda: None), first)
+            apply_operations(begin(connection, found, new.actor, lambda: None), first)
     except BaseException:
         if made:
             _remove_files(url)
@@ -75,7 +75,7 @@ def create(url: str, key: str, new: NewCluster, *, types: ObjectTypes, alone: bo
 def schema_state(url: str) -> State:
     """'current', 'older' (upgrade), 'newer' (than this zatotx), 'empty' or 'foreign'. Raises ServiceUnavailable where
     there is no database."""
-    with faults(url), _engine(url) as engine, engine.connect() as connection:
+    with error_mapping(url), _engine(url) as engine, engine.connect() as connection:
         return state_of(connection)
 
 
@@ -84,26 +84,28 @@ def upgrade(url: str) -> bool:
     such; elsewhere what was killed in the middle is gone on with by the next upgrade. Raises ServiceUnavailable for an
     ODB that is empty or of a newer version."""
     with _migrating(url) as connection:
-        return bring_up(connection, room_of(url), url, new=False)
+        return upgrade_schema(connection, dialect_of(url), url, new=False)
 
 
 def snapshot(database: Database) -> Snapshot:
     """The cluster's objects as they are now."""
-    moved = Call().moved  # nobody looks
+    moved = CancellableCall().moved  # nobody looks
     return Snapshot().evolve(database.read(lambda connection, found: queries.changes(connection, found, 0, moved)))
 
 
-def state(database: Database, revision: int) -> Snapshot:
+def schema_and_revision(database: Database, revision: int) -> Snapshot:
     """The cluster's objects as they were at that revision. Raises NotFound for one that is not kept."""
     return database.read(lambda connection, found: state_at(connection, found, revision))
 
 
 def apply(database: Database, change: Sequence[Operation], actor: Actor) -> int:
     """Write it, all or nothing; gives the revision. Raises as IConfigStore.write."""
-    ready = prepared(database.types, database.secrets, change, lambda: None)
+    ready = prepare(database.types, database.secrets, change, lambda: None)
 
-    call = Call()
-    return database.write(call, lambda connection, found: write(begin(connection, found, actor, call.moved), ready))
+    call = CancellableCall()
+    return database.write(
+        call, lambda connection, found: apply_operations(begin(connection, found, actor, call.moved), ready)
+    )
 
 
 @frozen
@@ -117,9 +119,9 @@ class Restored:
 def restore(database: Database, revision: int, actor: Actor, *, dry_run: bool = False) -> Restored:
     """Bring the objects back to what they were at that revision, all or nothing, as a new revision. Raises NotFound for
     a revision that is not kept, Conflict where somebody changes the same meanwhile."""
-    then = state(database, revision)
+    then = schema_and_revision(database, revision)
     now = snapshot(database)
-    steps = steps_back(now, then, database.types)
+    steps = plan_restore(now, then, database.types)
     lines = tuple(line for step in steps for line in shown(step, database.types))
     if dry_run or not steps:
         return Restored(now.revision, lines)
@@ -149,7 +151,7 @@ def _engine(url: str) -> Iterator[Engine]:
 
 @contextmanager
 def _migrating(url: str) -> Iterator[Connection]:
-    with faults(url):
+    with error_mapping(url):
         engine = make_engine(url, 'migrate')
         try:
             with engine.connect() as connection, connection.begin():
@@ -166,7 +168,7 @@ def _make_file(url: str) -> bool:
     try:
         make_file(path)
     except OSError as error:
-        raise ServiceUnavailable(None, f'The ODB ({masked(url)}) cannot be made: {error.strerror}') from error
+        raise ServiceUnavailable(None, f'The ODB ({mask_password(url)}) cannot be made: {error.strerror}') from error
     return True
 
 
@@ -178,7 +180,9 @@ def _remove_files(url: str) -> None:
 def _add_cluster(connection: Connection, name: str, secrets: Secrets, url: str, *, alone: bool) -> None:
     found = connection.execute(select(cluster.c.name)).scalars().all()
     if name in found or (alone and found):
-        raise Conflict(None, f'The ODB ({masked(url)}) has a cluster called {(found[0] if alone else name)!r} already')
+        raise Conflict(
+            None, f'The ODB ({mask_password(url)}) has a cluster called {(found[0] if alone else name)!r} already'
+        )
     if connection.execute(select(counter.c.name).where(counter.c.name == OBJECT_IDS)).first() is None:
         connection.execute(insert(counter).values(name=OBJECT_IDS, value=1))
     connection.execute(

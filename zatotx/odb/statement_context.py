@@ -65,7 +65,7 @@ def begin(connection: Connection, cluster_: Cluster, actor: Actor, moved: Callab
     return Transaction(connection=connection, cluster=cluster_, actor=actor, moved=moved, revision=revision)
 
 
-def raise_revision(t: Transaction) -> None:
+def next_revision(t: Transaction) -> None:
     """Say that this transaction changes something. Once or more often: it is raised by one."""
     t.connection.execute(update(cluster).where(cluster.c.id == t.cluster.id).values(revision=t.revision))
 

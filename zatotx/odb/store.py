@@ -11,15 +11,15 @@ from zope.interface import implementer
 
 from zatotx.interfaces.config import HistoryRow, IConfigStore
 from zatotx.odb import history
-from zatotx.odb.calls import CodeCalls, NodeCalls
-from zatotx.odb.database import Access, Database
+from zatotx.odb.calls import CodeStore, NodeStore
+from zatotx.odb.database import AsyncDatabase, Database
 from zatotx.odb.engines.dialect import READERS
-from zatotx.odb.executor import Lane
+from zatotx.odb.executor import DatabaseExecutor
 from zatotx.odb.queries import changes
 from zatotx.odb.revisions import state_at
 from zatotx.odb.secrets import Secrets
 from zatotx.odb.statement_context import revision_of
-from zatotx.odb.urls import masked
+from zatotx.odb.urls import mask_password
 from zatotx.schema.snapshot import Actor, Changes, Operation, Snapshot
 from zatotx.schema.type_registry import ObjectTypes
 
@@ -27,22 +27,22 @@ from zatotx.schema.type_registry import ObjectTypes
 def open_store(url: str, key: str | Secrets, *, reactor: Any, cluster: str, types: ObjectTypes) -> ConfigStore:
     """The ODB at that URL (absolute: urls.resolve). Nothing is connected to before the first call. Raises ValueError
     for a URL or key that cannot be used."""
-    shown = masked(url)
-    access = Access(
+    shown = mask_password(url)
+    access = AsyncDatabase(
         database=Database(url=url, cluster=cluster, types=types, secrets=Secrets.of(key)),
-        hashing=Lane(reactor, threads=1, name='odb-hash', what=shown),
-        reading=Lane(reactor, threads=READERS, name='odb-read', what=shown),
-        writing=Lane(reactor, threads=1, name='odb-write', what=shown),
+        hashing=DatabaseExecutor(reactor, threads=1, name='odb-hash', what=shown),
+        reading=DatabaseExecutor(reactor, threads=READERS, name='odb-read', what=shown),
+        writing=DatabaseExecutor(reactor, threads=1, name='odb-write', what=shown),
     )
     return ConfigStore(odb=access)
 
 
 @implementer(IConfigStore)
 @frozen(kw_only=True)
-class ConfigStore(CodeCalls, NodeCalls):
+class ConfigStore(CodeStore, NodeStore):
     """IConfigStore; see there for what each method promises."""
 
-    _odb: Access
+    _odb: AsyncDatabase
 
     def revision(self) -> Deferred[int]:
         return self._odb.read(lambda connection, cluster: revision_of(connection, cluster.id))
@@ -64,7 +64,7 @@ class ConfigStore(CodeCalls, NodeCalls):
         return Deferred.fromCoroutine(self._odb.close())
 
 
-def counted(store: ConfigStore, meter: Any) -> ConfigStore:
+def count_statements(store: ConfigStore, meter: Any) -> ConfigStore:
     """The same store, whose calls are counted by an ICallMeter from now on."""
     store._odb.reading.meter = store._odb.writing.meter = meter
     return store

@@ -83,7 +83,7 @@ config_object = Table(
     Column('id', BigInteger, primary_key=True, autoincrement=False),
     _cluster(),
     Column('type', String(64), nullable=False),
-    Column('space', String(64), nullable=False),  # where the name is unique: zatotx.schema.type_registry.space_of
+    Column('space', String(64), nullable=False),  # where the name is unique: zatotx.schema.type_registry.namespace_of
     _text('name'),
     Column('name_key', String(64), nullable=False),
     Column('unique_key', String(64), nullable=True),  # of ObjectType.unique, where the type has one

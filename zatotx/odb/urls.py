@@ -25,7 +25,7 @@ _DRIVERS = {
 }
 
 
-def parsed(url: str) -> URL:
+def parse_url(url: str) -> URL:
     """The URL in parts. Raises ValueError, with what is wrong, for one this version cannot use."""
     if _ambiguous(url):
         raise ValueError('The URL of the ODB has an @ or / in its user or password: write @ as %40 and / as %2F')
@@ -45,7 +45,7 @@ def parsed(url: str) -> URL:
 
 def file_of(url: str) -> str | None:
     """The path of an SQLite file; None where the ODB is on a server. Raises ValueError as `parsed`."""
-    found = parsed(url)
+    found = parse_url(url)
     return found.database if found.drivername == 'sqlite' else None
 
 
@@ -55,10 +55,10 @@ def resolve(url: str, directory: str) -> str:
     if path is None:
         return url
     absolute = Path(directory, path).resolve()
-    return parsed(url).set(database=str(absolute)).render_as_string(hide_password=False)
+    return parse_url(url).set(database=str(absolute)).render_as_string(hide_password=False)
 
 
-def masked(url: str) -> str:
+def mask_password(url: str) -> str:
     """The URL as it may be shown: a password in its query is one too."""
     if _ambiguous(url):
         return '(a URL that cannot be read)'

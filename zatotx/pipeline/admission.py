@@ -15,21 +15,21 @@ from twisted.internet.interfaces import IReactorTime
 from zatotx.interfaces.services import IServiceEntry
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.model.message import ChannelSpec
-from zatotx.rules.limits.limits import NODE, Gate
+from zatotx.rules.limits.limits import NODE, ConcurrencyLimit
 from zatotx.schema.snapshot import Snapshot
 
 LOOK = 0.05  # seconds between two looks at those who wait
 _AT_ONCE = 50  # let in by one look: each may run to its end at once, and the reactor has others to serve
 
-MakeGate = Callable[[str, int], Gate]  # (name of what it is the gate of, limit)
+MakeGate = Callable[[str, int], ConcurrencyLimit]  # (name of what it is the gate of, limit)
 
 
-class Entrance:
+class ChannelQueue:
     """The gate of one channel, and who waits in front of it, first come, first served."""
 
     __slots__ = ('_channel', '_waiting', 'gate', 'late', 'overflowed')
 
-    def __init__(self, channel: ChannelSpec, gate: Gate) -> None:
+    def __init__(self, channel: ChannelSpec, gate: ConcurrencyLimit) -> None:
         self._channel = channel
         self._waiting: OrderedDict[Deferred[None], float] = OrderedDict()  # -> when it has waited long enough
         self.gate = gate
@@ -101,23 +101,23 @@ class Admission:
         self,
         clock: IReactorTime | None = None,
         *,
-        node: Gate | None = None,
-        make_gate: MakeGate = lambda name, limit: Gate(limit),
+        node: ConcurrencyLimit | None = None,
+        make_gate: MakeGate = lambda name, limit: ConcurrencyLimit(limit),
     ) -> None:
-        self.node = Gate(NODE) if node is None else node
+        self.node = ConcurrencyLimit(NODE) if node is None else node
         self._clock = clock
         self._make_gate = make_gate
-        self._entrances: dict[tuple[str, str], Entrance] = {}
+        self._entrances: dict[tuple[str, str], ChannelQueue] = {}
         self._looking = False
         self._called = False
 
-    def entrance(self, channel: ChannelSpec) -> Entrance:
+    def entrance(self, channel: ChannelSpec) -> ChannelQueue:
         """Of a channel that has a limit."""
         key = channel.kind, channel.name
         found = self._entrances.get(key)
         if found is None:
             gate = self._make_gate(f'channel {channel.kind} {channel.name}', channel.max_in_flight)
-            found = self._entrances[key] = Entrance(channel, gate)
+            found = self._entrances[key] = ChannelQueue(channel, gate)
         else:
             found.follow(channel)
         return found
@@ -132,11 +132,11 @@ class Admission:
             elif not entrance.gate.inside and not entrance.waiting:
                 del self._entrances[key]
 
-    def entrances(self) -> Iterator[tuple[tuple[str, str], Entrance]]:
+    def entrances(self) -> Iterator[tuple[tuple[str, str], ChannelQueue]]:
         """Of all channels that have a limit and were used: (kind, name) and entrance."""
         return iter(tuple(self._entrances.items()))
 
-    def enter(self, channel: ChannelSpec, entrance: Entrance) -> Deferred[None] | None:
+    def enter(self, channel: ChannelSpec, entrance: ChannelQueue) -> Deferred[None] | None:
         """Take a place of a channel: None = it is taken, else it is when the Deferred fires. Raises
         ServiceUnavailable."""
         if entrance.enter():
@@ -147,7 +147,7 @@ class Admission:
         self._look_later()
         return waiting
 
-    def left(self, gate: Gate | None, entrance: Entrance | None) -> None:
+    def left(self, gate: ConcurrencyLimit | None, entrance: ChannelQueue | None) -> None:
         """A request is over: give back its place of the node, and those of its service and channel, if it had them."""
         node = self.node
         if node.alone:
@@ -162,7 +162,7 @@ class Admission:
         if entrance is not None:
             self.leave(entrance)
 
-    def leave(self, entrance: Entrance) -> None:
+    def leave(self, entrance: ChannelQueue) -> None:
         """Give a place of a channel back."""
         entrance.gate.leave()
         if entrance.waiting and not self._called and self._clock is not None:

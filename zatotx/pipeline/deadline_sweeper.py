@@ -21,7 +21,7 @@ class Expiring(Protocol):
     def expire(self) -> None: ...
 
 
-class Deadlines:
+class DeadlineSweeper:
     """Watches runs from `watch` to `forget`, and expires those that are late. Looks only while there are any.
 
     `forget(run)`: it is over; harmless where it was not watched.

@@ -14,13 +14,13 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from zatotx.interfaces.pipeline import IExchange, IRun
-from zatotx.model.message import Inbound, Reply
-from zatotx.pipeline.deadline_sweeper import Deadlines
+from zatotx.interfaces.pipeline import IDispatcher, IPendingRequest
+from zatotx.model.message import Message, Reply
+from zatotx.pipeline.deadline_sweeper import DeadlineSweeper
 from zatotx.pipeline.pipeline import Pipeline
 
 
-@implementer(IRun)
+@implementer(IPendingRequest)
 class _Over:
     """A run that had nothing to wait for."""
 
@@ -33,15 +33,19 @@ class _Over:
 _OVER = _Over()
 
 
-@implementer(IRun)
-class Run:
+@implementer(IPendingRequest)
+class PendingRequest:
     """An exchange that waits for something. Ends in exactly one of: an answer, the answer that its deadline passed,
     silence because it was cancelled."""
 
     __slots__ = ('_answered', '_coroutine', '_exchange', '_inbound', '_waiting')
 
     def __init__(
-        self, exchange: Exchange, inbound: Inbound, coroutine: Coroutine[Any, Any, Any], answered: Callable[[Any], None]
+        self,
+        exchange: Dispatcher,
+        inbound: Message,
+        coroutine: Coroutine[Any, Any, Any],
+        answered: Callable[[Any], None],
     ) -> None:
         self._exchange = exchange
         self._inbound = inbound
@@ -114,29 +118,31 @@ class Run:
         return answered
 
 
-@implementer(IExchange)
-class Exchange:
+@implementer(IDispatcher)
+class Dispatcher:
     """Runs the pipeline on a reactor's clock."""
 
     def __init__(self, pipeline: Pipeline, clock: IReactorTime) -> None:
         self._pipeline = pipeline
-        self.deadlines = Deadlines(clock)
+        self.deadlines = DeadlineSweeper(clock)
 
-    def deliver(self, inbound: Inbound, answered: Callable[[Reply], None]) -> IRun:
+    def deliver(self, inbound: Message, answered: Callable[[Reply], None]) -> IPendingRequest:
         return self._start(self._pipeline.serve(inbound), inbound, answered)
 
-    def admit(self, inbound: Inbound, admitted: Callable[[Reply | None], None]) -> IRun:
+    def admit(self, inbound: Message, admitted: Callable[[Reply | None], None]) -> IPendingRequest:
         return self._start(self._pipeline.authorize(inbound), inbound, admitted)
 
-    def refusal(self, error: BaseException, inbound: Inbound) -> Reply:
+    def refusal(self, error: BaseException, inbound: Message) -> Reply:
         """The answer to a message whose exchange ended in `error`."""
         return self._pipeline.refusal(error, inbound)
 
-    def expired(self, inbound: Inbound) -> Reply:
+    def expired(self, inbound: Message) -> Reply:
         """The answer to a message whose deadline passed."""
         return self._pipeline.expired(inbound)
 
-    def _start(self, coroutine: Coroutine[Any, Any, Any], inbound: Inbound, answered: Callable[[Any], None]) -> IRun:
+    def _start(
+        self, coroutine: Coroutine[Any, Any, Any], inbound: Message, answered: Callable[[Any], None]
+    ) -> IPendingRequest:
         try:
             waiting = coroutine.send(None)
         except StopIteration as finished:
@@ -146,7 +152,7 @@ class Exchange:
                 raise
             answer = self._pipeline.refusal(error, inbound)
         else:
-            run = Run(self, inbound, coroutine, answered)
+            run = PendingRequest(self, inbound, coroutine, answered)
             self.deadlines.watch(run)
             run.wait(waiting)
             return run
@@ -154,4 +160,4 @@ class Exchange:
         return _OVER
 
 
-__all__ = ['CancelledError', 'Exchange', 'Run']
+__all__ = ['CancelledError', 'Dispatcher', 'PendingRequest']

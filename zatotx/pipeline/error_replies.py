@@ -7,20 +7,20 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from zatotx.interfaces.pipeline import ICodec
-from zatotx.model.errors import Fault, InternalServerError, Timeout
-from zatotx.model.message import Inbound, Reply
+from zatotx.model.errors import InternalServerError, ServiceError, Timeout
+from zatotx.model.message import Message, Reply
 
 
-class FaultReplies:
+class ErrorReplies:
     """Replies to exceptions. A Fault's own text reaches the caller; of anything else the caller sees the cid and a
     constant sentence, and the log the traceback, once."""
 
     frames_stay = False  # whether `Reply.error` shows where it was raised
     _log = Logger()
 
-    def reply(self, error: BaseException, inbound: Inbound, codec: ICodec) -> Reply:
+    def reply(self, error: BaseException, inbound: Message, codec: ICodec) -> Reply:
         """The answer that tells the caller of `error`. Never raises."""
-        if isinstance(error, Fault):
+        if isinstance(error, ServiceError):
             fault = error
             if fault.status == InternalServerError.status:  # said by a service or about it: the log needs it too
                 self._log.error('{cid}: service {service!r}: {why}', why=fault.details, **_names(inbound))
@@ -33,12 +33,12 @@ class FaultReplies:
             _let_frames_go(error)
         return reply
 
-    def expired(self, inbound: Inbound, codec: ICodec) -> Reply:
+    def expired(self, inbound: Message, codec: ICodec) -> Reply:
         """The answer where the deadline passed while the service was still running."""
         self._log.warn('{cid}: service {service!r} was still running when its deadline passed', **_names(inbound))
         return self.reply(Timeout(inbound.cid), inbound, codec)
 
-    def _unexpected(self, error: BaseException, inbound: Inbound) -> Fault:
+    def _unexpected(self, error: BaseException, inbound: Message) -> ServiceError:
         if isinstance(error, CancelledError):
             self._log.warn('{cid}: service {service!r} gave up: something it waited for was cancelled',
                            **_names(inbound))
@@ -49,7 +49,7 @@ class FaultReplies:
         return InternalServerError(inbound.cid)
 
 
-def meant(error: BaseException) -> BaseException:
+def unwrap_first_error(error: BaseException) -> BaseException:
     """What a service failed with: where it waited for several things at once, by gatherResults, what the first of them
     failed with."""
     while isinstance(error, FirstError):
@@ -68,5 +68,5 @@ def _let_frames_go(error: BaseException) -> None:
         one = one.__context__
 
 
-def _names(inbound: Inbound) -> dict[str, str]:
+def _names(inbound: Message) -> dict[str, str]:
     return {'cid': inbound.cid, 'service': inbound.service, 'channel': inbound.channel.name}

@@ -10,17 +10,17 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 
-from zatotx.interfaces.pipeline import NEEDS_BODY, ICodec, IGuard, NeedsBody
+from zatotx.interfaces.pipeline import NEEDS_BODY, IAuthenticationPolicy, ICodec, NeedsBody
 from zatotx.interfaces.services import IInvoker, IServiceEntry, IServiceStore
 from zatotx.model.errors import Forbidden, Inactive, NotFound, ServiceUnavailable, Timeout, Unauthorized
-from zatotx.model.message import ANONYMOUS, Body, ChannelSpec, Inbound, Outcome, Principal, Reply
-from zatotx.pipeline.admission import Admission, Entrance, service_full
+from zatotx.model.message import ANONYMOUS, Body, ChannelSpec, Message, Outcome, Principal, Reply
+from zatotx.pipeline.admission import Admission, ChannelQueue, service_full
 from zatotx.pipeline.codecs import Codecs
-from zatotx.pipeline.error_replies import FaultReplies, meant
+from zatotx.pipeline.error_replies import ErrorReplies, unwrap_first_error
 from zatotx.pipeline.rate_limiter import RateLimiter
 from zatotx.rules.limits.byte_budget import NO_MEMORY
-from zatotx.rules.limits.limits import Gate
-from zatotx.schema.suggestion import suggestion
+from zatotx.rules.limits.limits import ConcurrencyLimit
+from zatotx.schema.suggestion import did_you_mean
 
 _Checked = Principal | NeedsBody | Awaitable[Principal | NeedsBody]  # what a guard says
 
@@ -32,23 +32,23 @@ class Pipeline:
     `closed` says why nothing is served now ('' = served): a node that is still starting answers 503 with it.
     """
 
-    guard: IGuard
+    guard: IAuthenticationPolicy
     store: IServiceStore
     invoker: IInvoker
     codecs: Codecs
-    faults: FaultReplies
+    faults: ErrorReplies
     offload: Callable[..., Deferred[Any]]
     closed: str = ''
     admission: Admission = field(factory=Admission)
     rates: RateLimiter = field(factory=RateLimiter)
 
-    async def serve(self, inbound: Inbound) -> Reply:
+    async def serve(self, inbound: Message) -> Reply:
         """The reply to a message, whatever happens on the way. Raises nothing but CancelledError."""
         codec = self.codecs.of(inbound)
         channel, admission = inbound.channel, self.admission
-        node: Gate | None = None  # what was entered, and is left at the end
-        gate: Gate | None = None
-        entrance: Entrance | None = None
+        node: ConcurrencyLimit | None = None  # what was entered, and is left at the end
+        gate: ConcurrencyLimit | None = None
+        entrance: ChannelQueue | None = None
         entry: IServiceEntry | None = None
         outcome: Outcome | None = None
         began = perf_counter()
@@ -107,13 +107,13 @@ class Pipeline:
         self, error: BaseException, entry: IServiceEntry | None, outcome: Outcome | None, began: float
     ) -> BaseException:
         """What a service failed with, counted, in the words that help its author most."""
-        failed = meant(error)
+        failed = unwrap_first_error(error)
         if entry is not None:
             failed = self.invoker.explained(failed, entry, outcome)
         _count_failed(entry, began, failed)
         return failed
 
-    async def _waited(self, checked: _Checked, inbound: Inbound) -> Principal | None:
+    async def _waited(self, checked: _Checked, inbound: Message) -> Principal | None:
         """The principal, where its password must be hashed first: not for a request that would be turned away. None
         where the body must tell."""
         try:
@@ -124,7 +124,7 @@ class Pipeline:
             raise
         return await _principal(checked)
 
-    async def _within_limits(self, inbound: Inbound) -> Principal | NeedsBody:
+    async def _within_limits(self, inbound: Message) -> Principal | NeedsBody:
         """As `checked`, on a channel with rate limits: raises TooManyRequests too. Whom the guard refuses is counted as
         well, so that nobody can go on guessing."""
         try:
@@ -143,14 +143,14 @@ class Pipeline:
             await _counted(self.rates.take_stranger(inbound))
         return NEEDS_BODY
 
-    async def _known_by_body(self, entry: IServiceEntry, inbound: Inbound) -> None:
+    async def _known_by_body(self, entry: IServiceEntry, inbound: Message) -> None:
         """Who it is stands in the body, which is decoded now."""
         inbound.principal = await _principal(self.guard.check_body(inbound))
         if inbound.channel.rates:
             await _counted(self.rates.take_caller(inbound))
         permit(entry, inbound)
 
-    async def _decoded(self, inbound: Inbound, codec: ICodec) -> object:
+    async def _decoded(self, inbound: Message, codec: ICodec) -> object:
         """The payload of a body that is in a file, in a coding, or large. Where it takes time it is read and decoded in
         one go, in a thread, so that no more bodies are in memory than there are threads."""
         body, principal = inbound.body, inbound.principal
@@ -164,7 +164,7 @@ class Pipeline:
             here = False
         return decode(inbound, codec) if here else await self.offload(decode, inbound, codec)
 
-    async def _entered(self, channel: ChannelSpec) -> Entrance:
+    async def _entered(self, channel: ChannelSpec) -> ChannelQueue:
         """The channel's entrance, with a place taken, which may have to be waited for."""
         entrance = self.admission.entrance(channel)
         waiting = self.admission.enter(channel, entrance)
@@ -172,7 +172,7 @@ class Pipeline:
             await waiting
         return entrance
 
-    async def authorize(self, inbound: Inbound) -> None:
+    async def authorize(self, inbound: Message) -> None:
         """Set `inbound.principal` by the head alone. Raises what the guard raises, ServiceUnavailable where a limit
         would turn the request away."""
         if not inbound.channel.always_open and self.admission.node.full:
@@ -185,34 +185,34 @@ class Pipeline:
         if entry is not None:
             permit(entry, inbound)
 
-    def checked(self, inbound: Inbound) -> _Checked:
+    def checked(self, inbound: Message) -> _Checked:
         """The principal of a message that may be served now, at once where nothing must be waited for. Raises what
         the guard raises, ServiceUnavailable while the pipeline is closed."""
         if self.closed and not inbound.channel.always_open:
             raise ServiceUnavailable(inbound.cid, self.closed)
         return inbound.principal or self.guard.check(inbound)
 
-    def refusal(self, error: BaseException, inbound: Inbound) -> Reply:
+    def refusal(self, error: BaseException, inbound: Message) -> Reply:
         """The answer to a message that is not served because of `error`."""
         return self.faults.reply(error, inbound, self.codecs.of(inbound))
 
-    def expired(self, inbound: Inbound) -> Reply:
+    def expired(self, inbound: Message) -> Reply:
         """The answer to a message whose deadline passed while it was served."""
         inbound.expired = True
         return self.faults.expired(inbound, self.codecs.of(inbound))
 
-    def found(self, entry: IServiceEntry | None, inbound: Inbound) -> IServiceEntry:
+    def found(self, entry: IServiceEntry | None, inbound: Message) -> IServiceEntry:
         """The service, where it may be served on this channel, to this principal. Raises NotFound, Inactive,
         Forbidden."""
         if entry is None or (inbound.channel.internal_only and not entry.is_internal):
-            meant_name = suggestion(inbound.service, self._open_to(inbound))
+            meant_name = did_you_mean(inbound.service, self._open_to(inbound))
             raise NotFound(inbound.cid, f'No such service `{inbound.service}`{meant_name}')
         if not entry.is_active:
             raise Inactive(inbound.service, inbound.cid)
         permit(entry, inbound)
         return entry
 
-    def _open_to(self, inbound: Inbound) -> Iterator[str]:
+    def _open_to(self, inbound: Message) -> Iterator[str]:
         """The names of the services that a caller of a door may invoke there; strangers, and callers of a channel with
         a service of its own, hear of none."""
         principal, channel = inbound.principal, inbound.channel
@@ -225,7 +225,7 @@ class Pipeline:
                 yield entry.name
 
 
-def decode(inbound: Inbound, codec: ICodec) -> object:
+def decode(inbound: Message, codec: ICodec) -> object:
     """The payload of a message whose body may be large, or in a file: for threads. Raises what the codec raises,
     ServiceUnavailable where there is no room for it in memory."""
     body = inbound.body
@@ -241,7 +241,7 @@ def decode(inbound: Inbound, codec: ICodec) -> object:
     return codec.decode(inbound)
 
 
-def _read(inbound: Inbound, body: Body) -> int:
+def _read(inbound: Message, body: Body) -> int:
     """Have all of a body in memory: how many bytes these are."""
     charge = getattr(inbound, 'charge', None)
     if charge is None:
@@ -255,7 +255,7 @@ def _read(inbound: Inbound, body: Body) -> int:
     return len(data)
 
 
-def _charge(inbound: Inbound, size: int) -> None:
+def _charge(inbound: Message, size: int) -> None:
     if size and hasattr(inbound, 'charge') and not inbound.charge.add(size):
         raise ServiceUnavailable(inbound.cid, NO_MEMORY)
 
@@ -270,7 +270,7 @@ async def _principal(checked: _Checked) -> Principal | None:
     return found if isinstance(found, Principal) else None
 
 
-def permit(entry: IServiceEntry, inbound: Inbound) -> None:
+def permit(entry: IServiceEntry, inbound: Message) -> None:
     """Raises Forbidden where the service demands a role that the principal has not; one that is not known yet has every
     chance. A door with a service of its own decides by itself whom it lets in."""
     principal, channel = inbound.principal, inbound.channel

@@ -15,9 +15,9 @@ from attrs import evolve, frozen
 
 from zatotx.interfaces.rates import IBuckets, IRates
 from zatotx.model.errors import ServiceUnavailable, Timeout, TooManyRequests
-from zatotx.model.message import ANONYMOUS, Inbound
+from zatotx.model.message import ANONYMOUS, Message
 from zatotx.rules.limits.gcra import SECOND, Buckets, Rate
-from zatotx.rules.limits.ratelimit_headers import RateFields, Standing, in_seconds
+from zatotx.rules.limits.ratelimit_headers import RateLimitHeaders, RateLimitState, ceil_seconds
 from zatotx.rules.security.login_throttle import network_of
 from zatotx.schema.rate_limit import ADDRESS, CHANNEL, CLOSED, LOCAL, PRINCIPAL
 from zatotx.schema.snapshot import Snapshot, Stored
@@ -38,14 +38,14 @@ class _Rule:
     named: str  # what the names of its buckets begin with
     of_address: str  # likewise, of callers of whom only that is known
 
-    def bucket(self, inbound: Inbound) -> str:
+    def bucket(self, inbound: Message) -> str:
         """The name of the one that counts this request."""
         if self.per == CHANNEL:
             return self.named + inbound.channel.name
         principal = inbound.principal
         if self.per == PRINCIPAL and principal is not None and principal is not ANONYMOUS:
             return self.named + principal.name + _BETWEEN + principal.username
-        return self.of_address + address_of(inbound)
+        return self.of_address + client_address(inbound)
 
 
 class _Limits:
@@ -120,20 +120,20 @@ class RateLimiter:
     # Requests. Each of these three gives what is to be awaited, None where nothing has to be; it raises, or fails with,
     # TooManyRequests, or ServiceUnavailable where limits cannot be checked and are such that nobody is let in then.
 
-    def take(self, inbound: Inbound) -> Awaitable[None] | None:
+    def take(self, inbound: Message) -> Awaitable[None] | None:
         """Count a request whose principal is known."""
         return self._take(self._sets_of(inbound).whole, inbound)
 
-    def take_stranger(self, inbound: Inbound) -> Awaitable[None] | None:
+    def take_stranger(self, inbound: Message) -> Awaitable[None] | None:
         """Count a request whose principal is not known yet, or that was refused for want of one."""
         return self._take(self._sets_of(inbound).of_stranger, inbound)
 
-    def take_caller(self, inbound: Inbound) -> Awaitable[None] | None:
+    def take_caller(self, inbound: Message) -> Awaitable[None] | None:
         """Count a request for the principal that it turned out to be of, after `take_stranger`."""
         limits = self._sets_of(inbound).of_caller
         return self._take(limits, inbound) if limits.rules else None
 
-    def _sets_of(self, inbound: Inbound) -> _Sets:
+    def _sets_of(self, inbound: Message) -> _Sets:
         names = inbound.channel.rates
         found = self._sets.get(names)
         if found is None:
@@ -141,7 +141,7 @@ class RateLimiter:
             found = self._sets[names] = _Sets([rule for rule in rules if rule is not None])
         return found
 
-    def _take(self, limits: _Limits, inbound: Inbound) -> Awaitable[None] | None:
+    def _take(self, limits: _Limits, inbound: Message) -> Awaitable[None] | None:
         if limits.there:
             return self._take_exact(limits, inbound)
         rules = limits.rules
@@ -151,14 +151,14 @@ class RateLimiter:
             ahead = self._buckets.charge(rule.bucket(inbound), rate, int(self._now() * SECOND))
             moved = ahead + rate.interval
             if moved <= rate.tolerance:
-                inbound.standing = Standing(limits.fields, (moved,))
+                inbound.standing = RateLimitState(limits.fields, (moved,))
                 return None
             self._told(limits, inbound, (ahead,), admitted=False)
         aheads, admitted = self._charge(rules, inbound)
         self._told(limits, inbound, aheads, admitted=admitted)
         return None
 
-    async def _take_exact(self, limits: _Limits, inbound: Inbound) -> None:
+    async def _take_exact(self, limits: _Limits, inbound: Message) -> None:
         """Ask Redis, for the limits that this server's own ones leave to be asked."""
         aheads: list[int] = []
         if limits.here:
@@ -179,14 +179,14 @@ class RateLimiter:
             self._give_back(limits.here, inbound)
         self._told(limits, inbound, [*aheads, *charge.aheads], admitted=charge.admitted)
 
-    def _take_without_redis(self, limits: _Limits, inbound: Inbound) -> None:
+    def _take_without_redis(self, limits: _Limits, inbound: Message) -> None:
         if limits.without_redis is None:
             raise ServiceUnavailable(
                 None, f'The rate limits of channel {inbound.channel.name} cannot be checked: try again later'
             )
         self._take(limits.without_redis, inbound)
 
-    def _charge(self, rules: Sequence[_Rule], inbound: Inbound) -> tuple[list[int], bool]:
+    def _charge(self, rules: Sequence[_Rule], inbound: Message) -> tuple[list[int], bool]:
         """On this server: how far ahead each bucket was, and whether all of them had room."""
         now = int(self._now() * SECOND)
         charge = self._buckets.charge
@@ -197,24 +197,24 @@ class RateLimiter:
         self._give_back([rule for rule, room in zip(rules, admitted, strict=True) if room], inbound)
         return aheads, False
 
-    def _give_back(self, rules: Sequence[_Rule], inbound: Inbound) -> None:
+    def _give_back(self, rules: Sequence[_Rule], inbound: Message) -> None:
         for rule in rules:
             self._buckets.give_back(rule.bucket(inbound), rule.rate)
 
-    def _told(self, limits: _Limits, inbound: Inbound, aheads: Sequence[int], *, admitted: bool) -> None:
+    def _told(self, limits: _Limits, inbound: Message, aheads: Sequence[int], *, admitted: bool) -> None:
         """Set how it stands, and refuse the request where it is one too many. Where Redis was not asked, `aheads` are
         those of this server's limits."""
         rules = limits.rules if len(aheads) == len(limits.rules) else limits.here
         if admitted:
             aheads = [ahead + rule.rate.interval for rule, ahead in zip(rules, aheads, strict=True)]
         fields = limits.fields if rules is limits.rules else limits.fields_here
-        inbound.standing = Standing(fields, aheads)
+        inbound.standing = RateLimitState(fields, aheads)
         if not admitted:
             self.refused[inbound.channel.kind, inbound.channel.name] += 1
             raise _too_many(rules, aheads)
 
 
-def address_of(inbound: Inbound) -> str:
+def client_address(inbound: Message) -> str:
     """Who is at the other end, as far as that is known: a network of the size that one customer has."""
     return network_of(inbound.http.peer) if inbound.http is not None else ''
 
@@ -229,8 +229,8 @@ def _rule(stored: Stored) -> _Rule:
                  f'{stored.id}:{limit.per}:{pace}:', f'{stored.id}:{ADDRESS}:{pace}:')  # fmt: skip
 
 
-def _fields(rules: Sequence[_Rule]) -> RateFields:
-    return RateFields([rule.name for rule in rules], [rule.rate for rule in rules])
+def _fields(rules: Sequence[_Rule]) -> RateLimitHeaders:
+    return RateLimitHeaders([rule.name for rule in rules], [rule.rate for rule in rules])
 
 
 def _at_home(rule: _Rule) -> _Rule:
@@ -241,5 +241,5 @@ def _too_many(rules: Sequence[_Rule], aheads: Sequence[int]) -> TooManyRequests:
     """The fault: of the limits that have no room, the one that takes longest to have some."""
     wait, rule = max(((rule.rate.wait(ahead), rule) for rule, ahead in zip(rules, aheads, strict=True)),
                      key=lambda one: one[0])  # fmt: skip
-    after = max(1, in_seconds(wait))
+    after = max(1, ceil_seconds(wait))
     return TooManyRequests(None, f'Too many requests: rate limit {rule.name} takes the next one in {after} s', after)

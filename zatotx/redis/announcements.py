@@ -10,18 +10,18 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from zatotx.interfaces.redis_client import IBus, IKeyValue
+from zatotx.interfaces.redis_client import IBus, ICommands
 from zatotx.redis.errors import clause
 from zatotx.redis.keys import Keys
-from zatotx.redis.reconnecting_connection import Link, Linked
-from zatotx.redis.status_log import Voice
+from zatotx.redis.reconnecting_connection import ConnectionService, ReconnectingConnection
+from zatotx.redis.status_log import ConnectionLog
 from zatotx.redis.url import RedisAddress
 
 LONGEST_MESSAGE = 65_536  # characters; what is longer was not announced by a node
 
 
 @implementer(IBus)
-class RedisBus(Linked):
+class RedisAnnouncements(ConnectionService):
     """Hears on a connection of its own, speaks through the client's.
 
     Subscriptions are taken up again after every reconnect; what was announced in between is not heard. A connection
@@ -31,11 +31,11 @@ class RedisBus(Linked):
     _log = Logger()
 
     def __init__(
-        self, reactor: Any, address: RedisAddress, client: IKeyValue, *, cluster: str, timeout: float = 5.0,
-        name: str = '', voice: Voice | None = None,
+        self, reactor: Any, address: RedisAddress, client: ICommands, *, cluster: str, timeout: float = 5.0,
+        name: str = '', voice: ConnectionLog | None = None,
     ) -> None:
         """`reactor`: as the client's, whose `voice` should be given too."""
-        super().__init__(Link(
+        super().__init__(ReconnectingConnection(
             reactor, address, timeout=timeout, name=name, voice=voice, prepare=self._resubscribe, heard=self._received
         ))
         self._client = client

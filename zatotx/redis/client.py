@@ -9,12 +9,12 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import LoopingCall
 from zope.interface import implementer
 
-from zatotx.interfaces.meters import Uncounted, measured
-from zatotx.interfaces.redis_client import IBatch, IKeyValue, ResponseError
+from zatotx.interfaces.meters import NoMeter, count_call
+from zatotx.interfaces.redis_client import IBatch, ICommands, ResponseError
 from zatotx.redis.errors import UnfitError
-from zatotx.redis.reconnecting_connection import Link, Linked
-from zatotx.redis.server_info import Facts, facts_of, unfit, warnings
-from zatotx.redis.status_log import Voice
+from zatotx.redis.reconnecting_connection import ConnectionService, ReconnectingConnection
+from zatotx.redis.server_info import ServerInfo, parse_info, unsupported_reason, warnings
+from zatotx.redis.status_log import ConnectionLog
 from zatotx.redis.url import RedisAddress
 
 # Commands that would change or hold up the one connection that everybody shares.
@@ -29,8 +29,8 @@ _OF_CLIENT = frozenset({'CACHING', 'NO-EVICT', 'NO-TOUCH', 'REPLY', 'SETNAME', '
 _LOOK_EVERY = 10.0  # seconds between questions of how Redis is
 
 
-@implementer(IKeyValue, IBatch)
-class RedisClient(Linked):
+@implementer(ICommands, IBatch)
+class RedisClient(ConnectionService):
     """One connection for all commands of a node.
 
     While Redis is away commands fail at once, they are never queued. A command without an answer within `timeout`
@@ -39,14 +39,24 @@ class RedisClient(Linked):
     """
 
     def __init__(
-        self, reactor: Any, address: RedisAddress, *, timeout: float = 5.0, name: str = '', voice: Voice | None = None
+        self,
+        reactor: Any,
+        address: RedisAddress,
+        *,
+        timeout: float = 5.0,
+        name: str = '',
+        voice: ConnectionLog | None = None,
     ) -> None:
         """`reactor`: IReactorTime, IReactorTCP, IReactorUNIX. `name`: what Redis shows the connection as."""
-        self._voice = voice or Voice(str(address))
-        link = Link(reactor, address, timeout=timeout, name=name, voice=self._voice, prepare=self._learn)
+        self._voice = voice or ConnectionLog(str(address))
+        link = ReconnectingConnection(
+            reactor, address, timeout=timeout, name=name, voice=self._voice, prepare=self._learn
+        )
         super().__init__(link)
-        self.known: Facts | None = None  # what Redis said of itself last; None before, and where it may not be asked
-        self.meter: Any = Uncounted()  # ICallMeter: what commands are counted by; a batch is one
+        self.known: ServerInfo | None = (
+            None  # what Redis said of itself last; None before, and where it may not be asked
+        )
+        self.meter: Any = NoMeter()  # ICallMeter: what commands are counted by; a batch is one
         self.connections = 0  # made so far
         self._seconds = reactor.seconds
         self._looks = LoopingCall(self._look)
@@ -68,11 +78,11 @@ class RedisClient(Linked):
         Timeout, ServiceUnavailable or RedisUnable naming Redis, with ResponseError where Redis refuses, with TypeError
         for an argument that is no str, bytes, int or float.
         """
-        return measured(self.meter, self._seconds, self._execute(command, args))
+        return count_call(self.meter, self._seconds, self._execute(command, args))
 
     def batch(self, commands: Sequence[Sequence[object]]) -> Deferred[list[object]]:
         """See IBatch. Each command is a sequence of its words, e.g. `('HSET', key, 'field', 'value')`."""
-        return measured(self.meter, self._seconds, self._batch(commands))
+        return count_call(self.meter, self._seconds, self._batch(commands))
 
     def _execute(self, command: str, args: Sequence[object]) -> Deferred[object]:
         protocol = self._link.live
@@ -96,7 +106,7 @@ class RedisClient(Linked):
         answers: Deferred[list[object]] = protocol.ask_all(commands)
         return answers
 
-    def facts(self) -> Deferred[Facts]:
+    def facts(self) -> Deferred[ServerInfo]:
         """How Redis is now. Fails as `execute` does."""
         return self.execute('INFO').addCallback(self._learned)
 
@@ -108,13 +118,13 @@ class RedisClient(Linked):
             self._voice.warn(f'{self.address} does not answer INFO, so its settings are not checked: {error}')
             return
         facts = self._learned(info)
-        if problem := unfit(facts):
+        if problem := unsupported_reason(facts):
             raise UnfitError(problem)
         for sentence in warnings(facts, str(self.address)):
             self._voice.warn(sentence)
 
-    def _learned(self, info: object) -> Facts:
-        self.known = facts = facts_of(str(info))
+    def _learned(self, info: object) -> ServerInfo:
+        self.known = facts = parse_info(str(info))
         return facts
 
     def _look(self) -> None:

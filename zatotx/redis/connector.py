@@ -28,7 +28,7 @@ class _Once(Factory):
         return self._protocol
 
 
-async def dial(reactor: Any, address: RedisAddress, protocol: Any, timeout: float) -> None:
+async def connect(reactor: Any, address: RedisAddress, protocol: Any, timeout: float) -> None:
     """Connect `protocol` (an IProtocol) to the address within `timeout` seconds. Raises what Twisted's endpoints
     raise, OSError where the socket's directory is not there, UnfitError for files of TLS that will not do. Whom TLS
     does not trust is found by the first command: the connection ends then, and the protocol is told why."""

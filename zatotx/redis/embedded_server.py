@@ -15,9 +15,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from zatotx.model.errors import StartError
-from zatotx.redis.one_shot_command import ask
+from zatotx.redis.one_shot_command import send_command
 from zatotx.redis.server_binary import find_binary
-from zatotx.redis.server_process import Child
+from zatotx.redis.server_process import ServerProcess
 from zatotx.redis.url import RedisAddress
 from zatotx.redis.waiters import Waiters
 from zatotx.rules.resilience.backoff import next_delay
@@ -76,7 +76,7 @@ class RedisSupervisor(Service):
         self._reactor = reactor
         self._binary = Path()
         self._lock_fd = -1
-        self._child: Child | None = None
+        self._child: ServerProcess | None = None
         self._task: Deferred[None] | None = None
         self._answered = False
         self._outages = _OutageLog(directory)
@@ -170,18 +170,18 @@ class RedisSupervisor(Service):
     async def _retire_stranger(self) -> None:
         self._log.warn('{where} has a Redis of an earlier run: it is asked to end', where=self._directory)
         try:
-            await ask(self._reactor, self.address, 'SHUTDOWN')
+            await send_command(self._reactor, self.address, 'SHUTDOWN')
         except CancelledError:
             raise
         except Exception as error:
             # It hangs up instead of answering, or is past answering: the lock will tell.
             self._log.debug('{where}: SHUTDOWN: {error}', where=self._directory, error=error)
 
-    def _spawn(self, lock: int) -> Child:
+    def _spawn(self, lock: int) -> ServerProcess:
         config = self._directory / CONFIG
         _write_private(config, _SETTINGS)
         (self._directory / SOCKET).unlink(missing_ok=True)
-        child = Child()
+        child = ServerProcess()
         nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         umask = os.umask(0o077)
         try:
@@ -199,10 +199,10 @@ class RedisSupervisor(Service):
             os.close(nothing)
         return child
 
-    async def _until_it_answers(self, child: Child) -> None:
+    async def _until_it_answers(self, child: ServerProcess) -> None:
         while not child.gone:
             try:
-                await ask(self._reactor, self.address, 'PING')
+                await send_command(self._reactor, self.address, 'PING')
             except CancelledError:
                 raise
             except Exception:

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import TimeoutError
 from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost
 
-from zatotx.interfaces.redis_client import RedisUnable, ResponseError
+from zatotx.interfaces.redis_client import RedisRefused, ResponseError
 from zatotx.model.errors import ServiceUnavailable, Timeout
 
 # The first words of Redis's refusals that say something of it, not of the command.
@@ -29,11 +29,11 @@ class UnfitError(Exception):
     """This Redis, or its settings, will not do: a clause that goes on 'Redis at … is away: '."""
 
 
-def refusal(text: str, where: str) -> ResponseError | RedisUnable:
+def refusal(text: str, where: str) -> ResponseError | RedisRefused:
     """The error for what Redis answered. `where` names it: 'Redis at …'."""
     code = text.partition(' ')[0]
     if code in _UNABLE:
-        return RedisUnable(f'{where}{_UNABLE_NOW}{_UNABLE[code]} ({text.rstrip(".")})', code)
+        return RedisRefused(f'{where}{_UNABLE_NOW}{_UNABLE[code]} ({text.rstrip(".")})', code)
     return ResponseError(text.removeprefix('ERR '))
 
 
@@ -64,7 +64,7 @@ def clause(error: BaseException, timeout: float) -> str:
         return f'it gave no answer within {timeout:g} s'
     if isinstance(error, Timeout):
         return f'it {_LATE}{error.msg.partition(_LATE)[2]}'
-    if isinstance(error, RedisUnable):
+    if isinstance(error, RedisRefused):
         return error.msg.partition(_UNABLE_NOW)[2]
     if isinstance(error, ConnectionDone):
         return 'it closed the connection'

@@ -10,7 +10,7 @@ from zatotx.redis.errors import UnfitError
 from zatotx.redis.url import RedisAddress
 
 
-async def greet(protocol: Any, address: RedisAddress, name: str, *, master: bool) -> None:
+async def perform_handshake(protocol: Any, address: RedisAddress, name: str, *, master: bool) -> None:
     """Log in, choose the database, say our name, and see that it serves. A server counts as there only when it
     answered: a frozen one accepts connections too. `master`: it has to be one, as a sentinel told. Raises what the
     commands raise, and UnfitError."""

@@ -43,7 +43,7 @@ class Seed:
     epoch: int
 
 
-class Desk(Protocol):
+class ILeaseStore(Protocol):
     """Keeps leases. Every method fails as IKeyValue.execute does; then what was asked for may have been done."""
 
     def take(self, name: str, owner: str, ttl: float, seed: Seed | None) -> Deferred[Granted | Taken | Unseeded]:
@@ -105,7 +105,7 @@ return redis.call('DEL', KEYS[1])
 """)
 
 
-class RedisDesk:
+class RedisLeaseStore:
     """A Desk on the shared connection."""
 
     def __init__(self, scripts: IScripts, keys: Keys) -> None:

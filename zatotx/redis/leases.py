@@ -12,15 +12,15 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from zope.interface import implementer
 
 from zatotx.interfaces.redis import Busy, ILease, ILeases
-from zatotx.model.errors import Fault, ServiceUnavailable
-from zatotx.redis.lease_store import Desk, Granted, Seed, Taken, Unseeded
+from zatotx.model.errors import ServiceError, ServiceUnavailable
+from zatotx.redis.lease_store import Granted, ILeaseStore, Seed, Taken, Unseeded
 from zatotx.redis.polling import poll
-from zatotx.rules.resilience.lease import Claim, granted, mistaken_ttl, refused, renewal
+from zatotx.rules.resilience.lease import LeaseClaim, granted, refused, renewal, ttl_error
 
 _TRIES = 3  # an epoch may be too late once or twice: Redis was wiped, or others came first
 
 
-def boot_time() -> float:
+def monotonic_clock() -> float:
     """Seconds of a clock that nobody sets, and that goes on while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
@@ -30,7 +30,12 @@ class Leases:
     """Takes leases at a desk; see zatotx.rules.resilience.lease for why no two believe to hold one."""
 
     def __init__(
-        self, clock: Any, desk: Desk, epochs: Callable[[], Deferred[int]], *, now: Callable[[], float] = boot_time
+        self,
+        clock: Any,
+        desk: ILeaseStore,
+        epochs: Callable[[], Deferred[int]],
+        *,
+        now: Callable[[], float] = monotonic_clock,
     ) -> None:
         """`clock`: IReactorTime. `epochs`: the ODB's next epoch, asked where Redis lost count. `now`: monotonic."""
         self._clock = clock
@@ -43,7 +48,7 @@ class Leases:
         return Deferred.fromCoroutine(self._acquire(name, ttl, wait))
 
     async def _acquire(self, name: str, ttl: float, wait: float) -> ILease:
-        if mistake := mistaken_ttl(ttl):
+        if mistake := ttl_error(ttl):
             raise ValueError(mistake)
         attempt = _Attempt(self, name, ttl)
         try:
@@ -59,14 +64,14 @@ class Leases:
             raise Busy(f'The lease {name!r} is held by somebody else', attempt.left)
         return Lease(self._clock, self._desk, name, attempt.owner, claim=claim, now=self._now)
 
-    async def ask(self, attempt: _Attempt) -> Claim | None:
+    async def ask(self, attempt: _Attempt) -> LeaseClaim | None:
         """One question, with a fresh epoch where the desk wants one. None where somebody has it."""
         seed = None
         for _ in range(_TRIES):
             sent = self._now()
             answer = await self._desk.take(attempt.name, attempt.owner, attempt.ttl, seed)
             if isinstance(answer, Granted):
-                claim = granted(Claim(ttl=attempt.ttl), answer.token, sent)
+                claim = granted(LeaseClaim(ttl=attempt.ttl), answer.token, sent)
                 if claim.holds(self._now()):
                     return claim
                 continue  # the answer was too long on its way: the next one is for a full ttl again
@@ -92,16 +97,16 @@ class _Attempt:
         self.ttl = ttl
         self.owner = uuid4().hex
         self.left = 0.0
-        self.lost: Fault | None = None  # why the last question got no answer
+        self.lost: ServiceError | None = None  # why the last question got no answer
         self._leases = leases
 
-    async def look(self) -> Claim | None:
+    async def look(self) -> LeaseClaim | None:
         self.lost = None
         try:
             return await self._leases.ask(self)
         except CancelledError:
             raise
-        except Fault as error:  # Redis, or the ODB, is away: it may be back within the wait
+        except ServiceError as error:  # Redis, or the ODB, is away: it may be back within the wait
             self.lost = error
             return None
 
@@ -111,7 +116,7 @@ class Lease:
     """Renews itself at a third of its ttl, and sooner after a request that got no answer."""
 
     def __init__(
-        self, clock: Any, desk: Desk, name: str, owner: str, *, claim: Claim, now: Callable[[], float]
+        self, clock: Any, desk: ILeaseStore, name: str, owner: str, *, claim: LeaseClaim, now: Callable[[], float]
     ) -> None:
         self.name = name
         self.token = claim.token

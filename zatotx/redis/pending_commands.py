@@ -35,7 +35,7 @@ class _Waiting:
             self.deferred.callback(answer)
 
 
-class Pending:
+class PendingCommands:
     """Answers come in the order of the commands, so the oldest command has the next deadline: one timer does for all,
     and it is set anew only when it rings."""
 

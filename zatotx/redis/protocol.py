@@ -14,10 +14,10 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
-from zatotx.interfaces.redis_client import RedisUnable
+from zatotx.interfaces.redis_client import RedisRefused
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.redis.errors import clause, late, lost, refusal
-from zatotx.redis.pending_commands import Pending
+from zatotx.redis.pending_commands import PendingCommands
 
 Heard = Callable[[object, object], None]
 
@@ -29,7 +29,7 @@ def new_protocol(reactor: Any, where: str, timeout: float, heard: Heard | None =
     to the channels it subscribes to. It has, beside Twisted's methods:
 
     `ask(*words, patience=0)`, one command; `ask_all(commands)`, several in one write, whose answers come as one list
-    with errors in their places. Their Deferreds fail with Timeout, ServiceUnavailable, RedisUnable or ResponseError,
+    with errors in their places. Their Deferreds fail with Timeout, ServiceUnavailable, RedisRefused or ResponseError,
     TypeError or ValueError for a word that has no form in Redis.
 
     `why`: the Failure that ended it, `dropped`: the clause with which we did. `hung`: called with a clause when Redis
@@ -54,7 +54,7 @@ class _Asking:
         self.stale: Callable[[str], None] = lambda _: None
         self._timeout = timeout
         self._heard = heard
-        self._pending = Pending(reactor, timeout, self._expired)
+        self._pending = PendingCommands(reactor, timeout, self._expired)
         # It checks for itself what a word may be.
         self._pack: Callable[[tuple[object, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
 
@@ -80,7 +80,7 @@ class _Asking:
 
     def _refused(self, text: str) -> Exception:
         error = refusal(text, self.where)
-        if isinstance(error, RedisUnable) and error.code == 'READONLY':
+        if isinstance(error, RedisRefused) and error.code == 'READONLY':
             self.stale('it is a replica now')
         return error
 

@@ -13,12 +13,12 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from zatotx.model.errors import ServiceUnavailable, Timeout
-from zatotx.redis.connector import dial
+from zatotx.redis.connector import connect
 from zatotx.redis.errors import cause, clause
-from zatotx.redis.handshake import greet
+from zatotx.redis.handshake import perform_handshake
 from zatotx.redis.protocol import Heard, new_protocol
-from zatotx.redis.sentinel import Finder, follow
-from zatotx.redis.status_log import Voice
+from zatotx.redis.sentinel import MasterFinder, follow_failover
+from zatotx.redis.status_log import ConnectionLog
 from zatotx.redis.url import RedisAddress
 from zatotx.redis.waiters import Waiters
 from zatotx.rules.resilience.backoff import next_delay
@@ -29,36 +29,43 @@ _STABLE = 5.0  # seconds; a connection lost sooner counts as a failed try, so th
 Prepare = Callable[[Any], Awaitable[None]]
 
 
-class State(Enum):
+class ConnectionState(Enum):
     STOPPED = 'stopped'
     CONNECTING = 'connecting'
     CONNECTED = 'connected'
     WAITING = 'waiting'  # for the next try
 
 
-class Link:
+class ReconnectingConnection:
     """Keeps a protocol connected: dials, says who we are, prepares, and starts over with growing delays when that fails
     or ends. Behind sentinels it asks them for the master before each try and while it is connected."""
 
     _log = Logger()
 
     def __init__(
-        self, reactor: Any, address: RedisAddress, *, timeout: float, name: str = '', voice: Voice | None = None,
-        prepare: Prepare | None = None, heard: Heard | None = None,
+        self,
+        reactor: Any,
+        address: RedisAddress,
+        *,
+        timeout: float,
+        name: str = '',
+        voice: ConnectionLog | None = None,
+        prepare: Prepare | None = None,
+        heard: Heard | None = None,
     ) -> None:
         """`timeout`: seconds for each step and each command. `name`: what Redis calls the connection. `voice`: shared
         by links to one Redis. `prepare` readies a connected protocol. `heard`: see new_protocol."""
         self.address = address
-        self.state = State.STOPPED
+        self.state = ConnectionState.STOPPED
         self.problem = 'it was not started'  # why there is no connection now, for people
         self.live: Any = None  # the protocol that may be used now
-        self._voice = voice or Voice(str(address))
+        self._voice = voice or ConnectionLog(str(address))
         self._reactor = reactor
         self._timeout = timeout
         self._name = name
         self._prepare = prepare
         self._heard = heard
-        self._finder = Finder(reactor, address, timeout) if address.sentinels is not None else None
+        self._finder = MasterFinder(reactor, address, timeout) if address.sentinels is not None else None
         self._open: Any = None  # the protocol that is connected, usable or not
         self._run: object = None  # the token of the loop that is meant to run
         self._task: Deferred[None] | None = None
@@ -74,9 +81,9 @@ class Link:
 
     def stop(self) -> Deferred[None]:
         """Close; fires when the connection is closed."""
-        pausing = self.state is State.WAITING  # the connection that was given up may not have ended yet
+        pausing = self.state is ConnectionState.WAITING  # the connection that was given up may not have ended yet
         self._run = self.live = None
-        self.state, self.problem = State.STOPPED, 'it was stopped'
+        self.state, self.problem = ConnectionState.STOPPED, 'it was stopped'
         self._waiting.fail(self.away())
         # What waits for an end of the connection is ended by it: it may be who called us, and not to be cancelled.
         if self._task is not None and (self._open is None or pausing):
@@ -117,7 +124,7 @@ class Link:
     async def _keep_connected(self, run: object) -> None:
         failures = 0
         while True:
-            self.state = State.CONNECTING
+            self.state = ConnectionState.CONNECTING
             began = self._reactor.seconds()
             problem = await self._one_connection()
             if self._run is not run:
@@ -126,7 +133,7 @@ class Link:
                 self._renewing = False
                 continue
             self._note(problem)
-            self.state = State.WAITING
+            self.state = ConnectionState.WAITING
             failures = 0 if self._reactor.seconds() - began >= _STABLE + self._timeout else failures + 1
             await deferLater(self._reactor, next_delay(failures, random.random, cap=_LONGEST_DELAY))
 
@@ -141,7 +148,7 @@ class Link:
             doubt = '; does it speak TLS?' if self.address.tls and isinstance(error, Timeout) else ''
             return clause(error, self._timeout) + doubt
         self._came_up(protocol)
-        following = follow(self._finder, place, self._reactor, lambda: self.drop(protocol, 'its master moved'))
+        following = follow_failover(self._finder, place, self._reactor, lambda: self.drop(protocol, 'its master moved'))
         await protocol.whenDisconnected()
         following.cancel()
         if self.live is protocol:
@@ -152,7 +159,7 @@ class Link:
     async def _connect(self, place: RedisAddress) -> Any:
         protocol = new_protocol(self._reactor, str(self.address), self._timeout, self._heard)
         protocol.hung = protocol.stale = lambda why: self.drop(protocol, why)
-        await dial(self._reactor, place, protocol, self._timeout)
+        await connect(self._reactor, place, protocol, self._timeout)
         self._open = protocol
         protocol.whenDisconnected().addCallback(self._closed)
         greeting = Deferred.fromCoroutine(self._greet(protocol, place))
@@ -168,13 +175,13 @@ class Link:
         return protocol
 
     async def _greet(self, protocol: Any, place: RedisAddress) -> None:
-        await greet(protocol, place, self._name, master=self._finder is not None)
+        await perform_handshake(protocol, place, self._name, master=self._finder is not None)
         if self._prepare is not None:
             await self._prepare(protocol)
 
     def _came_up(self, protocol: Any) -> None:
         self.live = protocol
-        self.state = State.CONNECTED
+        self.state = ConnectionState.CONNECTED
         self.problem = ''
         self._voice.answers()
         self._waiting.fire()
@@ -192,10 +199,10 @@ class Link:
             self._log.failure('{address}: the connection is given up', failure, address=self.address)
 
 
-class Linked(Service):
+class ConnectionService(Service):
     """A service that is a link, with something to say over it."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: ReconnectingConnection) -> None:
         self._link = link
 
     @property
@@ -203,7 +210,7 @@ class Linked(Service):
         return self._link.address
 
     @property
-    def state(self) -> State:
+    def state(self) -> ConnectionState:
         """Where the connection stands."""
         return self._link.state
 

@@ -9,14 +9,14 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from zatotx.interfaces.redis import IScripts, Script
-from zatotx.interfaces.redis_client import IKeyValue, ResponseError
+from zatotx.interfaces.redis_client import ICommands, ResponseError
 
 
 @implementer(IScripts)
 class Scripts:
     """On the shared connection, so each step has its deadline."""
 
-    def __init__(self, client: IKeyValue) -> None:
+    def __init__(self, client: ICommands) -> None:
         self._client = client
 
     def run(self, script: Script, keys: Sequence[str], args: Sequence[object] = ()) -> Deferred[Any]:

@@ -9,13 +9,13 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
 from zatotx.redis.errors import UnfitError, clause
-from zatotx.redis.one_shot_command import ask
-from zatotx.redis.url import RedisAddress, hosted
+from zatotx.redis.one_shot_command import send_command
+from zatotx.redis.url import RedisAddress, with_hosts
 
 _EVERY = 2.0  # seconds between questions whether the master moved
 
 
-class Finder:
+class MasterFinder:
     """Asks the sentinels in turn, the one that knew last time first."""
 
     def __init__(self, reactor: Any, address: RedisAddress, timeout: float) -> None:
@@ -37,7 +37,7 @@ class Finder:
             except CancelledError:
                 raise
             except Exception as error:
-                said.append(f'{hosted(host, port)}: {clause(error, self._timeout)}')
+                said.append(f'{with_hosts(host, port)}: {clause(error, self._timeout)}')
             else:
                 self._hosts.remove((host, port))
                 self._hosts.insert(0, (host, port))
@@ -46,13 +46,15 @@ class Finder:
 
     async def _ask(self, host: str, port: int) -> RedisAddress:
         words = ('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', self._master)
-        answer = await ask(self._reactor, self._address.sentinel(host, port), *words, timeout=self._timeout)
+        answer = await send_command(self._reactor, self._address.sentinel(host, port), *words, timeout=self._timeout)
         if not (isinstance(answer, list) and len(answer) == 2):
             raise UnfitError('it knows no master of that name')
         return self._address.at(str(answer[0]), int(answer[1]))
 
 
-def follow(finder: Finder | None, place: RedisAddress, clock: Any, moved: Callable[[], None]) -> Deferred[None]:
+def follow_failover(
+    finder: MasterFinder | None, place: RedisAddress, clock: Any, moved: Callable[[], None]
+) -> Deferred[None]:
     """Ask again and again until the sentinels name another master than that at `place`, and call `moved` once. To be
     cancelled by whoever does not care any more. Without a finder there is nothing to ask."""
     following = Deferred.fromCoroutine(_until_it_moved(finder, place, clock, moved))
@@ -60,7 +62,7 @@ def follow(finder: Finder | None, place: RedisAddress, clock: Any, moved: Callab
 
 
 async def _until_it_moved(
-    finder: Finder | None, place: RedisAddress, clock: Any, moved: Callable[[], None]
+    finder: MasterFinder | None, place: RedisAddress, clock: Any, moved: Callable[[], None]
 ) -> None:
     while finder is not None:
         await deferLater(clock, _EVERY)

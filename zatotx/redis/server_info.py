@@ -10,7 +10,7 @@ OLDEST = (6, 2)  # XAUTOCLAIM, GETDEL, SET … GET
 
 
 @frozen(kw_only=True)
-class Facts:
+class ServerInfo:
     """Parts of INFO. What a server does not tell is '' or 0."""
 
     product: str = ''  # 'valkey', 'redis'
@@ -29,11 +29,11 @@ class Facts:
     write_error: bool = False  # its last write to that file, or its last snapshot, failed
 
 
-def facts_of(info: str) -> Facts:
+def parse_info(info: str) -> ServerInfo:
     """From the text that INFO gives."""
     said = dict(line.split(':', 1) for line in info.splitlines() if ':' in line and not line.startswith('#'))
     product = said.get('server_name', '') or ('valkey' if 'valkey_version' in said else 'redis')
-    return Facts(
+    return ServerInfo(
         product=product,
         version=said.get(f'{product}_version', said.get('redis_version', '')),
         redis_version=_version(said.get('redis_version', '')),
@@ -51,7 +51,7 @@ def facts_of(info: str) -> Facts:
     )
 
 
-def unfit(facts: Facts) -> str:
+def unsupported_reason(facts: ServerInfo) -> str:
     """Why this server cannot be used at all, a clause; '' where it can."""
     if facts.mode == 'cluster':
         return (
@@ -63,7 +63,7 @@ def unfit(facts: Facts) -> str:
     return ''
 
 
-def warnings(facts: Facts, where: str) -> Iterator[str]:
+def warnings(facts: ServerInfo, where: str) -> Iterator[str]:
     """What an administrator should change there, a sentence each. `where`: 'Redis at …'."""
     if facts.policy not in ('', 'noeviction'):
         yield (

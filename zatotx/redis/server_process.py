@@ -15,7 +15,7 @@ _KEPT = 20  # lines of output, to say why it ended
 _LONGEST = 4096  # bytes of a line
 
 
-class Child(ProcessProtocol):
+class ServerProcess(ProcessProtocol):
     """Logs what the process says; `ended` fires with why it ended once it is gone."""
 
     _log = Logger()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.logger import Logger
 
 
-class Voice:
+class ConnectionLog:
     """Says each thing once: that it answers, why it does not, what is wrong with its settings."""
 
     _log = Logger('zatotx.redis')

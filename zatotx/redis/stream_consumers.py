@@ -10,8 +10,8 @@ from zope.interface import implementer
 
 from zatotx.interfaces.redis import Entry, IConsumer, Script
 from zatotx.interfaces.redis_client import ResponseError
-from zatotx.redis.reconnecting_connection import Link, Linked
-from zatotx.redis.status_log import Voice
+from zatotx.redis.reconnecting_connection import ConnectionService, ReconnectingConnection
+from zatotx.redis.status_log import ConnectionLog
 from zatotx.redis.streams import GROUP, Stream, no_group
 from zatotx.redis.url import RedisAddress
 
@@ -55,16 +55,16 @@ _ROOM = 1000  # entries given and not acknowledged, from which on it is asked wh
 
 
 @implementer(IConsumer)
-class Consumer(Linked):
+class Consumer(ConnectionService):
     """Redis remembers what it handed to a consumer, so an answer that was lost is not: after each new connection, and
     each call that failed or was cancelled, the consumer first asks for its own entries that nobody here ever got."""
 
     def __init__(
         self, reactor: Any, address: RedisAddress, stream: Stream, *, consumer: str, timeout: float = 5.0,
-        name: str = '', voice: Voice | None = None,
+        name: str = '', voice: ConnectionLog | None = None,
     ) -> None:
         """`consumer`: a name that nobody else uses at the same time. The rest as for RedisClient."""
-        super().__init__(Link(reactor, address, timeout=timeout, name=name, voice=voice))
+        super().__init__(ReconnectingConnection(reactor, address, timeout=timeout, name=name, voice=voice))
         self.consumer = consumer
         self._reactor = reactor
         self._timeout = timeout

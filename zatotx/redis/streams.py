@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from zatotx.interfaces.redis import Backlog, IScripts, IStream, Script
-from zatotx.interfaces.redis_client import IKeyValue, ResponseError
+from zatotx.interfaces.redis_client import ICommands, ResponseError
 from zatotx.redis.keys import Keys
 
 GROUP = 'all'
@@ -39,7 +39,7 @@ class Stream:
 
     _log = Logger('zatotx.redis')
 
-    def __init__(self, client: IKeyValue, scripts: IScripts, keys: Keys, name: str) -> None:
+    def __init__(self, client: ICommands, scripts: IScripts, keys: Keys, name: str) -> None:
         self.name = name
         self.key = keys.key('stream', name)
         self.regrouped = 0  # how often Redis had lost the group since this was made

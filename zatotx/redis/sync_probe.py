@@ -12,11 +12,11 @@ from typing import Any
 
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.redis.errors import refusal
-from zatotx.redis.server_info import Facts, facts_of, unfit
-from zatotx.redis.url import RedisAddress, Tls, hosted
+from zatotx.redis.server_info import ServerInfo, parse_info, unsupported_reason
+from zatotx.redis.url import RedisAddress, TlsOptions, with_hosts
 
 
-def look_at(address: RedisAddress, timeout: float = 3.0) -> Facts:
+def probe(address: RedisAddress, timeout: float = 3.0) -> ServerInfo:
     """What it says of itself, after logging in as a server would; blocks, `timeout` seconds a step at most. An empty
     value where the user may not ask (INFO). Raises ServiceUnavailable with one sentence where it cannot be used."""
     place = address if address.sentinels is None else _master(address, timeout)
@@ -27,10 +27,10 @@ def look_at(address: RedisAddress, timeout: float = 3.0) -> Facts:
         if address.sentinels is not None and line.ask('ROLE')[0] != b'master':
             raise _TroubleError('the sentinels named a server as master that is none')
         try:
-            facts = facts_of(line.ask('INFO').decode('utf-8', 'replace'))
+            facts = parse_info(line.ask('INFO').decode('utf-8', 'replace'))
         except _TroubleError:
-            return Facts()
-        if problem := unfit(facts):
+            return ServerInfo()
+        if problem := unsupported_reason(facts):
             raise _TroubleError(problem)
         return facts
 
@@ -72,7 +72,7 @@ def _master(address: RedisAddress, timeout: float) -> RedisAddress:
             continue
         if found:
             return address.at(found[0].decode(), int(found[1]))
-        said.append(f'{hosted(host, port)} knows no master of that name')
+        said.append(f'{with_hosts(host, port)} knows no master of that name')
     raise _away(address, '; '.join(said))
 
 
@@ -136,7 +136,7 @@ def _secured(connection: socket.socket, address: RedisAddress) -> Iterator[socke
         yield secure
 
 
-def _context(tls: Tls) -> ssl.SSLContext:
+def _context(tls: TlsOptions) -> ssl.SSLContext:
     for path in (tls.ca, tls.cert, tls.key):
         if path and not os.access(path, os.R_OK):
             raise _TroubleError(f'{path} cannot be read')

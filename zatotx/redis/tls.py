@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from zatotx.redis.errors import UnfitError
-from zatotx.redis.url import Tls
+from zatotx.redis.url import TlsOptions
 
 
-def client_options(host: str, tls: Tls) -> Any:
+def client_options(host: str, tls: TlsOptions) -> Any:
     """Twisted's options for a connection to `host`: TLS 1.2 or newer, chain and name verified. The files are read anew,
     so that renewed ones are used from the next connection on. Raises UnfitError for files that will not do."""
     from twisted.internet.ssl import TLSVersion, optionsForClientTLS, platformTrust, trustRootFromCertificates
@@ -24,7 +24,7 @@ def client_options(host: str, tls: Tls) -> Any:
     return optionsForClientTLS(host, trustRoot=trust, clientCertificate=own, extraCertificateOptions=extra)
 
 
-def _own(tls: Tls) -> tuple[Any, list[Any]]:
+def _own(tls: TlsOptions) -> tuple[Any, list[Any]]:
     """Our certificate with its key, and what of its chain comes along."""
     from twisted.internet.ssl import KeyPair, PrivateCertificate
 

@@ -22,7 +22,7 @@ _SCHEMES = ('redis', 'rediss', 'redis+sentinel', 'rediss+sentinel', 'unix')
 
 
 @frozen(kw_only=True)
-class Tls:
+class TlsOptions:
     """Files for TLS, absolute; '' = the system's CAs, and no client certificate. The server is always verified."""
 
     ca: str = ''
@@ -50,7 +50,7 @@ class RedisAddress:
     username: str = ''
     password: str = field(default='', repr=False)
     db: int = 0
-    tls: Tls | None = None
+    tls: TlsOptions | None = None
     sentinels: Sentinels | None = None
 
     def __str__(self) -> str:
@@ -62,8 +62,8 @@ class RedisAddress:
         if self.path:
             return f'Redis at unix:{self.path}'
         if self.sentinels is not None:
-            return f'Redis master {self.sentinels.master!r} of {",".join(hosted(*h) for h in self.sentinels.hosts)}'
-        return f'Redis at {hosted(self.host, self.port)}'
+            return f'Redis master {self.sentinels.master!r} of {",".join(with_hosts(*h) for h in self.sentinels.hosts)}'
+        return f'Redis at {with_hosts(self.host, self.port)}'
 
     def at(self, host: str, port: int) -> RedisAddress:
         """The server there, of the same user, database and TLS."""
@@ -76,7 +76,7 @@ class RedisAddress:
         return RedisAddress(host=host, port=port, username=known.username, password=known.password, tls=self.tls)
 
 
-def parse_address(url: str, directory: Path, tls: Tls | None = None) -> RedisAddress:
+def parse_address(url: str, directory: Path, tls: TlsOptions | None = None) -> RedisAddress:
     """The address a URL names. Paths in it are absolute or relative to `directory`; `tls` has the files of settings
     beside it, which options of the URL go before. Raises StartError, one sentence, without any secret."""
     scheme, colon, rest = url.partition('://')
@@ -88,10 +88,10 @@ def parse_address(url: str, directory: Path, tls: Tls | None = None) -> RedisAdd
     rest, _, query = rest.partition('?')
     if scheme == 'unix':
         return _unix(rest, _options(query, ('db', 'username', 'password')), directory, tls)
-    return _network(scheme, rest, query, directory, tls or Tls())
+    return _network(scheme, rest, query, directory, tls or TlsOptions())
 
 
-def anchored(url: str, directory: Path) -> str:
+def resolve_paths(url: str, directory: Path) -> str:
     """The URL with its paths made absolute, from this directory. Raises StartError as `parse_address`."""
     parse_address(url, directory)
     head, _, query = url.partition('?')
@@ -105,7 +105,7 @@ def anchored(url: str, directory: Path) -> str:
     return f'{head}?{urlencode(options, safe="/")}' if options else head
 
 
-def _network(scheme: str, rest: str, query: str, directory: Path, tls: Tls) -> RedisAddress:
+def _network(scheme: str, rest: str, query: str, directory: Path, tls: TlsOptions) -> RedisAddress:
     secure, sentinel = scheme.startswith('rediss'), scheme.endswith('sentinel')
     authority, _, path = rest.partition('/')
     userinfo, _, hosts = authority.rpartition('@')
@@ -131,7 +131,7 @@ def _network(scheme: str, rest: str, query: str, directory: Path, tls: Tls) -> R
     ))
 
 
-def _unix(path: str, options: dict[str, str], directory: Path, tls: Tls | None) -> RedisAddress:
+def _unix(path: str, options: dict[str, str], directory: Path, tls: TlsOptions | None) -> RedisAddress:
     if not path:
         raise StartError(f'The Redis URL names no socket: write {FORMS}')
     _refuse_files(tls)
@@ -179,19 +179,19 @@ def _options(query: str, known: tuple[str, ...]) -> dict[str, str]:
     return options
 
 
-def _tls(options: dict[str, str], directory: Path, settings: Tls) -> Tls:
+def _tls(options: dict[str, str], directory: Path, settings: TlsOptions) -> TlsOptions:
     ca, cert, key = (
         str((directory / path).resolve()) if path else ''
         for path in (options.get(name, getattr(settings, name)) for name in _TLS_OPTIONS)
     )
     if key and not cert:
         raise StartError('The Redis URL has a key, but no certificate for it: name it with cert in [kvdb] or ?cert=')
-    return Tls(ca=ca, cert=cert, key=key)
+    return TlsOptions(ca=ca, cert=cert, key=key)
 
 
-def _refuse_files(tls: Tls | None) -> None:
+def _refuse_files(tls: TlsOptions | None) -> None:
     """Files for TLS beside a URL without it: somebody believes the connection to be secure."""
-    if tls is not None and tls != Tls():
+    if tls is not None and tls != TlsOptions():
         raise StartError('[kvdb] names files for TLS, but the Redis URL is without: write rediss://, or remove them')
 
 
@@ -205,6 +205,6 @@ def _is_number(text: str, most: int) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 6 and int(text) <= most
 
 
-def hosted(host: str, port: int) -> str:
+def with_hosts(host: str, port: int) -> str:
     """`host:port`, brackets around IPv6."""
     return f'[{host}]:{port}' if ':' in host else f'{host}:{port}'

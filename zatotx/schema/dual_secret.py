@@ -11,7 +11,7 @@ ENCRYPTED = 'enc:'
 _BETWEEN = f' {ENCRYPTED}'
 
 
-def joined(hashed: str, sealed: str) -> str:
+def join(hashed: str, sealed: str) -> str:
     """The two as one text."""
     return f'{hashed} {sealed}'
 
@@ -24,9 +24,9 @@ def hash_of(stored: str) -> str:
 def sealed_of(stored: str) -> str:
     """What the secret key opens (OutgoingContext.unseal); '' where there is none yet, or only a hash: then the password
     is to be set again before it can be shown to anybody."""
-    return f'{ENCRYPTED}{stored.partition(_BETWEEN)[2]}' if is_both(stored) else ''
+    return f'{ENCRYPTED}{stored.partition(_BETWEEN)[2]}' if is_dual(stored) else ''
 
 
-def is_both(text: str) -> bool:
+def is_dual(text: str) -> bool:
     """Whether it has this form."""
     return text.startswith(HASHED) and _BETWEEN in text

@@ -21,7 +21,7 @@ _YES = frozenset({'true', 'yes', 't', 'y', '1', 'on'})
 _NO = frozenset({'false', 'no', 'f', 'n', '0', 'off'})
 
 
-def from_door(object_type: ObjectType, request: Mapping[str, Any], references: References) -> dict[str, Any]:
+def parse_request(object_type: ObjectType, request: Mapping[str, Any], references: References) -> dict[str, Any]:
     """The fields of the object type that the request has. Unknown fields are left out; a field given as empty text
     where that is no value counts as not given."""
     document: dict[str, Any] = {}

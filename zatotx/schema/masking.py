@@ -21,31 +21,31 @@ _ENCRYPTED = re.compile(r'enc:gAAAA[\w=-]*')
 _SECRET_NAME = re.compile(r'password|passwd|secret|token|api_?key|private_?key\Z', re.IGNORECASE)
 
 
-def masked(struct: type[Any], document: Mapping[str, Any]) -> dict[str, Any]:
+def mask_secrets(struct: type[Any], document: Mapping[str, Any]) -> dict[str, Any]:
     """The document with a mask in place of every secret that is set."""
     secrets = secrets_of_struct(struct)
     return {name: MASK if name in secrets and value else value for name, value in document.items()}
 
 
-class Configured(msgspec.Struct, frozen=True, kw_only=True):
+class ConfigObject(msgspec.Struct, frozen=True, kw_only=True):
     """The base of all object types' Structs: immutable, and silent about its secrets."""
 
     def __repr__(self) -> str:
-        fields = masked(type(self), msgspec.structs.asdict(self))
+        fields = mask_secrets(type(self), msgspec.structs.asdict(self))
         return f'{type(self).__name__}({", ".join(f"{name}={value!r}" for name, value in fields.items())})'
 
 
-def masked_url(text: str) -> str:
+def mask_url(text: str) -> str:
     """Text with the passwords of all URLs in it masked."""
     return _ENCRYPTED.sub(f'enc:{MASK}', _IN_QUERY.sub(rf'\1{MASK}', _IN_AUTHORITY.sub(rf'\1{MASK}', text)))
 
 
-def shown(name: str, value: Any) -> Any:
+def to_masked_document(name: str, value: Any) -> Any:
     """A setting of that name as it may be shown: a mask where the name says that it is a secret, and in URLs."""
     if isinstance(value, str):
-        return MASK if value and _SECRET_NAME.search(name) else masked_url(value)
+        return MASK if value and _SECRET_NAME.search(name) else mask_url(value)
     if isinstance(value, Mapping):
-        return {key: shown(str(key), each) for key, each in value.items()}
+        return {key: to_masked_document(str(key), each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [shown(name, each) for each in value]
+        return [to_masked_document(name, each) for each in value]
     return value

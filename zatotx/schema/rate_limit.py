@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from zatotx.schema.masking import Configured
+from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 
 CHANNEL, PRINCIPAL, ADDRESS = 'channel', 'principal', 'address'  # what is counted together
@@ -17,7 +17,7 @@ _FORM = 'must be a number of requests and a span of time, such as 100/1m, 10/s, 
 _AT_LENGTH = 100 * 86_400  # seconds in which a whole burst can be had again, at most
 
 
-def pace_of(limit: str) -> tuple[int, int] | None:
+def parse_rate(limit: str) -> tuple[int, int] | None:
     """Requests and seconds of a limit as people write it: '100/1m', '10/s', '100/60'. None for any other text."""
     count, _, span = (part.strip() for part in limit.partition('/'))
     unit = _SECONDS.get(span[-1:].lower(), 0)
@@ -28,7 +28,7 @@ def pace_of(limit: str) -> tuple[int, int] | None:
 
 
 def _limit_mistake(limit: str) -> str:
-    pace = pace_of(limit)
+    pace = parse_rate(limit)
     if pace is None:
         return _FORM
     count, seconds = pace
@@ -37,7 +37,7 @@ def _limit_mistake(limit: str) -> str:
     return '' if 1 <= seconds <= LONGEST else 'must be over a span of one second to 31 days'
 
 
-class RateLimit(Configured, frozen=True, kw_only=True):
+class RateLimit(ConfigObject, frozen=True, kw_only=True):
     """So many requests in so much time, of one channel, one caller or one address."""
 
     name: Annotated[str, field('Name of the limit, by which channels have it', min_length=1, max_length=200)]
@@ -65,7 +65,7 @@ class RateLimit(Configured, frozen=True, kw_only=True):
     @property
     def pace(self) -> tuple[int, int, int]:
         """Requests, seconds, and requests at once."""
-        count, seconds = pace_of(self.limit) or (1, 1)
+        count, seconds = parse_rate(self.limit) or (1, 1)
         return count, seconds, self.burst or count
 
 

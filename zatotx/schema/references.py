@@ -8,7 +8,7 @@ from typing import Protocol
 from zatotx.schema.fields import FieldInfo, references_in
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.snapshot import Snapshot
-from zatotx.schema.suggestion import suggestion
+from zatotx.schema.suggestion import did_you_mean
 from zatotx.schema.type_registry import ObjectTypes
 
 
@@ -65,7 +65,7 @@ class SnapshotReferences:
         return [t.key for t in self._types.in_space(space)]
 
 
-def dangling(
+def dangling_references(
     references: References, refs: Iterable[FieldInfo], document: Mapping[str, object]
 ) -> list[tuple[str, str]]:
     """A mistake for every reference of the document that leads nowhere, or to what does not fit; what is no text is for
@@ -75,21 +75,21 @@ def dangling(
         for info in refs
         for path, name in references_in(info, document.get(info.name))
         if isinstance(name, str) and (
-            wrong := misled(info, name, references.type_of(info.ref, name), references.names(info.ref))
+            wrong := reference_error(info, name, references.type_of(info.ref, name), references.names(info.ref))
         )
     ]
 
 
-def misled(info: FieldInfo, name: str, found: ObjectType | None, known: Iterable[str] = ()) -> str:
+def reference_error(info: FieldInfo, name: str, found: ObjectType | None, known: Iterable[str] = ()) -> str:
     """What is wrong with a reference to that name, which is of that type; '' for nothing. `known`: the names there
     are, asked for only where there is nothing of that name, so that a near one is suggested."""
     if found is None:
-        return f'{nothing_called(info.ref, name)}{suggestion(name, known)}'
+        return f'{no_such_object(info.ref, name)}{did_you_mean(name, known)}'
     if info.ref_types and found.key not in info.ref_types:
         return f'{name!r} is of type {found.key}, and only {", ".join(info.ref_types)} will do here'
     return ''
 
 
-def nothing_called(space: str, name: str) -> str:
+def no_such_object(space: str, name: str) -> str:
     """The sentence for a dangling name."""
     return f'there is no {space} called {name!r}'

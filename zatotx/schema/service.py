@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from zatotx.schema.masking import Configured
+from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import ObjectType, field
 from zatotx.schema.security.definition import Role, roles_mistake
 
@@ -12,7 +12,7 @@ SLOW = 99999  # milliseconds: Zato's default, which is never
 MOST_IN_FLIGHT = 4_000  # contract §4
 
 
-class ServiceRow(Configured, frozen=True, kw_only=True):
+class ServiceRow(ConfigObject, frozen=True, kw_only=True):
     """What the cluster keeps of a service beside its code."""
 
     name: Annotated[str, field('Name of the service, unique in the cluster', min_length=1, max_length=1000)]

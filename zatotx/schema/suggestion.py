@@ -11,7 +11,7 @@ COMPARED = 50  # names at most: a name costs a few milliseconds, however many th
 LONGEST = 100  # characters of a name that is compared
 
 
-def suggestion(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`, did you mean 'crm.get-balance'?`, or '' where no known name is close. Case does not count; of names of more
     than a few characters those are compared that begin or end alike."""
     folded = name.casefold()

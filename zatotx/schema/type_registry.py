@@ -8,7 +8,7 @@ from zatotx.schema.fields import FieldInfo, field_names, fields_of, fields_of_st
 from zatotx.schema.meta import ObjectType
 
 
-def space_of(object_type: ObjectType) -> str:
+def namespace_of(object_type: ObjectType) -> str:
     """Where the type's names are unique, and what a field's `ref` says: the section, so that two security
     definitions of different types cannot share a name; the key of a type that has no section."""
     return object_type.section or object_type.key
@@ -24,7 +24,7 @@ class ObjectTypes:
         self._by_key: Mapping[str, ObjectType] = {t.key: t for t in given}
         spaces: dict[str, list[ObjectType]] = {}
         for object_type in given:
-            spaces.setdefault(space_of(object_type), []).append(object_type)
+            spaces.setdefault(namespace_of(object_type), []).append(object_type)
         self._by_space: Mapping[str, tuple[ObjectType, ...]] = {s: tuple(ts) for s, ts in spaces.items()}
         mistakes = [*_same_twice(given), *_misdeclared(given, frozenset(spaces))]
         if mistakes:

@@ -33,7 +33,7 @@ def validate_edit(object_type: ObjectType, current: Any, changes: Mapping[str, A
     return validate(object_type, {**msgspec.structs.asdict(current), **changes})
 
 
-def unknown(key: str, known: Iterable[str]) -> str:
+def unknown_fields(key: str, known: Iterable[str]) -> str:
     """What to say of a key that is none of `known`."""
     near = get_close_matches(key, list(known), n=1)
     return f'unknown, did you mean {near[0]}?' if near else 'unknown'
@@ -42,7 +42,7 @@ def unknown(key: str, known: Iterable[str]) -> str:
 def _read(struct: type[Any], document: Mapping[str, Any]) -> tuple[Any, list[Mistake]]:
     """The Struct, or None and the mistakes of all its fields."""
     fields = {f.name: f for f in fields_of_struct(struct)}
-    mistakes = [(str(key), unknown(str(key), fields)) for key in document if key not in fields]
+    mistakes = [(str(key), unknown_fields(str(key), fields)) for key in document if key not in fields]
     values: dict[str, Any] = {}
     for name, info in fields.items():
         if name in document:

@@ -8,7 +8,7 @@ from types import CodeType
 from typing import Any
 
 
-def mentions(cls: type, base: type, name: str) -> bool:
+def mentioned_names(cls: type, base: type, name: str) -> bool:
     """Whether a method that a class has beyond `base`, or anything inside of one, reads an attribute of that name, or
     has the name as a text. Of functions elsewhere that are given `self` nothing is known."""
     own = [each for each in cls.__mro__ if each not in base.__mro__]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from zatotx.model.message import ChannelSpec, Inbound
+from zatotx.model.message import ChannelSpec, Message
 
 
 class Channel(str):
@@ -51,7 +51,7 @@ class Deadline:
         return f'<Deadline in {self.remaining:.3f} s>'
 
 
-def wsgi_environ(inbound: Inbound) -> dict[str, Any]:
+def wsgi_environ(inbound: Message) -> dict[str, Any]:
     """The HTTP side as WSGI's environ, which classic Zato services read. {} where HTTP brought nothing."""
     http = inbound.http
     if http is None:

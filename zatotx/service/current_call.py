@@ -10,7 +10,7 @@ from zatotx.service.service import Service
 _DEEPEST = 200  # frames
 
 
-def at_work() -> tuple[str, str]:
+def current_call() -> tuple[str, str]:
     """Service and cid of the innermost call of a service that the calling code is part of; '' each where it is part of
     none. Costs microseconds: for log lines that do not say it themselves."""
     frame = sys._getframe(1)

@@ -8,8 +8,8 @@ from attrs import field, frozen
 from zope.interface import implementer
 
 from zatotx.interfaces.services import IServiceEntry
-from zatotx.rules.limits.limits import Gate
-from zatotx.service.metadata import ServiceTraits, describe
+from zatotx.rules.limits.limits import ConcurrencyLimit
+from zatotx.service.metadata import ServiceMetadata, describe_service
 from zatotx.service.naming import service_name
 
 
@@ -20,14 +20,14 @@ class ServiceEntry:
 
     name: str
     cls: type
-    traits: ServiceTraits
+    traits: ServiceMetadata
     is_internal: bool = False
     is_active: bool = True
     roles: frozenset[str] = frozenset()
     file: str = ''  # 'crm.py', 'crm' for a package, '' for zatotx's own
     version: int = 0
     stats: Any = None
-    gate: Gate = field(factory=Gate)
+    gate: ConcurrencyLimit = field(factory=ConcurrencyLimit)
 
     def __attrs_post_init__(self) -> None:
         if self.cls.__dict__.get('_zatotx_name') != self.name:  # so that self.invoke(Class) finds it
@@ -37,4 +37,4 @@ class ServiceEntry:
     def of(cls, service: type, **known: Any) -> ServiceEntry:
         """The entry of a class; what is not given is worked out. Raises BadDeclaration."""
         name = known.pop('name', '') or service_name(service)
-        return cls(name=name, cls=service, traits=describe(service), **known)
+        return cls(name=name, cls=service, traits=describe_service(service), **known)

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from zatotx.model.errors import Fault
-from zatotx.service.response import Payload, taken
+from zatotx.model.errors import ServiceError
+from zatotx.service.response import Payload, copy_payload
 from zatotx.service.service import Service
 
 _SEARCHED = 1000  # values of an answer
@@ -36,19 +36,19 @@ class _Call(NamedTuple):
     connects: bool  # it goes by way of self.out
 
 
-def explained(error: BaseException, cls: type, value: object) -> BaseException:
+def explain_error(error: BaseException, cls: type, value: object) -> BaseException:
     """NotAwaited in place of an error that a missing `await` led to, else the error. `value`: what the service set as
     its answer, None where it did not come to that."""
-    if isinstance(error, (Fault, NotAwaited)) or not isinstance(error, (TypeError, AttributeError, ValueError)):
+    if isinstance(error, (ServiceError, NotAwaited)) or not isinstance(error, (TypeError, AttributeError, ValueError)):
         return error
-    found = not_awaited(cls, value)
+    found = find_not_awaited(cls, value)
     if found is None and 'coroutine' in (text := str(error)):
         place = _place_in_traceback(error, cls)
         found = NotAwaited(f"{place}{text}: 'await' is missing before the call that gave it")
     return error if found is None else found.with_traceback(error.__traceback__)
 
 
-def not_awaited(cls: type, value: object) -> NotAwaited | None:
+def find_not_awaited(cls: type, value: object) -> NotAwaited | None:
     """What to say where the answer of a service of that class has something to be awaited in it; None where it has
     none."""
     found = _awaitable_in(value)
@@ -82,7 +82,7 @@ def _awaitable_in(value: object) -> object | None:
         if isinstance(one, Awaitable):
             return one
         if isinstance(one, Payload):
-            waiting.append(taken(one))
+            waiting.append(copy_payload(one))
         elif isinstance(one, Mapping):
             waiting.extend(one.values())
         elif isinstance(one, (list, tuple, set)):

@@ -13,20 +13,20 @@ from zatotx.service import hooks as hook_order
 Steps = Generator[Any, Any, Any]
 
 
-def lifecycle(service: Any, handler: Any, hooks: frozenset[str], job_type: str | None) -> Steps:
+def hook_steps(service: Any, handler: Any, hooks: frozenset[str], job_type: str | None) -> Steps:
     """Yields what each step gave, awaitable or not, and is sent what came of it. Its value is what `handle` gave."""
     if 'accept' in hooks and not (yield service.accept()):
         raise BadRequest(service.cid, 'The service does not accept this request')
     if 'validate_input' in hooks:
         yield service.validate_input()
-    for name in hook_order.before(hooks, job_type):
+    for name in hook_order.hooks_before(hooks, job_type):
         yield from _quiet(service, name)
     returned = yield handler.function(service)
     run = service._zatotx
     run.returned_at = run.invoker.now()
     if 'validate_output' in hooks:
         yield service.validate_output()
-    for name in hook_order.after(hooks, job_type):
+    for name in hook_order.hooks_after(hooks, job_type):
         yield from _quiet(service, name)
     return returned
 
@@ -41,7 +41,7 @@ def _quiet(service: Any, name: str) -> Steps:
         service.logger.exception('%s of %s failed; the call goes on', name, service.name)
 
 
-async def walk(steps: Steps) -> Any:
+async def run_steps(steps: Steps) -> Any:
     """Run the steps on the reactor."""
     try:
         value = next(steps)
@@ -57,7 +57,7 @@ async def walk(steps: Steps) -> Any:
         return end.value
 
 
-def walk_blocking(steps: Steps, wait: Callable[[Awaitable[Any]], Any]) -> Any:
+def run_steps_blocking(steps: Steps, wait: Callable[[Awaitable[Any]], Any]) -> Any:
     """Run the steps in a thread; what has to be awaited is awaited by `wait`."""
     try:
         value = next(steps)

@@ -78,7 +78,7 @@ PER_CALL = frozenset(
 )
 
 
-def overridden(cls: type) -> frozenset[str]:
+def overridden_hooks(cls: type) -> frozenset[str]:
     """The hooks of a call that a class has of its own."""
     return frozenset(
         name
@@ -87,13 +87,13 @@ def overridden(cls: type) -> frozenset[str]:
     )
 
 
-def before(hooks: frozenset[str], job_type: str | None) -> list[str]:
+def hooks_before(hooks: frozenset[str], job_type: str | None) -> list[str]:
     """Those to run before `handle`, in order. `job_type` is None outside the scheduler."""
     wanted = ['before_job', f'before_{job_type}_job', 'before_handle'] if job_type is not None else ['before_handle']
     return [name for name in wanted if name in hooks]
 
 
-def after(hooks: frozenset[str], job_type: str | None) -> list[str]:
+def hooks_after(hooks: frozenset[str], job_type: str | None) -> list[str]:
     """Those to run after `handle` ended well, in order."""
     jobs = ['after_job', f'after_{job_type}_job'] if job_type is not None else []
     return [name for name in ('after_handle', *jobs, 'finalize_handle') if name in hooks]

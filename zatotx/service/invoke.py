@@ -11,12 +11,12 @@ import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 
 from zatotx.model.errors import InternalServerError, NotFound, ServiceUnavailable, Timeout
-from zatotx.model.message import ChannelSpec, Inbound, Outcome
-from zatotx.schema.suggestion import suggestion
+from zatotx.model.message import ChannelSpec, Message, Outcome
+from zatotx.schema.suggestion import did_you_mean
 from zatotx.service.compat.bunch import bunchify
-from zatotx.service.invoker import Invoker, Run, choose, prepare
+from zatotx.service.invoker import Invocation, Invoker, prepare_instance, select_handler
 from zatotx.service.io.elements import as_mapping
-from zatotx.service.thread_calls import Hop, Lender
+from zatotx.service.thread_calls import ThreadCall, ThreadLender
 from zatotx.wire.xml.parser import parse
 
 DEPTH = 32  # calls below the first
@@ -31,7 +31,7 @@ ZATO_OPTIONS = frozenset(
 )
 
 
-class Call(msgspec.Struct, kw_only=True):
+class ServiceInvocation(msgspec.Struct, kw_only=True):
     """What a call asks for."""
 
     target: Any  # a name or a Service subclass
@@ -47,7 +47,7 @@ class Call(msgspec.Struct, kw_only=True):
             raise TypeError(f'invoke() has no argument {", ".join(unknown)}')
 
 
-def call_service(run: Run, call: Call) -> Any:
+def call_service(run: Invocation, call: ServiceInvocation) -> Any:
     """Invoke from where we are. Raises NotFound and Inactive naming the service, ServiceUnavailable where it has as
     many calls under way as it takes, InternalServerError too deep down."""
     if get_ident() == run.invoker.io_thread:
@@ -55,18 +55,18 @@ def call_service(run: Run, call: Call) -> Any:
     return _blocking(run, call)
 
 
-def child_run(run: Run, call: Call) -> Run:
+def child_message(run: Invocation, call: ServiceInvocation) -> Invocation:
     """The run of the called service: same cid, principal and services, a deadline that is never later."""
     name = call.target if isinstance(call.target, str) else call.target.get_name()
     cid = run.inbound.cid
     entry = run.services.get(name)
     if entry is None:
-        meant = suggestion(name, (known.name for known in run.services))
+        meant = did_you_mean(name, (known.name for known in run.services))
         raise NotFound(cid, f'Service {name} does not exist{meant}')
     if run.depth >= DEPTH:
         raise InternalServerError(cid, f'Services invoke each other more than {DEPTH} deep: {_chain(run, name)}')
     inbound = _inbound(run, call, name)
-    child = Run(run.invoker, entry, run.services, inbound, call.payload)
+    child = Invocation(run.invoker, entry, run.services, inbound, call.payload)
     read = _READ.get(call.options.get('data_format'))
     if read is not None and isinstance(call.payload, (str, bytes)) and call.payload:
         child.payload = read(call.payload)
@@ -77,7 +77,7 @@ def child_run(run: Run, call: Call) -> Run:
     return child
 
 
-def _inbound(run: Run, call: Call, name: str) -> Inbound:
+def _inbound(run: Invocation, call: ServiceInvocation, name: str) -> Message:
     parent = run.inbound
     deadline = parent.deadline
     if call.timeout is not None:
@@ -85,25 +85,25 @@ def _inbound(run: Run, call: Call, name: str) -> Inbound:
     kind = call.options.get('channel')
     channel = ChannelSpec(name=kind, kind=kind, service='') if kind and kind != 'invoke' else INVOKE
     cid = call.options.get('cid') or parent.cid
-    inbound = Inbound(cid, channel, name, {}, b'', deadline, None, parent.trace)
+    inbound = Message(cid, channel, name, {}, b'', deadline, None, parent.trace)
     inbound.principal = parent.principal
     return inbound
 
 
-def _chain(run: Run, name: str) -> str:
+def _chain(run: Invocation, name: str) -> str:
     names = [*run.names(), name]
     return ' -> '.join(names if len(names) <= 8 else [*names[:4], '…', *names[-4:]])
 
 
-def _full(child: Run) -> ServiceUnavailable:
+def _full(child: Invocation) -> ServiceUnavailable:
     """What a caller gets whose call is one too many."""
     entry = child.entry
     why = f'Service {entry.name} has {entry.gate.limit} calls under way, its limit: try again later'
     return ServiceUnavailable(child.inbound.cid, why)
 
 
-async def _awaited(run: Run, call: Call, lender: Lender | None) -> Any:
-    child = child_run(run, call)
+async def _awaited(run: Invocation, call: ServiceInvocation, lender: ThreadLender | None) -> Any:
+    child = child_message(run, call)
     gate = child.entry.gate
     if not gate.enter():
         raise _full(child)
@@ -116,15 +116,15 @@ async def _awaited(run: Run, call: Call, lender: Lender | None) -> Any:
             # A thread that waits further up cannot cut short what runs in it: a limited call gets one of its own.
             outcome = await _limited(run, call, child, Deferred.fromCoroutine(run.invoker.perform(child)))
     except Exception as error:
-        count(child, perf_counter() - began, error)
+        count_failure(child, perf_counter() - began, error)
         raise
     finally:
         gate.leave()
-    count(child, perf_counter() - began, None)
-    return result(outcome, call)
+    count_failure(child, perf_counter() - began, None)
+    return blocking_result(outcome, call)
 
 
-def count(child: Run, seconds: float, error: Exception | None) -> None:
+def count_failure(child: Invocation, seconds: float, error: Exception | None) -> None:
     """On the reactor: the called service's own counters. The first service of a chain is counted by the exchange."""
     stats = child.entry.stats
     if stats is not None:
@@ -133,7 +133,9 @@ def count(child: Run, seconds: float, error: Exception | None) -> None:
             stats.failed(type(error).__name__)
 
 
-async def _limited(run: Run, call: Call, child: Run, started: Deferred[Outcome]) -> Outcome | None:
+async def _limited(
+    run: Invocation, call: ServiceInvocation, child: Invocation, started: Deferred[Outcome]
+) -> Outcome | None:
     reactor = run.invoker.reactor
     timer = reactor.callLater(max(0.0, child.inbound.deadline - reactor.seconds()), started.cancel)
     try:
@@ -149,18 +151,18 @@ async def _limited(run: Run, call: Call, child: Run, started: Deferred[Outcome])
             timer.cancel()
 
 
-def _blocking(run: Run, call: Call) -> Any:
+def _blocking(run: Invocation, call: ServiceInvocation) -> Any:
     """In a thread. A `def` service without a time limit of its own runs right here."""
     if call.timeout is None:
-        child = child_run(run, call)
+        child = child_message(run, call)
         traits = child.entry.traits
-        handler = traits.only or choose(child)
+        handler = traits.only or select_handler(child)
         if not handler.on_reactor:
-            return result(_here(run.invoker, child, run.hop), call)
+            return blocking_result(_here(run.invoker, child, run.hop), call)
     return run.invoker.threads.wait(lambda lender: _awaited(run, call, lender), run.hop, run.inbound.deadline)
 
 
-def _here(invoker: Invoker, child: Run, hop: Hop | None) -> Outcome:
+def _here(invoker: Invoker, child: Invocation, hop: ThreadCall | None) -> Outcome:
     if hop is not None and hop.cancelled:
         raise CancelledError('The request is over')
     if invoker.reactor.seconds() >= child.inbound.deadline:
@@ -170,17 +172,17 @@ def _here(invoker: Invoker, child: Run, hop: Hop | None) -> Outcome:
         raise _full(child)
     began = perf_counter()
     try:
-        outcome = invoker.in_thread(prepare(child), child, hop)
+        outcome = invoker.in_thread(prepare_instance(child), child, hop)
     except Exception as error:
-        invoker.threads.to_reactor(count, child, perf_counter() - began, error)
+        invoker.threads.to_reactor(count_failure, child, perf_counter() - began, error)
         raise
     finally:
         gate.leave_from_thread()
-    invoker.threads.to_reactor(count, child, perf_counter() - began, None)
+    invoker.threads.to_reactor(count_failure, child, perf_counter() - began, None)
     return outcome
 
 
-def result(outcome: Outcome | None, call: Call) -> Any:
+def blocking_result(outcome: Outcome | None, call: ServiceInvocation) -> Any:
     """What the caller gets: the value without its response element."""
     if outcome is None:
         return None

@@ -14,29 +14,29 @@ from zope.interface import implementer
 
 from zatotx.interfaces.services import IInvoker, IServiceEntry, IServices
 from zatotx.model.errors import BadInput, Inactive, InternalServerError, MethodNotAllowed
-from zatotx.model.message import Inbound, Outcome
+from zatotx.model.message import Message, Outcome
 from zatotx.service.compat.bunch import Bunch
 from zatotx.service.entry import ServiceEntry
-from zatotx.service.forgotten_await import explained, not_awaited
-from zatotx.service.hook_sequence import lifecycle, walk, walk_blocking
+from zatotx.service.forgotten_await import explain_error, find_not_awaited
+from zatotx.service.hook_sequence import hook_steps, run_steps, run_steps_blocking
 from zatotx.service.io import xml_input, xml_output
 from zatotx.service.io.description import BadOutput
-from zatotx.service.io.input_sources import XML, gather
-from zatotx.service.io.validation_error import Wrong
+from zatotx.service.io.input_sources import XML, gather_sources
+from zatotx.service.io.validation_error import ValidationError
 from zatotx.service.metadata import Handler
 from zatotx.service.request import Request
-from zatotx.service.response import Payload, Response, taken
+from zatotx.service.response import Payload, Response, copy_payload
 from zatotx.service.server_sent_events import event_stream
-from zatotx.service.soap import understand
-from zatotx.service.stuck_threads import LeftBehind
-from zatotx.service.thread_calls import Hop, Lender, Threads
+from zatotx.service.soap import require_understood
+from zatotx.service.stuck_threads import StuckThreads
+from zatotx.service.thread_calls import ServiceThreadCalls, ThreadCall, ThreadLender
 from zatotx.wire.xml.parser import is_element
 
 SCHEDULER = 'scheduler'
 JOB_TYPE = b'x-zato-job-type'  # header of a scheduler's message: one_time, interval_based, cron_style
 
 
-class Run:
+class Invocation:
     """One call of one service, and its place in a chain of calls."""
 
     __slots__ = (
@@ -44,17 +44,17 @@ class Run:
         'returned_at', 'services', 'started_at',
     )  # fmt: skip
 
-    def __init__(self, invoker: Invoker, entry: Any, services: IServices, inbound: Inbound, payload: Any) -> None:
+    def __init__(self, invoker: Invoker, entry: Any, services: IServices, inbound: Message, payload: Any) -> None:
         self.invoker = invoker
         self.entry: ServiceEntry = entry
         self.services = services  # of one moment, for the whole chain
         self.inbound = inbound
         self.payload = payload
         self.raw: Any = None  # what request.raw_request is, where it is not the body
-        self.parent: Run | None = None
+        self.parent: Invocation | None = None
         self.depth = 0
-        self.hop: Hop | None = None  # the thread it runs in
-        self.lender: Lender | None = None  # a waiting thread further up the chain
+        self.hop: ThreadCall | None = None  # the thread it runs in
+        self.lender: ThreadLender | None = None  # a waiting thread further up the chain
         self.handler: Handler = None  # type: ignore[assignment]  # chosen by prepare
         self.environ: dict[str, Any] | None = None
         self.started_at = invoker.now()
@@ -70,7 +70,7 @@ class Run:
     def names(self) -> list[str]:
         """The services of the chain, the first one first."""
         chain: list[str] = []
-        run: Run | None = self
+        run: Invocation | None = self
         while run is not None:
             chain.append(run.entry.name)
             run = run.parent
@@ -88,9 +88,9 @@ class Invoker:
     _log = Logger()
 
     def __init__(self, reactor: Any, pool: Any, *, node: Any = None, user_config: Bunch | None = None,
-                 left_behind: LeftBehind | None = None) -> None:
+                 left_behind: StuckThreads | None = None) -> None:
         self.reactor = reactor
-        self.threads = Threads(reactor, pool, left_behind)
+        self.threads = ServiceThreadCalls(reactor, pool, left_behind)
         self.node = node
         self.user_config = Bunch() if user_config is None else user_config
         self.io_thread = get_ident()
@@ -98,20 +98,20 @@ class Invoker:
         self._warned: set[str] = set()
 
     def invoke(
-        self, entry: IServiceEntry, services: IServices, inbound: Inbound, payload: Any
+        self, entry: IServiceEntry, services: IServices, inbound: Message, payload: Any
     ) -> Coroutine[Any, Any, Outcome]:
         """Input, hooks and handle. Raises what handle raised, BadInput for bad input, BadOutput for output that is
         not as declared, Inactive, MethodNotAllowed."""
-        return self.perform(Run(self, entry, services, inbound, payload))
+        return self.perform(Invocation(self, entry, services, inbound, payload))
 
     def explained(self, error: BaseException, entry: IServiceEntry, outcome: Outcome | None) -> BaseException:
         """See IInvoker: of an error that a missing `await` led to, where that is."""
-        return explained(error, entry.cls, None if outcome is None else outcome.value)
+        return explain_error(error, entry.cls, None if outcome is None else outcome.value)
 
-    async def perform(self, run: Run) -> Outcome:
+    async def perform(self, run: Invocation) -> Outcome:
         """The same for a run that is already set up."""
         large = run.inbound.channel.data_format in XML and xml_input.is_large(run.inbound)
-        service = prepare(run, with_input=not large)
+        service = prepare_instance(run, with_input=not large)
         entry, handler = run.entry, run.handler
         hooks = entry.traits.hooks
         try:
@@ -120,57 +120,60 @@ class Invoker:
             if not handler.on_reactor:
                 return await self._hop(service, run)
             if hooks:
-                returned = await walk(lifecycle(service, handler, hooks, run.job_type))
+                returned = await run_steps(hook_steps(service, handler, hooks, run.job_type))
             else:
                 returned = await handler.function(service)
         except SystemExit as error:
             raise RuntimeError(f'Service {entry.name} tried to end the process: SystemExit({error})') from error
         if returned is not None:
             self._ignored(run, returned)
-        return await self._aside(finish, service, run) if large else finish(service, run)
+        return await self._aside(build_outcome, service, run) if large else build_outcome(service, run)
 
-    def _aside(self, function: Callable[[Any, Run], Any], service: Any, run: Run) -> Deferred[Any]:
+    def _aside(self, function: Callable[[Any, Invocation], Any], service: Any, run: Invocation) -> Deferred[Any]:
         """What takes long with a large document, and waits for nothing, in a thread."""
         return self.threads.hop(
-            lambda hop: function(service, run), lambda: label(run), run.lender, deadline=run.inbound.deadline
+            lambda hop: function(service, run),
+            lambda: describe_invocation(run),
+            run.lender,
+            deadline=run.inbound.deadline,
         )
 
-    def _hop(self, service: Any, run: Run) -> Deferred[Outcome]:
+    def _hop(self, service: Any, run: Invocation) -> Deferred[Outcome]:
         return self.threads.hop(
-            lambda hop: self.in_thread(service, run, hop), lambda: label(run), run.lender,
+            lambda hop: self.in_thread(service, run, hop), lambda: describe_invocation(run), run.lender,
             deadline=run.inbound.deadline,
         )  # fmt: skip
 
-    def in_thread(self, service: Any, run: Run, hop: Hop | None) -> Outcome:
+    def in_thread(self, service: Any, run: Invocation, hop: ThreadCall | None) -> Outcome:
         """In a thread: hooks, handle and output of a `def` service that was prepared."""
         run.hop = hop
         try:
             returned = self._handled(service, run)
             if returned is not None:
                 self._ignored(run, returned)
-            return finish(service, run)
+            return build_outcome(service, run)
         finally:
             run.hop = None  # it holds the run: the message would stay until the garbage collector comes by
 
-    def _handled(self, service: Any, run: Run) -> Any:
+    def _handled(self, service: Any, run: Invocation) -> Any:
         """In a thread: what `handle` returned, once that and the hooks are done."""
         handler, hooks = run.handler, run.entry.traits.hooks
         if hooks:
-            steps = lifecycle(service, handler, hooks, run.job_type)
-            return walk_blocking(steps, lambda waited: self._settled(run, waited))
+            steps = hook_steps(service, handler, hooks, run.job_type)
+            return run_steps_blocking(steps, lambda waited: self._settled(run, waited))
         returned = handler.function(service)
         return self._settled(run, returned) if isinstance(returned, Awaitable) else returned
 
-    def _settled(self, run: Run, waited: Awaitable[Any]) -> Any:
+    def _settled(self, run: Invocation, waited: Awaitable[Any]) -> Any:
         """In a thread: what an awaitable gives, which only the reactor may touch."""
 
-        async def settle(lender: Lender) -> Any:
+        async def settle(lender: ThreadLender) -> Any:
             run.lender = lender
             return await waited
 
         return self.threads.wait(settle, run.hop, run.inbound.deadline)
 
-    def _ignored(self, run: Run, returned: Any) -> None:
+    def _ignored(self, run: Invocation, returned: Any) -> None:
         """As in Zato: a service answers through self.response, what handle returns counts for nothing."""
         if run.entry.name not in self._warned:
             self._warned.add(run.entry.name)
@@ -181,19 +184,19 @@ class Invoker:
             )  # fmt: skip
 
 
-def label(run: Run) -> str:
+def describe_invocation(run: Invocation) -> str:
     return f'Service {run.entry.name} (cid {run.inbound.cid})'
 
 
-def prepare(run: Run, *, with_input: bool = True) -> Any:
+def prepare_instance(run: Invocation, *, with_input: bool = True) -> Any:
     """The instance that serves this run, its handler chosen and, as a rule, its input read. Raises Inactive,
     MethodNotAllowed, BadInput, NotUnderstood."""
     entry = run.entry
     if not entry.is_active:
         raise Inactive(entry.name, run.inbound.cid)
     if run.inbound.channel.soap is not None:
-        understand(run.inbound, entry.traits.understands)
-    run.handler = entry.traits.only or choose(run)
+        require_understood(run.inbound, entry.traits.understands)
+    run.handler = entry.traits.only or select_handler(run)
     service: Any = entry.cls()
     service._zatotx = run
     io = entry.traits.io
@@ -204,7 +207,7 @@ def prepare(run: Run, *, with_input: bool = True) -> Any:
     return service
 
 
-def choose(run: Run) -> Handler:
+def select_handler(run: Invocation) -> Handler:
     """`handle_VERB` where a class has some. Raises MethodNotAllowed with what there is."""
     traits, http = run.entry.traits, run.inbound.http
     handler = traits.verbs.get(http.method) if http is not None else None
@@ -222,7 +225,7 @@ def choose(run: Run) -> Handler:
     return handler
 
 
-def read_input(service: Any, run: Run) -> None:
+def read_input(service: Any, run: Invocation) -> None:
     """Set `request.input`. Raises BadInput."""
     declared = run.entry.traits.io.input
     if declared is None:
@@ -233,7 +236,7 @@ def read_input(service: Any, run: Run) -> None:
         texts = inbound.channel.data_format in XML or (inbound.http is None and is_element(payload))
         if texts:
             payload = xml_input.values(payload, run.entry.traits.io, inbound)
-        sources = gather(inbound, payload, params_only=declared.params_only, texts=texts)
+        sources = gather_sources(inbound, payload, params_only=declared.params_only, texts=texts)
         service.request.input = declared.read(sources)
     except BadInput as bad:
         bad.cid = inbound.cid
@@ -242,7 +245,7 @@ def read_input(service: Any, run: Run) -> None:
         raise
 
 
-def unread_json(inbound: Inbound) -> str:
+def unread_json(inbound: Message) -> str:
     """Why the elements of a body are missing that is JSON: its channel says nothing of its format. '' where that is not
     so."""
     channel, body = inbound.channel, inbound.body
@@ -254,7 +257,7 @@ def unread_json(inbound: Inbound) -> str:
             'read: set data_format: json')  # fmt: skip
 
 
-def finish(service: Any, run: Run) -> Outcome:
+def build_outcome(service: Any, run: Invocation) -> Outcome:
     """What the exchange gets of what the service set. Raises BadOutput."""
     entry = run.entry
     io = entry.traits.io
@@ -267,12 +270,12 @@ def finish(service: Any, run: Run) -> Outcome:
     if io.output is not None and not (isinstance(value, (str, bytes)) and value):
         try:
             if type(value) is Payload:
-                value = taken(value)
+                value = copy_payload(value)
             elif value is None or isinstance(value, (str, bytes)):  # nothing was set
                 value = {}
             value = io.output.write(value)
-        except Wrong as wrong:
-            forgotten = not_awaited(entry.cls, response._payload)
+        except ValidationError as wrong:
+            forgotten = find_not_awaited(entry.cls, response._payload)
             raise forgotten or BadOutput(entry.name, wrong.mistakes, run.inbound.cid) from None
         outcome = Outcome(value, element=io.output.element, internal=entry.is_internal)
     else:
@@ -285,11 +288,11 @@ def finish(service: Any, run: Run) -> Outcome:
     return _dressed(outcome, response)
 
 
-def _write_xml(outcome: Outcome, run: Run, value: Any) -> None:
+def _write_xml(outcome: Outcome, run: Invocation, value: Any) -> None:
     try:
-        xml_output.write(outcome, run.entry.traits.io, run.inbound, run.entry.name)
+        xml_output.write_response(outcome, run.entry.traits.io, run.inbound, run.entry.name)
     except InternalServerError as error:
-        raise (not_awaited(run.entry.cls, value) or error) from None
+        raise (find_not_awaited(run.entry.cls, value) or error) from None
 
 
 _BARE = frozenset(('_output', '_payload'))
@@ -314,7 +317,7 @@ def _status(response: Response) -> int:
     return int(code.value) if isinstance(code, HTTPStatus) else int(code)
 
 
-async def stream(run: Run, chunks: Any, heartbeat: float = 0.0) -> AsyncIterator[bytes]:
+async def stream(run: Invocation, chunks: Any, heartbeat: float = 0.0) -> AsyncIterator[bytes]:
     """The chunks of a streamed answer as bytes; with a `heartbeat` those of server-sent events. A plain iterator is
     read in the service threads. Whoever stops reading (aclose) closes the service's own generator too, so that its
     `finally` runs and what it holds is let go."""
@@ -329,7 +332,7 @@ async def stream(run: Run, chunks: Any, heartbeat: float = 0.0) -> AsyncIterator
             await close()
 
 
-async def _read_in_threads(run: Run, iterator: Iterator[Any]) -> AsyncIterator[Any]:
+async def _read_in_threads(run: Invocation, iterator: Iterator[Any]) -> AsyncIterator[Any]:
     end, turn = object(), Lock()
 
     def step(function: Callable[[], Any]) -> Deferred[Any]:
@@ -337,7 +340,9 @@ async def _read_in_threads(run: Run, iterator: Iterator[Any]) -> AsyncIterator[A
             with turn:  # a step whose reader has gone may still run when the iterator is to be closed
                 return function()
 
-        return run.invoker.threads.hop(one_at_a_time, lambda: label(run), None, deadline=run.inbound.deadline)
+        return run.invoker.threads.hop(
+            one_at_a_time, lambda: describe_invocation(run), None, deadline=run.inbound.deadline
+        )
 
     try:
         while (chunk := await step(lambda: next(iterator, end))) is not end:

@@ -8,7 +8,7 @@ from typing import Any, Generic, Self, TypeVar, overload
 T = TypeVar('T')
 
 
-class lazy(Generic[T]):  # noqa: N801 - used as a decorator and as a declaration
+class lazy_attribute(Generic[T]):  # noqa: N801 - used as a decorator and as a declaration
     """Calls `make(instance)` once and keeps the result in the instance."""
 
     def __init__(self, make: Callable[[Any], T], doc: str = '') -> None:

@@ -9,8 +9,8 @@ from typing import Any
 from attrs import frozen
 
 from zatotx.service import soap
-from zatotx.service.code_inspection import mentions
-from zatotx.service.hooks import overridden
+from zatotx.service.code_inspection import mentioned_names
+from zatotx.service.hooks import overridden_hooks
 from zatotx.service.io.declaration import describe_io
 from zatotx.service.io.description import IO
 from zatotx.service.service import Service
@@ -36,7 +36,7 @@ class Handler:
 
 
 @frozen(kw_only=True)
-class ServiceTraits:
+class ServiceMetadata:
     """How a service is run."""
 
     io: IO
@@ -53,7 +53,7 @@ class ServiceTraits:
         return all(h.on_reactor for h in (*self.verbs.values(), *((self.handle,) if self.handle else ())))
 
 
-def describe(cls: type) -> ServiceTraits:
+def describe_service(cls: type) -> ServiceMetadata:
     """The traits of a Service subclass. Raises BadDeclaration with everything that is wrong with it."""
     mistakes: list[str] = []
     handle = _handler(cls, 'handle', mistakes) if getattr(cls, 'handle', None) is not Service.handle else None
@@ -74,13 +74,14 @@ def describe(cls: type) -> ServiceTraits:
         mistakes.append(f'{cls.__name__}.{error}')
     understands: tuple[str, ...] = ()
     try:
-        understands = soap.declared(getattr(cls, 'soap_understands', ()))
+        understands = soap.declared_headers(getattr(cls, 'soap_understands', ()))
     except TypeError as error:
         mistakes.append(f'{cls.__name__}.{error}')
     if mistakes:
         raise BadDeclaration(mistakes)
-    return ServiceTraits(io=io, handle=handle, verbs=verbs, hooks=overridden(cls), only=None if verbs else handle,
-                         understands=understands, asks_input=mentions(cls, Service, 'input'))  # fmt: skip
+    return ServiceMetadata(io=io, handle=handle, verbs=verbs, hooks=overridden_hooks(cls),
+                           only=None if verbs else handle, understands=understands,
+                           asks_input=mentioned_names(cls, Service, 'input'))  # fmt: skip
 
 
 def _handler(cls: type, name: str, mistakes: list[str]) -> Handler | None:

@@ -10,8 +10,8 @@ import msgspec
 from zatotx.model.errors import BadInput
 from zatotx.service.compat.bunch import bunchify
 from zatotx.service.io.typed_models import convert, fill_defaults
-from zatotx.service.io.validation_error import Wrong
-from zatotx.service.io.zato_models import complete
+from zatotx.service.io.validation_error import ValidationError
+from zatotx.service.io.zato_models import complete_model
 
 
 class Model:
@@ -36,9 +36,9 @@ class Model:
         """The instance for a dict. Raises BadInput with every mistake by its path."""
         try:
             if not cls.__dict__.get('_zato_complete'):
-                cls._zato_complete = complete(cls)
+                cls._zato_complete = complete_model(cls)
             made = convert(data, cls, text=True)
-        except Wrong as wrong:
+        except ValidationError as wrong:
             raise BadInput([(f'${path}', what) for path, what in wrong.mistakes]) from None
         fill_defaults(made)
         model: Self = made

@@ -15,7 +15,7 @@ def impl_name(cls: type) -> str:
     return f'{plain_name(cls.__module__)}.{cls.__qualname__}'
 
 
-def dashed(name: str) -> str:
+def to_dashed(name: str) -> str:
     """A class's name as part of a service's: `GetClientDetails` -> `get-client-details`, `HTTPPing` -> `http-ping`."""
     out: list[str] = []
     for position, letter in enumerate(name):
@@ -48,4 +48,4 @@ def service_name(cls: type, module: str = '') -> str:
         return own
     if _names_itself(cls):
         return str(cls.get_name())  # type: ignore[attr-defined]
-    return f'{(module or cls.__module__).replace("_", "-")}.{dashed(cls.__name__)}'
+    return f'{(module or cls.__module__).replace("_", "-")}.{to_dashed(cls.__name__)}'

@@ -12,8 +12,8 @@ from zope.interface import implementer
 
 from zatotx.interfaces.outgoing import ICall, IOutgoing, not_found
 from zatotx.model.errors import NotFound
-from zatotx.schema.suggestion import suggestion
-from zatotx.service.thread_calls import Lender
+from zatotx.schema.suggestion import did_you_mean
+from zatotx.service.thread_calls import ThreadLender
 
 
 @implementer(ICall)
@@ -35,7 +35,7 @@ class ServiceCall:
         if get_ident() == run.invoker.io_thread:
             return begin()
 
-        async def settle(lender: Lender) -> Any:
+        async def settle(lender: ThreadLender) -> Any:
             return await begin()
 
         return run.invoker.threads.wait(settle, run.hop, run.inbound.deadline)
@@ -44,7 +44,7 @@ class ServiceCall:
 NOT_INSTALLED = 'connections of kind {} are not installed here'
 
 
-class Door:
+class OutgoingNamespace:
     """The connections of a kind, found when they are first asked for."""
 
     def __init__(self, kind: str) -> None:
@@ -68,8 +68,8 @@ class Outgoing:
     A connection that is not there raises NotFound naming kind and name.
     """
 
-    rest = Door('rest')  # a look in vain for an attribute costs as much as all else here
-    soap = Door('soap')
+    rest = OutgoingNamespace('rest')  # a look in vain for an attribute costs as much as all else here
+    soap = OutgoingNamespace('soap')
 
     def __init__(self, service: Any) -> None:
         self._run = service._zatotx
@@ -77,7 +77,7 @@ class Outgoing:
     def __getattr__(self, kind: str) -> Any:
         if kind.startswith('_'):
             raise AttributeError(kind)
-        return Door(kind).__get__(self, Outgoing)
+        return OutgoingNamespace(kind).__get__(self, Outgoing)
 
 
 class NoConnections:
@@ -118,7 +118,7 @@ class Outgoings:
         why = NOT_INSTALLED.format(name)
         if name in self.disabled:
             return f'{why}: {self.disabled[name]}'
-        near = suggestion(name, self.kinds)
+        near = did_you_mean(name, self.kinds)
         return why + (near or f': there are {", ".join(sorted(self.kinds)) or "none at all"}')
 
     def ping(self, object_type: str, name: str) -> Deferred[str]:

@@ -7,11 +7,11 @@ from contextlib import suppress
 from typing import Any
 
 from zatotx.model.errors import BadInput
-from zatotx.model.message import HTTPView, Inbound
+from zatotx.model.message import HTTPView, Message
 from zatotx.service.compat.bunch import Bunch, bunchify
 from zatotx.service.io import xml_input
-from zatotx.service.io.input_sources import form_params, gather, parse_params
-from zatotx.service.lazy_attribute import lazy
+from zatotx.service.io.input_sources import form_params, gather_sources, parse_params
+from zatotx.service.lazy_attribute import lazy_attribute
 from zatotx.service.soap import SoapRequest
 from zatotx.service.uploaded_files import files_of
 
@@ -45,7 +45,7 @@ class Headers(Mapping[str, str]):
 class HTTP:
     """The HTTP side of a request. Empty where the service was reached by another way."""
 
-    def __init__(self, inbound: Inbound, payload: Any) -> None:
+    def __init__(self, inbound: Message, payload: Any) -> None:
         view = inbound.http or _NO_HTTP
         self._inbound = inbound
         self._payload = payload
@@ -61,11 +61,13 @@ class HTTP:
         scheme and authority of the listener. Never what the client says: it may send any Host."""
         return self.public_url or self._view.own_url or 'http://localhost'
 
-    headers = lazy(lambda self: Headers(self._view.headers), 'The header fields, by name in any case.')
-    params = lazy(lambda self: Bunch(self._view.params), "What the channel's URL pattern captured.")
-    GET = lazy(lambda self: Bunch(parse_params(self._view.query)), 'The query: text, or a list where repeated.')
-    POST = lazy(lambda self: Bunch(form_params(self._inbound, self._payload)), 'The form in the body.')
-    user_agent = lazy(lambda self: self.headers.get('User-Agent', ''), "The caller's User-Agent.")
+    headers = lazy_attribute(lambda self: Headers(self._view.headers), 'The header fields, by name in any case.')
+    params = lazy_attribute(lambda self: Bunch(self._view.params), "What the channel's URL pattern captured.")
+    GET = lazy_attribute(
+        lambda self: Bunch(parse_params(self._view.query)), 'The query: text, or a list where repeated.'
+    )
+    POST = lazy_attribute(lambda self: Bunch(form_params(self._inbound, self._payload)), 'The form in the body.')
+    user_agent = lazy_attribute(lambda self: self.headers.get('User-Agent', ''), "The caller's User-Agent.")
 
     def get_form_data(self) -> dict[str, Any]:
         """3.x's name for `POST`."""
@@ -75,13 +77,13 @@ class HTTP:
 class Request:
     """What a service was asked. `payload` is the decoded body, `input` what the service declares of it."""
 
-    def __init__(self, inbound: Inbound, payload: Any, raw: Any = None, run: Any = None) -> None:
+    def __init__(self, inbound: Message, payload: Any, raw: Any = None, run: Any = None) -> None:
         self._inbound = inbound
         self._raw = raw
         self._run = run
         self.payload = payload
 
-    @lazy
+    @lazy_attribute
     def raw_request(self) -> Any:
         """The body as it came: bytes from a channel, the Python object from another service."""
         if self._raw is not None:
@@ -89,7 +91,7 @@ class Request:
         body = self._inbound.body
         return body if isinstance(body, bytes) else body.read()
 
-    @lazy
+    @lazy_attribute
     def input(self) -> Any:
         """The declared input, set before the service runs; without a declaration everything there is, merged."""
         texts = xml_input.is_xml(self._inbound, self.payload)
@@ -102,14 +104,16 @@ class Request:
             self.input = self._merged(xml_input.values(self.payload, inbound=self._inbound), texts=True)
 
     def _merged(self, payload: Any, *, texts: bool) -> Bunch:
-        return Bunch(gather(self._inbound, payload, texts=texts).merged())
+        return Bunch(gather_sources(self._inbound, payload, texts=texts).merged())
 
-    files = lazy(lambda self: files_of(self._run), 'The files of an upload, by the names of their fields.')
-    soap = lazy(lambda self: SoapRequest(self._inbound), 'The SOAP envelope: version, action, headers.')
-    http = lazy(lambda self: HTTP(self._inbound, self.payload), 'The HTTP side.')
-    headers = lazy(lambda self: Headers(self._inbound.headers), 'Header fields of the message, by name in any case.')
+    files = lazy_attribute(lambda self: files_of(self._run), 'The files of an upload, by the names of their fields.')
+    soap = lazy_attribute(lambda self: SoapRequest(self._inbound), 'The SOAP envelope: version, action, headers.')
+    http = lazy_attribute(lambda self: HTTP(self._inbound, self.payload), 'The HTTP side.')
+    headers = lazy_attribute(
+        lambda self: Headers(self._inbound.headers), 'Header fields of the message, by name in any case.'
+    )
 
-    @lazy
+    @lazy_attribute
     def channel_params(self) -> dict[str, Any]:
         """Query and path parameters together; the path wins."""
         http = self._inbound.http

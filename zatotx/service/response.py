@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
 from typing import Any
 
 from zatotx.service.io.elements import as_mapping
-from zatotx.service.lazy_attribute import lazy
+from zatotx.service.lazy_attribute import lazy_attribute
 from zatotx.service.server_sent_events import HEARTBEAT
 from zatotx.service.soap import SoapResponse
 from zatotx.wire.http.sse import CONTENT_TYPE
@@ -76,12 +76,12 @@ class Payload:
         self._values.update(values)
 
 
-def taken(payload: Payload) -> Any:
+def copy_payload(payload: Payload) -> Any:
     """What was set on a Payload: its list where it has one, else its names."""
     return payload._values if payload._items is None else payload._items
 
 
-def wrapped(value: Any, names: Iterable[str], repeated: bool) -> Payload:
+def wrap_payload(value: Any, names: Iterable[str], repeated: bool) -> Payload:
     """A Payload of a whole value: a dict, Struct, dataclass, row, or a list of such."""
     payload = Payload()
     if isinstance(value, Payload):
@@ -114,7 +114,9 @@ class Response:
     def __init__(self, output: Any = None) -> None:
         self._output = output
 
-    soap: lazy[SoapResponse] = lazy(lambda self: SoapResponse(), 'The SOAP envelope of the answer: headers.')
+    soap: lazy_attribute[SoapResponse] = lazy_attribute(
+        lambda self: SoapResponse(), 'The SOAP envelope of the answer: headers.'
+    )
 
     @property
     def payload(self) -> Any:
@@ -130,7 +132,7 @@ class Response:
             self._payload = value
         elif output.fields and not hasattr(output, 'model'):
             names = [one.name for one in output.fields]
-            self._payload = wrapped(value, names, output.repeated)
+            self._payload = wrap_payload(value, names, output.repeated)
         else:
             self._payload = value
 

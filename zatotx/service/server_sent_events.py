@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from zatotx.wire.http.sse import KEEP_ALIVE, to_bytes
+from zatotx.wire.http.sse import KEEP_ALIVE, encode_event
 
 _NOTHING = object()
 HEARTBEAT = 15.0  # seconds: below the idle timeouts that proxies have
@@ -32,7 +32,7 @@ async def event_stream(events: AsyncIterable[Any], clock: IReactorTime, heartbea
                 if result.check(StopAsyncIteration):
                     return
                 result.raiseException()
-            yield to_bytes(result)
+            yield encode_event(result)
     finally:
         over = pending is None or pending.cancel()  # else the service goes on though cancelled: it cannot be closed
         if over and (close := getattr(source, 'aclose', None)) is not None:

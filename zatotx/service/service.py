@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from zatotx.interfaces.meters import NoUserMetrics, UserMetrics
-from zatotx.model.message import ANONYMOUS, Inbound, Principal
+from zatotx.model.message import ANONYMOUS, Message, Principal
 from zatotx.schema.service import SLOW
 from zatotx.service.compat.bunch import Bunch
 from zatotx.service.context import Channel, Deadline, wsgi_environ
 from zatotx.service.hooks import Hooks, JobHooks
-from zatotx.service.io.log_format import shown
-from zatotx.service.lazy_attribute import lazy
+from zatotx.service.io.log_format import format_for_log
+from zatotx.service.lazy_attribute import lazy_attribute
 from zatotx.service.logger import ServiceLogger
 from zatotx.service.naming import impl_name, service_name
 from zatotx.service.outgoing import Outgoing
@@ -32,7 +32,7 @@ def _time(service: Service) -> TimeUtil:
     return TimeUtil(service._zatotx.invoker.now)
 
 
-def _transport(inbound: Inbound) -> str:
+def _transport(inbound: Message) -> str:
     if inbound.http is None:
         return ''
     return 'plain_http' if inbound.channel.soap is None else 'soap'
@@ -61,51 +61,71 @@ class Service(Hooks, JobHooks):
     _zatotx: Any = None  # the Run of this call
     _zatotx_name: ClassVar[str] = ''
 
-    name: lazy[str] | str = lazy(lambda self: self._zatotx.entry.name, 'What the service is called.')
-    cid: lazy[str] = lazy(lambda self: self._zatotx.inbound.cid, 'The correlation id of the request.')
-    impl_name: lazy[str] = lazy(lambda self: self.get_impl_name(), 'Module and class, as their author knows them.')
-    logger: lazy[ServiceLogger] = lazy(
+    name: lazy_attribute[str] | str = lazy_attribute(
+        lambda self: self._zatotx.entry.name, 'What the service is called.'
+    )
+    cid: lazy_attribute[str] = lazy_attribute(
+        lambda self: self._zatotx.inbound.cid, 'The correlation id of the request.'
+    )
+    impl_name: lazy_attribute[str] = lazy_attribute(
+        lambda self: self.get_impl_name(), 'Module and class, as their author knows them.'
+    )
+    logger: lazy_attribute[ServiceLogger] = lazy_attribute(
         lambda self: ServiceLogger(self._zatotx.entry.name, self.cid), 'Its records carry service and cid.'
     )
-    request: lazy[Request] = lazy(_request, 'What was asked.')
-    response: lazy[Response] = lazy(lambda self: Response(self._zatotx.entry.traits.io.output), 'What is answered.')
-    channel: lazy[Channel] = lazy(
+    request: lazy_attribute[Request] = lazy_attribute(_request, 'What was asked.')
+    response: lazy_attribute[Response] = lazy_attribute(
+        lambda self: Response(self._zatotx.entry.traits.io.output), 'What is answered.'
+    )
+    channel: lazy_attribute[Channel] = lazy_attribute(
         lambda self: Channel.of(self._zatotx.inbound.channel), 'What brought us here: its kind, with .type and .name.'
     )
-    chan: lazy[Channel] = lazy(lambda self: self.channel, "3.x's name for `channel`.")
-    principal: lazy[Principal] = lazy(lambda self: self._zatotx.inbound.principal or ANONYMOUS, 'Who is calling.')
-    deadline: lazy[Deadline] = lazy(
+    chan: lazy_attribute[Channel] = lazy_attribute(lambda self: self.channel, "3.x's name for `channel`.")
+    principal: lazy_attribute[Principal] = lazy_attribute(
+        lambda self: self._zatotx.inbound.principal or ANONYMOUS, 'Who is calling.'
+    )
+    deadline: lazy_attribute[Deadline] = lazy_attribute(
         lambda self: Deadline(self._zatotx.inbound.deadline, self._zatotx.invoker.reactor.seconds),
         'When the answer has to be there.',
     )
-    data_format: lazy[str] = lazy(lambda self: self.request.data_format, "The channel's data format.")
-    transport: lazy[str] = lazy(lambda self: _transport(self._zatotx.inbound), "Zato's word for the transport.")
-    job_type: lazy[str] = lazy(lambda self: self._zatotx.job_type or '', "The scheduler's type of job, or ''.")
-    environ: lazy[dict[str, Any]] = lazy(
+    data_format: lazy_attribute[str] = lazy_attribute(
+        lambda self: self.request.data_format, "The channel's data format."
+    )
+    transport: lazy_attribute[str] = lazy_attribute(
+        lambda self: _transport(self._zatotx.inbound), "Zato's word for the transport."
+    )
+    job_type: lazy_attribute[str] = lazy_attribute(
+        lambda self: self._zatotx.job_type or '', "The scheduler's type of job, or ''."
+    )
+    environ: lazy_attribute[dict[str, Any]] = lazy_attribute(
         lambda self: {} if self._zatotx.environ is None else self._zatotx.environ, 'Free for use during the call.'
     )
-    wsgi_environ: lazy[dict[str, Any]] = lazy(
+    wsgi_environ: lazy_attribute[dict[str, Any]] = lazy_attribute(
         lambda self: wsgi_environ(self._zatotx.inbound), 'The HTTP side in the words of WSGI, as in Zato.'
     )
-    server: lazy[Any] = lazy(lambda self: self._zatotx.invoker.node, 'The node, for internal services (INode).')
-    user_config: lazy[Bunch] = lazy(
+    server: lazy_attribute[Any] = lazy_attribute(
+        lambda self: self._zatotx.invoker.node, 'The node, for internal services (INode).'
+    )
+    user_config: lazy_attribute[Bunch] = lazy_attribute(
         lambda self: self._zatotx.invoker.user_config, "The users' own INI files: user_config.<file>.<section>.<key>."
     )
-    time: lazy[TimeUtil] = lazy(_time, 'Dates as text.')
-    out: lazy[Outgoing] = lazy(
+    time: lazy_attribute[TimeUtil] = lazy_attribute(_time, 'Dates as text.')
+    out: lazy_attribute[Outgoing] = lazy_attribute(
         Outgoing, 'The outgoing connections: out.<kind>[<name>].<method>(…).'
     )
-    outgoing: lazy[Outgoing] = lazy(lambda self: self.out, "Zato's first name for `out`.")
-    rest: lazy[Any] = lazy(lambda self: self.out.rest, "3.x's short name for `out.rest`.")
-    metrics: lazy[UserMetrics] = lazy(
+    outgoing: lazy_attribute[Outgoing] = lazy_attribute(lambda self: self.out, "Zato's first name for `out`.")
+    rest: lazy_attribute[Any] = lazy_attribute(lambda self: self.out.rest, "3.x's short name for `out.rest`.")
+    metrics: lazy_attribute[UserMetrics] = lazy_attribute(
         lambda self: getattr(self._zatotx.invoker.node, 'user_metrics', None) or NoUserMetrics(),
         "Counters of the service's own: metrics.incr(name), .gauge(name, value), .timing(name, seconds).",
     )
-    usage: lazy[int] = lazy(
+    usage: lazy_attribute[int] = lazy_attribute(
         lambda self: getattr(self._zatotx.entry.stats, 'calls', 0), 'How many calls of this service ended on this node.'
     )
 
-    slow_threshold: lazy[int] = lazy(_slow_threshold, 'Milliseconds from which on a response of it counts as slow.')
+    slow_threshold: lazy_attribute[int] = lazy_attribute(
+        _slow_threshold, 'Milliseconds from which on a response of it counts as slow.'
+    )
 
     @classmethod
     def get_name(cls) -> str:
@@ -138,12 +158,12 @@ class Service(Hooks, JobHooks):
 
         Raises NotFound and Inactive naming the service, Timeout, and whatever it raises.
         """
-        from zatotx.service.invoke import Call, call_service
+        from zatotx.service.invoke import ServiceInvocation, call_service
 
         options.update(zip(('channel', 'data_format', 'transport', 'serialize'), args, strict=False))
         if len(args) > 4:
             as_bunch = bool(args[4])
-        call = Call(
+        call = ServiceInvocation(
             target=target,
             payload=payload,
             timeout=timeout,
@@ -161,12 +181,12 @@ class Service(Hooks, JobHooks):
     def log_input(self, user_msg: str = '', level: int = logging.INFO, suppress_keys: Iterable[str] = ()) -> None:
         """Log what the service was asked. Secrets are masked, by their type or name."""
         if self.logger.isEnabledFor(level):
-            self.logger.log(level, '%s input: %s', user_msg, shown(self, 'input', suppress_keys))
+            self.logger.log(level, '%s input: %s', user_msg, format_for_log(self, 'input', suppress_keys))
 
     def log_output(self, user_msg: str = '', level: int = logging.INFO, suppress_keys: Iterable[str] = ()) -> None:
         """Log what the service answers, likewise."""
         if self.logger.isEnabledFor(level):
-            self.logger.log(level, '%s output: %s', user_msg, shown(self, 'output', suppress_keys))
+            self.logger.log(level, '%s output: %s', user_msg, format_for_log(self, 'output', suppress_keys))
 
     @property
     def invocation_time(self) -> datetime:

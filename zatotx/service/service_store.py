@@ -10,14 +10,14 @@ from attrs import define, field
 from zope.interface import implementer
 
 from zatotx.interfaces.services import IServices, IServiceStore
-from zatotx.rules.limits.limits import Gate
-from zatotx.rules.security.roles import demanded
-from zatotx.service.deployment.service_checks import Checked
+from zatotx.rules.limits.limits import ConcurrencyLimit
+from zatotx.rules.security.roles import required_roles
+from zatotx.service.deployment.service_checks import CheckedVersion
 from zatotx.service.entry import ServiceEntry
 
 
 @implementer(IServices)
-class Services:
+class ServiceTable:
     """An immutable map by name. It holds the versions its services are of, so that what a request began with stays
     importable until the request is over."""
 
@@ -46,12 +46,14 @@ class ServiceStore:
 
     internal: Sequence[ServiceEntry]
     make_stats: Callable[[str], Any]  # the counters of a service that had none yet, by its name
-    make_gate: Callable[[str], Gate] = lambda name: Gate()  # likewise the gate; its limit is that of a service without
-    current: Services = field(init=False)
-    _files: Mapping[str, Checked] = field(factory=dict, init=False)
+    make_gate: Callable[[str], ConcurrencyLimit] = lambda name: (
+        ConcurrencyLimit()
+    )  # likewise the gate; its limit is that of a service without
+    current: ServiceTable = field(init=False)
+    _files: Mapping[str, CheckedVersion] = field(factory=dict, init=False)
     _inactive: frozenset[str] = field(default=frozenset(), init=False)
     _stats: dict[str, Any] = field(factory=dict, init=False)
-    _gates: dict[str, tuple[Gate, int]] = field(factory=dict, init=False)  # with the limit it was made with
+    _gates: dict[str, tuple[ConcurrencyLimit, int]] = field(factory=dict, init=False)  # with the limit it was made with
     _limits: Mapping[str, int] = field(factory=dict, init=False)
     _roles: Mapping[str, tuple[str, ...]] = field(factory=dict, init=False)
 
@@ -59,11 +61,11 @@ class ServiceStore:
         self._build()
 
     @property
-    def files(self) -> Mapping[str, Checked]:
+    def files(self) -> Mapping[str, CheckedVersion]:
         """What is deployed here, by file."""
         return self._files
 
-    def swap(self, files: Mapping[str, Checked]) -> None:
+    def swap(self, files: Mapping[str, CheckedVersion]) -> None:
         """These are all the deployed files from now on. Requests under way keep what they began with."""
         if dict(files) != dict(self._files):
             self._files = dict(files)
@@ -87,7 +89,7 @@ class ServiceStore:
             self._roles = roles
             self._build()
 
-    def gates(self) -> list[tuple[str, Gate]]:
+    def gates(self) -> list[tuple[str, ConcurrencyLimit]]:
         """The gates of all services there are or were."""
         return [(name, gate) for name, (gate, _) in self._gates.items()]
 
@@ -96,7 +98,7 @@ class ServiceStore:
         for checked in self._files.values():
             for name, entry in checked.services.items():
                 entries[name] = self._ready(entry, checked.number)
-        self.current = Services(entries, [checked.loaded for checked in self._files.values()])
+        self.current = ServiceTable(entries, [checked.loaded for checked in self._files.values()])
 
     def _ready(self, entry: ServiceEntry, version: int) -> ServiceEntry:
         """The entry with its counters and its gate, which are one a name whatever the version, its switch and roles."""
@@ -104,11 +106,11 @@ class ServiceStore:
         if stats is None:
             stats = self._stats[entry.name] = self.make_stats(entry.name)
         active = entry.name not in self._inactive
-        roles = demanded(entry.name, is_internal=entry.is_internal, by_row=self._roles.get(entry.name, ()))
+        roles = required_roles(entry.name, is_internal=entry.is_internal, by_row=self._roles.get(entry.name, ()))
         return attrs.evolve(entry, stats=stats, gate=self._limited(entry.name), version=version, is_active=active,
                             roles=roles)  # fmt: skip
 
-    def _limited(self, name: str) -> Gate:
+    def _limited(self, name: str) -> ConcurrencyLimit:
         """The gate of that name, with the limit it has now."""
         known = self._gates.get(name)
         if known is None:
@@ -120,9 +122,9 @@ class ServiceStore:
 
 
 
-def settle(
-    running: Mapping[str, Checked], fresh: Mapping[str, Checked]
-) -> tuple[dict[str, Checked], dict[str, str]]:
+def resolve_conflicts(
+    running: Mapping[str, CheckedVersion], fresh: Mapping[str, CheckedVersion]
+) -> tuple[dict[str, CheckedVersion], dict[str, str]]:
     """What runs once `fresh` replaces what it can of `running`, and for each fresh file that cannot be, why: one of
     its services still belongs to another file here, whose new version was refused."""
     accepted = dict(fresh)

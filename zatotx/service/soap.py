@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from zatotx.model.message import Inbound
+from zatotx.model.message import Message
 from zatotx.model.soap import NotUnderstood, SoapMessage
 from zatotx.wire.xml.parser import local_name
 
@@ -20,7 +20,7 @@ class SoapRequest:
 
     __slots__ = ('_message',)
 
-    def __init__(self, inbound: Inbound) -> None:
+    def __init__(self, inbound: Message) -> None:
         self._message: SoapMessage = getattr(inbound, 'soap', _NONE)
 
     @property
@@ -60,7 +60,7 @@ class SoapResponse:
         self.headers.append(header)
 
 
-def declared(value: Any) -> tuple[str, ...]:
+def declared_headers(value: Any) -> tuple[str, ...]:
     """The names of a `soap_understands`, one or several. Raises TypeError."""
     names = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (value,)
     for name in names:
@@ -69,7 +69,7 @@ def declared(value: Any) -> tuple[str, ...]:
     return names
 
 
-def understand(inbound: Inbound, understands: tuple[str, ...]) -> None:
+def require_understood(inbound: Message, understands: tuple[str, ...]) -> None:
     """Raises NotUnderstood where the message demands that a header be understood which neither the service does nor
     the guard, which has looked at wsse:Security where that is what let the caller in."""
     message: SoapMessage | None = getattr(inbound, 'soap', None)

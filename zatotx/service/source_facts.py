@@ -126,7 +126,7 @@ def _status(value: ast.expr) -> int:
 def _raised(raised: ast.expr, found: SourceFacts) -> None:
     name = raised.attr if isinstance(raised, ast.Attribute) else raised.id if isinstance(raised, ast.Name) else ''
     kind = getattr(faults, name, None)
-    if isinstance(kind, type) and issubclass(kind, faults.Fault):
+    if isinstance(kind, type) and issubclass(kind, faults.ServiceError):
         found.faults.add(kind.status)
 
 

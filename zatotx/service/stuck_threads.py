@@ -23,7 +23,7 @@ LOOK = 1.0  # seconds between two looks, and from the deadline to the first word
 _PAUSES = (10.0, 60.0, 600.0, 3600.0)  # seconds from one word to the next; the last one from then on
 
 
-class Call(Protocol):
+class RunningCall(Protocol):
     """A call in a thread. `thread` is 0 before it begins and once it has ended; `deadline` is in seconds on the
     reactor's clock; `label` names service and cid."""
 
@@ -36,13 +36,13 @@ class Call(Protocol):
 class _Left:
     """One call that was left behind."""
 
-    call: Call
+    call: RunningCall
     told: int = 0
     next_word: float = 0.0  # seconds on the reactor's clock
 
 
 @define(eq=False)
-class LeftBehind:
+class StuckThreads:
     """Watches calls that were given up, from `add` until they end. Reactor's thread only, but for `count`."""
 
     clock: IReactorTime
@@ -50,14 +50,14 @@ class LeftBehind:
     _next_look: IDelayedCall | None = field(default=None, init=False)
     _log = Logger()
 
-    def add(self, call: Call) -> None:
+    def add(self, call: RunningCall) -> None:
         """Its caller has its answer, or has gone, and it still runs."""
         first = max(call.deadline, self.clock.seconds()) + LOOK
         self._left[id(call)] = _Left(call, 0, first)
         if self._next_look is None:
             self._next_look = self.clock.callLater(LOOK, self._look)
 
-    def forget(self, call: Call) -> None:
+    def forget(self, call: RunningCall) -> None:
         """It has ended."""
         self._left.pop(id(call), None)
         if not self._left and self._next_look is not None:
@@ -84,13 +84,13 @@ class LeftBehind:
                 self._log.warn('{sentence}', sentence=self._sentence(left.call))
         self._next_look = self.clock.callLater(LOOK, self._look)
 
-    def _sentence(self, call: Call) -> str:
+    def _sentence(self, call: RunningCall) -> str:
         late = self.clock.seconds() - call.deadline
-        return (f'{call.label()} still runs {late:.0f} s after its deadline, now at {where(call.thread)}, and holds a '
-                'service thread that nobody can take from it')  # fmt: skip
+        return (f'{call.label()} still runs {late:.0f} s after its deadline, now at {thread_location(call.thread)}, '
+                'and holds a service thread that nobody can take from it')  # fmt: skip
 
 
-def where(thread: int) -> str:
+def thread_location(thread: int) -> str:
     """The line of deployed code that a thread is at (`crm.py:14`), else the line it is at."""
     frame = sys._current_frames().get(thread)
     if frame is None:

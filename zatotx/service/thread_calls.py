@@ -18,22 +18,26 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from zatotx.model.errors import Timeout
-from zatotx.service.stuck_threads import LeftBehind
+from zatotx.service.stuck_threads import StuckThreads
 
 SLACK = 10.0  # seconds a thread waits beyond the deadline for a reactor that should have spoken
 
 
-class Hop:
+class ThreadCall:
     """One call in a thread."""
 
     __slots__ = ('_function', '_threads', 'cancelled', 'deadline', 'deferred', 'label', 'thread', 'waits_for')
     _log = Logger()
 
     def __init__(
-        self, threads: Threads, function: Callable[[Hop], Any], label: Callable[[], str], deadline: float
+        self,
+        threads: ServiceThreadCalls,
+        function: Callable[[ThreadCall], Any],
+        label: Callable[[], str],
+        deadline: float,
     ) -> None:
         self._threads = threads
-        self._function: Callable[[Hop], Any] | None = function
+        self._function: Callable[[ThreadCall], Any] | None = function
         self.label = label
         self.deadline = deadline  # seconds on the reactor's clock
         self.thread = 0  # that runs it now
@@ -73,7 +77,7 @@ class Hop:
             waited.cancel()
 
 
-class Lender:
+class ThreadLender:
     """A thread of a service while it waits for something on the reactor."""
 
     __slots__ = ('_items', '_lock', '_open')
@@ -115,18 +119,18 @@ class Lender:
             return result
 
 
-class Threads:
+class ServiceThreadCalls:
     """The service threads and the reactor they serve."""
 
     __slots__ = ('_calls', '_pool', '_reactor', '_woken', 'left_behind')
     _log = Logger()
 
-    def __init__(self, reactor: Any, pool: Any, left_behind: LeftBehind | None = None) -> None:
+    def __init__(self, reactor: Any, pool: Any, left_behind: StuckThreads | None = None) -> None:
         self._reactor = reactor  # IReactorTime, IReactorFromThreads
         self._pool = pool  # has callInThread; started and stopped by its owner
         self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._woken = False  # the reactor was told that calls are there
-        self.left_behind = LeftBehind(reactor) if left_behind is None else left_behind
+        self.left_behind = StuckThreads(reactor) if left_behind is None else left_behind
 
     def to_reactor(self, function: Callable[..., Any], *args: Any) -> None:
         """In a thread: have the reactor call `function`. Many calls wake it once: each waking is a system call, and a
@@ -146,26 +150,35 @@ class Threads:
                 self._log.failure('A call from a service thread failed')
 
     def hop(
-        self, function: Callable[[Hop], Any], label: Callable[[], str], lender: Lender | None, *, deadline: float
+        self,
+        function: Callable[[ThreadCall], Any],
+        label: Callable[[], str],
+        lender: ThreadLender | None,
+        *,
+        deadline: float,
     ) -> Deferred[Any]:
         """On the reactor: run `function` in a thread (the lender's, where it waits). Cancelling drops its result; where
         it still runs after its deadline, it is told of. Raises ServiceUnavailable where the pool takes no more."""
-        hop = Hop(self, function, label, deadline)
+        hop = ThreadCall(self, function, label, deadline)
         if lender is None or not lender.take(hop.run):
             self._pool.callInThread(hop.run)
         return hop.deferred
 
     def wait(
-        self, begin: Callable[[Lender], Coroutine[Any, Any, Any]], hop: Hop | None, deadline: float
+        self, begin: Callable[[ThreadLender], Coroutine[Any, Any, Any]], hop: ThreadCall | None, deadline: float
     ) -> Any:
         """In a thread: run a coroutine on the reactor and wait for what it gives, until `deadline` (seconds on the
         reactor's clock). Raises Timeout, CancelledError where the request is over, and what the coroutine raises."""
-        lender = Lender()
+        lender = ThreadLender()
         self.to_reactor(self._begin, begin, lender, hop, deadline)
         return lender.attend(max(0.0, deadline - self._reactor.seconds()) + SLACK)
 
     def _begin(
-        self, begin: Callable[[Lender], Coroutine[Any, Any, Any]], lender: Lender, hop: Hop | None, deadline: float
+        self,
+        begin: Callable[[ThreadLender], Coroutine[Any, Any, Any]],
+        lender: ThreadLender,
+        hop: ThreadCall | None,
+        deadline: float,
     ) -> None:
         if hop is not None and hop.cancelled:
             lender.finish(Failure(CancelledError('The request is over')))

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, execute
 
 from zatotx.model.errors import BadInput
 from zatotx.model.message import Body
-from zatotx.wire.http.multipart import Part
+from zatotx.wire.http.multipart import FilePart
 
 PIECE = 256 * 1024  # bytes
 
@@ -24,7 +24,7 @@ class UploadedFile:
     give results themselves.
     """
 
-    def __init__(self, part: Part, body: bytes | Body, run: Any) -> None:
+    def __init__(self, part: FilePart, body: bytes | Body, run: Any) -> None:
         self._part, self._body, self._run = part, body, run
         self.name = part.name
         self.filename = part.filename
@@ -44,9 +44,9 @@ class UploadedFile:
         replaced, by all of it or not at all. Raises OSError."""
         return self._result(lambda: _saved(self, Path(path)))
 
-    def chunks(self, size: int = PIECE) -> Chunks:
+    def chunks(self, size: int = PIECE) -> FileChunks:
         """All of it, so many bytes at a time."""
-        return Chunks(self, size)
+        return FileChunks(self, size)
 
     def at(self, start: int, size: int) -> bytes:
         """Bytes of it from `start` on, fewer at its end. Blocks where the body lies in a file: for threads."""
@@ -70,7 +70,7 @@ class UploadedFile:
         return read
 
 
-class Chunks:
+class FileChunks:
     """A file piece by piece: for `for` in `def` services, for `async for` in others."""
 
     def __init__(self, file: UploadedFile, size: int) -> None:
@@ -89,7 +89,7 @@ class MissingFile(BadInput, KeyError):  # noqa: N818 - a fault, as its parent
     """A file that a service asked for by its name, and nobody sent: 400, and a KeyError as of any mapping."""
 
 
-class Files(Mapping[str, UploadedFile]):
+class UploadedFiles(Mapping[str, UploadedFile]):
     """The files of a request by the names of their fields; `getlist` gives all of one name, in their order. One that is
     not there is a MissingFile."""
 
@@ -115,11 +115,15 @@ class Files(Mapping[str, UploadedFile]):
         return list(self._by_name.get(name, ()))
 
 
-def files_of(run: Any) -> Files:
+def files_of(run: Any) -> UploadedFiles:
     """Those of the message of a run."""
     inbound = run.inbound
     parts = getattr(inbound, 'parsed', ())
-    return Files(UploadedFile(part, inbound.body, run) for part in parts) if isinstance(parts, tuple) else Files(())
+    return (
+        UploadedFiles(UploadedFile(part, inbound.body, run) for part in parts)
+        if isinstance(parts, tuple)
+        else UploadedFiles(())
+    )
 
 
 def _filled(body: Body, start: int, size: int) -> bytes:

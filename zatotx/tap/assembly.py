@@ -14,67 +14,78 @@ from zatotx.api import internal_entries
 from zatotx.connectors.kind_registry import FoundKind, find_kinds, formats, object_types
 from zatotx.interfaces.config import Prepare, at_once
 from zatotx.interfaces.kind import SERVER, IChannel, KindContext
-from zatotx.metrics.exposition import Scrapes
-from zatotx.metrics.meters import Meters
+from zatotx.metrics.exposition import MetricsExposition
+from zatotx.metrics.meters import MeterRegistry
 from zatotx.model.errors import StartError
 from zatotx.node import findings
-from zatotx.node.components import Parts
+from zatotx.node.components import NodeComponents
 from zatotx.node.gc_tuning import Trimmer
 from zatotx.node.listeners import Listeners
 from zatotx.node.live_config import LiveConfig
-from zatotx.node.log_files import Logbook
-from zatotx.node.log_levels import LiveLevels
+from zatotx.node.log_files import LogFiles
+from zatotx.node.log_levels import LiveLogLevels
 from zatotx.node.node import Node
-from zatotx.node.node_api import NodeView
-from zatotx.node.reload import Reload
+from zatotx.node.node_api import NodeApi
+from zatotx.node.reload import SighupReloader
 from zatotx.node.secret_key import VARIABLE, read_key
 from zatotx.node.settings import Settings, load
 from zatotx.node.state import NodeState
 from zatotx.node.thread_offload import offloader
-from zatotx.node.workers.control_pipe import Place
-from zatotx.node.workers.slots import Locks, sit_down
+from zatotx.node.workers.control_pipe import WorkerSpec
+from zatotx.node.workers.slots import SlotLocks, acquire_slot
 from zatotx.odb.secrets import Secrets
-from zatotx.odb.store import counted, open_store
+from zatotx.odb.store import count_statements, open_store
 from zatotx.odb.urls import resolve
-from zatotx.pipeline.dispatcher import Exchange
-from zatotx.pipeline.error_replies import FaultReplies
+from zatotx.pipeline.dispatcher import Dispatcher
+from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
-from zatotx.pipeline.security.policy import Guard
+from zatotx.pipeline.security.policy import AuthenticationPolicy
 from zatotx.redis.keys import Keys
 from zatotx.redis.nonce_store import RedisNonces
 from zatotx.schema.builtin_types import BUILTIN_TYPES
 from zatotx.schema.type_registry import ObjectTypes
-from zatotx.service.current_call import at_work
+from zatotx.service.current_call import current_call
 from zatotx.service.deployment.deployer import Deployer, VersionKeeper
-from zatotx.service.deployment.pickup import Pickup
+from zatotx.service.deployment.pickup import PickupWatcher
 from zatotx.service.invoker import Invoker
 from zatotx.service.service_store import ServiceStore
 from zatotx.service.user_config import load_user_config
-from zatotx.tap.authentication import Means, asking_clients, make_guard
+from zatotx.tap.authentication import (
+    AuthenticationDependencies,
+    make_authentication_policy,
+    requests_client_certificates,
+)
 from zatotx.tap.core_dumps import forbid_core_dumps
-from zatotx.tap.decrypt_settings import read_in_clear
-from zatotx.tap.limits import Limited, raise_file_limit, rate_limiter, xml_names_findings
-from zatotx.tap.monitoring import Observed, certificates
-from zatotx.tap.outgoing import Shared, fetcher, outgoing_kinds, outgoings
-from zatotx.tap.redis_client import client_and_bus
-from zatotx.tap.worker_wiring import began, buckets_of, company_of, counts_of, gates_of, pickup_duty
+from zatotx.tap.decrypt_settings import read_decrypted
+from zatotx.tap.limits import LimitsWiring, raise_file_limit, rate_limiter, xml_names_findings
+from zatotx.tap.monitoring import Monitoring, certificates
+from zatotx.tap.outgoing import OutgoingDependencies, fetcher, outgoing_kinds, outgoings
+from zatotx.tap.redis_client import make_redis_client
+from zatotx.tap.worker_wiring import (
+    pickup_task,
+    report_ready,
+    shared_buckets,
+    shared_counters,
+    shared_limits,
+    worker_group,
+)
 from zatotx.wire.xml import name_cache
 
 
-def make_server(directory: str, reactor: Any, place: Place | None = None) -> Node:
+def make_server(directory: str, reactor: Any, place: WorkerSpec | None = None) -> Node:
     """The server of that directory, ready to be started; with a `place`, one of its workers. Raises StartError."""
     home = Path(directory)
     kinds = find_kinds()
-    settings = read_in_clear(
+    settings = read_decrypted(
         partial(load, home / 'config' / 'server.toml', [found.kind.name for found in kinds]),
         partial(read_key, home / 'config' / 'secret.key', os.environ),
     )
     raise_file_limit()
     if not settings.main.core_dumps:
         forbid_core_dumps()
-    place, lock = sit_down(home / 'work', place)
+    place, lock = acquire_slot(home / 'work', place)
     try:
-        node = _Assembly(home, reactor, settings, lock, kinds, place).node()
+        node = _ServerBuilder(home, reactor, settings, lock, kinds, place).node()
         os.environ.pop(VARIABLE, None)  # programs that services start would inherit it
         return node
     except BaseException:
@@ -83,14 +94,14 @@ def make_server(directory: str, reactor: Any, place: Place | None = None) -> Nod
 
 
 @frozen
-class _Ground:
+class _Infrastructure:
     """What all else of a server stands on."""
 
-    logs: Logbook
+    logs: LogFiles
     counts: Any
-    limited: Limited
+    limited: LimitsWiring
     offload: Callable[..., Any]
-    observed: Observed
+    observed: Monitoring
     types: ObjectTypes
     secrets: Secrets
     odb: Any  # IConfigStore
@@ -101,26 +112,26 @@ class _Ground:
 
 
 @frozen
-class _Doors:
+class _Endpoints:
     """The two sides of a server that others see; `preparers` bring a configuration into force there."""
 
     outgoing: Sequence[Any]  # IOutgoingKind
-    guard: Guard
+    guard: AuthenticationPolicy
     listeners: Listeners
     channels: Mapping[str, IChannel]
     preparers: Sequence[Prepare]
 
 
 @define
-class _Assembly:
+class _ServerBuilder:
     """What the steps of building share."""
 
     home: Path
     reactor: Any
     settings: Settings
-    lock: Locks
+    lock: SlotLocks
     kinds: Sequence[FoundKind]
-    place: Place
+    place: WorkerSpec
 
     def node(self) -> Node:
         ground, settings, reactor = self._ground(), self.settings, self.reactor
@@ -135,59 +146,85 @@ class _Assembly:
         invoker = Invoker(reactor, limited.service_threads, node=view, user_config=self._user_config(),
                           left_behind=limited.left_behind)
         pipeline = Pipeline(guard=doors.guard, store=ground.services, invoker=invoker, codecs=limited.codecs,
-                            faults=FaultReplies(), offload=ground.offload, admission=limited.admission,
+                            faults=ErrorReplies(), offload=ground.offload, admission=limited.admission,
                             rates=limited.rates)
         work = self.home / 'work'
-        pickup = Pickup(reactor=reactor, directory=str(self.home / settings.hot_deploy.pickup_dir), deployer=deployer,
-                        odb=ground.odb, offload=ground.offload, since=began(work))
-        parts = Parts(
+        pickup = PickupWatcher(
+            reactor=reactor,
+            directory=str(self.home / settings.hot_deploy.pickup_dir),
+            deployer=deployer,
+            odb=ground.odb,
+            offload=ground.offload,
+            since=report_ready(work),
+        )
+        parts = NodeComponents(
             reactor=reactor, settings=settings, lock=self.lock, logs=ground.logs,
             pools=(limited.workers, limited.service_threads), channels=doors.channels, odb=ground.odb,
             redis=(ground.client, ground.bus), outgoing=doors.outgoing, at_start=doors.preparers, pipeline=pipeline,
-            exchange=Exchange(pipeline, reactor), services=ground.services, code=ground.keeper,
-            pickup=pickup_duty(pickup, work, reactor), watchdog=ground.observed.watchdog,
+            exchange=Dispatcher(pipeline, reactor), services=ground.services, code=ground.keeper,
+            pickup=pickup_task(pickup, work, reactor), watchdog=ground.observed.watchdog,
             trimmer=Trimmer(reactor, ground.offload, limited.memory),
-            reload=Reload(self._settings_of_now, ground.logs, doors.listeners),
-            company=company_of(work, self.place, view, reactor),
+            reload=SighupReloader(self._settings_of_now, ground.logs, doors.listeners),
+            company=worker_group(work, self.place, view, reactor),
         )  # fmt: skip
         return Node(parts, config, state, self.place)
 
-    def _ground(self) -> _Ground:
+    def _ground(self) -> _Infrastructure:
         settings, reactor = self.settings, self.reactor
-        logs = Logbook(self.home / 'logs', reactor, settings.log, whose=at_work)
-        counts = counts_of(self.home / 'work', self.place)
-        client, bus = client_and_bus(settings, self.home, reactor)
-        rates = rate_limiter(reactor, client, settings.main.cluster, buckets_of(self.home / 'work', self.place))
-        limited = Limited(settings, reactor, rates, gates_of(counts), partial(formats, self.kinds))
+        logs = LogFiles(self.home / 'logs', reactor, settings.log, whose=current_call)
+        counts = shared_counters(self.home / 'work', self.place)
+        client, bus = make_redis_client(settings, self.home, reactor)
+        rates = rate_limiter(reactor, client, settings.main.cluster, shared_buckets(self.home / 'work', self.place))
+        limited = LimitsWiring(settings, reactor, rates, shared_limits(counts), partial(formats, self.kinds))
         offload = offloader(reactor, limited.workers)
-        observed = Observed(reactor, self._deployed())
+        observed = Monitoring(reactor, self._deployed())
         types = ObjectTypes([*BUILTIN_TYPES, *object_types(self.kinds)])
         secrets = self._secrets()
-        odb = counted(self._odb(types, secrets), observed.meters.odb)
+        odb = count_statements(self._odb(types, secrets), observed.meters.odb)
         services = ServiceStore(internal_entries(types), observed.meters.services.of, limited.gate_of_service)
         observed.counts(services, client)
         keeper = VersionKeeper(odb=odb, store=services, directory=self._deployed(), reactor=reactor, offload=offload)
-        return _Ground(logs, counts, limited, offload, observed, types, secrets, odb, client, bus, services, keeper)
+        return _Infrastructure(
+            logs, counts, limited, offload, observed, types, secrets, odb, client, bus, services, keeper
+        )
 
-    def _doors(self, ground: _Ground) -> _Doors:
+    def _doors(self, ground: _Infrastructure) -> _Endpoints:
         """Where messages come in and go out, and who is let through."""
         settings, reactor, offload, client = self.settings, self.reactor, ground.offload, ground.client
         meters = ground.observed.meters
-        outgoing = outgoing_kinds(self.kinds, Shared(reactor=reactor, settings=settings, offload=offload, meters=meters,
-                                                     client=client, odb=ground.odb, secrets=ground.secrets))
+        outgoing = outgoing_kinds(
+            self.kinds,
+            OutgoingDependencies(
+                reactor=reactor,
+                settings=settings,
+                offload=offload,
+                meters=meters,
+                client=client,
+                odb=ground.odb,
+                secrets=ground.secrets,
+            ),
+        )
         nonces = RedisNonces(reactor, client, Keys(settings.main.cluster))
-        guard = make_guard(Means(reactor=reactor, offload=offload, nonces=nonces, fetcher=fetcher(outgoing)))
+        guard = make_authentication_policy(
+            AuthenticationDependencies(reactor=reactor, offload=offload, nonces=nonces, fetcher=fetcher(outgoing))
+        )
         listeners = Listeners(reactor, self.place.sockets, ground.counts)
         channels = self._channels(ground.logs, ground.limited, offload, listeners=listeners, meters=meters)
-        preparers = [guard.prepare, at_once(asking_clients(listeners)), at_once(ground.limited.rates.apply),
-                     *(o.prepare for o in outgoing), *(c.prepare for c in channels.values())]
-        return _Doors(outgoing, guard, listeners, channels, preparers)
+        preparers = [
+            guard.prepare,
+            at_once(requests_client_certificates(listeners)),
+            at_once(ground.limited.rates.apply),
+            *(o.prepare for o in outgoing),
+            *(c.prepare for c in channels.values()),
+        ]
+        return _Endpoints(outgoing, guard, listeners, channels, preparers)
 
-    def _view(self, ground: _Ground, doors: _Doors, *, config: LiveConfig, deployer: Deployer, state: NodeState
-              ) -> NodeView:
+    def _view(
+        self, ground: _Infrastructure, doors: _Endpoints, *, config: LiveConfig, deployer: Deployer, state: NodeState
+    ) -> NodeApi:
         """The node as zato.* services see it."""
         main, observed, limited = self.settings.main, ground.observed, ground.limited
-        levels = LiveLevels(ground.logs, ground.bus)
+        levels = LiveLogLevels(ground.logs, ground.bus)
         levels.start()
         sources = [
             *observed.sources(names={'node': main.name, 'cluster': main.cluster}, services=ground.services,
@@ -202,10 +239,10 @@ class _Assembly:
             doors.guard.findings, partial(list, xml_names_findings(name_cache.works())),
             *(part.findings for part in (*doors.channels.values(), *doors.outgoing) if hasattr(part, 'findings')),
         ]
-        return NodeView(
+        return NodeApi(
             name=main.name, cluster=main.cluster, config=config, odb=ground.odb, services=ground.services,
             deployer=deployer, types=ground.types, state=state, kinds=self.kinds, offloader=ground.offload,
-            finders=finders, scrapes=Scrapes(sources, ground.offload), levels=levels,
+            finders=finders, scrapes=MetricsExposition(sources, ground.offload), levels=levels,
             user_metrics=observed.user_metrics, outgoing=outgoings(doors.outgoing, self.kinds),
         )
 
@@ -231,8 +268,8 @@ class _Assembly:
         except ValueError as error:
             raise StartError(str(error)) from None
 
-    def _channels(self, logs: Logbook, limited: Limited, offload: Callable[..., Any], *, listeners: Listeners,
-                  meters: Meters) -> Mapping[str, IChannel]:
+    def _channels(self, logs: LogFiles, limited: LimitsWiring, offload: Callable[..., Any], *, listeners: Listeners,
+                  meters: MeterRegistry) -> Mapping[str, IChannel]:
         work = self.home / 'work' / 'spool'
         work.mkdir(parents=True, exist_ok=True, mode=0o700)
         channels = {}

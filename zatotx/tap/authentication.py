@@ -14,17 +14,17 @@ from zatotx.interfaces.fetcher import Fetched, IFetcher
 from zatotx.interfaces.nonces import INonces
 from zatotx.model.errors import ServiceUnavailable
 from zatotx.node.listeners import Listeners
-from zatotx.pipeline.security.apikey import ApiKeyCheck
-from zatotx.pipeline.security.basic_auth import BasicAuthCheck
-from zatotx.pipeline.security.password_verifier import Verifier
-from zatotx.pipeline.security.policy import Guard
-from zatotx.pipeline.security.secret_comparison import Guesses
-from zatotx.pipeline.security.tech_account import TechAccountCheck
+from zatotx.pipeline.security.apikey import ApiKeyAuthenticator
+from zatotx.pipeline.security.basic_auth import BasicAuthAuthenticator
+from zatotx.pipeline.security.password_verifier import PasswordVerifier
+from zatotx.pipeline.security.policy import AuthenticationPolicy
+from zatotx.pipeline.security.secret_comparison import SecretComparison
+from zatotx.pipeline.security.tech_account import TechAccountAuthenticator
 from zatotx.schema.snapshot import Snapshot, Stored
 
 
 @frozen(kw_only=True)
-class Means:
+class AuthenticationDependencies:
     """What checks need beside a definition."""
 
     reactor: Any
@@ -33,22 +33,22 @@ class Means:
     fetcher: IFetcher | None  # for the keys of an issuer; None = there is no kind that has one
 
 
-def make_guard(means: Means) -> Guard:
+def make_authentication_policy(means: AuthenticationDependencies) -> AuthenticationPolicy:
     """The guard of a node, without definitions yet."""
-    guesses = Guesses(means.reactor)  # whoever guesses at one definition is slow at all of them
-    verifier = Verifier(means.offload, guesses)
-    return Guard({
-        'apikey': partial(ApiKeyCheck, guesses),
-        'basic_auth': partial(BasicAuthCheck, verifier),
+    guesses = SecretComparison(means.reactor)  # whoever guesses at one definition is slow at all of them
+    verifier = PasswordVerifier(means.offload, guesses)
+    return AuthenticationPolicy({
+        'apikey': partial(ApiKeyAuthenticator, guesses),
+        'basic_auth': partial(BasicAuthAuthenticator, verifier),
         'jwt': partial(_jwt_check, means),
         'mtls': _mtls_check,
-        'tech_account': partial(TechAccountCheck, guesses),
+        'tech_account': partial(TechAccountAuthenticator, guesses),
         'wss': partial(_wss_check, means, guesses),
         'xpath': partial(_xpath_check, means, guesses),
     })  # fmt: skip
 
 
-def asking_clients(listeners: Listeners) -> Callable[[Snapshot], None]:
+def requests_client_certificates(listeners: Listeners) -> Callable[[Snapshot], None]:
     """Applies a snapshot: clients are asked for certificates while there is a definition that looks at them."""
 
     def apply(snapshot: Snapshot) -> None:
@@ -57,28 +57,32 @@ def asking_clients(listeners: Listeners) -> Callable[[Snapshot], None]:
     return apply
 
 
-def _jwt_check(means: Means, stored: Stored) -> Any:
-    from zatotx.pipeline.security.jwt import make_jwt_check  # PyJWT takes its time, and few have such definitions
+def _jwt_check(means: AuthenticationDependencies, stored: Stored) -> Any:
+    from zatotx.pipeline.security.jwt import (
+        make_jwt_authenticator,  # PyJWT takes its time, and few have such definitions
+    )
 
-    return make_jwt_check(stored, fetcher=means.fetcher or _NoFetcher(), clock=means.reactor, offload=means.offload)
+    return make_jwt_authenticator(
+        stored, fetcher=means.fetcher or _NoFetcher(), clock=means.reactor, offload=means.offload
+    )
 
 
 def _mtls_check(stored: Stored) -> Any:
-    from zatotx.pipeline.security.mtls import MtlsCheck  # likewise
+    from zatotx.pipeline.security.mtls import MtlsAuthenticator  # likewise
 
-    return MtlsCheck(stored)
-
-
-def _wss_check(means: Means, guesses: Guesses, stored: Stored) -> Any:
-    from zatotx.pipeline.security.wss import WssCheck, WssMeans  # lxml likewise
-
-    return WssCheck(WssMeans(guesses, means.nonces), stored)
+    return MtlsAuthenticator(stored)
 
 
-def _xpath_check(means: Means, guesses: Guesses, stored: Stored) -> Any:
-    from zatotx.pipeline.security.xpath import XPathCheck
+def _wss_check(means: AuthenticationDependencies, guesses: SecretComparison, stored: Stored) -> Any:
+    from zatotx.pipeline.security.wss import WssAuthenticator, WssDependencies  # lxml likewise
 
-    return XPathCheck(guesses, means.offload, stored)
+    return WssAuthenticator(WssDependencies(guesses, means.nonces), stored)
+
+
+def _xpath_check(means: AuthenticationDependencies, guesses: SecretComparison, stored: Stored) -> Any:
+    from zatotx.pipeline.security.xpath import XPathAuthenticator
+
+    return XPathAuthenticator(guesses, means.offload, stored)
 
 
 @implementer(IFetcher)

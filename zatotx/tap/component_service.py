@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 
 from zatotx.model.errors import StartError
 from zatotx.tap import reactor
-from zatotx.tap.exit_status import end_well_on_sigterm, fail_start, on_signal, say, sentence_of
+from zatotx.tap.exit_status import end_well_on_sigterm, error_sentence, fail_start, on_signal, print_error
 
 Build = Callable[[str, Any], IService]
 
@@ -41,27 +41,29 @@ class DirectoryOptions(usage.Options):
             raise usage.UsageError("--dir is missing: name the part's directory, e.g. --dir /opt/env/server1.")
 
 
-def make_root(options: DirectoryOptions, build: Build, pid_file: str) -> IService:
+def make_component_service(options: DirectoryOptions, build: Build, pid_file: str) -> IService:
     """Build the part and wrap it. A part that cannot be built ends the process: SystemExit, code 1."""
     from twisted.internet import reactor as running
 
     directory = Path(options['dir']).absolute()
     if not (directory / '.zato-info').is_file():
-        raise refused(StartError(f"{directory} is no part of an environment: 'zatotx quickstart create' makes them."))
+        raise startup_error(
+            StartError(f"{directory} is no part of an environment: 'zatotx quickstart create' makes them.")
+        )
     try:
         part = build(str(directory), running)
     except (StartError, OSError) as error:
-        raise refused(error) from None
-    return Root(part, directory / pid_file, running)
+        raise startup_error(error) from None
+    return ComponentService(part, directory / pid_file, running)
 
 
-def refused(error: Exception, tell: Callable[[str], None] | None = None) -> SystemExit:
+def startup_error(error: Exception, tell: Callable[[str], None] | None = None) -> SystemExit:
     """Say why the part cannot start; the exception to raise."""
-    (tell or say)(sentence_of(error))
+    (tell or print_error)(error_sentence(error))
     return SystemExit(1)
 
 
-class Root(Service):
+class ComponentService(Service):
     """Starts and stops the part; see the module."""
 
     def __init__(self, part: IService, pid_file: Path, reactor: Any) -> None:
@@ -93,13 +95,13 @@ class Root(Service):
         try:
             started = start()
         except (StartError, OSError) as error:
-            raise refused(error, self.say) from None
+            raise startup_error(error, self.say) from None
         if isinstance(started, Deferred):
             started.addCallbacks(self._began, self._failed)
 
     def say(self, sentence: str) -> None:
         """Tell whoever started us."""
-        say(sentence)
+        print_error(sentence)
 
     def _began(self, result: Any) -> Any:
         """The part has started."""
@@ -110,9 +112,9 @@ class Root(Service):
         if self._stopping or error is None:  # what a stop cuts short is no news
             return
         if isinstance(error, StartError | OSError):
-            fail_start(self._reactor, sentence_of(error), tell=self.say)
+            fail_start(self._reactor, error_sentence(error), tell=self.say)
         else:
-            fail_start(self._reactor, f'{self._pid_file.parent.name} cannot start: {sentence_of(error)}', failure,
+            fail_start(self._reactor, f'{self._pid_file.parent.name} cannot start: {error_sentence(error)}', failure,
                        tell=self.say)
 
     def _stopped(self, result: Any) -> Any:
@@ -131,7 +133,7 @@ class Root(Service):
             aside.write_text(pid_line())
             aside.replace(self._pid_file)
         except OSError as error:
-            raise refused(error) from None
+            raise startup_error(error) from None
 
 
 def pid_line() -> str:

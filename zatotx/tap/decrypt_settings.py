@@ -12,16 +12,16 @@ from zatotx.odb.secrets import Secrets
 from zatotx.schema.dual_secret import ENCRYPTED
 
 
-def read_in_clear(read: Callable[[], Settings], key: Callable[[], str]) -> Settings:
+def read_decrypted(read: Callable[[], Settings], key: Callable[[], str]) -> Settings:
     """The settings as they are used: looked at twice where need be, since the end of a key's rotation may fall between
     the look at the one file and that at the other. Raises StartError."""
     try:
-        return in_clear(read(), key())
+        return decrypt_urls(read(), key())
     except StartError:
-        return in_clear(read(), key())
+        return decrypt_urls(read(), key())
 
 
-def in_clear(settings: Settings, key: str) -> Settings:
+def decrypt_urls(settings: Settings, key: str) -> Settings:
     """The settings as they are used. Raises StartError for a value that was encrypted with another key."""
     odb, kvdb = settings.odb, settings.kvdb
     return replace(

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 _log = Logger()
 
 
-def say(sentence: str) -> None:
+def print_error(sentence: str) -> None:
     """One line on the process's own stderr, which twistd's logging has not taken over."""
     stream = sys.__stderr__
     if stream is not None:
@@ -24,7 +24,7 @@ def say(sentence: str) -> None:
         stream.flush()
 
 
-def sentence_of(error: BaseException) -> str:
+def error_sentence(error: BaseException) -> str:
     """What to tell a person about an error that has no sentence of its own."""
     if isinstance(error, OSError) and error.strerror:
         return f'{error.strerror}: {error.filename}' if error.filename else error.strerror
@@ -40,7 +40,7 @@ def fail_start(reactor: Any, sentence: str, failure: Failure | None = None, *,
     """
     if failure is not None:
         _log.failure('The part could not start', failure=failure)
-    (tell or say)(sentence)
+    (tell or print_error)(sentence)
     # twistd has no way to ask for an exit code; after 'shutdown' nothing of ours is left to run.
     reactor.addSystemEventTrigger('after', 'shutdown', _leave, 1)
     reactor.callWhenRunning(stop, reactor)

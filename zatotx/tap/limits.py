@@ -27,11 +27,11 @@ from zatotx.redis.keys import Keys
 from zatotx.redis.rate_buckets import RedisRates
 from zatotx.redis.scripts import Scripts
 from zatotx.rules.limits.byte_budget import ByteBudget
-from zatotx.rules.limits.collection_pace import CollectionPace
-from zatotx.rules.limits.limits import Budget, Gate
-from zatotx.service.stuck_threads import LeftBehind
+from zatotx.rules.limits.collection_pace import CollectionTrigger
+from zatotx.rules.limits.limits import ConcurrencyLimit, MessageBudget
+from zatotx.service.stuck_threads import StuckThreads
 from zatotx.service.thread_pool import ServiceThreads
-from zatotx.wire.xml.budget import Budget as XmlBudget
+from zatotx.wire.xml.budget import XmlBudget as XmlBudget
 
 _log = Logger()
 MOST_FILES = 65_536  # that a server asks for; what the machine allows may be less
@@ -55,12 +55,14 @@ def xml_names_findings(works: bool) -> list[str]:
     return found
 
 
-MakeGate = Callable[[str, int], Gate]  # (name of what it is the gate of: 'node', 'service crm.get' …; limit)
+MakeGate = Callable[
+    [str, int], ConcurrencyLimit
+]  # (name of what it is the gate of: 'node', 'service crm.get' …; limit)
 
 
-def own_gate(name: str, limit: int) -> Gate:
+def node_limit(name: str, limit: int) -> ConcurrencyLimit:
     """A gate of this process alone."""
-    return Gate(limit)
+    return ConcurrencyLimit(limit)
 
 
 def rate_limiter(reactor: Any, client: Any, cluster: str, buckets: IBuckets) -> RateLimiter:
@@ -68,8 +70,8 @@ def rate_limiter(reactor: Any, client: Any, cluster: str, buckets: IBuckets) -> 
     return RateLimiter(RedisRates(reactor, Scripts(client), Keys(cluster)), buckets, reactor.seconds)
 
 
-def _budget(limits: Limits) -> Budget:
-    return Budget(
+def _budget(limits: Limits) -> MessageBudget:
+    return MessageBudget(
         json_depth=limits.json_depth, json_keys=limits.json_keys, form_fields=limits.form_fields,
         xml=XmlBudget(depth=limits.xml_depth, elements=limits.xml_elements, attributes=limits.xml_attributes,
                       per_element=limits.xml_element_attributes, namespaces=limits.xml_namespaces,
@@ -78,17 +80,17 @@ def _budget(limits: Limits) -> Budget:
 
 
 @define
-class Limited:
+class LimitsWiring:
     """What of a server is limited, by its settings."""
 
     settings: Settings
     reactor: Any
     rates: RateLimiter = field(factory=RateLimiter)
-    make_gate: MakeGate = own_gate
-    formats: Callable[[Budget], Mapping[str, ICodec]] = lambda budget: {}  # those that kinds bring
+    make_gate: MakeGate = node_limit
+    formats: Callable[[MessageBudget], Mapping[str, ICodec]] = lambda budget: {}  # those that kinds bring
     workers: ThreadPool = field(init=False)
     service_threads: ServiceThreads = field(init=False)
-    left_behind: LeftBehind = field(init=False)
+    left_behind: StuckThreads = field(init=False)
     admission: Admission = field(init=False)
     codecs: Codecs = field(init=False)
     memory: ByteBudget = field(init=False)
@@ -97,14 +99,14 @@ class Limited:
         limits, threads = self.settings.limits, self.settings.threads
         self.workers = daemon_pool('worker', threads.workers)
         self.service_threads = ServiceThreads('service', threads.services, limits.in_flight)
-        self.left_behind = LeftBehind(self.reactor)
+        self.left_behind = StuckThreads(self.reactor)
         self.admission = Admission(self.reactor, node=self.make_gate('node', limits.in_flight),
                                    make_gate=self.make_gate)  # fmt: skip
-        self.memory = ByteBudget(limits.body_memory, collector(CollectionPace()))
+        self.memory = ByteBudget(limits.body_memory, collector(CollectionTrigger()))
         budget = _budget(limits)
         self.codecs = Codecs(budget, self.formats(budget))
 
-    def gate_of_service(self, name: str) -> Gate:
+    def gate_of_service(self, name: str) -> ConcurrencyLimit:
         """The gate of a service that has none yet."""
         return self.make_gate(f'service {name}', self.settings.limits.service_in_flight)
 

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from zatotx import __version__
 from zatotx.metrics import collectors
-from zatotx.metrics.meters import Meters
+from zatotx.metrics.meters import MeterRegistry
 from zatotx.metrics.snapshot import Row, Source
 from zatotx.metrics.stack_location import files_below
 from zatotx.metrics.user_metrics import UserMetrics
@@ -24,12 +24,12 @@ _log = Logger('zatotx.watchdog')
 
 
 @define
-class Observed:
+class Monitoring:
     """What of a server counts and watches. `deployed`: where its code lies."""
 
     reactor: Any
     deployed: Path
-    meters: Meters = field(factory=Meters)
+    meters: MeterRegistry = field(factory=MeterRegistry)
     user_metrics: UserMetrics = field(factory=UserMetrics)
     watchdog: Watchdog = field(init=False)
 

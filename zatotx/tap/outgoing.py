@@ -13,30 +13,30 @@ from twisted.internet.defer import Deferred
 from zatotx.connectors.kind_registry import FoundKind
 from zatotx.interfaces.fetcher import IFetcher
 from zatotx.interfaces.kind import OutgoingContext
-from zatotx.metrics.meters import Meters
+from zatotx.metrics.meters import MeterRegistry
 from zatotx.node.settings import Settings
 from zatotx.odb.secrets import Secrets
 from zatotx.redis.keys import Keys
-from zatotx.redis.lease_store import RedisDesk
+from zatotx.redis.lease_store import RedisLeaseStore
 from zatotx.redis.leases import Leases
 from zatotx.redis.scripts import Scripts
 from zatotx.service.outgoing import Outgoings
 
 
 @frozen(kw_only=True)
-class Shared:
+class OutgoingDependencies:
     """What all kinds get."""
 
     reactor: Any
     settings: Settings
     offload: Callable[..., Deferred[Any]]
-    meters: Meters
+    meters: MeterRegistry
     client: Any  # zatotx.redis.client.RedisClient
     odb: Any  # IConfigStore
     secrets: Secrets
 
 
-def outgoing_kinds(kinds: Sequence[FoundKind], shared: Shared) -> list[Any]:
+def outgoing_kinds(kinds: Sequence[FoundKind], shared: OutgoingDependencies) -> list[Any]:
     """An IOutgoingKind of every enabled kind that has outgoing connections."""
     made = []
     for found in kinds:
@@ -59,14 +59,14 @@ def fetcher(made: Sequence[Any]) -> Any:
     return next((kind for kind in made if IFetcher.providedBy(kind)), None)
 
 
-def _context(kind: str, shared: Shared) -> OutgoingContext:
+def _context(kind: str, shared: OutgoingDependencies) -> OutgoingContext:
     main = shared.settings.main
     keys = Keys(main.cluster)
     scripts = Scripts(shared.client)
     return OutgoingContext(
         reactor=shared.reactor, settings=shared.settings.kinds.get(kind, {}), offload=shared.offload,
         meters=shared.meters.outgoing, keyvalue=shared.client, scripts=scripts,
-        leases=Leases(shared.reactor, RedisDesk(scripts, keys), partial(shared.odb.next_epoch, 'redis')),
+        leases=Leases(shared.reactor, RedisLeaseStore(scripts, keys), partial(shared.odb.next_epoch, 'redis')),
         key=keys.key, seal=shared.secrets.encrypt, unseal=shared.secrets.decrypt,
         component=f'{main.name}@{socket.gethostname()}',
     )  # fmt: skip

@@ -10,24 +10,24 @@ from typing import Any
 from zatotx.connectors.kind_registry import FoundKind, find_kinds
 from zatotx.interfaces.kind import SERVER
 from zatotx.node.directory_lock import DirectoryLock
-from zatotx.node.log_files import Logbook
-from zatotx.node.reload import Reload
+from zatotx.node.log_files import LogFiles
+from zatotx.node.reload import SighupReloader
 from zatotx.node.settings import Settings, load
-from zatotx.node.workers.listening_sockets import Sockets
-from zatotx.node.workers.metrics_store import forget_all
-from zatotx.node.workers.parent import Parent, Plan
-from zatotx.node.workers.shared_counters import make_board
-from zatotx.node.workers.shared_rate_buckets import make_table
-from zatotx.node.workers.slots import free_seat
-from zatotx.node.workers.supervisor import Crew
-from zatotx.node.workers.worker_process import Spawner
+from zatotx.node.workers.listening_sockets import ListeningSockets
+from zatotx.node.workers.metrics_store import remove_all
+from zatotx.node.workers.parent import ParentPlan, WorkerParent
+from zatotx.node.workers.shared_counters import create_counters_file
+from zatotx.node.workers.shared_rate_buckets import create_buckets_file
+from zatotx.node.workers.slots import free_slot
+from zatotx.node.workers.supervisor import WorkerSupervisor
+from zatotx.node.workers.worker_process import WorkerSpawner
 from zatotx.tap.core_dumps import forbid_core_dumps
 from zatotx.tap.exit_status import fail_start
 
 RUN_TWISTD = 'from twisted.scripts.twistd import run; run()'
 
 
-def make_parent(directory: str, reactor: Any, workers: int | None) -> Parent:
+def make_parent(directory: str, reactor: Any, workers: int | None) -> WorkerParent:
     """The parent of the directory's workers, ready to be started. `workers`: as many, whatever server.toml says. Raises
     StartError."""
     home = Path(directory)
@@ -40,37 +40,37 @@ def make_parent(directory: str, reactor: Any, workers: int | None) -> Parent:
     lock = DirectoryLock(work / 'lock')
     lock.take()
     try:
-        logs = Logbook(home / 'logs', reactor, settings.log)
+        logs = LogFiles(home / 'logs', reactor, settings.log)
     except BaseException:
         lock.release()
         raise
-    sockets, board = Sockets(), make_board(work, workers or settings.main.workers)
-    make_table(work)
-    crew = Crew(
-        reactor=reactor, hire=Spawner(reactor, partial(command, home)), seat=partial(free_seat, work),
+    sockets, board = ListeningSockets(), create_counters_file(work, workers or settings.main.workers)
+    create_buckets_file(work)
+    crew = WorkerSupervisor(
+        reactor=reactor, hire=WorkerSpawner(reactor, partial(worker_command, home)), seat=partial(free_slot, work),
         descriptors=sockets.descriptors, changed=lambda: parent.list_workers(), left=board.clear,
         gave_up=lambda sentence: fail_start(reactor, sentence),
     )  # fmt: skip
-    forget_all(work)
-    parent = Parent(
-        reactor=reactor, work=work, plan=lambda: plan_of(read(), kinds, workers), crew=crew, sockets=sockets, lock=lock,
-        logs=logs, follow_files=Reload(read, logs),
+    remove_all(work)
+    parent = WorkerParent(
+        reactor=reactor, work=work, plan=lambda: parent_plan(read(), kinds, workers), crew=crew, sockets=sockets,
+        lock=lock, logs=logs, follow_files=SighupReloader(read, logs),
     )  # fmt: skip
     return parent
 
 
-def plan_of(settings: Settings, kinds: list[FoundKind], workers: int | None) -> Plan:
+def parent_plan(settings: Settings, kinds: list[FoundKind], workers: int | None) -> ParentPlan:
     """What the settings ask a parent for."""
     listen: list[str] = []
     for found in kinds:
         if found.enabled and found.kind.runs_in == SERVER:
             section = settings.kinds.get(found.kind.name, {})
             listen.extend(section.get('listen', found.kind.listens))
-    return Plan(workers=workers or settings.main.workers, listen=listen, grace=settings.shutdown.grace,
+    return ParentPlan(workers=workers or settings.main.workers, listen=listen, grace=settings.shutdown.grace,
                 heartbeat_timeout=settings.main.heartbeat_timeout)  # fmt: skip
 
 
-def command(home: Path, seat: int) -> list[str]:
+def worker_command(home: Path, seat: int) -> list[str]:
     """The command line of a worker: this installation's twistd, with the server's directory for people to see."""
     script = Path(sys.argv[0])
     twistd = [str(script)] if script.name == 'twistd' and script.is_file() else ['-c', RUN_TWISTD]

@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.application.service import IService
 
-from zatotx.tap.component_service import DirectoryOptions, make_root
+from zatotx.tap.component_service import DirectoryOptions, make_component_service
 
 PID_FILE = 'redis.pid'
 
@@ -20,11 +20,11 @@ class Options(DirectoryOptions):
 
 def makeService(options: Options) -> IService:
     """The Redis of the directory, ready to be started by twistd."""
-    return make_root(options, _build, PID_FILE)
+    return make_component_service(options, _build, PID_FILE)
 
 
 def _build(directory: str, reactor: Any) -> IService:
-    from zatotx.logs.log_service import Logged
+    from zatotx.logs.log_service import LoggedService
     from zatotx.redis.embedded_server import make_redis_service
 
-    return Logged(make_redis_service(directory, reactor), Path(directory) / 'logs' / 'redis.log', reactor)
+    return LoggedService(make_redis_service(directory, reactor), Path(directory) / 'logs' / 'redis.log', reactor)

@@ -15,7 +15,7 @@ from zatotx.node.secret_key import VARIABLE, key_from_stdin
 OPTION = ['secret-key', None, None, '"-": the secret key is the first line of stdin, not config/secret.key.']
 
 
-def take_key(given: str | None) -> None:
+def read_secret_key_option(given: str | None) -> None:
     """Read the key that the option asks for. Raises UsageError where there is none, and for one on the command line."""
     if given is None:
         return

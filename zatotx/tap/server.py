@@ -10,7 +10,7 @@ from twisted.application.service import IService
 from twisted.python import usage
 
 from zatotx.tap import secret_key_option
-from zatotx.tap.component_service import DirectoryOptions, make_root
+from zatotx.tap.component_service import DirectoryOptions, make_component_service
 
 PID_FILE = 'server.pid'
 MOST_WORKERS = 64
@@ -33,7 +33,7 @@ class Options(DirectoryOptions):
     def postOptions(self) -> None:
         """Raises UsageError for a number that cannot be."""
         super().postOptions()
-        secret_key_option.take_key(self['secret-key'])
+        secret_key_option.read_secret_key_option(self['secret-key'])
         wanted = self['workers']
         if wanted is not None:
             if not wanted.isdecimal() or not 1 <= int(wanted) <= MOST_WORKERS:
@@ -57,7 +57,7 @@ def makeService(options: Options) -> IService:
 
         return make_server(directory, reactor)
 
-    return make_root(options, build, PID_FILE)
+    return make_component_service(options, build, PID_FILE)
 
 
 def configured_workers(directory: Path) -> int:

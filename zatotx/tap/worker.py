@@ -11,9 +11,9 @@ from twisted.application.service import IService
 from zatotx.model.errors import StartError
 from zatotx.node.node import Node
 from zatotx.node.secret_key import VARIABLE
-from zatotx.node.workers.control_pipe import READY, REFUSED, RELOAD, RETIRE, Lifeline, read_place
-from zatotx.tap.component_service import DirectoryOptions, Root
-from zatotx.tap.exit_status import say, sentence_of, stop
+from zatotx.node.workers.control_pipe import READY, REFUSED, RELOAD, RETIRE, ControlPipe, read_worker_spec
+from zatotx.tap.component_service import ComponentService, DirectoryOptions
+from zatotx.tap.exit_status import error_sentence, print_error, stop
 
 
 def make_worker(options: DirectoryOptions) -> IService:
@@ -23,25 +23,25 @@ def make_worker(options: DirectoryOptions) -> IService:
     from zatotx.tap.assembly import make_server
 
     try:
-        place = read_place()
+        place = read_worker_spec()
     except (OSError, ValueError) as error:
-        say(f'--worker is for the parent process of a server with workers, which starts this itself: {error}')
+        print_error(f'--worker is for the parent process of a server with workers, which starts this itself: {error}')
         raise SystemExit(1) from None
     if place.key:
         os.environ[VARIABLE] = place.key
-    lifeline = Lifeline(reactor)
+    lifeline = ControlPipe(reactor)
     try:
         part = make_server(str(Path(options['dir']).absolute()), reactor, place)
     except (StartError, OSError) as error:
-        lifeline.tell(REFUSED, sentence_of(error))
+        lifeline.tell(REFUSED, error_sentence(error))
         raise SystemExit(1) from None
-    return WorkerRoot(part, Path(options['dir']), reactor, lifeline)
+    return WorkerService(part, Path(options['dir']), reactor, lifeline)
 
 
-class WorkerRoot(Root):
+class WorkerService(ComponentService):
     """No pid file, which is the parent's; what there is to say goes to the parent, which decides what people hear."""
 
-    def __init__(self, part: Node, directory: Path, reactor: Any, lifeline: Lifeline) -> None:
+    def __init__(self, part: Node, directory: Path, reactor: Any, lifeline: ControlPipe) -> None:
         super().__init__(part, directory / 'server.pid', reactor)
         self._node = part
         self._lifeline = lifeline

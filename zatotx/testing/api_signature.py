@@ -9,7 +9,7 @@ from attrs import frozen
 
 
 @frozen(kw_only=True)
-class Shape:
+class ApiSignature:
     """The methods of one kind's connections, and what they take."""
 
     title: str  # 'REST'

@@ -13,7 +13,7 @@ from zope.interface import implementer
 from zatotx.interfaces.outgoing import ICall, IOutgoing
 from zatotx.testing import rest, soap
 from zatotx.testing.doubles import HTTP_KINDS, Response, answered
-from zatotx.testing.script import Call, ConnectionScript, Matcher, Scripts, canonical
+from zatotx.testing.script import Call, ConnectionScript, Matcher, Scripts, canonical_form
 
 _SHAPES = {rest.REST: rest.SHAPE, soap.SOAP: soap.SHAPE}  # of the kinds that are built; others have every method
 
@@ -55,7 +55,7 @@ class ScriptedOutgoing:
         self.scripts, self.clock = scripts, clock
 
     def kind(self, name: str, call: ICall) -> Any:
-        return KindDouble(self, canonical(name), call)
+        return KindDouble(self, canonical_form(name), call)
 
     def why_not(self, name: str) -> str:
         """Never asked: there is every kind."""
@@ -144,7 +144,7 @@ class ConnectionDouble:
             call = Call.of(self._target, operation, args, kwargs)
             given = await outgoing.scripts.play(call, asker.service).run(call, asker.cid, outgoing.clock)
             shown = soap.read(given, outgoing.scripts.of(*self._target).title, asker.cid)
-            return soap.record(shown.data) if isinstance(shown, Response) else shown
+            return soap.to_record(shown.data) if isinstance(shown, Response) else shown
 
         return asker.result(play)
 

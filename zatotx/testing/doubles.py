@@ -9,7 +9,7 @@ import msgspec
 from attrs import frozen
 
 from zatotx.model.errors import BadGateway
-from zatotx.model.response import Headers, PeerResponse, modelled
+from zatotx.model.response import Headers, PeerResponse, to_model
 from zatotx.wire.xml import parser
 
 HTTP_KINDS = frozenset(('rest', 'soap'))
@@ -34,7 +34,7 @@ class Response(PeerResponse):
         if self._model is None or (isinstance(self._model, type) and isinstance(self._data, self._model)):
             return self._data
         try:
-            return modelled(self._data, self._model)
+            return to_model(self._data, self._model)
         except ValueError as wrong:
             raise BadGateway(self.cid, f'{self.title} gave no usable answer: {wrong}') from None
 

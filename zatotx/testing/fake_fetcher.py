@@ -14,7 +14,7 @@ from zatotx.model.errors import ServiceUnavailable
 
 @implementer(IFetcher)
 @define
-class PlannedFetcher:
+class FakeFetcher:
     """`documents`: URL -> what is there, or the fault that fetching it ends in; at other URLs there is nobody. `asked`
     has the URLs in order. While `holding`, answers wait until `release`."""
 

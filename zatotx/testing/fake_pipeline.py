@@ -8,10 +8,10 @@ from typing import Any
 
 from zope.interface import implementer
 
-from zatotx.interfaces.pipeline import IGuard
+from zatotx.interfaces.pipeline import IAuthenticationPolicy
 from zatotx.interfaces.services import IInvoker, IServiceEntry, IServices, IServiceStore
-from zatotx.model.message import ANONYMOUS, ChannelSpec, HTTPView, Inbound, Outcome, Principal
-from zatotx.rules.limits.limits import Gate
+from zatotx.model.message import ANONYMOUS, ChannelSpec, HTTPView, Message, Outcome, Principal
+from zatotx.rules.limits.limits import ConcurrencyLimit
 
 OPEN = ChannelSpec(name='test', kind='http-soap', service='test.service', data_format='json')
 
@@ -35,7 +35,7 @@ class CountingStats:
 class FunctionEntry:
     """A service made of a coroutine function: (inbound, payload) -> Outcome."""
 
-    def __init__(self, name: str, function: Callable[[Inbound, Any], Any], *, internal: bool = False,
+    def __init__(self, name: str, function: Callable[[Message, Any], Any], *, internal: bool = False,
                  active: bool = True) -> None:
         self.name = name
         self.cls = type(self)
@@ -44,7 +44,7 @@ class FunctionEntry:
         self.is_active = active
         self.roles: frozenset[str] = frozenset()
         self.stats = CountingStats()
-        self.gate = Gate()
+        self.gate = ConcurrencyLimit()
 
 
 @implementer(IServices)
@@ -73,7 +73,7 @@ class FunctionStore:
 class FunctionInvoker:
     """Calls the function of a FunctionEntry."""
 
-    async def invoke(self, entry: Any, services: IServices, inbound: Inbound, payload: Any) -> Outcome:
+    async def invoke(self, entry: Any, services: IServices, inbound: Message, payload: Any) -> Outcome:
         outcome: Outcome = await entry.function(inbound, payload)
         return outcome
 
@@ -104,11 +104,11 @@ class Spooled:
         raise AssertionError('The channel closes what it opened')
 
 
-@implementer(IGuard)
+@implementer(IAuthenticationPolicy)
 class OpenGuard:
     """Lets everybody in."""
 
-    def check(self, inbound: Inbound) -> Principal:
+    def check(self, inbound: Message) -> Principal:
         return ANONYMOUS
 
     check_body = check
@@ -121,8 +121,8 @@ def message(
     method: str = 'POST',
     headers: dict[bytes, bytes] | None = None,
     deadline: float = 60.0,
-) -> Inbound:
+) -> Message:
     """A request as the HTTP kind would deliver it."""
     fields = headers or {}
     http = HTTPView(method, b'/test', '/test', b'', fields, {}, '127.0.0.1')
-    return Inbound('0123456789abcdef01234567', channel, channel.service or 'test.service', fields, body, deadline, http)
+    return Message('0123456789abcdef01234567', channel, channel.service or 'test.service', fields, body, deadline, http)

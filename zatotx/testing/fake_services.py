@@ -16,7 +16,7 @@ from zatotx.testing.script import INACTIVE, MISSING, SERVICE, Call, Scripts
 
 
 @implementer(IServices, IServiceStore)
-class Targets:
+class FakeServices:
     """Services by name. One that is asked for, was not given and is not scripted fails the test."""
 
     def __init__(self, scripts: Scripts, clock: Any) -> None:
@@ -24,7 +24,7 @@ class Targets:
         self._entries: dict[str, ServiceEntry] = {}
 
     @property
-    def current(self) -> Targets:
+    def current(self) -> FakeServices:
         """A test has one version of everything."""
         return self
 

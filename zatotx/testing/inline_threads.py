@@ -14,13 +14,13 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from zatotx.model.errors import Timeout
-from zatotx.service.thread_calls import Hop, Lender, Threads
+from zatotx.service.thread_calls import ServiceThreadCalls, ThreadCall, ThreadLender
 from zatotx.testing.clock import KitClock
 
 _ELSEWHERE = 0  # no thread has this number
 
 
-class InlineThreads(Threads):
+class InlineThreads(ServiceThreadCalls):
     """Threads without threads. `invoker.io_thread` says which side of the hop the code is on."""
 
     __slots__ = ('_clock', '_invoker')
@@ -38,14 +38,16 @@ class InlineThreads(Threads):
     def to_reactor(self, function: Callable[..., None], *args: Any) -> None:
         function(*args)
 
-    def wait(self, begin: Callable[[Lender], Coroutine[Any, Any, Any]], hop: Hop | None, deadline: float) -> Any:
+    def wait(
+        self, begin: Callable[[ThreadLender], Coroutine[Any, Any, Any]], hop: ThreadCall | None, deadline: float
+    ) -> Any:
         """As Threads.wait; meanwhile the clock moves on."""
         if hop is not None and hop.cancelled:
             raise CancelledError('The request is over')
         with self._side(get_ident()):
             return self._driven(begin, hop, deadline)
 
-    def _driven(self, begin: Callable[[Any], Coroutine[Any, Any, Any]], hop: Hop | None, deadline: float) -> Any:
+    def _driven(self, begin: Callable[[Any], Coroutine[Any, Any, Any]], hop: ThreadCall | None, deadline: float) -> Any:
         results: list[Any] = []
         waited: Deferred[Any] = Deferred.fromCoroutine(begin(None))
         waited.addBoth(results.append)

@@ -12,16 +12,16 @@ from zope.interface import implementer
 
 from zatotx.interfaces.pipeline import ICodec
 from zatotx.interfaces.services import IServiceEntry, IServices
-from zatotx.model.message import Inbound, Outcome
+from zatotx.model.message import Message, Outcome
 from zatotx.pipeline.codecs import Codecs, RawCodec
-from zatotx.pipeline.error_replies import FaultReplies
-from zatotx.service.invoker import Invoker, Run
+from zatotx.pipeline.error_replies import ErrorReplies
+from zatotx.service.invoker import Invocation, Invoker
 from zatotx.service.thread_pool import ServiceThreads
 from zatotx.testing.clock import KitClock
 from zatotx.testing.connections import ScriptedOutgoing
 from zatotx.testing.inline_threads import InlineThreads
 from zatotx.testing.recorder import Recorder
-from zatotx.testing.request_builder import INVOKE, NOTHING, Asked
+from zatotx.testing.request_builder import INVOKE, NOTHING, BuiltRequest
 
 
 @define(eq=False)
@@ -40,7 +40,7 @@ class KitInvoker(Invoker):
         self.pool = ServiceThreads('service', 5)  # threads are made only where a reactor runs
         super().__init__(clock, self.pool, node=node, **known)
         self._log = Logger('zatotx.service', observer=recorder)
-        self.asked: dict[int, Asked] = {}  # by the id of their messages, until they are run
+        self.asked: dict[int, BuiltRequest] = {}  # by the id of their messages, until they are run
         self.outcomes: dict[int, Outcome] = {}
         if isinstance(clock, KitClock):
             self.threads = InlineThreads(self, clock)
@@ -53,9 +53,9 @@ class KitInvoker(Invoker):
             Thread(target=self.pool.stop, daemon=True).start()
 
     def invoke(
-        self, entry: IServiceEntry, services: IServices, inbound: Inbound, payload: Any
+        self, entry: IServiceEntry, services: IServices, inbound: Message, payload: Any
     ) -> Coroutine[Any, Any, Outcome]:
-        run = Run(self, entry, services, inbound, payload)
+        run = Invocation(self, entry, services, inbound, payload)
         asked = self.asked.pop(id(inbound))
         if asked.handed is not NOTHING:  # as facade.child_run does it
             run.payload = run.raw = asked.handed
@@ -63,7 +63,7 @@ class KitInvoker(Invoker):
             run.environ = dict(asked.environ)
         return self._kept(run)
 
-    async def _kept(self, run: Run) -> Outcome:
+    async def _kept(self, run: Invocation) -> Outcome:
         outcome = self.outcomes[id(run.inbound)] = await self.perform(run)
         return outcome
 
@@ -83,14 +83,14 @@ class KitCodecs(Codecs):
         super().__init__()
         self._unwritten = Unwritten()
 
-    def of(self, inbound: Inbound) -> ICodec:
+    def of(self, inbound: Message) -> ICodec:
         if inbound.channel.kind == INVOKE:
             codec: ICodec = self._unwritten
             return codec
         return super().of(inbound)
 
 
-class KitFaults(FaultReplies):
+class KitFaults(ErrorReplies):
     """Answers to faults; what they log is kept."""
 
     frames_stay = True  # whoever tests a service looks for the line

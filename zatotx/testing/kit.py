@@ -13,8 +13,8 @@ from typing import Any, Literal, Self, Unpack, overload
 
 from twisted.internet.defer import Deferred, maybeDeferred
 
-from zatotx.model.message import Inbound, Reply
-from zatotx.pipeline.dispatcher import Exchange
+from zatotx.model.message import Message, Reply
+from zatotx.pipeline.dispatcher import Dispatcher
 from zatotx.pipeline.pipeline import Pipeline
 from zatotx.service.compat.bunch import bunchify
 from zatotx.service.service import Service
@@ -22,13 +22,13 @@ from zatotx.testing.call_result import Answer, ChannelAnswer, answer_of, channel
 from zatotx.testing.clock import Borrowed, KitClock
 from zatotx.testing.connections import ScriptedOutgoing, Scripting
 from zatotx.testing.fake_pipeline import OpenGuard
-from zatotx.testing.fake_services import Targets
+from zatotx.testing.fake_services import FakeServices
 from zatotx.testing.invoking import KitCodecs, KitFaults, KitInvoker, KitNode
 from zatotx.testing.loading import ServiceFile
 from zatotx.testing.pending_call import Pending
 from zatotx.testing.recorder import Recorder
-from zatotx.testing.request_builder import NOTHING, Request, ask
-from zatotx.testing.script import SERVICE, Call, Matcher, Scripts, ServiceScript, Unscripted, canonical
+from zatotx.testing.request_builder import NOTHING, Request, build_message
+from zatotx.testing.script import SERVICE, Call, Matcher, Scripts, ServiceScript, Unscripted, canonical_form
 
 STARTS_AT = datetime(2026, 1, 1, tzinfo=UTC)  # what self.time says when a test begins
 
@@ -54,7 +54,7 @@ class Observed:
 
     def calls(self, kind: str, name: str) -> list[Call]:
         """All calls that were made of a connection, in their order."""
-        return [call for call in self._scripts.calls if (call.kind, call.name) == (canonical(kind), name)]
+        return [call for call in self._scripts.calls if (call.kind, call.name) == (canonical_form(kind), name)]
 
     def sent(self, kind: str, name: str) -> list[Any]:
         """What went out by a connection: the messages, or the bodies of the requests that had one."""
@@ -87,14 +87,14 @@ class ServiceKit(Observed):
         self.clock = KitClock() if reactor is None else reactor
         node = KitNode(ScriptedOutgoing(self._scripts, self.clock))
         config = bunchify(dict(user_config or {}))
-        self._targets = Targets(self._scripts, self.clock)
+        self._targets = FakeServices(self._scripts, self.clock)
         self._invoker = KitInvoker(self.clock, node, self._recorder, user_config=config)
         offset = starts_at.timestamp() - self.clock.seconds()
         self._invoker.now = lambda: offset + self.clock.seconds()
         pipeline = Pipeline(guard=OpenGuard(), store=self._targets, invoker=self._invoker, codecs=KitCodecs(),
                             faults=KitFaults(self._recorder), offload=_here)
         self._timers: Any = self.clock if reactor is None else Borrowed(reactor)  # of the deadlines
-        self._exchange = Exchange(pipeline, self._timers)
+        self._exchange = Dispatcher(pipeline, self._timers)
         self._numbers = count(1)
         for given in services:
             self._add(given)
@@ -135,7 +135,7 @@ class ServiceKit(Observed):
               **request: Unpack[Request]) -> Pending[Any]:
         """Call a service and come back when it has to wait."""
         name = target if isinstance(target, str) else self._add(target)
-        asked = ask(name, payload, request, now=self.clock.seconds(), cid=f'{next(self._numbers):024x}')
+        asked = build_message(name, payload, request, now=self.clock.seconds(), cid=f'{next(self._numbers):024x}')
         inbound = asked.inbound
         if through_channel and asked.handed is not NOTHING:
             raise TypeError('What one service hands to another has no form in bytes: leave out through_channel')
@@ -167,12 +167,12 @@ class ServiceKit(Observed):
             self._recorder.watch(name)
         return names[0]
 
-    def _answer(self, inbound: Inbound, reply: Reply, streamed: bytes | None) -> Answer:
+    def _answer(self, inbound: Message, reply: Reply, streamed: bytes | None) -> Answer:
         if reply.error is not None:
             raise reply.error
         return answer_of(self._invoker.outcomes[id(inbound)], streamed, inbound.cid)
 
-    def _channel_answer(self, inbound: Inbound, reply: Reply, streamed: bytes | None) -> ChannelAnswer:
+    def _channel_answer(self, inbound: Message, reply: Reply, streamed: bytes | None) -> ChannelAnswer:
         return channel_answer_of(reply, streamed, inbound.cid)
 
 

@@ -14,7 +14,7 @@ from zatotx.rules.resilience.lease import first_token
 
 
 @define(slots=False)
-class MemoryDesk:
+class MemoryLeaseStore:
     """Keeps leases as Redis does, on a clock of its own. `wiped` is what happens to a Redis that loses its data."""
 
     clock: Any  # seconds()
@@ -85,6 +85,6 @@ class Epochs:
         return succeed(self.last)
 
 
-def memory_leases(clock: Any, desk: MemoryDesk | None = None) -> Leases:
+def memory_leases(clock: Any, desk: MemoryLeaseStore | None = None) -> Leases:
     """ILeases in memory, on that clock (IReactorTime)."""
-    return Leases(clock, desk or MemoryDesk(clock), Epochs(), now=clock.seconds)
+    return Leases(clock, desk or MemoryLeaseStore(clock), Epochs(), now=clock.seconds)

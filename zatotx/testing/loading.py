@@ -8,16 +8,16 @@ from typing import Any
 
 from zatotx.model.errors import BadRequest
 from zatotx.service.compat import import_finder
-from zatotx.service.deployment.module_importer import Loaded, Space, module_names, sentence
-from zatotx.service.deployment.package import MODULE, Source, accept, pack_directory
-from zatotx.service.deployment.service_checks import Checked, check
+from zatotx.service.deployment.module_importer import LoadedModule, ModuleNamespace, error_sentence, module_names
+from zatotx.service.deployment.package import MODULE, SourcePackage, accept, pack_directory
+from zatotx.service.deployment.service_checks import CheckedVersion, check_services
 from zatotx.service.service import Service
 
 
 class ServiceFile:
     """A loaded file or package: what its module defines as attributes, its services in `services`."""
 
-    def __init__(self, checked: Checked) -> None:
+    def __init__(self, checked: CheckedVersion) -> None:
         self._checked = checked  # as long as it is there, the modules are
 
     @property
@@ -46,18 +46,18 @@ def load(path: str | Path) -> ServiceFile:
     place = Path(path).resolve()
     source = _source(place)
     import_finder.install()
-    space = Space(place.parent, () if source.form == MODULE else source.tops)
+    space = ModuleNamespace(place.parent, () if source.form == MODULE else source.tops)
     space.open()
     try:
         modules = [space.load(name) for name in module_names(source)]
     except Exception as error:
         space.close()
-        told = sentence(error, place.parent, source.file).replace(space.package + '.', '')
+        told = error_sentence(error, place.parent, source.file).replace(space.package + '.', '')
         raise BadRequest(told) from error
-    return ServiceFile(check(Loaded(source, space, modules)))
+    return ServiceFile(check_services(LoadedModule(source, space, modules)))
 
 
-def _source(place: Path) -> Source:
+def _source(place: Path) -> SourcePackage:
     if place.is_dir():
         return accept(f'{place.name}.zip', pack_directory(place))
     return accept(place.name, place.read_bytes())

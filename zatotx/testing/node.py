@@ -17,12 +17,12 @@ from zatotx.interfaces.meters import NoUserMetrics
 from zatotx.interfaces.node import ILevels, INode
 from zatotx.interfaces.redis_client import IBus
 from zatotx.model.cid import new_cid
-from zatotx.model.message import ChannelSpec, Inbound, Principal, Reply
+from zatotx.model.message import ChannelSpec, Message, Principal, Reply
 from zatotx.node.live_config import LiveConfig
 from zatotx.odb.setup import NewCluster, create
 from zatotx.odb.store import open_store
 from zatotx.pipeline.codecs import Codecs
-from zatotx.pipeline.error_replies import FaultReplies
+from zatotx.pipeline.error_replies import ErrorReplies
 from zatotx.pipeline.pipeline import Pipeline
 from zatotx.rules.security.roles import ADMIN
 from zatotx.schema.snapshot import Operation
@@ -111,7 +111,7 @@ class NodeInMemory:
             store=self.services,
             invoker=Invoker(reactor, self.pool, node=self),
             codecs=Codecs(),
-            faults=FaultReplies(),
+            faults=ErrorReplies(),
             offload=self.offload,
         )
         self.reasons: list[str] = []
@@ -171,7 +171,7 @@ class NodeInMemory:
         """The whole path of a request by that door: what goes back to the client."""
         body = payload if isinstance(payload, bytes) else msgspec.json.encode({} if payload is None else payload)
         deadline = self.reactor.seconds() + 30.0
-        inbound = Inbound(new_cid(), channel, service, {}, body, deadline)
+        inbound = Message(new_cid(), channel, service, {}, body, deadline)
         inbound.principal = Principal('admin.invoke', 'admin.invoke', 'basic_auth', roles=frozenset({ADMIN}))
         return await self.pipeline.serve(inbound)
 

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from zatotx.interfaces.pipeline import IRun
+from zatotx.interfaces.pipeline import IPendingRequest
 from zatotx.model.message import Reply
 from zatotx.testing.call_result import whole
 
@@ -23,7 +23,7 @@ class Pending(Generic[T]):
 
     def __init__(self, title: str, read: Callable[[Reply, bytes | None], T], settled: Callable[[], None]) -> None:
         self._title, self._read, self._settled = title, read, settled
-        self._run: IRun | None = None
+        self._run: IPendingRequest | None = None
         self._result: Callable[[], T] | None = None
         self._waiters: list[Deferred[None]] = []
 
@@ -54,7 +54,7 @@ class Pending(Generic[T]):
             yield from waiter
         return self.answer()
 
-    def began(self, run: IRun) -> None:
+    def began(self, run: IPendingRequest) -> None:
         """What can be cancelled."""
         self._run = run
 

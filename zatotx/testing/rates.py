@@ -10,7 +10,7 @@ from zope.interface import implementer
 
 from zatotx.interfaces.rates import Charge, IRates
 from zatotx.model.errors import ServiceUnavailable
-from zatotx.rules.limits.gcra import SECOND, Rate, let_in
+from zatotx.rules.limits.gcra import SECOND, Rate, admit_all
 
 
 @implementer(IRates)
@@ -34,7 +34,7 @@ class MemoryRates:
         """Count one call, and say what became of it."""
         now = round(self.clock.seconds() * SECOND)
         aheads = [max(0, self.moments.get(name, 0) - now) for name in names]
-        admitted = let_in(rates, aheads, 1) == 1
+        admitted = admit_all(rates, aheads, 1) == 1
         if admitted:
             for name, ahead, rate in zip(names, aheads, rates, strict=True):
                 self.moments[name] = now + ahead + rate.interval

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 from attrs import frozen
 
-from zatotx.model.message import ANONYMOUS, ChannelSpec, HTTPView, Inbound, Principal
+from zatotx.model.message import ANONYMOUS, ChannelSpec, HTTPView, Message, Principal
 from zatotx.service.invoker import JOB_TYPE
 from zatotx.testing.uploads import CONTENT_TYPE, File, upload
 from zatotx.wire.json import codec
@@ -44,15 +44,15 @@ _KNOWN = Request.__optional_keys__
 
 
 @frozen
-class Asked:
+class BuiltRequest:
     """A message for the exchange, and what of it goes another way."""
 
-    inbound: Inbound
+    inbound: Message
     handed: Any = NOTHING  # the payload of a call by self.invoke, handed over as it is
     environ: Mapping[str, Any] | None = None
 
 
-def ask(service: str, payload: Any, request: Request, *, now: float, cid: str) -> Asked:
+def build_message(service: str, payload: Any, request: Request, *, now: float, cid: str) -> BuiltRequest:
     """The message. `now`: seconds on the clock. Raises TypeError for a word that Request does not have, and for a
     payload that has no form in the data format."""
     unknown = sorted(set(request) - _KNOWN)
@@ -70,10 +70,10 @@ def ask(service: str, payload: Any, request: Request, *, now: float, cid: str) -
         body = b'' if handed else encoded(payload, data_format)
     http = _http(request, headers, payload is not NOTHING or 'files' in request) if kind == HTTP else None
     deadline = now + request.get('timeout', 60.0)
-    inbound = Inbound(request.get('cid', cid), spec, service, headers, body, deadline, http)
+    inbound = Message(request.get('cid', cid), spec, service, headers, body, deadline, http)
     inbound.principal = _principal(request.get('principal', ANONYMOUS))
     given = '' if payload is NOTHING else payload
-    return Asked(inbound, given if handed else NOTHING, request.get('environ'))
+    return BuiltRequest(inbound, given if handed else NOTHING, request.get('environ'))
 
 
 def encoded(payload: Any, data_format: str) -> bytes:

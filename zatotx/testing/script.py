@@ -10,7 +10,7 @@ from attrs import define, field
 from zatotx.interfaces.outgoing import not_found
 from zatotx.model.errors import Inactive, ServiceUnavailable, Timeout
 from zatotx.testing.doubles import HTTP_KINDS, Response, rows, snapshot
-from zatotx.testing.scripted_results import Later, Never, Play, Returns
+from zatotx.testing.scripted_results import Later, Never, Returns, ScriptedResult
 
 TIMEOUT = 10.0  # seconds: the default `timeout` of every outgoing connection
 SERVICE = 'service'  # the kind under which scripted services are kept
@@ -23,7 +23,7 @@ class Unscripted(AssertionError):  # noqa: N818 - it is what was asked for
     """The service asked for something that the test did not script. The test fails, whatever the service does."""
 
 
-def canonical(kind: str) -> str:
+def canonical_form(kind: str) -> str:
     """A kind by zatotx's name: self.out.rest and Zato's self.outgoing.plain_http reach the same connections."""
     return SAME.get(kind, kind)
 
@@ -97,7 +97,7 @@ class Entry:
     """One line of a script."""
 
     matcher: Matcher
-    play: Play
+    play: ScriptedResult
     times: int | None  # how often it may still be played; None = as often as it is asked for
     played: int = 0
 
@@ -155,7 +155,7 @@ class Expectation:
         self._script = script
         self._matcher = matcher
 
-    def _add(self, play: Play, times: int | None) -> Self:
+    def _add(self, play: ScriptedResult, times: int | None) -> Self:
         if times is not None and times < 1:
             raise ValueError(f'times={times}: an answer is given once or more; None = as often as it is asked for')
         self._script.entries.append(Entry(self._matcher, play, times))
@@ -261,13 +261,13 @@ class Scripts:
 
     def of(self, kind: str, name: str) -> Script:
         """The script of a connection or service, made where there is none yet."""
-        key = canonical(kind), name
+        key = canonical_form(kind), name
         return self.scripts.setdefault(key, Script(*key))
 
     def known(self, kind: str, name: str) -> Script | None:
         return self.scripts.get((kind, name))
 
-    def play(self, call: Call, asker: str) -> Play:
+    def play(self, call: Call, asker: str) -> ScriptedResult:
         """What is to happen now. `asker`: the service that calls, '' for the test itself. Raises Unscripted, which the
         test fails of even where the service catches it."""
         self.calls.append(call)

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 
-class Play(Protocol):
+class ScriptedResult(Protocol):
     """One way to answer."""
 
     async def run(self, call: Any, cid: str, clock: IReactorTime) -> Any: ...
@@ -40,7 +40,7 @@ class Later:
     """Another play, after some seconds."""
 
     seconds: float
-    play: Play
+    play: ScriptedResult
 
     async def run(self, call: Any, cid: str, clock: IReactorTime) -> Any:
         if self.seconds > 0:

@@ -7,14 +7,14 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from zatotx.interfaces.pipeline import IGuard, NeedsBody
-from zatotx.model.errors import Fault, Unauthorized
-from zatotx.model.message import Inbound, Principal
+from zatotx.interfaces.pipeline import IAuthenticationPolicy, NeedsBody
+from zatotx.model.errors import ServiceError, Unauthorized
+from zatotx.model.message import Message, Principal
 from zatotx.pipeline.security.authenticator import ANY_OF_THEM, principal_of
 from zatotx.schema.snapshot import Stored
 
 
-class FieldCheck:
+class FieldAuthenticator:
     """Admits whoever has the definition's password in a header field. `waits`: says so only when the test lets it;
     `fault`: what it raises instead of saying anything."""
 
@@ -27,25 +27,25 @@ class FieldCheck:
         self.sort: Hashable = (field, needs_body)
         self.claim: Hashable = ANY_OF_THEM
         self.asked = 0
-        self.fault: Fault | None = None
+        self.fault: ServiceError | None = None
         self.waits = False
         self.waiting: list[Deferred[Any]] = []
 
-    def claimed(self, inbound: Inbound) -> Hashable | None:
+    def claimed(self, inbound: Message) -> Hashable | None:
         return ANY_OF_THEM if self._field in inbound.headers else None
 
-    def check(self, inbound: Inbound) -> Principal | Awaitable[Principal]:
+    def check(self, inbound: Message) -> Principal | Awaitable[Principal]:
         self.asked += 1
         if self.waits:
             return self._later(inbound)
         return self._at_once(inbound)
 
-    async def _later(self, inbound: Inbound) -> Principal:
+    async def _later(self, inbound: Message) -> Principal:
         self.waiting.append(Deferred())
         await self.waiting[-1]
         return self._at_once(inbound)
 
-    def _at_once(self, inbound: Inbound) -> Principal:
+    def _at_once(self, inbound: Message) -> Principal:
         if self.fault is not None:
             raise self.fault
         if inbound.headers.get(self._field, b'').decode() != self._password:
@@ -53,7 +53,7 @@ class FieldCheck:
         return self._principal
 
 
-async def admitted(guard: IGuard, inbound: Inbound) -> Principal:
+async def admitted(guard: IAuthenticationPolicy, inbound: Message) -> Principal:
     """Whom the guard lets in, by the body where it must. Raises what the guard raises."""
     found: Any = await _waited(guard.check(inbound))
     if isinstance(found, NeedsBody):

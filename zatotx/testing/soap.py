@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 
 from zatotx.model.errors import BadStatus
 from zatotx.model.soap import PeerFault
-from zatotx.testing.api_signature import Shape
+from zatotx.testing.api_signature import ApiSignature
 from zatotx.testing.doubles import Response
 from zatotx.wire.soap import envelope as soap
 from zatotx.wire.soap.faults import read_fault
@@ -21,7 +21,7 @@ ZATO_METHODS = ('post', 'send', 'ping', 'client')  # of `.conn`
 CLIENT = ('using', 'type', 'service', 'factory')  # of `.client`, beside the operations
 POSITIONAL = ('data', 'params', 'headers')
 OPTIONS = ('soap_action', 'soap_headers', 'one_way', 'timeout')
-SHAPE = Shape(title='SOAP', methods=METHODS, zato_methods=ZATO_METHODS, called='action', positional=POSITIONAL,
+SHAPE = ApiSignature(title='SOAP', methods=METHODS, zato_methods=ZATO_METHODS, called='action', positional=POSITIONAL,
               options=OPTIONS)
 
 
@@ -59,13 +59,13 @@ def read(given: Any, title: str, cid: str) -> Any:
 
 def _parsed(value: Any) -> Any:
     if parser.is_element(value):
-        return parser.own(value)
+        return parser.own_tree(value)
     if isinstance(value, str):
         value = value.encode('utf-8')
     return parser.parse(value.strip()) if isinstance(value, bytes) and value.lstrip().startswith(b'<') else value
 
 
-class Record(dict[str, Any]):
+class SoapRecord(dict[str, Any]):
     """A record as zeep shows it: its fields as attributes, and by name."""
 
     def __getattr__(self, name: str) -> Any:
@@ -78,11 +78,11 @@ class Record(dict[str, Any]):
         self[name] = value
 
 
-def record(value: Any) -> Any:
+def to_record(value: Any) -> Any:
     """What an operation gives, of what its script answers: records of dicts."""
     if isinstance(value, Mapping):
-        return Record({name: record(one) for name, one in value.items()})
-    return [record(one) for one in value] if isinstance(value, list) else value
+        return SoapRecord({name: to_record(one) for name, one in value.items()})
+    return [to_record(one) for one in value] if isinstance(value, list) else value
 
 
 Called = Callable[[str, tuple[Any, ...], Mapping[str, Any]], Any]  # an operation
@@ -120,7 +120,7 @@ class ClientDouble:
 
     def type(self, name: str) -> Any:
         """A type, to be called with its fields."""
-        return self._made(Record)
+        return self._made(SoapRecord)
 
     def __enter__(self) -> Self:
         return self
@@ -137,4 +137,4 @@ class FactoryDouble:
 
     def create(self, name: str) -> Any:
         """A record with nothing in it yet."""
-        return self._made(Record())
+        return self._made(SoapRecord())

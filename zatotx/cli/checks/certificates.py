@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zatotx.cli.checks.finding import BROKEN, WARNING, Check, Scene
-from zatotx.cli.environment.layout import SERVER, Part, setting, settings
+from zatotx.cli.checks.finding import BROKEN, WARNING, Check, CheckContext
+from zatotx.cli.environment.layout import SERVER, Component, setting, settings
 from zatotx.cli.environment.listen_addresses import fields_of
 
 if TYPE_CHECKING:
@@ -18,29 +18,31 @@ SOON, VERY_SOON = 30, 7  # days
 DAY = 86400
 
 
-def endpoints(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
+def endpoints(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Each `ssl:` endpoint of a server."""
     for description in setting(settings(part), 'http', 'listen', []):
         kind, *fields = fields_of(str(description).removeprefix('haproxy:'))
         named = dict(field.split('=', 1) for field in fields if '=' in field)
         if kind == 'ssl':
             key = named.get('privateKey', 'server.pem')
-            yield from judged(part.path / named.get('certKey', key), part.path / key, scene.now())
+            yield from check_certificate(part.path / named.get('certKey', key), part.path / key, scene.now())
 
 
-def of_redis(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
+def redis_endpoints(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """The client certificate and the authorities that [kvdb] names."""
     said = settings(part)
     named = {name: setting(said, 'kvdb', name, '') for name in ('ca', 'cert', 'key')}
     if named['ca']:
-        yield from in_time(part.path / named['ca'], scene.now())
+        yield from check_validity(part.path / named['ca'], scene.now())
     if named['cert']:
-        yield from judged(part.path / named['cert'], part.path / (named['key'] or named['cert']), scene.now())
+        yield from check_certificate(
+            part.path / named['cert'], part.path / (named['key'] or named['cert']), scene.now()
+        )
 
 
-def judged(certificate: Path, key: Path, now: float) -> Iterator[tuple[str, str]]:
+def check_certificate(certificate: Path, key: Path, now: float) -> Iterator[tuple[str, str]]:
     """A certificate and its key. `now`: Unix time."""
-    yield from in_time(certificate, now)
+    yield from check_validity(certificate, now)
     first = next(iter(_certificates(certificate)), None)
     if first is None:
         return
@@ -51,7 +53,7 @@ def judged(certificate: Path, key: Path, now: float) -> Iterator[tuple[str, str]
         yield BROKEN, f'{key} is not the key of {certificate}: put in place the pair that belongs together'
 
 
-def in_time(path: Path, now: float) -> Iterator[tuple[str, str]]:
+def check_validity(path: Path, now: float) -> Iterator[tuple[str, str]]:
     """The first certificate of a file is one and in time."""
     found = next(iter(_certificates(path)), None)
     if found is None:
@@ -90,5 +92,5 @@ def _private_key(path: Path) -> Any:
 CHECKS = (
     Check('certificates', 'a certificate of an `ssl:` endpoint is missing, garbled, expired, expires within 30 days '
           '(warning) or 7 (broken), or its key is another one', SERVER, endpoints),
-    Check('certificates', 'the same of the files that [kvdb] names', SERVER, of_redis),
+    Check('certificates', 'the same of the files that [kvdb] names', SERVER, redis_endpoints),
 )  # fmt: skip

@@ -7,35 +7,35 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from zatotx import __version__
-from zatotx.cli.checks.finding import BROKEN, PATIENCE, WARNING, Check, Scene
-from zatotx.cli.checks.stores import GONE, odb_of
-from zatotx.cli.environment.cluster_client import element, reason
-from zatotx.cli.environment.http_request import CutOffError, Request, UnreachableError, ask, basic
-from zatotx.cli.environment.layout import SERVER, Part, credentials
+from zatotx.cli.checks.finding import BROKEN, PATIENCE, WARNING, Check, CheckContext
+from zatotx.cli.checks.stores import GONE, inspect_odb
+from zatotx.cli.environment.cluster_client import element, error_reason
+from zatotx.cli.environment.http_request import CutOffError, Request, UnreachableError, basic_auth, send_request
+from zatotx.cli.environment.layout import SERVER, Component, credentials
 from zatotx.cli.environment.listen_addresses import address
-from zatotx.cli.environment.pid_files import running
-from zatotx.cli.environment.port_owner import holds
-from zatotx.cli.environment.worker_status import roster_of
-from zatotx.cli.errors import Failure
+from zatotx.cli.environment.pid_files import running_process
+from zatotx.cli.environment.port_owner import holds_port
+from zatotx.cli.environment.worker_status import read_worker_status
+from zatotx.cli.errors import CommandError
 
 if TYPE_CHECKING:
     from zatotx.odb.health import OdbHealth
 
 
-def workers(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
+def workers(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Every node that has not been stopped gives its signs of life, and runs the cluster's revision."""
-    found: OdbHealth = scene.once(odb_of, part)
+    found: OdbHealth = scene.once(inspect_odb, part)
     local = {server.name for server in scene.place.servers}
     for row in found.nodes:
         mine = row.name == part.name
         if row.up_status != 'running' or not (mine or (row.name not in local and _first(scene, part))):
             continue
-        if mine and row.worker >= meant(part):  # its pid file tells of a server that died
+        if mine and row.worker >= node_finding(part):  # its pid file tells of a server that died
             continue
-        yield from judged(row, found.revision, scene.now())
+        yield from check_node(row, found.revision, scene.now())
 
 
-def judged(row: Any, revision: int, now: float) -> Iterator[tuple[str, str]]:
+def check_node(row: Any, revision: int, now: float) -> Iterator[tuple[str, str]]:
     """What is to be said of a node that says it runs. `row`: NodeRow."""
     silent = now - row.seen_at
     name = f'worker {row.worker} of {row.name}' if row.worker else row.name
@@ -47,25 +47,25 @@ def judged(row: Any, revision: int, now: float) -> Iterator[tuple[str, str]]:
                         f'{revision}: see its log if that stays so')  # fmt: skip
 
 
-def meant(part: Part) -> int:
+def node_finding(part: Component) -> int:
     """How many processes a server means to have: the row of a worker beyond them is of an earlier life. 0 where it does
     not run."""
-    process = running(part)
+    process = running_process(part)
     if process is None:
         return 0
-    roster = roster_of(part, process)
+    roster = read_worker_status(part, process)
     return 1 if roster is None else roster.wanted
 
 
-def _first(scene: Scene, part: Part) -> bool:
+def _first(scene: CheckContext, part: Component) -> bool:
     """Of servers that share an ODB one tells of the nodes elsewhere."""
     return scene.place.servers[0] == part
 
 
-def of_itself(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
+def node_findings(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """What a running server finds wrong with itself, and its version."""
-    process = running(part)
-    if process is None or not holds(process.pid, address(part).port):
+    process = running_process(part)
+    if process is None or not holds_port(process.pid, address(part).port):
         return
     info = invoke(part, 'zato.info.get-info')
     version = str(info.get('version', ''))
@@ -76,22 +76,24 @@ def of_itself(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
         yield WARNING, str(sentence)
 
 
-def invoke(part: Part, service: str) -> dict[str, Any]:
+def invoke(part: Component, service: str) -> dict[str, Any]:
     """The answer of an internal service of this very server. Raises Failure."""
     fields = {
-        'Authorization': basic(credentials(part.path.parent, 'api')),
+        'Authorization': basic_auth(credentials(part.path.parent, 'api')),
         'Content-Type': 'application/json',
         'X-Zato-Deadline-Ms': str(int(PATIENCE * 1000)),
     }
     try:
-        answer = ask(address(part), Request('POST', f'/zato/api/invoke/{quote(service)}', fields, b'{}'), PATIENCE)
+        answer = send_request(
+            address(part), Request('POST', f'/zato/api/invoke/{quote(service)}', fields, b'{}'), PATIENCE
+        )
     except (UnreachableError, CutOffError) as error:
-        raise Failure(f'it was asked how it is: {error}.') from None
+        raise CommandError(f'it was asked how it is: {error}.') from None
     if answer.status == 401:
-        raise Failure("it does not know the password of [api] in credentials.toml: set one with 'zatotx update "
+        raise CommandError("it does not know the password of [api] in credentials.toml: set one with 'zatotx update "
                       f"password {part.path.parent} admin.invoke'.")  # fmt: skip
     if answer.status >= 400:
-        raise Failure(f'it was asked how it is ({service}): {reason(answer)}.')
+        raise CommandError(f'it was asked how it is ({service}): {error_reason(answer)}.')
     found = element(answer)
     return found if isinstance(found, dict) else {}
 
@@ -101,5 +103,5 @@ CHECKS = (
           workers, asks=True),
     Check('server', 'what a running server finds in itself (zato.health.findings): stuck threads, stalls of the '
           'reactor, an ODB or a Redis that is away, refused code; or it runs another version than the one installed',
-          SERVER, of_itself, asks=True),
+          SERVER, node_findings, asks=True),
 )  # fmt: skip

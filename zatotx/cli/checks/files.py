@@ -6,14 +6,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from zatotx.cli.checks.finding import BROKEN, ENVIRONMENT, EVERY_PART, Check, Scene
+from zatotx.cli.checks.finding import BROKEN, ENVIRONMENT, EVERY_PART, Check, CheckContext
 from zatotx.cli.environment.layout import (
     CREDENTIALS,
     INFO_FILE,
     PLUGINS,
     REDIS,
     SERVER,
-    Part,
+    Component,
     credentials,
     read_info,
     setting,
@@ -21,13 +21,13 @@ from zatotx.cli.environment.layout import (
 )
 from zatotx.cli.environment.listen_addresses import fields_of
 from zatotx.cli.environment.private_files import is_private
-from zatotx.cli.environment.secret_keys import key_file, key_of
-from zatotx.cli.errors import Failure
+from zatotx.cli.environment.secret_keys import key_file, read_secret_key
+from zatotx.cli.errors import CommandError
 
 PICKUP = 'pickup/incoming/services'
 
 
-def credentials_there(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
+def credentials_there(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """credentials.toml has the users that commands log in as."""
     path = part.path / CREDENTIALS
     if not path.is_file():
@@ -36,21 +36,21 @@ def credentials_there(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
     for section in ('api', 'pubapi'):
         try:
             credentials(part.path, section)
-        except Failure as error:
+        except CommandError as error:
             yield BROKEN, f"{error.format_message().rstrip('.')}: restore it, or set a password with 'zatotx update'"
 
 
-def info_there(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
+def info_there(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """.zato-info says what a directory is."""
     path = part.path / INFO_FILE
     try:
         if read_info(part.path).get('component') not in PLUGINS:
             yield BROKEN, f'{path} names no component: one of {", ".join(PLUGINS)} must stand there'
-    except Failure as error:
+    except CommandError as error:
         yield BROKEN, error.format_message().rstrip('.')
 
 
-def settings_there(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
+def settings_there(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """server.toml is there and is TOML."""
     path = part.path / 'config' / 'server.toml'
     if not path.is_file():
@@ -59,22 +59,22 @@ def settings_there(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
     settings(part)
 
 
-def key_there(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
+def key_there(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """The secret key is there, is one, and is nobody else's."""
-    key_of(part)
+    read_secret_key(part)
     yield from ()
 
 
-def directories_there(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
+def directories_there(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """The directories a part writes to are there and it may write."""
-    for directory in written_to(part):
+    for directory in is_writable(part):
         if not directory.is_dir():
             yield BROKEN, f"{directory} is missing: 'mkdir -p -m 700 {directory}'"
         elif not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
             yield BROKEN, f'{directory} is not writable: change its owner to the one who starts {part.name}'
 
 
-def written_to(part: Part) -> list[Path]:
+def is_writable(part: Component) -> list[Path]:
     """The directories that a part writes to."""
     if part.kind != SERVER:
         return [part.path]
@@ -82,7 +82,7 @@ def written_to(part: Part) -> list[Path]:
     return [part.path / 'logs', part.path / 'work', part.path / pickup]
 
 
-def open_to_others(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
+def open_to_others(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """What holds secrets is closed to group and others."""
     for path in secret_files(part):
         if path.exists() and not is_private(path):
@@ -90,7 +90,7 @@ def open_to_others(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
             yield BROKEN, f"{path} is open to others, and holds secrets: 'chmod {mode} {path}'"
 
 
-def secret_files(part: Part) -> Iterator[Path]:
+def secret_files(part: Component) -> Iterator[Path]:
     """All that must be nobody else's."""
     if part.kind == ENVIRONMENT:
         yield part.path / CREDENTIALS
@@ -104,7 +104,7 @@ def secret_files(part: Part) -> Iterator[Path]:
         yield from private_keys(part)
 
 
-def private_keys(part: Part) -> Iterator[Path]:
+def private_keys(part: Component) -> Iterator[Path]:
     """The files with private keys of the endpoints that speak TLS."""
     for description in setting(settings(part), 'http', 'listen', []):
         kind, *fields = fields_of(str(description).removeprefix('haproxy:'))

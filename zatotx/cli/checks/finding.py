@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from zatotx.cli.environment.layout import Part, Place
+from zatotx.cli.environment.layout import Component, Environment
 
 BROKEN, WARNING = 'broken', 'warning'
 ENVIRONMENT, EVERY_PART = 'ENVIRONMENT', 'EVERY PART'  # beside SERVER and REDIS: whom a check is of
@@ -24,10 +24,10 @@ class Finding(NamedTuple):
     text: str  # one sentence: what, where and what to do
 
 
-class Scene:
+class CheckContext:
     """What all checks of one run look at. What several of them ask is asked once."""
 
-    def __init__(self, place: Place, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, place: Environment, now: Callable[[], float] = time.time) -> None:
         """`now` gives Unix time."""
         self.place = place
         self.now = now
@@ -35,7 +35,7 @@ class Scene:
         self._locks: dict[Any, threading.Lock] = {}
         self._guard = threading.Lock()
 
-    def once(self, ask: Callable[[Part], Any], part: Part) -> Any:
+    def once(self, ask: Callable[[Component], Any], part: Component) -> Any:
         """`ask(part)`, asked once a run; what it raises is raised again to whoever asks the same."""
         key = ask, part.path
         with self._guard:
@@ -52,7 +52,7 @@ class Scene:
         return answer
 
 
-Look = Callable[[Scene, Part], Iterable[tuple[str, str]]]  # (severity, sentence) of each finding
+Look = Callable[[CheckContext, Component], Iterable[tuple[str, str]]]  # (severity, sentence) of each finding
 
 
 class Check(NamedTuple):
@@ -65,6 +65,6 @@ class Check(NamedTuple):
     asks: bool = False  # it asks other processes or machines: in a thread of its own
 
 
-def environment(place: Place) -> Part:
+def environment(place: Environment) -> Component:
     """The environment as a check of it gets it: a part without a process."""
-    return Part(ENVIRONMENT, Path(place.environment))
+    return Component(ENVIRONMENT, Path(place.environment))

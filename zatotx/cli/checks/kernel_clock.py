@@ -8,7 +8,7 @@ _TIME_ERROR = 5  # the clock is not synchronised
 _STRUCT = 256  # bytes, more than struct timex has anywhere; all zero = change nothing
 
 
-def unsynchronised() -> bool:
+def is_clock_unsynchronized() -> bool:
     """True where the kernel says that nothing keeps its clock. Where it cannot be asked: False."""
     try:
         state: int = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_STRUCT))

@@ -8,19 +8,19 @@ from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
 
 from zatotx import __version__
-from zatotx.cli.checks.finding import BROKEN, ENVIRONMENT, EVERY_PART, WARNING, Check, Scene
-from zatotx.cli.environment.layout import SERVER, Part, read_info
+from zatotx.cli.checks.finding import BROKEN, ENVIRONMENT, EVERY_PART, WARNING, Check, CheckContext
+from zatotx.cli.environment.layout import SERVER, Component, read_info
 
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)  # what is tested
 _REQUIREMENT = re.compile(r'(?P<name>[A-Za-z0-9._-]+)\s*(\[[^\]]*\])?\s*(?P<bounds>[^;]*)(;(?P<marker>.*))?')
 
 
-def python(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
+def python(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Python is one that zatotx is tested on."""
-    yield from judged_python(tuple(int(piece) for piece in platform.python_version_tuple()[:2]))
+    yield from check_python(tuple(int(piece) for piece in platform.python_version_tuple()[:2]))
 
 
-def judged_python(version: tuple[int, ...]) -> Iterator[tuple[str, str]]:
+def check_python(version: tuple[int, ...]) -> Iterator[tuple[str, str]]:
     """What is to be said of a version of Python."""
     named = '.'.join(map(str, version))
     wanted = f'{".".join(map(str, OLDEST_PYTHON))} to {".".join(map(str, NEWEST_PYTHON))}'
@@ -30,7 +30,7 @@ def judged_python(version: tuple[int, ...]) -> Iterator[tuple[str, str]]:
         yield WARNING, f'this is Python {named}, on which zatotx is not tested: install one of {wanted}'
 
 
-def libraries(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
+def libraries(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """What zatotx requires is installed, and new enough."""
     yield from outdated(metadata.requires('zatotx') or (), installed)
 
@@ -65,7 +65,7 @@ def numbers(version: str) -> tuple[int, ...]:
     return tuple(int(piece) for piece in found[0].split('.')) if found else ()
 
 
-def made_by(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
+def created_by(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """A part was not made by a newer zatotx than this one."""
     version = str(read_info(part.path).get('version', ''))
     if numbers(version) > numbers(__version__):
@@ -73,18 +73,18 @@ def made_by(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
                         f"'pip install --upgrade zatotx' to {version} or newer")  # fmt: skip
 
 
-def kinds(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
+def kinds(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Every kind that is found here has the libraries it needs."""
-    from zatotx.connectors.kind_registry import described, find_kinds
+    from zatotx.connectors.kind_registry import describe_kinds, find_kinds
 
-    for name, facts in described(find_kinds()).items():
+    for name, facts in describe_kinds(find_kinds()).items():
         if not facts['enabled']:
             yield WARNING, f'the kind {name} is switched off here: {facts["why"]}'
 
 
-def settings_known(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
+def settings_known(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """server.toml says nothing that a server does not know."""
-    from zatotx.connectors.kind_registry import find_kinds, settings_mistakes
+    from zatotx.connectors.kind_registry import find_kinds, settings_errors
     from zatotx.model.errors import StartError
     from zatotx.node.settings import load
 
@@ -94,7 +94,7 @@ def settings_known(scene: Scene, part: Part) -> Iterator[tuple[str, str]]:
     except StartError as error:
         yield BROKEN, str(error)
         return
-    for mistake in settings_mistakes(found, loaded.kinds):
+    for mistake in settings_errors(found, loaded.kinds):
         yield BROKEN, f'{part.path}/config/server.toml: {mistake}'
 
 
@@ -102,6 +102,6 @@ CHECKS = (
     Check('settings', 'server.toml holds what a server does not know, or values out of bounds', SERVER, settings_known),
     Check('versions', 'Python is older or newer than what is tested', ENVIRONMENT, python),
     Check('versions', 'a library is missing or older than what setup.cfg asks for', ENVIRONMENT, libraries),
-    Check('versions', 'a part was made by a newer zatotx', EVERY_PART, made_by),
+    Check('versions', 'a part was made by a newer zatotx', EVERY_PART, created_by),
     Check('kinds', 'a kind misses a library', ENVIRONMENT, kinds),
 )

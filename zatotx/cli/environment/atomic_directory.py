@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from zatotx.cli.errors import Failure
+from zatotx.cli.errors import CommandError
 
 MARK = '.quickstart-'
 
 
 @contextmanager
-def staged(target: Path, last: str) -> Iterator[Path]:
+def atomic_directory(target: Path, last: str) -> Iterator[Path]:
     """The directory to fill; what is in it is at `target` when the block ends well, and gone otherwise.
 
     `target` must be absent or empty, else Failure. `last` is the file by which others know a whole one: where the
@@ -45,19 +45,19 @@ def existing_parent(target: Path) -> Path:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Failure(f'{target.parent} cannot be made: {error.strerror}.') from None
+        raise CommandError(f'{target.parent} cannot be made: {error.strerror}.') from None
     if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise Failure(f'{target.parent} is not writable: choose another PATH or change its owner.')
+        raise CommandError(f'{target.parent} is not writable: choose another PATH or change its owner.')
     return target.parent
 
 
 def check_empty(target: Path) -> None:
     if target.is_symlink() and not target.exists():
-        raise Failure(f'{target} is a link to a place that does not exist: make it, or choose another PATH.')
+        raise CommandError(f'{target} is a link to a place that does not exist: make it, or choose another PATH.')
     if target.exists() and not target.is_dir():
-        raise Failure(f'{target} is a file: choose a PATH that is absent or an empty directory.')
+        raise CommandError(f'{target} is a file: choose a PATH that is absent or an empty directory.')
     if target.is_dir() and any(target.iterdir()):
-        raise Failure(f'{target} is not empty: choose a PATH that is absent or an empty directory.')
+        raise CommandError(f'{target} is not empty: choose a PATH that is absent or an empty directory.')
 
 
 def remove_abandoned(parent: Path, prefix: str) -> None:

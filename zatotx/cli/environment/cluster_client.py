@@ -8,10 +8,17 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from zatotx.cli.environment.http_request import Answer, CutOffError, Request, UnreachableError, ask, basic
-from zatotx.cli.environment.layout import CREDENTIALS, SERVER, Part, Place, credentials, parts_of
+from zatotx.cli.environment.http_request import (
+    CutOffError,
+    HttpResponse,
+    Request,
+    UnreachableError,
+    basic_auth,
+    send_request,
+)
+from zatotx.cli.environment.layout import CREDENTIALS, SERVER, Component, Environment, components_of, credentials
 from zatotx.cli.environment.listen_addresses import address
-from zatotx.cli.errors import Failure, failure_of
+from zatotx.cli.errors import CommandError, failure_of
 
 # What stands between mistakes: of an import, of an input with their paths, of a deployed file with their lines.
 _BETWEEN = re.compile(r'\n+|; (?=\$[.\[:])|; (?=[\w./-]+\.py:\d+: )')
@@ -19,33 +26,33 @@ TIMEOUT = 60.0  # seconds for one call
 SLACK = 5.0  # the server's deadline comes this much before ours, so that its answer names what was slow
 
 
-class UnknownPasswordError(Failure):
+class UnknownPasswordError(CommandError):
     """The cluster has another password for admin.invoke than credentials.toml."""
 
 
 class Cluster:
     """Calls services as admin.invoke on the server that PATH names, or else on the first that can be reached."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Environment) -> None:
         self._place = place
-        everyone = [part for part in parts_of(place.environment) if part.kind == SERVER]
-        self._servers: list[Part] = [*place.servers, *(part for part in everyone if part not in place.servers)]
+        everyone = [part for part in components_of(place.environment) if part.kind == SERVER]
+        self._servers: list[Component] = [*place.servers, *(part for part in everyone if part not in place.servers)]
 
     def call(self, service: str, payload: object, timeout: float = TIMEOUT) -> Any:
         """Invoke an internal service; the value of its response element. Raises Failure with the server's sentence."""
-        return element(good(self.invoke(service, payload, timeout)))
+        return element(successful(self.invoke(service, payload, timeout)))
 
-    def invoke(self, service: str, payload: object, timeout: float = TIMEOUT) -> Answer:
+    def invoke(self, service: str, payload: object, timeout: float = TIMEOUT) -> HttpResponse:
         """Invoke an internal service; its answer, whatever its status."""
         body = json.dumps(payload, ensure_ascii=False).encode('utf-8', 'surrogatepass')
         return self.post(service, body, timeout=timeout)
 
     def post(
         self, service: str, body: bytes, *, headers: Mapping[str, str] | None = None, timeout: float = TIMEOUT
-    ) -> Answer:
+    ) -> HttpResponse:
         """The answer as it came, whatever its status. Raises Failure where there is none."""
         fields = {
-            'Authorization': basic(credentials(self._place.environment, 'api')),
+            'Authorization': basic_auth(credentials(self._place.environment, 'api')),
             'Content-Type': 'application/json',
             'X-Zato-Deadline-Ms': str(int(timeout * 1000)),
             **(headers or {}),
@@ -53,23 +60,25 @@ class Cluster:
         request = Request('POST', f'/zato/api/invoke/{quote(service, safe="")}', fields, body)
         return self._ask(request, timeout + SLACK)
 
-    def _ask(self, request: Request, timeout: float) -> Answer:
+    def _ask(self, request: Request, timeout: float) -> HttpResponse:
         """From the first server that takes it. One that took it and broke off is the end: it may have done it."""
         for part in self._servers:
             try:
-                answer = ask(address(part), request, timeout)
+                answer = send_request(address(part), request, timeout)
             except UnreachableError:
                 continue
             except CutOffError as error:
-                raise Failure(
+                raise CommandError(
                     f'{part.name} at {error}: it may have done what it was asked, so look before you ask again; its '
                     f'logs are in {part.path}/logs.'
                 ) from None
             self._check_credentials(answer)
             return answer
-        raise Failure(f"No server of {self._place.environment} is running: 'zatotx start {self._place.environment}'.")
+        raise CommandError(
+            f"No server of {self._place.environment} is running: 'zatotx start {self._place.environment}'."
+        )
 
-    def _check_credentials(self, answer: Answer) -> None:
+    def _check_credentials(self, answer: HttpResponse) -> None:
         if answer.status == 401:
             file = self._place.environment / CREDENTIALS
             raise UnknownPasswordError(
@@ -78,7 +87,7 @@ class Cluster:
             )
 
 
-def good(answer: Answer) -> Answer:
+def successful(answer: HttpResponse) -> HttpResponse:
     """The answer of a call that succeeded. Raises Failure with the reason of one that did not, a line each where there
     are several."""
     if answer.status >= 400:
@@ -86,12 +95,12 @@ def good(answer: Answer) -> Answer:
     return answer
 
 
-def reason(answer: Answer) -> str:
+def error_reason(answer: HttpResponse) -> str:
     """Why a call failed, as the server says it."""
     return '; '.join(mistakes_of(answer))
 
 
-def mistakes_of(answer: Answer) -> list[str]:
+def mistakes_of(answer: HttpResponse) -> list[str]:
     """The same, mistake by mistake."""
     try:
         env = json.loads(answer.body)['zato_env']
@@ -103,7 +112,7 @@ def mistakes_of(answer: Answer) -> list[str]:
     return [str(each) for each in details] if isinstance(details, list) else _BETWEEN.split(str(details))
 
 
-def element(answer: Answer) -> Any:
+def element(answer: HttpResponse) -> Any:
     """What stands beside zato_env in an internal service's answer; None where nothing does."""
     document = json.loads(answer.body or b'null')
     if not isinstance(document, dict):

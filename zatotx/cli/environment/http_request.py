@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zatotx.cli.environment.layout import Credentials
-from zatotx.cli.environment.listen_addresses import Address
+from zatotx.cli.environment.listen_addresses import ListenAddress
 
 CHUNK = 65536
 
@@ -23,7 +23,7 @@ class Request(NamedTuple):
     body: bytes = b''
 
 
-class Answer(NamedTuple):
+class HttpResponse(NamedTuple):
     status: int
     headers: Mapping[str, str]  # names in lower case
     body: bytes
@@ -37,7 +37,7 @@ class CutOffError(Exception):
     """The request was sent and no whole answer came back: it may have been done."""
 
 
-def ask(address: Address, request: Request, timeout: float) -> Answer:
+def send_request(address: ListenAddress, request: Request, timeout: float) -> HttpResponse:
     """One request, answered within `timeout` seconds. Raises UnreachableError or CutOffError, each with a sentence."""
     end = time.monotonic() + timeout
     connection = connect(address, timeout)
@@ -51,12 +51,12 @@ def ask(address: Address, request: Request, timeout: float) -> Answer:
         connection.close()
 
 
-def connect(address: Address, timeout: float) -> http.client.HTTPConnection:
+def connect(address: ListenAddress, timeout: float) -> http.client.HTTPConnection:
     """A connection to the address and to nobody else."""
     connection: http.client.HTTPConnection
     try:
         if address.scheme == 'https':
-            context = trust(address.certificate)
+            context = tls_context(address.certificate)
             connection = http.client.HTTPSConnection(address.host, address.port, timeout=timeout, context=context)
         else:
             connection = http.client.HTTPConnection(address.host, address.port, timeout=timeout)
@@ -66,7 +66,7 @@ def connect(address: Address, timeout: float) -> http.client.HTTPConnection:
     return connection
 
 
-def trust(certificate: Path | None) -> ssl.SSLContext:
+def tls_context(certificate: Path | None) -> ssl.SSLContext:
     """Whom to believe over TLS: the holder of this very certificate, or whom the system believes."""
     if certificate is None:
         return ssl.create_default_context()
@@ -76,7 +76,7 @@ def trust(certificate: Path | None) -> ssl.SSLContext:
     return context
 
 
-def exchange(connection: http.client.HTTPConnection, request: Request, end: float) -> Answer:
+def exchange(connection: http.client.HTTPConnection, request: Request, end: float) -> HttpResponse:
     """Send and read to the end, with the time that is left for each step."""
     headers = {'Connection': 'close', **request.headers}
     connection.request(request.method, request.target, body=request.body or None, headers=headers)
@@ -88,7 +88,7 @@ def exchange(connection: http.client.HTTPConnection, request: Request, end: floa
     body = read(connection, response, end)
     if expected is not None and len(body) != expected:
         raise http.client.IncompleteRead(body, expected - len(body))
-    return Answer(response.status, names, body)
+    return HttpResponse(response.status, names, body)
 
 
 def read(connection: http.client.HTTPConnection, response: http.client.HTTPResponse, end: float) -> bytes:
@@ -104,7 +104,7 @@ def read(connection: http.client.HTTPConnection, response: http.client.HTTPRespo
     return b''.join(pieces)
 
 
-def basic(user: Credentials) -> str:
+def basic_auth(user: Credentials) -> str:
     """The Authorization field of a user."""
     pair = f'{user.username}:{user.password}'.encode()
     return 'Basic ' + base64.b64encode(pair).decode('ascii')

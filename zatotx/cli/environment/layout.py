@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from zatotx.cli.errors import Failure
+from zatotx.cli.errors import CommandError
 
 SERVER, REDIS = 'SERVER', 'REDIS'
 INFO_FILE = '.zato-info'
@@ -19,7 +19,7 @@ ORDER = (REDIS, SERVER)  # what is started first, and stopped last
 SERVER_PORT = 17010  # server1's; each next server has the next one
 
 
-class Part(NamedTuple):
+class Component(NamedTuple):
     """One component of an environment: a directory with a process of its own."""
 
     kind: str  # SERVER, REDIS
@@ -43,41 +43,45 @@ class Part(NamedTuple):
         return self.path / 'logs' / 'stderr.log'
 
 
-class Place(NamedTuple):
+class Environment(NamedTuple):
     """What PATH stands for: an environment, and the parts of it that are meant."""
 
     environment: Path
-    parts: tuple[Part, ...]  # all of it, or the one that PATH names
+    parts: tuple[Component, ...]  # all of it, or the one that PATH names
     whole: bool
 
     @property
-    def servers(self) -> list[Part]:
+    def servers(self) -> list[Component]:
         return [part for part in self.parts if part.kind == SERVER]
 
 
-def find(path: str) -> Place:
+def find_environment(path: str) -> Environment:
     """The environment or part at `path`. Raises Failure where there is none."""
     directory = Path(path).absolute()
     if (directory / CREDENTIALS).is_file():
-        return Place(directory, parts_of(directory), whole=True)
+        return Environment(directory, components_of(directory), whole=True)
     if (directory / INFO_FILE).is_file():
-        return Place(directory.parent, (part_at(directory),), whole=False)
+        return Environment(directory.parent, (component_at(directory),), whole=False)
     if not directory.exists():
-        raise Failure(f"{path} does not exist: 'zatotx quickstart create {path}' makes an environment there.")
-    raise Failure(f'{path} is neither an environment (it has no {CREDENTIALS}) nor a part of one (no {INFO_FILE}).')
+        raise CommandError(f"{path} does not exist: 'zatotx quickstart create {path}' makes an environment there.")
+    raise CommandError(
+        f'{path} is neither an environment (it has no {CREDENTIALS}) nor a part of one (no {INFO_FILE}).'
+    )
 
 
-def parts_of(environment: Path) -> tuple[Part, ...]:
+def components_of(environment: Path) -> tuple[Component, ...]:
     """The parts of an environment in the order they are started in, servers by number."""
-    found = [part_at(info.parent) for info in environment.glob(f'*/{INFO_FILE}')]
+    found = [component_at(info.parent) for info in environment.glob(f'*/{INFO_FILE}')]
     return tuple(sorted(found, key=lambda part: (ORDER.index(part.kind), len(part.name), part.name)))
 
 
-def part_at(directory: Path) -> Part:
+def component_at(directory: Path) -> Component:
     kind = read_info(directory).get('component')
     if kind not in PLUGINS:
-        raise Failure(f'{directory / INFO_FILE} names no component that zatotx knows: one of {", ".join(PLUGINS)}.')
-    return Part(str(kind), directory)
+        raise CommandError(
+            f'{directory / INFO_FILE} names no component that zatotx knows: one of {", ".join(PLUGINS)}.'
+        )
+    return Component(str(kind), directory)
 
 
 def read_info(directory: Path) -> dict[str, Any]:
@@ -87,7 +91,7 @@ def read_info(directory: Path) -> dict[str, Any]:
     except ValueError:
         info = None
     if not isinstance(info, dict):
-        raise Failure(f'{directory / INFO_FILE} is not the JSON object that quickstart made: restore it.')
+        raise CommandError(f'{directory / INFO_FILE} is not the JSON object that quickstart made: restore it.')
     return info
 
 
@@ -97,16 +101,16 @@ def read_toml(path: Path) -> dict[str, Any]:
         with path.open('rb') as file:
             return tomllib.load(file)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise Failure(f'{path} is not valid TOML: {error}.') from None
+        raise CommandError(f'{path} is not valid TOML: {error}.') from None
 
 
-class Astray(str):
+class NotAnEnvironment(str):
     """A setting with a reference that leads nowhere, as it is written; `why`, a sentence."""
 
     why: str
 
 
-def settings(part: Part) -> dict[str, Any]:
+def settings(part: Component) -> dict[str, Any]:
     """A server's server.toml, references replaced by what they lead to, or by an Astray."""
     from zatotx.node.settings import resolved
 
@@ -114,7 +118,7 @@ def settings(part: Part) -> dict[str, Any]:
     found, wrong = resolved(read_toml(file), file.parent)
     for place, text in wrong:
         section, _, key = place.partition('.')
-        value = Astray(place)
+        value = NotAnEnvironment(place)
         value.why = f'{file}: {place}: {text}.'
         if key:
             found[section][key] = value
@@ -125,8 +129,8 @@ def setting(values: Mapping[str, Any], section: str, key: str, default: Any) -> 
     """One value of server.toml, or the default where it says nothing usable. Raises Failure for an Astray."""
     found = values.get(section, {})
     value = found.get(key, default) if isinstance(found, Mapping) else default
-    if isinstance(value, Astray):
-        raise Failure(value.why)
+    if isinstance(value, NotAnEnvironment):
+        raise CommandError(value.why)
     if isinstance(value, str) and isinstance(default, int | float):  # what an environment gives is text
         value = number(value, default)
     return value if isinstance(value, type(default)) else default
@@ -140,9 +144,9 @@ def number(text: str, default: float) -> float:
         return default
 
 
-def cluster_name(place: Place) -> str:
+def cluster_name(place: Environment) -> str:
     """What the first server calls its cluster; '' in an environment without one."""
-    for part in parts_of(place.environment):
+    for part in components_of(place.environment):
         if part.kind == SERVER:
             return str(setting(settings(part), 'main', 'cluster', ''))
     return ''
@@ -158,5 +162,5 @@ def credentials(environment: Path, section: str) -> Credentials:
     path = environment / CREDENTIALS
     found = read_toml(path).get(section)
     if not isinstance(found, dict) or not {'username', 'password'} <= found.keys():
-        raise Failure(f'{path} has no [{section}] with username and password.')
+        raise CommandError(f'{path} has no [{section}] with username and password.')
     return Credentials(str(found['username']), str(found['password']))

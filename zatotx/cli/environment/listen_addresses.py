@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from zatotx.cli.environment.layout import Part, setting, settings
-from zatotx.cli.errors import Failure
+from zatotx.cli.environment.layout import Component, setting, settings
+from zatotx.cli.errors import CommandError
 
 WILDCARDS = {'': '127.0.0.1', '0.0.0.0': '127.0.0.1', '::': '::1'}  # noqa: S104 - read from configuration, not bound
 
 
-class Address(NamedTuple):
+class ListenAddress(NamedTuple):
     """Where to connect to."""
 
     scheme: str  # 'http' or 'https'
@@ -40,7 +40,7 @@ def fields_of(description: str) -> list[str]:
     return [*fields, current]
 
 
-def parse(description: str, directory: Path) -> Address | None:
+def parse(description: str, directory: Path) -> ListenAddress | None:
     """The address of a `tcp:` or `ssl:` description, with files relative to `directory`; None for any other."""
     kind, *rest = fields_of(description)
     named = dict(field.split('=', 1) for field in rest if '=' in field)
@@ -51,21 +51,21 @@ def parse(description: str, directory: Path) -> Address | None:
     host = named.get('interface', '')
     host = WILDCARDS.get(host, host)
     if kind != 'ssl':
-        return Address('http', host, int(port))
-    return Address('https', host, int(port), directory / (named.get('certKey') or named.get('privateKey') or ''))
+        return ListenAddress('http', host, int(port))
+    return ListenAddress('https', host, int(port), directory / (named.get('certKey') or named.get('privateKey') or ''))
 
 
-def addresses(part: Part) -> Iterator[Address]:
+def addresses(part: Component) -> Iterator[ListenAddress]:
     """Every TCP address that a server listens on."""
     listen = setting(settings(part), 'http', 'listen', [])
     found = (parse(str(description), part.path) for description in listen)
     return (address for address in found if address is not None)
 
 
-def address(part: Part) -> Address:
+def address(part: Component) -> ListenAddress:
     """The first one, which commands use."""
     found = next(addresses(part), None)
     if found is None:
         file = part.path / 'config' / 'server.toml'
-        raise Failure(f'{part.name} listens on no TCP port: add one to http.listen in {file}.')
+        raise CommandError(f'{part.name} listens on no TCP port: add one to http.listen in {file}.')
     return found

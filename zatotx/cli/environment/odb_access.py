@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from zatotx.cli.environment.layout import Part, Place, cluster_name, setting, settings
-from zatotx.cli.environment.secret_keys import any_server, key_of, secrets_of
-from zatotx.cli.errors import Failure
+from zatotx.cli.environment.layout import Component, Environment, cluster_name, setting, settings
+from zatotx.cli.environment.secret_keys import any_server, open_secrets, read_secret_key
+from zatotx.cli.errors import CommandError
 
 if TYPE_CHECKING:
     from zatotx.odb.database import Database
@@ -29,18 +29,18 @@ def object_types() -> ObjectTypes:
     return ObjectTypes([*BUILTIN_TYPES, *types_of(find_kinds())])
 
 
-def odb_url(part: Part) -> str:
+def odb_url(part: Component) -> str:
     """The URL of a server's database, in clear and with its path absolute."""
     from zatotx.odb.urls import resolve
     from zatotx.schema.dual_secret import ENCRYPTED
 
     url = setting(settings(part), 'odb', 'url', '')
     if url.startswith(ENCRYPTED):
-        url = secrets_of(part).decrypt(url)
+        url = open_secrets(part).decrypt(url)
     try:
         return resolve(url, str(part.path))
     except ValueError as error:
-        raise Failure(f'{part.path}/config/server.toml: odb.url: {error}.') from None
+        raise CommandError(f'{part.path}/config/server.toml: odb.url: {error}.') from None
 
 
 def command_actor(command: str) -> Actor:
@@ -55,26 +55,26 @@ def command_actor(command: str) -> Actor:
 
 
 @contextmanager
-def sentences() -> Iterator[None]:
+def error_sentences() -> Iterator[None]:
     """What goes wrong with a database, as a Failure."""
-    from zatotx.model.errors import Fault
+    from zatotx.model.errors import ServiceError
 
     try:
         yield
-    except Fault as error:
-        raise Failure(f'{error.details.rstrip(".")}.') from None
+    except ServiceError as error:
+        raise CommandError(f'{error.details.rstrip(".")}.') from None
     except ValueError as error:
-        raise Failure(f'{str(error).rstrip(".")}.') from None
+        raise CommandError(f'{str(error).rstrip(".")}.') from None
 
 
 @contextmanager
-def database(place: Place) -> Iterator[Database]:
+def database(place: Environment) -> Iterator[Database]:
     """The database of an environment, closed at the end. Its faults are raised as Failure."""
     from zatotx.odb.setup import open_database
 
     part = any_server(place)
-    with sentences():
-        opened = open_database(odb_url(part), key_of(part), cluster=cluster_name(place), types=object_types())
+    with error_sentences():
+        opened = open_database(odb_url(part), read_secret_key(part), cluster=cluster_name(place), types=object_types())
         try:
             yield opened
         finally:

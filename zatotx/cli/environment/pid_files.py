@@ -10,8 +10,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
-from zatotx.cli.environment.layout import PLUGINS, Part
-from zatotx.node.workers.procfs import started_at
+from zatotx.cli.environment.layout import PLUGINS, Component
+from zatotx.node.workers.procfs import process_start_time
 
 STEP = 0.02  # seconds between two looks
 
@@ -23,7 +23,7 @@ class Process(NamedTuple):
     started: str  # in clock ticks since boot: with the pid it names one process for ever
 
     def alive(self) -> bool:
-        return started_at(self.pid) == self.started
+        return process_start_time(self.pid) == self.started
 
     def send(self, number: signal.Signals) -> None:
         """Signal it, unless it has ended meanwhile."""
@@ -43,17 +43,17 @@ class Process(NamedTuple):
         return True
 
 
-def running(part: Part) -> Process | None:
+def running_process(part: Component) -> Process | None:
     """The process of a part; None where its pid file is absent, stale, or names a process of another program."""
     try:
         pid = int(part.pid_file.read_text())
     except (FileNotFoundError, ValueError):
         return None
-    started = started_at(pid)
-    return Process(pid, started) if started and runs(pid, part) else None
+    started = process_start_time(pid)
+    return Process(pid, started) if started and is_running(pid, part) else None
 
 
-def runs(pid: int, part: Part) -> bool:
+def is_running(pid: int, part: Component) -> bool:
     """Whether the process is twistd on this part: the plugin's name, then --dir with this very directory."""
     try:
         return directory_of(pid, (part.plugin,)) == part.path.resolve()

@@ -22,22 +22,22 @@ def is_free(host: str, port: int) -> bool:
     return True
 
 
-def holds(pid: int, port: int) -> bool:
+def holds_port(pid: int, port: int) -> bool:
     """Whether the process itself has a socket that listens on the port."""
-    wanted = {f'socket:[{inode}]' for inode in listening(port)}
+    wanted = {f'socket:[{inode}]' for inode in listening_inodes(port)}
     return bool(wanted & open_files(pid))
 
 
-def holder(port: int) -> int | None:
+def port_owner(port: int) -> int | None:
     """The process that listens on the port, where we may see it."""
-    wanted = {f'socket:[{inode}]' for inode in listening(port)}
+    wanted = {f'socket:[{inode}]' for inode in listening_inodes(port)}
     for entry in Path('/proc').iterdir():
         if entry.name.isdecimal() and wanted & open_files(int(entry.name)):
             return int(entry.name)
     return None
 
 
-def listening(port: int) -> list[str]:
+def listening_inodes(port: int) -> list[str]:
     """The inodes of the sockets that listen on the port, whatever their address."""
     found = []
     for table in ('/proc/net/tcp', '/proc/net/tcp6'):
@@ -53,12 +53,12 @@ def listening(port: int) -> list[str]:
 def open_files(pid: int) -> set[str]:
     """What the descriptors of a process point to; nothing where it is gone or somebody else's."""
     try:
-        return {target(entry) for entry in Path(f'/proc/{pid}/fd').iterdir()}
+        return {link_target(entry) for entry in Path(f'/proc/{pid}/fd').iterdir()}
     except OSError:
         return set()
 
 
-def target(descriptor: Path) -> str:
+def link_target(descriptor: Path) -> str:
     try:
         return os.readlink(descriptor)  # noqa: PTH115 - 'socket:[1]' is no path
     except OSError:  # closed meanwhile

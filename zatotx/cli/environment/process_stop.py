@@ -7,31 +7,31 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from zatotx.cli.environment.layout import SERVER, Part, setting, settings
-from zatotx.cli.environment.pid_files import STEP, Process, running
-from zatotx.cli.environment.readiness_probe import redis_command, redis_trouble
+from zatotx.cli.environment.layout import SERVER, Component, setting, settings
+from zatotx.cli.environment.pid_files import STEP, Process, running_process
+from zatotx.cli.environment.readiness_probe import redis_command, redis_error
 
 GRACE = 10.0  # seconds, the default of shutdown.grace in server.toml
 MARGIN = 20.0  # seconds beyond the grace period until a process counts as hung
 KILL_WAIT = 5.0
 
 
-def stop_parts(parts: Sequence[Part]) -> list[str]:
+def stop_components(parts: Sequence[Component]) -> list[str]:
     """Servers together, then Redis, which they use to their end; what did not go well, a sentence each."""
     servers = [part for part in parts if part.kind == SERVER]
     others = [part for part in reversed(parts) if part.kind != SERVER]
-    faults = stop_together(servers)
+    faults = stop_in_parallel(servers)
     for part in others:
-        faults.extend(stop_together([part]))
+        faults.extend(stop_in_parallel([part]))
         faults.extend(stop_orphan(part))
     return faults
 
 
-def stop_orphan(part: Part) -> list[str]:
+def stop_orphan(part: Component) -> list[str]:
     """A Redis whose supervisor was killed goes on alone: ask it to save and end."""
     socket = part.path / 'redis.sock'
     end = time.monotonic() + KILL_WAIT
-    while not redis_trouble(part.path):
+    while not redis_error(part.path):
         if time.monotonic() > end:
             return [f'{part.name} does not end: see {part.path}/server.pid for its process']
         with suppress(OSError):  # it hangs up instead of answering
@@ -40,33 +40,33 @@ def stop_orphan(part: Part) -> list[str]:
     return []
 
 
-def stop_together(parts: Sequence[Part]) -> list[str]:
-    found = [(part, process) for part in parts if (process := running(part)) is not None]
+def stop_in_parallel(parts: Sequence[Component]) -> list[str]:
+    found = [(part, process) for part in parts if (process := running_process(part)) is not None]
     begun = time.monotonic()
     for _, process in found:
         process.send(signal.SIGTERM)
     faults = []
     for part, process in found:
-        limit = patience(part)
+        limit = stop_timeout(part)
         if not process.ended_within(begun + limit - time.monotonic()):
             faults.append(kill(part, process, limit))
     for part in parts:
-        if running(part) is None:  # what a killed process left
+        if running_process(part) is None:  # what a killed process left
             part.pid_file.unlink(missing_ok=True)
     return faults
 
 
-def patience(part: Part) -> float:
+def stop_timeout(part: Component) -> float:
     """How long a drain may take: the part's own grace period and a margin."""
-    return grace(part) + MARGIN
+    return grace_period(part) + MARGIN
 
 
-def grace(part: Part) -> float:
+def grace_period(part: Component) -> float:
     """Seconds that requests under way get to finish."""
     return setting(settings(part), 'shutdown', 'grace', GRACE) if part.kind == SERVER else GRACE
 
 
-def kill(part: Part, process: Process, limit: float) -> str:
+def kill(part: Component, process: Process, limit: float) -> str:
     """The end of a process that does not end; what to tell about it."""
     process.send(signal.SIGKILL)
     if process.ended_within(KILL_WAIT):

@@ -8,12 +8,12 @@ import socket
 from pathlib import Path
 from typing import NamedTuple
 
-from zatotx.cli.environment.http_request import Answer, CutOffError, Request, UnreachableError, ask
-from zatotx.cli.environment.layout import SERVER, Part
+from zatotx.cli.environment.http_request import CutOffError, HttpResponse, Request, UnreachableError, send_request
+from zatotx.cli.environment.layout import SERVER, Component
 from zatotx.cli.environment.listen_addresses import address
-from zatotx.cli.environment.pid_files import running
-from zatotx.cli.environment.port_owner import holds
-from zatotx.cli.environment.worker_status import shortage
+from zatotx.cli.environment.pid_files import running_process
+from zatotx.cli.environment.port_owner import holds_port
+from zatotx.cli.environment.worker_status import missing_workers
 
 TIMEOUT = 3.0  # seconds for one look: a busy machine may give no processor for one or two
 
@@ -28,32 +28,32 @@ class Health(NamedTuple):
         return self.state == 'running'
 
 
-def health(part: Part, timeout: float = TIMEOUT) -> Health:
+def probe(part: Component, timeout: float = TIMEOUT) -> Health:
     """How a part is, asked now. One that gives no answer within `timeout` seconds is not ready."""
-    process = running(part)
+    process = running_process(part)
     if process is None:
         return Health('stopped')
     if part.kind == SERVER:
-        why = server_trouble(part, process.pid, timeout) or shortage(part, process)
+        why = server_error(part, process.pid, timeout) or missing_workers(part, process)
     else:
-        why = redis_trouble(part.path, timeout)
+        why = redis_error(part.path, timeout)
     return Health('starting' if why else 'running', process.pid, why)
 
 
-def server_trouble(part: Part, pid: int, timeout: float = TIMEOUT) -> str:
+def server_error(part: Component, pid: int, timeout: float = TIMEOUT) -> str:
     """Why a server is not ready, '' when it is. The answer counts only from the part's own process: another program,
     or another environment's server, may be on that port."""
     where = address(part)
-    if not holds(pid, where.port):
+    if not holds_port(pid, where.port):
         return f'it does not listen on port {where.port} yet'
     try:
-        answer = ask(where, Request('GET', '/zato/ready'), timeout)
+        answer = send_request(where, Request('GET', '/zato/ready'), timeout)
     except (UnreachableError, CutOffError) as error:
         return str(error)
-    return '' if answer.status == 200 else reasons(answer)
+    return '' if answer.status == 200 else not_ready_reasons(answer)
 
 
-def reasons(answer: Answer) -> str:
+def not_ready_reasons(answer: HttpResponse) -> str:
     """What the body of a 503 of /zato/ready says."""
     try:
         found = json.loads(answer.body)['reasons']
@@ -62,7 +62,7 @@ def reasons(answer: Answer) -> str:
     return '; '.join(map(str, found)) or f'/zato/ready answers {answer.status}'
 
 
-def redis_trouble(directory: Path, timeout: float = TIMEOUT) -> str:
+def redis_error(directory: Path, timeout: float = TIMEOUT) -> str:
     """Why the embedded Redis is not ready, '' when it is."""
     try:
         answer = redis_command(directory / 'redis.sock', b'PING', timeout)

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zatotx.cli.environment.layout import SERVER, Part, Place, parts_of
-from zatotx.cli.errors import Failure
+from zatotx.cli.environment.layout import SERVER, Component, Environment, components_of
+from zatotx.cli.errors import CommandError
 from zatotx.model.errors import StartError
 from zatotx.node.secret_key import VARIABLE, read_key
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from zatotx.odb.secrets import Secrets
 
 
-def key_file(part: Part) -> Path:
+def key_file(part: Component) -> Path:
     return part.path / 'config' / 'secret.key'
 
 
-def any_server(place: Place) -> Part:
+def any_server(place: Environment) -> Component:
     """The server that PATH names, or the environment's first: all share one key and one database."""
-    found = place.servers or [part for part in parts_of(place.environment) if part.kind == SERVER]
+    found = place.servers or [part for part in components_of(place.environment) if part.kind == SERVER]
     if not found:
-        raise Failure(f'{place.environment} has no server.')
+        raise CommandError(f'{place.environment} has no server.')
     return found[0]
 
 
-def key_of(part: Part) -> str:
+def read_secret_key(part: Component) -> str:
     """A server's secret key. Raises Failure for one that is missing, open to others or none."""
     from zatotx.odb.secrets import Secrets
 
@@ -35,16 +35,16 @@ def key_of(part: Part) -> str:
     try:
         text = read_key(key_file(part), os.environ)
     except StartError as error:
-        raise Failure(f'{error}.') from None
+        raise CommandError(f'{error}.') from None
     try:
         Secrets(text)
     except ValueError as error:
-        raise Failure(f'{VARIABLE if given else key_file(part)}: {error}.') from None
+        raise CommandError(f'{VARIABLE if given else key_file(part)}: {error}.') from None
     return text
 
 
-def secrets_of(part: Part) -> Secrets:
+def open_secrets(part: Component) -> Secrets:
     """What encrypts and decrypts for a server. Raises Failure as key_of."""
     from zatotx.odb.secrets import Secrets
 
-    return Secrets(key_of(part))
+    return Secrets(read_secret_key(part))

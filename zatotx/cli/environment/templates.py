@@ -79,7 +79,7 @@ CREDENTIALS_TOML = """\
 """
 
 
-class Blueprint(NamedTuple):
+class EnvironmentPlan(NamedTuple):
     """What quickstart was asked for, with the secrets it made."""
 
     cluster: str
@@ -106,7 +106,7 @@ def write_redis(environment: Path) -> None:
     write_info(directory, REDIS)
 
 
-def write_server(environment: Path, plan: Blueprint, number: int) -> None:
+def write_server(environment: Path, plan: EnvironmentPlan, number: int) -> None:
     """One server: its directories, its settings, the key it shares with the others."""
     directory = make_dir(environment / f'server{number}')
     for name in SERVER_DIRS:
@@ -124,14 +124,14 @@ def write_server(environment: Path, plan: Blueprint, number: int) -> None:
     write_info(directory, SERVER)
 
 
-def stored_url(plan: Blueprint, url: str) -> str:
+def stored_url(plan: EnvironmentPlan, url: str) -> str:
     """A URL as a settings file may hold it: encrypted where there may be a password in it."""
     from zatotx.odb.secrets import Secrets
 
     return Secrets(plan.key).encrypt(url) if '@' in url or 'password=' in url else url
 
 
-def write_credentials(environment: Path, plan: Blueprint) -> None:
+def write_credentials(environment: Path, plan: EnvironmentPlan) -> None:
     """Users and ports, for people and for the command line."""
     lines = [CREDENTIALS_TOML]
     for section, user in plan.users.items():

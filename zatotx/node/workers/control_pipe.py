@@ -26,7 +26,7 @@ LINGER = 5.0  # seconds that clients of a retired worker get to ask once more an
 
 
 @frozen(kw_only=True)
-class Place:
+class WorkerSpec:
     """What a process of a server is told at its start."""
 
     seat: int
@@ -40,10 +40,10 @@ class Place:
         return json.dumps(asdict(self)).encode() + b'\n'
 
 
-ALONE = Place(seat=0, late=False, sockets={})
+ALONE = WorkerSpec(seat=0, late=False, sockets={})
 
 
-def read_place(descriptor: int = ORDERS) -> Place:
+def read_worker_spec(descriptor: int = ORDERS) -> WorkerSpec:
     """Wait for the first order. All inherited descriptors are kept from what this process will start. Raises OSError or
     ValueError where there is no parent."""
     line = b''
@@ -52,13 +52,13 @@ def read_place(descriptor: int = ORDERS) -> Place:
         if not byte:
             raise ValueError('the parent process is gone')
         line += byte
-    place = Place(**json.loads(line))
+    place = WorkerSpec(**json.loads(line))
     for inherited in (ORDERS, NOTICES, *place.sockets.values()):
         os.set_inheritable(inherited, False)
     return place
 
 
-class Lifeline:
+class ControlPipe:
     """In the reactor of a worker: `heard` is called with each order, `orphaned` when the parent is gone."""
 
     _log = Logger()

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.task import LoopingCall
 
-from zatotx.node.workers.worker_process import READY, Worker
+from zatotx.node.workers.worker_process import READY, WorkerProcess
 from zatotx.rules.resilience.heartbeat import INTERVAL, TIMEOUT
 
 
@@ -20,8 +20,8 @@ class HeartbeatMonitor:
     """
 
     reactor: Any  # IReactorTime
-    workers: Callable[[], Iterable[Worker]]
-    hung: Callable[[Worker], None]
+    workers: Callable[[], Iterable[WorkerProcess]]
+    hung: Callable[[WorkerProcess], None]
     timeout: float = TIMEOUT
     _last: float = field(default=0.0, init=False)  # when it looked last
     _loop: LoopingCall = field(init=False)

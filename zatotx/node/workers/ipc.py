@@ -29,7 +29,7 @@ Answers = Mapping[str, Callable[..., Any]]  # question -> what answers it, calle
 
 
 @frozen
-class Answer:
+class PeerReply:
     """What another worker said."""
 
     seat: int
@@ -98,7 +98,7 @@ class _Factory(Factory):
         return self._make()
 
 
-class Peers:
+class WorkerPeers:
     """This worker's socket, and the way to those of the others."""
 
     _log = Logger()
@@ -129,7 +129,7 @@ class Peers:
         if directory >= 0:
             os.close(directory)
 
-    async def ask_all(self, question: str, *words: object) -> list[Answer]:
+    async def ask_all(self, question: str, *words: object) -> list[PeerReply]:
         """What the other workers answer to the question with those words, which JSON can say. Who does not within
         DEADLINE, or not well, is not among them."""
         if self._directory < 0:
@@ -138,7 +138,7 @@ class Peers:
         found = await gatherResults([Deferred.fromCoroutine(self._ask(seat, question, words)) for seat in seats])
         return [answer for answer in found if answer is not None]
 
-    async def _ask(self, seat: int, question: str, words: Sequence[object]) -> Answer | None:
+    async def _ask(self, seat: int, question: str, words: Sequence[object]) -> PeerReply | None:
         asking = _Asking(question, words)
         endpoint = UNIXClientEndpoint(self._reactor, self._path(seat), timeout=DEADLINE)
         try:
@@ -152,7 +152,7 @@ class Peers:
         if 'answer' not in said:
             self._log.warn('Worker {seat} has no answer: {why}', seat=seat, why=said.get('fault'))
             return None
-        return Answer(seat, int(said['pid']), said['answer'])
+        return PeerReply(seat, int(said['pid']), said['answer'])
 
     def _path(self, seat: int) -> str:
         return f'/proc/self/fd/{self._directory}/{socket_name(seat)}'

@@ -14,13 +14,13 @@ from twisted.internet.protocol import Factory
 
 from zatotx.model.errors import StartError
 from zatotx.node.directory_lock import SocketLock
-from zatotx.node.endpoint_spec import Wanted, read_description
+from zatotx.node.endpoint_spec import EndpointSpec, parse_description
 
 
-class Bound:
+class BoundSocket:
     """One socket that listens. Nobody accepts here."""
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, wanted: EndpointSpec) -> None:
         """Raises OSError."""
         self._wanted = wanted
         self._lock: SocketLock | None = None
@@ -60,7 +60,7 @@ class Bound:
         if self._lock is not None:
             self._lock.release()
 
-    def _bind(self, wanted: Wanted) -> None:
+    def _bind(self, wanted: EndpointSpec) -> None:
         if isinstance(wanted.address, str):
             self._bind_unix(wanted.address, wanted)
         else:
@@ -68,7 +68,7 @@ class Bound:
             self._socket.bind((wanted.interface, wanted.address))
         self._socket.listen(wanted.backlog)
 
-    def _bind_unix(self, path: str, wanted: Wanted) -> None:
+    def _bind_unix(self, path: str, wanted: EndpointSpec) -> None:
         if wanted.lock:
             self._lock = SocketLock(path)
             self._lock.take()
@@ -93,15 +93,15 @@ def _is_served(path: str) -> bool:
 
 
 @define(eq=False)
-class Sockets:
+class ListeningSockets:
     """By endpoint description."""
 
-    bound: dict[str, Bound] = field(factory=dict)
+    bound: dict[str, BoundSocket] = field(factory=dict)
 
     def open(self, descriptions: Iterable[str]) -> None:
         """Have all of them bound; those that are already stay as they are. Raises StartError naming the first that
         cannot be, and then nothing has changed."""
-        added: dict[str, Bound] = {}
+        added: dict[str, BoundSocket] = {}
         for description in descriptions:
             if description not in self.bound and description not in added:
                 try:
@@ -123,11 +123,11 @@ class Sockets:
         return {description: bound.descriptor for description, bound in self.bound.items()}
 
 
-def _bound(description: str) -> Bound:
-    wanted = read_description(description, Factory())
+def _bound(description: str) -> BoundSocket:
+    wanted = parse_description(description, Factory())
     if wanted is None:
         raise ValueError('with workers it has to be a tcp:, ssl:, unix: or systemd: description')
-    return Bound(wanted)
+    return BoundSocket(wanted)
 
 
 def cannot_listen(description: str, error: Exception) -> str:

@@ -19,37 +19,37 @@ from threading import Lock
 import msgspec
 from attrs import frozen
 
-from zatotx.metrics.snapshot import Sample, add, lasting
-from zatotx.node.workers.procfs import started_at
+from zatotx.metrics.snapshot import Sample, add, without_gauges
+from zatotx.node.workers.procfs import process_start_time
 
 FOLDER = 'samples'
 _GONE = 'gone.json'
 
 
 @frozen
-class Before:
+class RetiredWorkers:
     """What was known before the other workers were asked."""
 
     gone: Sample  # of those that have ended
     others: dict[tuple[int, int], Sample]  # the last ones of those that have not, by seat and process
 
 
-class Tallies:
+class MetricsStore:
     """One worker's access to what all of them keep."""
 
     def __init__(self, work: Path, seat: int) -> None:
         self._folder = work / FOLDER
         self._seat = seat
         self._keeping = Lock()
-        self._me = f'{os.getpid()}-{started_at(os.getpid())}'
+        self._me = f'{os.getpid()}-{process_start_time(os.getpid())}'
 
     def keep(self, sample: Sample) -> None:
         """Of this worker, before anybody sees it."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
         with self._keeping:  # a scrape here and a question of another worker may come together
-            _write(self._folder / f'{self._seat}-{self._me}.json', lasting(sample))
+            _write(self._folder / f'{self._seat}-{self._me}.json', without_gauges(sample))
 
-    def before(self) -> Before:
+    def before(self) -> RetiredWorkers:
         """What to count besides the answers that are about to be asked for; see `together`."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
         with self._locked():
@@ -58,7 +58,7 @@ class Tallies:
             for path, seat, pid, started in _files(self._folder):
                 if pid == os.getpid():
                     continue
-                if started_at(pid) == started:
+                if process_start_time(pid) == started:
                     others[seat, pid] = _read(path)
                 else:
                     gone = add(gone, _read(path))
@@ -67,7 +67,7 @@ class Tallies:
                 _write(self._folder / _GONE, gone)
                 for path in ended:
                     path.unlink(missing_ok=True)
-        return Before(gone, others)
+        return RetiredWorkers(gone, others)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -79,7 +79,7 @@ class Tallies:
             os.close(fd)
 
 
-def together(before: Before, answers: Iterable[tuple[int, int, Sample]]) -> list[Sample]:
+def sum_snapshots(before: RetiredWorkers, answers: Iterable[tuple[int, int, Sample]]) -> list[Sample]:
     """All there is to add up: what the others answered (seat, process, sample), for who did not answer what it said
     last, and what those that are gone left. What was `before` is looked at first and the answers come then, so that a
     worker that ends in between is counted once."""
@@ -88,7 +88,7 @@ def together(before: Before, answers: Iterable[tuple[int, int, Sample]]) -> list
     return [before.gone, *silent, *answered.values()]
 
 
-def forget_all(work: Path) -> None:
+def remove_all(work: Path) -> None:
     """Begin at 0."""
     rmtree(work / FOLDER, ignore_errors=True)
 

@@ -18,11 +18,11 @@ from twisted.python.failure import Failure
 from zatotx.model.errors import StartError
 from zatotx.node.directory_lock import DirectoryLock
 from zatotx.node.workers.control_pipe import LINGER
-from zatotx.node.workers.listening_sockets import Sockets
+from zatotx.node.workers.listening_sockets import ListeningSockets
 from zatotx.node.workers.slots import any_taken
-from zatotx.node.workers.status_file import FILE, Listed, Roster, write_roster
-from zatotx.node.workers.supervisor import Crew
-from zatotx.node.workers.worker_process import Worker, WorkerEndedError
+from zatotx.node.workers.status_file import FILE, StatusFile, WorkerStatus, write_status_file
+from zatotx.node.workers.supervisor import WorkerSupervisor
+from zatotx.node.workers.worker_process import WorkerEndedError, WorkerProcess
 from zatotx.rules.resilience.heartbeat import TIMEOUT
 
 BEYOND_GRACE = 8.0  # seconds that a worker may take to end after its drain
@@ -31,7 +31,7 @@ _LOOK = 0.05
 
 
 @frozen(kw_only=True)
-class Plan:
+class ParentPlan:
     """What server.toml and the command line ask for."""
 
     workers: int
@@ -41,14 +41,14 @@ class Plan:
 
 
 @define(eq=False, slots=False, kw_only=True)
-class Parent(Service):
+class WorkerParent(Service):
     """`plan` reads the settings, at the start and at each replacement; it raises StartError with one sentence."""
 
     reactor: Any  # IReactorTime
     work: Path  # the server's work/
-    plan: Callable[[], Plan]
-    crew: Crew
-    sockets: Sockets
+    plan: Callable[[], ParentPlan]
+    crew: WorkerSupervisor
+    sockets: ListeningSockets
     lock: DirectoryLock
     logs: Any  # with start() and stop()
     follow_files: Callable[[], None]  # takes over [log] of server.toml
@@ -155,7 +155,7 @@ class Parent(Service):
             return str(error)
         return ''
 
-    async def _replace_each(self, olds: Sequence[Worker]) -> None:
+    async def _replace_each(self, olds: Sequence[WorkerProcess]) -> None:
         for number, old in enumerate(olds):
             if number < self.crew.wanted:
                 await self.crew.add(late=True).ready
@@ -164,11 +164,11 @@ class Parent(Service):
 
     def list_workers(self) -> None:
         """Say how things are, in work/workers.json."""
-        listed = tuple(Listed(worker.seat, worker.pid, worker.phase) for worker in self.crew.members)
-        roster = Roster(parent=os.getpid(), wanted=self.crew.wanted, workers=listed, asked=self._asked,
+        listed = tuple(WorkerStatus(worker.seat, worker.pid, worker.phase) for worker in self.crew.members)
+        roster = StatusFile(parent=os.getpid(), wanted=self.crew.wanted, workers=listed, asked=self._asked,
                         done=self._done, why=self._why)  # fmt: skip
         try:
-            write_roster(self.work, roster)
+            write_status_file(self.work, roster)
         except OSError as error:
             self._log.error('{where} cannot be written: {why}', where=str(self.work / FILE), why=error.strerror)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def started_at(pid: int) -> str:
+def process_start_time(pid: int) -> str:
     """When the process started, in clock ticks since boot; '' where there is none, or where it has ended and only
     awaits its parent."""
     try:

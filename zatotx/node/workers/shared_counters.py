@@ -24,7 +24,7 @@ _SIZE = 4  # bytes of a number
 
 
 @frozen
-class Shared:
+class SharedCounterRow:
     """One count as one worker has it."""
 
     publish: Callable[[int], None]  # this worker's number
@@ -32,7 +32,7 @@ class Shared:
     least: Callable[[], int]  # the smallest of the others' that is not 0; 0 where there is none
 
 
-class Board:
+class SharedCounters:
     """The mapped file."""
 
     _log = Logger()
@@ -57,7 +57,7 @@ class Board:
             for row in range(ROWS):
                 self._numbers[row * self.seats + seat] = 0
 
-    def shared(self, name: str, seat: int) -> Shared | None:
+    def shared(self, name: str, seat: int) -> SharedCounterRow | None:
         """The count of that name for the worker of that seat; None where there is no room for it. Blocks for as long as
         it takes to read and write a line in a file."""
         row = self._row(name)
@@ -79,7 +79,7 @@ class Board:
             return min((number for other, number in enumerate(numbers) if number and other != seat), default=0)
 
         publish(0)
-        return Shared(publish, others, least)
+        return SharedCounterRow(publish, others, least)
 
     def _row(self, name: str) -> int | None:
         if name in self._names:
@@ -97,7 +97,7 @@ class Board:
         return self._names.get(name)
 
 
-def make_board(work: Path, workers: int) -> Board:
+def create_counters_file(work: Path, workers: int) -> SharedCounters:
     """An empty board with seats for so many workers, and for as many that drain beside them. The workers of an earlier
     parent keep theirs."""
     for name in (_FILE, _NAMES):
@@ -105,4 +105,4 @@ def make_board(work: Path, workers: int) -> Board:
     fd = os.open(work / _FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     os.ftruncate(fd, ROWS * max(_LEAST_SEATS, 2 * workers + 4) * _SIZE)
     os.close(fd)
-    return Board(work)
+    return SharedCounters(work)

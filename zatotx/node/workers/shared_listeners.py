@@ -17,8 +17,8 @@ from typing import Any
 
 from twisted.internet import tcp, unix
 
-from zatotx.node.endpoint_spec import Wanted
-from zatotx.node.workers.shared_counters import Shared
+from zatotx.node.endpoint_spec import EndpointSpec
+from zatotx.node.workers.shared_counters import SharedCounterRow
 
 AT_ONCE = 8  # connections accepted at one wake-up
 SLACK = 4  # connections, and an eighth of what it has, that a worker may have more than another
@@ -26,10 +26,10 @@ MOMENT = 0.002  # seconds that another worker gets
 BRIEF = 0.1  # seconds: a connection that lived no longer was for one request
 
 
-class Turns:
+class AcceptBalancer:
     """Whose turn it is to accept. Without `shared` it is always ours."""
 
-    def __init__(self, shared: Shared | None = None) -> None:
+    def __init__(self, shared: SharedCounterRow | None = None) -> None:
         self._shared = shared
         self._open = 0
         self._brief = 0.0  # the share of brief connections among those that went lately
@@ -101,7 +101,7 @@ class SharedTCPPort(tcp.Port):
 
     numberAccepts = _AtOnce()
     transport = _Accepted
-    turns = Turns()
+    turns = AcceptBalancer()
     _waited = False
 
     def doRead(self) -> None:
@@ -140,18 +140,18 @@ class SharedUNIXPort(unix.Port):
             self.closed()
 
 
-def adopt_tcp(reactor: Any, descriptor: int, family: int, factory: Any, shared: Shared | None = None) -> Any:
+def adopt_tcp(reactor: Any, descriptor: int, family: int, factory: Any, shared: SharedCounterRow | None = None) -> Any:
     """A port over the descriptor, which stays open: it may be adopted again. `shared`: where the workers say how many
     connections they have."""
     adopted: Any = SharedTCPPort
     port = adopted._fromListeningDescriptor(reactor, descriptor, family, factory)
-    port.turns = Turns(shared)
+    port.turns = AcceptBalancer(shared)
     port.startListening()
     return port
 
 
 def adopt_unix(
-    reactor: Any, descriptor: int, wanted: Wanted, factory: Any, closed: Callable[[], None] | None = None
+    reactor: Any, descriptor: int, wanted: EndpointSpec, factory: Any, closed: Callable[[], None] | None = None
 ) -> Any:
     """Likewise for a Unix socket, without turns. `closed` is called when the port listens no more."""
     shared = socket.socket(fileno=os.dup(descriptor))

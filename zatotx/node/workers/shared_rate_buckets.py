@@ -107,7 +107,7 @@ class SharedBuckets:
         fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, lot)
 
 
-def make_table(work: Path) -> None:
+def create_buckets_file(work: Path) -> None:
     """An empty table. The workers of an earlier parent keep theirs."""
     (work / _FILE).unlink(missing_ok=True)
     fd = os.open(work / _FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -18,7 +18,7 @@ EVERY = 0.5  # seconds between two tries
 
 
 @define(eq=False, kw_only=True)
-class Duty:
+class SingletonTask:
     """`begin` and `end` do it; both may return a Deferred."""
 
     name: str  # for people: 'the pickup directory'

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from zatotx.model.errors import StartError
 from zatotx.node.directory_lock import DirectoryLock
-from zatotx.node.workers.control_pipe import Place
+from zatotx.node.workers.control_pipe import WorkerSpec
 
 MOST = 256  # seats of a server: far more than workers, for those that drain beside those that serve
 
 
-def seat_file(work: Path, seat: int) -> Path:
+def slot_file(work: Path, seat: int) -> Path:
     """The file whose lock is the seat."""
     return work / f'worker-{seat}.lock'
 
@@ -40,10 +40,10 @@ def is_taken(path: Path) -> bool:
     return False
 
 
-def free_seat(work: Path, besides: Collection[int] = ()) -> int:
+def free_slot(work: Path, besides: Collection[int] = ()) -> int:
     """The lowest seat that nobody holds and that is none of `besides`. Raises StartError where there is none."""
     for seat in range(MOST):
-        if seat not in besides and not is_taken(seat_file(work, seat)):
+        if seat not in besides and not is_taken(slot_file(work, seat)):
             return seat
     raise StartError(f'{work} has {MOST} processes that do not end: end those of {work.parent} first')
 
@@ -53,7 +53,7 @@ def any_taken(work: Path) -> bool:
     return any(is_taken(path) for path in work.glob('worker-*.lock'))
 
 
-class Locks:
+class SlotLocks:
     """Several locks as one."""
 
     def __init__(self, *locks: DirectoryLock) -> None:
@@ -65,16 +65,16 @@ class Locks:
             lock.release()
 
 
-def sit_down(work: Path, place: Place | None) -> tuple[Place, Locks]:
+def acquire_slot(work: Path, place: WorkerSpec | None) -> tuple[WorkerSpec, SlotLocks]:
     """Take the seat that a worker was given; without a place, the server's directory whole and the lowest free seat.
     Raises StartError where another process has it."""
     if place is not None:
-        seat = DirectoryLock(seat_file(work, place.seat))
+        seat = DirectoryLock(slot_file(work, place.seat))
         seat.take()
-        return place, Locks(seat)
+        return place, SlotLocks(seat)
     lock = DirectoryLock(work / 'lock')
     lock.take()
-    number = free_seat(work)  # not 0 where workers of a killed parent still drain
-    seat = DirectoryLock(seat_file(work, number))
+    number = free_slot(work)  # not 0 where workers of a killed parent still drain
+    seat = DirectoryLock(slot_file(work, number))
     seat.take()
-    return Place(seat=number, late=False, sockets={}), Locks(seat, lock)
+    return WorkerSpec(seat=number, late=False, sockets={}), SlotLocks(seat, lock)

@@ -9,7 +9,7 @@ import msgspec
 FILE = 'workers.json'
 
 
-class Listed(msgspec.Struct, frozen=True):
+class WorkerStatus(msgspec.Struct, frozen=True):
     """One worker."""
 
     worker: int  # its seat
@@ -17,13 +17,13 @@ class Listed(msgspec.Struct, frozen=True):
     state: str  # starting, ready, leaving, hung
 
 
-class Roster(msgspec.Struct, frozen=True, kw_only=True):
+class StatusFile(msgspec.Struct, frozen=True, kw_only=True):
     """The moment's truth. `asked` and `done` count the replacements of all workers (SIGUSR2): `done` is the last one
     that is over, `why` what it failed of ('' = it did not)."""
 
     parent: int  # its process
     wanted: int
-    workers: tuple[Listed, ...] = ()
+    workers: tuple[WorkerStatus, ...] = ()
     asked: int = 0
     done: int = 0
     why: str = ''
@@ -34,7 +34,7 @@ class Roster(msgspec.Struct, frozen=True, kw_only=True):
         return sum(worker.state == 'ready' for worker in self.workers)
 
 
-def write_roster(work: Path, roster: Roster) -> None:
+def write_status_file(work: Path, roster: StatusFile) -> None:
     """Whole or not at all."""
     aside = work / f'.{FILE}'
     aside.touch(mode=0o600)
@@ -42,10 +42,10 @@ def write_roster(work: Path, roster: Roster) -> None:
     aside.replace(work / FILE)
 
 
-def read_roster(work: Path, parent: int) -> Roster | None:
+def read_status_file(work: Path, parent: int) -> StatusFile | None:
     """What the process `parent` says; None where it is no parent, or an earlier one's word is all there is."""
     try:
-        roster = msgspec.json.decode((work / FILE).read_bytes(), type=Roster)
+        roster = msgspec.json.decode((work / FILE).read_bytes(), type=StatusFile)
     except (OSError, msgspec.DecodeError):
         return None
     return roster if roster.parent == parent else None

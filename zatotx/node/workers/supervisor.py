@@ -12,16 +12,16 @@ from twisted.logger import Logger
 
 from zatotx.model.errors import StartError
 from zatotx.node.workers.heartbeat_monitor import HeartbeatMonitor
-from zatotx.node.workers.worker_process import READY, STARTING, Worker
-from zatotx.rules.resilience.restart_policy import MOST, WITHIN, Deaths
+from zatotx.node.workers.worker_process import READY, STARTING, WorkerProcess
+from zatotx.rules.resilience.restart_policy import MOST, WITHIN, RestartPolicy
 
 T = TypeVar('T')
 
 
-class Hire(Protocol):
+class SpawnWorker(Protocol):
     """Starts a worker process. Raises OSError where none can be had."""
 
-    def __call__(self, seat: int, *, late: bool, descriptors: Mapping[str, int]) -> Worker: ...
+    def __call__(self, seat: int, *, late: bool, descriptors: Mapping[str, int]) -> WorkerProcess: ...
 
 
 def _nothing(seat: int) -> None:
@@ -29,12 +29,12 @@ def _nothing(seat: int) -> None:
 
 
 @define(eq=False, kw_only=True)
-class Crew:
+class WorkerSupervisor:
     """`changed` is called whenever somebody comes, is ready or goes. `gave_up` is called with one sentence when the
     workers die too often, or none can start at all; nobody is started any more then."""
 
     reactor: Any  # IReactorTime
-    hire: Hire
+    hire: SpawnWorker
     seat: Callable[[set[int]], int]  # a free one besides those
     descriptors: Callable[[], Mapping[str, int]]
     changed: Callable[[], None]
@@ -42,11 +42,11 @@ class Crew:
     left: Callable[[int], None] = _nothing  # called with the seat of each that is gone
     random: Callable[[], float] = random.random
     wanted: int = 0
-    members: list[Worker] = field(factory=list, init=False)  # all that have a process
+    members: list[WorkerProcess] = field(factory=list, init=False)  # all that have a process
     monitor: HeartbeatMonitor = field(init=False)
     complete: Deferred[None] = field(factory=Deferred, init=False)  # fires once, when all that are wanted are ready
     closing: bool = field(default=False, init=False)
-    _deaths: Deaths = field(factory=Deaths, init=False)
+    _deaths: RestartPolicy = field(factory=RestartPolicy, init=False)
     _pause: Any = field(default=None, init=False)  # the IDelayedCall of the next start
 
     _log = Logger()
@@ -55,12 +55,12 @@ class Crew:
         self.monitor = HeartbeatMonitor(reactor=self.reactor, workers=lambda: self.members, hung=self._hung)
 
     @property
-    def ready(self) -> list[Worker]:
+    def ready(self) -> list[WorkerProcess]:
         """Those that serve."""
         return [worker for worker in self.members if worker.phase == READY]
 
     @property
-    def active(self) -> list[Worker]:
+    def active(self) -> list[WorkerProcess]:
         """Those that serve or will."""
         return [worker for worker in self.members if worker.phase in (STARTING, READY)]
 
@@ -75,7 +75,7 @@ class Crew:
                 self._later(f'No worker process can be started: {error}')
                 return
 
-    def add(self, *, late: bool = False) -> Worker:
+    def add(self, *, late: bool = False) -> WorkerProcess:
         """One more. `late`: it listens only when it is ready; so does each that comes while another serves, or once all
         have: clients rather wait than meet a 503. Raises OSError, or StartError where there is no seat left."""
         seat = self.seat({worker.seat for worker in self.members})
@@ -103,7 +103,7 @@ class Crew:
 
         return gone.addCallback(over)
 
-    def retire(self, worker: Worker, patience: float) -> Deferred[None]:
+    def retire(self, worker: WorkerProcess, patience: float) -> Deferred[None]:
         """Let a worker go whose place another one has taken, and kill it if it stays longer than `patience` seconds.
         Fires when it is gone."""
         gone = _after(worker.gone)
@@ -126,14 +126,14 @@ class Crew:
             self._pause.cancel()
             self._pause = None
 
-    def _kill(self, workers: Sequence[Worker]) -> None:
+    def _kill(self, workers: Sequence[WorkerProcess]) -> None:
         for worker in workers:
             if worker in self.members:
                 self._log.error('Worker {seat} (process {pid}) does not end: it is killed', seat=worker.seat,
                                 pid=worker.pid)
                 worker.kill()
 
-    def _came(self, _: None, worker: Worker) -> None:
+    def _came(self, _: None, worker: WorkerProcess) -> None:
         self._deaths = self._deaths.started()
         self.monitor.start()
         self._log.info('Worker {seat} (process {pid}) is ready', seat=worker.seat, pid=worker.pid)
@@ -141,7 +141,7 @@ class Crew:
         if not self.complete.called and len(self.ready) >= self.wanted:
             self.complete.callback(None)
 
-    def _hung(self, worker: Worker) -> None:
+    def _hung(self, worker: WorkerProcess) -> None:
         """Another one takes its place at once. It is not counted among the deaths: a hang takes so long to notice that
         starting again and again costs little, and workers that hang together for a while do not end the server."""
         worker.abandon()
@@ -149,7 +149,7 @@ class Crew:
         self._later(f'Worker {worker.seat} (process {worker.pid}) hangs, without a heartbeat for '
                     f'{worker.silence.seconds:.0f} s: it is killed')
 
-    def _went(self, why: str, worker: Worker) -> str:
+    def _went(self, why: str, worker: WorkerProcess) -> str:
         self.members.remove(worker)
         self.left(worker.seat)
         self.changed()
@@ -159,7 +159,7 @@ class Crew:
             self._died(worker, why)
         return why
 
-    def _died(self, worker: Worker, why: str) -> None:
+    def _died(self, worker: WorkerProcess, why: str) -> None:
         what = f'Worker {worker.seat} (process {worker.pid}): {why}'
         if worker.refusal:
             if not self.complete.called or not self.ready:

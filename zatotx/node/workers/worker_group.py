@@ -10,30 +10,30 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from zatotx.metrics.snapshot import Sample
-from zatotx.node.workers.ipc import Peers
-from zatotx.node.workers.metrics_store import Tallies, together
+from zatotx.node.workers.ipc import WorkerPeers
+from zatotx.node.workers.metrics_store import MetricsStore, sum_snapshots
 
 METRICS, FINDINGS, LEVEL = 'metrics', 'findings', 'level'
 
 
 @define(eq=False, kw_only=True)
-class Company:
+class WorkerGroup:
     """Has the metrics of any worker show all of them, its findings name those of all, and all hear a level of the log
     that one is told."""
 
     reactor: Any
     work: Path
     seat: int
-    scrapes: Any  # zatotx.metrics.exposition.Scrapes
+    scrapes: Any  # zatotx.metrics.exposition.MetricsExposition
     findings: Callable[[], Sequence[str]]  # of this worker
     offload: Callable[..., Deferred[Any]]
-    levels: Any  # zatotx.node.log_levels.LiveLevels
-    _tallies: Tallies = field(init=False)
-    _peers: Peers = field(init=False)
+    levels: Any  # zatotx.node.log_levels.LiveLogLevels
+    _tallies: MetricsStore = field(init=False)
+    _peers: WorkerPeers = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._tallies = Tallies(self.work, self.seat)
-        self._peers = Peers(self.reactor, self.work, self.seat, {
+        self._tallies = MetricsStore(self.work, self.seat)
+        self._peers = WorkerPeers(self.reactor, self.work, self.seat, {
             METRICS: self.scrapes.sample, FINDINGS: lambda: list(self.findings()), LEVEL: self.levels.apply,
         })  # fmt: skip
         self.levels.others = lambda name, level: Deferred.fromCoroutine(self._peers.ask_all(LEVEL, name, level))
@@ -55,7 +55,7 @@ class Company:
         """Of all workers but this one, those that are gone included."""
         before = await self.offload(self._tallies.before)
         answers = await self._peers.ask_all(METRICS)
-        return together(before, [(answer.seat, answer.pid, answer.value) for answer in answers])
+        return sum_snapshots(before, [(answer.seat, answer.pid, answer.value) for answer in answers])
 
     async def found_by_others(self) -> list[str]:
         """What the other workers find wrong with themselves."""

@@ -16,14 +16,14 @@ from twisted.python.failure import Failure
 
 from zatotx.node.secret_key import VARIABLE
 from zatotx.node.workers import control_pipe
-from zatotx.node.workers.control_pipe import NOTICES, ORDERS, Place
-from zatotx.rules.resilience.heartbeat import Silence
+from zatotx.node.workers.control_pipe import NOTICES, ORDERS, WorkerSpec
+from zatotx.rules.resilience.heartbeat import SilenceDetector
 
 STARTING, READY, LEAVING, HUNG, GONE = 'starting', 'ready', 'leaving', 'hung', 'gone'
 _LAST_WORDS = 0.5  # seconds that its pipes may still hold something after its end
 
 
-class Worker(ProcessProtocol):
+class WorkerProcess(ProcessProtocol):
     """`ready` fires when it serves, `gone` when it has ended, with why. Both fire for every worker that ends: `ready`
     fails then with what `gone` says, if it had not fired."""
 
@@ -33,7 +33,7 @@ class Worker(ProcessProtocol):
         self.seat = seat
         self.phase = STARTING
         self.asked_to_go = False
-        self.silence = Silence()  # since its last heartbeat
+        self.silence = SilenceDetector()  # since its last heartbeat
         self.pid = 0
         self.refusal = ''  # why it could not start, in its own words
         self.ready: Deferred[None] = Deferred()
@@ -105,7 +105,7 @@ class Worker(ProcessProtocol):
         self._over(reason)
 
     def _noticed(self, notice: str, why: str) -> None:
-        self.silence = Silence()
+        self.silence = SilenceDetector()
         if notice == control_pipe.READY and self.phase == STARTING:
             self.phase = READY
             self.ready.callback(None)
@@ -138,7 +138,7 @@ def _why(error: Any) -> str:
 
 
 @define
-class Spawner:
+class WorkerSpawner:
     """Starts worker processes. `command` gives the command line for a seat. A secret key that this process was given
     goes down the pipe: in the environment of a process its owner's other processes could read it."""
 
@@ -146,16 +146,16 @@ class Spawner:
     command: Callable[[int], Sequence[str]]
     environment: Mapping[str, str] = field(factory=lambda: os.environ, repr=False)
 
-    def __call__(self, seat: int, *, late: bool, descriptors: Mapping[str, int]) -> Worker:
+    def __call__(self, seat: int, *, late: bool, descriptors: Mapping[str, int]) -> WorkerProcess:
         """A worker that begins to start, with those listening sockets. Raises OSError where no process can be had."""
-        worker = Worker(seat, self.reactor)
+        worker = WorkerProcess(seat, self.reactor)
         words = list(self.command(seat))
         handed = dict(enumerate(descriptors.values(), NOTICES + 1))
         self.reactor.spawnProcess(
             worker, words[0], words, env={n: v for n, v in self.environment.items() if n != VARIABLE},
             childFDs={0: 0, 1: 1, 2: 2, ORDERS: 'w', NOTICES: 'r', **handed},
         )  # fmt: skip
-        place = Place(seat=seat, late=late, crewed=True, sockets=dict(zip(descriptors, handed, strict=True)),
+        place = WorkerSpec(seat=seat, late=late, crewed=True, sockets=dict(zip(descriptors, handed, strict=True)),
                       key=self.environment.get(VARIABLE, ''))  # fmt: skip
         transport: Any = worker.transport
         transport.writeToChild(ORDERS, place.line())

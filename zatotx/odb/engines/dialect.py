@@ -23,7 +23,7 @@ Purpose = Literal['read', 'write', 'migrate']
 
 
 @frozen(kw_only=True)
-class Room:
+class Dialect:
     """One database: plain functions, since nothing of it has a state."""
 
     title: str  # for sentences
@@ -37,6 +37,6 @@ class Room:
     transactional_ddl: bool  # whether a migration that was killed leaves nothing behind
 
 
-def connections(purpose: Purpose) -> int:
+def max_connections(purpose: Purpose) -> int:
     """How many of them an engine keeps: one for each thread that uses it."""
     return READERS if purpose == 'read' else 1

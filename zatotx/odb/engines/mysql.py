@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 
-from zatotx.odb.engines.dialect import CONNECT, IDLE, LOCK, MIGRATION_LOCK, STATEMENT, Purpose, Room, connections
+from zatotx.odb.engines.dialect import CONNECT, IDLE, LOCK, MIGRATION_LOCK, STATEMENT, Dialect, Purpose, max_connections
 
 _PATIENT = 600.0  # seconds for one DDL statement of a migration
 _ONCE_MORE = (1213, 1020)  # deadlock; record has changed since last read
@@ -42,7 +42,7 @@ def make_engine(url: URL, purpose: Purpose) -> Engine:
             'local_infile': False,
         },
         isolation_level='REPEATABLE READ' if purpose == 'read' else 'READ COMMITTED',
-        pool_size=connections(purpose),
+        pool_size=max_connections(purpose),
         max_overflow=0,
         pool_timeout=STATEMENT,
         pool_pre_ping=True,
@@ -95,12 +95,12 @@ def is_away(error: Exception) -> bool:
     return isinstance(error, DBAPIError) and 0 < _number(error.orig) < 1000
 
 
-def once_more(error: Exception) -> bool:
+def is_retryable(error: Exception) -> bool:
     """A broken constraint too: what a transaction looked at before has changed, and it says so better itself."""
     return isinstance(error, IntegrityError) or (isinstance(error, DBAPIError) and _number(error.orig) in _ONCE_MORE)
 
 
-def says(error: Exception) -> str:
+def error_message(error: Exception) -> str:
     """The server's words without their number, and what to do where they do not say."""
     words = error.args[1] if len(error.args) > 1 else error
     said = ' '.join(str(words).split())
@@ -137,14 +137,14 @@ def _size(context: ExceptionContext) -> int:
     return sum(len(value) for value in values if isinstance(value, str | bytes))
 
 
-ROOM = Room(
+ROOM = Dialect(
     title='MariaDB or MySQL',
     engine=make_engine,
     driver='pymysql',
     extra='mysql',
     is_away=is_away,
-    says=says,
-    once_more=once_more,
+    says=error_message,
+    once_more=is_retryable,
     lock_schema=lock_schema,
     transactional_ddl=False,
 )

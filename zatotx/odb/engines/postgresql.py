@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 
-from zatotx.odb.engines.dialect import CONNECT, IDLE, LOCK, MIGRATION_LOCK, STATEMENT, Purpose, Room, connections
+from zatotx.odb.engines.dialect import CONNECT, IDLE, LOCK, MIGRATION_LOCK, STATEMENT, Dialect, Purpose, max_connections
 
 _SCHEMA_LOCK = 0x7A61746F7478  # 'zatotx': the advisory lock of upgrades, one a database
 
@@ -30,7 +30,7 @@ def make_engine(url: URL, purpose: Purpose) -> Engine:
         url,
         connect_args=_arguments(url, purpose),
         isolation_level='REPEATABLE READ' if purpose == 'read' else 'READ COMMITTED',
-        pool_size=connections(purpose),
+        pool_size=max_connections(purpose),
         max_overflow=0,
         pool_timeout=STATEMENT,
         pool_pre_ping=True,
@@ -88,12 +88,12 @@ def is_away(error: Exception) -> bool:
     return isinstance(error, DBAPIError) and _state(error).startswith(_AWAY)
 
 
-def once_more(error: Exception) -> bool:
+def is_retryable(error: Exception) -> bool:
     """A broken constraint too: what a transaction looked at before has changed, and it says so better itself."""
     return isinstance(error, IntegrityError) or (isinstance(error, DBAPIError) and _state(error) in _ONCE_MORE)
 
 
-def says(error: Exception) -> str:
+def error_message(error: Exception) -> str:
     """libpq's words in one line, with what to do where the server's do not say."""
     said = ' '.join(str(error).split())
     state = getattr(error, 'sqlstate', '') or ''
@@ -108,14 +108,14 @@ def _state(error: DBAPIError) -> str:
     return getattr(error.orig, 'sqlstate', '') or ''
 
 
-ROOM = Room(
+ROOM = Dialect(
     title='PostgreSQL',
     engine=make_engine,
     driver='psycopg',
     extra='postgresql',
     is_away=is_away,
-    says=says,
-    once_more=once_more,
+    says=error_message,
+    once_more=is_retryable,
     lock_schema=lock_schema,
     transactional_ddl=True,
 )

@@ -19,7 +19,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DatabaseError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.pool import QueuePool
 
-from zatotx.odb.engines.dialect import MIGRATION_LOCK, STATEMENT, Purpose, Room, connections
+from zatotx.odb.engines.dialect import MIGRATION_LOCK, STATEMENT, Dialect, Purpose, max_connections
 
 
 def make_engine(url: URL, purpose: Purpose) -> Engine:
@@ -31,7 +31,7 @@ def make_engine(url: URL, purpose: Purpose) -> Engine:
         'sqlite+pysqlite://',
         creator=lambda: _connect(path, purpose),
         poolclass=QueuePool,
-        pool_size=connections(purpose),
+        pool_size=max_connections(purpose),
         max_overflow=0,
         pool_timeout=STATEMENT,
         hide_parameters=True,
@@ -97,7 +97,7 @@ def is_away(error: Exception) -> bool:
     return isinstance(error, OperationalError | InterfaceError) or type(error) is DatabaseError
 
 
-ROOM = Room(
+ROOM = Dialect(
     title='SQLite',
     engine=make_engine,
     driver='sqlite3',

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from zatotx.model.errors import Fault
-from zatotx.model.message import Inbound, Outcome, Reply
+from zatotx.model.errors import ServiceError
+from zatotx.model.message import Message, Outcome, Reply
 
 ANY = 1 << 62  # bytes
 _ZATO_OK = 'ZATO_OK'
@@ -14,7 +14,7 @@ _BYTES = b'application/octet-stream'
 _BODY_METHODS = frozenset({'POST', 'PUT', 'PATCH'})
 
 
-class WrittenCodec:
+class BaseCodec:
     """An ICodec but for reading: subclasses say how one value and one error are written."""
 
     content_type: ClassVar[bytes]
@@ -39,7 +39,7 @@ class WrittenCodec:
         """The body of an error answer in Zato's form for this format."""
         raise NotImplementedError
 
-    def answer(self, outcome: Outcome, inbound: Inbound) -> Reply:
+    def answer(self, outcome: Outcome, inbound: Message) -> Reply:
         """Text and bytes go out unchanged, anything else as this format writes it, inside the element the service
         declared. Raises TypeError where the value has no form in the format, ValueError for an illegal header."""
         headers = fields(outcome.headers) if outcome.headers else ()
@@ -51,16 +51,16 @@ class WrittenCodec:
             body = value if type(value) is bytes else value.encode('utf-8')
             written = (self.text_type or self.content_type) if type(value) is str else self.bytes_type
         else:
-            body = self.encode(enveloped(outcome, inbound.cid) if outcome.element else value)
+            body = self.encode(wrap_in_envelope(outcome, inbound.cid) if outcome.element else value)
             written = self.content_type
         return Reply(outcome.status, body, content_type or written, headers)
 
-    def refuse(self, fault: Fault, details: str, inbound: Inbound) -> Reply:
+    def refuse(self, fault: ServiceError, details: str, inbound: Message) -> Reply:
         """See ICodec."""
         return Reply(fault.status, self.fault(inbound.cid, fault.status, details), self.content_type, fault.headers)
 
 
-def brings_body(inbound: Inbound) -> bool:
+def has_own_body(inbound: Message) -> bool:
     """Whether a body must be there: the method has one, and the URL carries no input in its stead."""
     http = inbound.http
     if http is None or inbound.channel.door:
@@ -68,7 +68,7 @@ def brings_body(inbound: Inbound) -> bool:
     return http.method in _BODY_METHODS and not http.query and not http.params
 
 
-def enveloped(outcome: Outcome, cid: str) -> dict[str, Any]:
+def wrap_in_envelope(outcome: Outcome, cid: str) -> dict[str, Any]:
     """The value inside its response element; for zato.* services with `zato_env` beside it (Zato's wire form)."""
     if not outcome.internal:
         return {outcome.element: outcome.value}

@@ -6,22 +6,22 @@ from zope.interface import implementer
 
 from zatotx.interfaces.pipeline import ICodec
 from zatotx.model.errors import BadRequest
-from zatotx.model.message import Inbound
-from zatotx.pipeline.codecs.base import WrittenCodec, brings_body
-from zatotx.rules.limits.limits import USUAL, Budget
+from zatotx.model.message import Message
+from zatotx.pipeline.codecs.base import BaseCodec, has_own_body
+from zatotx.rules.limits.limits import USUAL, MessageBudget
 from zatotx.wire.json import codec
-from zatotx.wire.json.budget import has_more_keys, is_deeper, value_size
+from zatotx.wire.json.budget import exceeds_depth, has_more_keys, value_size
 
 WEIGHTLESS = 16 * 1024  # bytes
 
 
 @implementer(ICodec)
-class JsonCodec(WrittenCodec):
+class JsonCodec(BaseCodec):
     """RFC 8259 JSON both ways."""
 
     content_type = b'application/json'
 
-    def __init__(self, budget: Budget = USUAL) -> None:
+    def __init__(self, budget: MessageBudget = USUAL) -> None:
         self._budget = budget
         self._depth = budget.json_depth
         self.weightless = min(budget.json_keys, WEIGHTLESS)
@@ -33,13 +33,13 @@ class JsonCodec(WrittenCodec):
     def footprint(self, body: bytes) -> int:
         return value_size(body)
 
-    def decode(self, inbound: Inbound) -> object:
+    def decode(self, inbound: Message) -> object:
         """The value of the body; None where the message brings none. Raises BadRequest for malformed JSON and for one
         that is nested too deeply: an empty body is malformed too, unless the method has none or the input comes in the
         URL."""
         body = inbound.body
         if not body:
-            if brings_body(inbound):
+            if has_own_body(inbound):
                 raise BadRequest(inbound.cid, 'Malformed JSON: the body is empty')
             return None
         assert isinstance(body, bytes)  # the pipeline has read spooled ones back
@@ -47,7 +47,7 @@ class JsonCodec(WrittenCodec):
             value = codec.decode(body)
         except codec.Malformed as error:
             raise BadRequest(inbound.cid, f'Malformed JSON: {error}') from None
-        if len(body) > self._depth and is_deeper(body, value, self._depth):
+        if len(body) > self._depth and exceeds_depth(body, value, self._depth):
             raise BadRequest(inbound.cid, f'The JSON is nested more than {self._depth} deep, the limit here')
         return value
 

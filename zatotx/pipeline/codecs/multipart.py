@@ -6,11 +6,11 @@ from zope.interface import implementer
 
 from zatotx.interfaces.pipeline import ICodec
 from zatotx.model.errors import BadRequest
-from zatotx.model.message import Body, Inbound
+from zatotx.model.message import Body, Message
 from zatotx.pipeline.codecs.base import ANY
 from zatotx.pipeline.codecs.json import JsonCodec
-from zatotx.rules.limits.limits import USUAL, Budget
-from zatotx.wire.http.multipart import Limits, Malformed, Part, boundary_of, read_form
+from zatotx.rules.limits.limits import USUAL, MessageBudget
+from zatotx.wire.http.multipart import FilePart, Limits, Malformed, boundary_of, read_form
 
 BODY = 'body'  # the name of a file that is a whole body
 _PIECE = 256 * 1024  # bytes read at a time
@@ -24,13 +24,13 @@ class MultipartCodec(JsonCodec):
 
     piecewise = True
 
-    def __init__(self, budget: Budget = USUAL) -> None:
+    def __init__(self, budget: MessageBudget = USUAL) -> None:
         super().__init__(budget)
         self._limits = Limits(parts=budget.form_fields)
         self.weightless = ANY
         self.threaded = _QUICK
 
-    def decode(self, inbound: Inbound) -> object:
+    def decode(self, inbound: Message) -> object:
         """Field name -> text, or a list of texts where it is repeated. Raises BadRequest."""
         body = whole(inbound)
         try:
@@ -51,20 +51,20 @@ class FileCodec(JsonCodec):
 
     piecewise = True
 
-    def __init__(self, budget: Budget = USUAL) -> None:
+    def __init__(self, budget: MessageBudget = USUAL) -> None:
         super().__init__(budget)
         self.weightless = self.threaded = ANY
 
-    def decode(self, inbound: Inbound) -> object:
+    def decode(self, inbound: Message) -> object:
         """None, and the file in `inbound.parsed`."""
         body = whole(inbound)
         size = len(body) if isinstance(body, bytes) else body.size
         content_type = inbound.headers.get(b'content-type', b'').decode('latin-1')
-        inbound.parsed = (Part(name=BODY, filename='', content_type=content_type, headers={}, start=0, size=size),)
+        inbound.parsed = (FilePart(name=BODY, filename='', content_type=content_type, headers={}, start=0, size=size),)
         return None
 
 
-def whole(inbound: Inbound) -> bytes | Body:
+def whole(inbound: Message) -> bytes | Body:
     """The body, of which any part can be read: one in a content coding has none until it is decoded."""
     body = inbound.body
     if not isinstance(body, bytes) and not body.seekable:

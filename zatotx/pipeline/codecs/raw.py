@@ -5,10 +5,10 @@ from __future__ import annotations
 from zope.interface import implementer
 
 from zatotx.interfaces.pipeline import ICodec
-from zatotx.model.message import Inbound
+from zatotx.model.message import Message
 from zatotx.pipeline.codecs.base import ANY
 from zatotx.pipeline.codecs.json import JsonCodec
-from zatotx.rules.limits.limits import USUAL, Budget
+from zatotx.rules.limits.limits import USUAL, MessageBudget
 
 
 @implementer(ICodec)
@@ -18,12 +18,12 @@ class RawCodec(JsonCodec):
 
     text_type = b'text/plain; charset=utf-8'
 
-    def __init__(self, budget: Budget = USUAL) -> None:
+    def __init__(self, budget: MessageBudget = USUAL) -> None:
         super().__init__(budget)
         self.weightless = ANY
 
     def footprint(self, body: bytes) -> int:
         return 0
 
-    def decode(self, inbound: Inbound) -> object:
+    def decode(self, inbound: Message) -> object:
         return inbound.body

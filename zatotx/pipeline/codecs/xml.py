@@ -6,9 +6,9 @@ from zope.interface import implementer
 
 from zatotx.interfaces.pipeline import ICodec
 from zatotx.model.errors import BadRequest
-from zatotx.model.message import Inbound
-from zatotx.pipeline.codecs.base import WrittenCodec, brings_body
-from zatotx.rules.limits.limits import USUAL, Budget
+from zatotx.model.message import Message
+from zatotx.pipeline.codecs.base import BaseCodec, has_own_body
+from zatotx.rules.limits.limits import USUAL, MessageBudget
 from zatotx.wire.xml import parser
 from zatotx.wire.xml.budget import tree_size
 from zatotx.wire.xml.writer import XML_TYPE, Markup, document, error
@@ -17,7 +17,7 @@ _ROOT = 'response'  # of a value that nobody gave a name
 
 
 @implementer(ICodec)
-class XmlCodec(WrittenCodec):
+class XmlCodec(BaseCodec):
     """XML 1.0 both ways: the payload is the root of the document, as lxml.objectify shows it."""
 
     content_type = XML_TYPE
@@ -25,18 +25,18 @@ class XmlCodec(WrittenCodec):
     threaded = parser.LARGE
     weightless = parser.WEIGHTLESS
 
-    def __init__(self, budget: Budget = USUAL) -> None:
+    def __init__(self, budget: MessageBudget = USUAL) -> None:
         self._budget = budget.xml
 
     def footprint(self, body: bytes) -> int:
         return tree_size(body)
 
-    def decode(self, inbound: Inbound) -> object:
+    def decode(self, inbound: Message) -> object:
         """The root, which is `inbound.parsed` too; None where the message brings no body. Raises BadRequest for what
         `wire.xml` refuses: an empty body is refused where one must be there."""
         body = inbound.body
         if not body:
-            if brings_body(inbound):
+            if has_own_body(inbound):
                 raise BadRequest(inbound.cid, 'Malformed XML: the body is empty')
             return None
         assert isinstance(body, bytes)  # the pipeline has read spooled ones back

@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Hashable, Iterator, Sequence
 from inspect import isawaitable
 
 from zatotx.interfaces.pipeline import NEEDS_BODY, NeedsBody
-from zatotx.model.errors import Fault, Unauthorized
-from zatotx.model.message import Inbound, Principal
-from zatotx.pipeline.security.authenticator import ANY_OF_THEM, Check
+from zatotx.model.errors import ServiceError, Unauthorized
+from zatotx.model.message import Message, Principal
+from zatotx.pipeline.security.authenticator import ANY_OF_THEM, Authenticator
 from zatotx.pipeline.security.challenges import GENERIC
-from zatotx.pipeline.security.pending_check import Waiting
+from zatotx.pipeline.security.pending_check import PendingCheck
 
 MOST_CHALLENGES = 16  # in one answer: clients have limits for heads too
 
@@ -26,16 +26,16 @@ class _Sort:
 
     __slots__ = ('_all', '_by_claim', 'reader')
 
-    def __init__(self, reader: Check) -> None:
+    def __init__(self, reader: Authenticator) -> None:
         self.reader = reader
-        self._all: list[Check] = []
-        self._by_claim: dict[Hashable, list[Check]] = {}
+        self._all: list[Authenticator] = []
+        self._by_claim: dict[Hashable, list[Authenticator]] = {}
 
-    def add(self, check: Check) -> None:
+    def add(self, check: Authenticator) -> None:
         self._all.append(check)
         self._by_claim.setdefault(check.claim, []).append(check)
 
-    def of(self, claim: Hashable) -> Sequence[Check]:
+    def of(self, claim: Hashable) -> Sequence[Authenticator]:
         """Whom to ask. For what nobody has it is the first one: a claim that is unknown must cost what a known one
         costs."""
         if claim == ANY_OF_THEM:
@@ -48,7 +48,7 @@ class AnyOf:
 
     __slots__ = ('_challenges', '_of_body', '_of_head', '_only')
 
-    def __init__(self, checks: Sequence[Check], otherwise: Sequence[str] = ()) -> None:
+    def __init__(self, checks: Sequence[Authenticator], otherwise: Sequence[str] = ()) -> None:
         """`otherwise`: the challenges to give where there are no checks."""
         sorts: dict[Hashable, _Sort] = {}
         for check in checks:
@@ -59,7 +59,7 @@ class AnyOf:
         challenges = [check.challenge for check in checks] or otherwise or (GENERIC,)
         self._challenges = tuple(dict.fromkeys(challenges))[:MOST_CHALLENGES]
 
-    def check(self, inbound: Inbound) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
+    def check(self, inbound: Message) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
         """By the head; NEEDS_BODY where that admits nobody and the body may."""
         only = self._only
         if only is not None:
@@ -67,48 +67,52 @@ class AnyOf:
         otherwise = NEEDS_BODY if self._of_body else None
         return self._first(_asked(self._of_head, inbound), inbound, otherwise)
 
-    def check_body(self, inbound: Inbound) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
+    def check_body(self, inbound: Message) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
         """By the body, for whom the head did not admit; never NEEDS_BODY."""
         if self._only is not None:
             return self._only.check(inbound)
         return self._first(_asked(self._of_body, inbound), inbound, None)
 
     def _first(
-        self, checks: Iterator[Check], inbound: Inbound, otherwise: NeedsBody | None, failed: Fault | None = None
+        self,
+        checks: Iterator[Authenticator],
+        inbound: Message,
+        otherwise: NeedsBody | None,
+        failed: ServiceError | None = None,
     ) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
         for check in checks:
             try:
                 found = check.check(inbound)
             except Unauthorized:
                 continue
-            except Fault as fault:
+            except ServiceError as fault:
                 failed = failed or fault
                 continue
             if isinstance(found, Principal):
                 return found
-            return Waiting(found, self._going_on(found, checks, inbound, otherwise, failed=failed))
+            return PendingCheck(found, self._going_on(found, checks, inbound, otherwise, failed=failed))
         if otherwise is not None:
             return otherwise
         raise failed or self._refused(inbound)
 
     async def _going_on(
-        self, waiting: Awaitable[Principal], checks: Iterator[Check], inbound: Inbound, otherwise: NeedsBody | None,
-        *, failed: Fault | None
+        self, waiting: Awaitable[Principal], checks: Iterator[Authenticator], inbound: Message,
+        otherwise: NeedsBody | None, *, failed: ServiceError | None
     ) -> Principal | NeedsBody:  # fmt: skip
         try:
             return await waiting
         except Unauthorized:
             pass  # the next one may admit
-        except Fault as fault:
+        except ServiceError as fault:
             failed = failed or fault
         found = self._first(checks, inbound, otherwise, failed)
         return await found if isawaitable(found) else found
 
-    def _refused(self, inbound: Inbound) -> Unauthorized:
+    def _refused(self, inbound: Message) -> Unauthorized:
         return Unauthorized(inbound.cid, None, self._challenges[0], more=self._challenges[1:])
 
 
-def _asked(sorts: Sequence[_Sort], inbound: Inbound) -> Iterator[Check]:
+def _asked(sorts: Sequence[_Sort], inbound: Message) -> Iterator[Authenticator]:
     """The checks that the request gives something to."""
     for sort in sorts:
         claim = sort.reader.claimed(inbound)

@@ -6,24 +6,24 @@ from collections.abc import Awaitable
 from functools import partial
 
 from zatotx.model.errors import Unauthorized
-from zatotx.model.message import Inbound, Principal
+from zatotx.model.message import Message, Principal
 from zatotx.pipeline.security.authenticator import NOBODY, principal_of
 from zatotx.pipeline.security.challenges import challenge_of
-from zatotx.pipeline.security.secret_comparison import Guesses, same
+from zatotx.pipeline.security.secret_comparison import SecretComparison, equal_secrets
 from zatotx.schema.snapshot import Stored
-from zatotx.wire.http.query import Malformed, parameter
+from zatotx.wire.http.query import Malformed, query_parameter
 
 _NOBODY = NOBODY.encode()
 
 
-class ApiKeyCheck:
+class ApiKeyAuthenticator:
     """The check of one API key definition."""
 
     needs_body = False
     challenge = challenge_of('apikey')
     __slots__ = ('_attempts', '_digest', '_header', '_principal', '_query', 'claim', 'sort')
 
-    def __init__(self, guesses: Guesses, stored: Stored) -> None:
+    def __init__(self, guesses: SecretComparison, stored: Stored) -> None:
         definition = stored.value
         self._digest = guesses.digest
         self._header = definition.header.lower().encode('ascii')
@@ -34,7 +34,7 @@ class ApiKeyCheck:
         # Zato 2.0 takes any key where there is none yet; here nobody has it: no digest is empty.
         self.claim = guesses.digest(definition.password.encode('utf-8')) if definition.password else b''
 
-    def claimed(self, inbound: Inbound) -> bytes | None:
+    def claimed(self, inbound: Message) -> bytes | None:
         """The digest of the key."""
         try:
             key = self._presented(inbound)
@@ -42,7 +42,7 @@ class ApiKeyCheck:
             return _NOBODY
         return None if key is None else self._digest(key)
 
-    def check(self, inbound: Inbound) -> Principal | Awaitable[Principal]:
+    def check(self, inbound: Message) -> Principal | Awaitable[Principal]:
         """The principal, at once. Raises Unauthorized, or returns what does so later."""
         http = inbound.http
         if http is not None and http.admitted_by is self:
@@ -55,14 +55,14 @@ class ApiKeyCheck:
             return attempts.wait(inbound, delay, partial(self._compared, inbound, claimed))
         return self._compared(inbound, claimed)
 
-    def _compared(self, inbound: Inbound, claimed: bytes) -> Principal:
-        if not same(claimed, self.claim):
+    def _compared(self, inbound: Message, claimed: bytes) -> Principal:
+        if not equal_secrets(claimed, self.claim):
             raise self._attempts.refuse(inbound, Unauthorized(inbound.cid, None, self.challenge))
         self._attempts.admitted(inbound, self)
         return self._principal
 
-    def _presented(self, inbound: Inbound) -> bytes | None:
+    def _presented(self, inbound: Message) -> bytes | None:
         """The key as it was sent; None where there is none. Raises Malformed where there are two."""
         if not self._query:
             return inbound.headers.get(self._header)
-        return None if inbound.http is None else parameter(inbound.http.query, self._query)
+        return None if inbound.http is None else query_parameter(inbound.http.query, self._query)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Hashable, Mapping
 from typing import Any, Protocol
 
-from zatotx.model.message import Inbound, Principal
-from zatotx.rules.security.roles import held
+from zatotx.model.message import Message, Principal
+from zatotx.rules.security.roles import roles_of
 from zatotx.schema.snapshot import Stored
 
 # Two claims that no request can make: what it may claim has no NUL.
@@ -14,7 +14,7 @@ ANY_OF_THEM = '\0any'  # nothing of the request says which definition of the sor
 NOBODY = '\0'  # it carries something of the sort that can be nobody's
 
 
-class Check(Protocol):
+class Authenticator(Protocol):
     """One security definition, ready to check requests: by the head, or, where it `needs_body`, once that was decoded.
 
     Where a channel accepts several definitions, those of one `sort` read the same thing of a request. What that says
@@ -33,10 +33,10 @@ class Check(Protocol):
     @property
     def claim(self) -> Hashable: ...  # a user name, say; ANY_OF_THEM where no request can say which one it means
 
-    def claimed(self, inbound: Inbound) -> Hashable | None:
+    def claimed(self, inbound: Message) -> Hashable | None:
         """What the request claims by what checks of this sort read; None where it carries nothing of that."""
 
-    def check(self, inbound: Inbound) -> Principal | Awaitable[Principal]:
+    def check(self, inbound: Message) -> Principal | Awaitable[Principal]:
         """The principal, at once where it is known. Raises Unauthorized with the challenge; ServiceUnavailable where
         it cannot be said now."""
 
@@ -49,5 +49,5 @@ def principal_of(stored: Stored, username: str = '', claims: Mapping[str, Any] |
         username or getattr(definition, 'username', '') or '',
         stored.type,
         claims or {},
-        held(stored.type, stored.name, definition.roles),
+        roles_of(stored.type, stored.name, definition.roles),
     )

@@ -13,14 +13,14 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 
 from zatotx.model.errors import Unauthorized
-from zatotx.model.message import Inbound, Principal
+from zatotx.model.message import Message, Principal
 from zatotx.pipeline.security.authenticator import NOBODY, principal_of
 from zatotx.pipeline.security.challenges import challenge_of
-from zatotx.pipeline.security.password_verifier import Verifier
+from zatotx.pipeline.security.password_verifier import PasswordVerifier
 from zatotx.pipeline.security.secret_comparison import network_of_caller
 from zatotx.schema.dual_secret import hash_of
 from zatotx.schema.snapshot import Stored
-from zatotx.wire.http.authorization import Malformed, basic
+from zatotx.wire.http.authorization import Malformed, parse_basic
 
 REMEMBERED = 10_000  # verified credentials kept a definition
 
@@ -50,7 +50,7 @@ class _Login:
             self.under_way.cancel()
 
 
-class BasicAuthCheck:
+class BasicAuthAuthenticator:
     """The check of one Basic auth definition."""
 
     needs_body = False
@@ -58,7 +58,7 @@ class BasicAuthCheck:
     __slots__ = ('_addresses', '_attempts', '_digest', '_hashed', '_known', '_logins', '_principal', '_slowed',
                  '_username', '_verifier', 'challenge', 'claim')  # fmt: skip
 
-    def __init__(self, verifier: Verifier, stored: Stored) -> None:
+    def __init__(self, verifier: PasswordVerifier, stored: Stored) -> None:
         definition = stored.value
         self._verifier = verifier
         self._digest = verifier.guesses.digest
@@ -72,17 +72,17 @@ class BasicAuthCheck:
         self._known: dict[bytes, None] = {}
         self._logins: dict[_Key, _Login] = {}
 
-    def claimed(self, inbound: Inbound) -> str | None:
+    def claimed(self, inbound: Message) -> str | None:
         """The user name."""
         header = inbound.headers.get(b'authorization')
         if header is None or header[:6].lower() != b'basic ':
             return None
         try:
-            return basic(header)[0]
+            return parse_basic(header)[0]
         except Malformed:
             return NOBODY
 
-    def check(self, inbound: Inbound) -> Principal | Awaitable[Principal]:
+    def check(self, inbound: Message) -> Principal | Awaitable[Principal]:
         """The principal at once for credentials seen before, else after the hash was verified in a thread. Raises
         Unauthorized."""
         http = inbound.http
@@ -101,9 +101,9 @@ class BasicAuthCheck:
             return self._principal
         return self._first_time(inbound, header, digest, delay)
 
-    async def _first_time(self, inbound: Inbound, header: bytes, digest: bytes, delay: float) -> Principal:
+    async def _first_time(self, inbound: Message, header: bytes, digest: bytes, delay: float) -> Principal:
         try:
-            username, password = basic(header)
+            username, password = parse_basic(header)
         except Malformed:
             raise self._refused(inbound) from None
         network = network_of_caller(inbound)
@@ -161,5 +161,5 @@ class BasicAuthCheck:
         for request in requests:
             request.callback(result)
 
-    def _refused(self, inbound: Inbound) -> Unauthorized:
+    def _refused(self, inbound: Message) -> Unauthorized:
         return Unauthorized(inbound.cid, None, self.challenge)

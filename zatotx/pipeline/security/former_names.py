@@ -9,7 +9,7 @@ from zatotx.schema.snapshot import Stored
 MOST = 1_000  # former names remembered
 
 
-class Names:
+class FormerNames:
     """The former names of the objects of a configuration. A name that another object has now is no former one for
     whoever looks among the present ones first."""
 

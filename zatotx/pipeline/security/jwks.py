@@ -15,12 +15,12 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from zatotx.interfaces.fetcher import Fetched, IFetcher
-from zatotx.model.errors import Fault, ServiceUnavailable
-from zatotx.rules.security.jwks_refresh import Upkeep, lifetime
-from zatotx.rules.security.jwt import choose
-from zatotx.schema.masking import masked_url
+from zatotx.model.errors import ServiceError, ServiceUnavailable
+from zatotx.rules.security.jwks_refresh import JwksRefresh, cache_lifetime
+from zatotx.rules.security.jwt import select_key
+from zatotx.schema.masking import mask_url
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.security.jwk import Key, read_key_set
+from zatotx.wire.security.jwk import VerificationKey, read_key_set
 
 PATIENCE = 2.0  # seconds from the beginning of a fetch for which requests wait for it
 TIMEOUT = 10.0  # seconds until a fetch is given up
@@ -31,7 +31,7 @@ _AWAY = 'The keys that tokens are verified with cannot be had now, try again'
 
 
 @define(eq=False)
-class PublishedKeys:
+class PublishedKeySet:
     """The keys at one URL. `changed` is called when they are others than before."""
 
     name: str  # of the definition, for the log
@@ -40,8 +40,8 @@ class PublishedKeys:
     clock: IReactorTime
     offload: Callable[..., Deferred[Any]]
     changed: Callable[[], None]
-    _keys: Sequence[Key] = ()
-    _upkeep: Upkeep = field(factory=Upkeep)
+    _keys: Sequence[VerificationKey] = ()
+    _upkeep: JwksRefresh = field(factory=JwksRefresh)
     _began: float | None = None  # when the fetch under way did
     _wanted: str | None = None  # the kid that it is for
     _waiting: list[Deferred[None]] = field(factory=list)
@@ -49,7 +49,7 @@ class PublishedKeys:
 
     _log = Logger()
 
-    def find(self, algorithm: str, kid: str | None) -> Key | Awaitable[Key | None] | None:
+    def find(self, algorithm: str, kid: str | None) -> VerificationKey | Awaitable[VerificationKey | None] | None:
         """The key for a token, at once where the keys are there and know it. Raises ServiceUnavailable, at once or when
         awaited, where there are no keys."""
         now = self.clock.seconds()
@@ -57,7 +57,7 @@ class PublishedKeys:
             return self._find_later(algorithm, kid)
         if self._upkeep.is_due(now):
             self.refresh()
-        key = choose(self._keys, algorithm, kid)
+        key = select_key(self._keys, algorithm, kid)
         if key is None and self._is_unknown(kid) and self._may_wait(now):
             return self._find_later(algorithm, kid)
         return key
@@ -75,7 +75,7 @@ class PublishedKeys:
             self._upkeep.tried(self._began)
             Deferred.fromCoroutine(self._fetch()).addErrback(self._bug)
 
-    async def _find_later(self, algorithm: str, kid: str | None) -> Key | None:
+    async def _find_later(self, algorithm: str, kid: str | None) -> VerificationKey | None:
         """The same, after the keys were fetched, or PATIENCE is over."""
         now = self.clock.seconds()
         if self._may_wait(now):
@@ -83,7 +83,7 @@ class PublishedKeys:
             await self._fetched(now)
         if self._upkeep.is_lost(self.clock.seconds()):
             raise ServiceUnavailable(None, _AWAY)
-        return choose(self._keys, algorithm, kid)
+        return select_key(self._keys, algorithm, kid)
 
     def _is_unknown(self, kid: str | None) -> bool:
         """Whether a kid may be that of a key that came after ours: tokens without one would have us fetch for ever."""
@@ -110,7 +110,7 @@ class PublishedKeys:
             keys, wrong = await self.offload(read_key_set, fetched.body)
         except CancelledError:
             raise
-        except (Fault, Malformed) as error:
+        except (ServiceError, Malformed) as error:
             self._upkeep.failed()
             self._say(str(error))
         else:
@@ -119,9 +119,9 @@ class PublishedKeys:
         finally:
             self._settle()
 
-    def _take(self, keys: Sequence[Key], fetched: Fetched) -> None:
+    def _take(self, keys: Sequence[VerificationKey], fetched: Fetched) -> None:
         fruitful = self._wanted is None or any(key.kid == self._wanted for key in keys)
-        self._upkeep.succeeded(self.clock.seconds(), lifetime(fetched.headers), fruitful=fruitful)
+        self._upkeep.succeeded(self.clock.seconds(), cache_lifetime(fetched.headers), fruitful=fruitful)
         before, self._keys = self._keys, keys
         if keys != before:
             self.changed()
@@ -138,7 +138,7 @@ class PublishedKeys:
         said, self.problem = self.problem, wrong
         if wrong == said:
             return
-        names = {'name': self.name, 'url': masked_url(self.url), 'wrong': wrong}
+        names = {'name': self.name, 'url': mask_url(self.url), 'wrong': wrong}
         if wrong:
             self._log.warn('The keys of JWT definition {name!r} at {url}: {wrong}', **names)
         else:

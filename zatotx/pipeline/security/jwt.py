@@ -24,26 +24,26 @@ from twisted.logger import Logger
 
 from zatotx.interfaces.fetcher import IFetcher
 from zatotx.model.errors import Unauthorized
-from zatotx.model.message import Inbound, Principal
+from zatotx.model.message import Message, Principal
 from zatotx.pipeline.security.authenticator import ANY_OF_THEM, principal_of
 from zatotx.pipeline.security.challenges import challenge_of
-from zatotx.pipeline.security.jwks import PublishedKeys
-from zatotx.pipeline.security.principal_cache import Remembered
-from zatotx.rules.security.jwt import Unacceptable, read_header, roles, terms_of, until, username
+from zatotx.pipeline.security.jwks import PublishedKeySet
+from zatotx.pipeline.security.principal_cache import PrincipalCache
+from zatotx.rules.security.jwt import UnacceptableToken, jwt_terms, read_header, roles, username, valid_until
 from zatotx.schema.security import Jwt
 from zatotx.schema.snapshot import Stored
-from zatotx.wire.http.authorization import bearer
+from zatotx.wire.http.authorization import parse_bearer
 from zatotx.wire.json.unique_members import decode_object
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.security.jwk import Key, key_of_pem, key_of_secret
-from zatotx.wire.security.jws import Signed, read_compact
+from zatotx.wire.security.jwk import VerificationKey, key_of_pem, key_of_secret
+from zatotx.wire.security.jws import SignedToken, parse_compact
 
 REMEMBERED = 5_000  # verified tokens kept a definition: a few kilobytes each
 CHALLENGE = challenge_of('jwt')
 REFUSED = f'{CHALLENGE}, error="invalid_token"'
 
 
-class Keys(Protocol):
+class KeySource(Protocol):
     """Where the keys of a definition are."""
 
     @property
@@ -52,27 +52,27 @@ class Keys(Protocol):
     @property
     def problem(self) -> str: ...  # why there are none, or no new ones; '' = all is well
 
-    def find(self, algorithm: str, kid: str | None) -> Key | Awaitable[Key | None] | None: ...
+    def find(self, algorithm: str, kid: str | None) -> VerificationKey | Awaitable[VerificationKey | None] | None: ...
 
 
-class OneKey:
+class SingleKey:
     """The key that stands in the definition. A token's kid says nothing then."""
 
     steady = inf
 
-    def __init__(self, key: Key | None, problem: str = '') -> None:
+    def __init__(self, key: VerificationKey | None, problem: str = '') -> None:
         self._key = key
         self.problem = problem
 
-    def find(self, algorithm: str, kid: str | None) -> Key | None:
+    def find(self, algorithm: str, kid: str | None) -> VerificationKey | None:
         """The key, whatever it is asked for: it knows itself what it is good for."""
         return self._key
 
 
-class Presented(msgspec.Struct, frozen=True):
+class PresentedToken(msgspec.Struct, frozen=True):
     """A token whose claims are good, and whose signature is still to be verified."""
 
-    signed: Signed
+    signed: SignedToken
     algorithm: str
     kid: str | None
     claims: Mapping[str, Any]
@@ -80,7 +80,7 @@ class Presented(msgspec.Struct, frozen=True):
     digest: bytes
 
 
-class JwtCheck:
+class JwtAuthenticator:
     """The check of one JWT definition. `now`: seconds since 1970."""
 
     needs_body = False
@@ -90,21 +90,21 @@ class JwtCheck:
     _log = Logger()
 
     def __init__(
-        self, stored: Stored, keys_of: Callable[[Callable[[], None]], Keys], now: Callable[[], float] = time.time
+        self, stored: Stored, keys_of: Callable[[Callable[[], None]], KeySource], now: Callable[[], float] = time.time
     ) -> None:
         self._stored = stored
-        self._terms = terms_of(stored.value)
-        self._known: Remembered[bytes] = Remembered(REMEMBERED)
+        self._terms = jwt_terms(stored.value)
+        self._known: PrincipalCache[bytes] = PrincipalCache(REMEMBERED)
         self._keys = keys_of(self._known.clear)
         self._now = now
         self._keyed = blake2b(key=urandom(32), digest_size=16)
 
-    def claimed(self, inbound: Inbound) -> str | None:
+    def claimed(self, inbound: Message) -> str | None:
         """Any of the issuers, where there is a token."""
         field = inbound.headers.get(b'authorization')
         return None if field is None or field[:7].lower() != b'bearer ' else ANY_OF_THEM
 
-    def check(self, inbound: Inbound) -> Principal | Awaitable[Principal]:
+    def check(self, inbound: Message) -> Principal | Awaitable[Principal]:
         """The principal, at once unless keys have to be fetched. Raises Unauthorized; ServiceUnavailable while there
         are no keys."""
         field = inbound.headers.get(b'authorization')
@@ -122,28 +122,30 @@ class JwtCheck:
         if problem:
             yield f'JWT definition {self._stored.name!r} has no keys, or those of before alone: {problem}'
 
-    def _first_time(self, inbound: Inbound, field: bytes, digest: bytes) -> Principal | Awaitable[Principal]:
+    def _first_time(self, inbound: Message, field: bytes, digest: bytes) -> Principal | Awaitable[Principal]:
         if self.claimed(inbound) is None:  # it is for somebody else
             raise Unauthorized(inbound.cid, None, CHALLENGE)
         try:
-            presented = self._read(bearer(field), digest)
-        except (Malformed, Unacceptable) as why:
+            presented = self._read(parse_bearer(field), digest)
+        except (Malformed, UnacceptableToken) as why:
             raise self._refused(inbound, str(why)) from None
         key = self._keys.find(presented.algorithm, presented.kid)
         if isawaitable(key):
             return self._later(inbound, presented, key)
         return self._verified(inbound, presented, key)
 
-    def _read(self, token: bytes, digest: bytes) -> Presented:
-        signed = read_compact(token)
+    def _read(self, token: bytes, digest: bytes) -> PresentedToken:
+        signed = parse_compact(token)
         algorithm, kid = read_header(signed.header, self._terms)
         claims = decode_object(signed.payload)
-        return Presented(signed, algorithm, kid, claims, until(claims, self._terms, self._now()), digest)
+        return PresentedToken(signed, algorithm, kid, claims, valid_until(claims, self._terms, self._now()), digest)
 
-    async def _later(self, inbound: Inbound, presented: Presented, key: Awaitable[Key | None]) -> Principal:
+    async def _later(
+        self, inbound: Message, presented: PresentedToken, key: Awaitable[VerificationKey | None]
+    ) -> Principal:
         return self._verified(inbound, presented, await key)
 
-    def _verified(self, inbound: Inbound, presented: Presented, key: Key | None) -> Principal:
+    def _verified(self, inbound: Message, presented: PresentedToken, key: VerificationKey | None) -> Principal:
         """The principal of a token that this key has signed."""
         if key is None:
             raise self._refused(inbound, 'no key is the one that it says it was signed with')
@@ -152,7 +154,7 @@ class JwtCheck:
             raise self._refused(inbound, 'its signature is not of the key')
         try:
             principal = self._principal(presented.claims)
-        except Unacceptable as why:
+        except UnacceptableToken as why:
             raise self._refused(inbound, str(why)) from None
         self._known.keep(presented.digest, principal, min(presented.until, self._now() + self._keys.steady))
         return principal
@@ -163,32 +165,36 @@ class JwtCheck:
         given = roles(claims, self._terms)
         return msgspec.structs.replace(principal, roles=principal.roles | given) if given else principal
 
-    def _refused(self, inbound: Inbound, why: str) -> Unauthorized:
+    def _refused(self, inbound: Message, why: str) -> Unauthorized:
         self._log.debug('{cid}: JWT definition {name!r} refused a token: {why}', cid=inbound.cid,
                         name=self._stored.name, why=why)  # fmt: skip
         return Unauthorized(inbound.cid, None, REFUSED)
 
 
-def make_jwt_check(
+def make_jwt_authenticator(
     stored: Stored, *, fetcher: IFetcher, clock: IReactorTime, offload: Callable[..., Deferred[Any]]
-) -> JwtCheck:
+) -> JwtAuthenticator:
     """The check of a definition, with its keys, or on the way to them."""
     definition = stored.value
     if definition.jwks_url:
-        return JwtCheck(stored, partial(_published, stored.name, definition.jwks_url, fetcher, clock, offload))
-    return JwtCheck(stored, partial(_one_key, definition))
+        return JwtAuthenticator(stored, partial(_published, stored.name, definition.jwks_url, fetcher, clock, offload))
+    return JwtAuthenticator(stored, partial(_one_key, definition))
 
 
-def _published(name: str, url: str, *means: Any) -> PublishedKeys:
-    keys = PublishedKeys(name, url, *means)
+def _published(name: str, url: str, *means: Any) -> PublishedKeySet:
+    keys = PublishedKeySet(name, url, *means)
     keys.refresh()
     return keys
 
 
-def _one_key(definition: Jwt, changed: Callable[[], None]) -> OneKey:
+def _one_key(definition: Jwt, changed: Callable[[], None]) -> SingleKey:
     """Of a definition that was valid when it was stored; where a newer version is stricter, nobody is admitted."""
     try:
-        return OneKey(key_of_pem(definition.public_key) if definition.public_key else key_of_secret(definition.secret))
+        return SingleKey(
+            key_of_pem(definition.public_key) if definition.public_key else key_of_secret(definition.secret)
+        )
     except Malformed as wrong:
-        JwtCheck._log.error('JWT definition {name!r} admits nobody: its key {wrong}', name=definition.name, wrong=wrong)
-        return OneKey(None, str(wrong))
+        JwtAuthenticator._log.error(
+            'JWT definition {name!r} admits nobody: its key {wrong}', name=definition.name, wrong=wrong
+        )
+        return SingleKey(None, str(wrong))

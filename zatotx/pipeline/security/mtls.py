@@ -16,11 +16,18 @@ from cryptography.x509 import Certificate
 from twisted.logger import Logger
 
 from zatotx.model.errors import Unauthorized
-from zatotx.model.message import Inbound, Principal
+from zatotx.model.message import Message, Principal
 from zatotx.pipeline.security.authenticator import ANY_OF_THEM, principal_of
 from zatotx.pipeline.security.challenges import challenge_of
-from zatotx.pipeline.security.principal_cache import Remembered
-from zatotx.rules.security.mtls import Terms, Unacceptable, ended, read_sent, terms_of, until
+from zatotx.pipeline.security.principal_cache import PrincipalCache
+from zatotx.rules.security.mtls import (
+    CertificateTerms,
+    UnacceptableCertificate,
+    certificate_terms,
+    expired_lists,
+    parse_chain,
+    valid_until,
+)
 from zatotx.schema.snapshot import Stored
 from zatotx.wire.malformed import Malformed
 
@@ -31,7 +38,7 @@ _LISTS_ENDED = (
 CHALLENGE = challenge_of('mtls')
 
 
-class MtlsCheck:
+class MtlsAuthenticator:
     """The check of one definition. `now`: seconds since 1970."""
 
     needs_body = False
@@ -43,15 +50,15 @@ class MtlsCheck:
     def __init__(self, stored: Stored, now: Callable[[], float] = time.time) -> None:
         self._stored = stored
         self._terms = self._terms_of(stored)
-        self._known: Remembered[bytes] = Remembered(REMEMBERED)
+        self._known: PrincipalCache[bytes] = PrincipalCache(REMEMBERED)
         self._now = now
         self._lists_ended = False  # said in the log
 
-    def claimed(self, inbound: Inbound) -> str | None:
+    def claimed(self, inbound: Message) -> str | None:
         """Anybody's, where there is a certificate."""
         return ANY_OF_THEM if inbound.http is not None and inbound.http.certificates else None
 
-    def check(self, inbound: Inbound) -> Principal:
+    def check(self, inbound: Message) -> Principal:
         """The principal, at once. Raises Unauthorized."""
         sent = inbound.http.certificates if inbound.http is not None else ()
         if not sent:
@@ -64,24 +71,24 @@ class MtlsCheck:
         if self._terms is None:
             yield f'mutual TLS definition {self._stored.name!r} admits nobody, it is not valid any more: look at it'
             return
-        for issuer in ended(self._terms, self._now()):
+        for issuer in expired_lists(self._terms, self._now()):
             yield (f'mutual TLS definition {self._stored.name!r} admits nobody whom {issuer} has signed: its list of '
                    'revoked certificates has expired, give the definition the next one')  # fmt: skip
 
-    def _first_time(self, inbound: Inbound, sent: Sequence[bytes]) -> Principal:
+    def _first_time(self, inbound: Message, sent: Sequence[bytes]) -> Principal:
         try:
-            own, *others = read_sent(sent)
+            own, *others = parse_chain(sent)
             if self._terms is None:
-                raise Unacceptable('the definition is not valid')
-            end = until(own, others, self._terms, self._now())
-        except Unacceptable as why:
+                raise UnacceptableCertificate('the definition is not valid')
+            end = valid_until(own, others, self._terms, self._now())
+        except UnacceptableCertificate as why:
             raise self._refused(inbound, why) from None
         self._lists_ended = False
         principal = principal_of(self._stored, own.subject.rfc4514_string(), _claims(own))
         self._known.keep(sent[0], principal, end)
         return principal
 
-    def _refused(self, inbound: Inbound, why: Unacceptable) -> Unauthorized:
+    def _refused(self, inbound: Message, why: UnacceptableCertificate) -> Unauthorized:
         name = self._stored.name
         if why.lists_ended and not self._lists_ended:
             self._lists_ended = True
@@ -90,10 +97,10 @@ class MtlsCheck:
                         cid=inbound.cid, why=str(why))  # fmt: skip
         return Unauthorized(inbound.cid, None, CHALLENGE)
 
-    def _terms_of(self, stored: Stored) -> Terms | None:
+    def _terms_of(self, stored: Stored) -> CertificateTerms | None:
         """Of a definition that was valid when it was stored; where a newer version is stricter, nobody is admitted."""
         try:
-            return terms_of(stored.value)
+            return certificate_terms(stored.value)
         except Malformed as wrong:
             self._log.error('Mutual TLS definition {name!r} admits nobody: {wrong}', name=stored.name, wrong=str(wrong))
             return None

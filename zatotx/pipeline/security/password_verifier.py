@@ -10,7 +10,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from zatotx.model.errors import ServiceUnavailable
-from zatotx.pipeline.security.secret_comparison import Guesses
+from zatotx.pipeline.security.secret_comparison import SecretComparison
 from zatotx.rules.limits.fair_queue import FairQueue
 
 AT_ONCE = 2  # hashes verified at the same time: each takes 19 MiB and a core
@@ -21,7 +21,7 @@ WAITING_OF_NETWORK = 50  # of these, how many of one network
 _NO_PASSWORD = '$argon2id$v=19$m=19456,t=2,p=1$emF0b3R4emF0b3R4emE$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'
 
 
-class Hashing(Protocol):
+class HashJob(Protocol):
     """What is to be verified."""
 
     network: str  # that it came from
@@ -41,7 +41,7 @@ def verify(hashed: str, password: str) -> bool:
 
 
 @define
-class Verifier:
+class PasswordVerifier:
     """Shared by all Basic auth definitions of a node.
 
     Networks take turns, so that one which keeps the queue full costs another the time of one verification. What is
@@ -49,11 +49,11 @@ class Verifier:
     """
 
     offload: Callable[..., Deferred[Any]]
-    guesses: Guesses
+    guesses: SecretComparison
     _queue: FairQueue[Deferred[None]] = field(factory=partial(FairQueue, WAITING, WAITING_OF_NETWORK))
     _running: int = 0
 
-    async def verified(self, hashed: str, login: Hashing) -> bool:
+    async def verified(self, hashed: str, login: HashJob) -> bool:
         """Whether the password is right, when its turn has come. Raises ServiceUnavailable where too many wait."""
         if self._running >= AT_ONCE:
             await self._turn(login.network)

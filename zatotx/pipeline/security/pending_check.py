@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 _T = TypeVar('_T')
 
 
-class Waiting(Generic[_T]):
+class PendingCheck(Generic[_T]):
     """Awaits `going_on`, which awaits `first`. Dropped unstarted, both are to be closed: a coroutine that nobody
     closed or awaited is complained of."""
 
@@ -25,5 +25,5 @@ class Waiting(Generic[_T]):
     def close(self) -> None:
         """It will not be awaited."""
         self._going_on.close()
-        if iscoroutine(self._first) or isinstance(self._first, Waiting):
+        if iscoroutine(self._first) or isinstance(self._first, PendingCheck):
             self._first.close()

@@ -10,7 +10,7 @@ from zatotx.model.message import Principal
 _Key = TypeVar('_Key')
 
 
-class Remembered(Generic[_Key]):
+class PrincipalCache(Generic[_Key]):
     """Principals, each until a moment. The oldest are forgotten where there are more than `most`."""
 
     __slots__ = ('_kept', '_most')

@@ -2,8 +2,9 @@
 
 What is counted:
 
-- failures of a network (an IPv4 address, an IPv6 /64) at all definitions together: `Guesses.throttle`;
-- its failures at one secret: `Guesses.at_secrets`. Within that second limit, an address that this secret has admitted
+- failures of a network (an IPv4 address, an IPv6 /64) at all definitions together: `SecretComparison.throttle`;
+- its failures at one secret: `SecretComparison.at_secrets`. Within that second limit, an address that this secret has
+admitted
   before is not delayed, so that clients behind the address of a guesser go on being served. Beyond it they wait too: an
   answer at once for the right secret alone would let the guesser try thousands a second.
 
@@ -28,8 +29,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from zatotx.model.errors import ServiceUnavailable, TooManyRequests, Unauthorized
-from zatotx.model.message import Inbound, Principal
-from zatotx.rules.security.login_throttle import Throttle, network_of
+from zatotx.model.message import Message, Principal
+from zatotx.rules.security.login_throttle import LoginThrottle, network_of
 
 MOST = 1_000  # attempts that may wait: each holds a place of the node
 MOST_OF_NETWORK = 32  # of these, how many of one network: four guesses a second at most
@@ -37,13 +38,13 @@ ADDRESSES = 10_000  # that one secret has admitted, remembered
 
 
 @define
-class Guesses:
+class SecretComparison:
     """Shared by all definitions of a node. What is compared are digests by a key that lives and dies with the process,
     so nothing of a secret shows in how long that takes."""
 
     clock: IReactorTime
-    throttle: Throttle = field(factory=Throttle)
-    at_secrets: Throttle = field(factory=Throttle)
+    throttle: LoginThrottle = field(factory=LoginThrottle)
+    at_secrets: LoginThrottle = field(factory=LoginThrottle)
     _keyed: Any = field(factory=lambda: blake2b(key=urandom(32), digest_size=16), repr=False)
     _waiting: Counter[str] = field(factory=Counter)  # attempts that wait, by network
     _all_waiting: int = 0
@@ -93,13 +94,13 @@ class Attempts:
 
     __slots__ = ('__weakref__', '_guesses', '_secret', 'addresses', 'slowed')
 
-    def __init__(self, guesses: Guesses, secret: str) -> None:
+    def __init__(self, guesses: SecretComparison, secret: str) -> None:
         self._guesses = guesses
         self._secret = secret
         self.slowed = guesses.throttle.slowed
         self.addresses: dict[str, None] = {}
 
-    def delay(self, inbound: Inbound) -> float:
+    def delay(self, inbound: Message) -> float:
         """Seconds that this attempt has to wait before anything of it is compared. One that has waited has none."""
         if not self.slowed or hasattr(inbound, 'delayed'):
             return 0.0
@@ -110,7 +111,7 @@ class Attempts:
         return delay
 
     async def wait(
-        self, inbound: Inbound, delay: float, then: Callable[[], Principal | Awaitable[Principal]]
+        self, inbound: Message, delay: float, then: Callable[[], Principal | Awaitable[Principal]]
     ) -> Principal:
         """The principal that `then` finds after the delay. Raises what it raises; TooManyRequests or
         ServiceUnavailable at once where too many wait."""
@@ -127,7 +128,7 @@ class Attempts:
         self.forgive(network)
         return principal
 
-    def admitted(self, inbound: Inbound, check: object = None) -> None:
+    def admitted(self, inbound: Message, check: object = None) -> None:
         """It was right: remember where it came from, and, where the head alone says who calls, the `check` that has
         admitted it."""
         if check is not None and inbound.http is not None:
@@ -138,7 +139,7 @@ class Attempts:
                 del self.addresses[next(iter(self.addresses))]
             self.addresses[address] = None
 
-    def refuse(self, inbound: Inbound, refused: Unauthorized) -> Unauthorized:
+    def refuse(self, inbound: Message, refused: Unauthorized) -> Unauthorized:
         """It was wrong: count it, unless that was done before it waited. Returns what to raise."""
         if not hasattr(inbound, 'delayed'):
             self.failed(network_of_caller(inbound))
@@ -160,16 +161,16 @@ class Attempts:
         return f'{network} {self._secret}'
 
 
-def address_of(inbound: Inbound) -> str:
+def address_of(inbound: Message) -> str:
     """The caller's address; '' where the message came by no network."""
     return '' if inbound.http is None else inbound.http.peer
 
 
-def network_of_caller(inbound: Inbound) -> str:
+def network_of_caller(inbound: Message) -> str:
     """What of it is counted together."""
     return network_of(address_of(inbound))
 
 
-def same(one: bytes, other: bytes) -> bool:
+def equal_secrets(one: bytes, other: bytes) -> bool:
     """Whether two digests are, in constant time."""
     return compare_digest(one, other)

@@ -6,16 +6,16 @@ from collections.abc import Awaitable
 from functools import partial
 
 from zatotx.model.errors import Unauthorized
-from zatotx.model.message import Inbound, Principal
+from zatotx.model.message import Message, Principal
 from zatotx.pipeline.security.authenticator import principal_of
 from zatotx.pipeline.security.challenges import challenge_of
-from zatotx.pipeline.security.secret_comparison import Guesses, same
+from zatotx.pipeline.security.secret_comparison import SecretComparison, equal_secrets
 from zatotx.schema.snapshot import Stored
 
 _USER, _PASSWORD = b'x-zato-user', b'x-zato-password'
 
 
-class TechAccountCheck:
+class TechAccountAuthenticator:
     """The check of one technical account. User name and password are compared as one, so that an unknown user takes as
     long as a wrong password."""
 
@@ -24,7 +24,7 @@ class TechAccountCheck:
     challenge = challenge_of(sort)
     __slots__ = ('_attempts', '_digest', '_expected', '_principal', 'claim')
 
-    def __init__(self, guesses: Guesses, stored: Stored) -> None:
+    def __init__(self, guesses: SecretComparison, stored: Stored) -> None:
         definition = stored.value
         username = definition.username or definition.name
         self.claim = username.encode('utf-8')
@@ -34,11 +34,11 @@ class TechAccountCheck:
         password = definition.password.encode('utf-8')
         self._expected = guesses.digest(self.claim, password) if password else b''
 
-    def claimed(self, inbound: Inbound) -> bytes | None:
+    def claimed(self, inbound: Message) -> bytes | None:
         """The user name."""
         return inbound.headers.get(_USER)
 
-    def check(self, inbound: Inbound) -> Principal | Awaitable[Principal]:
+    def check(self, inbound: Message) -> Principal | Awaitable[Principal]:
         """The principal, at once. Raises Unauthorized, or returns what does so later."""
         http = inbound.http
         if http is not None and http.admitted_by is self:
@@ -51,8 +51,8 @@ class TechAccountCheck:
             return attempts.wait(inbound, delay, partial(self._compared, inbound, presented))
         return self._compared(inbound, presented)
 
-    def _compared(self, inbound: Inbound, presented: bytes) -> Principal:
-        if not same(presented, self._expected):
+    def _compared(self, inbound: Message, presented: bytes) -> Principal:
+        if not equal_secrets(presented, self._expected):
             raise self._attempts.refuse(inbound, Unauthorized(inbound.cid, None, self.challenge))
         self._attempts.admitted(inbound, self)
         return self._principal

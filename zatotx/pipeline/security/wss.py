@@ -16,15 +16,15 @@ from twisted.logger import Logger
 
 from zatotx.interfaces.nonces import INonces
 from zatotx.model.errors import ServiceUnavailable, Timeout, Unauthorized
-from zatotx.model.message import Inbound, Principal
+from zatotx.model.message import Message, Principal
 from zatotx.pipeline.security.authenticator import ANY_OF_THEM, NOBODY, principal_of
 from zatotx.pipeline.security.challenges import challenge_of
-from zatotx.pipeline.security.secret_comparison import Guesses
-from zatotx.rules.security.wss import Once, Refused, judge, terms_of
+from zatotx.pipeline.security.secret_comparison import SecretComparison
+from zatotx.rules.security.wss import OneTimeUse, TokenRefused, check_token, wss_terms
 from zatotx.schema.snapshot import Stored
 from zatotx.wire.soap import envelope
 from zatotx.wire.soap.envelope import VERSIONS
-from zatotx.wire.soap.ws_security import FAILED, Malformed, Security, read
+from zatotx.wire.soap.ws_security import FAILED, Malformed, SecurityHeader, read
 
 _AWAY = 'It cannot be said now whether a nonce was used before'
 
@@ -36,15 +36,15 @@ class FailedAuthentication(Unauthorized):
 
 
 @define
-class WssMeans:
+class WssDependencies:
     """What all these checks of a node share. `now`: seconds since 1970."""
 
-    guesses: Guesses
+    guesses: SecretComparison
     nonces: INonces
     now: Callable[[], float] = time.time
 
 
-class WssCheck:
+class WssAuthenticator:
     """The check of one WS-Security definition."""
 
     needs_body = True
@@ -53,15 +53,15 @@ class WssCheck:
     __slots__ = ('_attempts', '_id', '_means', '_principal', '_terms', 'claim')
     _log = Logger()
 
-    def __init__(self, means: WssMeans, stored: Stored) -> None:
+    def __init__(self, means: WssDependencies, stored: Stored) -> None:
         self._means = means
-        self._terms = terms_of(stored.value)
+        self._terms = wss_terms(stored.value)
         self._principal = principal_of(stored)
         self._id = b'%d ' % stored.id  # what one definition has used is not used for another one
         self.claim = stored.value.username
         self._attempts = means.guesses.attempts_at(f'{self.sort} {self.claim}')
 
-    def claimed(self, inbound: Inbound) -> str | None:
+    def claimed(self, inbound: Message) -> str | None:
         """The user name; with several tokens any may be meant."""
         try:
             security = security_of(inbound)
@@ -71,7 +71,7 @@ class WssCheck:
             return None
         return security.tokens[0].username if len(security.tokens) == 1 else ANY_OF_THEM
 
-    def check(self, inbound: Inbound) -> Principal | Awaitable[Principal]:
+    def check(self, inbound: Message) -> Principal | Awaitable[Principal]:
         """The principal, once Redis has said that the nonce is new. Raises Unauthorized, or returns what raises that
         later; ServiceUnavailable where Redis cannot say."""
         try:
@@ -85,10 +85,10 @@ class WssCheck:
             return attempts.wait(inbound, delay, partial(self._judged, inbound, security))
         return self._judged(inbound, security)
 
-    def _judged(self, inbound: Inbound, security: Security) -> Principal | Awaitable[Principal]:
+    def _judged(self, inbound: Message, security: SecurityHeader) -> Principal | Awaitable[Principal]:
         try:
-            once = judge(security, self._terms, self._means.now())
-        except Refused as why:
+            once = check_token(security, self._terms, self._means.now())
+        except TokenRefused as why:
             refused = self._refused(inbound, str(why))
             raise self._attempts.refuse(inbound, refused) if why.guessed else refused from None
         if once.nonce:
@@ -96,7 +96,7 @@ class WssCheck:
         self._attempts.admitted(inbound)
         return self._principal
 
-    async def _used_once(self, inbound: Inbound, once: Once) -> Principal:
+    async def _used_once(self, inbound: Message, once: OneTimeUse) -> Principal:
         name = blake2b(self._id + once.nonce, digest_size=20).hexdigest()
         try:
             first = await self._means.nonces.use(name, once.ttl)
@@ -108,13 +108,13 @@ class WssCheck:
         self._attempts.admitted(inbound)
         return self._principal
 
-    def _refused(self, inbound: Inbound, why: str) -> FailedAuthentication:
+    def _refused(self, inbound: Message, why: str) -> FailedAuthentication:
         self._log.debug('{cid}: WS-Security definition {name!r} refuses: {why}', cid=inbound.cid,
                         name=self._principal.name, why=why)
         return FailedAuthentication(inbound.cid, None, self.challenge)
 
 
-def security_of(inbound: Inbound) -> Security | None:
+def security_of(inbound: Message) -> SecurityHeader | None:
     """The Security header for us; None where the message has none, or is none of SOAP. Raises Malformed."""
     message = getattr(inbound, 'soap', None)
     if message is not None:

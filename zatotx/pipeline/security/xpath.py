@@ -9,10 +9,10 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from zatotx.model.errors import Unauthorized
-from zatotx.model.message import Inbound, Principal
+from zatotx.model.message import Message, Principal
 from zatotx.pipeline.security.authenticator import ANY_OF_THEM, principal_of
 from zatotx.pipeline.security.challenges import challenge_of
-from zatotx.pipeline.security.secret_comparison import Guesses, same
+from zatotx.pipeline.security.secret_comparison import SecretComparison, equal_secrets
 from zatotx.schema.snapshot import Stored
 from zatotx.wire.xml.parser import LARGE, is_element
 from zatotx.wire.xml.xpath import TextPath
@@ -20,7 +20,7 @@ from zatotx.wire.xml.xpath import TextPath
 Offload = Callable[..., Deferred[Any]]
 
 
-class XPathCheck:
+class XPathAuthenticator:
     """The check of one XPath definition, on channels that read XML."""
 
     needs_body = True
@@ -29,7 +29,7 @@ class XPathCheck:
     challenge = challenge_of(sort)
     __slots__ = ('_attempts', '_digest', '_expected', '_offload', '_password', '_principal', '_username')
 
-    def __init__(self, guesses: Guesses, offload: Offload, stored: Stored) -> None:
+    def __init__(self, guesses: SecretComparison, offload: Offload, stored: Stored) -> None:
         definition = stored.value
         self._digest = guesses.digest
         self._attempts = guesses.attempts_at(self.sort)
@@ -40,11 +40,11 @@ class XPathCheck:
         password = definition.password.encode('utf-8')
         self._expected = self._digest(definition.username.encode('utf-8'), password) if password else b''
 
-    def claimed(self, inbound: Inbound) -> str | None:
+    def claimed(self, inbound: Message) -> str | None:
         """Any of them, where there is XML."""
         return ANY_OF_THEM if is_element(getattr(inbound, 'parsed', None)) else None
 
-    def check(self, inbound: Inbound) -> Principal | Awaitable[Principal]:
+    def check(self, inbound: Message) -> Principal | Awaitable[Principal]:
         """The principal, at once unless the document is large. Raises Unauthorized, or returns what does so later."""
         if self.claimed(inbound) is None:
             raise self._refused(inbound)
@@ -53,12 +53,12 @@ class XPathCheck:
             return attempts.wait(inbound, delay, partial(self._searched, inbound))
         return self._searched(inbound)
 
-    def _searched(self, inbound: Inbound) -> Principal | Awaitable[Principal]:
+    def _searched(self, inbound: Message) -> Principal | Awaitable[Principal]:
         if isinstance(inbound.body, bytes) and len(inbound.body) > LARGE:
             return self._of_large(inbound)
         return self._judged(inbound, self._found(inbound.parsed))
 
-    async def _of_large(self, inbound: Inbound) -> Principal:
+    async def _of_large(self, inbound: Message) -> Principal:
         return self._judged(inbound, await self._offload(self._found, inbound.parsed))
 
     def _found(self, root: Any) -> bytes:
@@ -68,13 +68,13 @@ class XPathCheck:
             return b''
         return self._digest(username.encode('utf-8'), password.encode('utf-8'))
 
-    def _judged(self, inbound: Inbound, found: bytes) -> Principal:
+    def _judged(self, inbound: Message, found: bytes) -> Principal:
         if not found:
             raise self._refused(inbound)
-        if not same(found, self._expected):
+        if not equal_secrets(found, self._expected):
             raise self._attempts.refuse(inbound, self._refused(inbound))
         self._attempts.admitted(inbound)
         return self._principal
 
-    def _refused(self, inbound: Inbound) -> Unauthorized:
+    def _refused(self, inbound: Message) -> Unauthorized:
         return Unauthorized(inbound.cid, None, self.challenge)

@@ -17,17 +17,17 @@ from zope.interface import implementer
 from zatotx.interfaces.config import Prepared, commit_at_once
 from zatotx.interfaces.kind import IChannel, KindContext
 from zatotx.interfaces.listener import IListenerOptions
-from zatotx.interfaces.pipeline import IExchange
+from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.errors import StartError
-from zatotx.plugins.http.server.builtin_routes import doors
+from zatotx.plugins.http.server.builtin_routes import builtin_routes
 from zatotx.plugins.http.server.client_info import address_of
-from zatotx.plugins.http.server.connection import Connection
-from zatotx.plugins.http.server.counters import Counters
-from zatotx.plugins.http.server.request_router import Reception
-from zatotx.plugins.http.server.response_filters import Workshop, dressing_of
-from zatotx.plugins.http.server.route_table import KIND, REST, SOAP, Table, build_table
-from zatotx.plugins.http.server.server_context import Site
-from zatotx.plugins.http.server.timeout_sweeper import Sweep
+from zatotx.plugins.http.server.connection import ServerConnection
+from zatotx.plugins.http.server.counters import HttpCounters
+from zatotx.plugins.http.server.request_router import RequestRouter
+from zatotx.plugins.http.server.response_filters import CompressionContext, filters_of
+from zatotx.plugins.http.server.route_table import KIND, REST, SOAP, ChannelTable, build_table
+from zatotx.plugins.http.server.server_context import ServerContext
+from zatotx.plugins.http.server.timeout_sweeper import TimeoutSweeper
 from zatotx.plugins.http.settings import read_settings
 from zatotx.schema.snapshot import Snapshot, Stored
 
@@ -56,12 +56,12 @@ class ConnectionFactory(Factory):
         """What Twisted calls the listener in the log: 'HTTP starting on 17010'."""
         return 'HTTP'
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: ServerContext) -> None:
         self._site = site
         self.tls_ciphers = site.settings.tls_ciphers
 
     def buildProtocol(self, addr: IAddress) -> IProtocol:  # type: ignore[override]  # an IProtocol, not a Protocol
-        return Connection(self._site)
+        return ServerConnection(self._site)
 
 
 @implementer(IChannel)
@@ -78,18 +78,18 @@ class HTTPChannel:
         self._settings = read_settings(context.settings)
         self._applied: list[Stored] = []
         self._queries: list[str] = []  # parameters that carry API keys
-        self._doors = doors(self._settings.openapi, docs=self._settings.docs, wsdl=self._settings.wsdl)
+        self._doors = builtin_routes(self._settings.openapi, docs=self._settings.docs, wsdl=self._settings.wsdl)
         self._meters = context.channel_meters(KIND)
-        self._dress = partial(dressing_of, Workshop(context.offload, context.reactor))
-        self._reception = Reception(build_table((), self._doors, self._meters.of)[0], self._settings.max_body)
+        self._dress = partial(filters_of, CompressionContext(context.offload, context.reactor))
+        self._reception = RequestRouter(build_table((), self._doors, self._meters.of)[0], self._settings.max_body)
         self._turn = DeferredLock()  # one configuration after the other
         self._ports: list[IListeningPort] = []
         self._closing: list[Deferred[Any]] = []  # listeners that are being closed
-        self._site: Site | None = None
-        self._sweep: Sweep | None = None
+        self._site: ServerContext | None = None
+        self._sweep: TimeoutSweeper | None = None
         self._stopping: Deferred[None] | None = None
         self._idle_until = 0.0  # on the reactor's clock, once it drains
-        self.counters = Counters()
+        self.counters = HttpCounters()
 
     @property
     def addresses(self) -> list[IAddress]:
@@ -103,10 +103,10 @@ class HTTPChannel:
 
     # IChannel
 
-    def start(self, exchange: IExchange) -> Deferred[None]:
+    def start(self, exchange: IDispatcher) -> Deferred[None]:
         """Listen. Fails with StartError naming the address that cannot be had, and then listens nowhere."""
-        self._site = Site(self._context, self._settings, exchange, self._reception, self.counters)
-        self._sweep = Sweep(self._site)
+        self._site = ServerContext(self._context, self._settings, exchange, self._reception, self.counters)
+        self._sweep = TimeoutSweeper(self._site)
         self._sweep.start()
         return Deferred.fromCoroutine(self._listen(self._site))
 
@@ -158,7 +158,7 @@ class HTTPChannel:
         self._stopping.addBoth(_passed_on, waiting)
         return waiting
 
-    async def _listen(self, site: Site) -> None:
+    async def _listen(self, site: ServerContext) -> None:
         factory = ConnectionFactory(site)
         for description in self._settings.listen:
             try:
@@ -179,7 +179,7 @@ class HTTPChannel:
                                                           self._dress)
         return Prepared(partial(self._take_over, table, channels, queries, mistakes))
 
-    def _take_over(self, table: Table, channels: list[Stored], queries: list[str], mistakes: list[str]) -> None:
+    def _take_over(self, table: ChannelTable, channels: list[Stored], queries: list[str], mistakes: list[str]) -> None:
         self._reception.keys.follow(queries)  # heads that are remembered go with the table they had
         self._reception.routes = table
         self._applied, self._queries = channels, queries
@@ -204,11 +204,11 @@ class HTTPChannel:
                     call.cancel()
         self._sweep.stop()
 
-    def _close_idle(self, site: Site) -> None:
+    def _close_idle(self, site: ServerContext) -> None:
         for connection in list(site.connections):
             connection.drain()
 
-    def _abort(self, site: Site) -> None:
+    def _abort(self, site: ServerContext) -> None:
         self._log.warn('{count} connections are cut: the time of grace is over', count=len(site.connections))
         for connection in list(site.connections):
             connection.transport.abortConnection()

@@ -17,17 +17,17 @@ from zatotx.interfaces.fetcher import Fetched, IFetcher
 from zatotx.interfaces.kind import OutgoingContext
 from zatotx.interfaces.outgoing import ICall, IOutgoingKind, not_found
 from zatotx.model.cid import new_cid
-from zatotx.model.errors import Fault
-from zatotx.plugins.http.client.factory import Reach
-from zatotx.plugins.http.rest.connection import Connection
-from zatotx.plugins.http.rest.credentials import NOBODY, Identity, Means, identity_of
-from zatotx.plugins.http.rest.facade import RestDoor
-from zatotx.plugins.http.rest.factory import REST, Craft, Workshop, build
-from zatotx.plugins.http.rest.fetcher import Fetcher
-from zatotx.plugins.http.rest.ping import Pinging
-from zatotx.plugins.http.rest.registry import Shelf, Unfit
-from zatotx.plugins.http.rest.token_cache import TokenShelf
-from zatotx.plugins.http.soap.outgoing.facade import SoapDoor
+from zatotx.model.errors import ServiceError
+from zatotx.plugins.http.client.factory import ClientEnvironment
+from zatotx.plugins.http.rest.connection import OutgoingConnection
+from zatotx.plugins.http.rest.credentials import NOBODY, CredentialsContext, OutgoingCredentials, credentials_of
+from zatotx.plugins.http.rest.facade import RestNamespace
+from zatotx.plugins.http.rest.factory import REST, BuildContext, ConnectionType, build
+from zatotx.plugins.http.rest.fetcher import HttpFetcher
+from zatotx.plugins.http.rest.ping import PingCall
+from zatotx.plugins.http.rest.registry import ConnectionRegistry, UnavailableConnection
+from zatotx.plugins.http.rest.token_cache import TokenCache
+from zatotx.plugins.http.soap.outgoing.facade import SoapNamespace
 from zatotx.plugins.http.soap.outgoing.factory import SOAP
 from zatotx.schema.security import SECURITY_TYPES
 from zatotx.schema.snapshot import Snapshot, Stored
@@ -39,40 +39,44 @@ _GRACE = 2.0  # seconds that connections may take to close when the node ends
 
 
 @frozen(kw_only=True)
-class Face:
+class OutgoingFacade:
     """One type of connections as services have it."""
 
     object_type: str
     kind: str  # what sentences and metrics call it
     names: tuple[str, ...]  # of `self.out.<name>`
-    door: Callable[[Shelf, ICall], Any]
-    craft: Craft
+    door: Callable[[ConnectionRegistry, ICall], Any]
+    craft: ConnectionType
 
 
 FACES = (
-    Face(object_type='outgoing_rest', kind='rest', names=('rest', 'plain_http'), door=RestDoor, craft=REST),
-    Face(object_type='outgoing_soap', kind='soap', names=('soap',), door=SoapDoor, craft=SOAP),
+    OutgoingFacade(
+        object_type='outgoing_rest', kind='rest', names=('rest', 'plain_http'), door=RestNamespace, craft=REST
+    ),
+    OutgoingFacade(object_type='outgoing_soap', kind='soap', names=('soap',), door=SoapNamespace, craft=SOAP),
 )
 
-Made = tuple[tuple[Stored, Stored | None], Connection | Unfit]  # what it is made of, and what it became
+Made = tuple[
+    tuple[Stored, Stored | None], OutgoingConnection | UnavailableConnection
+]  # what it is made of, and what it became
 
 
 @implementer(IOutgoingKind, IFetcher)
-class HttpOutgoings:
+class HttpOutgoingConnections:
     """IOutgoingKind of HTTP, and what fetches documents for others."""
 
     _log = Logger()
 
     def __init__(self, context: OutgoingContext) -> None:
         self._reactor = context.reactor
-        self.reach = Reach(context.reactor, context.offload, environ=os.environ)
-        self._means = Means(reach=self.reach, unseal=context.unseal, shelf=_token_shelf(context))
+        self.reach = ClientEnvironment(context.reactor, context.offload, environ=os.environ)
+        self._means = CredentialsContext(reach=self.reach, unseal=context.unseal, shelf=_token_shelf(context))
         self._meters = {face.object_type: context.meters(face.kind) for face in FACES}
         self._component = context.component.encode('utf-8')
-        self._fetcher = Fetcher(self.reach)
-        self.shelves = {face.object_type: Shelf(face.kind) for face in FACES}
+        self._fetcher = HttpFetcher(self.reach)
+        self.shelves = {face.object_type: ConnectionRegistry(face.kind) for face in FACES}
         self._made: dict[tuple[str, str], Made] = {}  # by type and name
-        self.identities: dict[str, tuple[Stored, Identity]] = {}  # by the definition's name
+        self.identities: dict[str, tuple[Stored, OutgoingCredentials]] = {}  # by the definition's name
         self.types: Sequence[str] = tuple(self.shelves)
         self.doors: Mapping[str, Callable[[ICall], Any]] = {
             name: partial(face.door, self.shelves[face.object_type]) for face in FACES for name in face.names
@@ -91,7 +95,7 @@ class HttpOutgoings:
             self._apply(face, snapshot, before)
         kept = {id(connection) for _, connection in self._made.values()}
         for _, old in before.values():
-            if isinstance(old, Connection) and id(old) not in kept:
+            if isinstance(old, OutgoingConnection) and id(old) not in kept:
                 old.retire()
         used = {security.name for (_, security), _ in self._made.values() if security is not None}
         self.identities = {name: known for name, known in self.identities.items() if name in used}
@@ -105,9 +109,9 @@ class HttpOutgoings:
         cid = new_cid()
         try:
             connection = shelf.find(name, cid)
-        except Fault as fault:
+        except ServiceError as fault:
             return fail(fault)
-        return Deferred.fromCoroutine(connection.ping(Pinging(cid)))
+        return Deferred.fromCoroutine(connection.ping(PingCall(cid)))
 
     def stop(self) -> Deferred[None]:
         """See IOutgoingKind."""
@@ -132,23 +136,24 @@ class HttpOutgoings:
 
     # Making connections
 
-    def _apply(self, face: Face, snapshot: Snapshot, before: Mapping[tuple[str, str], Made]) -> None:
-        usable: dict[str, Connection] = {}
-        others: dict[str, Unfit | None] = {}
+    def _apply(self, face: OutgoingFacade, snapshot: Snapshot, before: Mapping[tuple[str, str], Made]) -> None:
+        usable: dict[str, OutgoingConnection] = {}
+        others: dict[str, UnavailableConnection | None] = {}
         for stored in snapshot.of(face.object_type):
             if not stored.value.is_active:
                 others[stored.name] = None
                 continue
             made = self._made_of(face, stored, _security_of(stored, snapshot), before)
-            if isinstance(made, Connection):
+            if isinstance(made, OutgoingConnection):
                 usable[stored.name] = made
             else:
                 others[stored.name] = made
         self._meters[face.object_type].only([*usable, *others])
         self.shelves[face.object_type].put(usable, others)
 
-    def _made_of(self, face: Face, stored: Stored, security: Stored | None, before: Mapping[tuple[str, str], Made]
-                 ) -> Connection | Unfit:
+    def _made_of(
+        self, face: OutgoingFacade, stored: Stored, security: Stored | None, before: Mapping[tuple[str, str], Made]
+    ) -> OutgoingConnection | UnavailableConnection:
         key = face.object_type, stored.name
         known = before.get(key)
         if known is None or not _same(known[0], (stored, security)):
@@ -156,23 +161,25 @@ class HttpOutgoings:
         self._made[key] = known
         return known[1]
 
-    def _build(self, face: Face, stored: Stored, security: Stored | None) -> Connection | Unfit:
+    def _build(
+        self, face: OutgoingFacade, stored: Stored, security: Stored | None
+    ) -> OutgoingConnection | UnavailableConnection:
         title = f'Outgoing connection {stored.name} ({face.kind})'
-        workshop = Workshop(reach=self.reach, component=self._component, meter=self._meters[face.object_type].of)
+        workshop = BuildContext(reach=self.reach, component=self._component, meter=self._meters[face.object_type].of)
         try:
             return build(stored.value, title, self._identity(security), workshop, face.craft)
-        except (ValueError, Fault) as wrong:
-            unfit = Unfit(title, str(wrong))
+        except (ValueError, ServiceError) as wrong:
+            unfit = UnavailableConnection(title, str(wrong))
             self._log.error('{sentence}', sentence=unfit.sentence)
             return unfit
 
-    def _identity(self, security: Stored | None) -> Identity:
+    def _identity(self, security: Stored | None) -> OutgoingCredentials:
         """One for all connections of a definition, as long as it does not change: its token is theirs."""
         if security is None:
             return NOBODY
         known = self.identities.get(security.name)
         if known is None or known[0].value != security.value or known[0].type != security.type:
-            known = self.identities[security.name] = security, identity_of(security, self._means)
+            known = self.identities[security.name] = security, credentials_of(security, self._means)
         return known[1]
 
 
@@ -191,13 +198,13 @@ def _same(one: tuple[Stored, Stored | None], other: tuple[Stored, Stored | None]
     )
 
 
-def _token_shelf(context: OutgoingContext) -> TokenShelf | None:
+def _token_shelf(context: OutgoingContext) -> TokenCache | None:
     if context.keyvalue is None or context.leases is None:
         return None
-    return TokenShelf(keyvalue=context.keyvalue, leases=context.leases, key=context.key, seal=context.seal,
+    return TokenCache(keyvalue=context.keyvalue, leases=context.leases, key=context.key, seal=context.seal,
                       unseal=context.unseal, clock=context.reactor)
 
 
-def make_outgoing(context: OutgoingContext) -> HttpOutgoings:
+def make_outgoing(context: OutgoingContext) -> HttpOutgoingConnections:
     """What the node calls, once."""
-    return HttpOutgoings(context)
+    return HttpOutgoingConnections(context)

@@ -9,9 +9,9 @@ import msgspec
 
 from zatotx.model.errors import StartError
 from zatotx.plugins.http import LISTEN
-from zatotx.rules.http.forwarding import WrongProxies, trusted_proxies
-from zatotx.rules.http.public_url import public_url_mistake
-from zatotx.wire.http1.request_parser import Limits
+from zatotx.rules.http.forwarding import InvalidProxies, trusted_proxies
+from zatotx.rules.http.public_url import public_url_error
+from zatotx.wire.http1.request_parser import ParserLimits
 
 # Those of Mozilla's "intermediate" for TLS 1.2: forward secrecy and authenticated encryption. Without its DHE suites,
 # by which a client makes a server compute much more than it does itself.
@@ -22,7 +22,7 @@ INTERMEDIATE = (
 ProxyHeaders = Literal['any', 'forwarded', 'x-forwarded']
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Limits in bytes, deadlines in seconds."""
 
     listen: tuple[str, ...] = LISTEN  # Twisted endpoint descriptions; `ssl:…` gives TLS
@@ -49,10 +49,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     grace: float = 10.0  # seconds that what runs at stop may take to end
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> ParserLimits:
         """What the wire lets through. The body is measured here, where the request it belongs to is known, not by the
         parser."""
-        return Limits(
+        return ParserLimits(
             head=self.max_head,
             fields=self.max_fields,
             field=self.max_field,
@@ -64,17 +64,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 def _proxies_mistake(words: tuple[str, ...]) -> str:
     try:
         trusted_proxies(words)
-    except WrongProxies as wrong:
+    except InvalidProxies as wrong:
         return str(wrong)
     return ''
 
 
 _MAY_BE_ZERO = ('grace', 'docs', 'wsdl')
-_CHECKS: Mapping[str, Callable[[Any], str]] = {'trusted_proxies': _proxies_mistake, 'public_url': public_url_mistake}
-_KNOWN = {field.name: field for field in msgspec.structs.fields(Settings)}
+_CHECKS: Mapping[str, Callable[[Any], str]] = {'trusted_proxies': _proxies_mistake, 'public_url': public_url_error}
+_KNOWN = {field.name: field for field in msgspec.structs.fields(HttpSettings)}
 
 
-def read_settings(section: Mapping[str, Any]) -> Settings:
+def read_settings(section: Mapping[str, Any]) -> HttpSettings:
     """The section as a value; what is absent has its default. Raises StartError naming every mistake at once."""
     mistakes: list[str] = []
     values: dict[str, Any] = {}
@@ -94,4 +94,4 @@ def read_settings(section: Mapping[str, Any]) -> Settings:
             mistakes.append(f'[http] {name}: {wrong}')
     if mistakes:
         raise StartError('; '.join(mistakes))
-    return Settings(**values)
+    return HttpSettings(**values)

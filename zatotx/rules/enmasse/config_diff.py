@@ -51,7 +51,7 @@ def _told(value: Any) -> Any:
     everything is."""
     if not isinstance(value, msgspec.Struct):
         return value
-    return {name: _told(getattr(value, name)) for name in given(value) or value.__struct_fields__}
+    return {name: _told(getattr(value, name)) for name in mentioned_fields(value) or value.__struct_fields__}
 
 
 def _masked(secret: Any) -> Any:
@@ -61,20 +61,20 @@ def _masked(secret: Any) -> Any:
 def _facts(object_type: ObjectType, new: Any) -> list[str]:
     """What of a new object is not as by default, a line."""
     secrets = secrets_of(object_type)
-    values = {name: getattr(new, name) for name in given(new) if name != 'name'}
+    values = {name: getattr(new, name) for name in mentioned_fields(new) if name != 'name'}
     return [f'    {name}: {(_masked(each) if name in secrets else _told(each))!r}' for name, each in values.items()]
 
 
-def given(value: Any) -> tuple[str, ...]:
+def mentioned_fields(value: Any) -> tuple[str, ...]:
     """The fields of a Struct that are not at their default."""
     return tuple(f.name for f in fields_of_struct(type(value)) if f.required or getattr(value, f.name) != f.default)
 
 
-def brief(value: Any) -> Any:
+def shorten(value: Any) -> Any:
     """A field's value for people: of a mapping with fields of its own what is not as by default."""
     if not isinstance(value, msgspec.Struct):
         return value
-    return {name: brief(getattr(value, name)) for name in given(value)}
+    return {name: shorten(getattr(value, name)) for name in mentioned_fields(value)}
 
 
 def is_open(object_type: ObjectType, value: Any) -> bool:

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from zatotx.rules.enmasse.references import Read, Sources
+from zatotx.rules.enmasse.references import Read, ReferenceSources
 
 
-class Mistake(msgspec.Struct, frozen=True):
+class DocumentError(msgspec.Struct, frozen=True):
     """One thing wrong with a document: where, and what."""
 
     section: str
@@ -31,13 +31,13 @@ def label_of(item: object, number: int) -> str:
 
 def substitute(
     document: Any, environ: Mapping[str, str], read: Read | None = None
-) -> tuple[Any, list[Mistake]]:
+) -> tuple[Any, list[DocumentError]]:
     """The document with every reference replaced (rules/references.py), and a mistake for each that leads nowhere.
     `read` gives the text of a file; without it `file:` is text like any other."""
     if not isinstance(document, dict):
         return document, []
-    mistakes: list[Mistake] = []
-    sources = Sources(environ=environ, read=read, zato=True)
+    mistakes: list[DocumentError] = []
+    sources = ReferenceSources(environ=environ, read=read, zato=True)
     replaced = {
         section: [
             _in_object(item, sources, mistakes, (str(section), label_of(item, number)))
@@ -50,12 +50,12 @@ def substitute(
     return replaced, mistakes
 
 
-def _in_object(item: Any, sources: Sources, mistakes: list[Mistake], place: tuple[str, str]) -> Any:
+def _in_object(item: Any, sources: ReferenceSources, mistakes: list[DocumentError], place: tuple[str, str]) -> Any:
     if not isinstance(item, dict):
         return item
     found: dict[Any, Any] = {}
     for field, value in item.items():
         wrong: list[str] = []
         found[field] = sources.resolve(value, wrong)
-        mistakes.extend(Mistake(*place, str(field), text) for text in wrong)
+        mistakes.extend(DocumentError(*place, str(field), text) for text in wrong)
     return found

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from zatotx.rules.enmasse.config_diff import brief, given
-from zatotx.rules.enmasse.references import escaped
+from zatotx.rules.enmasse.config_diff import mentioned_fields, shorten
+from zatotx.rules.enmasse.references import escape_references
 from zatotx.schema.fields import secrets_of
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.snapshot import Snapshot, Stored
@@ -38,13 +38,15 @@ def export(snapshot: Snapshot, types: ObjectTypes, *, secrets: bool = False) -> 
 
 
 def _exported(object_type: ObjectType, stored: Stored, placeholders: dict[tuple[int, str], str]) -> dict[str, Any]:
-    fields = {name: msgspec.to_builtins(brief(getattr(stored.value, name))) for name in given(stored.value)}
+    fields = {
+        name: msgspec.to_builtins(shorten(getattr(stored.value, name))) for name in mentioned_fields(stored.value)
+    }
     item = {'name': fields['name']}
     if object_type.tag:
         item['type'] = object_type.tag
     for name in fields:
         variable = placeholders.get((stored.id, name))
-        item[name] = escaped(fields[name]) if variable is None else f'${{{variable}}}'
+        item[name] = escape_references(fields[name]) if variable is None else f'${{{variable}}}'
     return item
 
 

@@ -14,17 +14,17 @@ import msgspec
 from attrs import Factory, define
 
 from zatotx.rules.enmasse.config_diff import changed_fields, diff, is_open
-from zatotx.rules.enmasse.document_text import Mistake, label_of, substitute
+from zatotx.rules.enmasse.document_text import DocumentError, label_of, substitute
 from zatotx.rules.enmasse.export import export
 from zatotx.rules.enmasse.references import has_placeholder
-from zatotx.schema.dual_secret import hash_of, is_both
+from zatotx.schema.dual_secret import hash_of, is_dual
 from zatotx.schema.fields import fields_of, references_in, refs_of, secrets_of
 from zatotx.schema.lenient_conversion import from_text
 from zatotx.schema.meta import ObjectType
-from zatotx.schema.references import SnapshotReferences, misled
+from zatotx.schema.references import SnapshotReferences, reference_error
 from zatotx.schema.snapshot import Operation, Snapshot, Stored
 from zatotx.schema.type_registry import ObjectTypes
-from zatotx.schema.validation import unknown, validate
+from zatotx.schema.validation import unknown_fields, validate
 
 _KINDS = {
     type(None): 'nothing',
@@ -39,14 +39,14 @@ _KINDS = {
 UNRESOLVED = 'it refers to a variable that was not read: the one who sends the document must replace it'
 SUGGESTIONS = 20  # mistakes of one document that name what may have been meant
 
-__all__ = ['Entry', 'ImportPlan', 'Mistake', 'export', 'plan_import', 'substitute']
+__all__ = ['DocumentError', 'Entry', 'ImportPlan', 'export', 'plan_import', 'substitute']
 
 
 class ImportPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What an import would do. With mistakes there are no operations."""
 
     operations: tuple[Operation, ...] = ()
-    mistakes: tuple[Mistake, ...] = ()
+    mistakes: tuple[DocumentError, ...] = ()
     lines: tuple[str, ...] = ()  # the difference, for people
     unchanged: int = 0
     open: tuple[str, ...] = ()  # the document's channels that need no credentials: "channel_rest 'a'"
@@ -97,7 +97,7 @@ class _Reader:
     resolved: bool
     # Of all the document's objects, whether valid or not: (section, name) -> type, None where that is a mistake.
     named: Mapping[tuple[str, str], ObjectType | None]
-    mistakes: list[Mistake] = Factory(list)
+    mistakes: list[DocumentError] = Factory(list)
     _seen: set[tuple[str, str]] = Factory(set)
     _suggestions: int = 0  # names that were compared with all others, which takes milliseconds each
 
@@ -107,7 +107,7 @@ class _Reader:
             return
         for section, items in document.items():
             if section not in self.types.sections:
-                self._wrong(str(section), '', '', f'section {unknown(str(section), self.types.sections)}')
+                self._wrong(str(section), '', '', f'section {unknown_fields(str(section), self.types.sections)}')
             elif items is not None and not isinstance(items, list):
                 self._wrong(section, '', '', f'must be a list of objects, not {_kind(items)}')
             else:
@@ -165,7 +165,7 @@ class _Reader:
                 if place in self.named and self.named[place] is None:
                     continue  # that is told of where it stands
                 found = self.named.get(place) or references.type_of(*place)
-                wrong = misled(info, name, found, self._known(references, info.ref) if found is None else ())
+                wrong = reference_error(info, name, found, self._known(references, info.ref) if found is None else ())
                 if wrong:
                     yield path, wrong
 
@@ -177,7 +177,7 @@ class _Reader:
             yield from references.names(space)
 
     def _wrong(self, section: str, label: str, field: str, text: str) -> None:
-        self.mistakes.append(Mistake(section, label, field, text))
+        self.mistakes.append(DocumentError(section, label, field, text))
 
 
 def _type_of(types: ObjectTypes, section: str, item: Mapping[str, Any]) -> tuple[ObjectType | None, str]:
@@ -220,7 +220,7 @@ def _names(document: object, types: ObjectTypes) -> Iterator[tuple[tuple[str, st
                     yield (str(section), item['name']), _type_of(types, section, item)[0] if known else None
 
 
-def _not_unique(entries: list[Entry], snapshot: Snapshot) -> Iterator[Mistake]:
+def _not_unique(entries: list[Entry], snapshot: Snapshot) -> Iterator[DocumentError]:
     """Texts that two objects of one type cannot share: after the import, so objects may swap them."""
     replaced = {entry.existing.id for entry in entries if entry.existing is not None}
     unique = {entry.object_type.key: entry.object_type.unique for entry in entries}
@@ -235,7 +235,7 @@ def _not_unique(entries: list[Entry], snapshot: Snapshot) -> Iterator[Mistake]:
         holder = holders.setdefault((entry.object_type.key, text), entry.value.name) if text else entry.value.name
         if holder != entry.value.name:
             what = entry.object_type.unique_says
-            yield Mistake(entry.object_type.section, entry.label, what, f'{text!r} is taken by {holder!r}')
+            yield DocumentError(entry.object_type.section, entry.label, what, f'{text!r} is taken by {holder!r}')
 
 
 def _compared(entries: Iterable[Entry], *, verify: Callable[[str, str], bool]) -> ImportPlan:
@@ -270,7 +270,7 @@ def _settled(entry: Entry, verify: Callable[[str, str], bool]) -> Any:
 
 def _is_still(kind: str, stored: str, given: str, verify: Callable[[str, str], bool]) -> bool:
     """Whether what is stored of a secret is the right thing for what a document gives."""
-    return kind == 'both' and is_both(stored) and (given == hash_of(stored) or verify(hash_of(stored), given))
+    return kind == 'both' and is_dual(stored) and (given == hash_of(stored) or verify(hash_of(stored), given))
 
 
 def _step(entry: Entry, new: Any) -> Operation:

@@ -33,7 +33,7 @@ class Step(msgspec.Struct, frozen=True):
         return stored.type
 
 
-def steps_back(now: Snapshot, then: Snapshot, types: ObjectTypes) -> list[Step]:
+def plan_restore(now: Snapshot, then: Snapshot, types: ObjectTypes) -> list[Step]:
     """What differs, by type and name. An object is the same one by its id; one that was deleted, and made again, by its
     type and name."""
     steps = [step for step in _pairs(now, then) if step.type in types and _differs(step, types[step.type])]

@@ -5,7 +5,7 @@ is taken as it is: references in it are text. A file's path may have variables i
 
 Files written for Zato refer to variables in forms of their own (feature map 7.1): a whole value
 `Zato_Enmasse_Env.NAME`, `ZatoEnmasseEnv.NAME` or `Zato_Enmasse_Env_NAME`, and a whole value `$NAME`, as in Zato's
-configuration files. `Sources(zato=True)` reads them; one more `$` before them stands for the text itself.
+configuration files. `ReferenceSources(zato=True)` reads them; one more `$` before them stands for the text itself.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Read = Callable[[str], str]  # a path as it is written -> the file's text; raise
 
 
 @frozen(kw_only=True)
-class Sources:
+class ReferenceSources:
     """Where references lead."""
 
     environ: Mapping[str, str]
@@ -100,25 +100,25 @@ class Sources:
             return ''
 
 
-def escaped(value: Any) -> Any:
-    """The value in a form that `Sources(zato=True).resolve` gives back as it is."""
+def escape_references(value: Any) -> Any:
+    """The value in a form that `ReferenceSources(zato=True).resolve` gives back as it is."""
     if isinstance(value, str):
         if _BARE.fullmatch(value):
             return f'${value}'
         text = _EITHER.sub(lambda found: f'${found[0]}', value)
         return f'${text}' if _LIKE_FILE.match(text) else text
     if isinstance(value, list):
-        return [escaped(each) for each in value]
+        return [escape_references(each) for each in value]
     if isinstance(value, dict):
-        return {key: escaped(each) for key, each in value.items()}
+        return {key: escape_references(each) for key, each in value.items()}
     return value
 
 
-def refers(value: object) -> bool:
+def is_reference(value: object) -> bool:
     """Whether a reference stands in the value, at any depth; Zato's forms do not count."""
     if isinstance(value, str):
         return value.startswith(_FILE) or any(not found[1] for found in _PLACEHOLDER.finditer(value))
-    return any(refers(each) for each in _inside(value))
+    return any(is_reference(each) for each in _inside(value))
 
 
 def has_placeholder(value: object) -> bool:

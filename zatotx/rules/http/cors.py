@@ -22,7 +22,7 @@ _LONGEST = 4096  # bytes of a field that a preflight may have repeated to it
 Fields = tuple[tuple[bytes, bytes], ...]
 
 
-class NotAllowed(Exception):  # noqa: N818 - what it is
+class CorsForbidden(Exception):  # noqa: N818 - what it is
     """A preflight asks for more than is allowed: one sentence for whoever reads the browser's network log."""
 
 
@@ -56,14 +56,14 @@ class CorsRules(msgspec.Struct, frozen=True, kw_only=True):
 
     def of_preflight(self, origin: bytes, method: bytes, asked: bytes | None) -> Fields:
         """Fields of the answer to a preflight: may that site send a request of `method`, which the channel takes, with
-        these fields (Access-Control-Request-Headers)? Raises NotAllowed."""
+        these fields (Access-Control-Request-Headers)? Raises CorsForbidden."""
         if not self.allows(origin):
-            raise NotAllowed('This site (Origin) is not one that may use this channel')
+            raise CorsForbidden('This site (Origin) is not one that may use this channel')
         if not is_token(method):
-            raise NotAllowed('Access-Control-Request-Method is no name of a method')
+            raise CorsForbidden('Access-Control-Request-Method is no name of a method')
         methods = self.methods or (method.decode('latin-1'),)
         if method.decode('latin-1') not in methods:
-            raise NotAllowed(f'Sites may use this channel with {", ".join(methods)} only')
+            raise CorsForbidden(f'Sites may use this channel with {", ".join(methods)} only')
         fields = [*self._allowed(origin), (b'Access-Control-Allow-Methods', ', '.join(methods).encode('ascii'))]
         if asked:
             fields.append((b'Access-Control-Allow-Headers', self._allowed_headers(asked)))
@@ -80,11 +80,11 @@ class CorsRules(msgspec.Struct, frozen=True, kw_only=True):
         """By name, as `*` would stand for all of them but Authorization."""
         names = [name.strip() for name in asked.split(b',')]
         if len(asked) > _LONGEST or not all(map(is_token, names)):
-            raise NotAllowed('Access-Control-Request-Headers is no list of names of fields')
+            raise CorsForbidden('Access-Control-Request-Headers is no list of names of fields')
         if self.headers is not None:
             refused = [name.decode('ascii') for name in names if name.decode('ascii').lower() not in self.headers]
             if refused:
-                raise NotAllowed(f'Sites may not send {", ".join(refused)} to this channel')
+                raise CorsForbidden(f'Sites may not send {", ".join(refused)} to this channel')
         return b', '.join(names)
 
 

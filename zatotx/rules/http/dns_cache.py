@@ -14,14 +14,14 @@ _MOST = 1_000  # names remembered
 
 
 @frozen
-class Found:
+class LookupResult:
     """What a lookup gave: addresses as text, IPv6 with its zone if any; or why there are none."""
 
     addresses: tuple[str, ...]
     why: str = ''  # nothing, or a few words of the resolver's
 
 
-def interleaved(addresses: Sequence[str]) -> tuple[str, ...]:
+def interleave_families(addresses: Sequence[str]) -> tuple[str, ...]:
     """The same, each once, families in turn from the first one's on (RFC 8305 §4): a family that does not work here
     costs one attempt, however many of its addresses there are."""
     unique = tuple(dict.fromkeys(addresses))
@@ -30,18 +30,18 @@ def interleaved(addresses: Sequence[str]) -> tuple[str, ...]:
     return tuple(one for one in chain.from_iterable(zip_longest(first, other)) if one is not None)
 
 
-class AddressBook:
+class DnsCache:
     """What was found lately, by name: the most used of it."""
 
     __slots__ = ('_entries',)
 
     def __init__(self) -> None:
-        self._entries: OrderedDict[str, tuple[float, Found]] = OrderedDict()
+        self._entries: OrderedDict[str, tuple[float, LookupResult]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, name: str, now: float) -> Found | None:
+    def get(self, name: str, now: float) -> LookupResult | None:
         """What is known of a name and not too old."""
         entry = self._entries.get(name)
         if entry is None:
@@ -53,7 +53,7 @@ class AddressBook:
         self._entries.move_to_end(name)
         return found
 
-    def put(self, name: str, found: Found, now: float) -> None:
+    def put(self, name: str, found: LookupResult, now: float) -> None:
         """Remember it."""
         self._entries[name] = (now + (KEPT if found.addresses else KEPT_FAILURE), found)
         self._entries.move_to_end(name)

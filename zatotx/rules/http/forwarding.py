@@ -12,7 +12,14 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 
 from attrs import frozen
 
-from zatotx.wire.http.forwarded import Hop, forwarded_hops, host_of, scheme_of, x_forwarded_addresses, x_forwarded_text
+from zatotx.wire.http.forwarded import (
+    ForwardedHop,
+    forwarded_hops,
+    host_of,
+    scheme_of,
+    x_forwarded_addresses,
+    x_forwarded_text,
+)
 from zatotx.wire.malformed import Malformed
 
 ANY, FORWARDED, X_FORWARDED = 'any', 'forwarded', 'x-forwarded'  # which fields are read
@@ -20,7 +27,7 @@ UNIX = 'unix'  # the address of who comes by a Unix socket
 _DISAGREE = 'Forwarded and X-Forwarded-For do not name the same client: say by proxy_headers which one the proxy writes'
 
 
-class WrongProxies(ValueError):  # noqa: N818 - what it is
+class InvalidProxies(ValueError):  # noqa: N818 - what it is
     """Words that name no proxies. The text says which."""
 
 
@@ -48,7 +55,7 @@ class TrustedProxies:
 
 
 @frozen
-class Origin:
+class RequestOrigin:
     """Who a request is from, and what was asked for. '' = not said."""
 
     address: str
@@ -58,7 +65,7 @@ class Origin:
 
 
 def trusted_proxies(words: Iterable[str]) -> TrustedProxies:
-    """Addresses, networks (`10.0.0.0/8`) and UNIX. Raises WrongProxies."""
+    """Addresses, networks (`10.0.0.0/8`) and UNIX. Raises InvalidProxies."""
     networks: list[IPv4Network | IPv6Network] = []
     wrong: list[str] = []
     words = tuple(words)
@@ -69,11 +76,11 @@ def trusted_proxies(words: Iterable[str]) -> TrustedProxies:
             except ValueError as error:
                 wrong.append(f'{word!r} is no address, no network like 10.0.0.0/8, and not `unix` ({error})')
     if wrong:
-        raise WrongProxies('; '.join(wrong))
+        raise InvalidProxies('; '.join(wrong))
     return TrustedProxies(tuple(networks), UNIX in words)
 
 
-def origin_of(headers: Mapping[bytes, bytes], peer: str, trusted: TrustedProxies, read: str = ANY) -> Origin:
+def origin_of(headers: Mapping[bytes, bytes], peer: str, trusted: TrustedProxies, read: str = ANY) -> RequestOrigin:
     """Who the request of a trusted `peer` is from, by the fields that `read` names.
 
     Where ANY of them are read and both kinds are there, they count as far as they agree: a proxy mostly writes one kind
@@ -82,22 +89,22 @@ def origin_of(headers: Mapping[bytes, bytes], peer: str, trusted: TrustedProxies
     forwarded = headers.get(b'forwarded') if read != X_FORWARDED else None
     older = read != FORWARDED and any(name in headers for name in _X_NAMES)
     if forwarded is None:
-        return _by_x_forwarded(headers, peer, trusted) if older else Origin(peer)
+        return _by_x_forwarded(headers, peer, trusted) if older else RequestOrigin(peer)
     one = _by_forwarded(forwarded.decode('latin-1'), peer, trusted)
     if not older:
         return one
     other = _by_x_forwarded(headers, peer, trusted)
     if one.address != other.address:
-        return Origin(peer, wrong=_DISAGREE)
-    return Origin(one.address, one.proto if one.proto == other.proto else '',
+        return RequestOrigin(peer, wrong=_DISAGREE)
+    return RequestOrigin(one.address, one.proto if one.proto == other.proto else '',
                   one.host if one.host == other.host else '', one.wrong or other.wrong)  # fmt: skip
 
 
 _FOR, _PROTO, _HOST = _X_NAMES = (b'x-forwarded-for', b'x-forwarded-proto', b'x-forwarded-host')
 
 
-def _by_forwarded(value: str, peer: str, trusted: TrustedProxies) -> Origin:
-    address, hop, wrong = peer, Hop(), ''
+def _by_forwarded(value: str, peer: str, trusted: TrustedProxies) -> RequestOrigin:
+    address, hop, wrong = peer, ForwardedHop(), ''
     try:
         for hop in forwarded_hops(value):
             if not hop.address:
@@ -107,10 +114,10 @@ def _by_forwarded(value: str, peer: str, trusted: TrustedProxies) -> Origin:
                 break
     except Malformed as error:
         wrong = str(error)
-    return Origin(address, hop.proto, hop.host, wrong)
+    return RequestOrigin(address, hop.proto, hop.host, wrong)
 
 
-def _by_x_forwarded(headers: Mapping[bytes, bytes], peer: str, trusted: TrustedProxies) -> Origin:
+def _by_x_forwarded(headers: Mapping[bytes, bytes], peer: str, trusted: TrustedProxies) -> RequestOrigin:
     address, passed, wrong = peer, 0, ''
     try:
         for found in x_forwarded_addresses(headers.get(_FOR, b'').decode('latin-1')):
@@ -122,10 +129,10 @@ def _by_x_forwarded(headers: Mapping[bytes, bytes], peer: str, trusted: TrustedP
             passed += 1
         proto = _said(headers, _PROTO, passed)
         host = _said(headers, _HOST, passed)
-        return Origin(address, scheme_of(proto) if proto else '', host_of(host) if host else '')
+        return RequestOrigin(address, scheme_of(proto) if proto else '', host_of(host) if host else '')
     except Malformed as error:
         wrong = f'of {", ".join(name.decode() for name in _X_NAMES if name in headers)}: {error}'
-    return Origin(address, wrong=wrong)
+    return RequestOrigin(address, wrong=wrong)
 
 
 def _said(headers: Mapping[bytes, bytes], name: bytes, passed: int) -> str:

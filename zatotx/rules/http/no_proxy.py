@@ -18,7 +18,7 @@ Network = IPv4Network | IPv6Network
 
 
 @frozen
-class Domain:
+class DomainPattern:
     """A name and what is below it; `port` 0 = on any port."""
 
     name: str
@@ -29,7 +29,7 @@ class Domain:
 
 
 @frozen
-class Block:
+class NetworkPattern:
     """Addresses; `port` 0 = on any port."""
 
     network: Network
@@ -44,8 +44,8 @@ class NoProxy:
     """What NO_PROXY says. The loopback is covered unless it is said otherwise: a proxy's is not ours."""
 
     everything: bool = False
-    domains: tuple[Domain, ...] = ()
-    blocks: tuple[Block, ...] = ()
+    domains: tuple[DomainPattern, ...] = ()
+    blocks: tuple[NetworkPattern, ...] = ()
     loopback: bool = True
 
     def covers(self, host: str, port: int) -> bool:
@@ -59,25 +59,25 @@ class NoProxy:
         return any(domain.covers(name, port) for domain in self.domains)
 
 
-def no_proxy(text: str) -> NoProxy:
+def parse_no_proxy(text: str) -> NoProxy:
     """Read the variable: entries between commas or blanks. What is no host, domain or block of addresses covers
     nothing, as everywhere."""
     entries = text.replace(',', ' ').split()
     found = [one for entry in entries if (one := _entry(entry)) is not None]
     return NoProxy(
         '*' in entries,
-        tuple(one for one in found if isinstance(one, Domain)),
-        tuple(one for one in found if isinstance(one, Block)),
+        tuple(one for one in found if isinstance(one, DomainPattern)),
+        tuple(one for one in found if isinstance(one, NetworkPattern)),
     )
 
 
-def _entry(entry: str) -> Domain | Block | None:
+def _entry(entry: str) -> DomainPattern | NetworkPattern | None:
     """One entry, `*` aside."""
     host, port = _split_port(entry)
     if (block := _network(host.strip('[]'))) is not None:
-        return Block(block, port)
+        return NetworkPattern(block, port)
     try:
-        return Domain(ascii_host(host.removeprefix('*').strip('.')), port)
+        return DomainPattern(ascii_host(host.removeprefix('*').strip('.')), port)
     except Malformed:
         return None
 

@@ -10,13 +10,13 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from attrs import field, frozen
 
-from zatotx.rules.http.no_proxy import NoProxy, no_proxy
+from zatotx.rules.http.no_proxy import NoProxy, parse_no_proxy
 from zatotx.wire.http.host import Malformed, ascii_host
 
 DIRECT, ENVIRONMENT = 'none', 'environment'  # what a connection may say instead of a URL
 
 
-class Unusable(ValueError):  # noqa: N818 - what it is
+class UnusableProxy(ValueError):  # noqa: N818 - what it is
     """A proxy that calls cannot go through. The text says why, and nothing of its credentials."""
 
 
@@ -33,7 +33,7 @@ class Proxy:
 
 
 @frozen(kw_only=True)
-class Proxies:
+class ProxySelector:
     """How a connection's calls go out."""
 
     http: str = field(default='', repr=False)  # URL, may hold a password; '' = directly
@@ -46,33 +46,35 @@ class Proxies:
         url = self.https if secure else self.http
         if not url or self.but.covers(host, port):
             return None
-        return proxy_of(url)
+        return parse_proxy(url)
 
 
-def proxies(setting: str, environ: Mapping[str, str]) -> Proxies:
+def make_proxy_selector(setting: str, environ: Mapping[str, str]) -> ProxySelector:
     """What a connection's setting means: DIRECT, ENVIRONMENT, or the URL of a proxy that all its calls take, whatever
     NO_PROXY says. Raises Unusable for such a URL that will not do."""
     if setting == ENVIRONMENT:
         return environment(environ)
     if setting in ('', DIRECT):
-        return Proxies()
-    proxy_of(setting)
-    return Proxies(http=setting, https=setting, but=NoProxy(loopback=False))
+        return ProxySelector()
+    parse_proxy(setting)
+    return ProxySelector(http=setting, https=setting, but=NoProxy(loopback=False))
 
 
-def environment(environ: Mapping[str, str]) -> Proxies:
+def environment(environ: Mapping[str, str]) -> ProxySelector:
     """http_proxy, https_proxy, all_proxy and no_proxy; of two spellings the lower-case one counts."""
 
     def said(name: str) -> str:
         return (environ.get(name) or environ.get(name.upper()) or '').strip()
 
     everything = said('all_proxy')
-    return Proxies(
-        http=said('http_proxy') or everything, https=said('https_proxy') or everything, but=no_proxy(said('no_proxy'))
+    return ProxySelector(
+        http=said('http_proxy') or everything,
+        https=said('https_proxy') or everything,
+        but=parse_no_proxy(said('no_proxy')),
     )
 
 
-def proxy_of(url: str) -> Proxy:
+def parse_proxy(url: str) -> Proxy:
     """A proxy by its URL, `http://user:password@host:port`; `host:port` is the same without credentials, and port 80
     is meant where none stands. Raises Unusable."""
     if '://' not in url:
@@ -81,9 +83,9 @@ def proxy_of(url: str) -> Proxy:
         parts = urlsplit(url)
         host, port = ascii_host(parts.hostname or ''), parts.port or 80
     except (Malformed, ValueError):
-        raise Unusable('its URL is not like http://host:port') from None
+        raise UnusableProxy('its URL is not like http://host:port') from None
     if parts.scheme != 'http':
-        raise Unusable(f'it is of the kind {parts.scheme}, and only http:// is spoken to proxies')
+        raise UnusableProxy(f'it is of the kind {parts.scheme}, and only http:// is spoken to proxies')
     return Proxy(host, port, _authorization(parts.username, parts.password))
 
 

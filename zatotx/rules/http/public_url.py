@@ -9,7 +9,7 @@ from zatotx.wire.http1.fields import is_authority
 _PLAIN = frozenset("/-._~!$&'()*+,;=:@%")  # beside letters and digits, what a path may hold (RFC 3986 §3.3)
 
 
-def public_url_mistake(url: str) -> str:
+def public_url_error(url: str) -> str:
     """What is wrong with one, as the rest of a sentence; '' = nothing, which '' has too."""
     if not url:
         return ''
@@ -26,6 +26,6 @@ def public_url_mistake(url: str) -> str:
     return 'must be without ? and #' if '?' in url or '#' in url else ''
 
 
-def joined(public_url: str, path: str) -> str:
+def join_public_url(public_url: str, path: str) -> str:
     """The URL of a path (percent-encoded) under it."""
     return f'{public_url.rstrip("/")}/{path.lstrip("/")}'

@@ -23,12 +23,12 @@ _SECRET_PARTS = (b'api-key', b'apikey', b'api_key', b'token', b'secret', b'passw
 _OF_BODY = (b'content-', b'transfer-encoding', b'expect', b'digest', b'trailer')
 
 
-class Misled(ValueError):  # noqa: N818 - what happened
+class RedirectError(ValueError):
     """A redirection that cannot be followed. The text says why, as the rest of a sentence about it."""
 
 
 @frozen
-class Place:
+class RedirectTarget:
     """What a URL says of where to ask. Two places are of one origin (RFC 6454) when all but `target` is the same."""
 
     secure: bool
@@ -36,7 +36,7 @@ class Place:
     port: int
     target: str = '/'  # path and query
 
-    def same_origin(self, other: Place) -> bool:
+    def same_origin(self, other: RedirectTarget) -> bool:
         return (self.secure, self.host, self.port) == (other.secure, other.host, other.port)
 
     @property
@@ -49,31 +49,33 @@ class Place:
 
 
 @frozen
-class Hop:
+class RedirectedRequest:
     """The next request of a call that was redirected."""
 
     method: str
-    place: Place
+    place: RedirectTarget
     keeps_body: bool
     keeps_credentials: bool
 
 
-def place_of(url: str) -> Place:
+def parse_target(url: str) -> RedirectTarget:
     """Where an absolute URL of http or https leads; a user and a fragment in it are left out. Raises Misled."""
     try:
         parts = urlsplit(url)
         if parts.scheme not in _PORTS:
-            raise Misled('is to a URL that is not of http or https')
+            raise RedirectError('is to a URL that is not of http or https')
         host = ascii_host(unquote(parts.hostname or ''))
         port = parts.port or _PORTS[parts.scheme]
-    except Misled:
+    except RedirectError:
         raise
     except (Malformed, ValueError):
-        raise Misled('is to something that is no URL') from None
-    return Place(parts.scheme == 'https', host, port, urlunsplit(('', '', parts.path or '/', parts.query, '')))
+        raise RedirectError('is to something that is no URL') from None
+    return RedirectTarget(parts.scheme == 'https', host, port, urlunsplit(('', '', parts.path or '/', parts.query, '')))
 
 
-def next_hop(status: int, method: str, place: Place, location: bytes, *, has_body: bool) -> Hop:
+def next_request(
+    status: int, method: str, place: RedirectTarget, location: bytes, *, has_body: bool
+) -> RedirectedRequest:
     """Where an answer of one of the REDIRECTIONS with this Location leads. Raises Misled.
 
     303 makes a GET of all but HEAD; 301 and 302 make one of POST, as every browser and requests do, and leave other
@@ -82,8 +84,8 @@ def next_hop(status: int, method: str, place: Place, location: bytes, *, has_bod
     there = _joined(place, location)
     to_get = (status == 303 and method != 'HEAD') or (status in (301, 302) and method == 'POST')
     if has_body and not to_get and place.secure and not there.secure:
-        raise Misled('would send in the clear a body that was meant for TLS')
-    return Hop('GET' if to_get else method, there, not to_get, there.same_origin(place))
+        raise RedirectError('would send in the clear a body that was meant for TLS')
+    return RedirectedRequest('GET' if to_get else method, there, not to_get, there.same_origin(place))
 
 
 def is_credential(name: bytes) -> bool:
@@ -92,18 +94,18 @@ def is_credential(name: bytes) -> bool:
     return name in _CREDENTIALS or any(part in name for part in _SECRET_PARTS)
 
 
-def is_of_body(name: bytes) -> bool:
+def is_body_header(name: bytes) -> bool:
     """Whether a field (its name in any case) speaks of a body, and goes with it (Fetch §4.4)."""
     return name.lower().startswith(_OF_BODY)
 
 
-def _joined(place: Place, location: bytes) -> Place:
+def _joined(place: RedirectTarget, location: bytes) -> RedirectTarget:
     """Where a Location, seen from a place, leads. What must not stand in a URL is percent-encoded first: many write it
     as UTF-8, or with blanks."""
     if not location or len(location) > _LONGEST:
-        raise Misled(f'has a Location of no length, or of more than {_LONGEST} bytes')
+        raise RedirectError(f'has a Location of no length, or of more than {_LONGEST} bytes')
     try:
         url = urljoin(place.url, quote(location, safe=_KEPT))
     except ValueError:
-        raise Misled('is to something that is no URL') from None
-    return place_of(url)
+        raise RedirectError('is to something that is no URL') from None
+    return parse_target(url)

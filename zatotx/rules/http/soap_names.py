@@ -12,7 +12,7 @@ _RESPONSE = 'Response'
 _OF_URI = '-._~:/@!$()*+,;='  # beside letters and digits, what needs no escaping in it
 
 
-def operation_of(action: str, service: str, operation: str = '') -> str:
+def operation_name(action: str, service: str, operation: str = '') -> str:
     """The channel's own name for it, else the last part of its SOAPAction (`getBalance` of
     `http://bank.example/crm/getBalance`), else that of the service (`getBalance` of `crm.get-balance`)."""
     if operation:
@@ -25,12 +25,12 @@ def operation_of(action: str, service: str, operation: str = '') -> str:
     return named if named and (named[0].isalpha() or named[0] == '_') else f'_{named}'
 
 
-def response_of(operation: str) -> str:
+def response_name(operation: str) -> str:
     """The element of the answer (Basic Profile 1.1, R2729, which binds rpc; what document-wrapped does too)."""
     return operation + _RESPONSE
 
 
-def namespace_of(channel: str, service: str, declared: str) -> str:
+def message_namespace(channel: str, service: str, declared: str) -> str:
     """`declared`: that of the service's SimpleIO, by which its input is read; `channel`: what its channel says, for a
     service that declares none; either may be ''."""
     return declared or channel or urn(service)

@@ -45,19 +45,19 @@ _REASONS = (
 _LATE = _REASONS[:8]
 
 
-def certificate_verdict(code: int, *, of_peer: bool) -> str:
+def describe_certificate_error(code: int, *, of_peer: bool) -> str:
     """What is wrong with a certificate by the code that OpenSSL gives a verify callback; `of_peer` = the peer's own,
     and not one that signed it. 'has expired'."""
     words = _VERDICTS.get(code, f'is not acceptable (error {code} of OpenSSL)')
     return words if of_peer or words is _UNTRUSTED else f'rests on one that {words}'
 
 
-def handshake_words(reasons: Sequence[str]) -> str:
+def describe_handshake_error(reasons: Sequence[str]) -> str:
     """What is wrong with a peer by the reasons of OpenSSL's errors: 'does not speak TLS: it may be plain HTTP'."""
     return _found(reasons, _REASONS) or f'ended the TLS handshake ({", ".join(reasons) or "without a word"})'
 
 
-def late_words(reasons: Sequence[str]) -> str:
+def describe_late_handshake_error(reasons: Sequence[str]) -> str:
     """What a peer says of our certificate once we thought the handshake over; '' where it is something else."""
     return _found(reasons, _LATE)
 

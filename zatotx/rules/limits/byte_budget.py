@@ -1,6 +1,6 @@
 """How many bytes of request bodies, and of what they are decoded to, one process holds in memory. Pure: no I/O.
 
-Every body has a `Charge`, which grows with it and is closed when its request is over. Three bounds hold, so that
+Every body has a `BytesCharge`, which grows with it and is closed when its request is over. Three bounds hold, so that
 callers without a login can neither take the memory that callers with one need, nor block requests that are complete:
 
 - the bodies of unauthenticated callers that are still being received: a quarter of the limit;
@@ -69,7 +69,7 @@ class ByteBudget:
         return size <= room
 
 
-class Charge:
+class BytesCharge:
     """The memory of one request, of an unauthenticated caller at first.
 
     The reactor and a worker thread may use it at the same time: once it is closed nothing can be added.

@@ -13,7 +13,7 @@ SURVIVED = 64 * MIB  # bytes that collections found in use, after which the olde
 MIDDLE, OLDEST = 1, 2  # generations, as gc.collect counts them
 
 
-class CollectionPace:
+class CollectionTrigger:
     """Counts bytes. What is in use while a collection runs becomes old, and only a collection of the oldest objects
     frees it once it is garbage: how much that may be is counted as well."""
 
@@ -41,7 +41,7 @@ WORTH, LITTLE = 32 * MIB, 8 * MIB  # bytes that are worth a trim, and that make 
 MOST_VAIN = 64  # looks from one trim in vain to the next, at most
 
 
-class TrimPace:
+class TrimTrigger:
     """Decides when malloc is to give memory back to the system. After a peak what was freed stays resident; asking for
     it takes some time, and is in vain while the memory is in use."""
 

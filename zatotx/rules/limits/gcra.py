@@ -49,7 +49,7 @@ class Rate(msgspec.Struct, frozen=True):
         return max(0, ahead + self.interval - self.tolerance)
 
 
-def let_in(rates: Sequence[Rate], aheads: Sequence[int], calls: int) -> int:
+def admit_all(rates: Sequence[Rate], aheads: Sequence[int], calls: int) -> int:
     """How many of so many calls are admitted that each need room in all of these buckets."""
     return min(calls, *(rate.left(ahead) for rate, ahead in zip(rates, aheads, strict=True)))
 

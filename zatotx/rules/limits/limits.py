@@ -1,7 +1,7 @@
 """How much may be under way at once, and how much one message may hold. Pure: plain numbers, no I/O.
 
-A `Gate` counts what is inside of something that takes only so much: a service, a channel, a node. It is asked on the
-path of every request, so that letting somebody in costs a comparison and an addition.
+A `ConcurrencyLimit` counts what is inside of something that takes only so much: a service, a channel, a node. It is
+asked on the path of every request, so that letting somebody in costs a comparison and an addition.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from threading import Lock
 
 import msgspec
 
-from zatotx.wire.xml.budget import Budget as XmlBudget
+from zatotx.wire.xml.budget import XmlBudget as XmlBudget
 
 SERVICE, NODE = 1_000, 10_000  # requests of one service, and of a node, at once where nobody says otherwise
 _WORKERS = 256  # processes of one node, those that drain included, that together have no more than the limit granted
 _CLOSELY = -1  # a room that is always passed, so that every entry is looked at closely
 
 
-class Gate:
+class ConcurrencyLimit:
     """Lets at most `limit` in at once, and counts those it turns away (`refused`).
 
     The reactor's thread uses `enter` and `leave`; other threads `enter_from_thread` and `leave_from_thread`. Each entry
@@ -140,7 +140,7 @@ class Gate:
         self.room = (self._granted - self._in_threads or _CLOSELY) if shared else self._limit - self._in_threads
 
 
-class Budget(msgspec.Struct, frozen=True, kw_only=True):
+class MessageBudget(msgspec.Struct, frozen=True, kw_only=True):
     """What one message may hold. A body's size is its protocol's to bound."""
 
     json_depth: int = 100  # of objects and lists within each other
@@ -149,4 +149,4 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     xml: XmlBudget = XmlBudget()
 
 
-USUAL = Budget()
+USUAL = MessageBudget()

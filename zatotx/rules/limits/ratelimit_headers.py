@@ -18,7 +18,7 @@ from zatotx.rules.limits.gcra import SECOND, Rate
 _PRINTABLE = ''.join(map(chr, range(32, 127))).translate(str.maketrans('', '', '%"\\'))
 
 
-class RateFields:
+class RateLimitHeaders:
     """The fields about certain limits: made once, filled in for each answer."""
 
     __slots__ = ('_rates', '_template')
@@ -28,7 +28,8 @@ class RateFields:
         told = [quote(name, safe=_PRINTABLE) for name in names]  # a string of structured fields is ASCII (RFC 9651)
         escaped = [name.replace('%', '%%') for name in told]
         policies = ', '.join(
-            f'"{name}";q={rate.burst};w={in_seconds(rate.tolerance)}' for name, rate in zip(escaped, rates, strict=True)
+            f'"{name}";q={rate.burst};w={ceil_seconds(rate.tolerance)}'
+            for name, rate in zip(escaped, rates, strict=True)
         )
         standings = ', '.join(f'"{name}";r=%d;t=%d' for name in escaped)
         self._template = (
@@ -42,24 +43,24 @@ class RateFields:
             return b''
         if len(aheads) == 1:  # as mostly
             rate, ahead = self._rates[0], aheads[0]
-            left, reset = rate.left(ahead), in_seconds(ahead)
+            left, reset = rate.left(ahead), ceil_seconds(ahead)
             return self._template % (left, reset, rate.burst, left, reset)
         told: list[int] = []
         least: tuple[int, int, int] | None = None
         for rate, ahead in zip(self._rates, aheads, strict=True):
-            left, reset = rate.left(ahead), in_seconds(ahead)
+            left, reset = rate.left(ahead), ceil_seconds(ahead)
             told += (left, reset)
             if least is None or (left, -reset) < (least[1], -least[2]):
                 least = rate.burst, left, reset
         return self._template % (*told, *(least or (0, 0, 0)))
 
 
-class Standing:
+class RateLimitState:
     """How it stands with the limits of a request."""
 
     __slots__ = ('aheads', 'fields')
 
-    def __init__(self, fields: RateFields, aheads: Sequence[int] = ()) -> None:
+    def __init__(self, fields: RateLimitHeaders, aheads: Sequence[int] = ()) -> None:
         self.fields = fields
         self.aheads = aheads
 
@@ -68,6 +69,6 @@ class Standing:
         return self.fields.lines(self.aheads)
 
 
-def in_seconds(nanoseconds: int) -> int:
+def ceil_seconds(nanoseconds: int) -> int:
     """Whole ones, none too few."""
     return -(-nanoseconds // SECOND)

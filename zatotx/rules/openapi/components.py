@@ -9,7 +9,7 @@ from typing import Any
 
 from zatotx.rules.openapi import xml as openapi_xml
 from zatotx.rules.openapi.json_example import REF, Schema
-from zatotx.rules.openapi.model import Guarded, Shape
+from zatotx.rules.openapi.model import SecuritySchemes, TypeShape
 from zatotx.wire.xml.writer import error
 
 CID = 'X-Zato-CID'
@@ -19,7 +19,7 @@ _EXAMPLE_CID = '8f14e45fceea167a5a36dedd'
 
 # Security definitions by their type. A kind of login that comes later adds a line; one that has none is told of in
 # words only.
-SCHEMES: dict[str, Callable[[Guarded], dict[str, Any]]] = {
+SCHEMES: dict[str, Callable[[SecuritySchemes], dict[str, Any]]] = {
     'basic_auth': lambda guarded: {
         'type': 'http',
         'scheme': 'basic',
@@ -64,12 +64,12 @@ _BEFORE_CHANNELS = (405,)  # of a path, whatever its channels speak
 _FIELDS = {401: ('WWW-Authenticate',), 405: ('Allow',), 429: ('Retry-After',), 503: ('Retry-After',)}
 
 
-def safe(name: str) -> str:
+def safe_component_name(name: str) -> str:
     """A name in the form that components have (OpenAPI 3.1, §4.8.7)."""
     return _UNSAFE.sub('_', name) or '_'
 
 
-class Names:
+class ComponentNames:
     """Gives each thing a name of its own."""
 
     def __init__(self) -> None:
@@ -91,26 +91,26 @@ class Components:
 
     def __init__(self) -> None:
         self.schemas: dict[str, Schema] = {}
-        self._names = Names()
+        self._names = ComponentNames()
         self._known: dict[str, str] = {}  # a schema and all it refers to, as text -> its name here
         self._names.new(ERROR)
         self._names.new(openapi_xml.ERROR)
         self.schemas[ERROR] = error_schema()
 
-    def take(self, shape: Shape) -> Any:
+    def take(self, shape: TypeShape) -> Any:
         """The schema with its references by their names here."""
         local = dict.fromkeys(_reachable(shape.schema, shape.components))
         names = {name: self._name(name, shape.components) for name in local}
         for name, here in names.items():
             if here not in self.schemas:
-                self.schemas[here] = {**renamed(shape.components[name], names), 'title': here}
-        return renamed(shape.schema, names)
+                self.schemas[here] = {**rename_references(shape.components[name], names), 'title': here}
+        return rename_references(shape.schema, names)
 
     def _name(self, name: str, components: Mapping[str, Schema]) -> str:
         below = {one: components[one] for one in _reachable({'$ref': f'{REF}{name}'}, components)}
         key = json.dumps([name, below], sort_keys=True, default=str)
         if key not in self._known:
-            self._known[key] = self._names.new(safe(name))
+            self._known[key] = self._names.new(safe_component_name(name))
         return self._known[key]
 
 
@@ -138,12 +138,12 @@ def _refs(value: Any) -> Iterable[str]:
             yield from _refs(below)
 
 
-def renamed(value: Any, names: Mapping[str, str]) -> Any:
+def rename_references(value: Any, names: Mapping[str, str]) -> Any:
     """A schema whose references go by other names; those of a discriminator's mapping too."""
     if isinstance(value, Mapping):
-        return {key: renamed(below, names) for key, below in value.items()}
+        return {key: rename_references(below, names) for key, below in value.items()}
     if isinstance(value, (list, tuple)):
-        return [renamed(below, names) for below in value]
+        return [rename_references(below, names) for below in value]
     if isinstance(value, str) and value.startswith(REF):
         name = value.removeprefix(REF)
         return f'{REF}{names.get(name, name)}'
@@ -182,17 +182,17 @@ def headers() -> dict[str, Any]:
     }
 
 
-def answer_headers(status: int) -> dict[str, Any]:
+def response_headers(status: int) -> dict[str, Any]:
     """References to the fields that an answer of this status has."""
     return {name: {'$ref': f'#/components/headers/{name}'} for name in (CID, *_FIELDS.get(status, ()))}
 
 
-def fault_answers() -> dict[str, Any]:
+def error_responses() -> dict[str, Any]:
     """The error answers by name."""
     return {name: _fault(status, says, details) for status, (name, says, details) in FAULTS.items()}
 
 
-def xml_fault_answers() -> dict[str, Any]:
+def xml_error_responses() -> dict[str, Any]:
     """The same for channels of XML."""
     out = {}
     for status, (_, says, details) in FAULTS.items():
@@ -200,12 +200,12 @@ def xml_fault_answers() -> dict[str, Any]:
             media = {'schema': {'$ref': f'{REF}{openapi_xml.ERROR}'},
                      'example': error(_EXAMPLE_CID, details).decode('utf-8')}  # fmt: skip
             content = {openapi_xml.XML: media}
-            out[fault_name(status, xml=True)] = {'description': says, 'headers': answer_headers(status),
+            out[error_response_name(status, xml=True)] = {'description': says, 'headers': response_headers(status),
                                                  'content': content}  # fmt: skip
     return out
 
 
-def fault_name(status: int, *, xml: bool = False) -> str:
+def error_response_name(status: int, *, xml: bool = False) -> str:
     """What the error answer of a status is called."""
     return FAULTS[status][0] + ('Xml' if xml and status not in _BEFORE_CHANNELS else '')
 
@@ -214,6 +214,6 @@ def _fault(status: int, says: str, details: str) -> dict[str, Any]:
     example = {'zato_env': {'result': 'ZATO_ERROR', 'cid': _EXAMPLE_CID, 'details': details}}
     return {
         'description': says,
-        'headers': answer_headers(status),
+        'headers': response_headers(status),
         'content': {'application/json': {'schema': {'$ref': f'{REF}{ERROR}'}, 'example': example}},
     }

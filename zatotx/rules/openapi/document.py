@@ -12,13 +12,21 @@ from urllib.parse import quote
 
 import msgspec
 
-from zatotx.rules.openapi.components import SCHEMES, Components, Names, fault_answers, headers, safe, xml_fault_answers
-from zatotx.rules.openapi.model import Channel, Guarded, Shape
-from zatotx.rules.openapi.request import NOTHING, Param, Request, request
-from zatotx.rules.openapi.responses import answers
+from zatotx.rules.openapi.components import (
+    SCHEMES,
+    ComponentNames,
+    Components,
+    error_responses,
+    headers,
+    safe_component_name,
+    xml_error_responses,
+)
+from zatotx.rules.openapi.model import Channel, SecuritySchemes, TypeShape
+from zatotx.rules.openapi.request import NOTHING, Param, Request, describe_request
+from zatotx.rules.openapi.responses import build_responses
 from zatotx.rules.openapi.xml import ERROR as XML_ERROR
 from zatotx.rules.openapi.xml import error_schema as xml_error_schema
-from zatotx.rules.routing.route_pattern import Pattern, parse
+from zatotx.rules.routing.route_pattern import RoutePattern, parse_pattern
 
 VERSION = '3.1.0'
 METHODS = ('GET', 'PUT', 'POST', 'DELETE', 'OPTIONS', 'HEAD', 'PATCH', 'TRACE')
@@ -29,7 +37,7 @@ _SLASHES = 'May hold slashes.'
 _ANY_METHOD = 'Every method leads here.'
 
 
-class About(msgspec.Struct, frozen=True, kw_only=True):
+class DocumentInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What a document is of."""
 
     title: str
@@ -38,7 +46,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ''
 
 
-def document(about: About, channels: Iterable[Channel]) -> dict[str, Any]:
+def build_document(about: DocumentInfo, channels: Iterable[Channel]) -> dict[str, Any]:
     """The document of these channels, in a form that JSON and YAML can take. Takes long with many: for threads."""
     writer = _Writer()
     for channel in sorted(channels, key=lambda one: (not one.method, one.name)):
@@ -52,7 +60,7 @@ def document(about: About, channels: Iterable[Channel]) -> dict[str, Any]:
         'components': {
             'schemas': {name: writer.components.schemas[name] for name in sorted(writer.components.schemas)},
             'headers': headers(),
-            'responses': {**fault_answers(), **(xml_fault_answers() if writer.has_xml else {})},
+            'responses': {**error_responses(), **(xml_error_responses() if writer.has_xml else {})},
             'securitySchemes': writer.schemes,
         },
     }
@@ -72,13 +80,13 @@ class _Writer:
         self.left_out: list[str] = []
         self.has_xml = False
         self._templates: dict[tuple[Any, ...], str] = {}  # the form of a path -> how it is written here
-        self._ids = Names()
-        self._scheme_names: dict[Guarded, str] = {}
-        self._free_schemes = Names()
+        self._ids = ComponentNames()
+        self._scheme_names: dict[SecuritySchemes, str] = {}
+        self._free_schemes = ComponentNames()
 
     def add(self, channel: Channel) -> None:
-        pattern, _ = parse(channel.path, match_slash=channel.match_slash)
-        template = self._templates.setdefault(_form(pattern), template_of(channel.path))
+        pattern, _ = parse_pattern(channel.path, match_slash=channel.match_slash)
+        template = self._templates.setdefault(_form(pattern), path_template(channel.path))
         item = self.paths.get(template, {})
         methods, why = methods_of(channel, item)
         if why:
@@ -87,12 +95,16 @@ class _Writer:
             self.paths.setdefault(template, {})[method.lower()] = self._operation(channel, method, template)
 
     def _operation(self, channel: Channel, method: str, template: str) -> dict[str, Any]:
-        asked = request(channel, method)
-        taken = Shape({'all': [param.schema for param in asked.params]}, asked.components)
+        asked = describe_request(channel, method)
+        taken = TypeShape({'all': [param.schema for param in asked.params]}, asked.components)
         schemas = self.components.take(taken)['all']
-        tag = tag_of(channel.name)
+        tag = operation_tag(channel.name)
         self.tags.add(tag)
-        out: dict[str, Any] = {'operationId': self._ids.new(safe(channel.name)), 'tags': [tag], **_told(channel)}
+        out: dict[str, Any] = {
+            'operationId': self._ids.new(safe_component_name(channel.name)),
+            'tags': [tag],
+            **_told(channel),
+        }
         out['parameters'] = [
             _parameter(param, schema, called)
             for param, schema, called in zip(asked.params, schemas, _called(asked.params, template), strict=True)
@@ -102,7 +114,7 @@ class _Writer:
         if channel.data_format == 'xml' and not self.has_xml:
             self.has_xml = True
             self.components.schemas[XML_ERROR] = xml_error_schema()
-        out['responses'] = answers(channel, method, self.components)
+        out['responses'] = build_responses(channel, method, self.components)
         out['security'] = self._security(channel.security)
         if channel.server:
             out['servers'] = [{'url': channel.server}]
@@ -111,18 +123,18 @@ class _Writer:
     def _bodies(self, asked: Request) -> dict[str, Any]:
         content = {}
         for body in asked.bodies:
-            media = {'schema': self.components.take(Shape(body.schema, asked.components))}
+            media = {'schema': self.components.take(TypeShape(body.schema, asked.components))}
             content[body.content_type] = media if body.example is NOTHING else {**media, 'example': body.example}
         return {'required': all(body.required for body in asked.bodies), 'content': content}
 
-    def _security(self, accepted: Iterable[Guarded]) -> list[dict[str, list[str]]]:
+    def _security(self, accepted: Iterable[SecuritySchemes]) -> list[dict[str, list[str]]]:
         """Any of those that there is a scheme for."""
         return [{self._scheme(guarded): []} for guarded in accepted if guarded.type in SCHEMES]
 
-    def _scheme(self, guarded: Guarded) -> str:
+    def _scheme(self, guarded: SecuritySchemes) -> str:
         name = self._scheme_names.get(guarded)
         if name is None:
-            name = self._scheme_names[guarded] = self._free_schemes.new(safe(guarded.name))
+            name = self._scheme_names[guarded] = self._free_schemes.new(safe_component_name(guarded.name))
             self.schemes[name] = SCHEMES[guarded.type](guarded)
         return name
 
@@ -151,13 +163,13 @@ def usual_method(channel: Channel) -> str:
     declared = channel.service.input
     if declared is None:
         return 'POST'
-    pattern, _ = parse(channel.path, match_slash=channel.match_slash)
+    pattern, _ = parse_pattern(channel.path, match_slash=channel.match_slash)
     if not declared.fields:
         return 'POST'
     return 'GET' if channel.merged and all(field.name in pattern.names for field in declared.fields) else 'POST'
 
 
-def template_of(path: str) -> str:
+def path_template(path: str) -> str:
     """A pattern as OpenAPI writes paths: literal text percent-encoded, names in braces."""
     pieces = path.replace('{', '\0{').replace('}', '}\0').split('\0')
     return ''.join(
@@ -165,20 +177,20 @@ def template_of(path: str) -> str:
     )
 
 
-def tag_of(name: str) -> str:
+def operation_tag(name: str) -> str:
     """What comes before the first dot of a channel's name."""
     prefix, dot, _ = name.partition('.')
     return prefix if dot and prefix else OTHERS
 
 
-def _form(pattern: Pattern) -> tuple[Any, ...]:
+def _form(pattern: RoutePattern) -> tuple[Any, ...]:
     """A path without the names of its holes: two that differ in those alone are one to OpenAPI."""
     return tuple(one if isinstance(one, str) else (one.prefix, one.middles, one.suffix) for one in pattern.segments)
 
 
 def _called(params: Iterable[Param], template: str) -> list[str]:
     """The names of parameters in this path, which may have been written first for another channel."""
-    pattern, _ = parse(template)
+    pattern, _ = parse_pattern(template)
     names = iter(pattern.names)
     return [next(names, param.name) if param.place == 'path' else param.name for param in params]
 
@@ -209,4 +221,4 @@ def _told(channel: Channel) -> dict[str, str]:
     return {**out, 'description': '\n\n'.join(words)} if words else out
 
 
-__all__ = ['About', 'document', 'methods_of', 'tag_of', 'template_of', 'usual_method']
+__all__ = ['DocumentInfo', 'build_document', 'methods_of', 'operation_tag', 'path_template', 'usual_method']

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from zatotx.rules.openapi.pattern_example import NoExample, matching
+from zatotx.rules.openapi.pattern_example import NoExample, example_matching
 
 Schema = Mapping[str, Any]
 
@@ -26,12 +26,12 @@ _BY_FORMAT = {
 _MOST = 100  # items of a list or characters of a text that an example is made longer for
 
 
-def example(schema: Schema, components: Mapping[str, Schema]) -> Any:
+def make_example(schema: Schema, components: Mapping[str, Schema]) -> Any:
     """A value for the schema, whose references are found in `components`. Raises NoExample where none can be made."""
     return _Maker(components).value(schema, ())
 
 
-def resolved(schema: Schema, components: Mapping[str, Schema]) -> Schema:
+def resolve_reference(schema: Schema, components: Mapping[str, Schema]) -> Schema:
     """The schema a reference leads to; any other as it is."""
     while '$ref' in schema:
         schema = components[schema['$ref'].removeprefix(REF)]
@@ -133,7 +133,7 @@ def text(schema: Schema) -> str:
     found = _BY_FORMAT.get(schema.get('format', ''), TEXT)
     pattern = schema.get('pattern')
     if pattern is not None and not re.search(pattern, found):
-        found = matching(pattern)
+        found = example_matching(pattern)
     elif len(found) < least <= _MOST * 100:
         found = (found * (least // len(found) + 1))[:least]
     elif most is not None and len(found) > most:
@@ -167,4 +167,4 @@ def _within(value: float, schema: Schema) -> bool:
     )
 
 
-__all__ = ['REF', 'NoExample', 'Schema', 'example', 'number', 'resolved', 'text']
+__all__ = ['REF', 'NoExample', 'Schema', 'make_example', 'number', 'resolve_reference', 'text']

@@ -14,7 +14,7 @@ DECIMAL = r'^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,6})?$'
 FLOAT = r'^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,2})?$'
 
 
-class Shape(msgspec.Struct, frozen=True):
+class TypeShape(msgspec.Struct, frozen=True):
     """A JSON Schema and, by name, the ones its references lead to."""
 
     schema: Schema
@@ -31,7 +31,7 @@ class FieldShape(msgspec.Struct, frozen=True):
     may_be_empty: bool = False  # an empty text stands for an absent value
 
 
-class Tried(msgspec.Struct, frozen=True):
+class ExampleInput(msgspec.Struct, frozen=True):
     """An input as it would reach a service."""
 
     body: Any  # None = there is none
@@ -42,10 +42,10 @@ class Tried(msgspec.Struct, frozen=True):
 class InputShape(msgspec.Struct, frozen=True, kw_only=True):
     """What a service takes: an object of `fields`, or `whole` where it is no object (a list, a union)."""
 
-    whole: Shape
+    whole: TypeShape
     fields: tuple[FieldShape, ...] = ()
     params_only: bool = False  # of path and query only, whatever the method
-    accepts: Callable[[Tried], bool]  # whether the service's own reader takes this
+    accepts: Callable[[ExampleInput], bool]  # whether the service's own reader takes this
 
 
 class ServiceShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +55,7 @@ class ServiceShape(msgspec.Struct, frozen=True, kw_only=True):
     doc: str = ''
     verbs: tuple[str, ...] = ()  # its handle_VERBs
     input: InputShape | None = None  # None = not declared
-    output: Shape | None = None  # the whole answer, its element included; None = not declared
+    output: TypeShape | None = None  # the whole answer, its element included; None = not declared
     element: str = ''  # that element, of classic SimpleIO
     request_elem: str = ''  # what its input stands in, and in which namespace both do, in XML
     namespace: str = ''
@@ -66,7 +66,7 @@ class ServiceShape(msgspec.Struct, frozen=True, kw_only=True):
     faults: tuple[int, ...] = ()  # of errors that are its own
 
 
-class Guarded(msgspec.Struct, frozen=True):
+class SecuritySchemes(msgspec.Struct, frozen=True):
     """A security definition that a channel accepts."""
 
     name: str
@@ -86,7 +86,7 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     match_slash: bool = False
     data_format: str = ''  # 'json', 'xml', 'form', 'file', '' = raw
     merged: bool = True  # path and query join the input
-    security: tuple[Guarded, ...] = ()  # any of them; none = open
+    security: tuple[SecuritySchemes, ...] = ()  # any of them; none = open
     has_roles: bool = False  # not everybody who logs in is let in
     is_limited: bool = False  # by a rate
     etag: bool = False

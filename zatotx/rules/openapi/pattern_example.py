@@ -28,7 +28,7 @@ class NoExample(ValueError):  # noqa: N818 - what there is
     """No value can be made for it."""
 
 
-def matching(pattern: str) -> str:
+def example_matching(pattern: str) -> str:
     """A text in which `re.search` finds the pattern. Raises NoExample."""
     try:
         found: str = ''.join(_pieces(parser.parse(pattern)))

@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 
-from zatotx.rules.openapi.json_example import NoExample, Schema, example, resolved
-from zatotx.rules.openapi.model import Channel, FieldShape, InputShape, ServiceShape, Shape, Tried
+from zatotx.rules.openapi.json_example import NoExample, Schema, make_example, resolve_reference
+from zatotx.rules.openapi.model import Channel, ExampleInput, FieldShape, InputShape, ServiceShape, TypeShape
 from zatotx.rules.openapi.xml import XML, asked, text
-from zatotx.rules.routing.route_pattern import Hole, parse
+from zatotx.rules.routing.route_pattern import Placeholder, parse_pattern
 
 JSON, FORM, BYTES = 'application/json', 'application/x-www-form-urlencoded', 'application/octet-stream'
 UPLOAD = 'multipart/form-data'
@@ -56,7 +56,7 @@ class Request(msgspec.Struct, frozen=True):
     components: Mapping[str, Schema] = {}
 
 
-def request(channel: Channel, method: str) -> Request:
+def describe_request(channel: Channel, method: str) -> Request:
     """The request that brings a channel's service its input."""
     path = _path_params(channel)
     declared = channel.service.input
@@ -72,7 +72,7 @@ def _in_xml(found: Request, service: ServiceShape) -> Request:
     body = next((one for one in found.bodies if one.content_type == JSON), None)
     if body is None:
         return found
-    shape = asked(Shape(body.schema, found.components), service)
+    shape = asked(TypeShape(body.schema, found.components), service)
     try:
         made = text(shape, body.example) if body.example is not NOTHING else NOTHING
     except NoExample:
@@ -82,10 +82,12 @@ def _in_xml(found: Request, service: ServiceShape) -> Request:
 
 def _path_params(channel: Channel) -> tuple[Param, ...]:
     """What the channel's pattern captures; of the service's type where it joins the input."""
-    pattern, _ = parse(channel.path, match_slash=channel.match_slash)
+    pattern, _ = parse_pattern(channel.path, match_slash=channel.match_slash)
     declared = channel.service.input
     known = {f.name: f.text for f in declared.fields} if declared is not None and channel.merged else {}
-    spans = [hole.spans for hole in pattern.segments if isinstance(hole, Hole) for _ in range(len(hole.middles) + 1)]
+    spans = [
+        hole.spans for hole in pattern.segments if isinstance(hole, Placeholder) for _ in range(len(hole.middles) + 1)
+    ]
     return tuple(
         Param(name, 'path', known.get(name, ANY_TEXT), required=True, spans=spans_,
               example=NOTHING if name in known else 'text')
@@ -195,33 +197,33 @@ class _Plan:
 
     def _made(self, fields: Iterable[FieldShape]) -> dict[str, Any]:
         if self.no_object:
-            return {'': example(self.declared.whole.schema, self.components)}
+            return {'': make_example(self.declared.whole.schema, self.components)}
         values = {}
         for field in fields:
             try:
-                values[field.name] = example(field.schema, self.components)
+                values[field.name] = make_example(field.schema, self.components)
             except NoExample:
                 if field.required:
                     raise
         return values
 
-    def _tried(self, values: Mapping[str, Any]) -> Tried:
+    def _tried(self, values: Mapping[str, Any]) -> ExampleInput:
         if self.no_object:
-            return Tried(values[''], {}, self.json)
+            return ExampleInput(values[''], {}, self.json)
         body = {f.name: values[f.name] for f in self.in_body if f.name in values}
         named = {name: as_text(value) for name, value in values.items() if name not in body}
         if self.json:
-            return Tried(body, named, json=True)
-        return Tried(None, {**named, **{name: as_text(value) for name, value in body.items()}}, json=False)
+            return ExampleInput(body, named, json=True)
+        return ExampleInput(None, {**named, **{name: as_text(value) for name, value in body.items()}}, json=False)
 
     # -- what can be text
 
     def _kind(self, schema: Schema) -> str:
-        return str(resolved(schema, self.components).get('type', ''))
+        return str(resolve_reference(schema, self.components).get('type', ''))
 
     def _is_text(self, schema: Schema) -> bool:
         """Whether a value may stand in a query: a text, number or the like, or a list of such."""
-        found = resolved(schema, self.components)
+        found = resolve_reference(schema, self.components)
         kind = found.get('type')
         if kind == _LISTS:
             items = found.get('items', {})
@@ -274,4 +276,16 @@ def _object(fields: Iterable[tuple[FieldShape, Schema]]) -> Schema:
     return {**schema, 'required': required} if required else schema
 
 
-__all__ = ['BYTES', 'FORM', 'JSON', 'NOTHING', 'WITH_BODY', 'XML', 'Body', 'Param', 'Request', 'as_text', 'request']
+__all__ = [
+    'BYTES',
+    'FORM',
+    'JSON',
+    'NOTHING',
+    'WITH_BODY',
+    'XML',
+    'Body',
+    'Param',
+    'Request',
+    'as_text',
+    'describe_request',
+]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from zatotx.rules.openapi.components import Components, answer_headers, fault_name
-from zatotx.rules.openapi.json_example import NoExample, Schema, example
+from zatotx.rules.openapi.components import Components, error_response_name, response_headers
+from zatotx.rules.openapi.json_example import NoExample, Schema, make_example
 from zatotx.rules.openapi.model import Channel
 from zatotx.rules.openapi.request import BINARY, BYTES, JSON, WITH_BODY
 from zatotx.rules.openapi.xml import XML, answered, text
@@ -20,7 +20,7 @@ _STRING: Schema = {'type': 'string'}
 _ANYTHING: Schema = {}
 
 
-def answers(channel: Channel, method: str, components: Components) -> dict[str, Any]:
+def build_responses(channel: Channel, method: str, components: Components) -> dict[str, Any]:
     """The answers of one operation by their statuses; the schemas they need are taken into `components`."""
     service, xml = channel.service, channel.data_format == 'xml'
     good = {200, *(status for status in service.statuses if 200 <= status < 400)}
@@ -28,12 +28,12 @@ def answers(channel: Channel, method: str, components: Components) -> dict[str, 
         good.add(304)
     content = _content(channel, components)
     out = {str(status): _good(status, content) for status in sorted(good)}
-    for status in sorted(fault_statuses(channel, method)):
-        out[str(status)] = {'$ref': f'#/components/responses/{fault_name(status, xml=xml)}'}
+    for status in sorted(error_statuses(channel, method)):
+        out[str(status)] = {'$ref': f'#/components/responses/{error_response_name(status, xml=xml)}'}
     return out
 
 
-def fault_statuses(channel: Channel, method: str) -> set[int]:
+def error_statuses(channel: Channel, method: str) -> set[int]:
     """The statuses of errors: those of the server, of the channel's limits and login, and of the service."""
     found = {*_ALWAYS, *channel.service.faults}
     if channel.security:
@@ -46,7 +46,7 @@ def fault_statuses(channel: Channel, method: str) -> set[int]:
 
 
 def _good(status: int, content: Mapping[str, Any]) -> dict[str, Any]:
-    out: dict[str, Any] = {'description': _SAYS, 'headers': answer_headers(status)}
+    out: dict[str, Any] = {'description': _SAYS, 'headers': response_headers(status)}
     return out if status in _NO_CONTENT else {**out, 'content': content}
 
 
@@ -68,7 +68,7 @@ def _of_payload(channel: Channel, components: Components) -> dict[str, Any]:
     output = answered(service, service.output) if xml else service.output
     media = {'schema': components.take(output)}
     try:
-        media['example'] = text(output) if xml else example(output.schema, output.components)
+        media['example'] = text(output) if xml else make_example(output.schema, output.components)
     except NoExample:
         return {usual: media}
     return {usual: media}
@@ -82,4 +82,4 @@ def _schema_of(content_type: str) -> Schema:
     return _ANYTHING if content_type.endswith(('json', '*')) else BINARY
 
 
-__all__ = ['answers', 'fault_statuses']
+__all__ = ['build_responses', 'error_statuses']

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from zatotx.rules.openapi.json_example import NoExample, Schema, example, resolved
-from zatotx.rules.openapi.model import ServiceShape, Shape
-from zatotx.wire.xml.writer import ITEM, KEY, VALUE, NoForm, document
+from zatotx.rules.openapi.json_example import NoExample, Schema, make_example, resolve_reference
+from zatotx.rules.openapi.model import ServiceShape, TypeShape
+from zatotx.wire.xml.writer import ITEM, KEY, VALUE, NotRepresentable, document
 
 XML = 'application/xml'
 ERROR = 'ZatoErrorXml'
@@ -24,28 +24,28 @@ _ZATO_ENV: Schema = {
 }  # fmt: skip
 
 
-def asked(whole: Shape, service: ServiceShape) -> Shape:
+def asked(whole: TypeShape, service: ServiceShape) -> TypeShape:
     """What a service takes. `whole`: what stands in the body of it."""
     return _rooted(whole, service.request_elem or REQUEST, service.namespace, pairs=False)
 
 
-def answered(service: ServiceShape, output: Shape) -> Shape:
+def answered(service: ServiceShape, output: TypeShape) -> TypeShape:
     """What a service gives: classic SimpleIO in an item, or in a list of them, beside `zato_env`."""
     if service.element:
         inner = output.schema['properties'][service.element]
-        name = ITEM_LIST if resolved(inner, output.components).get('type') == 'array' else ITEM
+        name = ITEM_LIST if resolve_reference(inner, output.components).get('type') == 'array' else ITEM
         properties = {'zato_env': _ZATO_ENV, name: inner}
-        output = Shape({'type': 'object', 'properties': properties, 'required': [*properties]}, output.components)
+        output = TypeShape({'type': 'object', 'properties': properties, 'required': [*properties]}, output.components)
     return _rooted(output, service.element or RESPONSE, service.namespace, pairs=True)
 
 
-def text(shape: Shape, value: Any = None) -> str:
+def text(shape: TypeShape, value: Any = None) -> str:
     """The document of a value; without one, of an example. Raises NoExample."""
     root = shape.schema['xml']
     try:
-        value = example(shape.schema, shape.components) if value is None else value
+        value = make_example(shape.schema, shape.components) if value is None else value
         return document(root['name'], value, root.get('namespace', '')).data.decode('utf-8')
-    except NoForm as why:
+    except NotRepresentable as why:
         raise NoExample(str(why)) from None
 
 
@@ -56,10 +56,10 @@ def error_schema() -> Schema:
             'required': [*properties], 'xml': {'name': 'error'}}  # fmt: skip
 
 
-def _rooted(shape: Shape, name: str, namespace: str, *, pairs: bool) -> Shape:
+def _rooted(shape: TypeShape, name: str, namespace: str, *, pairs: bool) -> TypeShape:
     root = {'name': name, 'namespace': namespace} if namespace else {'name': name}
     components = {name: _in_xml(below, pairs) for name, below in shape.components.items()}
-    return Shape({**_in_xml(shape.schema, pairs), 'xml': root}, components)
+    return TypeShape({**_in_xml(shape.schema, pairs), 'xml': root}, components)
 
 
 def _in_xml(schema: Any, pairs: bool) -> Any:

@@ -14,7 +14,7 @@ from math import inf
 CLOSED, OPEN, HALF_OPEN = 'closed', 'open', 'half-open'
 
 
-class Breaker:
+class CircuitBreaker:
     """Opens after `failures` in a row, for `reset` seconds at a time.
 
     Who is let through gets a ticket and brings it back exactly once, by `succeeded`, `failed` or `left`. A ticket of an

@@ -16,14 +16,14 @@ TIMEOUT = 7.0  # seconds without a heartbeat, unless settings say otherwise: kil
 
 
 @frozen
-class Silence:
+class SilenceDetector:
     """For how many seconds of the watcher's own time a process has given no heartbeat."""
 
     seconds: float = 0.0
 
-    def after(self, elapsed: float) -> Silence:
+    def after(self, elapsed: float) -> SilenceDetector:
         """Nothing has come since the last look, which was `elapsed` seconds ago by the watcher's clock."""
-        return Silence(self.seconds + min(max(elapsed, 0.0), LONGEST_STEP))
+        return SilenceDetector(self.seconds + min(max(elapsed, 0.0), LONGEST_STEP))
 
     def is_hung(self, timeout: float) -> bool:
         """Whether that is longer than a process may be silent."""

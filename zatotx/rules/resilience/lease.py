@@ -19,7 +19,7 @@ _COUNTER_BITS = 32  # 2**21 epochs of 2**32 tokens stay exact in Lua's numbers
 
 
 @frozen(kw_only=True)
-class Claim:
+class LeaseClaim:
     """What one holder knows of its lease. Times are of its own clock, in seconds."""
 
     ttl: float
@@ -32,7 +32,7 @@ class Claim:
         return self.token > 0 and now < self.until
 
 
-def granted(claim: Claim, token: int, sent: float) -> Claim:
+def granted(claim: LeaseClaim, token: int, sent: float) -> LeaseClaim:
     """The claim after the server granted or renewed it, upon a request that was sent at `sent`."""
     until = sent + claim.ttl * (1 - DRIFT) - min(MARGIN, claim.ttl / 10)
     if token == claim.token and until < claim.until:
@@ -40,12 +40,12 @@ def granted(claim: Claim, token: int, sent: float) -> Claim:
     return evolve(claim, token=token, asked=sent, until=until)
 
 
-def refused(claim: Claim) -> Claim:
+def refused(claim: LeaseClaim) -> LeaseClaim:
     """The claim after the server said that it is not ours."""
     return evolve(claim, token=0, until=0.0)
 
 
-def renewal(claim: Claim, now: float, *, failed: bool) -> float | None:
+def renewal(claim: LeaseClaim, now: float, *, failed: bool) -> float | None:
     """When to ask for more time; None where the claim is over. `failed`: the last request got no answer, so the next
     one follows sooner."""
     if not claim.holds(now):
@@ -65,7 +65,7 @@ def admits(highest: int, token: int) -> bool:
     return token >= highest > -1 and token > 0
 
 
-def mistaken_ttl(ttl: float) -> str:
+def ttl_error(ttl: float) -> str:
     """What is wrong with a ttl, a sentence; '' = nothing."""
     if SHORTEST <= ttl <= LONGEST:
         return ''

@@ -14,25 +14,25 @@ LONGEST_REFUSED = 10.0  # seconds until one that said why it cannot start is tri
 
 
 @frozen
-class Deaths:
+class RestartPolicy:
     """The deaths that still count, as moments in seconds of one clock, oldest first; and how often in a row a start was
     refused while others served."""
 
     moments: tuple[float, ...] = ()
     refused: int = 0
 
-    def another(self, now: float) -> Deaths:
+    def another(self, now: float) -> RestartPolicy:
         """A process died at `now`. Those of more than WITHIN seconds ago are forgotten."""
         recent = tuple(moment for moment in self.moments if now - moment < WITHIN)
-        return Deaths((*recent, now), self.refused)
+        return RestartPolicy((*recent, now), self.refused)
 
-    def refusal(self) -> Deaths:
+    def refusal(self) -> RestartPolicy:
         """A process said why it cannot start (its ODB is away, its settings are wrong): nothing crashed."""
-        return Deaths(self.moments, self.refused + 1)
+        return RestartPolicy(self.moments, self.refused + 1)
 
-    def started(self) -> Deaths:
+    def started(self) -> RestartPolicy:
         """A process is ready: what kept others from starting is over."""
-        return Deaths(self.moments, 0)
+        return RestartPolicy(self.moments, 0)
 
     @property
     def hopeless(self) -> bool:
@@ -49,4 +49,4 @@ class Deaths:
         return next_delay(len(self.moments) - 2, random, base=0.25, cap=LONGEST)
 
 
-__all__ = ['LONGEST', 'LONGEST_REFUSED', 'MOST', 'WITHIN', 'Deaths']
+__all__ = ['LONGEST', 'LONGEST_REFUSED', 'MOST', 'WITHIN', 'RestartPolicy']

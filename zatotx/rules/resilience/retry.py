@@ -18,7 +18,7 @@ _LONGEST_PAUSE = 10.0  # seconds of backoff; what Retry-After says may be longer
 _DIGITS = 9  # of Retry-After: thirty years are enough
 
 
-class Repeats(msgspec.Struct, frozen=True, kw_only=True):
+class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """How a connection repeats calls."""
 
     attempts: int = 1  # in all, the first one included
@@ -30,7 +30,7 @@ class Repeats(msgspec.Struct, frozen=True, kw_only=True):
         return keyed or method in self.methods
 
 
-class Tried(msgspec.Struct, frozen=True, kw_only=True):
+class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):
     """How an attempt ended that a further one may mend."""
 
     status: int = 0  # of the answer; 0 = there was none
@@ -38,9 +38,11 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
     retry_after: float | None = None  # seconds, as the answer asks for
 
 
-def pause(repeats: Repeats, made: int, tried: Tried, *, again: bool, random: Callable[[], float]) -> float | None:
+def retry_delay(
+    repeats: RetryPolicy, made: int, tried: FailedAttempt, *, again: bool, random: Callable[[], float]
+) -> float | None:
     """Seconds to wait before the next attempt, or None where there is to be none. `made`: attempts so far; `again`:
-    what `Repeats.may` says of the request; `random` gives numbers in [0, 1).
+    what `RetryPolicy.may` says of the request; `random` gives numbers in [0, 1).
 
     What never reached the peer is repeated whatever its method is. Of answers, those that say "not now" are: 502, 503,
     504, and 429 where it says when. The pause is exponential with full jitter, and never shorter than the peer asks.
@@ -56,7 +58,7 @@ def pause(repeats: Repeats, made: int, tried: Tried, *, again: bool, random: Cal
     return delay if tried.retry_after is None else max(delay, tried.retry_after)
 
 
-def is_passing(status: int) -> bool:
+def is_transient_status(status: int) -> bool:
     """Whether an answer of that status may be another one a moment later."""
     return status in _PASSING or status == _TOO_MANY
 

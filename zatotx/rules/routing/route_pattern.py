@@ -15,7 +15,7 @@ _HOLE = re.compile(r'\{([^{}]*)\}')
 _NAME = re.compile(r'[^\W\d][\w.\-]*\Z')
 
 
-class Hole(msgspec.Struct, frozen=True):
+class Placeholder(msgspec.Struct, frozen=True):
     """A segment that captures: `prefix`, a value, then (literal, value) for each of `middles`, `suffix`. Where it
     `spans`, it has one value, which may go on over any number of segments."""
 
@@ -43,23 +43,23 @@ class Hole(msgspec.Struct, frozen=True):
         return (*values, text[start:end]) if start < end else None
 
 
-class Pattern(msgspec.Struct, frozen=True):
+class RoutePattern(msgspec.Struct, frozen=True):
     """A pattern taken apart. `names` are of the captured values in order; `literal` is how many characters stand before
     the first hole."""
 
-    segments: tuple[str | Hole, ...]
+    segments: tuple[str | Placeholder, ...]
     names: tuple[str, ...]
     literal: int
 
 
-def parse(text: str, *, match_slash: bool = False) -> tuple[Pattern, list[str]]:
+def parse_pattern(text: str, *, match_slash: bool = False) -> tuple[RoutePattern, list[str]]:
     """Take a pattern apart. With `match_slash` every hole that is alone in its segment, literal text aside, spans.
 
     Beside the pattern comes what is wrong with it, all of it, a phrase each; the pattern is worth something only where
     there is nothing.
     """
     wrong = _wrong_as_a_whole(text)
-    segments: list[str | Hole] = []
+    segments: list[str | Placeholder] = []
     names: list[str] = []
     for segment in text[1:].split('/'):
         literals, found = _pieces(segment)
@@ -67,7 +67,7 @@ def parse(text: str, *, match_slash: bool = False) -> tuple[Pattern, list[str]]:
         names += [name.partition(':')[0] for name in found]
         wrong += _wrong_in(segment, literals, found)
     wrong += [f'{{{name}}} stands twice' for name in dict.fromkeys(names) if names.count(name) > 1]
-    return Pattern(tuple(segments), tuple(names), len(text.partition('{')[0])), wrong
+    return RoutePattern(tuple(segments), tuple(names), len(text.partition('{')[0])), wrong
 
 
 def _pieces(segment: str) -> tuple[list[str], list[str]]:
@@ -76,11 +76,11 @@ def _pieces(segment: str) -> tuple[list[str], list[str]]:
     return pieces[::2], pieces[1::2]
 
 
-def _segment(literals: list[str], found: list[str], match_slash: bool) -> str | Hole:
+def _segment(literals: list[str], found: list[str], match_slash: bool) -> str | Placeholder:
     if not found:
         return literals[0]
     spans = len(found) == 1 and (match_slash or found[0].endswith(':path'))
-    return Hole(literals[0], tuple(literals[1:-1]), literals[-1], spans)
+    return Placeholder(literals[0], tuple(literals[1:-1]), literals[-1], spans)
 
 
 def _wrong_as_a_whole(text: str) -> list[str]:

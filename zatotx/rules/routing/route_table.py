@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from zatotx.rules.routing.route_pattern import Hole, Pattern, parse
+from zatotx.rules.routing.route_pattern import Placeholder, RoutePattern, parse_pattern
 from zatotx.wire.http.percent_encoding import decode_segment
 
 ANY = ''
@@ -38,7 +38,7 @@ class Match(msgspec.Struct, frozen=True):
     params: Mapping[str, str] = NO_PARAMS
 
 
-class MethodMissing(msgspec.Struct, frozen=True):
+class MethodNotRouted(msgspec.Struct, frozen=True):
     """The path exists, but not with this method: 405 with these methods, sorted, in Allow."""
 
     allow: tuple[str, ...]
@@ -72,7 +72,7 @@ class _Node:
         self.spanning: list[_Edges] = []  # holes that span and have no prefix
         self.leaves: dict[str, _Leaf] = {}  # by method
 
-    def child(self, segment: str | Hole) -> _Node:
+    def child(self, segment: str | Placeholder) -> _Node:
         """The place one segment on, made where it is not there yet."""
         if isinstance(segment, str):
             return self.literals.setdefault(segment, _Node())
@@ -92,9 +92,9 @@ class _Edges:
         self.prefix = prefix
         self.suffix = suffix
         self.spans = spans
-        self.table: dict[tuple[str, str], list[tuple[Hole, _Node]]] = {}
+        self.table: dict[tuple[str, str], list[tuple[Placeholder, _Node]]] = {}
 
-    def child(self, hole: Hole) -> _Node:
+    def child(self, hole: Placeholder) -> _Node:
         edges = self.table.setdefault((hole.prefix, hole.suffix), [])
         for known, node in edges:
             if known == hole:
@@ -104,19 +104,19 @@ class _Edges:
         edges.sort(key=lambda edge: -len(''.join(edge[0].middles)))
         return child
 
-    def between(self, first: str, last: str) -> list[tuple[Hole, _Node]]:
+    def between(self, first: str, last: str) -> list[tuple[Placeholder, _Node]]:
         """The holes whose prefix begins `first` and whose suffix ends `last`."""
         ending = last[len(last) - self.suffix :] if len(last) > self.suffix else last
         return self.table.get((first[: self.prefix], ending), _NO_EDGES)
 
 
-_NO_EDGES: list[tuple[Hole, _Node]] = []
+_NO_EDGES: list[tuple[Placeholder, _Node]] = []
 # Captured values: text, or the (edges, first segment, last segment) of a hole that spans, joined only when it is taken.
 _Span = tuple[_Edges, int, int]
 _Values = tuple[str | _Span, ...]
 
 
-def _edges_like(edges: list[_Edges], hole: Hole) -> _Edges:
+def _edges_like(edges: list[_Edges], hole: Placeholder) -> _Edges:
     wanted = len(hole.prefix), len(hole.suffix), hole.spans
     for known in edges:
         if (known.prefix, known.suffix, known.spans) == wanted:
@@ -144,7 +144,7 @@ class RouteTable:
         root = _Node()
         mistakes: list[str] = []
         for route in routes:
-            pattern, wrong = parse(route.pattern, match_slash=route.match_slash)
+            pattern, wrong = parse_pattern(route.pattern, match_slash=route.match_slash)
             mistakes += [f'The path {route.pattern!r} is no pattern: {phrase}' for phrase in wrong]
             if not wrong and not _add(exact, root, route, pattern):
                 mistakes.append(f'The path {route.pattern!r} with {route.method or "any method"} is there twice')
@@ -153,7 +153,7 @@ class RouteTable:
         _serve_head_by_get(exact, root)
         return cls(exact, root)
 
-    def find(self, method: str, path: bytes) -> Match | MethodMissing | None:
+    def find(self, method: str, path: bytes) -> Match | MethodNotRouted | None:
         """The route of a request by its raw path, percent-encoded as it was sent: an encoded slash is text within its
         segment. None where there is no such path. Raises `wire.target.Malformed` where the path is no text."""
         if b'%' in path:
@@ -187,12 +187,12 @@ class _Search:
         self._values: _Values = ()
         self._spanned: set[tuple[_Edges, str]] | None = None
 
-    def match(self, root: _Node) -> Match | MethodMissing | None:
+    def match(self, root: _Node) -> Match | MethodNotRouted | None:
         self._walk(root, 0, ())
         best = self._best
         if best is not None:
             return Match(best.target, dict(zip(best.names, map(self._text, self._values), strict=True)))
-        return MethodMissing(tuple(sorted(self._allow))) if self._allow else None
+        return MethodNotRouted(tuple(sorted(self._allow))) if self._allow else None
 
     def _text(self, value: str | _Span) -> str:
         if isinstance(value, str):
@@ -261,7 +261,7 @@ class _Search:
         return True
 
 
-def _add(exact: dict[bytes, dict[str, Match]], root: _Node, route: Route, pattern: Pattern) -> bool:
+def _add(exact: dict[bytes, dict[str, Match]], root: _Node, route: Route, pattern: RoutePattern) -> bool:
     """Put a route in its place. False where the place is taken."""
     method = route.method.upper()
     if not pattern.names:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from attrs import frozen
 
-from zatotx.rules.routing.route_pattern import parse
+from zatotx.rules.routing.route_pattern import parse_pattern
 
 _HOLE = re.compile(r'\{([^{}]*)\}')
 _WRITTEN = "%/?:@!$&'()*+,;=~"  # what people may write in a path and a query, their escapes included
@@ -24,10 +24,10 @@ _UPWARDS = frozenset(('.', '..'))  # segments that a peer resolves (RFC 3986 §5
 _NOTHING: Mapping[str, Any] = {}
 
 
-def template_mistake(text: str) -> str:
+def template_error(text: str) -> str:
     """What is wrong with a path for a Template, '' for nothing. Empty text is none."""
     path, question, query = text.partition('?')
-    wrong = parse(path)[1] if path else []
+    wrong = parse_pattern(path)[1] if path else []
     if question and not path:
         wrong.append('it must begin with /')
     if '#' in query:
@@ -42,7 +42,7 @@ def template_mistake(text: str) -> str:
     return '; '.join(wrong)
 
 
-class Template:
+class UrlTemplate:
     """`/customers/{id}`, `/files/{name:path}?version={version}`: a path, perhaps with a query, and holes in them.
 
     `{name}` takes a text without its slashes, which are percent-encoded, `{name:path}` any number of segments.
@@ -108,14 +108,14 @@ class _Hole:
             return f'params has no {self.name}'
         if self.loose:
             return ''
-        text = written(value)
+        text = format_value(value)
         if not text:
             return f'{self.name} is empty'
         leads_out = not _UPWARDS.isdisjoint(text.split('/') if self.safe else (text,))
         return f'{self.name} leads out of its place' if leads_out else ''
 
 
-def query_of(params: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> bytes:
+def encode_query(params: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> bytes:
     """A query string: pairs in their order, of a list a pair for each member, of None none. Raises ValueError for a
     text that has no UTF-8."""
     pairs: list[bytes] = []
@@ -128,7 +128,7 @@ def query_of(params: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> bytes:
     return b'&'.join(pairs)
 
 
-def written(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value as text in a URL or a form: true and false as JSON has them, dates in ISO 8601. Raises ValueError for
     bytes that are not UTF-8."""
     if type(value) is str:
@@ -143,7 +143,7 @@ def written(value: Any) -> str:
 
 
 def _quoted(value: Any, safe: str = '') -> bytes:
-    text = written(value)
+    text = format_value(value)
     if text.isalnum() and text.isascii():
         return text.encode('ascii')
     return quote(text, safe=safe).encode('ascii')

@@ -18,7 +18,7 @@ EARLY = 0.8  # of its time a set of keys may be used before the next one is fetc
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 10.0  # seconds between fetches that fail, or do not bring the key they are for
 
 
-def lifetime(headers: Mapping[bytes, bytes]) -> float:
+def cache_lifetime(headers: Mapping[bytes, bytes]) -> float:
     """Seconds that an answer says it is fresh (RFC 9111 §4.2, Cache-Control and Age), within our bounds."""
     said = dict(each.strip().partition(b'=')[::2] for each in headers.get(b'cache-control', b'').lower().split(b','))
     if b'no-store' in said or b'no-cache' in said:
@@ -35,7 +35,7 @@ def _seconds(text: bytes) -> float:
 
 
 @define
-class Upkeep:
+class JwksRefresh:
     """The state of one set of keys. All moments are seconds on one clock."""
 
     _came: float = -inf  # when the keys in use did

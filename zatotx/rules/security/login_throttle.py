@@ -34,7 +34,7 @@ def network_of(address: str) -> str:
     return ':'.join(groups[:4])
 
 
-class Throttle:
+class LoginThrottle:
     """Counts failures and says how long the next attempt of a network has to wait.
 
     A network may fail `limit` times at once; its count drains evenly, `limit` in `window` seconds. Each failure over

@@ -27,11 +27,11 @@ from cryptography.x509 import (
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL.crypto import X509, X509Store, X509StoreContext, X509StoreContextError, X509StoreFlags
 
-from zatotx.rules.http.tls_errors import certificate_verdict
+from zatotx.rules.http.tls_errors import describe_certificate_error
 from zatotx.schema.security import Mtls
-from zatotx.wire.security.alternative_name import AlternativeName, alternative_names, read_alternative_name
+from zatotx.wire.security.alternative_name import AlternativeName, alternative_names, parse_alternative_name
 from zatotx.wire.security.certificates import read_certificates, read_fingerprint, read_revocation_lists
-from zatotx.wire.security.distinguished_name import DistinguishedName, is_same, name_of, read_name
+from zatotx.wire.security.distinguished_name import DistinguishedName, is_same, name_of, parse_name
 
 MOST_SENT = 10  # certificates of one client that are looked at: chains are short
 _LEAST_RSA = 2048  # bits
@@ -46,7 +46,7 @@ _SIGNER = 'one that signed it'
 _Extension = TypeVar('_Extension', bound=ExtensionType)
 
 
-class Unacceptable(ValueError):  # noqa: N818 - what the certificate is
+class UnacceptableCertificate(ValueError):  # noqa: N818 - what the certificate is
     """Why a certificate is refused. `lists_ended`: the definition's CRL has expired, which no client can help."""
 
     def __init__(self, why: str, *, lists_ended: bool = False) -> None:
@@ -55,7 +55,7 @@ class Unacceptable(ValueError):  # noqa: N818 - what the certificate is
 
 
 @frozen(eq=False)
-class Terms:
+class CertificateTerms:
     """What a definition asks of certificates."""
 
     subject: DistinguishedName  # () = any
@@ -65,12 +65,12 @@ class Terms:
     lists: Mapping[Name, CertificateRevocationList]  # by the name of the authority
 
 
-def terms_of(definition: Mtls) -> Terms:
+def certificate_terms(definition: Mtls) -> CertificateTerms:
     """The terms that the fields of a definition say. Raises Malformed for one that is not valid."""
     lists = tuple(read_revocation_lists(definition.crl)) if definition.crl else ()
-    return Terms(
-        subject=read_name(definition.subject) if definition.subject else (),
-        names=frozenset(map(read_alternative_name, definition.san)),
+    return CertificateTerms(
+        subject=parse_name(definition.subject) if definition.subject else (),
+        names=frozenset(map(parse_alternative_name, definition.san)),
         fingerprints=frozenset(map(read_fingerprint, definition.fingerprint)),
         stores=_stores(read_certificates(definition.ca), lists) if definition.ca else (),
         lists=_newest(lists),
@@ -110,17 +110,17 @@ def _made(listed: CertificateRevocationList) -> datetime:
     return listed.last_update_utc
 
 
-def read_sent(sent: Sequence[bytes]) -> list[Certificate]:
+def parse_chain(sent: Sequence[bytes]) -> list[Certificate]:
     """The certificates that a client sent, in DER, its own first. Raises Unacceptable."""
     if len(sent) > MOST_SENT:
-        raise Unacceptable(f'more than {MOST_SENT} certificates were sent')
+        raise UnacceptableCertificate(f'more than {MOST_SENT} certificates were sent')
     try:
         return [load_der_x509_certificate(each) for each in sent]
     except ValueError:
-        raise Unacceptable('it cannot be read') from None
+        raise UnacceptableCertificate('it cannot be read') from None
 
 
-def until(own: Certificate, others: Sequence[Certificate], terms: Terms, now: float) -> float:
+def valid_until(own: Certificate, others: Sequence[Certificate], terms: CertificateTerms, now: float) -> float:
     """The moment from which the certificate is not accepted any more, or has to be looked at again. `others`: what the
     client sent beside its own. Moments are seconds since 1970. Raises Unacceptable."""
     try:
@@ -128,10 +128,10 @@ def until(own: Certificate, others: Sequence[Certificate], terms: Terms, now: fl
         _check_use(own)
         _check_names(own, terms)
         chain = _verified(own, others, terms, now) if terms.stores else [own]
-    except Unacceptable:
+    except UnacceptableCertificate:
         raise
     except Exception:  # of parsers, which read keys and extensions only when they are asked for
-        raise Unacceptable('it cannot be read') from None
+        raise UnacceptableCertificate('it cannot be read') from None
     ends = [each.not_valid_after_utc for each in chain]
     ends += [listed.next_update_utc for listed in _lists_of(chain, terms) if listed.next_update_utc is not None]
     return min(ends).timestamp()
@@ -139,9 +139,9 @@ def until(own: Certificate, others: Sequence[Certificate], terms: Terms, now: fl
 
 def _check_validity(certificate: Certificate, now: float, who: str = 'it') -> None:
     if now < certificate.not_valid_before_utc.timestamp():
-        raise Unacceptable(f'{who} is not valid yet')
+        raise UnacceptableCertificate(f'{who} is not valid yet')
     if now >= certificate.not_valid_after_utc.timestamp():
-        raise Unacceptable(f'{who} has expired')
+        raise UnacceptableCertificate(f'{who} has expired')
 
 
 def _check_use(certificate: Certificate, who: str = 'it') -> None:
@@ -149,23 +149,23 @@ def _check_use(certificate: Certificate, who: str = 'it') -> None:
     something."""
     uses = _extension(certificate, ExtendedKeyUsage)
     if uses is not None and _FOR_CLIENTS.isdisjoint(uses):
-        raise Unacceptable(f'{who} is not made for clients')
+        raise UnacceptableCertificate(f'{who} is not made for clients')
     key, hashed = certificate.public_key(), certificate.signature_hash_algorithm
     if isinstance(key, RSAPublicKey) and key.key_size < _LEAST_RSA:
-        raise Unacceptable(f'{who} has an RSA key of {key.key_size} bits')
+        raise UnacceptableCertificate(f'{who} has an RSA key of {key.key_size} bits')
     if hashed is not None and hashed.name in _BROKEN:
-        raise Unacceptable(f'{who} is signed with {hashed.name}')
+        raise UnacceptableCertificate(f'{who} is signed with {hashed.name}')
 
 
-def _check_names(own: Certificate, terms: Terms) -> None:
+def _check_names(own: Certificate, terms: CertificateTerms) -> None:
     if terms.subject and not is_same(terms.subject, name_of(own.subject)):
-        raise Unacceptable('it has another subject')
+        raise UnacceptableCertificate('it has another subject')
     if terms.names:
         names = _extension(own, SubjectAlternativeName)
         if names is None or terms.names.isdisjoint(alternative_names(names)):
-            raise Unacceptable('it has none of the alternative names')
+            raise UnacceptableCertificate('it has none of the alternative names')
     if terms.fingerprints and own.fingerprint(SHA256()) not in terms.fingerprints:
-        raise Unacceptable('it has another fingerprint')
+        raise UnacceptableCertificate('it has another fingerprint')
 
 
 def _extension(certificate: Certificate, type_: type[_Extension]) -> _Extension | None:
@@ -175,7 +175,9 @@ def _extension(certificate: Certificate, type_: type[_Extension]) -> _Extension 
         return None
 
 
-def _verified(own: Certificate, others: Sequence[Certificate], terms: Terms, now: float) -> list[Certificate]:
+def _verified(
+    own: Certificate, others: Sequence[Certificate], terms: CertificateTerms, now: float
+) -> list[Certificate]:
     """The chain from a client's certificate to one of the definition's."""
     failures = []
     for store in terms.stores:
@@ -189,7 +191,7 @@ def _verified(own: Certificate, others: Sequence[Certificate], terms: Terms, now
                 _check_validity(each, now, _SIGNER)
             for listed in _lists_of(chain, terms):
                 _check_list(listed, now)
-        except Unacceptable as failure:
+        except UnacceptableCertificate as failure:
             failures.append(failure)
         else:
             return chain
@@ -204,19 +206,21 @@ def _chain(
         chain = X509StoreContext(store, X509.from_cryptography(certificate), beside).get_verified_chain()
     except X509StoreContextError as error:
         code, depth = error.errors[:2]
-        said = _OF_LISTS.get(code) or certificate_verdict(code, of_peer=of_client and depth == 0)
-        raise Unacceptable(f'it {said}') from None
+        said = _OF_LISTS.get(code) or describe_certificate_error(code, of_peer=of_client and depth == 0)
+        raise UnacceptableCertificate(f'it {said}') from None
     return [each.to_cryptography() for each in chain]
 
 
 def _check_list(listed: CertificateRevocationList, now: float) -> None:
     if now < listed.last_update_utc.timestamp():
-        raise Unacceptable('it cannot be looked up: the list of revoked certificates is not valid yet')
+        raise UnacceptableCertificate('it cannot be looked up: the list of revoked certificates is not valid yet')
     if _has_ended(listed, now):
-        raise Unacceptable('it cannot be looked up: the list of revoked certificates has expired', lists_ended=True)
+        raise UnacceptableCertificate(
+            'it cannot be looked up: the list of revoked certificates has expired', lists_ended=True
+        )
 
 
-def ended(terms: Terms, now: float) -> list[str]:
+def expired_lists(terms: CertificateTerms, now: float) -> list[str]:
     """The authorities, by name, whose lists have expired."""
     return [issuer.rfc4514_string() for issuer, listed in terms.lists.items() if _has_ended(listed, now)]
 
@@ -225,6 +229,6 @@ def _has_ended(listed: CertificateRevocationList, now: float) -> bool:
     return listed.next_update_utc is not None and now >= listed.next_update_utc.timestamp()
 
 
-def _lists_of(chain: Sequence[Certificate], terms: Terms) -> list[CertificateRevocationList]:
+def _lists_of(chain: Sequence[Certificate], terms: CertificateTerms) -> list[CertificateRevocationList]:
     """Those in which certificates of the chain are looked up."""
     return [terms.lists[name] for name in dict.fromkeys(each.issuer for each in chain) if name in terms.lists]

@@ -39,14 +39,14 @@ _MONITOR = frozenset({
 })  # fmt: skip
 
 
-def held(type_: str, name: str, given: Iterable[str]) -> frozenset[str]:
+def roles_of(type_: str, name: str, given: Iterable[str]) -> frozenset[str]:
     """The roles of a security definition: those it was given, and what the broker's own have by their names, whatever
     becomes of their rows."""
     own = _OWN.get(name) if type_ == 'basic_auth' else None
     return frozenset(given) if own is None else frozenset((own, *given))
 
 
-def demanded(service: str, *, is_internal: bool, by_row: Iterable[str] = ()) -> frozenset[str]:
+def required_roles(service: str, *, is_internal: bool, by_row: Iterable[str] = ()) -> frozenset[str]:
     """The roles of which a caller of the service must have one; none = whoever its channel lets in. `by_row`: what the
     configuration says of the service."""
     roles = {ADMIN, *by_row} if by_row else set()
@@ -64,7 +64,7 @@ def _by_name(service: str) -> set[str]:
     return roles
 
 
-def beyond(mine: frozenset[str], roles: Iterable[str]) -> frozenset[str]:
+def missing_roles(mine: frozenset[str], roles: Iterable[str]) -> frozenset[str]:
     """Which of these roles are not in the gift of one who has `mine`: nobody gives, takes or takes over what he does
     not have himself, administrators aside."""
     return NONE if ADMIN in mine else frozenset(roles) - mine

@@ -8,12 +8,12 @@ from math import inf
 import msgspec
 
 from zatotx.schema.security.wss import DIGEST, Wss
-from zatotx.wire.soap.ws_security import Security, Timestamp, UsernameToken, digest_of
+from zatotx.wire.soap.ws_security import SecurityHeader, Timestamp, UsernameToken, password_digest
 
 LEEWAY = 60.0  # seconds that the clock of a caller may be ahead of ours
 
 
-class Terms(msgspec.Struct, frozen=True):
+class WssTerms(msgspec.Struct, frozen=True):
     """What a definition asks for."""
 
     username: str
@@ -27,7 +27,7 @@ class Terms(msgspec.Struct, frozen=True):
         return f'Terms({self.username!r})'
 
 
-class Refused(Exception):  # noqa: N818 - an answer, not an error of ours
+class TokenRefused(Exception):  # noqa: N818 - an answer, not an error of ours
     """It does not admit, and why: for the log alone. `guessed`: because of the secret."""
 
     def __init__(self, why: str, *, guessed: bool = False) -> None:
@@ -35,16 +35,16 @@ class Refused(Exception):  # noqa: N818 - an answer, not an error of ours
         self.guessed = guessed
 
 
-class Once(msgspec.Struct, frozen=True):
+class OneTimeUse(msgspec.Struct, frozen=True):
     """It admits, unless this nonce was there before. No nonce: it admits."""
 
     nonce: bytes
     ttl: float = 0.0  # seconds to remember it
 
 
-def terms_of(definition: Wss) -> Terms:
+def wss_terms(definition: Wss) -> WssTerms:
     """Of a definition."""
-    return Terms(
+    return WssTerms(
         definition.username,
         definition.password.encode('utf-8'),
         definition.password_type == DIGEST,
@@ -54,55 +54,55 @@ def terms_of(definition: Wss) -> Terms:
     )
 
 
-def judge(security: Security, terms: Terms, now: float) -> Once:
+def check_token(security: SecurityHeader, terms: WssTerms, now: float) -> OneTimeUse:
     """What is left to be asked. Raises Refused. The secret is looked at first, so that whoever does not know it learns
     nothing of the rest."""
     token = _token_of(security, terms)
     _prove(token, terms)
     _in_time(security.timestamp, token, terms, now)
     if terms.complete and not (token.nonce and token.created):
-        raise Refused('it has no Nonce, or no Created')
-    return Once(token.nonce, _remembered(token, terms, now))
+        raise TokenRefused('it has no Nonce, or no Created')
+    return OneTimeUse(token.nonce, _remembered(token, terms, now))
 
 
-def _token_of(security: Security, terms: Terms) -> UsernameToken:
+def _token_of(security: SecurityHeader, terms: WssTerms) -> UsernameToken:
     """The token of our user. A message may carry others', for others; of ours it may have one: of two, who knows which
     one the rest of the message goes with?"""
     mine = [token for token in security.tokens if token.username == terms.username]
     if len(mine) > 1:
-        raise Refused('two tokens have the same Username')
+        raise TokenRefused('two tokens have the same Username')
     return mine[0] if mine else security.tokens[0]
 
 
-def _prove(token: UsernameToken, terms: Terms) -> None:
+def _prove(token: UsernameToken, terms: WssTerms) -> None:
     """Raises Refused where it is not our user's. What is compared takes as long for another user."""
     if token.is_digest != terms.digest:
-        raise Refused('the Password is of another type than the definition has')
+        raise TokenRefused('the Password is of another type than the definition has')
     if terms.digest:
         right = compare_digest(token.password.strip().encode('utf-8'),
-                               digest_of(token.nonce, token.created, terms.password))  # fmt: skip
+                               password_digest(token.nonce, token.created, terms.password))  # fmt: skip
     else:
         right = compare_digest(token.password.encode('utf-8'), terms.password)
     if not (right and token.username == terms.username and terms.password):
-        raise Refused('Username or Password is wrong', guessed=True)
+        raise TokenRefused('Username or Password is wrong', guessed=True)
 
 
-def _in_time(timestamp: Timestamp | None, token: UsernameToken, terms: Terms, now: float) -> None:
+def _in_time(timestamp: Timestamp | None, token: UsernameToken, terms: WssTerms, now: float) -> None:
     """Raises Refused for what was made in the future, or is over. A token from the future would outlive the memory of
     its nonce."""
     stamp = timestamp or Timestamp()
     for created in (token.created_at, stamp.created_at):
         if created is not None and created > now + LEEWAY:
-            raise Refused('it was created in the future')
+            raise TokenRefused('it was created in the future')
         if created is not None and created < now - terms.lifetime:
-            raise Refused('it is stale')
+            raise TokenRefused('it is stale')
     if stamp.expires_at is not None and stamp.expires_at < now - LEEWAY:
-        raise Refused('it has expired')
+        raise TokenRefused('it has expired')
     if stamp.expires_at is not None and stamp.expires_at < (stamp.created_at or stamp.expires_at):
-        raise Refused('it expires before it was created')
+        raise TokenRefused('it expires before it was created')
 
 
-def _remembered(token: UsernameToken, terms: Terms, now: float) -> float:
+def _remembered(token: UsernameToken, terms: WssTerms, now: float) -> float:
     """Seconds: as long as the definition says, and for as long as the token would be good."""
     if token.created_at is None or terms.lifetime == inf:
         return terms.remembered

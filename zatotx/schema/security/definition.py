@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from zatotx.schema.masking import Configured
+from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import field
 
 # What the two sides take: channels ask who calls, outgoing connections say who we are.
@@ -31,7 +31,7 @@ def roles_mistake(roles: list[str]) -> str:
 Role = Annotated[str, Meta(min_length=1, max_length=100)]
 
 
-class Definition(Configured, frozen=True, kw_only=True):
+class Definition(ConfigObject, frozen=True, kw_only=True):
     """Who may use the channels that name it, in whatever way its type says."""
 
     name: Annotated[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from zatotx.schema.masking import Configured
+from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.schema.security.definition import line_mistake
 
@@ -14,7 +14,7 @@ def _username_mistake(username: str) -> str:
     return 'must not have a colon: Digest Auth cannot carry one' if ':' in username else line_mistake(username)
 
 
-class DigestAuth(Configured, frozen=True, kw_only=True):
+class DigestAuth(ConfigObject, frozen=True, kw_only=True):
     """User name and password for HTTP Digest Auth (RFC 7616)."""
 
     name: Annotated[

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from zatotx.schema.masking import Configured
+from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.schema.security.definition import OF_CHANNELS
 
@@ -15,7 +15,7 @@ def _members_mistake(members: list[str]) -> str:
     return 'has a definition twice' if len(set(members)) < len(members) else ''
 
 
-class SecurityGroup(Configured, frozen=True, kw_only=True):
+class SecurityGroup(ConfigObject, frozen=True, kw_only=True):
     """Definitions any of which admits to the channels that name the group."""
 
     name: Annotated[str, field('Name of the group', min_length=1, max_length=1000)]

@@ -44,8 +44,8 @@ def _mistakes(value: Mtls) -> list[tuple[str, str]]:
     from zatotx.wire.security import alternative_name, certificates, distinguished_name  # few have such definitions
 
     mistakes = [
-        *_wrong('subject', distinguished_name.read_name, _if_given(value.subject)),
-        *_wrong('san', alternative_name.read_alternative_name, value.san),
+        *_wrong('subject', distinguished_name.parse_name, _if_given(value.subject)),
+        *_wrong('san', alternative_name.parse_alternative_name, value.san),
         *_wrong('ca', certificates.read_certificates, _if_given(value.ca)),
         *_wrong('fingerprint', certificates.read_fingerprint, value.fingerprint),
         *_wrong('crl', certificates.read_revocation_lists, _if_given(value.crl)),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from zatotx.schema.masking import Configured
+from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.schema.security.definition import line_mistake
 from zatotx.schema.security.url import url_mistake
@@ -42,7 +42,7 @@ def _certificates_mistake(text: str) -> str:
     return ''
 
 
-class OAuth2Client(Configured, frozen=True, kw_only=True):
+class OAuth2Client(ConfigObject, frozen=True, kw_only=True):
     """A client of an authorization server, by the client credentials grant (RFC 6749 §4.4)."""
 
     name: Annotated[

@@ -36,12 +36,12 @@ from zatotx.interfaces.config import (
 from zatotx.interfaces.node import DeployReport, IDeployer
 from zatotx.model.errors import BadRequest, Conflict, NotFound, ServiceUnavailable, Timeout
 from zatotx.schema.snapshot import Actor, Snapshot
-from zatotx.schema.suggestion import suggestion
-from zatotx.service.deployment.import_thread import DEADLINE, in_own_thread
+from zatotx.schema.suggestion import did_you_mean
+from zatotx.service.deployment.import_thread import DEADLINE, in_import_thread
 from zatotx.service.deployment.module_importer import load
-from zatotx.service.deployment.package import Source, accept, restore
-from zatotx.service.deployment.service_checks import Checked, announce_added, check
-from zatotx.service.service_store import ServiceStore, settle
+from zatotx.service.deployment.package import SourcePackage, accept, restore
+from zatotx.service.deployment.service_checks import CheckedVersion, announce_added, check_services
+from zatotx.service.service_store import ServiceStore, resolve_conflicts
 
 VERDICT_WAIT = DEADLINE + 10  # seconds the other nodes have to import a version too
 
@@ -56,9 +56,9 @@ class VersionKeeper:
     reactor: Any
     offload: Callable[..., Deferred[Any]]
     verdicts: dict[int, str] = field(factory=dict, init=False)  # id of an active version -> '' (it runs), or why not
-    _running: dict[str, Checked] = field(factory=dict, init=False)  # by file
+    _running: dict[str, CheckedVersion] = field(factory=dict, init=False)  # by file
     _ids: dict[str, int] = field(factory=dict, init=False)  # file -> id of the version whose turn it was last
-    _prepared: dict[tuple[str, str], Checked] = field(factory=dict, init=False)  # by file and hash
+    _prepared: dict[tuple[str, str], CheckedVersion] = field(factory=dict, init=False)  # by file and hash
     _lock: DeferredLock = field(factory=DeferredLock, init=False)
 
     _log = Logger()
@@ -85,13 +85,15 @@ class VersionKeeper:
             raise
         return Prepared(partial(self._commit_and_release, snapshot, swap), self._lock.release)
 
-    def _commit_and_release(self, snapshot: Snapshot, swap: Callable[[], Mapping[str, Checked]]) -> Deferred[None]:
+    def _commit_and_release(
+        self, snapshot: Snapshot, swap: Callable[[], Mapping[str, CheckedVersion]]
+    ) -> Deferred[None]:
         try:
             return self._commit(snapshot, swap)
         finally:
             self._lock.release()
 
-    def _commit(self, snapshot: Snapshot, swap: Callable[[], Mapping[str, Checked]]) -> Deferred[None]:
+    def _commit(self, snapshot: Snapshot, swap: Callable[[], Mapping[str, CheckedVersion]]) -> Deferred[None]:
         rows = snapshot.of('service')
         self.store.switch(frozenset(row.name for row in rows if not row.value.is_active))
         self.store.limit({row.name: row.value.max_in_flight for row in rows if row.value.max_in_flight})
@@ -111,25 +113,25 @@ class VersionKeeper:
             self._lock.release()
         await self._announce(fresh)
 
-    async def prepare(self, source: Source) -> Checked:
+    async def prepare(self, source: SourcePackage) -> CheckedVersion:
         """Import the source aside and check it. Kept until `release`, so that it is not imported twice. Raises
         BadRequest saying where it is bad."""
         checked = await self._check(source)
         self._prepared[source.file, source.sha256] = checked
         return checked
 
-    def release(self, source: Source) -> None:
+    def release(self, source: SourcePackage) -> None:
         """What was prepared of it has been used, or will not be."""
         self._prepared.pop((source.file, source.sha256), None)
 
-    async def _check(self, source: Source) -> Checked:
-        def import_and_check() -> Checked:
-            return check(load(source, self.directory))
+    async def _check(self, source: SourcePackage) -> CheckedVersion:
+        def import_and_check() -> CheckedVersion:
+            return check_services(load(source, self.directory))
 
-        checked: Checked = await in_own_thread(self.reactor, import_and_check, source, doing='the import')
+        checked: CheckedVersion = await in_import_thread(self.reactor, import_and_check, source, doing='the import')
         return checked
 
-    async def _follow(self, newest: float = inf) -> Callable[[], Mapping[str, Checked]]:
+    async def _follow(self, newest: float = inf) -> Callable[[], Mapping[str, CheckedVersion]]:
         """Import what is active and does not run yet. Returns what swaps all of it in at once, and gives what is new.
         Raises OutdatedSnapshot where a version is active since a revision after `newest`."""
         versions = await self.odb.versions()
@@ -137,7 +139,7 @@ class VersionKeeper:
         if any(version.revision > newest for version in active.values()):
             raise OutdatedSnapshot
         verdicts: dict[int, str] = {}
-        fresh: dict[str, Checked] = {}
+        fresh: dict[str, CheckedVersion] = {}
         for version in active.values():
             if self._ids.get(version.file) == version.id:
                 verdicts[version.id] = self.verdicts.get(version.id, '')
@@ -145,7 +147,7 @@ class VersionKeeper:
                 verdicts[version.id] = await self._bring(version, versions, fresh)
         return partial(self._swap, active, fresh, verdicts)
 
-    async def _bring(self, version: FileVersion, versions: list[FileVersion], fresh: dict[str, Checked]) -> str:
+    async def _bring(self, version: FileVersion, versions: list[FileVersion], fresh: dict[str, CheckedVersion]) -> str:
         """Put into `fresh` what is to run of a file from now on; the verdict on the active version."""
         running = self._running.get(version.file)
         if running is not None and running.source.sha256 == version.sha256:
@@ -170,21 +172,21 @@ class VersionKeeper:
                         file=version.file, number=version.number, why=verdict)
         return verdict
 
-    async def _fetch(self, version: FileVersion) -> Checked:
+    async def _fetch(self, version: FileVersion) -> CheckedVersion:
         checked = self._prepared.get((version.file, version.sha256))
         if checked is None:
             content = await self.odb.version_content(version.id)
-            source: Source = await self.offload(restore, version.file, version.form, content)
+            source: SourcePackage = await self.offload(restore, version.file, version.form, content)
             checked = await self._check(source)
         checked.number = version.number
         return checked
 
     def _swap(
-        self, active: Mapping[str, FileVersion], fresh: dict[str, Checked], verdicts: dict[int, str]
-    ) -> Mapping[str, Checked]:
+        self, active: Mapping[str, FileVersion], fresh: dict[str, CheckedVersion], verdicts: dict[int, str]
+    ) -> Mapping[str, CheckedVersion]:
         """Everything at once. Returns what of `fresh` runs now."""
         running = {file: checked for file, checked in self._running.items() if file in active}
-        files, clashes = settle(running, fresh)
+        files, clashes = resolve_conflicts(running, fresh)
         for file, why in clashes.items():
             verdicts[active[file].id] = why
             fresh.pop(file, None)
@@ -196,13 +198,13 @@ class VersionKeeper:
         self.store.swap(files)
         return fresh
 
-    async def _announce(self, fresh: Mapping[str, Checked]) -> None:
+    async def _announce(self, fresh: Mapping[str, CheckedVersion]) -> None:
         """Services that have just been added hear of it (`after_add_to_store`), in a thread as it is their code."""
         for checked in fresh.values():
             if checked.wants_announcement:
                 try:
                     announce = partial(announce_added, checked)
-                    await in_own_thread(self.reactor, announce, checked.source, doing='after_add_to_store')
+                    await in_import_thread(self.reactor, announce, checked.source, doing='after_add_to_store')
                 except BadRequest as e:
                     self._log.error('{why}', why=e.msg)
 
@@ -239,7 +241,7 @@ class Deployer:
         return report
 
     async def _deploy(self, file: str, content: bytes, actor: Actor) -> DeployReport:
-        source: Source = await self.keeper.offload(accept, file, content)
+        source: SourcePackage = await self.keeper.offload(accept, file, content)
         checked = await self.keeper.prepare(source)
         try:
             names = sorted(checked.services)
@@ -255,9 +257,9 @@ class Deployer:
             self.keeper.release(source)
 
     async def _rollback(self, name: str, number: int | None, actor: Actor) -> DeployReport:
-        target = which(await self.odb.versions(), name, number)
+        target = describe_version(await self.odb.versions(), name, number)
         content = await self.odb.version_content(target.id)
-        source: Source = await self.keeper.offload(restore, target.file, target.form, content)
+        source: SourcePackage = await self.keeper.offload(restore, target.file, target.form, content)
         await self.keeper.prepare(source)
         try:
             version = await self.odb.activate_version(target.file, target.number, actor)
@@ -282,7 +284,7 @@ class Deployer:
         return DeployReport(version=version, refused=refused, missing=tuple(missing))
 
 
-def which(versions: list[FileVersion], name: str, number: int | None) -> FileVersion:
+def describe_version(versions: list[FileVersion], name: str, number: int | None) -> FileVersion:
     """The kept version `number` (None: the one before the active) of the file called `name`, or that has the service
     of that name. Raises NotFound saying what there is."""
     file = _file_of(versions, name)
@@ -303,5 +305,5 @@ def _file_of(versions: list[FileVersion], name: str) -> str:
     by_service = [version for version in versions if name in version.services]
     if not by_service:
         known = {version.file for version in versions}.union(*(version.services for version in versions))
-        raise NotFound(f'No deployed file or service is called {name!r}{suggestion(name, sorted(known))}')
+        raise NotFound(f'No deployed file or service is called {name!r}{did_you_mean(name, sorted(known))}')
     return max(by_service, key=lambda version: (version.active, version.revision)).file

@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 
 from zatotx.model.errors import BadRequest
 from zatotx.model.gc_disabled import uncollected
-from zatotx.service.deployment.package import Source
+from zatotx.service.deployment.package import SourcePackage
 
 DEADLINE = 30.0  # seconds
 _WINDOW = 1.0  # seconds before the deadline (or half of it), over which it is seen whether the thread computes
@@ -34,12 +34,12 @@ class _GivenUp(SystemExit):
 
 
 @define(eq=False)
-class OwnThread:
+class ImportThread:
     """One run of a function. `source`: whose code it is; `doing`: what is done with it, for sentences."""
 
     reactor: Any
     function: Callable[[], Any]
-    source: Source
+    source: SourcePackage
     doing: str
     deadline: float
     _result: Deferred[Any] = field(init=False)
@@ -75,19 +75,19 @@ class OwnThread:
         self._timer = self.reactor.callLater(self._window, self._give_up, cpu_ticks(self._thread))
 
     def _give_up(self, before: int) -> None:
-        place = place_of(self._thread, self.source)
+        place = stack_location(self._thread, self.source)
         if cpu_ticks(self._thread) - before >= _BUSY * self._window and self._thread.is_alive():
             identity = ctypes.c_ulong(self._thread.ident or 0)
             ctypes.pythonapi.PyThreadState_SetAsyncExc(identity, ctypes.py_object(_GivenUp))
         self._result.errback(BadRequest(f'{place}: {self.doing} did not end within {self.deadline:g} s'))
 
 
-def in_own_thread(
-    reactor: Any, function: Callable[[], Any], source: Source, *, doing: str, deadline: float = DEADLINE
+def in_import_thread(
+    reactor: Any, function: Callable[[], Any], source: SourcePackage, *, doing: str, deadline: float = DEADLINE
 ) -> Deferred[Any]:
     """Run `function` in a daemon thread named for what it does. Fails with BadRequest naming the user's file and line
     where it has not ended after `deadline` seconds."""
-    return OwnThread(reactor, function, source, doing, deadline).start()
+    return ImportThread(reactor, function, source, doing, deadline).start()
 
 
 def cpu_ticks(thread: threading.Thread) -> int:
@@ -100,7 +100,7 @@ def cpu_ticks(thread: threading.Thread) -> int:
     return int(fields[11]) + int(fields[12])
 
 
-def place_of(thread: threading.Thread, source: Source) -> str:
+def stack_location(thread: threading.Thread, source: SourcePackage) -> str:
     """`crm.py:12`, where in the user's files that thread is now; the file alone where it is elsewhere."""
     with uncollected:
         for frame in _outwards(sys._current_frames().get(thread.ident or 0)):

@@ -26,16 +26,16 @@ from typing import Any
 
 from zatotx.model.errors import BadRequest
 from zatotx.service.compat import import_finder
-from zatotx.service.deployment.package import MODULE, Source
+from zatotx.service.deployment.package import MODULE, SourcePackage
 from zatotx.service.naming import DEPLOYED
 
 PREFIX = DEPLOYED
 _SKIPPED = frozenset({'test', 'tests', '__main__', 'conftest', 'setup'})
 _numbers = count(1)
-_spaces: dict[str, Space] = {}  # by the name of its package, read by the finder
+_spaces: dict[str, ModuleNamespace] = {}  # by the name of its package, read by the finder
 
 
-class Space:
+class ModuleNamespace:
     """The corner of `sys.modules` that one version lives in."""
 
     def __init__(self, root: Path, tops: Sequence[str]) -> None:
@@ -115,35 +115,35 @@ class _Finder:
         return space.spec(fullname) if space else None
 
 
-class Loaded:
+class LoadedModule:
     """A version that was imported. Its modules stay in `sys.modules` until the last holder of this object is gone."""
 
     __slots__ = ('__weakref__', 'modules', 'source', 'space')
 
-    def __init__(self, source: Source, space: Space, modules: Sequence[ModuleType]) -> None:
+    def __init__(self, source: SourcePackage, space: ModuleNamespace, modules: Sequence[ModuleType]) -> None:
         self.source = source
         self.space = space
         self.modules = tuple(modules)
         weakref.finalize(self, space.close).atexit = False
 
 
-def load(source: Source, directory: Path) -> Loaded:
+def load(source: SourcePackage, directory: Path) -> LoadedModule:
     """Write the files below `directory`, import every module of them. Blocking: it runs users' code. Raises BadRequest
     with one sentence naming file and line, whatever the code did."""
     import_finder.install()  # so that `from zato.server.service import Service` works in it
     root = directory / source.sha256
     materialise(root, source)
-    space = Space(root, () if source.form == MODULE else source.tops)
+    space = ModuleNamespace(root, () if source.form == MODULE else source.tops)
     space.open()
     try:
         modules = [space.load(name) for name in module_names(source)]
     except BaseException as e:  # SystemExit and KeyboardInterrupt of a module are its mistakes, not ours
         space.close()
-        raise BadRequest(sentence(e, root, source.file).replace(space.package + '.', '')) from None
-    return Loaded(source, space, modules)
+        raise BadRequest(error_sentence(e, root, source.file).replace(space.package + '.', '')) from None
+    return LoadedModule(source, space, modules)
 
 
-def module_names(source: Source) -> list[str]:
+def module_names(source: SourcePackage) -> list[str]:
     """The modules in which services are looked for: all of them but tests, setup and `__main__`."""
     names = []
     for path in sorted(source.files):
@@ -155,7 +155,7 @@ def module_names(source: Source) -> list[str]:
     return names
 
 
-def materialise(root: Path, source: Source) -> None:
+def materialise(root: Path, source: SourcePackage) -> None:
     """Have the files on disk, each whole or not at all; closed to group and others."""
     for path, data in source.files.items():
         place = root.joinpath(*PurePosixPath(path).parts)
@@ -169,17 +169,17 @@ def materialise(root: Path, source: Source) -> None:
         fresh.replace(place)
 
 
-def sentence(error: BaseException, root: Path, file: str) -> str:
+def error_sentence(error: BaseException, root: Path, file: str) -> str:
     """`crm.py:12: NameError: name 'x' is not defined`: where in the user's files, and what."""
     kind = type(error).__name__
     if isinstance(error, SyntaxError) and error.filename and Path(error.filename).is_relative_to(root):
         return f'{_shown(Path(error.filename), root)}:{error.lineno or 1}: {kind}: {_said(error.msg)}'
-    place = last_line(error.__traceback__, root) or file
+    place = last_line_of_file(error.__traceback__, root) or file
     said = _said(error)
     return f'{place}: {kind}: {said}' if said else f'{place}: {kind}'
 
 
-def last_line(traceback: TracebackType | None, root: Path) -> str:
+def last_line_of_file(traceback: TracebackType | None, root: Path) -> str:
     """The innermost `file:line` below `root`, or ''."""
     found = ''
     while traceback is not None:

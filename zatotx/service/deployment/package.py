@@ -29,7 +29,7 @@ _JUNK_SUFFIXES = ('~', '.pyc', '.pyo', '.swp', '.swo', '.tmp', '.part', '.bak', 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-class Source(msgspec.Struct, frozen=True, kw_only=True):
+class SourcePackage(msgspec.Struct, frozen=True, kw_only=True):
     """Code to deploy. `files` are its files by their path, '/' between parts; `tops` its top-level modules."""
 
     file: str  # 'crm.py', or 'crm' for a package
@@ -48,7 +48,7 @@ def is_junk(name: str) -> bool:
     return name.startswith(('.', '#')) or name in _JUNK_NAMES or name.lower().endswith(_JUNK_SUFFIXES)
 
 
-def accept(name: str, content: bytes) -> Source:
+def accept(name: str, content: bytes) -> SourcePackage:
     """What somebody sent as `name`: 'x.py', or 'x.zip'. Raises BadRequest saying why it cannot be deployed."""
     if '/' in name or '\\' in name or '\0' in name or len(name) > MAX_NAME:
         raise BadRequest(f'{name[:80]!r} is not a file name: send the name alone, without its directory')
@@ -65,7 +65,7 @@ def accept(name: str, content: bytes) -> Source:
     raise BadRequest(f'{name}: only .py modules and .zip packages can be deployed')
 
 
-def restore(file: str, form: str, content: bytes) -> Source:
+def restore(file: str, form: str, content: bytes) -> SourcePackage:
     """The Source that the ODB kept. Raises BadRequest where its bytes were damaged."""
     return _module(file, content) if form == MODULE else _from_zip(f'{file}.zip', content)
 
@@ -104,12 +104,12 @@ def _walk(directory: Path, root: Path) -> Iterator[tuple[str, Path]]:
             yield inner, found
 
 
-def _module(name: str, content: bytes) -> Source:
+def _module(name: str, content: bytes) -> SourcePackage:
     top = PurePosixPath(name).stem
-    return Source(file=name, form=MODULE, content=content, files={f'{top}.py': content}, tops=(top,))
+    return SourcePackage(file=name, form=MODULE, content=content, files={f'{top}.py': content}, tops=(top,))
 
 
-def _from_zip(name: str, content: bytes) -> Source:
+def _from_zip(name: str, content: bytes) -> SourcePackage:
     files = _unzip(name, content)
     tops = {path.split('/')[0] for path in files}
     if any('/' in path for path in files):
@@ -118,7 +118,7 @@ def _from_zip(name: str, content: bytes) -> Source:
             raise BadRequest(f'{name}: a zip holds one package directory or flat modules, this one has {some}')
         file = tops.pop()
         _check_package(file, files)
-        return Source(file=file, form=PACKAGE, content=pack(files), files=files, tops=(file,))
+        return SourcePackage(file=file, form=PACKAGE, content=pack(files), files=files, tops=(file,))
     modules = sorted(PurePosixPath(path).stem for path in files if path.endswith('.py'))
     if not modules:
         raise BadRequest(f'{name}: there is no module in it')
@@ -126,7 +126,7 @@ def _from_zip(name: str, content: bytes) -> Source:
         _check_stem(f'{name}: {module}.py', module)
     file = PurePosixPath(name).stem
     _check_stem(name, file)
-    return Source(file=file, form=PACKAGE, content=pack(files), files=files, tops=tuple(modules))
+    return SourcePackage(file=file, form=PACKAGE, content=pack(files), files=files, tops=tuple(modules))
 
 
 def _unzip(name: str, content: bytes) -> dict[str, bytes]:

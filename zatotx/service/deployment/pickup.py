@@ -23,17 +23,17 @@ from twisted.python.filepath import FilePath
 
 from zatotx.interfaces.config import FileVersion, IConfigStore
 from zatotx.interfaces.node import IDeployer
-from zatotx.model.errors import BadRequest, Fault, ServiceUnavailable, Timeout
+from zatotx.model.errors import BadRequest, ServiceError, ServiceUnavailable, Timeout
 from zatotx.schema.snapshot import Actor
 from zatotx.service.deployment.package import accept
-from zatotx.service.deployment.pickup_scan import Looks, Mark, Taken, changed_at, look, take
+from zatotx.service.deployment.pickup_scan import FileMark, SettledFiles, TakenFile, changed_at, scan, take_file
 
 INTERVAL = 0.5  # seconds between two looks
 HAS_INOTIFY = sys.platform.startswith('linux')
 
 
 @define(kw_only=True, eq=False)
-class Pickup:
+class PickupWatcher:
     """The watcher of one directory. `notify=False` never uses inotify."""
 
     reactor: Any
@@ -44,7 +44,7 @@ class Pickup:
     since: float = inf  # unix time: when the server was started, which may be before this process took over
     notify: bool = HAS_INOTIFY
     interval: float = INTERVAL
-    _looks: Looks = field(factory=Looks, init=False)
+    _looks: SettledFiles = field(factory=SettledFiles, init=False)
     _waiting: dict[str, None] = field(factory=dict, init=False)  # names to take, in order
     _later: set[str] = field(factory=set, init=False)  # names to try again at the next look
     _watcher: Any = field(default=None, init=False)
@@ -125,7 +125,7 @@ class Pickup:
     async def _look(self) -> None:
         self._watch()
         try:
-            marks = await self.offload(look, self.directory)
+            marks = await self.offload(scan, self.directory)
             if not self._began:
                 await self._begin(marks)
         except OSError as e:
@@ -133,7 +133,7 @@ class Pickup:
             return
         except CancelledError:
             raise
-        except Fault as e:
+        except ServiceError as e:
             self._say(f'The files that lie in {self.directory} wait for the ODB: {e.msg}')
             return
         except Exception:
@@ -145,7 +145,7 @@ class Pickup:
         for name in (*self._looks.settled(marks, only_directories=self._watcher is not None), *later):
             self._enqueue(name)
 
-    async def _begin(self, marks: dict[str, Mark]) -> None:
+    async def _begin(self, marks: dict[str, FileMark]) -> None:
         """What lies there at the start: only what the ODB has never seen is deployed."""
         kept: dict[str, FileVersion] = {}
         stored: dict[tuple[str, str], float] = {}  # when the newest version of that file and hash was
@@ -188,7 +188,7 @@ class Pickup:
             self._working = None
 
     async def _take(self, name: str) -> None:
-        taken: Taken = await self.offload(take, self.directory, name)
+        taken: TakenFile = await self.offload(take_file, self.directory, name)
         if taken.mark is None:
             return
         self._looks.took(name, taken.mark)
@@ -201,12 +201,12 @@ class Pickup:
         except (ServiceUnavailable, Timeout) as e:
             self._later.add(name)
             self._say(f'{name} waits in the pickup directory: {e.msg}')
-        except Fault as e:
+        except ServiceError as e:
             self._log.error('{name} was not deployed: {why}', name=name, why=e.msg)
         except Exception:
             self._log.failure('{name} was not deployed', name=name)
 
-    async def _deploy(self, taken: Taken) -> None:
+    async def _deploy(self, taken: TakenFile) -> None:
         report = await self.deployer.deploy(taken.name, taken.content, Actor('pickup', self.directory))
         version = report.version
         for node, why in sorted(report.refused.items()):
@@ -235,7 +235,7 @@ def _is_linked(place: Path) -> bool:
 def _identity(directory: str, name: str) -> tuple[str, str, float]:
     """The file that an entry would be a version of, its hash, and when it was put there."""
     changed = changed_at(directory, name)
-    taken = take(directory, name)
+    taken = take_file(directory, name)
     try:
         source = accept(taken.name, taken.content)
     except BadRequest:

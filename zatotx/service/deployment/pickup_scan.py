@@ -15,45 +15,45 @@ RESTING = 3  # looks in a row that find an entry unchanged before it is taken
 _SUFFIXES = ('.py', '.pyw', '.zip', '.tar', '.tgz', '.gz', '.bz2', '.xz')  # the last ones to be refused aloud
 
 
-class Mark(msgspec.Struct, frozen=True):
+class FileMark(msgspec.Struct, frozen=True):
     """How an entry looked: it has changed when its prints differ."""
 
     is_directory: bool
     prints: tuple[tuple[str, int, int, int], ...]  # (path, inode, size, mtime in ns)
 
 
-class Taken(msgspec.Struct, frozen=True):
+class TakenFile(msgspec.Struct, frozen=True):
     """An entry as it was read. `name` is what the deployer is told: 'crm.py', or 'crm.zip' for a directory."""
 
     name: str
-    mark: Mark | None
+    mark: FileMark | None
     content: bytes = b''
     trouble: str = ''  # why it could not be read
 
 
-def look(directory: str) -> dict[str, Mark]:
+def scan(directory: str) -> dict[str, FileMark]:
     """All entries somebody may mean to deploy. Raises OSError where the directory cannot be read."""
     marks = {}
     for entry in sorted(Path(directory).iterdir()):
-        mark = look_at(entry)
+        mark = scan_entry(entry)
         if mark is not None:
             marks[entry.name] = mark
     return marks
 
 
-def look_at(entry: Path) -> Mark | None:
+def scan_entry(entry: Path) -> FileMark | None:
     """How an entry looks now; None where it is gone, or nothing that could be deployed."""
     if is_junk(entry.name):
         return None
     try:
         seen = entry.stat()
         if stat.S_ISDIR(seen.st_mode):
-            return Mark(True, tuple(_prints(entry, entry)))
+            return FileMark(True, tuple(_prints(entry, entry)))
     except OSError:
         return None
     if not stat.S_ISREG(seen.st_mode) or not entry.name.lower().endswith(_SUFFIXES):
         return None
-    return Mark(False, (('', seen.st_ino, seen.st_size, seen.st_mtime_ns),))
+    return FileMark(False, (('', seen.st_ino, seen.st_size, seen.st_mtime_ns),))
 
 
 def _prints(directory: Path, root: Path) -> Iterator[tuple[str, int, int, int]]:
@@ -76,31 +76,31 @@ def changed_at(directory: str, name: str) -> float:
         return 0.0
 
 
-def take(directory: str, name: str) -> Taken:
+def take_file(directory: str, name: str) -> TakenFile:
     """Read an entry. What is in the way of that is its `trouble`, never raised."""
     entry = Path(directory, name)
-    mark = look_at(entry)
+    mark = scan_entry(entry)
     if mark is None:
-        return Taken(name, None)
+        return TakenFile(name, None)
     try:
         if mark.is_directory:
-            return Taken(f'{name}.zip', mark, pack_directory(entry))
+            return TakenFile(f'{name}.zip', mark, pack_directory(entry))
         with entry.open('rb') as opened:
-            return Taken(name, mark, opened.read(MAX_CONTENT + 1))
+            return TakenFile(name, mark, opened.read(MAX_CONTENT + 1))
     except BadRequest as e:
-        return Taken(name, mark, trouble=e.msg)
+        return TakenFile(name, mark, trouble=e.msg)
     except OSError as e:
-        return Taken(name, mark, trouble=f'{name}: it cannot be read: {e.strerror or e}')
+        return TakenFile(name, mark, trouble=f'{name}: it cannot be read: {e.strerror or e}')
 
 
-class Looks:
+class SettledFiles:
     """Remembers how entries looked, to tell which ones have come to rest and were not taken as they are now."""
 
     def __init__(self) -> None:
-        self._taken: dict[str, Mark] = {}
-        self._resting: dict[str, tuple[Mark, int]] = {}  # how it looked, at how many looks in a row
+        self._taken: dict[str, FileMark] = {}
+        self._resting: dict[str, tuple[FileMark, int]] = {}  # how it looked, at how many looks in a row
 
-    def settled(self, marks: Mapping[str, Mark], *, only_directories: bool) -> list[str]:
+    def settled(self, marks: Mapping[str, FileMark], *, only_directories: bool) -> list[str]:
         """The entries that looked the same at RESTING looks in a row and have not been taken in this form."""
         self._resting = {name: (mark, self._times(name, mark) + 1) for name, mark in marks.items()}
         for name in self._taken.keys() - marks.keys():
@@ -111,10 +111,10 @@ class Looks:
             if times >= RESTING and self._taken.get(name) != mark and (mark.is_directory or not only_directories)
         ]
 
-    def _times(self, name: str, mark: Mark) -> int:
+    def _times(self, name: str, mark: FileMark) -> int:
         last, times = self._resting.get(name, (None, 0))
         return times if last == mark else 0
 
-    def took(self, name: str, mark: Mark) -> None:
+    def took(self, name: str, mark: FileMark) -> None:
         """It was taken as it looked then: not again unless it changes."""
         self._taken[name] = mark

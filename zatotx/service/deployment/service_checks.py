@@ -18,10 +18,10 @@ from types import ModuleType
 from attrs import define
 
 from zatotx.model.errors import BadRequest
-from zatotx.service.deployment.module_importer import Loaded, sentence
-from zatotx.service.deployment.package import Source
+from zatotx.service.deployment.module_importer import LoadedModule, error_sentence
+from zatotx.service.deployment.package import SourcePackage
 from zatotx.service.entry import ServiceEntry
-from zatotx.service.metadata import BadDeclaration, describe
+from zatotx.service.metadata import BadDeclaration, describe_service
 from zatotx.service.naming import plain_name, service_name
 from zatotx.service.service import Service
 
@@ -31,15 +31,15 @@ LONGEST_NAME = 1000
 
 
 @define(slots=False, eq=False)
-class Checked:
+class CheckedVersion:
     """An imported version whose services are good. `number` is the version's in the ODB, once it is known."""
 
-    loaded: Loaded
+    loaded: LoadedModule
     services: Mapping[str, ServiceEntry]
     number: int = 0
 
     @property
-    def source(self) -> Source:
+    def source(self) -> SourcePackage:
         return self.loaded.source
 
     def place(self, name: str) -> str:
@@ -55,7 +55,7 @@ class Checked:
         )
 
 
-def check(loaded: Loaded) -> Checked:
+def check_services(loaded: LoadedModule) -> CheckedVersion:
     """The services of a version. Raises BadRequest with every mistake, each with file and line. Blocking: it runs
     users' code (`get_name`, `before_add_to_store`)."""
     try:
@@ -63,10 +63,10 @@ def check(loaded: Loaded) -> Checked:
     except BadRequest:
         raise
     except BaseException as e:
-        raise BadRequest(sentence(e, loaded.space.root, loaded.source.file)) from None
+        raise BadRequest(error_sentence(e, loaded.space.root, loaded.source.file)) from None
 
 
-def announce_added(checked: Checked) -> None:
+def announce_added(checked: CheckedVersion) -> None:
     """Call `after_add_to_store` of every service; their mistakes are logged, as in Zato. Blocking: users' code."""
     for name, entry in checked.services.items():
         logger = logging.getLogger(name)
@@ -89,12 +89,12 @@ def candidates(module: ModuleType) -> list[type[Service]]:
 class _Check:
     """One run over one version: what was found, what is wrong."""
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: LoadedModule) -> None:
         self.loaded = loaded
         self.mistakes: list[str] = []
         self.entries: dict[str, ServiceEntry] = {}
 
-    def run(self) -> Checked:
+    def run(self) -> CheckedVersion:
         found = [(module, cls) for module in self.loaded.modules for cls in candidates(module)]
         bases = {base for _, cls in found for base in cls.__mro__[1:]}
         helpers = {cls for _, cls in found if cls in bases and not _has_handle(cls)}
@@ -110,13 +110,13 @@ class _Check:
             self.mistakes.append(f'{self.loaded.source.file}: before_add_to_store keeps every service of it out')
         if self.mistakes:
             raise BadRequest('; '.join(self.mistakes))
-        return Checked(self.loaded, self.entries)
+        return CheckedVersion(self.loaded, self.entries)
 
     def _take(self, module: ModuleType, cls: type[Service]) -> None:
         wrong: list[str] = []
         name = service_name(cls, plain_name(module.__name__))
         try:
-            traits = describe(cls)
+            traits = describe_service(cls)
         except BadDeclaration as e:
             wrong += e.mistakes
         wrong += _name_mistakes(cls, name)
@@ -132,7 +132,7 @@ class _Check:
             self.entries[name] = ServiceEntry(name=name, cls=cls, traits=traits, file=file)
 
 
-def place_of(loaded: Loaded, cls: type) -> str:
+def place_of(loaded: LoadedModule, cls: type) -> str:
     """`crm.py:12`, where a class of that version begins."""
     file = Path(getattr(sys.modules[cls.__module__], '__file__', '') or '')
     path = file.relative_to(loaded.space.root).as_posix()

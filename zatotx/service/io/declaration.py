@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from zatotx.service.io import typed_models
-from zatotx.service.io.description import IO, Elements, ElementsOut, Input, Output, Typed, TypedOut, as_names
+from zatotx.service.io.description import (
+    IO,
+    ElementsInput,
+    ElementsOutput,
+    Input,
+    Output,
+    TypedInput,
+    TypedOutput,
+    as_names,
+)
 from zatotx.service.io.elements import Element
 from zatotx.service.io.records import Field
 
@@ -19,7 +28,7 @@ def describe_io(cls: type) -> IO:
     short_in, short_out = getattr(cls, 'input', None), getattr(cls, 'output', None)
     if sio is None:
         return IO(input=_side('input', _short_input, short_in), output=_side('output', _short_output, short_out))
-    options = {name: value for name, value in vars_of(sio).items() if not name.startswith('__')}
+    options = {name: value for name, value in declared_names(sio).items() if not name.startswith('__')}
     reader = _SimpleIO(options)
     return IO(
         input=_side('input', _short_input, short_in) if short_in is not None else reader.input(),
@@ -32,7 +41,7 @@ def describe_io(cls: type) -> IO:
     )
 
 
-def vars_of(sio: type) -> dict[str, Any]:
+def declared_names(sio: type) -> dict[str, Any]:
     """All class attributes, inherited ones too."""
     found: dict[str, Any] = {}
     for base in reversed(sio.__mro__[:-1]):
@@ -51,14 +60,16 @@ def _side(label: str, read: Any, value: Any) -> Any:
 
 def _short_input(value: Any) -> Input:
     return (
-        Typed(value) if typed_models.is_model(value) else Elements(_distinct(tuple(Field(o) for o in as_names(value))))
+        TypedInput(value)
+        if typed_models.is_model(value)
+        else ElementsInput(_distinct(tuple(Field(o) for o in as_names(value))))
     )
 
 
 def _short_output(value: Any) -> Output:
     if typed_models.is_model(value):
-        return TypedOut(value)
-    return ElementsOut(fields=_distinct(tuple(Field(one) for one in as_names(value))))
+        return TypedOutput(value)
+    return ElementsOutput(fields=_distinct(tuple(Field(one) for one in as_names(value))))
 
 
 def _distinct(fields: tuple[Field, ...]) -> tuple[Field, ...]:
@@ -105,19 +116,19 @@ class _SimpleIO:
     def input(self) -> Input | None:
         declared = self.options.get('input')
         if declared is not None and typed_models.is_model(declared):
-            return Typed(declared)
+            return TypedInput(declared)
         fields = self.fields('input')
-        return None if fields is None else Elements(fields, bool(self.options.get('use_channel_params_only')))
+        return None if fields is None else ElementsInput(fields, bool(self.options.get('use_channel_params_only')))
 
     def output(self) -> Output | None:
         declared = self.options.get('output')
         if declared is not None and typed_models.is_model(declared):
-            return TypedOut(declared)
+            return TypedOutput(declared)
         fields = self.fields('output')
         if fields is None:
             return None
         skip = self.options.get('skip_empty_keys', False)
-        return ElementsOut(
+        return ElementsOutput(
             fields=fields,
             element=self.element,
             repeated=bool(self.options.get('output_repeated')),

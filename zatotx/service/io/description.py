@@ -16,10 +16,10 @@ from zatotx.model.errors import BadInput, InternalServerError
 from zatotx.service.compat.bunch import Bunch
 from zatotx.service.io import typed_models
 from zatotx.service.io.elements import Element, as_mapping
-from zatotx.service.io.input_sources import Sources
+from zatotx.service.io.input_sources import InputSources
 from zatotx.service.io.records import Field, each, give_record
-from zatotx.service.io.validation_error import Wrong, kind_of
-from zatotx.service.io.zato_models import complete
+from zatotx.service.io.validation_error import ValidationError, json_kind
+from zatotx.service.io.zato_models import complete_model
 
 
 class BadOutput(InternalServerError):  # noqa: N818 - a fault, as its parent
@@ -32,13 +32,13 @@ class BadOutput(InternalServerError):  # noqa: N818 - a fault, as its parent
 
 
 @frozen
-class Elements:
+class ElementsInput:
     """Input declared by names and elements (SimpleIO, short form)."""
 
     fields: tuple[Field, ...]
     params_only: bool = False
 
-    def read(self, sources: Sources) -> Bunch:
+    def read(self, sources: InputSources) -> Bunch:
         """`request.input`. Raises BadInput with every mistake."""
         out = Bunch()
         mistakes: list[tuple[str, str]] = []
@@ -61,14 +61,14 @@ class Elements:
             value, is_text = found
             try:
                 out[name] = field_.take(value, text=is_text)
-            except Wrong as wrong:
+            except ValidationError as wrong:
                 mistakes += [(sources.path(name, is_text) + path, what) for path, what in wrong.mistakes]
         if mistakes:
             raise BadInput(mistakes)
         return out
 
 
-class Typed:
+class TypedInput:
     """Input declared by a model."""
 
     __slots__ = ('fields', 'fill', 'lenient', 'model')
@@ -76,12 +76,12 @@ class Typed:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.lenient = complete(model)
+        self.lenient = complete_model(model)
         self.fields = typed_models.object_fields(typed_models.bare_type(model)) or ()
         self.fill = typed_models.has_dataclasses(model)
         _check_convertible(model)
 
-    def read(self, sources: Sources) -> Any:
+    def read(self, sources: InputSources) -> Any:
         """The model's instance. Raises BadInput with every mistake."""
         if typed_models.matches(sources.whole, self.model):
             return sources.whole
@@ -94,7 +94,7 @@ class Typed:
             value, texts = self._with_text(dict(value), sources, mistakes)
         try:
             instance = typed_models.convert(value, self.model, text=self.lenient or sources.texts)
-        except Wrong as wrong:
+        except ValidationError as wrong:
             mistakes += [self._placed(path, what, sources) for path, what in wrong.mistakes if path[1:] not in texts]
         if mistakes:
             raise BadInput(mistakes)
@@ -102,14 +102,14 @@ class Typed:
             typed_models.fill_defaults(instance)
         return instance
 
-    def _value(self, sources: Sources) -> Any:
+    def _value(self, sources: InputSources) -> Any:
         if self.fields or sources.body:
             return sources.body
         whole = sources.whole
         return {} if whole in (None, '', b'') and not sources.is_given else whole
 
     def _with_text(
-        self, value: dict[str, Any], sources: Sources, mistakes: list[tuple[str, str]]
+        self, value: dict[str, Any], sources: InputSources, mistakes: list[tuple[str, str]]
     ) -> tuple[dict[str, Any], set[str]]:
         """`value` with what came as text, converted field by field; the fields whose text was wrong."""
         bad: set[str] = set()
@@ -122,18 +122,18 @@ class Typed:
                 text = [text]
             try:
                 value[one.key] = typed_models.convert(text, one.type, text=True)
-            except Wrong as wrong:
+            except ValidationError as wrong:
                 mistakes += [(one.key + path, what) for path, what in wrong.mistakes]
                 value.pop(one.key, None)
                 bad.add(one.key)
         return value, bad
 
-    def _placed(self, path: str, what: str, sources: Sources) -> tuple[str, str]:
+    def _placed(self, path: str, what: str, sources: InputSources) -> tuple[str, str]:
         return (f'${path}' if sources.json else path.removeprefix('.') or '$'), what
 
 
 @frozen(kw_only=True)
-class ElementsOut:
+class ElementsOutput:
     """Output declared by names and elements."""
 
     fields: tuple[Field, ...]
@@ -167,7 +167,7 @@ class ElementsOut:
         }
 
 
-class TypedOut:
+class TypedOutput:
     """Output declared by a model."""
 
     __slots__ = ('fields', 'fill', 'model', 'repeated')
@@ -175,7 +175,7 @@ class TypedOut:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        complete(model)
+        complete_model(model)
         self.fields = typed_models.model_fields(typed_models.bare_type(model)) or ()
         self.fill = typed_models.has_dataclasses(model)
         self.repeated = typed_models.is_list_type(model)
@@ -186,7 +186,7 @@ class TypedOut:
         if typed_models.matches(payload, self.model):
             missing = typed_models.fill_defaults(payload) if self.fill else []
             if missing:
-                raise Wrong(missing)
+                raise ValidationError(missing)
             return payload
         instance = typed_models.convert(self._plain(payload), self.model)
         if self.fill:
@@ -207,12 +207,12 @@ def _as_given(value: Any, fields: Sequence[typed_models.ModelField]) -> Any:
     return {f.key: getattr(value, f.name) for f in fields if hasattr(value, f.name)}
 
 
-def _check_object(sources: Sources) -> None:
+def _check_object(sources: InputSources) -> None:
     """Raises BadInput unless the payload may stand for an object: it is one, or there is none at all."""
     whole = sources.whole
     if isinstance(whole, Mapping) or (whole in (None, '', b'') and not sources.is_given):
         return
-    raise BadInput([('$', f'expected object, got {kind_of(whole)}')])
+    raise BadInput([('$', f'expected object, got {json_kind(whole)}')])
 
 
 def _check_convertible(model: Any) -> None:
@@ -222,8 +222,8 @@ def _check_convertible(model: Any) -> None:
         msgspec.json.Decoder(one.type)
 
 
-Input = Elements | Typed
-Output = ElementsOut | TypedOut
+Input = ElementsInput | TypedInput
+Output = ElementsOutput | TypedOutput
 
 
 @frozen(kw_only=True)

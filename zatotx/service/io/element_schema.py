@@ -10,9 +10,9 @@ from typing import Any
 from zatotx.rules.openapi.json_example import Schema
 from zatotx.rules.openapi.model import DECIMAL, FLOAT
 from zatotx.service.io import elements as e
-from zatotx.service.io.description import ElementsOut
-from zatotx.service.io.elements import FALSE, TRUE, Element, Timed, format_moment
-from zatotx.service.io.records import Field, ListOfDicts, Plain, Record
+from zatotx.service.io.description import ElementsOutput
+from zatotx.service.io.elements import FALSE, TRUE, Element, TimedElement, format_datetime
+from zatotx.service.io.records import Field, ListOfDicts, PlainElement, Record
 
 _MOMENT = dt.datetime(2026, 1, 31, 12, 0, tzinfo=dt.UTC)
 _INTEGER = r'^[-+]?[0-9]+(\.0*)?$'
@@ -48,11 +48,11 @@ _SCHEMAS: tuple[tuple[type[Element], Schema, Schema, Schema | None], ...] = (
     (e.UUID, {**_STRING, 'format': 'uuid'}, {**_STRING, 'format': 'uuid'}, None),
     (e.CSV, {**_STRING, **_CSV}, {'type': ['string', 'array'], **_CSV}, {**_TEXTS, **_CSV}),
     (e.AsIs, {'type': [*_ANY_TYPE, 'null']}, {'type': [*_ANY_TYPE, 'null']}, _TEXTS),
-    (Plain, {'type': [*_ANY_TYPE, 'null']}, {'type': _ANY_TYPE}, _STRING),
+    (PlainElement, {'type': [*_ANY_TYPE, 'null']}, {'type': _ANY_TYPE}, _STRING),
 )  # fmt: skip
 
 
-def taken_schema(field: Field) -> Schema:
+def input_schema(field: Field) -> Schema:
     """What a field takes in JSON, and in XML."""
     element = field.element
     if isinstance(element, ListOfDicts):
@@ -71,7 +71,7 @@ def text_schema(field: Field) -> Schema:
     element = field.element
     if isinstance(element, e.List) and not isinstance(element, ListOfDicts):
         return {'type': 'array', 'items': _STRING, **({'minItems': 1} if field.required else {})}
-    return taken_schema(field) if isinstance(element, (Record, e.List)) else _of_element(element, 2)
+    return input_schema(field) if isinstance(element, (Record, e.List)) else _of_element(element, 2)
 
 
 def may_be_empty(field: Field) -> bool:
@@ -84,12 +84,12 @@ def object_schema(fields: Iterable[Field]) -> Schema:
     fields = tuple(fields)
     schema: dict[str, Any] = {'type': 'object'}
     if fields:
-        schema['properties'] = {field.name: taken_schema(field) for field in fields}
+        schema['properties'] = {field.name: input_schema(field) for field in fields}
     required = [field.name for field in fields if field.required]
     return {**schema, 'required': required} if required else schema
 
 
-def answer_schema(declared: ElementsOut) -> Schema:
+def response_schema(declared: ElementsOutput) -> Schema:
     """An object of output: a field that was not set goes out as its default, null, or not at all."""
     formatted = declared.date_time_format
     properties = {field.name: _given(field, formatted) for field in declared.fields}
@@ -131,7 +131,7 @@ def _given_record(record: Record) -> Schema:
 
 def _of_element(element: Element, way: int, date_time_format: str = '') -> Schema:
     """`way`: the column of _SCHEMAS, from 0."""
-    if isinstance(element, Timed):
+    if isinstance(element, TimedElement):
         return _moment_schema(element, date_time_format)
     if isinstance(element, e.List):
         return {'type': 'array', 'items': {}}
@@ -150,13 +150,13 @@ def _or_nothing(schema: Schema) -> Schema:
     return {'anyOf': [schema, {'enum': ['', None]}]}
 
 
-def _moment_schema(element: Timed, date_time_format: str = '') -> Schema:
+def _moment_schema(element: TimedElement, date_time_format: str = '') -> Schema:
     kind = 'date' if isinstance(element, e.Date) else 'date-time'
     form = element.date_time_format or date_time_format
     if not form:
         return {'type': 'string', 'format': kind}
     said = f'A {kind} written as {form}'
-    return {'type': 'string', 'description': said, 'examples': [format_moment(_MOMENT, form)]}
+    return {'type': 'string', 'description': said, 'examples': [format_datetime(_MOMENT, form)]}
 
 
-__all__ = ['answer_schema', 'may_be_empty', 'object_schema', 'taken_schema', 'text_schema']
+__all__ = ['input_schema', 'may_be_empty', 'object_schema', 'response_schema', 'text_schema']

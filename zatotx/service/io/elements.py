@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from zatotx.service.io.validation_error import NOT_GIVEN, Wrong, kind_of
+from zatotx.service.io.validation_error import NOT_GIVEN, ValidationError, json_kind
 
 TRUE = frozenset(('true', 'yes', 't', 'y', '1', 'on'))
 FALSE = frozenset(('false', 'no', 'f', 'n', '0', 'off'))
@@ -35,8 +35,8 @@ class Element:
     def __repr__(self) -> str:
         return f'{type(self).__name__}({("" if self.required else "-") + self.name!r})'
 
-    def wrong(self, value: Any) -> Wrong:
-        return Wrong([('', f'expected {self.expected}, got {kind_of(value)}')])
+    def wrong(self, value: Any) -> ValidationError:
+        return ValidationError([('', f'expected {self.expected}, got {json_kind(value)}')])
 
     def take(self, value: Any) -> Any:
         return value
@@ -213,7 +213,7 @@ class UUID(Element):
         return str(self.take(value))
 
 
-class Timed(Element):
+class TimedElement(Element):
     """What Date and DateTime share: a format of their own, else ISO 8601."""
 
     takes_empty = False
@@ -232,10 +232,10 @@ class Timed(Element):
         return DateTimeParser().parse(value.strip(), self.date_time_format)
 
     def text(self, value: dt.date) -> str:
-        return format_moment(value, self.date_time_format)
+        return format_datetime(value, self.date_time_format)
 
 
-class DateTime(Timed):
+class DateTime(TimedElement):
     """datetime.datetime for the service, ISO 8601 (or `date_time_format`) on the wire."""
 
     expected = 'datetime'
@@ -254,7 +254,7 @@ class DateTime(Timed):
         return self.text(self.take(value))
 
 
-class Date(Timed):
+class Date(TimedElement):
     """datetime.date for the service, YYYY-MM-DD (or `date_time_format`) on the wire."""
 
     expected = 'date'
@@ -314,7 +314,7 @@ class List(Element):
     give = take
 
 
-def format_moment(value: dt.date, fmt: str) -> str:
+def format_datetime(value: dt.date, fmt: str) -> str:
     """A date or datetime as text: ISO 8601, or by a format of strftime's or of Arrow's tokens."""
     if not fmt:
         return value.isoformat()

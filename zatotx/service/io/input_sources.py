@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from zatotx.model.errors import BadInput
-from zatotx.model.message import Inbound
+from zatotx.model.message import Message
 from zatotx.service.io.elements import as_mapping
 from zatotx.wire.http import form
 
@@ -30,12 +30,12 @@ def parse_params(raw: bytes, where: str = 'query') -> Params:
     if not raw:
         return _NOTHING
     try:
-        return form.decode(raw)
+        return form.decode_form(raw)
     except form.Malformed as error:
         raise BadInput([(where, str(error))]) from None
 
 
-def is_form(inbound: Inbound) -> bool:
+def is_form(inbound: Message) -> bool:
     """Whether the body is an HTML form: by the channel's data format, else by its Content-Type, unless it is JSON that
     is called so."""
     data_format, body = inbound.channel.data_format, inbound.body
@@ -51,7 +51,7 @@ def is_form(inbound: Inbound) -> bool:
     return data_format != 'json' or not (isinstance(body, bytes) and form.is_json_instead(body))
 
 
-def form_params(inbound: Inbound, payload: Any) -> Params:
+def form_params(inbound: Message, payload: Any) -> Params:
     """The parameters of a form in the body; {} where the body is none. Raises BadInput."""
     if not is_form(inbound):
         return _NOTHING
@@ -60,7 +60,7 @@ def form_params(inbound: Inbound, payload: Any) -> Params:
     return parse_params(bytes(payload), 'form') if isinstance(payload, (bytes, bytearray)) else _NOTHING
 
 
-class Sources:
+class InputSources:
     """All input of one call: `body` is what the message says, `text` what arrived as text beside it."""
 
     __slots__ = ('body', 'body_first', 'is_given', 'json', 'text', 'texts', 'whole')
@@ -95,7 +95,7 @@ class Sources:
         return {**first, **second}
 
 
-def gather(inbound: Inbound, payload: Any, *, params_only: bool = False, texts: bool = False) -> Sources:
+def gather_sources(inbound: Message, payload: Any, *, params_only: bool = False, texts: bool = False) -> InputSources:
     """The sources of a call. Path parameters win over the query; those against the body as `params_pri` says. Of XML,
     the payload is what `xml_in` made of it, in `texts`.
 
@@ -104,24 +104,24 @@ def gather(inbound: Inbound, payload: Any, *, params_only: bool = False, texts: 
     http, channel = inbound.http, inbound.channel
     if http is None:
         whole = _json_or_same(payload) if isinstance(payload, (str, bytes)) and payload else payload
-        sources = Sources(as_mapping(whole) or _NOTHING, _NOTHING, whole)
+        sources = InputSources(as_mapping(whole) or _NOTHING, _NOTHING, whole)
         sources.texts = texts
         return sources
     text = _url_params(inbound) if channel.merge_url_params and (http.params or http.query) else _NOTHING
     if channel.data_format in _OBJECTS and not params_only and not is_form(inbound):
-        sources = Sources(as_mapping(payload) or _NOTHING, text, payload)
+        sources = InputSources(as_mapping(payload) or _NOTHING, text, payload)
         sources.json = bool(payload) or http.method in _BODY_VERBS
         sources.texts = texts
         sources.is_given = not payload and not texts and not channel.door and bool(inbound.body)
     else:
         body = _NOTHING if params_only else form_params(inbound, payload)
-        sources = Sources(_NOTHING, _joined(body, text, channel.params_pri == BODY_FIRST), None)
+        sources = InputSources(_NOTHING, _joined(body, text, channel.params_pri == BODY_FIRST), None)
         sources.json = False
     sources.body_first = channel.params_pri == BODY_FIRST
     return sources
 
 
-def _url_params(inbound: Inbound) -> Params:
+def _url_params(inbound: Message) -> Params:
     http = inbound.http
     assert http is not None
     # Where the channel has no service of its own, the path says which: an address, no input.

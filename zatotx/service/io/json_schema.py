@@ -1,7 +1,7 @@
 """Declared input and output as JSON Schemas: one description for the three ways of declaring (feature map 3.5).
 
-Elements are described here; of models msgspec knows the schema itself. An `Elements` field that may be absent is given
-out as what stands in for it, which its schema says.
+Elements are described here; of models msgspec knows the schema itself. An `ElementsInput` field that may be absent is
+given out as what stands in for it, which its schema says.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Any
 
 from zatotx.model.errors import BadInput
 from zatotx.rules.openapi.components import FAULTS
-from zatotx.rules.openapi.json_example import REF, Schema, resolved
-from zatotx.rules.openapi.model import FieldShape, InputShape, ServiceShape, Shape, Tried
+from zatotx.rules.openapi.json_example import REF, Schema, resolve_reference
+from zatotx.rules.openapi.model import ExampleInput, FieldShape, InputShape, ServiceShape, TypeShape
 from zatotx.service.entry import ServiceEntry
-from zatotx.service.io.description import Elements, ElementsOut, Input, Output, Typed
-from zatotx.service.io.element_schema import answer_schema, may_be_empty, object_schema, taken_schema, text_schema
+from zatotx.service.io.description import ElementsInput, ElementsOutput, Input, Output, TypedInput
+from zatotx.service.io.element_schema import input_schema, may_be_empty, object_schema, response_schema, text_schema
 from zatotx.service.io.elements import as_mapping
-from zatotx.service.io.input_sources import Sources
+from zatotx.service.io.input_sources import InputSources
 from zatotx.service.io.model_schema import model_schema
 from zatotx.service.service import Service
 from zatotx.service.source_facts import source_facts
@@ -30,7 +30,7 @@ def service_shape(entry: ServiceEntry) -> ServiceShape:
     if given is not None and io.output is not None and io.output.element:
         element = io.output.element
         schema = {'type': 'object', 'properties': {element: given.schema}, 'required': [element]}
-        given = Shape(schema, given.components)
+        given = TypeShape(schema, given.components)
     facts = source_facts(entry.cls, Service)
     return ServiceShape(
         name=entry.name,
@@ -51,11 +51,11 @@ def service_shape(entry: ServiceEntry) -> ServiceShape:
 
 def input_shape(declared: Input, service: str) -> InputShape:
     """What a declaration of input takes."""
-    if isinstance(declared, Typed):
+    if isinstance(declared, TypedInput):
         whole = _model(declared.model)
         return InputShape(whole=whole, fields=_model_fields(whole), accepts=lambda tried: _accepts(declared, tried))
     fields = tuple(
-        FieldShape(f.name, taken_schema(f), f.required, text=text_schema(f), may_be_empty=may_be_empty(f))
+        FieldShape(f.name, input_schema(f), f.required, text=text_schema(f), may_be_empty=may_be_empty(f))
         for f in declared.fields
     )
     whole = _named(f'{service}.input', object_schema(declared.fields))
@@ -63,35 +63,35 @@ def input_shape(declared: Input, service: str) -> InputShape:
                       accepts=lambda tried: _accepts(declared, tried))
 
 
-def output_shape(declared: Output, service: str) -> Shape:
+def output_shape(declared: Output, service: str) -> TypeShape:
     """What a declaration of output gives, without its response element."""
-    if not isinstance(declared, ElementsOut):
+    if not isinstance(declared, ElementsOutput):
         return _model(declared.model)
-    one = _named(f'{service}.output', answer_schema(declared))
-    return Shape({'type': 'array', 'items': one.schema}, one.components) if declared.repeated else one
+    one = _named(f'{service}.output', response_schema(declared))
+    return TypeShape({'type': 'array', 'items': one.schema}, one.components) if declared.repeated else one
 
 
-def _named(name: str, schema: Schema) -> Shape:
-    return Shape({'$ref': f'{REF}{name}'}, {name: schema})
+def _named(name: str, schema: Schema) -> TypeShape:
+    return TypeShape({'$ref': f'{REF}{name}'}, {name: schema})
 
 
-def _model(model: Any) -> Shape:
+def _model(model: Any) -> TypeShape:
     schema, components = model_schema(model)
-    return Shape(schema, components)
+    return TypeShape(schema, components)
 
 
-def _model_fields(whole: Shape) -> tuple[FieldShape, ...]:
+def _model_fields(whole: TypeShape) -> tuple[FieldShape, ...]:
     """The fields of an object; none for anything else."""
-    schema = resolved(whole.schema, whole.components)
+    schema = resolve_reference(whole.schema, whole.components)
     required = schema.get('required', ())
     properties = schema.get('properties', {}) if schema.get('type') == 'object' else {}
     return tuple(FieldShape(name, below, name in required, text=below) for name, below in properties.items())
 
 
-def _accepts(declared: Input, tried: Tried) -> bool:
+def _accepts(declared: Input, tried: ExampleInput) -> bool:
     """Whether the reader of the declaration takes an input."""
     whole = tried.body if tried.json else None
-    sources = Sources(as_mapping(whole) or {}, tried.text, whole)
+    sources = InputSources(as_mapping(whole) or {}, tried.text, whole)
     sources.json = tried.json
     try:
         declared.read(sources)
@@ -100,4 +100,4 @@ def _accepts(declared: Input, tried: Tried) -> bool:
     return True
 
 
-__all__ = ['Elements', 'input_shape', 'output_shape', 'service_shape']
+__all__ = ['ElementsInput', 'input_shape', 'output_shape', 'service_shape']

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from zatotx.service.io.elements import Secret, as_mapping
-from zatotx.service.response import Payload, taken
+from zatotx.service.response import Payload, copy_payload
 
 MASK = '******'
 LONGEST = 20_000  # characters
@@ -18,7 +18,7 @@ SECRET_NAMES = frozenset(
 )
 
 
-def shown(service: Any, side: str, suppress: Iterable[str] = ()) -> str:
+def format_for_log(service: Any, side: str, suppress: Iterable[str] = ()) -> str:
     """`request.input` (else the payload), or `response.payload`, as text of at most 20,000 characters."""
     io = service._zatotx.entry.traits.io
     declared = io.input if side == 'input' else io.output
@@ -28,15 +28,15 @@ def shown(service: Any, side: str, suppress: Iterable[str] = ()) -> str:
         value = service.request.payload if declared is None else service.request.input
     else:
         value = service.response.payload
-    text = repr(masked(taken(value) if isinstance(value, Payload) else value, hidden))
+    text = repr(mask_secrets(copy_payload(value) if isinstance(value, Payload) else value, hidden))
     return text if len(text) <= LONGEST else f'{text[:LONGEST]}… ({len(text)} characters)'
 
 
-def masked(value: Any, hidden: set[str]) -> Any:
+def mask_secrets(value: Any, hidden: set[str]) -> Any:
     """`value` in plain dicts and lists, with a mask for every key in `hidden`, at any depth."""
     mapping = as_mapping(value)
     if mapping is not None:
-        return {key: MASK if key in hidden else masked(item, hidden) for key, item in mapping.items()}
+        return {key: MASK if key in hidden else mask_secrets(item, hidden) for key, item in mapping.items()}
     if isinstance(value, (list, tuple)):
-        return [masked(item, hidden) for item in value]
+        return [mask_secrets(item, hidden) for item in value]
     return value if not isinstance(value, msgspec.Struct) else {}

@@ -43,7 +43,7 @@ def model_schema(model: Any) -> tuple[Schema, dict[str, Schema]]:
         name = ref.get('$ref', '').removeprefix(REF)
         if name in out:
             out[name] = _with_dates(out[name], cls)
-    return exact(marked(schema, model)), {name: exact(one) for name, one in out.items()}
+    return exact(with_markers(schema, model)), {name: exact(one) for name, one in out.items()}
 
 
 def exact(schema: Any) -> Any:
@@ -90,27 +90,27 @@ def _with_dates(component: Schema, cls: Any) -> Schema:
         return component
     types = {one.key: one.type for one in model_fields(cls) or ()}
     return {**component, 'properties': {
-        name: marked(below, types[name]) if name in types else below for name, below in properties.items()
+        name: with_markers(below, types[name]) if name in types else below for name, below in properties.items()
     }}  # fmt: skip
 
 
-def marked(schema: Schema, declared: Any, naive: bool = False) -> Schema:
+def with_markers(schema: Schema, declared: Any, naive: bool = False) -> Schema:
     """The schema with the form of every date in it."""
     origin, args = typing.get_origin(declared), typing.get_args(declared)
     if origin is typing.Annotated:
         bare = any(isinstance(one, msgspec.Meta) and one.tz is False for one in args[1:])
-        return marked(schema, args[0], naive or bare)
+        return with_markers(schema, args[0], naive or bare)
     if declared in _FORMATS:
         return _as_moment(schema, declared, naive)
     if 'anyOf' in schema:  # of all that are text there is one at most
         texts = [one for one in args if _moment_of(one)]
-        return {**schema, 'anyOf': [marked(one, texts[0], naive) if texts and _is_text(one) else one
+        return {**schema, 'anyOf': [with_markers(one, texts[0], naive) if texts and _is_text(one) else one
                                     for one in schema['anyOf']]}  # fmt: skip
     if args and is_list_type(declared) and isinstance(schema.get('items'), Mapping):
-        return {**schema, 'items': marked(schema['items'], args[0], naive)}
+        return {**schema, 'items': with_markers(schema['items'], args[0], naive)}
     if len(args) == 2 and isinstance(schema.get('additionalProperties'), Mapping):
         keys = _NUMBER_KEYS if args[0] is int else {}
-        return {**schema, **keys, 'additionalProperties': marked(schema['additionalProperties'], args[1], naive)}
+        return {**schema, **keys, 'additionalProperties': with_markers(schema['additionalProperties'], args[1], naive)}
     return schema
 
 
@@ -143,4 +143,4 @@ def _of_the_author(component: Schema) -> Schema:
     return out
 
 
-__all__ = ['marked', 'model_schema']
+__all__ = ['model_schema', 'with_markers']

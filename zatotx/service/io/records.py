@@ -7,13 +7,23 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from zatotx.service.compat.bunch import Bunch
-from zatotx.service.io.elements import UUID, Bool, Decimal, Element, Int, List, Timed, as_mapping, format_moment
-from zatotx.service.io.validation_error import NOT_GIVEN, Wrong
+from zatotx.service.io.elements import (
+    UUID,
+    Bool,
+    Decimal,
+    Element,
+    Int,
+    List,
+    TimedElement,
+    as_mapping,
+    format_datetime,
+)
+from zatotx.service.io.validation_error import NOT_GIVEN, ValidationError
 
 # Feature map 3.5: 1.1's and 2.0's conventions, then what 3.x's simple-io.conf adds.
 INT_NAMES = frozenset(('id',))
 INT_SUFFIXES = ('_id', '_size', '_timeout', '_count', '_size_min', '_size_max')
-_NEVER_EMPTY = (Timed, Decimal, UUID)  # whose texts have a form
+_NEVER_EMPTY = (TimedElement, Decimal, UUID)  # whose texts have a form
 BOOL_PREFIXES = ('is_', 'needs_', 'should_', 'by_', 'has_', 'may_')
 
 
@@ -23,7 +33,7 @@ class NamedInt(Int):
     def give(self, value: Any) -> Any:
         try:
             return super().give(value)
-        except Wrong:
+        except ValidationError:
             return value
 
 
@@ -33,16 +43,16 @@ class NamedBool(Bool):
     def give(self, value: Any) -> Any:
         try:
             return super().give(value)
-        except Wrong:
+        except ValidationError:
             return value
 
 
-class Plain(Element):
+class PlainElement(Element):
     """A plain name: the value as it came, of path, query and form one text; dates get their text on the way out."""
 
     def take_text(self, value: Any) -> Any:
         if isinstance(value, list):
-            raise Wrong([('', f'expected one value, got {len(value)}')])
+            raise ValidationError([('', f'expected one value, got {len(value)}')])
         return value
 
     def give(self, value: Any) -> Any:
@@ -58,7 +68,7 @@ def element(declared: str | Element) -> Element:
         return NamedInt(declared)
     if name.startswith(BOOL_PREFIXES):
         return NamedBool(declared)
-    return Plain(declared)
+    return PlainElement(declared)
 
 
 class Field:
@@ -98,7 +108,7 @@ class Field:
             if self.strict_empty is False:
                 return ''
             if self.strict_empty:
-                raise Wrong([('', 'must not be empty')])
+                raise ValidationError([('', 'must not be empty')])
         return element.take_text(value) if text else element.take(value)
 
 
@@ -169,10 +179,10 @@ def each(values: Iterable[Any], convert: Any) -> list[Any]:
     for position, value in enumerate(values):
         try:
             out.append(convert(value))
-        except Wrong as wrong:
+        except ValidationError as wrong:
             mistakes += [(f'[{position}]{path}', what) for path, what in wrong.mistakes]
     if mistakes:
-        raise Wrong(mistakes)
+        raise ValidationError(mistakes)
     return out
 
 
@@ -190,10 +200,10 @@ def take_record(declared: Iterable[Field], source: Mapping[str, Any]) -> Bunch:
             continue
         try:
             out[field.name] = field.take(value)
-        except Wrong as wrong:
+        except ValidationError as wrong:
             mistakes += [(f'.{field.name}{path}', what) for path, what in wrong.mistakes]
     if mistakes:
-        raise Wrong(mistakes)
+        raise ValidationError(mistakes)
     return out
 
 
@@ -218,10 +228,10 @@ def give_record(declared: Iterable[Field], source: Any, date_time_format: str = 
         else:
             try:
                 out[name] = _give(field.element, value, date_time_format)
-            except Wrong as wrong:
+            except ValidationError as wrong:
                 mistakes += [(f'.{name}{path}', what) for path, what in wrong.mistakes]
     if mistakes:
-        raise Wrong(mistakes)
+        raise ValidationError(mistakes)
     return out
 
 
@@ -229,7 +239,7 @@ def _give(element: Element, value: Any, date_time_format: str) -> Any:
     """The same where the value may be a leaf of an XML payload, which lxml.objectify shows as an object of its own."""
     try:
         return give_one(element, value, date_time_format)
-    except Wrong:
+    except ValidationError:
         plain = getattr(value, 'pyval', value)
         if plain is value:
             raise
@@ -239,5 +249,5 @@ def _give(element: Element, value: Any, date_time_format: str) -> Any:
 def give_one(element: Element, value: Any, date_time_format: str) -> Any:
     """One value on its way out; the declaration's own format counts where the element has none."""
     if date_time_format and isinstance(value, dt.date) and not getattr(element, 'date_time_format', ''):
-        return format_moment(value, date_time_format)
+        return format_datetime(value, date_time_format)
     return element.give(value)

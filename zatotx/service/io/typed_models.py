@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from zatotx.service.io.validation_error import NOT_GIVEN, Wrong
+from zatotx.service.io.validation_error import NOT_GIVEN, ValidationError
 
 _LISTS = (list, set, frozenset, Sequence)
 UNIONS = (typing.Union, types.UnionType)
@@ -118,7 +118,7 @@ def convert(value: Any, declared: Any, *, text: bool = False) -> Any:
             return _converted(value, declared, text)
         except msgspec.ValidationError:
             found = list(mistakes_of(value, declared, text)) or [_worded(str(error))]
-        raise Wrong(found) from None
+        raise ValidationError(found) from None
 
 
 def _converted(value: Any, declared: Any, text: bool) -> Any:

@@ -21,7 +21,7 @@ class NotGiven:
 NOT_GIVEN: Final = NotGiven()  # None is a value
 
 
-class Wrong(Exception):  # noqa: N818 - carried inside this package only
+class ValidationError(Exception):
     """A value that is not what was declared: every mistake in it as (path below the value, what is wrong).
 
     The path is '' for the value itself, `.qty` for a key, `[3]` for an item.
@@ -35,7 +35,7 @@ class Wrong(Exception):  # noqa: N818 - carried inside this package only
 _KINDS: dict[type, str] = {bool: 'bool', int: 'int', float: 'float', str: 'str', type(None): 'null', bytes: 'bytes'}
 
 
-def kind_of(value: Any) -> str:
+def json_kind(value: Any) -> str:
     """The kind of a value in the words of an error: bool, int, float, str, null, array, object, else its type."""
     known = _KINDS.get(type(value))
     if known is not None:

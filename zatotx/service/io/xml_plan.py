@@ -9,74 +9,74 @@ import msgspec.inspect as mi
 from attrs import evolve
 
 from zatotx.service.io import elements as e
-from zatotx.service.io.description import IO, ElementsOut, Output, Typed
+from zatotx.service.io.description import IO, ElementsOutput, Output, TypedInput
 from zatotx.service.io.elements import Element
-from zatotx.service.io.records import Dict, ListOfDicts, Plain, Record
+from zatotx.service.io.records import Dict, ListOfDicts, PlainElement, Record
 from zatotx.service.io.xml_shapes import (
     ANYTHING,
     TEXT,
-    IntTag,
-    Items,
-    Numeral,
-    Object,
-    OneOf,
-    Pairs,
-    Row,
-    Scalar,
-    Shape,
-    Unnamed,
-    Untouched,
+    IntTagShape,
+    ItemsShape,
+    NumeralShape,
+    ObjectShape,
+    PairsShape,
+    RowShape,
+    ScalarShape,
+    UnionShape,
+    UnnamedShape,
+    UntouchedShape,
+    XmlShape,
 )
 from zatotx.wire.xml.writer import is_name
 
 DICT = 'dict'  # what Zato calls each of a list of dicts that goes out
-SCALAR = Scalar()
-_OR_NULL = Scalar(nothing=None)
+SCALAR = ScalarShape()
+_OR_NULL = ScalarShape(nothing=None)
 _TEXTS = (e.Text, e.CSV)
 
 
-def of_input(io: IO, namespace: str) -> Shape:
+def input_shape(io: IO, namespace: str) -> XmlShape:
     """The shape of what a service takes, in a namespace: an object of its fields, or its model."""
     declared = io.input
     if declared is None:
         return ANYTHING
-    if isinstance(declared, Typed):
-        return of_model(declared.model, namespace)
-    return Object({f.name: of_element(f.element, io.use_text) for f in declared.fields}, namespace=namespace)
+    if isinstance(declared, TypedInput):
+        return model_shape(declared.model, namespace)
+    return ObjectShape({f.name: element_shape(f.element, io.use_text) for f in declared.fields}, namespace=namespace)
 
 
-def of_output(declared: Output) -> Shape:
+def output_shape(declared: Output) -> XmlShape:
     """The shape of what a service gives: of one record, or of the model."""
-    if isinstance(declared, ElementsOut):
-        return Object(_named((f.name, of_element(f.element)) for f in declared.fields))
-    return of_model(declared.model)
+    if isinstance(declared, ElementsOutput):
+        return ObjectShape(_named((f.name, element_shape(f.element)) for f in declared.fields))
+    return model_shape(declared.model)
 
 
-def of_element(element: Element, use_text: bool = True) -> Shape:
+def element_shape(element: Element, use_text: bool = True) -> XmlShape:
     """The shape of one element (feature map 3.5). A name without a type takes whatever there is."""
     if isinstance(element, ListOfDicts):
-        return Items(_of_record(element.item, pairs=True), DICT)
+        return ItemsShape(_of_record(element.item, pairs=True), DICT)
     if isinstance(element, e.List):
-        return Items(ANYTHING)
+        return ItemsShape(ANYTHING)
     if isinstance(element, Record):
         return _of_record(element, pairs=isinstance(element, Dict))
-    if isinstance(element, (Plain, e.AsIs)):
-        return ANYTHING if use_text else Untouched()
+    if isinstance(element, (PlainElement, e.AsIs)):
+        return ANYTHING if use_text else UntouchedShape()
     return TEXT if isinstance(element, _TEXTS) else SCALAR
 
 
-def _of_record(record: Record, *, pairs: bool) -> Shape:
-    fields = _named((f.name, of_element(f.element)) for f in record.fields)
+def _of_record(record: Record, *, pairs: bool) -> XmlShape:
+    fields = _named((f.name, element_shape(f.element)) for f in record.fields)
     if pairs:
-        return Object(fields, pairs=True) if fields else Pairs(ANYTHING)
-    return Object(fields, closed=not fields)
+        return ObjectShape(fields, pairs=True) if fields else PairsShape(ANYTHING)
+    return ObjectShape(fields, closed=not fields)
 
 
-def _named(fields: Iterable[tuple[str, Shape]]) -> dict[str, Shape]:
-    return {name: shape if is_name(name) else Unnamed() for name, shape in fields}
+def _named(fields: Iterable[tuple[str, XmlShape]]) -> dict[str, XmlShape]:
+    return {name: shape if is_name(name) else UnnamedShape() for name, shape in fields}
 
 
-def of_model(model: Any, namespace: str = '') -> Shape:
+def model_shape(model: Any, namespace: str = '') -> XmlShape:
     """The shape of a type that msgspec knows."""
     return _Models(namespace).shape(mi.type_info(model))
 
@@ -86,77 +86,81 @@ class _Models:
 
     def __init__(self, namespace: str) -> None:
         self._namespace = namespace
-        self._known: dict[int, Object] = {}  # by the identity of what msgspec says of a model, which is one for each
+        self._known: dict[
+            int, ObjectShape
+        ] = {}  # by the identity of what msgspec says of a model, which is one for each
 
-    def shape(self, info: mi.Type) -> Shape:
+    def shape(self, info: mi.Type) -> XmlShape:
         """Of one type."""
         made = _MAKERS.get(type(info))
         return SCALAR if made is None else made(self, info)
 
-    def object(self, info: Any) -> Shape:
+    def object(self, info: Any) -> XmlShape:
         """Of a Struct, a dataclass or a TypedDict."""
         if id(info) in self._known:
             return self._known[id(info)]
         closed = getattr(info, 'forbid_unknown_fields', False)
-        made = self._known[id(info)] = Object({}, namespace=self._namespace, closed=closed)
+        made = self._known[id(info)] = ObjectShape({}, namespace=self._namespace, closed=closed)
         made.fields.update(_named((field.encode_name, self.shape(field.type)) for field in info.fields))
         # Readers of WSDL take a null record for one of nothing but nulls.
         made.left_out = frozenset(field.encode_name for field in info.fields if field.default is None)
         if (tag := getattr(info, 'tag', None)) is not None:
-            made.fields[info.tag_field] = TEXT if isinstance(tag, str) else IntTag()
+            made.fields[info.tag_field] = TEXT if isinstance(tag, str) else IntTagShape()
         return made
 
-    def struct(self, info: mi.StructType) -> Shape:
+    def struct(self, info: mi.StructType) -> XmlShape:
         """Of a Struct, which may be written as a list."""
-        return Row(tuple(self.shape(field.type) for field in info.fields)) if info.array_like else self.object(info)
+        return (
+            RowShape(tuple(self.shape(field.type) for field in info.fields)) if info.array_like else self.object(info)
+        )
 
-    def named_tuple(self, info: mi.NamedTupleType) -> Shape:
+    def named_tuple(self, info: mi.NamedTupleType) -> XmlShape:
         """Of a NamedTuple."""
-        return Row(tuple(self.shape(field.type) for field in info.fields))
+        return RowShape(tuple(self.shape(field.type) for field in info.fields))
 
-    def row(self, info: mi.TupleType) -> Shape:
+    def row(self, info: mi.TupleType) -> XmlShape:
         """Of a tuple of so many places."""
-        return Row(tuple(self.shape(item) for item in info.item_types))
+        return RowShape(tuple(self.shape(item) for item in info.item_types))
 
-    def items(self, info: mi.CollectionType) -> Shape:
+    def items(self, info: mi.CollectionType) -> XmlShape:
         """Of a list, a set and the like."""
-        return Items(self.shape(info.item_type))
+        return ItemsShape(self.shape(info.item_type))
 
-    def pairs(self, info: mi.DictType) -> Shape:
+    def pairs(self, info: mi.DictType) -> XmlShape:
         """Of a dict."""
-        return Pairs(self.shape(info.value_type))
+        return PairsShape(self.shape(info.value_type))
 
-    def inner(self, info: mi.Metadata) -> Shape:
+    def inner(self, info: mi.Metadata) -> XmlShape:
         """Of a type that something more is said about."""
         return self.shape(info.type)
 
-    def union(self, info: mi.UnionType) -> Shape:
+    def union(self, info: mi.UnionType) -> XmlShape:
         """Of what is None or something else, or one of several."""
         kinds = [one for one in info.types if not isinstance(one, mi.NoneType)]
         shapes = [self.shape(one) for one in kinds]
         if len(shapes) == 1:
             only = shapes[0]
-            return evolve(only, nothing=None) if isinstance(only, Scalar) and info.includes_none else only
-        scalars = [shape for shape in shapes if isinstance(shape, Scalar | type(TEXT))]
-        return OneOf(
+            return evolve(only, nothing=None) if isinstance(only, ScalarShape) and info.includes_none else only
+        scalars = [shape for shape in shapes if isinstance(shape, ScalarShape | type(TEXT))]
+        return UnionShape(
             scalar=(TEXT if TEXT in scalars else _OR_NULL if info.includes_none else SCALAR) if scalars else ANYTHING,
-            lists=next((shape for shape in shapes if isinstance(shape, Items | Row)), None),
+            lists=next((shape for shape in shapes if isinstance(shape, ItemsShape | RowShape)), None),
             objects={str(getattr(kind, 'tag', None) or ''): shape
-                     for kind, shape in zip(kinds, shapes, strict=True) if isinstance(shape, Object | Pairs)},
+                     for kind, shape in zip(kinds, shapes, strict=True) if isinstance(shape, ObjectShape | PairsShape)},
             tag_field=next((found for kind in kinds if (found := getattr(kind, 'tag_field', None))), ''),
         )  # fmt: skip
 
 
-def _one_of(values: Iterable[Any]) -> Shape:
+def _one_of(values: Iterable[Any]) -> XmlShape:
     return TEXT if all(isinstance(value, str) for value in values) else SCALAR
 
 
-_MAKERS: dict[type[mi.Type], Callable[[_Models, Any], Shape]] = {
+_MAKERS: dict[type[mi.Type], Callable[[_Models, Any], XmlShape]] = {
     mi.AnyType: lambda models, info: ANYTHING,
     mi.CustomType: lambda models, info: ANYTHING,
     mi.RawType: lambda models, info: ANYTHING,
-    mi.IntType: lambda models, info: Numeral(of=int),
-    mi.FloatType: lambda models, info: Numeral(of=float),
+    mi.IntType: lambda models, info: NumeralShape(of=int),
+    mi.FloatType: lambda models, info: NumeralShape(of=float),
     mi.StrType: lambda models, info: TEXT,
     mi.EnumType: lambda models, info: _one_of(one.value for one in info.cls),
     mi.LiteralType: lambda models, info: _one_of(info.values),

@@ -20,7 +20,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from zatotx.wire.xml.parser import Element, is_nil, local_name, text_of
-from zatotx.wire.xml.writer import ITEM, KEY, VALUE, NoForm, is_name, write
+from zatotx.wire.xml.writer import ITEM, KEY, VALUE, NotRepresentable, is_name, write
 
 ITEMS = frozenset((ITEM, 'item_dict', 'dict'))  # what Zato calls the elements of a list
 _PAIR = frozenset((KEY, VALUE))
@@ -29,12 +29,12 @@ _MOST_TAGS = 8  # a field, that are remembered: in one namespace, or in none, as
 Found = dict[str, 'Element | list[Element]']  # children by name: one, or all that are called the same
 
 
-class Shape:
+class XmlShape:
     """A value that says itself what it is: a text, an object of whatever children it has, a list where a name is
     repeated."""
 
     fields: Collection[str] = ()  # the names of its children, where they are known
-    # (pieces, name, value): write a value as an element of that name. Raises NoForm.
+    # (pieces, name, value): write a value as an element of that name. Raises NotRepresentable.
     write: Callable[[list[str], str, Any], None] = staticmethod(write)
 
     def one(self, element: Element) -> Any:
@@ -49,12 +49,12 @@ class Shape:
         return [self.one(element) for element in elements]
 
 
-class Text(Shape):
+class TextShape(XmlShape):
     """A text as it is."""
 
 
 @frozen
-class Scalar(Shape):
+class ScalarShape(XmlShape):
     """A text that is converted: blanks around it say nothing."""
 
     nothing: str | None = ''  # what an empty element is
@@ -67,7 +67,7 @@ class Scalar(Shape):
 
 
 @frozen(kw_only=True)
-class Numeral(Scalar):
+class NumeralShape(ScalarShape):
     """A number of a model. XML Schema has more ways of writing one than JSON: +7, 007, .5, 1."""
 
     of: Callable[[str], Any]  # int or float
@@ -82,14 +82,14 @@ class Numeral(Scalar):
         return text
 
 
-class Untouched(Shape):
+class UntouchedShape(XmlShape):
     """The elements themselves (SimpleIO's use_text = False)."""
 
     def one(self, element: Element) -> Any:
         return element
 
 
-class Container(Shape):
+class ContainerShape(XmlShape):
     """What has children: `inside` is their value, `made_of` what stands for no content at all."""
 
     made_of: Callable[[], Any] = dict
@@ -106,10 +106,10 @@ class Container(Shape):
 
 
 @define(eq=False)
-class Object(Container):
+class ObjectShape(ContainerShape):
     """Known children, by name. With a namespace, only those in it."""
 
-    fields: dict[str, Shape]
+    fields: dict[str, XmlShape]
     namespace: str = ''
     closed: bool = False  # unknown children are read too, so that they are refused
     pairs: bool = False  # they go out as pairs, and may come so
@@ -161,10 +161,10 @@ class Object(Container):
 
 
 @frozen
-class Items(Container):
+class ItemsShape(ContainerShape):
     """A list."""
 
-    item: Shape
+    item: XmlShape
     tag: str = ITEM
     made_of = list
 
@@ -181,7 +181,7 @@ class Items(Container):
 
     def _wraps(self, children: list[Element]) -> bool:
         """Whether these are the items, not what the only item is made of."""
-        if isinstance(self.item, (Scalar, Text)):
+        if isinstance(self.item, (ScalarShape, TextShape)):
             return True
         names = {local_name(child) for child in children}
         return len(names) == 1 and (names <= ITEMS or not names & set(self.item.fields))
@@ -197,10 +197,10 @@ class Items(Container):
 
 
 @frozen
-class Row(Container):
+class RowShape(ContainerShape):
     """A list whose places have shapes of their own."""
 
-    places: tuple[Shape, ...]
+    places: tuple[XmlShape, ...]
     made_of = list
 
     def several(self, elements: Sequence[Element]) -> Any:
@@ -219,10 +219,10 @@ class Row(Container):
 
 
 @frozen
-class Pairs(Container):
+class PairsShape(ContainerShape):
     """A mapping whose keys may be any text."""
 
-    value: Shape
+    value: XmlShape
 
     def inside(self, element: Element, children: list[Element]) -> dict[str, Any]:
         found: Mapping[str, Any] | None = paired(children)
@@ -237,12 +237,12 @@ class Pairs(Container):
 
 
 @frozen
-class OneOf(Shape):
+class UnionShape(XmlShape):
     """One of several: what it is shows by its children, and of models by the tag."""
 
-    scalar: Shape
-    lists: Shape | None = None
-    objects: Mapping[str, Shape] = {}  # by tag; '' where there is but one
+    scalar: XmlShape
+    lists: XmlShape | None = None
+    objects: Mapping[str, XmlShape] = {}  # by tag; '' where there is but one
     tag_field: str = ''
 
     def one(self, element: Element) -> Any:
@@ -256,7 +256,7 @@ class OneOf(Shape):
         return self.lists.several(elements) if self.lists else [self.one(each) for each in elements]
 
     def write(self, pieces: list[str], name: str, value: Any) -> None:
-        shape: Shape | None = self.scalar
+        shape: XmlShape | None = self.scalar
         if isinstance(value, Mapping):
             shape = self.objects.get(str(value.get(self.tag_field, '')))
         elif isinstance(value, (list, tuple)):
@@ -264,7 +264,7 @@ class OneOf(Shape):
         (shape or ANYTHING).write(pieces, name, value)
 
 
-class IntTag(Shape):
+class IntTagShape(XmlShape):
     """The tag of a model, where it is a number: it is compared, not converted."""
 
     def one(self, element: Element) -> Any:
@@ -272,7 +272,7 @@ class IntTag(Shape):
         return int(text) if text.isdecimal() else text
 
 
-class Unnamed(Shape):
+class UnnamedShape(XmlShape):
     """A field that is called as no element can be."""
 
     def write(self, pieces: list[str], name: str, value: Any) -> None:
@@ -318,7 +318,7 @@ def paired(children: Iterable[Element]) -> dict[str, Element] | None:
     return out
 
 
-def in_pairs(pieces: list[str], name: str, pairs: Iterable[tuple[Any, Shape, Any]]) -> None:
+def in_pairs(pieces: list[str], name: str, pairs: Iterable[tuple[Any, XmlShape, Any]]) -> None:
     """Write keys, whatever they are, and values of the shape beside them."""
     pieces.append(f'<{name}>')
     for key, shape, value in pairs:
@@ -329,10 +329,10 @@ def in_pairs(pieces: list[str], name: str, pairs: Iterable[tuple[Any, Shape, Any
     pieces.append(f'</{name}>')
 
 
-def unknown(name: str) -> Shape:
-    """The shape of what nobody declared. Raises NoForm where no element can be called so."""
+def unknown(name: str) -> XmlShape:
+    """The shape of what nobody declared. Raises NotRepresentable where no element can be called so."""
     if not is_name(name):
-        raise NoForm(f'The name {name!r} is none for an XML element')
+        raise NotRepresentable(f'The name {name!r} is none for an XML element')
     return ANYTHING
 
 
@@ -341,5 +341,5 @@ def tagged(children: Iterable[Element], tag_field: str) -> str:
     return next((text_of(child) for child in children if local_name(child) == tag_field), '')
 
 
-ANYTHING = Shape()
-TEXT = Text()
+ANYTHING = XmlShape()
+TEXT = TextShape()

@@ -13,7 +13,7 @@ _ABSENT = ((str, ''), (bool, False), (int, 0), (float, 0.0))
 _ABSENT_MADE = (list, dict)
 
 
-def complete(declared: Any) -> bool:
+def complete_model(declared: Any) -> bool:
     """Give the optional fields of every Zato Model in a type the defaults that they have in Zato, where their class has
     none; tells whether there is such a Model. Once a class; before the class is first converted to.
 

@@ -6,13 +6,13 @@ from binascii import Error, a2b_base64
 
 from zatotx.wire.malformed import Malformed
 
-__all__ = ['Malformed', 'basic', 'bearer']
+__all__ = ['Malformed', 'parse_basic', 'parse_bearer']
 
 _LONGEST = 8_192  # bytes of the field; a head has a limit of its own, an embedding may not
 _CONTROLS = frozenset(map(chr, (*range(0x20), 0x7F)))
 
 
-def basic(value: bytes) -> tuple[str, str]:
+def parse_basic(value: bytes) -> tuple[str, str]:
     """(username, password) of an Authorization field, in UTF-8. The username ends at the first colon.
 
     Raises Malformed, which never repeats what was sent: another scheme, no clean base64, no UTF-8, no colon, control
@@ -36,7 +36,7 @@ def basic(value: bytes) -> tuple[str, str]:
     return username, password
 
 
-def bearer(value: bytes) -> bytes:
+def parse_bearer(value: bytes) -> bytes:
     """The token of an Authorization field of the scheme Bearer (RFC 6750 §2.1). Raises Malformed for another scheme."""
     scheme, _, token = value.partition(b' ')
     if scheme.lower() != b'bearer':

@@ -24,19 +24,19 @@ class Challenge(msgspec.Struct, frozen=True):
     params: Mapping[str, str] = {}  # by lower-case name
 
 
-def challenges(values: Iterable[bytes]) -> list[Challenge]:
+def parse_challenges(values: Iterable[bytes]) -> list[Challenge]:
     """All challenges of fields WWW-Authenticate, in order. Of a field that is malformed or endless, those before the
     mistake."""
     return [challenge for value in values for challenge in _challenges(value[:_LONGEST].decode('latin-1'))]
 
 
-def parameters(value: bytes) -> dict[str, str]:
+def parse_parameters(value: bytes) -> dict[str, str]:
     """The parameters of a field that is a list of them, by lower-case name; up to the first mistake."""
     text = value[:_LONGEST].decode('latin-1')
     return _params(text, _after_commas(text, 0))[0]
 
 
-def quoted(text: str) -> str:
+def quote_string(text: str) -> str:
     """As a quoted string."""
     return '"' + text.replace('\\', '\\\\').replace('"', '\\"') + '"'
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from zatotx.wire.http.percent_encoding import percent_decode
 from zatotx.wire.malformed import Malformed
 
-__all__ = ['MOST_PAIRS', 'Malformed', 'decode', 'is_json_instead']
+__all__ = ['MOST_PAIRS', 'Malformed', 'decode_form', 'is_json_instead']
 
 MOST_PAIRS = 1000
 _LEADING = 64  # bytes in which white space may stand before JSON
 _JSON_OPENS = (b'{', b'[', b'"')
 
 
-def decode(data: bytes, most: int = MOST_PAIRS) -> dict[str, str | list[str]]:
+def decode_form(data: bytes, most: int = MOST_PAIRS) -> dict[str, str | list[str]]:
     """Text by name; a name that is repeated has a list, in order. A name without '=' has the text ''.
 
     Pairs are separated by '&' only; empty ones are skipped. Raises Malformed: more than `most` pairs, a % without two

@@ -23,7 +23,7 @@ _HIDDEN = '_'  # begins an identifier that says nothing (RFC 7239 §6.3)
 _SCHEMES = ('http', 'https')
 
 
-class Hop(msgspec.Struct, frozen=True):
+class ForwardedHop(msgspec.Struct, frozen=True):
     """What one proxy says of whom it got the request from. '' = nothing."""
 
     address: str = ''
@@ -31,7 +31,7 @@ class Hop(msgspec.Struct, frozen=True):
     host: str = ''  # authority that was asked for
 
 
-def forwarded_hops(value: str) -> Iterator[Hop]:
+def forwarded_hops(value: str) -> Iterator[ForwardedHop]:
     """The elements of a Forwarded field, the last one first. Raises Malformed at one that is none."""
     for element in _from_the_end(value):
         found: dict[str, str] = {}
@@ -43,7 +43,7 @@ def forwarded_hops(value: str) -> Iterator[Hop]:
             if not equals or not name or name in found:
                 raise Malformed('Forwarded has an element that is not of pairs name=value, each name once')
             found[name] = _unquoted(text)
-        yield Hop(
+        yield ForwardedHop(
             _node(found['for']) if 'for' in found else '',
             scheme_of(found['proto']) if 'proto' in found else '',
             host_of(found['host']) if 'host' in found else '',

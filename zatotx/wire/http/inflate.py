@@ -13,7 +13,7 @@ import zlib
 
 from zatotx.wire.malformed import Malformed
 
-__all__ = ['CODINGS', 'Bomb', 'Inflater', 'Malformed', 'coding_of']
+__all__ = ['CODINGS', 'DecompressionBomb', 'Inflater', 'Malformed', 'coding_of']
 
 CODINGS = {b'gzip': 'gzip', b'x-gzip': 'gzip', b'deflate': 'deflate'}
 _WINDOW = {'gzip': 16 + zlib.MAX_WBITS, 'deflate': zlib.MAX_WBITS}
@@ -22,7 +22,7 @@ _MEMBERS = 1_000  # of one gzip body: each costs time, however little is in it
 FREE = 64 * 1024  # bytes that may come out whatever the ratio: small texts shrink a lot
 
 
-class Bomb(Exception):  # noqa: N818 - what it is
+class DecompressionBomb(Exception):  # noqa: N818 - what it is
     """More comes out than may. The text says which limit."""
 
 
@@ -83,7 +83,7 @@ class Inflater:
             raise Malformed(f'the body is not {self._coding}, or was damaged') from None
         self._given += len(out)
         if len(out) > may:
-            raise Bomb(self._too_much())
+            raise DecompressionBomb(self._too_much())
         return out
 
     def _next_member(self) -> None:

@@ -16,7 +16,7 @@ from multipart import MultipartError, ParserLimitReached, PushMultipartParser, p
 
 from zatotx.wire.malformed import Malformed
 
-__all__ = ['CONTENT_TYPE', 'Form', 'Limits', 'Malformed', 'Part', 'boundary_of', 'read_form']
+__all__ = ['CONTENT_TYPE', 'FilePart', 'Limits', 'Malformed', 'MultipartForm', 'boundary_of', 'read_form']
 
 CONTENT_TYPE = b'multipart/form-data'
 _LONGEST_BOUNDARY = 70  # RFC 2046 5.1.1
@@ -35,7 +35,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     headers: int = 8  # of one part
 
 
-class Part(msgspec.Struct, frozen=True, kw_only=True):
+class FilePart(msgspec.Struct, frozen=True, kw_only=True):
     """One file of a form: where in the body its bytes are, and what its sender says of it."""
 
     name: str  # of the form's field
@@ -46,11 +46,11 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     size: int
 
 
-class Form(msgspec.Struct, frozen=True, kw_only=True):
+class MultipartForm(msgspec.Struct, frozen=True, kw_only=True):
     """What a body holds. A field or file that is repeated is a list, in the order of the body."""
 
     fields: Mapping[str, str | list[str]]
-    files: tuple[Part, ...]
+    files: tuple[FilePart, ...]
 
 
 def boundary_of(content_type: bytes) -> str:
@@ -66,7 +66,7 @@ def boundary_of(content_type: bytes) -> str:
     return boundary
 
 
-def read_form(pieces: Iterable[bytes], at: Callable[[int, int], bytes], boundary: str, limits: Limits) -> Form:
+def read_form(pieces: Iterable[bytes], at: Callable[[int, int], bytes], boundary: str, limits: Limits) -> MultipartForm:
     """Read a body. `at(start, size)` gives bytes of it once more. Raises Malformed naming what is wrong."""
     reader = _Reader(limits)
     try:
@@ -78,7 +78,7 @@ def read_form(pieces: Iterable[bytes], at: Callable[[int, int], bytes], boundary
                 reader.take(parser.parse(piece))
     except MultipartError as error:
         raise Malformed(_said(error, limits)) from None
-    return Form(fields=reader.fields, files=tuple(_placed(reader.segments, at, boundary)))
+    return MultipartForm(fields=reader.fields, files=tuple(_placed(reader.segments, at, boundary)))
 
 
 class _Reader:
@@ -170,7 +170,7 @@ def _extended(value: str) -> str:
         raise Malformed('the filename* of a part cannot be read') from None
 
 
-def _placed(segments: Iterable[Any], at: Callable[[int, int], bytes], boundary: str) -> Iterator[Part]:
+def _placed(segments: Iterable[Any], at: Callable[[int, int], bytes], boundary: str) -> Iterator[FilePart]:
     """The files, with where each begins: after the empty line that ends its headers."""
     end = 0  # of the part before
     for segment in segments:
@@ -184,7 +184,7 @@ def _placed(segments: Iterable[Any], at: Callable[[int, int], bytes], boundary: 
         start = end + headers + 4
         end = start + segment.size
         if _is_file(segment):
-            yield Part(name=segment.name, filename=segment.filename or '', content_type=segment.content_type or '',
+            yield FilePart(name=segment.name, filename=segment.filename or '', content_type=segment.content_type or '',
                        headers=dict(segment.headerlist), start=start, size=segment.size)
 
 

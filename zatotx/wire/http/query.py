@@ -6,10 +6,10 @@ from urllib.parse import unquote_to_bytes
 
 from zatotx.wire.malformed import Malformed
 
-__all__ = ['Malformed', 'parameter']
+__all__ = ['Malformed', 'query_parameter']
 
 
-def parameter(query: bytes, name: bytes) -> bytes | None:
+def query_parameter(query: bytes, name: bytes) -> bytes | None:
     """The value of the parameter, decoded (WHATWG URL §5.1); None where it is not there. Raises Malformed where it is
     there twice: who reads the first one and who reads the last one would read two requests."""
     found: bytes | None = None

@@ -28,7 +28,7 @@ class Event(msgspec.Struct, frozen=True):
                 raise ValueError(f'The {name} of a server-sent event must be one line without NUL')
 
 
-def to_bytes(event: Any) -> bytes:
+def encode_event(event: Any) -> bytes:
     """An Event, or the data of one, as it goes out. Raises TypeError for data that JSON cannot say."""
     if not isinstance(event, Event):
         event = Event(event)

@@ -11,7 +11,7 @@ _LENGTH = 55  # of version 00
 _SAMPLED = 0x01
 
 
-class Trace(msgspec.Struct, frozen=True):
+class TraceContext(msgspec.Struct, frozen=True):
     """A trace that a caller is in. `str()` is the field's value."""
 
     trace_id: str  # 32 hex digits, the same along the whole trace
@@ -21,12 +21,12 @@ class Trace(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         return f'00-{self.trace_id}-{self.span_id}-{int(self.sampled):02x}'
 
-    def continued(self) -> Trace:
+    def continued(self) -> TraceContext:
         """The same trace with a span of our own, to send on."""
-        return Trace(self.trace_id, urandom(8).hex(), self.sampled)
+        return TraceContext(self.trace_id, urandom(8).hex(), self.sampled)
 
 
-def parse(value: bytes) -> Trace | None:
+def parse_traceparent(value: bytes) -> TraceContext | None:
     """The trace of a traceparent field, or None where it is not well-formed and hence not to be continued. Of a version
     that is not known yet, what is known of it counts (§3.2.4, versioning)."""
     version, *parts = value[:_LENGTH].split(b'-')
@@ -37,12 +37,12 @@ def parse(value: bytes) -> Trace | None:
     trace_id, span_id, flags = (part.decode('ascii') for part in parts)
     if not trace_id.strip('0') or not span_id.strip('0'):
         return None
-    return Trace(trace_id, span_id, bool(int(flags, 16) & _SAMPLED))
+    return TraceContext(trace_id, span_id, bool(int(flags, 16) & _SAMPLED))
 
 
 def continued(value: bytes) -> str:
     """The traceparent to send on when `value` came in: the same trace, a new span; '' where there is none to go on."""
-    trace = parse(value)
+    trace = parse_traceparent(value)
     return str(trace.continued()) if trace is not None else ''
 
 

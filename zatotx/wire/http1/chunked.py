@@ -7,7 +7,7 @@ import re
 import msgspec
 
 from zatotx.wire.http1.fields import DECISIVE, NO_TRAILERS, field_line
-from zatotx.wire.http1.limits import Limits, Refused
+from zatotx.wire.http1.limits import MessageRejected, ParserLimits
 
 _HEX_DIGITS = b'0123456789abcdefABCDEF'
 _LONGEST_SIZE = 16  # hex digits
@@ -20,13 +20,13 @@ _EXTENSIONS = re.compile(
 _SIZE, _DATA, _DATA_END, _TRAILERS, _DONE = range(5)
 
 
-class End(msgspec.Struct, frozen=True):
+class EndOfBody(msgspec.Struct, frozen=True):
     """A message is over. `trailers` stand beside the head's fields and are never merged into them."""
 
     trailers: tuple[tuple[bytes, bytes], ...] = ()  # as sent, in order
 
 
-END = End()
+END = EndOfBody()
 
 
 class ChunkedDecoder:
@@ -35,7 +35,7 @@ class ChunkedDecoder:
 
     __slots__ = ('_at', '_extensions', '_left', '_limits', '_room', '_seen', '_trailer_room', '_trailers')
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ParserLimits) -> None:
         self._limits = limits
         self._at = _SIZE
         self._left = 0  # bytes missing of this chunk
@@ -46,11 +46,11 @@ class ChunkedDecoder:
         self._seen = 0  # bytes of an unfinished line that hold no line feed
 
     @property
-    def end(self) -> End | None:
+    def end(self) -> EndOfBody | None:
         """The end of the body once it has been read."""
         if self._at != _DONE:
             return None
-        return End(tuple(self._trailers)) if self._trailers else END
+        return EndOfBody(tuple(self._trailers)) if self._trailers else END
 
     def decode(self, buffer: bytes | bytearray, position: int) -> tuple[bytes, int]:
         """Read `buffer` from `position` as far as it goes: (data, the position of what was not read).
@@ -86,23 +86,23 @@ class ChunkedDecoder:
             self._at = _SIZE
             return position + 2
         if end and end != b'\r':
-            raise Refused(400, 'A chunk is longer than its size says')
+            raise MessageRejected(400, 'A chunk is longer than its size says')
         return position
 
     def _read_size(self, buffer: bytes | bytearray, position: int) -> int:
         line = self._line(buffer, position, _LONGEST_SIZE + self._extensions)
         if line is None:
             if len(buffer) - position >= _LONGEST_SIZE + self._extensions + 2:
-                raise Refused(400, f'Chunk extensions are longer than {self._limits.chunk_extensions} bytes')
+                raise MessageRejected(400, f'Chunk extensions are longer than {self._limits.chunk_extensions} bytes')
             return position
         digits, semicolon, _ = line.partition(b';')
         if digits.translate(None, _HEX_DIGITS) or not 0 < len(digits) <= _LONGEST_SIZE:
-            raise Refused(400, 'The size of a chunk is not 1 to 16 hex digits')
+            raise MessageRejected(400, 'The size of a chunk is not 1 to 16 hex digits')
         if semicolon:
             self._check_extensions(line[len(digits) :])
         self._left = int(digits, 16)
         if self._left > self._room:
-            raise Refused(413, f'The body is longer than {self._limits.body} bytes')
+            raise MessageRejected(413, f'The body is longer than {self._limits.body} bytes')
         self._room -= self._left
         self._at = _DATA if self._left else _TRAILERS
         return position + len(line) + 2
@@ -110,16 +110,16 @@ class ChunkedDecoder:
     def _check_extensions(self, text: bytes) -> None:
         self._extensions -= len(text)
         if self._extensions < 0:
-            raise Refused(400, f'Chunk extensions are longer than {self._limits.chunk_extensions} bytes')
+            raise MessageRejected(400, f'Chunk extensions are longer than {self._limits.chunk_extensions} bytes')
         if not _EXTENSIONS.match(text):
-            raise Refused(400, 'A chunk extension is not ;name, ;name=token or ;name="text"')
+            raise MessageRejected(400, 'A chunk extension is not ;name, ;name=token or ;name="text"')
 
     def _read_trailer(self, buffer: bytes | bytearray, position: int) -> int:
         longest = max(0, self._trailer_room - 2)  # the empty line that ends them fits always
         line = self._line(buffer, position, longest)
         if line is None:
             if len(buffer) - position >= longest + 2:
-                raise Refused(431, f'The trailers are longer than {self._limits.trailers} bytes')
+                raise MessageRejected(431, f'The trailers are longer than {self._limits.trailers} bytes')
             return position
         if line:
             self._add_trailer(line)
@@ -132,10 +132,10 @@ class ChunkedDecoder:
         name, value = field_line(line)
         key = name.lower()
         if key in NO_TRAILERS or (b'_' in key and key.replace(b'_', b'-') in DECISIVE):
-            raise Refused(400, f'The field {key.decode("ascii")} may not stand in a trailer')
+            raise MessageRejected(400, f'The field {key.decode("ascii")} may not stand in a trailer')
         self._trailers.append((name, value))
         if len(self._trailers) > self._limits.fields:
-            raise Refused(431, f'There are more than {self._limits.fields} trailers')
+            raise MessageRejected(431, f'There are more than {self._limits.fields} trailers')
 
     def _line(self, buffer: bytes | bytearray, position: int, longest: int) -> bytes | None:
         """The line at `position` without its end, or None where it has not come whole within `longest` bytes."""
@@ -145,5 +145,5 @@ class ChunkedDecoder:
             return None
         self._seen = 0
         if end == position or buffer[end - 1] != 0x0D:
-            raise Refused(400, 'A line feed without a carriage return stands in the chunked framing')
+            raise MessageRejected(400, 'A line feed without a carriage return stands in the chunked framing')
         return bytes(buffer[position : end - 1])

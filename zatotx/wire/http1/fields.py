@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from zatotx.wire.http1.limits import Refused
+from zatotx.wire.http1.limits import MessageRejected
 
 DIGITS = b'0123456789'
 ALPHA = b'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ'
@@ -57,9 +57,9 @@ def field_line(line: bytes) -> tuple[bytes, bytes]:
     """One field line, without its end, as (name as sent, value without the whitespace around it). Refused: 400."""
     name, colon, value = line.partition(b':')
     if not colon or not is_token(name):
-        raise Refused(400, 'A field line has no name of legal characters followed at once by a colon')
+        raise MessageRejected(400, 'A field line has no name of legal characters followed at once by a colon')
     if not is_value(value):
-        raise Refused(400, 'A field value has a control character')
+        raise MessageRejected(400, 'A field value has a control character')
     return name, value.strip(b' \t')
 
 
@@ -67,7 +67,9 @@ def check_names(names: Iterable[bytes]) -> None:
     """Refuse names that another reader takes for a field that decides: `Content_Length`. Names are lower-case."""
     for name in names:
         if b'_' in name and name.replace(b'_', b'-') in DECISIVE:
-            raise Refused(400, f'The field {name.decode("ascii")} is spelled with _ where the field it imitates has -')
+            raise MessageRejected(
+                400, f'The field {name.decode("ascii")} is spelled with _ where the field it imitates has -'
+            )
 
 
 def check_lengths(head: bytes, longest: int) -> None:
@@ -75,10 +77,10 @@ def check_lengths(head: bytes, longest: int) -> None:
     lines = iter(head.split(b'\r\n'))
     next(lines)
     if any(len(line) + 2 > longest for line in lines):
-        raise Refused(431, f'A field of the head is longer than {longest} bytes')
+        raise MessageRejected(431, f'A field of the head is longer than {longest} bytes')
 
 
-def combined(raw: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+def combine_fields(raw: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     """Fields by lower-case name; repeated ones joined in order by ', ', cookies by '; '. Repeated singletons: 400."""
     fields: dict[bytes, bytes] = {}
     for name, value in raw:
@@ -86,7 +88,7 @@ def combined(raw: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
         if key not in fields:
             fields[key] = value
         elif key in SINGLETONS:
-            raise Refused(400, f'The field {key.decode("ascii")} stands twice')
+            raise MessageRejected(400, f'The field {key.decode("ascii")} stands twice')
         else:
             fields[key] += (b'; ' if key == b'cookie' else b', ') + value
     return fields
@@ -95,7 +97,7 @@ def combined(raw: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 def content_length(value: bytes) -> int:
     """The value of Content-Length: 1 to 19 ASCII digits and nothing else. Refused: 400."""
     if not value.isdigit() or len(value) > _LONGEST_LENGTH:
-        raise Refused(400, 'Content-Length is not one decimal number of at most 19 digits')
+        raise MessageRejected(400, 'Content-Length is not one decimal number of at most 19 digits')
     return int(value)
 
 
@@ -107,9 +109,11 @@ def check_chunked(value: bytes) -> None:
         return
     *earlier, last = (coding.strip(b' \t').lower() for coding in value.split(b','))
     if last != b'chunked' or not all(map(_is_coding, earlier)):
-        raise Refused(400, 'Transfer-Encoding does not end in chunked, or is no list of codings with chunked once')
+        raise MessageRejected(
+            400, 'Transfer-Encoding does not end in chunked, or is no list of codings with chunked once'
+        )
     if earlier:
-        raise Refused(501, 'Transfer-Encoding has a coding beside chunked', framing=True)
+        raise MessageRejected(501, 'Transfer-Encoding has a coding beside chunked', framing=True)
 
 
 def _is_coding(coding: bytes) -> bool:

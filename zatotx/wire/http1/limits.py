@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
+class ParserLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds of one message, in bytes unless said otherwise. What goes over is refused with a status of its own."""
 
     head: int = 32_768  # request line and fields with their ends: 431
@@ -17,7 +17,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     trailers: int = 8_192  # the trailer section with its line ends: 431
 
 
-class Refused(Exception):  # noqa: N818 - what happened, not an error of ours
+class MessageRejected(Exception):  # noqa: N818 - what happened, not an error of ours
     """A message that is not taken. The connection is to be answered once with `status` and closed.
 
     `framing` says that the sender and we may disagree on where messages end, so nothing after it can be believed; it

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from zatotx.wire.http1.chunked import END, ChunkedDecoder, End
-from zatotx.wire.http1.limits import Limits, Refused
+from zatotx.wire.http1.chunked import END, ChunkedDecoder, EndOfBody
+from zatotx.wire.http1.limits import MessageRejected, ParserLimits
 
 # Where a reader is.
 HEAD, COUNTED, CHUNKED, UNTIL_END, ENDING, OVER = range(6)
@@ -14,7 +14,7 @@ class MessageReader:
 
     __slots__ = ('_at', '_buffer', '_chunks', '_keep_alive', '_left', '_limits', '_position', '_refused', '_seen')
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ParserLimits) -> None:
         self._limits = limits
         self._at = HEAD
         self._buffer: bytes | bytearray = b''  # what was fed
@@ -23,7 +23,7 @@ class MessageReader:
         self._left = 0  # bytes missing of a counted body
         self._chunks: ChunkedDecoder | None = None
         self._keep_alive = True
-        self._refused: Refused | None = None
+        self._refused: MessageRejected | None = None
 
     @property
     def pending(self) -> int:
@@ -72,7 +72,7 @@ class MessageReader:
             self._stop()
         return body
 
-    def _next_piece(self) -> bytes | End | None:
+    def _next_piece(self) -> bytes | EndOfBody | None:
         """The next event of a body."""
         if self._at == COUNTED:
             return self._next_counted()
@@ -87,9 +87,9 @@ class MessageReader:
         stop = min(len(self._buffer), start + limit)
         new = self._buffer[start + self._seen - 1 : stop]
         if new.count(b'\n', 1) != new.count(b'\r\n'):
-            raise Refused(400, 'A line feed without a carriage return stands in the head')
+            raise MessageRejected(400, 'A line feed without a carriage return stands in the head')
         if len(self._buffer) - start >= limit:
-            raise Refused(431, f'The head is longer than {limit} bytes')
+            raise MessageRejected(431, f'The head is longer than {limit} bytes')
         self._seen = max(self._seen, stop - start - 3)
 
     def _next_counted(self) -> bytes | None:
@@ -103,7 +103,7 @@ class MessageReader:
             self._at = ENDING
         return piece
 
-    def _next_chunked(self) -> bytes | End | None:
+    def _next_chunked(self) -> bytes | EndOfBody | None:
         assert self._chunks is not None
         piece, self._position = self._chunks.decode(self._buffer, self._position)
         if piece:
@@ -111,7 +111,7 @@ class MessageReader:
         end = self._chunks.end
         return None if end is None else self._finish(end)
 
-    def _finish(self, end: End) -> End:
+    def _finish(self, end: EndOfBody) -> EndOfBody:
         self._chunks = None
         if self._keep_alive:
             self._at = HEAD

@@ -15,13 +15,13 @@ from zatotx.wire.http1.fields import (
     check_chunked,
     check_lengths,
     check_names,
-    combined,
+    combine_fields,
     content_length,
     is_authority,
     is_token,
     keeps_alive,
 )
-from zatotx.wire.http1.limits import Limits, Refused
+from zatotx.wire.http1.limits import MessageRejected, ParserLimits
 from zatotx.wire.http1.request_target import split_target
 
 # The methods that llhttp knows, as both it and we write them.
@@ -67,7 +67,7 @@ class RequestLine(msgspec.Struct, gc=False, frozen=True):
     authority: bytes
 
 
-def request_line(line: bytes, limits: Limits) -> RequestLine:
+def request_line(line: bytes, limits: ParserLimits) -> RequestLine:
     """Read a request line without its end. Raises Refused: 400, 414 where the target is too long, 501 where the method
     is not known, 505 where it is not HTTP/1.
 
@@ -75,14 +75,16 @@ def request_line(line: bytes, limits: Limits) -> RequestLine:
     """
     parts = line.split(b' ')
     if len(parts) != 3:
-        raise Refused(400, 'The request line is not a method, a target and a version with one space between each')
+        raise MessageRejected(
+            400, 'The request line is not a method, a target and a version with one space between each'
+        )
     method, version = METHODS.get(parts[0]), VERSIONS.get(parts[2])
     if method is None or version is None:
         version = _served_as(parts[0], parts[2])
         if method is None:
-            raise Refused(501, 'The method of the request is not known here', framing=True)
+            raise MessageRejected(501, 'The method of the request is not known here', framing=True)
     if len(parts[1]) > limits.target:
-        raise Refused(414, f'The request target is longer than {limits.target} bytes')
+        raise MessageRejected(414, f'The request target is longer than {limits.target} bytes')
     return RequestLine(line, method, parts[1], version, *split_target(method, parts[1]))
 
 
@@ -90,16 +92,16 @@ def _served_as(method: bytes, version: bytes) -> tuple[int, int]:
     """The version to serve a request by whose version or method is none of ours: HTTP/1.2 to 1.9 as 1.1 (RFC 9110
     §2.5). Refused: 400 where either is malformed, 505 for another major version."""
     if not is_token(method):
-        raise Refused(400, 'The request line does not begin with a method')
+        raise MessageRejected(400, 'The request line does not begin with a method')
     name, major, dot, minor = version[:5], version[5:6], version[6:7], version[7:]
     if name != b'HTTP/' or dot != b'.' or not major.isdigit() or not minor.isdigit() or len(minor) != 1:
-        raise Refused(400, 'The request line does not end in a version of HTTP')
+        raise MessageRejected(400, 'The request line does not end in a version of HTTP')
     if major != b'1':
-        raise Refused(505, 'HTTP/1.1 and HTTP/1.0 are spoken here', framing=True)
+        raise MessageRejected(505, 'HTTP/1.1 and HTTP/1.0 are spoken here', framing=True)
     return (1, 0) if minor == b'0' else (1, 1)
 
 
-def request_head(line: RequestLine, head: bytes, limits: Limits) -> RequestHead:
+def request_head(line: RequestLine, head: bytes, limits: ParserLimits) -> RequestHead:
     """Read a whole head, from its request line (already read as `line`) to its empty line.
 
     Raises Refused: 400, 413 by Content-Length, 431 for too many or too long fields, 501 by Transfer-Encoding.
@@ -111,10 +113,10 @@ def request_head(line: RequestLine, head: bytes, limits: Limits) -> RequestHead:
     if len(head) > limits.field:
         check_lengths(head, limits.field)
     if len(raw) > limits.fields:
-        raise Refused(431, f'The head has more than {limits.fields} fields')
+        raise MessageRejected(431, f'The head has more than {limits.fields} fields')
     headers = {name.lower(): value for name, value in raw}
     if len(headers) != len(raw):
-        headers = combined(raw)
+        headers = combine_fields(raw)
     if b'_' in head:
         check_names(headers)
     version = line.version
@@ -122,9 +124,9 @@ def request_head(line: RequestLine, head: bytes, limits: Limits) -> RequestHead:
     host = get(b'host')
     if host is None:
         if version == (1, 1):
-            raise Refused(400, 'A request of HTTP/1.1 must have the field Host')
+            raise MessageRejected(400, 'A request of HTTP/1.1 must have the field Host')
     elif not is_authority(host):
-        raise Refused(400, 'The field Host is not a host with an optional port')
+        raise MessageRejected(400, 'The field Host is not a host with an optional port')
     if line.authority:
         headers[b'host'] = line.authority
     expects = get(b'expect', b'').lower() if version == (1, 1) else b''
@@ -155,21 +157,21 @@ def raw_fields(head: bytes, parser: Any = httptools.HttpRequestParser) -> list[t
     except httptools.HttpParserUpgrade:
         pass  # CONNECT, or a wish to upgrade, which is ignored
     except httptools.HttpParserError as error:
-        raise Refused(400, f'The head is not HTTP/1: {error}') from None
+        raise MessageRejected(400, f'The head is not HTTP/1: {error}') from None
     return collector.raw
 
 
 def _body_length(version: tuple[int, int], value: bytes | None, coding: bytes | None, most: int) -> int | None:
     if coding is not None:
         if value is not None:
-            raise Refused(400, 'Content-Length and Transfer-Encoding stand in one head')
+            raise MessageRejected(400, 'Content-Length and Transfer-Encoding stand in one head')
         if version != (1, 1):
-            raise Refused(400, 'Transfer-Encoding does not exist in HTTP/1.0')
+            raise MessageRejected(400, 'Transfer-Encoding does not exist in HTTP/1.0')
         check_chunked(coding)
         return None
     if value is None:
         return 0
     length = content_length(value)
     if length > most:
-        raise Refused(413, f'The body is longer than {most} bytes')
+        raise MessageRejected(413, f'The body is longer than {most} bytes')
     return length

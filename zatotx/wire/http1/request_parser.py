@@ -12,12 +12,12 @@ for stays bytes. The verdict on a message never depends on how its bytes were sp
 
 from __future__ import annotations
 
-from zatotx.wire.http1.chunked import END, ChunkedDecoder, End
-from zatotx.wire.http1.limits import Limits, Refused
+from zatotx.wire.http1.chunked import END, ChunkedDecoder, EndOfBody
+from zatotx.wire.http1.limits import MessageRejected, ParserLimits
 from zatotx.wire.http1.message_parser import CHUNKED, COUNTED, ENDING, HEAD, OVER, MessageReader
 from zatotx.wire.http1.request_head import LINE_BESIDE_TARGET, RequestHead, RequestLine, request_head, request_line
 
-__all__ = ['END', 'End', 'Limits', 'Refused', 'RequestHead', 'RequestParser']
+__all__ = ['END', 'EndOfBody', 'MessageRejected', 'ParserLimits', 'RequestHead', 'RequestParser']
 
 _REMEMBERED = 1024  # bytes of the longest head that is remembered
 _MOST_EMPTY_LINES = 4  # before a request line (RFC 9112 §2.2)
@@ -28,7 +28,7 @@ class RequestParser(MessageReader):
 
     __slots__ = ('_empty_lines', '_head', '_head_bytes', '_last_line', '_line')
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ParserLimits) -> None:
         super().__init__(limits)
         self._line: RequestLine | None = None  # of the head under way
         self._last_line: RequestLine | None = None  # of the head before: many differ only in their fields
@@ -41,7 +41,7 @@ class RequestParser(MessageReader):
         """Between messages, with nothing of a next one here."""
         return self._at == HEAD and self._line is None and self._position == len(self._buffer)
 
-    def next(self) -> RequestHead | bytes | End | None:
+    def next(self) -> RequestHead | bytes | EndOfBody | None:
         """The next event, or None when more must be fed. A piece of a body is never empty.
 
         Raises Refused when the message cannot be taken, and again on every later call.
@@ -50,7 +50,7 @@ class RequestParser(MessageReader):
             raise self._refused
         try:
             return self._next_head() if self._at == HEAD else self._next_piece()
-        except Refused as refused:
+        except MessageRejected as refused:
             if self._line is not None:
                 refused.request_line = self._line.text
             self._refused = refused
@@ -73,7 +73,7 @@ class RequestParser(MessageReader):
         if self._at == OVER or self.idle:
             return
         line = self._line.text if self._line is not None else b''
-        self._refused = Refused(400, 'The connection ended inside a request', request_line=line)
+        self._refused = MessageRejected(400, 'The connection ended inside a request', request_line=line)
         self._stop()
         raise self._refused
 
@@ -120,7 +120,7 @@ class RequestParser(MessageReader):
             if end < 0:
                 break
             if end == start or buffer[end - 1] != 0x0D:
-                raise Refused(400, 'A line feed without a carriage return stands before or in the request line')
+                raise MessageRejected(400, 'A line feed without a carriage return stands before or in the request line')
             if end - start > 1:
                 self._seen = end - 1 - start  # the end of the head may begin with this line's
                 text = bytes(buffer[start : end - 1])
@@ -130,13 +130,13 @@ class RequestParser(MessageReader):
             self._skip_empty_line()
         self._seen = len(buffer) - start
         if self._seen >= longest:
-            raise Refused(414, f'The request target is longer than {self._limits.target} bytes')
+            raise MessageRejected(414, f'The request target is longer than {self._limits.target} bytes')
         return None
 
     def _skip_empty_line(self) -> None:
         self._empty_lines += 1
         if self._empty_lines > _MOST_EMPTY_LINES:
-            raise Refused(400, f'More than {_MOST_EMPTY_LINES} empty lines stand before a request')
+            raise MessageRejected(400, f'More than {_MOST_EMPTY_LINES} empty lines stand before a request')
         self._position += 2
         self._seen = 0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zatotx.wire.http1.fields import HEX_PAIRS, is_authority
-from zatotx.wire.http1.limits import Refused
+from zatotx.wire.http1.limits import MessageRejected
 
 _SCHEMES = (b'http', b'https')
 
@@ -32,24 +32,24 @@ def split_target(method: str, target: bytes) -> tuple[bytes, bytes, bytes]:
 
 def _check_escapes(target: bytes) -> None:
     if not HEX_PAIRS.issuperset(piece[:2] for piece in target.split(b'%')[1:]):
-        raise Refused(400, 'The request target has a % that is not followed by two hex digits')
+        raise MessageRejected(400, 'The request target has a % that is not followed by two hex digits')
     if b'%00' in target.partition(b'?')[0]:
-        raise Refused(400, 'The path of the request target has an encoded NUL')
+        raise MessageRejected(400, 'The path of the request target has an encoded NUL')
 
 
 def _authority_form(target: bytes) -> tuple[bytes, bytes, bytes]:
     if not is_authority(target) or not target.rpartition(b':')[2].isdigit():
-        raise Refused(400, 'The target of CONNECT is not a host and a port')
+        raise MessageRejected(400, 'The target of CONNECT is not a host and a port')
     return target, b'', target
 
 
 def _absolute_form(target: bytes) -> tuple[bytes, bytes, bytes]:
     scheme, separator, rest = target.partition(b'://')
     if not separator or scheme.lower() not in _SCHEMES:
-        raise Refused(400, 'The request target is neither a path nor an absolute http or https URL')
+        raise MessageRejected(400, 'The request target is neither a path nor an absolute http or https URL')
     end = min(position if position >= 0 else len(rest) for position in map(rest.find, (b'/', b'?', b'#')))
     authority = rest[:end].rpartition(b'@')[2]
     if not is_authority(authority):
-        raise Refused(400, 'The authority of the request target is not a host with an optional port')
+        raise MessageRejected(400, 'The authority of the request target is not a host with an optional port')
     path, _, query = rest[end:].partition(b'#')[0].partition(b'?')
     return path or b'/', query, authority

@@ -24,7 +24,7 @@ CLOSE = b'Connection: close\r\n'
 VISIBLE = bytes(range(0x21, 0x7F))  # what a target may hold
 
 
-class Named(msgspec.Struct, frozen=True):
+class NamedFields(msgspec.Struct, frozen=True):
     """Fields of a request whose names many others have too: what is asked of names is asked once."""
 
     names: tuple[bytes, ...]
@@ -32,7 +32,7 @@ class Named(msgspec.Struct, frozen=True):
     known: int = 0  # how many of the first values were looked at before, by `of`
 
     @classmethod
-    def of(cls, fields: Iterable[tuple[bytes, bytes]]) -> Named:
+    def of(cls, fields: Iterable[tuple[bytes, bytes]]) -> NamedFields:
         """Of pairs, which are looked at now. Raises ValueError as `request_head`, of values."""
         pairs = list(fields)
         _check_values(pairs)
@@ -48,7 +48,7 @@ class Named(msgspec.Struct, frozen=True):
         return f'<Named {len(self)} fields>'  # values may be credentials
 
 
-Fields = Sequence[tuple[bytes, bytes]] | Named
+Fields = Sequence[tuple[bytes, bytes]] | NamedFields
 
 
 def request_head(method: str, target: bytes, host: bytes, fields: Fields, ending: bytes) -> bytes:
@@ -59,7 +59,7 @@ def request_head(method: str, target: bytes, host: bytes, fields: Fields, ending
     """
     if not target or target.translate(None, VISIBLE):
         raise ValueError('The target of a request has a space or another character that must be percent-encoded')
-    if type(fields) is Named:
+    if type(fields) is NamedFields:
         names, values = fields.names, fields.values
         new = values[fields.known :]
     else:

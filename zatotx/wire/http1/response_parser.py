@@ -1,10 +1,10 @@
 """HTTP/1.0 and 1.1 answers: bytes in, events out (RFC 9110, RFC 9112). No I/O, no Twisted.
 
-    parser = AnswerParser(ANSWER_LIMITS)
+    parser = ResponseParser(ANSWER_LIMITS)
     parser.expect('GET')
     parser.feed(data)
     while (event := parser.next()) is not None:
-        ...  # AnswerHead, of 1xx any number before the last; then any number of bytes, then End
+        ...  # ResponseHead, of 1xx any number before the last; then any number of bytes, then End
 
 As strict as the parser of requests, and as that one its verdict never depends on how the bytes were split. A peer whose
 answer may end in two places is not one to guess about: an answer that is believed too long or too short gives the next
@@ -19,16 +19,16 @@ from functools import lru_cache
 import httptools
 import msgspec
 
-from zatotx.wire.http1.chunked import END, ChunkedDecoder, End
+from zatotx.wire.http1.chunked import END, ChunkedDecoder, EndOfBody
 from zatotx.wire.http1.fields import VALUE, check_lengths, check_names, content_length, keeps_alive
-from zatotx.wire.http1.limits import Limits, Refused
+from zatotx.wire.http1.limits import MessageRejected, ParserLimits
 from zatotx.wire.http1.message_parser import CHUNKED, COUNTED, ENDING, HEAD, OVER, UNTIL_END, MessageReader
 from zatotx.wire.http1.request_head import VERSIONS, raw_fields
 
-__all__ = ['ANSWER_LIMITS', 'END', 'AnswerHead', 'AnswerParser', 'End', 'Limits', 'Refused']
+__all__ = ['ANSWER_LIMITS', 'END', 'EndOfBody', 'MessageRejected', 'ParserLimits', 'ResponseHead', 'ResponseParser']
 
 # Heads of answers are longer than those of requests: cookies, policies. How long a body may be each call says itself.
-ANSWER_LIMITS = Limits(head=65_536, fields=200, field=32_768, body=1 << 62)
+ANSWER_LIMITS = ParserLimits(head=65_536, fields=200, field=32_768, body=1 << 62)
 
 _REMEMBERED = 1024  # bytes of the longest head that is remembered
 _MOST_INTERIM = 16  # interim answers before the one they announce
@@ -37,7 +37,7 @@ _START = b'HTTP/1.'
 _SINGLETONS = frozenset((b'content-length', b'content-range', b'content-type', b'location', b'transfer-encoding'))
 
 
-class AnswerHead(msgspec.Struct, gc=False, frozen=True):
+class ResponseHead(msgspec.Struct, gc=False, frozen=True):
     """An answer without its body. Answers with the same head may share one: read it, change nothing in it."""
 
     status: int
@@ -50,22 +50,22 @@ class AnswerHead(msgspec.Struct, gc=False, frozen=True):
     keep_alive: bool
 
 
-def answer_head(method: str, head: bytes, limits: Limits) -> AnswerHead:
+def parse_response_head(method: str, head: bytes, limits: ParserLimits) -> ResponseHead:
     """Read a whole head, from its status line to its empty line, of an answer to a request of `method`.
 
     Raises Refused: 431 for too many or too long fields, 400 for all else.
     """
     lines = head.count(b'\r\n')
     if head.translate(None, VALUE) != b'\r\n' * lines:
-        raise Refused(400, 'A control character stands in the head, or a line of it does not end as it should')
+        raise MessageRejected(400, 'A control character stands in the head, or a line of it does not end as it should')
     version, status, reason = _status_line(head[: head.index(b'\r\n')])
     if len(head) > limits.field:
         check_lengths(head, limits.field)
     raw = raw_fields(head, httptools.HttpResponseParser)
     if len(raw) != lines - 2:
-        raise Refused(400, 'A field of the head goes on in a second line')
+        raise MessageRejected(400, 'A field of the head goes on in a second line')
     if len(raw) > limits.fields:
-        raise Refused(431, f'The head has more than {limits.fields} fields')
+        raise MessageRejected(431, f'The head has more than {limits.fields} fields')
     headers = {name.lower(): value for name, value in raw}
     if len(headers) != len(raw):
         headers = _combined(raw)
@@ -73,21 +73,21 @@ def answer_head(method: str, head: bytes, limits: Limits) -> AnswerHead:
         check_names(headers)
     length, chunked = _body(method, status, version, headers)
     keep_alive = keeps_alive(version, headers.get(b'connection')) and (length is not None or chunked)
-    return AnswerHead(status, reason, version, headers, raw, length, chunked, keep_alive)
+    return ResponseHead(status, reason, version, headers, raw, length, chunked, keep_alive)
 
 
-class AnswerParser(MessageReader):
+class ResponseParser(MessageReader):
     """The answers of one connection, each to be expected before it comes."""
 
     __slots__ = ('_expected', '_head', '_head_bytes', '_interim', '_method')
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ParserLimits) -> None:
         super().__init__(limits)
         self._method = ''
         self._expected = False
         self._interim = 0
         self._head_bytes = b''  # the last head as it came: within a second many peers repeat themselves
-        self._head: AnswerHead | None = None
+        self._head: ResponseHead | None = None
 
     def expect(self, method: str) -> None:
         """A request of this method goes out: its answer comes next."""
@@ -96,7 +96,7 @@ class AnswerParser(MessageReader):
             self._method = method
             self._head = None  # that of a HEAD says the same, and means something else
 
-    def next(self) -> AnswerHead | bytes | End | None:
+    def next(self) -> ResponseHead | bytes | EndOfBody | None:
         """The next event, or None when more must be fed. A piece of a body is never empty. After the head of an
         interim answer (status below 200) comes another head.
 
@@ -108,12 +108,12 @@ class AnswerParser(MessageReader):
             if self._at == HEAD:
                 return self._next_head()
             return self._next_until_end() if self._at == UNTIL_END else self._next_piece()
-        except Refused as refused:
+        except MessageRejected as refused:
             self._refused = refused
             self._stop()
             raise
 
-    def eof(self) -> End | None:
+    def eof(self) -> EndOfBody | None:
         """The peer has closed the connection in good order. Call when `next` has returned None. END where that ends the
         answer, None between answers and where nothing of one has come. Raises Refused (400) inside an answer, and
         again what was refused before."""
@@ -124,43 +124,43 @@ class AnswerParser(MessageReader):
             return END
         if self._at == OVER or (self._at == HEAD and not self.pending):
             return None
-        self._refused = Refused(400, 'The connection ended inside an answer')
+        self._refused = MessageRejected(400, 'The connection ended inside an answer')
         self._stop()
         raise self._refused
 
-    def _next_head(self) -> AnswerHead | None:
+    def _next_head(self) -> ResponseHead | None:
         buffer, start = self._buffer, self._position
         if start == len(buffer):
             return None
         if not self._expected:
-            raise Refused(400, 'Bytes came that belong to no answer')
+            raise MessageRejected(400, 'Bytes came that belong to no answer')
         if self._head is not None and buffer.startswith(self._head_bytes, start):
             return self._enter(self._head, start + len(self._head_bytes))
         begun = buffer[start : start + len(_START)]
         if not _START.startswith(begun):
-            raise Refused(400, 'The answer does not begin with HTTP/1')
+            raise MessageRejected(400, 'The answer does not begin with HTTP/1')
         end = buffer.find(b'\r\n\r\n', start + self._seen) + 4
         if end < 4 or end - start > self._limits.head:
             self._seen = self._seen or 1
             self._look_at_unfinished_head()
             return None
         written = bytes(buffer[start:end])
-        head = answer_head(self._method, written, self._limits)
+        head = parse_response_head(self._method, written, self._limits)
         if head.status < 200:
             return self._pass_interim(head, end)
         if len(written) <= _REMEMBERED and head.keep_alive:
             self._head, self._head_bytes = head, written
         return self._enter(head, end)
 
-    def _pass_interim(self, head: AnswerHead, end: int) -> AnswerHead:
+    def _pass_interim(self, head: ResponseHead, end: int) -> ResponseHead:
         self._interim += 1
         if self._interim > _MOST_INTERIM:
-            raise Refused(400, f'More than {_MOST_INTERIM} interim answers came before one that is final')
+            raise MessageRejected(400, f'More than {_MOST_INTERIM} interim answers came before one that is final')
         self._position = end
         self._seen = 0
         return head
 
-    def _enter(self, head: AnswerHead, end: int) -> AnswerHead:
+    def _enter(self, head: ResponseHead, end: int) -> ResponseHead:
         """The head is read up to `end`: its body follows."""
         self._position = end
         self._seen = self._interim = 0
@@ -192,12 +192,12 @@ def _status_line(line: bytes) -> tuple[tuple[int, int], int, bytes]:
     version = VERSIONS.get(line[:8])
     digits = line[9:12]
     if version is None or line[8:9] != b' ' or not digits.isdigit() or line[12:13] not in (b' ', b''):
-        raise Refused(400, 'The first line of the answer is not HTTP/1.1 or HTTP/1.0, a status and a reason')
+        raise MessageRejected(400, 'The first line of the answer is not HTTP/1.1 or HTTP/1.0, a status and a reason')
     status = int(digits)
     if len(digits) < 3 or status < 100:
-        raise Refused(400, 'The status of the answer is not one from 100 to 999')
+        raise MessageRejected(400, 'The status of the answer is not one from 100 to 999')
     if status == 101:
-        raise Refused(400, 'The peer changes to another protocol, which nobody asked for')
+        raise MessageRejected(400, 'The peer changes to another protocol, which nobody asked for')
     return version, status, line[13:]
 
 
@@ -208,7 +208,7 @@ def _combined(raw: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
         if key not in fields:
             fields[key] = value
         elif key in _SINGLETONS:
-            raise Refused(400, f'The field {key.decode("ascii")} stands twice')
+            raise MessageRejected(400, f'The field {key.decode("ascii")} stands twice')
         elif key != b'set-cookie':  # a comma may stand within one
             fields[key] += b', ' + value
     return fields
@@ -225,13 +225,13 @@ def _body(
     bodiless = status < 200 or status == 204
     if coding is not None:
         if value is not None:
-            raise Refused(400, 'Content-Length and Transfer-Encoding stand in one head')
+            raise MessageRejected(400, 'Content-Length and Transfer-Encoding stand in one head')
         if version != (1, 1):
-            raise Refused(400, 'Transfer-Encoding does not exist in HTTP/1.0')
+            raise MessageRejected(400, 'Transfer-Encoding does not exist in HTTP/1.0')
         if coding.lower() != b'chunked':
-            raise Refused(400, 'Transfer-Encoding is not chunked, and nothing else was asked for')
+            raise MessageRejected(400, 'Transfer-Encoding is not chunked, and nothing else was asked for')
     if bodiless and (coding is not None or length):
-        raise Refused(400, f'An answer of status {status} has no body, and its head says that it has one')
+        raise MessageRejected(400, f'An answer of status {status} has no body, and its head says that it has one')
     if bodiless or status == 304 or method == 'HEAD':
         return 0, False
     return length, coding is not None

@@ -33,7 +33,7 @@ def http_date(now: float) -> bytes:
     return formatdate(now, usegmt=True).encode('ascii')
 
 
-class Stamp:
+class DateStamp:
     """The end of every head that is made within one second: Date, Server, Connection and the empty line.
 
     `keep` for a client of HTTP/1.1 whose connection goes on, `keep_1_0` for one of HTTP/1.0, `close` for a last answer.

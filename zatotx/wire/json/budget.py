@@ -39,7 +39,7 @@ def value_size(body: bytes) -> int:
     return texts + _OBJECT * sum(map(body.count, _OPENING))
 
 
-def is_deeper(body: bytes, value: object, most: int) -> bool:
+def exceeds_depth(body: bytes, value: object, most: int) -> bool:
     """Whether the value of that text has more than `most` objects and lists within each other."""
     if len(body) <= most or body.count(b'{') + body.count(b'[') <= most:
         return False

@@ -15,7 +15,7 @@ AlternativeName = tuple[str, str]  # what it is, and its text
 _KINDS = ('dns', 'uri', 'ip', 'email')  # as OpenSSL writes them before the name, in lower case
 
 
-def read_alternative_name(text: str) -> AlternativeName:
+def parse_alternative_name(text: str) -> AlternativeName:
     """The name that people write: `DNS:host`, `URI:…`, `IP:…`, `email:…`, or without that where it can be seen. Raises
     Malformed."""
     kind, colon, rest = text.partition(':')

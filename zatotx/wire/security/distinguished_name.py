@@ -30,7 +30,7 @@ _ATTRIBUTE = re.compile(
 _ESCAPED = re.compile(r'((?:\\[0-9A-Fa-f]{2})+)|\\(.)', re.DOTALL)
 
 
-def read_name(text: str) -> DistinguishedName:
+def parse_name(text: str) -> DistinguishedName:
     """The name that a text says, in its order. Raises Malformed, which says where."""
     parts: list[frozenset[Attribute]] = []
     attributes: list[Attribute] = []

@@ -33,7 +33,7 @@ _library = get_default_algorithms()
 
 
 @frozen
-class Key:
+class VerificationKey:
     """One key, and what it may be used with."""
 
     material: Any = field(repr=False)  # of cryptography, or the bytes of a secret
@@ -45,7 +45,7 @@ class Key:
         return algorithm in self.algorithms and bool(_library[algorithm].verify(message, self.material, signature))
 
 
-def key_of_secret(secret: str) -> Key:
+def key_of_secret(secret: str) -> VerificationKey:
     """A secret that both sides know. Raises Malformed, which does not repeat it: too short for any algorithm, a public
     key, which everybody knows."""
     material = secret.encode('utf-8')
@@ -56,10 +56,10 @@ def key_of_secret(secret: str) -> Key:
         _library['HS256'].prepare_key(material)
     except InvalidKeyError:
         raise Malformed('is a key or certificate that others may know: a secret is random text') from None
-    return Key(material, algorithms)
+    return VerificationKey(material, algorithms)
 
 
-def key_of_pem(text: str) -> Key:
+def key_of_pem(text: str) -> VerificationKey:
     """A public key, or that of a certificate. Raises Malformed: what it is instead, and why it will not do."""
     if 'PRIVATE KEY-----' in text:
         raise Malformed('is a private key: give the public one')
@@ -68,10 +68,10 @@ def key_of_pem(text: str) -> Key:
         found = load_pem_x509_certificate(data).public_key() if 'BEGIN CERT' in text else load_pem_public_key(data)
     except (ValueError, UnsupportedAlgorithm):
         raise Malformed('holds no public key in PEM form') from None
-    return Key(found, _algorithms(found))
+    return VerificationKey(found, _algorithms(found))
 
 
-def key_of_jwk(jwk: Mapping[str, Any]) -> Key:
+def key_of_jwk(jwk: Mapping[str, Any]) -> VerificationKey:
     """A key that an issuer publishes. Raises Malformed: it is for something else than verifying signatures, private,
     weak, or not to be read."""
     kty, kid = jwk.get('kty'), jwk.get('kid')
@@ -92,10 +92,10 @@ def key_of_jwk(jwk: Mapping[str, Any]) -> Key:
         algorithms &= {str(jwk['alg'])}
     if not algorithms:
         raise Malformed('has an alg that does not fit it')
-    return Key(found, algorithms, kid)
+    return VerificationKey(found, algorithms, kid)
 
 
-def read_key_set(body: bytes) -> tuple[list[Key], list[str]]:
+def read_key_set(body: bytes) -> tuple[list[VerificationKey], list[str]]:
     """The keys of a JWK Set (RFC 7517 §5) that may verify signatures, each once, and why each other one may not.
     Raises Malformed where it is none."""
     listed = decode_object(body).get('keys')
@@ -103,8 +103,8 @@ def read_key_set(body: bytes) -> tuple[list[Key], list[str]]:
         raise Malformed('the document has no list called keys')
     if len(listed) > _MOST_KEYS:
         raise Malformed(f'the document has {len(listed)} keys: more than {_MOST_KEYS}')
-    keys: list[Key] = []
-    alike: dict[str | None, list[Key]] = {}  # by kid: comparing each with all others takes most of the time
+    keys: list[VerificationKey] = []
+    alike: dict[str | None, list[VerificationKey]] = {}  # by kid: comparing each with all others takes most of the time
     wrong = []
     for number, jwk in enumerate(listed, 1):
         try:

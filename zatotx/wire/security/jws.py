@@ -15,7 +15,7 @@ from zatotx.wire.malformed import Malformed
 LONGEST = 16_384  # bytes of a token; a head has a limit of its own, an embedding may not
 
 
-class Signed(msgspec.Struct, frozen=True):
+class SignedToken(msgspec.Struct, frozen=True):
     """A token that was read, and not verified."""
 
     header: Mapping[str, Any]
@@ -24,7 +24,7 @@ class Signed(msgspec.Struct, frozen=True):
     signature: bytes
 
 
-def read_compact(token: bytes) -> Signed:
+def parse_compact(token: bytes) -> SignedToken:
     """The parts of a token. Its payload is not looked at: that is for whoever has verified the signature. Raises
     Malformed, which repeats nothing of the token."""
     if len(token) > LONGEST:
@@ -33,7 +33,7 @@ def read_compact(token: bytes) -> Signed:
     if len(parts) != 3:
         raise Malformed(f'the token has {len(parts)} parts, and a signed one has 3')
     header, payload, signature = map(_decoded, parts)
-    return Signed(decode_object(header), token[: token.rindex(b'.')], payload, signature)
+    return SignedToken(decode_object(header), token[: token.rindex(b'.')], payload, signature)
 
 
 def _decoded(part: bytes) -> bytes:

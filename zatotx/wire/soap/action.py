@@ -13,7 +13,7 @@ _TYPES = frozenset((b'text/xml', SOAP_12_TYPE, b'application/xml'))
 _FORM = b'application/x-www-form-urlencoded'
 
 
-def unquoted(action: str) -> str:
+def unquote(action: str) -> str:
     """An action without the quotation marks around it."""
     action = action.strip()
     return action[1:-1].strip() if len(action) > 1 and action[0] == action[-1] == '"' else action
@@ -34,12 +34,12 @@ def is_soap_type(headers: Mapping[bytes, bytes]) -> bool:
     return found in _TYPES or (found == _FORM and b'soapaction' in headers)
 
 
-def names_soap(headers: Mapping[bytes, bytes]) -> bool:
+def mentions_soap(headers: Mapping[bytes, bytes]) -> bool:
     """Whether a head is that of a SOAP message and of nothing else."""
     return b'soapaction' in headers or headers.get(b'content-type', b'')[: len(SOAP_12_TYPE)].lower() == SOAP_12_TYPE
 
 
-def asked_version(headers: Mapping[bytes, bytes]) -> str:
+def requested_version(headers: Mapping[bytes, bytes]) -> str:
     """The version that a head speaks of: whoever cannot be asked further is answered in it."""
     return '1.2' if headers.get(b'content-type', b'')[: len(SOAP_12_TYPE)].lower() == SOAP_12_TYPE else '1.1'
 
@@ -51,7 +51,7 @@ def action_of(headers: Mapping[bytes, bytes]) -> str:
     if media_type(content_type) == SOAP_12_TYPE and (named := _parameter(content_type, b'action')):
         return named
     header = headers.get(b'soapaction')
-    return unquoted(_text(header)) if header else ''
+    return unquote(_text(header)) if header else ''
 
 
 def _parameter(content_type: bytes, wanted: bytes) -> str:

@@ -8,13 +8,13 @@ from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap import envelope
 from zatotx.wire.soap.envelope import Version
 from zatotx.wire.xml import parser
-from zatotx.wire.xml.encoding import as_utf8
+from zatotx.wire.xml.encoding import to_utf8
 from zatotx.wire.xml.writer import Markup
 
-_FREE = parser.Budget(elements=1 << 62, attributes=1 << 62, per_element=1 << 30, namespaces=1 << 62)
+_FREE = parser.XmlBudget(elements=1 << 62, attributes=1 << 62, per_element=1 << 30, namespaces=1 << 62)
 
 
-class Whole:
+class CompleteContent:
     """An envelope that a service made itself: nothing is put around it."""
 
     __slots__ = ('data', 'version')
@@ -24,19 +24,19 @@ class Whole:
         self.version = version
 
 
-def content_of(value: Any) -> Markup | Whole:
+def content_of(value: Any) -> Markup | CompleteContent:
     """An element or a document, as it may stand within an envelope, or the envelope that it is. Nothing that would
     break the one around it gets through. Raises Malformed."""
-    if type(value) is Markup or type(value) is Whole:
+    if type(value) is Markup or type(value) is CompleteContent:
         return value
     if parser.is_element(value):
         written = parser.to_bytes(value)
         version = envelope.version_of(value)
-        return Markup(written) if version is None else Whole(written, version)
+        return Markup(written) if version is None else CompleteContent(written, version)
     return _document(value)
 
 
-def _document(written: Any) -> Markup | Whole:
+def _document(written: Any) -> Markup | CompleteContent:
     if isinstance(written, str):  # which has left the encoding behind that it may still speak of
         try:
             written = undeclared(written.lstrip('\ufeff').strip()).encode('utf-8')
@@ -44,12 +44,12 @@ def _document(written: Any) -> Markup | Whole:
             raise Malformed('it has a lone surrogate, which has no form in XML') from None
     if not isinstance(written, bytes):
         raise Malformed(f'a value of type {type(written).__name__} is no XML')
-    data = as_utf8(written)
+    data = to_utf8(written)
     inside = undeclared(data)
     version = envelope.version_of(parser.parse(inside, budget=_FREE))
     if version is None:
         return Markup(inside)
-    return Whole(written if data is written else inside, version)
+    return CompleteContent(written if data is written else inside, version)
 
 
 def undeclared(text: AnyStr) -> AnyStr:

@@ -111,7 +111,7 @@ def read(root: Element) -> Envelope:
     return Envelope(version, headers, body, _payload(body))
 
 
-def demanded(envelope: Envelope) -> Iterator[Element]:
+def mandatory_headers(envelope: Envelope) -> Iterator[Element]:
     """The headers that whoever serves the message must understand. Raises Malformed for a mustUnderstand that is no
     boolean, and so says neither."""
     version = envelope.version

@@ -10,7 +10,7 @@ import msgspec
 from zatotx.wire.soap import envelope
 from zatotx.wire.soap.envelope import NS_11, NS_12, SOAP_11, SOAP_12, Element, Version
 from zatotx.wire.xml.parser import text_of
-from zatotx.wire.xml.writer import attribute, sayable
+from zatotx.wire.xml.writer import attribute, is_representable
 
 # The codes in 1.2's words. 1.1 calls the first two Client and Server.
 SENDER, RECEIVER = 'Sender', 'Receiver'
@@ -20,7 +20,7 @@ _IN_11 = {SENDER: 'Client', RECEIVER: 'Server', UNKNOWN_ENCODING: 'Client'}
 _FROM_11 = {'Client': SENDER, 'Server': RECEIVER}
 
 
-class Fault(msgspec.Struct, frozen=True, kw_only=True):
+class FaultElement(msgspec.Struct, frozen=True, kw_only=True):
     """What went wrong, and whose fault it is."""
 
     code: str = RECEIVER  # one of CODES; read from a peer that uses a code of its own, ''
@@ -32,13 +32,13 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     detail: tuple[bytes | Element, ...] = ()  # elements, or XML as `soap.write` takes it
 
 
-def write_fault(version: Version, fault: Fault, headers: Iterable[bytes | Element] = ()) -> bytes:
+def write_fault(version: Version, fault: FaultElement, headers: Iterable[bytes | Element] = ()) -> bytes:
     """A whole envelope that holds the fault."""
     written = _fault_11(fault) if version is SOAP_11 else _fault_12(fault)
     return envelope.write(version, written, headers=headers)
 
 
-def read_fault(element: Element) -> Fault | None:
+def read_fault(element: Element) -> FaultElement | None:
     """The fault that an element is, usually `Envelope.payload`; None where it is none. What a peer left out or wrote
     in no known way is '' or ()."""
     if element.tag == SOAP_11.fault:
@@ -59,10 +59,10 @@ def upgrade() -> bytes:
 
 def text(value: str) -> bytes:
     """Text as it may stand in XML, in quotation marks too. What XML has no form for becomes U+FFFD."""
-    return attribute(sayable(value)).encode('utf-8')
+    return attribute(is_representable(value)).encode('utf-8')
 
 
-def _fault_11(fault: Fault) -> bytes:
+def _fault_11(fault: FaultElement) -> bytes:
     tag = fault.subcodes[-1] if fault.subcodes else f'{{{NS_11}}}{_IN_11.get(fault.code, fault.code)}'
     pieces = [
         b'<SOAP-ENV:Fault>', _qualified(b'faultcode', tag, SOAP_11),
@@ -75,7 +75,7 @@ def _fault_11(fault: Fault) -> bytes:
     return b''.join([*pieces, b'</SOAP-ENV:Fault>'])
 
 
-def _fault_12(fault: Fault) -> bytes:
+def _fault_12(fault: FaultElement) -> bytes:
     pieces = [b'<env:Fault><env:Code>', _qualified(b'env:Value', f'{{{NS_12}}}{fault.code}', SOAP_12)]
     for subcode in fault.subcodes:
         pieces += [b'<env:Subcode>', _qualified(b'env:Value', subcode, SOAP_12)]
@@ -117,10 +117,10 @@ def _split(tag: str) -> tuple[str, str]:
     return (namespace.removeprefix('{'), name) if brace else ('', tag)
 
 
-def _read_11(element: Element) -> Fault:
+def _read_11(element: Element) -> FaultElement:
     parts = {child.tag: child for child in _children(element)}
     code, subcodes = _code_11(parts.get('faultcode'))
-    return Fault(
+    return FaultElement(
         code=code,
         subcodes=subcodes,
         reason=_text_of(parts.get('faultstring')),
@@ -145,13 +145,13 @@ def _code_11(element: Element | None) -> tuple[str, tuple[str, ...]]:
     return code, (tag,) if dot else ()
 
 
-def _read_12(element: Element) -> Fault:
+def _read_12(element: Element) -> FaultElement:
     parts = {child.tag: child for child in _children(element)}
     code, *subcodes = _codes_12(parts.get(f'{{{NS_12}}}Code')) or ['']
     namespace, name = _split(code)
     known = namespace == NS_12 and name in CODES
     reason = _reason_12(parts.get(f'{{{NS_12}}}Reason'))
-    return Fault(
+    return FaultElement(
         code=name if known else '',
         subcodes=tuple(subcodes if known or not code else [code, *subcodes]),
         reason=_text_of(reason),

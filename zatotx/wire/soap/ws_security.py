@@ -19,10 +19,20 @@ import msgspec
 
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap.envelope import Element, Version
-from zatotx.wire.xml.parser import Plain, text_of
-from zatotx.wire.xml.writer import attribute, sayable
+from zatotx.wire.xml.parser import PlainElement, text_of
+from zatotx.wire.xml.writer import attribute, is_representable
 
-__all__ = ['FAILED', 'SECURITY', 'Malformed', 'Security', 'Timestamp', 'UsernameToken', 'digest_of', 'read', 'write']
+__all__ = [
+    'FAILED',
+    'SECURITY',
+    'Malformed',
+    'SecurityHeader',
+    'Timestamp',
+    'UsernameToken',
+    'password_digest',
+    'read',
+    'write',
+]
 
 _OASIS = 'http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-'
 WSSE = f'{_OASIS}wssecurity-secext-1.0.xsd'
@@ -64,14 +74,14 @@ class Timestamp(msgspec.Struct, frozen=True):
     expires_at: float | None = None
 
 
-class Security(msgspec.Struct, frozen=True):
+class SecurityHeader(msgspec.Struct, frozen=True):
     """The Security header that is for us."""
 
     tokens: tuple[UsernameToken, ...]  # at least one
     timestamp: Timestamp | None = None
 
 
-def read(headers: Sequence[Element], version: Version) -> Security | None:
+def read(headers: Sequence[Element], version: Version) -> SecurityHeader | None:
     """The Security header of a message whose headers these are, None where none is for us. Raises Malformed, which
     never repeats what was sent: several of them, no token, one that is not as the profile says, an element that is not
     known here."""
@@ -81,11 +91,11 @@ def read(headers: Sequence[Element], version: Version) -> Security | None:
         return None
     if len(ours) > 1:
         raise Malformed('there are several Security headers for us')
-    with Plain(ours[0]):
+    with PlainElement(ours[0]):
         return _security(ours[0])
 
 
-def digest_of(nonce: bytes, created: str, password: bytes) -> bytes:
+def password_digest(nonce: bytes, created: str, password: bytes) -> bytes:
     """Base64 of SHA-1 over nonce, creation and password (UsernameToken Profile §3.1). SHA-1 is what the profile has; it
     hashes a secret, so that collisions are of no use."""
     return b64encode(sha1(nonce + created.encode('utf-8') + password, usedforsecurity=False).digest())
@@ -94,12 +104,15 @@ def digest_of(nonce: bytes, created: str, password: bytes) -> bytes:
 def write(token: UsernameToken, version: Version) -> bytes:
     """The Security header with this token, to be understood by whoever serves the message. `token.password` is the
     password itself, of which a digest is made where the token says so."""
-    password, kind = sayable(token.password), TEXT
+    password, kind = is_representable(token.password), TEXT
     if token.is_digest:
-        password, kind = digest_of(token.nonce, token.created, token.password.encode('utf-8')).decode('ascii'), DIGEST
+        password, kind = (
+            password_digest(token.nonce, token.created, token.password.encode('utf-8')).decode('ascii'),
+            DIGEST,
+        )
     pieces = [
         f'<wsse:Security xmlns:wsse="{WSSE}" xmlns:soap="{version.namespace}" soap:mustUnderstand="1">'
-        f'<wsse:UsernameToken><wsse:Username>{attribute(sayable(token.username))}</wsse:Username>'
+        f'<wsse:UsernameToken><wsse:Username>{attribute(is_representable(token.username))}</wsse:Username>'
         f'<wsse:Password Type="{kind}">{attribute(password)}</wsse:Password>'
     ]
     if token.nonce:
@@ -111,7 +124,7 @@ def write(token: UsernameToken, version: Version) -> bytes:
     return ''.join(pieces).encode('utf-8')
 
 
-def _security(header: Element) -> Security:
+def _security(header: Element) -> SecurityHeader:
     tokens: list[UsernameToken] = []
     stamp: Timestamp | None = None
     for child in _children(header, 'Security'):
@@ -123,7 +136,7 @@ def _security(header: Element) -> Security:
             raise Malformed('the Security header has an element that is not known here, or a second Timestamp')
     if not 0 < len(tokens) <= MOST_TOKENS:
         raise Malformed(f'the Security header has no UsernameToken, or more than {MOST_TOKENS}')
-    return Security(tuple(tokens), stamp)
+    return SecurityHeader(tuple(tokens), stamp)
 
 
 def _token(element: Element) -> UsernameToken:

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from attrs import frozen
 
 from zatotx.wire.xml import xsd
-from zatotx.wire.xml.writer import attribute, escaped, sayable
-from zatotx.wire.xml.xsd import XSD, Element, Schema, schema_text
+from zatotx.wire.xml.writer import attribute, escaped, is_representable
+from zatotx.wire.xml.xsd import XSD, XsdElement, XsdSchema, schema_text
 
 NAMESPACE = 'http://schemas.xmlsoap.org/wsdl/'
 BINDINGS = {'1.1': 'http://schemas.xmlsoap.org/wsdl/soap/', '1.2': 'http://schemas.xmlsoap.org/wsdl/soap12/'}
@@ -22,7 +22,7 @@ DOCUMENT, RPC = 'document', 'rpc'
 
 
 @frozen(kw_only=True)
-class Operation:
+class WsdlOperation:
     """What a caller may do. Messages are elements of the schema, or of RPC parts with a type each."""
 
     name: str
@@ -33,23 +33,23 @@ class Operation:
     style: str = DOCUMENT
     request: str = ''  # the name of the request's element
     response: str = ''  # of the answer's, '' = one-way
-    taken: tuple[Element, ...] = ()  # parts of RPC
-    given: tuple[Element, ...] = ()
+    taken: tuple[XsdElement, ...] = ()  # parts of RPC
+    given: tuple[XsdElement, ...] = ()
 
 
 @frozen(kw_only=True)
-class Description:
+class WsdlDescription:
     """What is at one URL."""
 
     name: str
     namespace: str
     url: str
     versions: Sequence[str]  # ports in this order
-    operations: Sequence[Operation]
-    schemas: Sequence[Schema]
+    operations: Sequence[WsdlOperation]
+    schemas: Sequence[XsdSchema]
 
 
-def wsdl_text(told: Description) -> bytes:
+def wsdl_text(told: WsdlDescription) -> bytes:
     """The document."""
     styles = [style for style in (DOCUMENT, RPC) if any(one.style == style for one in told.operations)]
     several = len(styles) > 1
@@ -71,7 +71,7 @@ def wsdl_text(told: Description) -> bytes:
     return ''.join(pieces).encode('utf-8')
 
 
-def _namespaces(told: Description) -> list[str]:
+def _namespaces(told: WsdlDescription) -> list[str]:
     return list(dict.fromkeys(schema.namespace for schema in told.schemas))
 
 
@@ -79,7 +79,7 @@ def _named(name: str, style: str, several: bool) -> str:
     return f'{name}Rpc' if several and style == RPC else name
 
 
-def _head(told: Description, prefixes: dict[str, str]) -> str:
+def _head(told: WsdlDescription, prefixes: dict[str, str]) -> str:
     spaces = {'xmlns': NAMESPACE, 'xmlns:xsd': XSD, 'xmlns:here': told.namespace, 'targetNamespace': told.namespace}
     spaces.update((f'xmlns:{_PREFIXES[version]}', BINDINGS[version]) for version in told.versions)
     spaces.update((f'xmlns:{prefix}', namespace) for namespace, prefix in prefixes.items())
@@ -87,14 +87,16 @@ def _head(told: Description, prefixes: dict[str, str]) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<definitions name="{attribute(told.name)}" {words}>'
 
 
-def _messages(operation: Operation, prefixes: dict[str, str]) -> Iterator[str]:
+def _messages(operation: WsdlOperation, prefixes: dict[str, str]) -> Iterator[str]:
     asked = prefixes[operation.request_namespace or operation.namespace]
     yield from _message(operation, 'Request', operation.request, operation.taken, asked)
     if operation.response:
         yield from _message(operation, 'Response', operation.response, operation.given, prefixes[operation.namespace])
 
 
-def _message(operation: Operation, kind: str, element: str, parts: Sequence[Element], prefix: str) -> Iterator[str]:
+def _message(
+    operation: WsdlOperation, kind: str, element: str, parts: Sequence[XsdElement], prefix: str
+) -> Iterator[str]:
     yield f'<message name="{attribute(operation.name)}{kind}">'
     if operation.style == DOCUMENT:
         yield f'<part name="parameters" element="{prefix}:{attribute(element)}"/>'
@@ -105,13 +107,13 @@ def _message(operation: Operation, kind: str, element: str, parts: Sequence[Elem
     yield '</message>'
 
 
-def _port_type(name: str, operations: Sequence[Operation]) -> Iterator[str]:
+def _port_type(name: str, operations: Sequence[WsdlOperation]) -> Iterator[str]:
     yield f'<portType name="{attribute(name)}PortType">'
     for operation in operations:
         called = attribute(operation.name)
         yield f'<operation name="{called}">'
         if operation.doc:
-            yield f'<documentation>{escaped(sayable(operation.doc))}</documentation>'
+            yield f'<documentation>{escaped(is_representable(operation.doc))}</documentation>'
         yield f'<input message="here:{called}Request"/>'
         if operation.response:
             yield f'<output message="here:{called}Response"/>'
@@ -119,7 +121,7 @@ def _port_type(name: str, operations: Sequence[Operation]) -> Iterator[str]:
     yield '</portType>'
 
 
-def _binding(name: str, operations: Sequence[Operation], version: str) -> Iterator[str]:
+def _binding(name: str, operations: Sequence[WsdlOperation], version: str) -> Iterator[str]:
     soap, called = _PREFIXES[version], attribute(name)
     yield f'<binding name="{called}{_mark(version)}" type="here:{called}PortType">'
     yield f'<{soap}:binding style="{operations[0].style}" transport="{_HTTP}"/>'

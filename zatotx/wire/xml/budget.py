@@ -37,7 +37,7 @@ _NO_NAME = re.compile(rb"""[\s<=>/"'&;]""")
 _VALUE = re.compile(rb""""[^"]*"|'[^']*'""")
 
 
-class Budget(msgspec.Struct, frozen=True, kw_only=True):
+class XmlBudget(msgspec.Struct, frozen=True, kw_only=True):
     """What one XML document may hold."""
 
     depth: int = 100  # of elements within each other
@@ -48,10 +48,10 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     text: int = LONGEST_TEXT  # bytes of one text or attribute value
 
 
-USUAL = Budget()
+USUAL = XmlBudget()
 
 
-def check(data: bytes, budget: Budget) -> None:
+def check(data: bytes, budget: XmlBudget) -> None:
     """Raises Malformed where a document in UTF-8 has more elements, attributes or namespaces than it may, or too long a
     name.
 
@@ -67,7 +67,7 @@ def check(data: bytes, budget: Budget) -> None:
         raise Malformed(NAME_TOO_LONG)
 
 
-def counted(data: bytes, what: bytes, most: float = inf) -> int:
+def count_elements(data: bytes, what: bytes, most: float = inf) -> int:
     """How many times something stands in a document; where it is more than `most`, as many as were seen by then."""
     if len(data) <= WINDOW:
         return data.count(what)
@@ -82,13 +82,13 @@ def counted(data: bytes, what: bytes, most: float = inf) -> int:
 def tree_size(data: bytes) -> int:
     """About how many bytes of memory the tree of a document takes, as lxml's trees were measured. A bracket begins or
     ends an element, mostly with a text behind it; an attribute is two nodes."""
-    return len(data) + _PER_BRACKET * counted(data, b'<') + _PER_ATTRIBUTE * counted(data, b'=')
+    return len(data) + _PER_BRACKET * count_elements(data, b'<') + _PER_ATTRIBUTE * count_elements(data, b'=')
 
 
 def may_have_tag(data: bytes, most: int) -> bool:
     """Whether one tag may have more attributes than that: there are so many equals signs, or ends of tags, from one
     bracket to the next."""
-    if counted(data, b'=', most) <= most:
+    if count_elements(data, b'=', most) <= most:
         return False
     crowded = _crowded(most + 1)
     return any(crowded.search(window.translate(None, _BESIDE)) for window in _windows(data))
@@ -101,8 +101,8 @@ def _crowded(many: int) -> re.Pattern[bytes]:
 
 def has_more_elements(data: bytes, most: int) -> bool:
     """Whether there are more than `most` elements, of which each opens a bracket and most open two."""
-    opening = counted(data, b'<', 2 * most)
-    return opening > most and (opening > 2 * most or opening - counted(data, b'</', opening) > most)
+    opening = count_elements(data, b'<', 2 * most)
+    return opening > most and (opening > 2 * most or opening - count_elements(data, b'</', opening) > most)
 
 
 def _windows(data: bytes) -> Iterator[bytes]:
@@ -116,7 +116,7 @@ def _windows(data: bytes) -> Iterator[bytes]:
 
 def _has_more_namespaces(data: bytes, most: int) -> bool:
     """Of the same declarations, repeated from element to element, one counts."""
-    if counted(data, b'xmlns', most) <= most:
+    if count_elements(data, b'xmlns', most) <= most:
         return False
     found: set[bytes] = set()
     declarations = map(_WHOLE, _DECLARATION.finditer(data))
@@ -130,7 +130,7 @@ def _has_more_namespaces(data: bytes, most: int) -> bool:
 def _has_more_attributes(data: bytes, most: int) -> bool:
     """Counted as the equals signs inside of tags, of which there are at least as many: those of markup in CDATA, and of
     text before a `>` that ends no tag, count too."""
-    if counted(data, b'=', most) <= most:
+    if count_elements(data, b'=', most) <= most:
         return False
     found = 0
     for window in _windows(data):

@@ -38,7 +38,7 @@ _NEWLINE = b'\n'
 _DECLARED = re.compile(rb"""<\?xml\s[^>]*?\sencoding\s*=\s*(?:"([^"]*)"|'([^']*)')""")
 
 
-def as_utf8(data: bytes, charset: str = '') -> bytes:
+def to_utf8(data: bytes, charset: str = '') -> bytes:
     """The document in UTF-8, without byte order mark. `charset`: what the Content-Type says, '' for nothing.
 
     Raises Malformed: an encoding that is not accepted, two that do not agree, bytes that are none of it, NUL.
@@ -87,7 +87,7 @@ def charset_of(content_type: bytes) -> str:
     return found.pop().decode('ascii', 'replace') if found else ''
 
 
-def place(data: bytes, at: int) -> str:
+def error_position(data: bytes, at: int) -> str:
     """Where a byte stands, as it is told to people: `line 3, column 7`, in bytes."""
     return f'line {data.count(_NEWLINE, 0, at) + 1}, column {at - data.rfind(_NEWLINE, 0, at)}'
 
@@ -131,13 +131,13 @@ def _decoded(data: bytes, codec: str) -> str:
         return data.decode(codec)
     except UnicodeDecodeError as error:
         name = {'latin-1': 'iso-8859-1', 'ascii': 'us-ascii', 'cp1252': 'windows-1252'}.get(codec, codec)
-        raise Malformed(f'invalid {name.upper()} ({place(data, error.start)})') from None
+        raise Malformed(f'invalid {name.upper()} ({error_position(data, error.start)})') from None
 
 
 def _why_nul(data: bytes) -> str:
     if data[:2] in _WIDE:
         return 'UTF-16 needs a byte order mark'
-    return f'a NUL byte ({place(data, data.find(0))})'
+    return f'a NUL byte ({error_position(data, data.find(0))})'
 
 
 def _shown(name: str) -> str:

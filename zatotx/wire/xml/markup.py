@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from zatotx.wire.malformed import Malformed
-from zatotx.wire.xml.encoding import place
+from zatotx.wire.xml.encoding import error_position
 
 _DTD = b'<!DOCTYPE'  # XML 1.0 §2.8: in this case only
 _COMMENT, _INSTRUCTION = b'<!--', b'<?'
@@ -27,7 +27,7 @@ def check(data: bytes) -> None:
     if _DTD in data:
         at = _end_of_misc(data)
         if data.startswith(_DTD, at):
-            raise Malformed(f'a document type declaration (DTD) is not accepted here ({place(data, at)})')
+            raise Malformed(f'a document type declaration (DTD) is not accepted here ({error_position(data, at)})')
 
 
 def _end_of_misc(data: bytes) -> int:

@@ -17,12 +17,30 @@ from lxml import etree, objectify
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.xml import budget as xml_budget
 from zatotx.wire.xml import markup
-from zatotx.wire.xml.budget import NAME_TOO_LONG, USUAL, Budget
-from zatotx.wire.xml.encoding import as_utf8, charset_of
+from zatotx.wire.xml.budget import NAME_TOO_LONG, USUAL, XmlBudget
+from zatotx.wire.xml.encoding import charset_of, to_utf8
 from zatotx.wire.xml.name_cache import parsed
 
-__all__ = ['LARGE', 'NIL', 'USUAL', 'WEIGHTLESS', 'XSI', 'Budget', 'Element', 'Malformed', 'Plain', 'charset_of',
-           'is_element', 'is_nil', 'local_name', 'own', 'parse', 'text_of', 'to_bytes', 'trusted']  # fmt: skip
+__all__ = [
+    'LARGE',
+    'NIL',
+    'USUAL',
+    'WEIGHTLESS',
+    'XSI',
+    'Element',
+    'Malformed',
+    'PlainElement',
+    'XmlBudget',
+    'charset_of',
+    'is_element',
+    'is_nil',
+    'local_name',
+    'own_tree',
+    'parse',
+    'text_of',
+    'to_bytes',
+    'trusted',
+]  # fmt: skip
 
 Element = Any  # lxml's; its class depends on what looks at it
 
@@ -58,13 +76,13 @@ _FULL_NULL: Any = etree.XPath(  # the name of an element that says it is null, a
 )
 
 
-def parse(data: bytes, charset: str = '', budget: Budget = USUAL) -> Element:
+def parse(data: bytes, charset: str = '', budget: XmlBudget = USUAL) -> Element:
     """The root of a document, as lxml.objectify shows it. `charset`: what the Content-Type says (`charset_of`).
 
     What is too large, or not accepted here, is found before anything is parsed. xsi:type is taken off, so that it
     changes nobody's reading. Raises Malformed: one sentence, with line and column where they are known.
     """
-    data = as_utf8(data, charset)
+    data = to_utf8(data, charset)
     xml_budget.check(data, budget)
     markup.check(data)
     try:
@@ -87,7 +105,7 @@ def to_bytes(element: Element) -> bytes:
     return data
 
 
-class Plain:
+class PlainElement:
     """While it is entered, a parsed document shows plain elements, which cost a fifth of what lxml.objectify's do.
 
         with Plain(root):
@@ -113,7 +131,7 @@ def is_element(value: object) -> bool:
     return isinstance(value, etree._Element)
 
 
-def own(element: Element) -> Element:
+def own_tree(element: Element) -> Element:
     """The same element, of a tree that `parse` or we ourselves made: a copy where somebody else did."""
     return element if isinstance(element.getroottree().parser, _Parser) else trusted(to_bytes(element))
 
@@ -142,7 +160,7 @@ def trusted(data: bytes) -> Element:
     return etree.fromstring(data, parser)
 
 
-def _phrase(error: etree.XMLSyntaxError, budget: Budget) -> str:
+def _phrase(error: etree.XMLSyntaxError, budget: XmlBudget) -> str:
     """libxml2's sentence in one line, without its own idea of where."""
     said = ' '.join((error.msg or 'no element was found').rpartition(', line ')[0].split())
     if 'xcessive depth' in said:
@@ -157,10 +175,10 @@ def _phrase(error: etree.XMLSyntaxError, budget: Budget) -> str:
     return f'{said[:_LONGEST_PHRASE]} (line {line}, column {column})'
 
 
-def _check_tree(root: Element, data: bytes, budget: Budget) -> None:
+def _check_tree(root: Element, data: bytes, budget: XmlBudget) -> None:
     """What only the tree tells, each looked at where the size does not rule it out."""
     depth, most = budget.depth, budget.per_element
-    if xml_budget.counted(data, b'<', 2 * depth) > 2 * depth and _finds(root, '/*' * (depth + 1)):
+    if xml_budget.count_elements(data, b'<', 2 * depth) > 2 * depth and _finds(root, '/*' * (depth + 1)):
         raise Malformed(TOO_DEEP.format(depth))
     if xml_budget.may_have_tag(data, most) and _finds(root, f'//*[@*[{most + 1}]]'):
         raise Malformed(f'an element has more than {most} attributes, the limit here')

@@ -38,7 +38,7 @@ _NO_CHARACTERS = re.compile('[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010
 _NONCHARACTERS = (b'\xef\xbf\xbe', b'\xef\xbf\xbf')
 
 
-class NoForm(ValueError):  # noqa: N818 - what the value has not
+class NotRepresentable(ValueError):  # noqa: N818 - what the value has not
     """A value that XML has no form for, in one sentence that names the element."""
 
 
@@ -56,23 +56,24 @@ class Markup:
 
 
 def document(name: str, value: object, namespace: str = '') -> Markup:
-    """One value as an element. Raises NoForm."""
+    """One value as an element. Raises NotRepresentable."""
     pieces: list[str] = []
     try:
         write(pieces, name, value)
     except RecursionError:
-        raise NoForm(ENDLESS) from None
-    return rooted(name, pieces, namespace)
+        raise NotRepresentable(ENDLESS) from None
+    return wrap_in_root(name, pieces, namespace)
 
 
 def markup(name: str, pieces: Iterable[str], namespace: str = '') -> Markup:
     """An element around pieces that were written, all in its namespace. Raises as `rooted` does."""
-    return rooted(name, (f'<{name}>', *pieces, f'</{name}>'), namespace)
+    return wrap_in_root(name, (f'<{name}>', *pieces, f'</{name}>'), namespace)
 
 
-def rooted(name: str, pieces: Iterable[str], namespace: str = '', *, qualified: bool = True) -> Markup:
+def wrap_in_root(name: str, pieces: Iterable[str], namespace: str = '', *, qualified: bool = True) -> Markup:
     """The element of that name that was written in pieces, as one that can stand anywhere. It is in the namespace, and
-    unless it is not `qualified`, all that is in it too. Raises NoForm for a text that has characters XML cannot hold.
+    unless it is not `qualified`, all that is in it too. Raises NotRepresentable for a text that has characters XML
+    cannot hold.
     """
     text = ''.join(pieces)
     nulls = f' xmlns:xsi="{XSI}"' if _NULL in text else ''
@@ -93,7 +94,7 @@ def rooted(name: str, pieces: Iterable[str], namespace: str = '', *, qualified: 
 
 
 def write(pieces: list[str], name: str, value: object) -> None:
-    """One value as an element of that name, which is a valid one. Raises NoForm."""
+    """One value as an element of that name, which is a valid one. Raises NotRepresentable."""
     as_text = TEXTS.get(type(value))
     if as_text is not None:
         pieces.append(f'<{name}>{as_text(value)}</{name}>')
@@ -128,10 +129,10 @@ def attribute(text: str) -> str:
 
 def error(cid: str, details: str) -> bytes:
     """Zato's form of an error, whatever is in the details."""
-    return f'<error><cid>{escaped(cid)}</cid><details>{escaped(sayable(details))}</details></error>'.encode()
+    return f'<error><cid>{escaped(cid)}</cid><details>{escaped(is_representable(details))}</details></error>'.encode()
 
 
-def sayable(text: str) -> str:
+def is_representable(text: str) -> str:
     """A text with a replacement for every character that XML cannot hold."""
     return _NO_CHARACTERS.sub('\ufffd', text)
 
@@ -170,7 +171,7 @@ def _write_element(pieces: list[str], name: str, element: Element) -> None:
 
 def _checked(key: object, name: str) -> str:
     if not isinstance(key, str) or not is_name(key):
-        raise NoForm(f'The key {key!r} in {name} is no name for an XML element')
+        raise NotRepresentable(f'The key {key!r} in {name} is no name for an XML element')
     return key
 
 
@@ -184,7 +185,7 @@ def _nearest(name: str, value: object) -> object:
     try:
         return msgspec.to_builtins(value, builtin_types=(dt.datetime, dt.date, dt.time, decimal.Decimal, bytes))
     except TypeError:
-        raise NoForm(f'A value of type {type(value).__name__} has no form in XML ({name})') from None
+        raise NotRepresentable(f'A value of type {type(value).__name__} has no form in XML ({name})') from None
 
 
 def _float(value: float) -> str:
@@ -193,11 +194,11 @@ def _float(value: float) -> str:
     return 'NaN' if math.isnan(value) else 'INF' if value > 0 else '-INF'
 
 
-def _no_character(text: str) -> NoForm:
+def _no_character(text: str) -> NotRepresentable:
     found = _NO_CHARACTERS.search(text)
     assert found is not None
     element = text[text.rfind('<', 0, found.start()) + 1 :].partition('>')[0]
-    return NoForm(f'The text of {element.partition(" ")[0]} has the character U+{ord(found[0]):04X}, '
+    return NotRepresentable(f'The text of {element.partition(" ")[0]} has the character U+{ord(found[0]):04X}, '
                   'which XML cannot hold')  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from lxml import etree
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap.envelope import NS_11, NS_12
 from zatotx.wire.soap.ws_security import WSSE, WSU
-from zatotx.wire.xml.parser import XSI, Element, Plain, text_of, trusted
+from zatotx.wire.xml.parser import XSI, Element, PlainElement, text_of, trusted
 
 __all__ = ['PREFIXES', 'Malformed', 'TextPath']
 
@@ -40,7 +40,7 @@ class TextPath:
 
     def find(self, root: Element) -> str | None:
         """The text; None where there is none, or more than one: of two, who knows which one is meant?"""
-        with Plain(root):
+        with PlainElement(root):
             found = self._path(root)
             if isinstance(found, list):
                 found = found[0] if len(found) == 1 else None

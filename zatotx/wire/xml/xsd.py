@@ -17,64 +17,64 @@ XSD = 'http://www.w3.org/2001/XMLSchema'
 _NO_NAME = re.compile('[^A-Za-z0-9_.-]')
 
 
-class Type:
+class XsdType:
     """What an element may hold."""
 
 
 @frozen
-class Scalar(Type):
+class XsdScalar(XsdType):
     """A text of one of XML Schema's own types: 'string', 'long', 'dateTime' …"""
 
     name: str
 
 
 @frozen
-class Choice(Type):
+class Enumeration(XsdType):
     """One of these texts."""
 
     values: tuple[str, ...]
 
 
 @frozen
-class Anything(Type):
+class AnyType(XsdType):
     """Any elements, or none."""
 
 
 @frozen
-class Named(Type):
+class NamedType(XsdType):
     """A type of the schema's own, by its name."""
 
     name: str
 
 
 @frozen
-class Element:
+class XsdElement:
     """One element, and how often it may be there."""
 
     name: str
-    type: Type
+    type: XsdType
     required: bool = True
     many: bool = False
     nillable: bool = False
 
 
 @frozen
-class Sequence(Type):
+class XsdSequence(XsdType):
     """Elements, one after the other."""
 
-    elements: tuple[Element, ...]
+    elements: tuple[XsdElement, ...]
 
 
-STRING = Scalar('string')
+STRING = XsdScalar('string')
 
 
 @frozen(kw_only=True)
-class Schema:
+class XsdSchema:
     """The schema of one namespace. `types`: those with names; `elements`: what messages are made of."""
 
     namespace: str
-    types: Mapping[str, Sequence]
-    elements: tuple[Element, ...]
+    types: Mapping[str, XsdSequence]
+    elements: tuple[XsdElement, ...]
     qualified: bool = True  # whether elements within elements are in the namespace too
 
 
@@ -84,7 +84,7 @@ def type_name(text: str) -> str:
     return name if name[:1].isalpha() or name[:1] == '_' else f'_{name}'
 
 
-def schema_text(schema: Schema) -> str:
+def schema_text(schema: XsdSchema) -> str:
     """The schema, whose own prefix is `tns` and XML Schema's is `xsd`."""
     form = 'qualified' if schema.qualified else 'unqualified'
     namespace = attribute(schema.namespace)
@@ -100,14 +100,14 @@ def schema_text(schema: Schema) -> str:
     return ''.join(pieces)
 
 
-def reference(type_: Type) -> str:
+def reference(type_: XsdType) -> str:
     """How a type is named where it is used; '' for one that has no name."""
-    if isinstance(type_, Scalar):
+    if isinstance(type_, XsdScalar):
         return f'xsd:{type_.name}'
-    return f'tns:{type_.name}' if isinstance(type_, Named) else ''
+    return f'tns:{type_.name}' if isinstance(type_, NamedType) else ''
 
 
-def _element(element: Element, *, top: bool = False) -> Iterable[str]:
+def _element(element: XsdElement, *, top: bool = False) -> Iterable[str]:
     words = [f'<xsd:element name="{attribute(element.name)}"']
     named = reference(element.type)
     if named:
@@ -122,27 +122,27 @@ def _element(element: Element, *, top: bool = False) -> Iterable[str]:
         yield '</xsd:element>'
 
 
-def _often(element: Element) -> Iterable[str]:
+def _often(element: XsdElement) -> Iterable[str]:
     if not element.required or element.many:
         yield 'minOccurs="0"'
     if element.many:
         yield 'maxOccurs="unbounded"'
 
 
-def _inside(type_: Type) -> Iterable[str]:
+def _inside(type_: XsdType) -> Iterable[str]:
     """The type of an element, written where the element is."""
-    if isinstance(type_, Choice):
+    if isinstance(type_, Enumeration):
         yield '<xsd:simpleType><xsd:restriction base="xsd:string">'
         for value in type_.values:
             yield f'<xsd:enumeration value="{attribute(value)}"/>'
         yield '</xsd:restriction></xsd:simpleType>'
     else:
         yield '<xsd:complexType>'
-        yield from _sequence(type_.elements if isinstance(type_, Sequence) else None)
+        yield from _sequence(type_.elements if isinstance(type_, XsdSequence) else None)
         yield '</xsd:complexType>'
 
 
-def _sequence(elements: tuple[Element, ...] | None) -> Iterable[str]:
+def _sequence(elements: tuple[XsdElement, ...] | None) -> Iterable[str]:
     """A sequence of elements; of any, for None."""
     yield '<xsd:sequence>'
     if elements is None:

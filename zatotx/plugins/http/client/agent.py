@@ -25,7 +25,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IClientRequest, IResponse
 from zope.interface import implementer
 
-from zatotx.plugins.http.client.call import Answer, AnswerStream, Origin, Outbound, Sender, Timeouts
+from zatotx.plugins.http.client.call import HttpRequest, HttpResponse, Origin, ResponseStream, Sender, Timeouts
 from zatotx.plugins.http.client.errors import (
     BodyFailed,
     CallFailed,
@@ -73,21 +73,21 @@ class Agent:
         if scheme is None:
             return fail(SchemeNotSupported(f'Unsupported scheme: {parts.scheme!r}'))
         origin = Origin(scheme, parts.host.decode('ascii', 'replace').lower(), parts.port, self._redirected)
-        outbound = Outbound(
+        outbound = HttpRequest(
             method.decode('ascii', 'replace'),
             origin,
             parts.originForm,
             _fields(given),
-            None if bodyProducer is None else Produced(bodyProducer),
+            None if bodyProducer is None else ProducerBody(bodyProducer),
             timeouts=self._timeouts,
             stream=True,
         )
         sending: Deferred[Any] = self._sender.send(outbound)
-        return sending.addCallbacks(Response, _translated, (AskedFor(method, uri, given, origin.authority),))
+        return sending.addCallbacks(Response, _translated, (ResponseRequest(method, uri, given, origin.authority),))
 
 
 @implementer(IClientRequest)
-class AskedFor:
+class ResponseRequest:
     """The request of a response, as it was sent."""
 
     def __init__(self, method: bytes, uri: bytes, given: Headers, host: bytes) -> None:
@@ -102,7 +102,7 @@ class AskedFor:
 class Response:
     """See IResponse. Its body is delivered once."""
 
-    def __init__(self, answer: Answer, request: AskedFor) -> None:
+    def __init__(self, answer: HttpResponse, request: ResponseRequest) -> None:
         head = answer.head
         self.version = (b'HTTP', *head.version)
         self.code = head.status
@@ -126,20 +126,20 @@ class Response:
             raise RuntimeError('The body of a response is delivered to one protocol')
         self._delivered = True
         assert not isinstance(self._body, bytes)
-        Delivery(self, self._body, protocol, ResponseDone if self._whole else PotentialDataLoss).begin()
+        BodyDelivery(self, self._body, protocol, ResponseDone if self._whole else PotentialDataLoss).begin()
 
     def setPreviousResponse(self, response: IResponse) -> None:
         self.previousResponse = response
 
 
 @implementer(ITransport, IPushProducer)
-class Delivery:
+class BodyDelivery:
     """Hands a body to a protocol, for which it is the transport."""
 
     _log = Logger()
     disconnecting = False
 
-    def __init__(self, response: Response, body: AnswerStream, protocol: Any, done: type[Exception]) -> None:
+    def __init__(self, response: Response, body: ResponseStream, protocol: Any, done: type[Exception]) -> None:
         self._response = response
         self._body = body
         self._protocol = protocol
@@ -236,7 +236,7 @@ def _fields(headers: Headers) -> list[tuple[bytes, bytes]]:
 
 
 @implementer(IConsumer)
-class Produced:
+class ProducerBody:
     """A BodySource of an IBodyProducer, for which it is the consumer."""
 
     _log = Logger()

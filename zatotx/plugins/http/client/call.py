@@ -16,8 +16,8 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
 
-from zatotx.wire.http1.request_writer import Named
-from zatotx.wire.http1.response_parser import AnswerHead
+from zatotx.wire.http1.request_writer import NamedFields
+from zatotx.wire.http1.response_parser import ResponseHead
 
 Fields = Sequence[tuple[bytes, bytes]]
 _PORTS = {'http': 80, 'https': 443}
@@ -53,7 +53,7 @@ class BodySource(Protocol):
         """The body. What it raises ends the call with BodyFailed; it is closed (`aclose`) when it is not needed."""
 
 
-class AnswerStream(Protocol):
+class ResponseStream(Protocol):
     """The body of an answer that comes piece by piece. What is not read makes the peer wait: about 64 KiB are held."""
 
     @property
@@ -83,7 +83,7 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     total: float = 60.0  # from `send` to the end of the answer, a streamed one too: TotalTimeout; inf = no bound
 
 
-class Outbound(msgspec.Struct):
+class HttpRequest(msgspec.Struct):
     """One request. Never changed once it was sent, so that it may be sent again.
 
     The client writes Host (unless it stands in `headers`), Content-Length or Transfer-Encoding, Expect and Connection,
@@ -93,13 +93,13 @@ class Outbound(msgspec.Struct):
     method: str
     origin: Origin
     target: bytes = b'/'  # origin-form, percent-encoded; of a plain proxy the absolute form
-    headers: Fields | Named = ()
+    headers: Fields | NamedFields = ()
     body: bytes | BodySource | None = None  # b'' has a length of 0, None has none
     timeouts: Timeouts = Timeouts()
     deadline: float = inf  # of the caller, in seconds on the reactor's clock: TotalTimeout, as by `timeouts.total`
     idempotent: bool = False  # may be sent twice though its method does not say so (it has an Idempotency-Key)
     expect: float = 0.0  # seconds to wait for 100 Continue before the body is sent anyway; 0 = it is not asked for
-    stream: bool = False  # the answer comes as soon as its head is here, with an AnswerStream as its body
+    stream: bool = False  # the answer comes as soon as its head is here, with an ResponseStream as its body
     most: int = 20 * 1024 * 1024  # bytes of an answer's body that is collected, before it is inflated: TooLarge
 
     def __repr__(self) -> str:
@@ -108,11 +108,11 @@ class Outbound(msgspec.Struct):
         return f'<Outbound {self.method} {self.origin.scheme}://{self.origin.authority.decode("ascii")}{path}>'
 
 
-class Answer(msgspec.Struct):
+class HttpResponse(msgspec.Struct):
     """An answer, of whatever status. Read only."""
 
-    head: AnswerHead
-    body: bytes | AnswerStream
+    head: ResponseHead
+    body: bytes | ResponseStream
     trailers: Fields = ()  # of a collected answer
 
     def __repr__(self) -> str:
@@ -145,7 +145,7 @@ class Answer(msgspec.Struct):
 class Sender(Protocol):
     """Sends requests."""
 
-    def send(self, outbound: Outbound) -> Deferred[Answer]:
+    def send(self, outbound: HttpRequest) -> Deferred[HttpResponse]:
         """Send it and have its answer. Fails with CallFailed; cancelling it closes its connection, or gives up its
         place in the queue. Raises ValueError, in a sentence, for a request that must not be sent."""
 
@@ -157,5 +157,14 @@ class Sender(Protocol):
 Dial = Callable[[Origin, IProtocolFactory, float], Deferred[IProtocol]]
 
 __all__ = [
-    'Answer', 'AnswerHead', 'AnswerStream', 'BodySource', 'Dial', 'Fields', 'Origin', 'Outbound', 'Sender', 'Timeouts',
+    'BodySource',
+    'Dial',
+    'Fields',
+    'HttpRequest',
+    'HttpResponse',
+    'Origin',
+    'ResponseHead',
+    'ResponseStream',
+    'Sender',
+    'Timeouts',
 ]  # fmt: skip

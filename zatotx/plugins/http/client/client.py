@@ -6,10 +6,10 @@ from functools import lru_cache
 
 from twisted.internet.defer import Deferred, fail
 
-from zatotx.plugins.http.client.call import Answer, BodySource, Dial, Origin, Outbound
+from zatotx.plugins.http.client.call import BodySource, Dial, HttpRequest, HttpResponse, Origin
 from zatotx.plugins.http.client.errors import ClientClosed, TotalTimeout
-from zatotx.plugins.http.client.pending_call import Call, Shared
-from zatotx.plugins.http.client.pool import Bounds, Pool
+from zatotx.plugins.http.client.pending_call import CallEnvironment, PendingCall
+from zatotx.plugins.http.client.pool import ConnectionPool, PoolLimits
 from zatotx.wire.http1.fields import is_authority
 from zatotx.wire.http1.request_writer import CHUNKED, CLOSE, COUNTED, EXPECT, NO_BODY, request_head
 
@@ -23,12 +23,12 @@ class Client:
 
     __slots__ = ('_bounds', '_closed', '_dial', '_keeps', '_pools', '_retired', '_shared', '_when_empty')
 
-    def __init__(self, shared: Shared, dial: Dial, bounds: Bounds = Bounds()) -> None:  # noqa: B008 - a frozen value
+    def __init__(self, shared: CallEnvironment, dial: Dial, bounds: PoolLimits = PoolLimits()) -> None:  # noqa: B008 - a frozen value
         self._shared = shared
         self._dial = dial
         self._bounds = bounds
         self._keeps = bounds.idle > 0
-        self._pools: dict[Origin, Pool] = {}
+        self._pools: dict[Origin, ConnectionPool] = {}
         self._retired = False
         self._closed = False
         self._when_empty: list[Deferred[None]] = []
@@ -48,10 +48,10 @@ class Client:
         """Calls that wait for a connection."""
         return sum(pool.waiting for pool in self._pools.values())
 
-    def send(self, outbound: Outbound) -> Deferred[Answer]:
+    def send(self, outbound: HttpRequest) -> Deferred[HttpResponse]:
         """See Sender."""
-        data, body = written(outbound, keep=self._keeps)
-        call = Call(self._shared, outbound, data, body)
+        data, body = format_origin(outbound, keep=self._keeps)
+        call = PendingCall(self._shared, outbound, data, body)
         now = call.started
         if call.due <= now:
             return fail(TotalTimeout('the time of the call was over before it began', reached=False))
@@ -86,10 +86,10 @@ class Client:
         for empty in fired:
             empty.callback(None)
 
-    def _pool(self, origin: Origin) -> Pool:
+    def _pool(self, origin: Origin) -> ConnectionPool:
         if len(self._pools) >= _POOLS:
             self._pools = {known: pool for known, pool in self._pools.items() if pool.open}
-        pool = self._pools[origin] = Pool(
+        pool = self._pools[origin] = ConnectionPool(
             origin, self._bounds, shared=self._shared, dial=self._dial, emptied=self._emptied
         )
         if self._retired:
@@ -97,7 +97,7 @@ class Client:
         return pool
 
 
-def written(outbound: Outbound, *, keep: bool) -> tuple[bytes, bytes | BodySource | None]:
+def format_origin(outbound: HttpRequest, *, keep: bool) -> tuple[bytes, bytes | BodySource | None]:
     """What goes out at once, and the body that follows it. Raises ValueError for what must not be sent."""
     body, method = outbound.body, outbound.method
     if method == 'CONNECT':

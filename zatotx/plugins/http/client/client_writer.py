@@ -8,11 +8,11 @@ from typing import Any, Protocol
 
 from twisted.internet.tcp import Connection as TCPConnection
 
-from zatotx.plugins.http.server.buffered_writer import DirectOutlet, Outlet
-from zatotx.plugins.http.server.write_batch import Burst
+from zatotx.plugins.http.server.buffered_writer import BufferedWriter, DirectWriter
+from zatotx.plugins.http.server.write_batch import WriteBatch
 
 
-class WayOut(Protocol):
+class ClientWriter(Protocol):
     """Where requests are written to. `behind` and `moved` as an Outlet has them."""
 
     behind: bool
@@ -33,7 +33,7 @@ class WayOut(Protocol):
         """Whether an idle connection is seen to be of no use, before the reactor has told so."""
 
 
-class PlainWayOut(DirectOutlet):
+class TcpClientWriter(DirectWriter):
     """Over plain TCP."""
 
     __slots__ = ('_refused',)
@@ -64,7 +64,7 @@ class PlainWayOut(DirectOutlet):
         self._refused = self._aside[0] if self._aside else None
 
 
-class OtherWayOut(Outlet):
+class TransportClientWriter(BufferedWriter):
     """Over TLS, and whatever else."""
 
     __slots__ = ()
@@ -79,8 +79,10 @@ class OtherWayOut(Outlet):
         return False
 
 
-def way_out(transport: Any, drained: Callable[[], None], seconds: Callable[[], float], burst: Burst) -> WayOut:
+def client_writer_for(
+    transport: Any, drained: Callable[[], None], seconds: Callable[[], float], burst: WriteBatch
+) -> ClientWriter:
     """What fits a transport, by its exact nature: see `outlet_to`."""
     if isinstance(transport, TCPConnection) and not transport.TLS:
-        return PlainWayOut(transport, drained, seconds, burst)
-    return OtherWayOut(transport, drained, seconds)
+        return TcpClientWriter(transport, drained, seconds, burst)
+    return TransportClientWriter(transport, drained, seconds)

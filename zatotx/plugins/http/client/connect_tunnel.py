@@ -11,17 +11,17 @@ from twisted.python.failure import Failure
 from zatotx.plugins.http.client.errors import ProxyFailed
 from zatotx.rules.http.proxy_selection import Proxy
 from zatotx.wire.http1.request_writer import NO_BODY, request_head
-from zatotx.wire.http1.response_parser import ANSWER_LIMITS, AnswerHead, AnswerParser, Refused
+from zatotx.wire.http1.response_parser import ANSWER_LIMITS, MessageRejected, ResponseHead, ResponseParser
 
 
-class Tunnel(Protocol):
+class ConnectTunnel(Protocol):
     """Asks a proxy for a way to somewhere: `done` fires when bytes go through, or fails with ProxyFailed."""
 
     def __init__(self, proxy: Proxy, authority: bytes) -> None:
         """`authority`: host and port of the target, as CONNECT names it."""
         self._proxy = proxy
         self._authority = authority
-        self._parser = AnswerParser(ANSWER_LIMITS)
+        self._parser = ResponseParser(ANSWER_LIMITS)
         self.done: Deferred[None] = Deferred()
 
     def ask(self, transport: Any) -> Deferred[None]:
@@ -36,11 +36,11 @@ class Tunnel(Protocol):
     def dataReceived(self, data: bytes) -> None:
         self._parser.feed(data)
         try:
-            while isinstance(head := self._parser.next(), AnswerHead):
+            while isinstance(head := self._parser.next(), ResponseHead):
                 if head.status >= 200:
                     self._judge(head.status)
                     return
-        except Refused as refused:
+        except MessageRejected as refused:
             self._fail(f'answered a CONNECT with what is not HTTP/1: {refused.reason}')
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -48,7 +48,7 @@ class Tunnel(Protocol):
 
     def _judge(self, status: int) -> None:
         if status >= 300:
-            self._fail(refusal(status, self._authority))
+            self._fail(proxy_refusal(status, self._authority))
         elif self._parser.pending:
             self._fail('sends something through the tunnel before anybody was asked')  # TLS begins with us
         elif not self.done.called:
@@ -59,7 +59,7 @@ class Tunnel(Protocol):
             self.done.errback(ProxyFailed(f'{self._proxy} {what}'))
 
 
-def refusal(status: int, authority: bytes) -> str:
+def proxy_refusal(status: int, authority: bytes) -> str:
     """What a proxy's refusal means."""
     if status in (401, 407):  # 401 is tinyproxy's word for wrong ones
         return f'wants other credentials than it was given ({status})'

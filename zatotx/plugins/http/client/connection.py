@@ -11,36 +11,36 @@ from twisted.internet.interfaces import IProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from zatotx.plugins.http.client.call import Answer
-from zatotx.plugins.http.client.errors import BadAnswer, CallFailed, PeerReset, TooLarge
-from zatotx.plugins.http.client.pending_call import Call, Shared
-from zatotx.plugins.http.client.request_writer import Asking
-from zatotx.plugins.http.client.response_reader import Answering
-from zatotx.plugins.http.client.tls import refused_late
-from zatotx.plugins.http.server.buffered_writer import READ, read_more
-from zatotx.wire.http1.response_parser import Refused
+from zatotx.plugins.http.client.call import HttpResponse
+from zatotx.plugins.http.client.errors import BadResponse, CallFailed, PeerReset, TooLarge
+from zatotx.plugins.http.client.pending_call import CallEnvironment, PendingCall
+from zatotx.plugins.http.client.request_writer import RequestWriter
+from zatotx.plugins.http.client.response_reader import ResponseReader
+from zatotx.plugins.http.client.tls import late_handshake_error
+from zatotx.plugins.http.server.buffered_writer import READ, enlarge_reads
+from zatotx.wire.http1.response_parser import MessageRejected
 
 if TYPE_CHECKING:
-    from zatotx.plugins.http.client.pool import Pool
+    from zatotx.plugins.http.client.pool import ConnectionPool
 
 FAREWELL = 5.0  # seconds in which a connection that we close may take its leave, as TLS does
 
 
 @implementer(IProtocol)
-class Connection:
+class ClientConnection:
     """`call` is under way on it. `idle_since` is when its last one ended, in seconds of the reactor's clock."""
 
     __slots__ = ('_answering', '_ended', '_placed', '_pool', '_shared', '_used', 'asking', 'call', 'due', 'idle_since',
                  'transport')  # fmt: skip
 
-    def __init__(self, pool: Pool, shared: Shared) -> None:
+    def __init__(self, pool: ConnectionPool, shared: CallEnvironment) -> None:
         self._pool = pool
         self._shared = shared
-        self._answering = Answering(shared, self)
+        self._answering = ResponseReader(shared, self)
         self._placed = False  # it has a place of the pool
         self._ended = False
         self._used = False
-        self.call: Call | None = None
+        self.call: PendingCall | None = None
         self.idle_since = 0.0
         self.due = inf
 
@@ -51,7 +51,7 @@ class Connection:
         self.transport = transport
         if isinstance(transport.getPeer(), IPv4Address | IPv6Address):
             transport.setTcpNoDelay(True)
-        self.asking = Asking(self._shared, transport, self.fail)
+        self.asking = RequestWriter(self._shared, transport, self.fail)
 
     def connectionMade(self) -> None:
         """A part of `makeConnection`."""
@@ -59,16 +59,16 @@ class Connection:
     def dataReceived(self, data: bytes) -> None:
         """Bytes of the peer."""
         if len(data) == READ:
-            read_more(self.transport)
+            enlarge_reads(self.transport)
         call = self.call
         if call is None or self.asking.holds(call.data):
             # Whatever they are, the next answer on this connection could not be believed.
-            self._lose(call, BadAnswer('bytes came before the request went out'))
+            self._lose(call, BadResponse('bytes came before the request went out'))
             return
         try:
             self._answering.take(call, data)
-        except Refused as refused:
-            self.fail(BadAnswer(refused.reason))
+        except MessageRejected as refused:
+            self.fail(BadResponse(refused.reason))
         except TooLarge as error:
             self.fail(error)
 
@@ -89,7 +89,7 @@ class Connection:
         self._placed = not self._ended
         return self._placed
 
-    def start(self, call: Call, now: float) -> None:
+    def start(self, call: PendingCall, now: float) -> None:
         """Send a call."""
         self.call = call
         call.connection = self
@@ -116,7 +116,7 @@ class Connection:
 
     # How a call ends.
 
-    def finish(self, call: Call, answer: Answer | None, now: float) -> None:
+    def finish(self, call: PendingCall, answer: HttpResponse | None, now: float) -> None:
         """Its answer is whole (None: it was streamed). The connection goes back before the caller hears of it, who may
         call again at once."""
         self.call = call.connection = None
@@ -143,7 +143,7 @@ class Connection:
             call.connection = None
             call.fail(error)
 
-    def _lose(self, call: Call | None, error: CallFailed) -> None:
+    def _lose(self, call: PendingCall | None, error: CallFailed) -> None:
         """The connection is of no use any more. A call that may be sent twice goes out on another."""
         if call is None:
             self._abort()
@@ -155,7 +155,7 @@ class Connection:
             error.reached = error.reached and call.reached
             self.fail(error)
 
-    def _abort(self, renewed: Call | None = None) -> None:
+    def _abort(self, renewed: PendingCall | None = None) -> None:
         """End the connection now. What of the request was not sent is not sent. `renewed`: a call that is tried again
         on a new connection, which takes the place of this one."""
         if renewed is not None:
@@ -164,7 +164,7 @@ class Connection:
         self.transport.abortConnection()
         self._leave(renewed)
 
-    def _leave(self, renewed: Call | None = None) -> None:
+    def _leave(self, renewed: PendingCall | None = None) -> None:
         """The place in the pool is free from now on, however long the connection takes to end."""
         if self._placed:
             self._placed = False
@@ -180,6 +180,6 @@ def _loss(reason: Failure, host: str, *, begun: bool) -> CallFailed:
         error: CallFailed = PeerReset('the connection was lost within the answer', begun=True)
     else:
         closed = PeerReset('the peer closed the connection without an answer')
-        error = refused_late(reason.value, host) or closed
+        error = late_handshake_error(reason.value, host) or closed
     error.__cause__ = reason.value
     return error

@@ -15,26 +15,26 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from twisted.python.failure import Failure
 
 from zatotx.plugins.http.client.call import Origin
-from zatotx.plugins.http.client.connect_tunnel import Tunnel
+from zatotx.plugins.http.client.connect_tunnel import ConnectTunnel
 from zatotx.plugins.http.client.errors import BadRedirect, ConnectRefused, ConnectTimeout, NotReached, ProxyFailed
 from zatotx.plugins.http.client.happy_eyeballs import race
-from zatotx.plugins.http.client.resolver import Resolver
-from zatotx.plugins.http.client.tls import ClientTls
+from zatotx.plugins.http.client.resolver import AddressResolver
+from zatotx.plugins.http.client.tls import TlsClientFactory
 from zatotx.rules.http.address_scope import Scope, scope_of
-from zatotx.rules.http.proxy_selection import Proxies, Proxy, Unusable
+from zatotx.rules.http.proxy_selection import Proxy, ProxySelector, UnusableProxy
 from zatotx.wire.http.host import is_address, is_loopback
 
 _LONGEST = 600.0  # seconds, whoever asks for more
 
 
 @frozen
-class Dialer:
+class Connector:
     """Gives connections; its `dial` is a Dial."""
 
     reactor: Any
-    resolver: Resolver
-    tls: ClientTls
-    proxies: Proxies
+    resolver: AddressResolver
+    tls: TlsClientFactory
+    proxies: ProxySelector
     own_scopes: set[Scope] = field(factory=set)  # of the addresses that calls were for, redirections aside
 
     def dial(self, origin: Origin, factory: IProtocolFactory, deadline: float) -> Deferred[IProtocol]:
@@ -51,7 +51,7 @@ class Dialer:
 class _Dialing:
     """One of them. `missing`: what there is not yet, in words."""
 
-    dialer: Dialer
+    dialer: Connector
     origin: Origin
     missing: str = 'no connection'
     transport: Any = None  # of TCP, once there is one
@@ -80,7 +80,7 @@ class _Dialing:
         self.transport = await self._tcp(proxy or origin)
         if proxy is not None and secure:
             self.missing = f'{proxy} made no tunnel to {origin.host}:{origin.port}'
-            await Tunnel(proxy, _with_port(origin)).ask(self.transport)
+            await ConnectTunnel(proxy, _with_port(origin)).ask(self.transport)
         if not secure:
             return self.transport
         self.missing = f'{origin.host}:{origin.port} did not finish the TLS handshake'
@@ -127,7 +127,7 @@ class _Dialing:
         origin = self.origin
         try:
             return self.dialer.proxies.proxy(secure=origin.scheme == 'https', host=origin.host, port=origin.port)
-        except Unusable as unusable:
+        except UnusableProxy as unusable:
             raise ProxyFailed(f'the proxy for {origin.host} cannot be used: {unusable}') from None
 
     def _hand_over(self, transport: Any, factory: IProtocolFactory) -> IProtocol:

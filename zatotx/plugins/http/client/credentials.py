@@ -14,7 +14,7 @@ from cryptography.x509 import Certificate, load_pem_x509_certificates
 Key = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey | Ed448PrivateKey
 
 
-class Unfit(ValueError):  # noqa: N818 - what it is
+class UnusableCredentials(ValueError):  # noqa: N818 - what it is
     """Certificates or keys that will not do. `problems`: a sentence each, beginning with the name of the setting, that
     shows nothing of them."""
 
@@ -34,7 +34,7 @@ class TlsSettings:
 
 
 @frozen
-class Credentials:
+class TlsCredentials:
     """What stands in them."""
 
     authorities: tuple[Certificate, ...]
@@ -42,7 +42,7 @@ class Credentials:
     key: Key | None = field(repr=False)  # None = we have no certificate
 
 
-def credentials(settings: TlsSettings) -> Credentials:
+def credentials(settings: TlsSettings) -> TlsCredentials:
     """Read them. Raises Unfit, which tells all that is wrong."""
     problems: list[str] = []
     authorities = _certificates('tls_ca', settings.ca, problems)
@@ -53,8 +53,8 @@ def credentials(settings: TlsSettings) -> Credentials:
     if chain and key is not None and key.public_key() != chain[0].public_key():
         problems.append('tls_key: is not the key of the first certificate in tls_cert')
     if problems:
-        raise Unfit(problems)
-    return Credentials(authorities, chain, key)
+        raise UnusableCredentials(problems)
+    return TlsCredentials(authorities, chain, key)
 
 
 def _certificates(name: str, text: str, problems: list[str]) -> tuple[Certificate, ...]:

@@ -90,11 +90,11 @@ class PeerReset(CallFailed):
         self.begun = begun
 
 
-class BadAnswer(CallFailed):
+class BadResponse(CallFailed):
     """The answer is not HTTP/1, or where it ends is in doubt."""
 
 
-class BadCoding(BadAnswer):
+class BadCoding(BadResponse):
     """The body's Content-Encoding is not what the head says, or inflates beyond all reason."""
 
 

@@ -15,19 +15,19 @@ from weakref import WeakValueDictionary
 from attrs import field, frozen
 from twisted.internet.defer import Deferred
 
-from zatotx.plugins.http.client.call import Answer, Outbound, Sender
+from zatotx.plugins.http.client.call import HttpRequest, HttpResponse, Sender
 from zatotx.plugins.http.client.client import Client
-from zatotx.plugins.http.client.connector import Dialer
+from zatotx.plugins.http.client.connector import Connector
 from zatotx.plugins.http.client.content_decoding import Decoder, Offload
 from zatotx.plugins.http.client.credentials import TlsSettings
-from zatotx.plugins.http.client.forward_proxy import Proxying
-from zatotx.plugins.http.client.pending_call import Shared
-from zatotx.plugins.http.client.pool import Bounds
-from zatotx.plugins.http.client.redirects import Redirects
-from zatotx.plugins.http.client.resolver import Resolver
-from zatotx.plugins.http.client.response_processing import Finishing
-from zatotx.plugins.http.client.tls import ClientTls
-from zatotx.rules.http.proxy_selection import ENVIRONMENT, proxies
+from zatotx.plugins.http.client.forward_proxy import ForwardProxySender
+from zatotx.plugins.http.client.pending_call import CallEnvironment
+from zatotx.plugins.http.client.pool import PoolLimits
+from zatotx.plugins.http.client.redirects import RedirectFollower
+from zatotx.plugins.http.client.resolver import AddressResolver
+from zatotx.plugins.http.client.response_processing import ResponseProcessor
+from zatotx.plugins.http.client.tls import TlsClientFactory
+from zatotx.rules.http.proxy_selection import ENVIRONMENT, make_proxy_selector
 
 FOLLOWED = 10  # redirections of a call, where nothing else is said
 RATIO = 100  # how much a body may grow, where nothing else is said
@@ -36,9 +36,9 @@ RATIO = 100  # how much a body may grow, where nothing else is said
 @frozen(kw_only=True)
 class ClientSettings:
     """What an outgoing connection says of its client. How long a call may take, and how much an answer may hold, each
-    call says itself (`Outbound`)."""
+    call says itself (`HttpRequest`)."""
 
-    bounds: Bounds = field(factory=Bounds)
+    bounds: PoolLimits = field(factory=PoolLimits)
     tls: TlsSettings = field(factory=TlsSettings)
     proxy: str = field(default=ENVIRONMENT, repr=False)  # DIRECT, ENVIRONMENT, or a URL, which may hold a password
     follow_redirects: int = FOLLOWED  # 0 = a redirection is an answer like any other
@@ -48,36 +48,36 @@ class ClientSettings:
     ratio: int = RATIO
 
 
-class Reach:
+class ClientEnvironment:
     """What all clients of a node have in common."""
 
     def __init__(
-        self, reactor: Any, offload: Offload, *, environ: Mapping[str, str], resolver: Resolver | None = None
+        self, reactor: Any, offload: Offload, *, environ: Mapping[str, str], resolver: AddressResolver | None = None
     ) -> None:
         """`offload(function, *args)` runs a function in a thread; `environ` may name proxies (http_proxy …)."""
         self.reactor = reactor
         self.offload = offload
         self.environ = environ
-        self.resolver = Resolver(reactor) if resolver is None else resolver
-        self.shared = Shared(reactor)
-        self._tls: WeakValueDictionary[TlsSettings, ClientTls] = WeakValueDictionary()
+        self.resolver = AddressResolver(reactor) if resolver is None else resolver
+        self.shared = CallEnvironment(reactor)
+        self._tls: WeakValueDictionary[TlsSettings, TlsClientFactory] = WeakValueDictionary()
 
-    def tls(self, settings: TlsSettings) -> ClientTls:
+    def tls(self, settings: TlsSettings) -> TlsClientFactory:
         """One of those that are in use, or a new one. Raises Unfit."""
         found = self._tls.get(settings)
         if found is None:
-            found = self._tls[settings] = ClientTls(settings)
+            found = self._tls[settings] = TlsClientFactory(settings)
         return found
 
 
 @frozen
-class MadeClient:
+class BuiltClient:
     """A Sender. Its figures are the core's: `core.active`, `core.idle`, `core.waiting`."""
 
     core: Client
     bare: Sender  # by which answers come as they are: redirections and codings are somebody else's to undo
-    send: Callable[[Outbound], Deferred[Answer]]
-    ask: Callable[[Outbound], Awaitable[Answer]]  # the same for coroutines
+    send: Callable[[HttpRequest], Deferred[HttpResponse]]
+    ask: Callable[[HttpRequest], Awaitable[HttpResponse]]  # the same for coroutines
 
     def retire(self) -> None:
         """Keep no connection from now on."""
@@ -88,21 +88,21 @@ class MadeClient:
         return self.core.close()
 
 
-def make_client(settings: ClientSettings, reach: Reach) -> MadeClient:
+def make_client(settings: ClientSettings, reach: ClientEnvironment) -> BuiltClient:
     """What is off is not wrapped around it, and costs nothing. Raises Unfit and Unusable, sentences of what is wrong
     with certificates or a proxy."""
-    by_proxies = proxies(settings.proxy, reach.environ)
-    dialer = Dialer(reach.reactor, reach.resolver, reach.tls(settings.tls), by_proxies)
+    by_proxies = make_proxy_selector(settings.proxy, reach.environ)
+    dialer = Connector(reach.reactor, reach.resolver, reach.tls(settings.tls), by_proxies)
     core = Client(reach.shared, dialer.dial, settings.bounds)
-    sender: Sender = Proxying(core, by_proxies) if by_proxies.http else core
+    sender: Sender = ForwardProxySender(core, by_proxies) if by_proxies.http else core
     if not settings.follow_redirects and not settings.inflate:
-        return MadeClient(core, sender, sender.send, sender.send)
-    redirects = Redirects(
+        return BuiltClient(core, sender, sender.send, sender.send)
+    redirects = RedirectFollower(
         sender, most=settings.follow_redirects, any_origin=settings.any_origin, secret=settings.secret_fields
     )  # fmt: skip
     decoder = Decoder(reach.offload, ratio=settings.ratio)
-    finishing = Finishing(
+    finishing = ResponseProcessor(
         sender, reach.reactor.seconds,
         redirects=redirects if settings.follow_redirects else None, decoder=decoder if settings.inflate else None,
     )  # fmt: skip
-    return MadeClient(core, sender, finishing.send, finishing.ask)
+    return BuiltClient(core, sender, finishing.send, finishing.ask)

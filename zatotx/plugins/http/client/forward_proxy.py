@@ -7,37 +7,37 @@ from __future__ import annotations
 import msgspec
 from twisted.internet.defer import Deferred, fail
 
-from zatotx.plugins.http.client.call import Answer, Origin, Outbound, Sender
-from zatotx.plugins.http.client.connect_tunnel import refusal
+from zatotx.plugins.http.client.call import HttpRequest, HttpResponse, Origin, Sender
+from zatotx.plugins.http.client.connect_tunnel import proxy_refusal
 from zatotx.plugins.http.client.errors import ProxyFailed
-from zatotx.rules.http.proxy_selection import Proxies, Proxy, Unusable
+from zatotx.rules.http.proxy_selection import Proxy, ProxySelector, UnusableProxy
 
 _WANTS_CREDENTIALS = 407
 
 
-class Proxying:
+class ForwardProxySender:
     """A Sender for connections of which some may go through a proxy. Fails with ProxyFailed where it lets nobody
     through; all else that it says may be the peer's own answer, as far as anybody can tell, and is handed on."""
 
-    def __init__(self, sender: Sender, proxies: Proxies) -> None:
+    def __init__(self, sender: Sender, proxies: ProxySelector) -> None:
         self._sender = sender
         self._proxies = proxies
 
-    def send(self, outbound: Outbound) -> Deferred[Answer]:
+    def send(self, outbound: HttpRequest) -> Deferred[HttpResponse]:
         """As a Sender."""
         origin = outbound.origin
         if origin.scheme == 'https':
             return self._sender.send(outbound)
         try:
             proxy = self._proxies.proxy(secure=False, host=origin.host, port=origin.port)
-        except Unusable as unusable:
+        except UnusableProxy as unusable:
             return fail(ProxyFailed(f'the proxy for {origin.host} cannot be used: {unusable}'))
         if proxy is None:
             return self._sender.send(outbound)
         return self._sender.send(_absolute(outbound, proxy)).addCallback(_judged, origin, proxy)
 
 
-def _absolute(outbound: Outbound, proxy: Proxy) -> Outbound:
+def _absolute(outbound: HttpRequest, proxy: Proxy) -> HttpRequest:
     path = b'' if outbound.target == b'*' else outbound.target
     target = b'http://%b%b' % (outbound.origin.authority, path)
     if not proxy.authorization:
@@ -46,9 +46,9 @@ def _absolute(outbound: Outbound, proxy: Proxy) -> Outbound:
     return msgspec.structs.replace(outbound, target=target, headers=headers)
 
 
-def _judged(answer: Answer, origin: Origin, proxy: Proxy) -> Answer:
+def _judged(answer: HttpResponse, origin: Origin, proxy: Proxy) -> HttpResponse:
     if answer.head.status != _WANTS_CREDENTIALS:
         return answer
     if not isinstance(answer.body, bytes):
         answer.body.close()
-    raise ProxyFailed(f'{proxy} {refusal(_WANTS_CREDENTIALS, origin.authority)}')
+    raise ProxyFailed(f'{proxy} {proxy_refusal(_WANTS_CREDENTIALS, origin.authority)}')

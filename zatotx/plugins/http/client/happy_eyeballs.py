@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 HEAD_START = 0.25  # seconds that an address has before the next one is tried too (RFC 8305 §5)
 
 
-class Lobby(Protocol):
+class PlaceholderProtocol(Protocol):
     """The protocol of a connection until it is known whose it is. Nobody speaks yet."""
 
     def connectionMade(self) -> None:
@@ -90,15 +90,15 @@ class _Attempt(ClientFactory):
         self._race = race
         self.connector: IConnector | None = None
 
-    def buildProtocol(self, addr: IAddress | None) -> Lobby | None:
+    def buildProtocol(self, addr: IAddress | None) -> PlaceholderProtocol | None:
         """None, and Twisted closes the connection, where another one came first."""
         if self._race.over:
             return None
-        lobby = Lobby()
+        lobby = PlaceholderProtocol()
         lobby.factory = self
         return lobby
 
-    def won(self, lobby: Lobby) -> None:
+    def won(self, lobby: PlaceholderProtocol) -> None:
         self._race.won(self, lobby.transport)
 
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
-from zatotx.plugins.http.client.call import Answer, BodySource, Outbound
+from zatotx.plugins.http.client.call import BodySource, HttpRequest, HttpResponse
 from zatotx.plugins.http.client.errors import (
     CallFailed,
     ConnectTimeout,
@@ -18,13 +18,13 @@ from zatotx.plugins.http.client.errors import (
     SilenceTimeout,
     TotalTimeout,
 )
-from zatotx.plugins.http.client.response_body import Streamed
-from zatotx.plugins.http.client.timeout_sweeper import Deadlines
-from zatotx.plugins.http.server.write_batch import Burst
+from zatotx.plugins.http.client.response_body import StreamedBody
+from zatotx.plugins.http.client.timeout_sweeper import TimeoutSweeper
+from zatotx.plugins.http.server.write_batch import WriteBatch
 
 if TYPE_CHECKING:
-    from zatotx.plugins.http.client.connection import Connection
-    from zatotx.plugins.http.client.pool import Pool
+    from zatotx.plugins.http.client.connection import ClientConnection
+    from zatotx.plugins.http.client.pool import ConnectionPool
 
 # Where a call stands.
 QUEUED, CONNECTING, EXPECTING, ASKED, ANSWERED, OVER = range(6)
@@ -32,7 +32,7 @@ QUEUED, CONNECTING, EXPECTING, ASKED, ANSWERED, OVER = range(6)
 IDEMPOTENT = frozenset({'GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE', 'QUERY', 'PROPFIND', 'REPORT', 'SEARCH'})
 
 
-class Shared:
+class CallEnvironment:
     """What all clients of a node have in common."""
 
     __slots__ = ('burst', 'deadlines', 'reactor', 'seconds')
@@ -40,34 +40,36 @@ class Shared:
     def __init__(self, reactor: Any) -> None:
         self.reactor = reactor
         self.seconds: Callable[[], float] = reactor.seconds
-        self.deadlines = Deadlines(reactor)
-        self.burst = Burst(reactor)
+        self.deadlines = TimeoutSweeper(reactor)
+        self.burst = WriteBatch(reactor)
 
 
-class Call:
-    """`data` is what goes out at once, `body` what follows it or None. `due` is looked at by `Deadlines`."""
+class PendingCall:
+    """`data` is what goes out at once, `body` what follows it or None. `due` is looked at by `TimeoutSweeper`."""
 
     __slots__ = ('_deferred', '_shared', '_stream', '_until', 'begun', 'body', 'connection', 'data',
                  'dialing', 'due', 'outbound', 'pool', 'reached', 'renewed', 'stage', 'started')  # fmt: skip
 
-    def __init__(self, shared: Shared, outbound: Outbound, data: bytes, body: bytes | BodySource | None) -> None:
+    def __init__(
+        self, shared: CallEnvironment, outbound: HttpRequest, data: bytes, body: bytes | BodySource | None
+    ) -> None:
         self._shared = shared
         self.outbound = outbound
         self.data = data
         self.body = body
         now = self.started = shared.seconds()
         self._until = self.due = min(now + outbound.timeouts.total, outbound.deadline)
-        self._deferred: Deferred[Answer] | None = None  # once it is watched over
-        self._stream: Streamed | None = None
+        self._deferred: Deferred[HttpResponse] | None = None  # once it is watched over
+        self._stream: StreamedBody | None = None
         self.stage = QUEUED
-        self.pool: Pool | None = None  # that it waits in
+        self.pool: ConnectionPool | None = None  # that it waits in
         self.dialing: Deferred[Any] | None = None
-        self.connection: Connection | None = None
+        self.connection: ClientConnection | None = None
         self.begun = False  # to take pieces of its source
         self.reached = False
         self.renewed = False
 
-    def start(self) -> Deferred[Answer]:
+    def start(self) -> Deferred[HttpResponse]:
         """Watch over it from now on."""
         self._shared.deadlines.watch(self)
         deferred = self._deferred = Deferred(self._cancel)
@@ -98,7 +100,7 @@ class Call:
 
     # Ending.
 
-    def answer(self, answer: Answer) -> None:
+    def answer(self, answer: HttpResponse) -> None:
         """Here it is, whole."""
         self.stage = OVER
         self._shared.deadlines.forget(self)
@@ -106,7 +108,7 @@ class Call:
         assert deferred is not None
         deferred.callback(answer)
 
-    def begin(self, answer: Answer, stream: Streamed) -> None:
+    def begin(self, answer: HttpResponse, stream: StreamedBody) -> None:
         """Here it is, unless that has failed already; its body comes in a stream, over which the deadlines watch on."""
         self._stream = stream
         deferred, self._deferred = self._deferred, None
@@ -166,11 +168,11 @@ class Call:
         elif self.connection is not None:
             self.connection.drop()
 
-    def _cancel(self, deferred: Deferred[Answer]) -> None:
+    def _cancel(self, deferred: Deferred[HttpResponse]) -> None:
         self._deferred = None
         self.give_up()
 
-    def _over(self) -> Deferred[Answer]:
+    def _over(self) -> Deferred[HttpResponse]:
         """It ends now. The Deferred and this know each other: no longer, or they would be a cycle for the collector."""
         self.stage = OVER
         self._shared.deadlines.forget(self)

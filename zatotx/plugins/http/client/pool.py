@@ -19,33 +19,35 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from zatotx.plugins.http.client.call import Dial, Origin
-from zatotx.plugins.http.client.connection import Connection
+from zatotx.plugins.http.client.connection import ClientConnection
 from zatotx.plugins.http.client.errors import ClientClosed, PeerReset, QueueFull, from_twisted
-from zatotx.plugins.http.client.pending_call import CONNECTING, QUEUED, Call, Shared
+from zatotx.plugins.http.client.pending_call import CONNECTING, QUEUED, CallEnvironment, PendingCall
 
 DOUBTFUL = 1.0  # seconds of idleness after which a look at the socket is worth its price
 
 
-class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+class PoolLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How much an outgoing connection may have, to each origin."""
 
     connections: int = 100
     waiting: int = 10_000  # calls that wait for one of them
-    idle: float = 30.0  # seconds that an idle one is kept; 0 = every call has its own, and says `Connection: close`
+    idle: float = (
+        30.0  # seconds that an idle one is kept; 0 = every call has its own, and says `ClientConnection: close`
+    )
 
 
 @implementer(IProtocolFactory)
-class Maker:
+class ConnectionFactory:
     """Makes the connections of a pool."""
 
     __slots__ = ('_pool', '_shared')
 
-    def __init__(self, pool: Pool, shared: Shared) -> None:
+    def __init__(self, pool: ConnectionPool, shared: CallEnvironment) -> None:
         self._pool = pool
         self._shared = shared
 
-    def buildProtocol(self, addr: Any) -> Connection:
-        return Connection(self._pool, self._shared)
+    def buildProtocol(self, addr: Any) -> ClientConnection:
+        return ClientConnection(self._pool, self._shared)
 
     def doStart(self) -> None:
         """Nothing to begin."""
@@ -54,7 +56,7 @@ class Maker:
         """Nothing to end."""
 
 
-class Pool:
+class ConnectionPool:
     """`open`: places taken."""
 
     _log = Logger()
@@ -62,18 +64,18 @@ class Pool:
                  '_shared', '_waiting', 'open', 'origin')  # fmt: skip
 
     def __init__(
-        self, origin: Origin, bounds: Bounds, *, shared: Shared, dial: Dial, emptied: Callable[[], None]
+        self, origin: Origin, bounds: PoolLimits, *, shared: CallEnvironment, dial: Dial, emptied: Callable[[], None]
     ) -> None:
         self.origin = origin
         self._bounds = bounds
         self._shared = shared
         self._dial = dial
         self._emptied = emptied  # called once the pool is closed and no place is taken any more
-        self._idle: list[Connection] = []  # the last used one last
-        self._waiting: OrderedDict[Call, None] = OrderedDict()
+        self._idle: list[ClientConnection] = []  # the last used one last
+        self._waiting: OrderedDict[PendingCall, None] = OrderedDict()
         self._reaper: Any = None
         self._filling = False
-        self._maker = Maker(self, shared)
+        self._maker = ConnectionFactory(self, shared)
         self.open = 0
         self._retired = False
         self._closed = False
@@ -90,7 +92,7 @@ class Pool:
 
     # Calls.
 
-    def enter(self, call: Call, now: float) -> None:
+    def enter(self, call: PendingCall, now: float) -> None:
         """Send it on an idle connection or a new one, or let it wait."""
         idle = self._idle
         while idle:
@@ -109,11 +111,11 @@ class Pool:
         else:
             call.fail(QueueFull(f'all connections are busy and {len(self._waiting)} calls wait already'))
 
-    def leave(self, call: Call) -> None:
+    def leave(self, call: PendingCall) -> None:
         """It waits no longer."""
         self._waiting.pop(call, None)
 
-    def renew(self, call: Call) -> None:
+    def renew(self, call: PendingCall) -> None:
         """Send it once more, on a new connection in the place of the one that failed it."""
         call.renewed = True
         if self._closed:
@@ -124,7 +126,7 @@ class Pool:
 
     # Connections.
 
-    def release(self, connection: Connection, now: float) -> None:
+    def release(self, connection: ClientConnection, now: float) -> None:
         """A call is over and another may follow."""
         if self._closed or not self._bounds.idle:
             connection.close()
@@ -138,7 +140,7 @@ class Pool:
             if self._reaper is None:
                 self._reaper = self._shared.reactor.callLater(self._bounds.idle, self._reap)
 
-    def lost(self, connection: Connection) -> None:
+    def lost(self, connection: ClientConnection) -> None:
         """It is of no use any more."""
         if connection in self._idle:
             self._idle.remove(connection)
@@ -188,7 +190,7 @@ class Pool:
 
     # Making one.
 
-    def _connect(self, call: Call, now: float) -> None:
+    def _connect(self, call: PendingCall, now: float) -> None:
         """In a place that is taken already."""
         call.stand(CONNECTING, now, call.outbound.timeouts.connect)
         dialing: Deferred[Any] = maybeDeferred(self._dial, self.origin, self._maker, call.due)
@@ -196,7 +198,7 @@ class Pool:
         dialing.addCallbacks(self._connected, self._not_connected, (call,), errbackArgs=(call,))
         dialing.addErrback(self._broken)
 
-    def _connected(self, connection: Connection, call: Call) -> None:
+    def _connected(self, connection: ClientConnection, call: PendingCall) -> None:
         call.dialing = None
         if connection.take_place():
             connection.start(call, self._shared.seconds())
@@ -204,7 +206,7 @@ class Pool:
         self._free()
         call.fail(PeerReset('the peer closed the connection at once', reached=False))
 
-    def _not_connected(self, failure: Failure, call: Call) -> None:
+    def _not_connected(self, failure: Failure, call: PendingCall) -> None:
         call.dialing = None
         self._free()
         if failure.check(CancelledError):  # by the call, which knows why

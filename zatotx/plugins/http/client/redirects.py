@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import msgspec
 
-from zatotx.plugins.http.client.call import Answer, Fields, Origin, Outbound, Sender
+from zatotx.plugins.http.client.call import Fields, HttpRequest, HttpResponse, Origin, Sender
 from zatotx.plugins.http.client.errors import BadRedirect, TooManyRedirects
-from zatotx.rules.http.redirects import REDIRECTIONS, Hop, Misled, Place, is_credential, is_of_body, next_hop
-from zatotx.wire.http1.request_writer import Named
+from zatotx.rules.http.redirects import (
+    REDIRECTIONS,
+    RedirectedRequest,
+    RedirectError,
+    RedirectTarget,
+    is_body_header,
+    is_credential,
+    next_request,
+)
+from zatotx.wire.http1.request_writer import NamedFields
 
 
-class Redirects:
+class RedirectFollower:
     """Follows at most `most` redirections of a call, within the time that the call has as a whole.
 
     Those to another origin than the call's are followed only with `any_origin`, and then not to where only we can get:
@@ -26,7 +34,7 @@ class Redirects:
         self._any_origin = any_origin
         self._secret = secret
 
-    async def follow(self, answer: Answer, outbound: Outbound, by: float) -> Answer:
+    async def follow(self, answer: HttpResponse, outbound: HttpRequest, by: float) -> HttpResponse:
         """The answer at the end of them, which is `answer` where it is none; one without a Location is an answer like
         any other. `by`: when the call has to be over, in seconds on the reactor's clock.
 
@@ -48,15 +56,15 @@ class Redirects:
             answer = await self._sender.send(outbound)
         return answer
 
-    def _next(self, answer: Answer, outbound: Outbound, home: Origin, by: float) -> Outbound:
+    def _next(self, answer: HttpResponse, outbound: HttpRequest, home: Origin, by: float) -> HttpRequest:
         """The request that the answer asks for. `home`: the origin of the call. Raises BadRedirect."""
         head, host = answer.head, outbound.origin.host
         try:
-            hop = next_hop(
+            hop = next_request(
                 head.status, outbound.method, _place(outbound), head.headers[b'location'],
                 has_body=outbound.body is not None,
             )  # fmt: skip
-        except Misled as misled:
+        except RedirectError as misled:
             raise BadRedirect(f'the redirection ({head.status}) by {host} {misled}') from None
         if hop.keeps_body and not _repeatable(outbound):
             raise BadRedirect(f'the redirection ({head.status}) by {host} is of a body that can be sent only once')
@@ -77,10 +85,10 @@ class Redirects:
             deadline=by,
         )
 
-    def _kept(self, headers: Fields | Named, hop: Hop) -> Fields:
+    def _kept(self, headers: Fields | NamedFields, hop: RedirectedRequest) -> Fields:
         return [
             (name, value) for name, value in headers
-            if (hop.keeps_body or not is_of_body(name)) and (hop.keeps_credentials or not self._stays(name))
+            if (hop.keeps_body or not is_body_header(name)) and (hop.keeps_credentials or not self._stays(name))
         ]  # fmt: skip
 
     def _stays(self, name: bytes) -> bool:
@@ -94,11 +102,11 @@ def elsewhere(redirection: str, origin: Origin) -> BadRedirect:
                        '`follow_redirects: any` follows')  # fmt: skip
 
 
-def _place(outbound: Outbound) -> Place:
+def _place(outbound: HttpRequest) -> RedirectTarget:
     origin = outbound.origin
-    return Place(origin.scheme == 'https', origin.host, origin.port, outbound.target.decode('ascii'))
+    return RedirectTarget(origin.scheme == 'https', origin.host, origin.port, outbound.target.decode('ascii'))
 
 
-def _repeatable(outbound: Outbound) -> bool:
+def _repeatable(outbound: HttpRequest) -> bool:
     body = outbound.body
     return body is None or isinstance(body, bytes) or body.repeatable

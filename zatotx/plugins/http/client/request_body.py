@@ -9,10 +9,10 @@ from typing import Any
 from twisted.python.failure import Failure
 
 from zatotx.plugins.http.client.call import BodySource
-from zatotx.plugins.http.server.response_stream import Stream
+from zatotx.plugins.http.server.response_stream import ResponseStream
 
 
-class Pieces:
+class BodyPieces:
     """A BodySource of any async iterator: it is sent once and cannot be sent again."""
 
     repeatable = False
@@ -25,7 +25,7 @@ class Pieces:
         return self._pieces
 
 
-class Upload:
+class BodyUpload:
     """Writes a source's pieces no faster than the peer takes them. `ended(None)` is called when all is written,
     `ended(failure)` when the source broke off, or gave more or less than it said."""
 
@@ -36,7 +36,7 @@ class Upload:
         self._left = source.length or 0
         self._way_out = way_out
         self._ended = ended
-        self._stream = Stream(source.pieces(), way_out, clock, inf)
+        self._stream = ResponseStream(source.pieces(), way_out, clock, inf)
 
     def start(self) -> None:
         """Begin. May call `ended` at once."""

@@ -7,25 +7,25 @@ from typing import Any
 
 from twisted.python.failure import Failure
 
-from zatotx.plugins.http.client.client_writer import WayOut, way_out
+from zatotx.plugins.http.client.client_writer import ClientWriter, client_writer_for
 from zatotx.plugins.http.client.errors import BodyFailed
-from zatotx.plugins.http.client.pending_call import ASKED, EXPECTING, Call, Shared
-from zatotx.plugins.http.client.request_body import Upload
+from zatotx.plugins.http.client.pending_call import ASKED, EXPECTING, CallEnvironment, PendingCall
+from zatotx.plugins.http.client.request_body import BodyUpload
 
 
-class Asking:
+class RequestWriter:
     """Writes one request after the other. `failed` is told when a body could not be made. `holds(data)`: whether the
     data that a call begins with is all here still, so that the peer cannot have seen it."""
 
     __slots__ = ('_call', '_failed', '_out', '_shared', '_upload', '_withheld', 'holds')
 
-    def __init__(self, shared: Shared, transport: Any, failed: Callable[[BodyFailed], None]) -> None:
+    def __init__(self, shared: CallEnvironment, transport: Any, failed: Callable[[BodyFailed], None]) -> None:
         self._shared = shared
         self._failed = failed
-        self._out: WayOut = way_out(transport, self._drained, shared.seconds, shared.burst)
+        self._out: ClientWriter = client_writer_for(transport, self._drained, shared.seconds, shared.burst)
         self.holds = self._out.holds
-        self._call: Call | None = None  # whose body is made or waits for the peer's consent
-        self._upload: Upload | None = None
+        self._call: PendingCall | None = None  # whose body is made or waits for the peer's consent
+        self._upload: BodyUpload | None = None
         self._withheld = False
 
     @property
@@ -38,7 +38,7 @@ class Asking:
         """Whether some of the request did not go out yet."""
         return self._call is not None or self._out.behind
 
-    def start(self, call: Call, now: float) -> None:
+    def start(self, call: PendingCall, now: float) -> None:
         """Send the request."""
         outbound = call.outbound
         self._out.write(call.data)
@@ -65,7 +65,7 @@ class Asking:
         elif body is not None:
             call.begun = True
             try:
-                upload = self._upload = Upload(body, self._out, self._shared.reactor, self._uploaded)
+                upload = self._upload = BodyUpload(body, self._out, self._shared.reactor, self._uploaded)
             except Exception:  # the source gives no pieces at all
                 self._uploaded(Failure())
             else:

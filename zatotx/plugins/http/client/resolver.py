@@ -16,7 +16,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail, succeed
 
 from zatotx.plugins.http.client.errors import NoSuchHost
-from zatotx.rules.http.dns_cache import AddressBook, Found, interleaved
+from zatotx.rules.http.dns_cache import DnsCache, LookupResult, interleave_families
 from zatotx.wire.http.host import is_address
 
 Lookup = Callable[[str], Sequence[str]]
@@ -28,7 +28,7 @@ def system_lookup(name: str) -> Sequence[str]:
     return [str(info[4][0]) for info in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)]
 
 
-class Resolver:
+class AddressResolver:
     """The lookups of a process and what they gave lately."""
 
     def __init__(self, reactor: Any, lookup: Lookup = system_lookup, *, at_once: int = AT_ONCE) -> None:
@@ -36,7 +36,7 @@ class Resolver:
         self._reactor = reactor
         self._lookup = lookup
         self._at_once = at_once
-        self._book = AddressBook()
+        self._book = DnsCache()
         self._asking: dict[str, list[Deferred[tuple[str, ...]]]] = {}  # who waits for a name
         self._queue: deque[str] = deque()  # names that wait for a thread
         self._running = 0
@@ -81,12 +81,12 @@ class Resolver:
     def _work(self, name: str) -> None:
         """In a thread."""
         try:
-            found = Found(interleaved(self._lookup(name)))
+            found = LookupResult(interleave_families(self._lookup(name)))
         except (OSError, UnicodeError) as error:
-            found = Found((), getattr(error, 'strerror', None) or 'the name is not one that can be looked up')
+            found = LookupResult((), getattr(error, 'strerror', None) or 'the name is not one that can be looked up')
         self._reactor.callFromThread(self._finish, name, found)
 
-    def _finish(self, name: str, found: Found) -> None:
+    def _finish(self, name: str, found: LookupResult) -> None:
         self._running -= 1
         self._book.put(name, found, self._reactor.seconds())
         for asker in self._asking.pop(name):
@@ -94,7 +94,7 @@ class Resolver:
         self._start()
 
 
-def _told(name: str, found: Found) -> Deferred[tuple[str, ...]]:
+def _told(name: str, found: LookupResult) -> Deferred[tuple[str, ...]]:
     if found.addresses:
         return succeed(found.addresses)
     return fail(NoSuchHost(f'no address was found for the name {name}: {found.why or "it has none"}'))

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred, fail, succeed
 
-from zatotx.plugins.http.client.call import Answer, AnswerHead, Fields
+from zatotx.plugins.http.client.call import Fields, HttpResponse, ResponseHead
 from zatotx.plugins.http.client.errors import CallFailed, StreamClosed, TooLarge
 
 HELD = 64 * 1024  # bytes that wait for the reader before the peer is made to wait
@@ -15,7 +15,7 @@ HELD = 64 * 1024  # bytes that wait for the reader before the peer is made to wa
 Trailers = tuple[tuple[bytes, bytes], ...]
 
 
-class Tap(Protocol):
+class FlowControl(Protocol):
     """What a stream comes from."""
 
     def pause(self) -> None:
@@ -28,12 +28,12 @@ class Tap(Protocol):
         """Nobody reads the rest."""
 
 
-class Collected:
+class CollectedBody:
     """A body that is handed over whole."""
 
     __slots__ = ('_head', '_most', '_pieces', '_size')
 
-    def __init__(self, head: AnswerHead, most: int) -> None:
+    def __init__(self, head: ResponseHead, most: int) -> None:
         self._head = head
         self._most = most
         self._pieces: list[bytes] = []
@@ -46,18 +46,18 @@ class Collected:
             raise too_large(self._most)
         self._pieces.append(data)
 
-    def end(self, trailers: Trailers) -> Answer:
+    def end(self, trailers: Trailers) -> HttpResponse:
         """That was all."""
-        return Answer(self._head, b''.join(self._pieces), trailers)
+        return HttpResponse(self._head, b''.join(self._pieces), trailers)
 
 
-class Streamed:
+class StreamedBody:
     """An AnswerStream."""
 
     __slots__ = ('_ended', '_error', '_held', '_size', '_tap', '_waiting', 'trailers')
 
-    def __init__(self, tap: Tap) -> None:
-        self._tap: Tap | None = tap
+    def __init__(self, tap: FlowControl) -> None:
+        self._tap: FlowControl | None = tap
         self._held: list[bytes] = []
         self._size = 0
         self._waiting: Deferred[bytes] | None = None

@@ -22,7 +22,7 @@ class Expiring(Protocol):
         """The deadline has passed. Sets a new one, or is over."""
 
 
-class Deadlines:
+class TimeoutSweeper:
     """Watches from `watch` to `forget`, and tells those that are late. Looks only while there are any: `looking`.
 
     `forget(expiring)`: it is over; harmless where it was not watched.

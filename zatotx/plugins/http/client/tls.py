@@ -23,14 +23,18 @@ from zope.interface import implementer
 
 from zatotx.plugins.http.client.credentials import TlsSettings, credentials
 from zatotx.plugins.http.client.errors import TlsFailed
-from zatotx.rules.http.tls_errors import certificate_verdict, handshake_words, late_words
+from zatotx.rules.http.tls_errors import (
+    describe_certificate_error,
+    describe_handshake_error,
+    describe_late_handshake_error,
+)
 from zatotx.wire.http.host import is_address
 
 _NAMES_SHOWN = 3  # of a certificate that is for others
 _NOBODY = Factory()  # wrapped by the factory of a handshake, and never asked: its protocol is put in by hand
 
 
-class ClientTls:
+class TlsClientFactory:
     """TLS by one set of settings; made once, for all connections that have them."""
 
     def __init__(self, settings: TlsSettings) -> None:
@@ -38,16 +42,16 @@ class ClientTls:
         self._credentials = credentials(settings)
         self._verify = settings.verify
 
-    def handshake(self, transport: Any, host: str, clock: Any) -> Handshake:
+    def handshake(self, transport: Any, host: str, clock: Any) -> HandshakeObserver:
         """Begin it over a connected transport, whose protocol TLS becomes."""
-        handshake = Handshake(host)
+        handshake = HandshakeObserver(host)
         creator = _Creator(self._connection(host, handshake.verdict))
         tls = TLSMemoryBIOProtocol(TLSMemoryBIOFactory(creator, True, _NOBODY, clock), handshake)
         transport.protocol = tls
         tls.makeConnection(transport)
         return handshake
 
-    def _connection(self, host: str, verdict: Verdict) -> SSL.Connection:
+    def _connection(self, host: str, verdict: ChainVerification) -> SSL.Connection:
         connection = SSL.Connection(self._context)
         if not is_address(host):  # RFC 6066 §3
             connection.set_tlsext_host_name(host.removesuffix('.').encode('ascii'))
@@ -89,7 +93,7 @@ class ClientTls:
             context.add_extra_chain_cert(X509.from_cryptography(one))
 
 
-class Verdict:
+class ChainVerification:
     """What is found wrong with a peer's certificate: `words`, '' = nothing yet."""
 
     __slots__ = ('_host', 'words')
@@ -109,7 +113,7 @@ class Verdict:
 
     def _wrong(self, certificate: X509, code: int, depth: int, ok: bool) -> str:
         if not ok:
-            return certificate_verdict(code, of_peer=depth == 0)
+            return describe_certificate_error(code, of_peer=depth == 0)
         if depth:
             return ''
         wanted = IPAddress_ID(self._host) if is_address(self._host) else DNS_ID(self._host.removesuffix('.'))
@@ -121,12 +125,12 @@ class Verdict:
 
 
 @implementer(IHandshakeListener)
-class Handshake(Protocol):
+class HandshakeObserver(Protocol):
     """Waits for the end of a handshake: `done` gives the transport to speak over, or fails with TlsFailed."""
 
     def __init__(self, host: str) -> None:
         self._host = host
-        self.verdict = Verdict(host)
+        self.verdict = ChainVerification(host)
         self.done: Deferred[Any] = Deferred()
 
     def handshakeCompleted(self) -> None:
@@ -139,13 +143,13 @@ class Handshake(Protocol):
     def _failed(self, error: BaseException | None) -> TlsFailed:
         if self.verdict.words:
             return TlsFailed(f'the certificate of {self._host} {self.verdict.words}')
-        return TlsFailed(f'{self._host} {handshake_words(_reasons(error))}')
+        return TlsFailed(f'{self._host} {describe_handshake_error(_reasons(error))}')
 
 
-def refused_late(error: BaseException | None, host: str) -> TlsFailed | None:
+def late_handshake_error(error: BaseException | None, host: str) -> TlsFailed | None:
     """What a peer of TLS 1.3 says of our certificate when it ends a connection: it does so after our handshake is done,
     while we wait for its answer, and has read nothing of our request. None where it is not that."""
-    words = late_words(_reasons(error))
+    words = describe_late_handshake_error(_reasons(error))
     return TlsFailed(f'{host} {words}') if words else None
 
 

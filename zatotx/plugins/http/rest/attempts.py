@@ -13,57 +13,64 @@ from attrs import define, frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-from zatotx.model.errors import Fault
-from zatotx.plugins.http.client.call import Answer, Fields, Outbound
+from zatotx.model.errors import ServiceError
+from zatotx.plugins.http.client.call import Fields, HttpRequest, HttpResponse
 from zatotx.plugins.http.client.errors import CallFailed
-from zatotx.plugins.http.rest.error_mapping import CutOff, counts, passes
-from zatotx.plugins.http.rest.request_builder import Form, Request
-from zatotx.rules.resilience.circuit_breaker import CLOSED, HALF_OPEN, Breaker
-from zatotx.rules.resilience.retry import Repeats, RetryBudget, Tried, is_passing, pause, retry_after
+from zatotx.plugins.http.rest.error_mapping import CircuitOpen, is_circuit_failure, is_retryable
+from zatotx.plugins.http.rest.request_builder import Request, RequestForm
+from zatotx.rules.resilience.circuit_breaker import CLOSED, HALF_OPEN, CircuitBreaker
+from zatotx.rules.resilience.retry import (
+    FailedAttempt,
+    RetryBudget,
+    RetryPolicy,
+    is_transient_status,
+    retry_after,
+    retry_delay,
+)
 
-Attempt = Callable[[Request], Awaitable[Answer]]  # fails with CallFailed
+Attempt = Callable[[Request], Awaitable[HttpResponse]]  # fails with CallFailed
 _REFUSED = 401
 _FAILED = 500  # and above
 
 
 @frozen
-class Direct:
+class DirectSender:
     """The client itself."""
 
-    form: Form
-    client: Callable[[Outbound], Awaitable[Answer]]
+    form: RequestForm
+    client: Callable[[HttpRequest], Awaitable[HttpResponse]]
 
-    def send(self, request: Request) -> Awaitable[Answer]:
+    def send(self, request: Request) -> Awaitable[HttpResponse]:
         return self.client(self.form.outbound(request))
 
 
-def is_failure(answer: Answer) -> bool:
+def is_failure(answer: HttpResponse) -> bool:
     """Whether an answer says that the peer is not well: status 5xx."""
     return answer.head.status >= _FAILED
 
 
 @define(eq=False)
-class Broken:
+class CircuitBreaking:
     """Nothing is sent while the circuit breaker is open. Each attempt is one of its calls: it fails where there is no
     answer, or one that is a failure."""
 
     inner: Attempt
-    breaker: Breaker
+    breaker: CircuitBreaker
     seconds: Callable[[], float]
     meter: Any  # IOutgoingMeter
-    is_failure: Callable[[Answer], bool] = is_failure
+    is_failure: Callable[[HttpResponse], bool] = is_failure
 
-    async def send(self, request: Request) -> Answer:
+    async def send(self, request: Request) -> HttpResponse:
         breaker = self.breaker
         ticket = breaker.enter(self.seconds())
         if ticket is None:
-            raise CutOff(breaker.wait(self.seconds()))
+            raise CircuitOpen(breaker.wait(self.seconds()))
         if breaker.state is not CLOSED:
             self._show()
         try:
             answer = await self.inner(request)
         except CallFailed as failed:
-            if counts(failed):
+            if is_circuit_failure(failed):
                 self._failed(ticket)
             else:
                 self._left(ticket)
@@ -100,22 +107,22 @@ class Authorizer(Protocol):
     async def credentials(self, request: Request) -> Fields:
         """The fields for this request. Raises a Fault where they cannot be had in time."""
 
-    async def refused(self, request: Request, answer: Answer) -> bool:
+    async def refused(self, request: Request, answer: HttpResponse) -> bool:
         """The peer did not accept them (401). Whether others can be had, which it has not seen yet."""
 
-    def accepted(self, answer: Answer) -> None:
+    def accepted(self, answer: HttpResponse) -> None:
         """It did."""
 
 
 @define(eq=False)
-class Authorized:
+class Authorizing:
     """Requests go out with credentials, and once again with others where the peer does not take those."""
 
     inner: Attempt
     authorizer: Authorizer
     title: str  # of the connection
 
-    async def send(self, request: Request) -> Answer:
+    async def send(self, request: Request) -> HttpResponse:
         authorizer = self.authorizer
         request.credentials = await self._credentials(request)
         answer = await self.inner(request)
@@ -130,32 +137,32 @@ class Authorized:
     async def _credentials(self, request: Request) -> Fields:
         try:
             return await self.authorizer.credentials(request)
-        except Fault as fault:
+        except ServiceError as fault:
             said = f'{self.title} cannot be used: {fault.msg[:1].lower()}{fault.msg[1:]}'
             raise type(fault)(request.call.cid, said) from fault
 
 
 @define(eq=False)
-class Repeating:
+class Retrying:
     """Tries once more where that may help and does no harm, within the call's time and the connection's budget."""
 
     inner: Attempt
-    repeats: Repeats
+    repeats: RetryPolicy
     clock: IReactorTime
     meter: Any  # IOutgoingMeter
     budget: RetryBudget
 
-    async def send(self, request: Request) -> Answer:
+    async def send(self, request: Request) -> HttpResponse:
         self.budget.called(self.clock.seconds())
         try:
             answer = await self.inner(request)
         except CallFailed as failed:
             return await self._again(request, _Ended(failed))
-        if is_passing(answer.head.status):
+        if is_transient_status(answer.head.status):
             return await self._again(request, _Ended(answer))
         return answer
 
-    async def _again(self, request: Request, ended: _Ended) -> Answer:
+    async def _again(self, request: Request, ended: _Ended) -> HttpResponse:
         """What comes of it after a first attempt that ended so."""
         made = 1
         while (delay := self._delay(request, made, ended)) is not None:
@@ -165,7 +172,7 @@ class Repeating:
             made += 1
             try:
                 ended = await self._ended(request)
-            except CutOff:
+            except CircuitOpen:
                 if request.stream:  # of which nothing is left to give
                     raise
                 break
@@ -174,7 +181,7 @@ class Repeating:
     async def _ended(self, request: Request) -> _Ended:
         try:
             return _Ended(await self.inner(request))
-        except CutOff:
+        except CircuitOpen:
             raise
         except CallFailed as failed:
             return _Ended(failed)
@@ -185,7 +192,7 @@ class Repeating:
         if tried is None:
             return None
         again = self.repeats.may(request.method, keyed=request.keyed)
-        delay = pause(self.repeats, made, tried, again=again, random=random.random)
+        delay = retry_delay(self.repeats, made, tried, again=again, random=random.random)
         if delay is None or not request.repeatable:
             return None
         now = self.clock.seconds()
@@ -196,22 +203,22 @@ class Repeating:
 class _Ended:
     """How one attempt did."""
 
-    how: Answer | CallFailed
+    how: HttpResponse | CallFailed
 
-    def answer(self) -> Answer:
+    def answer(self) -> HttpResponse:
         """The answer. Raises what there was instead of one."""
         if isinstance(self.how, CallFailed):
             raise self.how
         return self.how
 
-    def tried(self) -> Tried | None:
+    def tried(self) -> FailedAttempt | None:
         """As it is judged; None where trying again is of no use."""
         if isinstance(self.how, CallFailed):
-            return Tried(reached=self.how.reached) if passes(self.how) else None
+            return FailedAttempt(reached=self.how.reached) if is_retryable(self.how) else None
         status = self.how.head.status
-        if not is_passing(status):
+        if not is_transient_status(status):
             return None
-        return Tried(status=status, retry_after=retry_after(self.how.head.headers.get(b'retry-after'), time()))
+        return FailedAttempt(status=status, retry_after=retry_after(self.how.head.headers.get(b'retry-after'), time()))
 
     def drop(self) -> None:
         """It is not wanted."""
@@ -219,6 +226,6 @@ class _Ended:
             _dropped(self.how)
 
 
-def _dropped(answer: Answer) -> None:
+def _dropped(answer: HttpResponse) -> None:
     if not isinstance(answer.body, bytes):
         answer.body.close()

@@ -14,28 +14,28 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from zatotx.interfaces.outgoing import ICall
-from zatotx.plugins.http.client.call import Answer, AnswerStream
+from zatotx.plugins.http.client.call import HttpResponse, ResponseStream
 from zatotx.plugins.http.client.errors import CallFailed, ConnectTimeout
-from zatotx.plugins.http.client.factory import MadeClient
+from zatotx.plugins.http.client.factory import BuiltClient
 from zatotx.plugins.http.rest.attempts import Attempt
-from zatotx.plugins.http.rest.error_mapping import CutOff, Full, counts, fault_of
-from zatotx.plugins.http.rest.failure_log import Trouble
-from zatotx.plugins.http.rest.request_builder import Form, Request
+from zatotx.plugins.http.rest.error_mapping import BulkheadFull, CircuitOpen, is_circuit_failure, map_error
+from zatotx.plugins.http.rest.failure_log import FailureLog
+from zatotx.plugins.http.rest.request_builder import Request, RequestForm
 from zatotx.plugins.http.rest.response import Response, StreamedResponse
 from zatotx.plugins.http.rest.response_parsing import THREADED
-from zatotx.rules.resilience.circuit_breaker import CLOSED, Breaker
+from zatotx.rules.resilience.circuit_breaker import CLOSED, CircuitBreaker
 
 
 @frozen(kw_only=True, eq=False)
-class Parts:
+class ConnectionParts:
     """What a connection is made of."""
 
     title: str  # 'Outgoing connection CRM (rest)'
-    form: Form
-    client: MadeClient
+    form: RequestForm
+    client: BuiltClient
     attempt: Attempt  # the client with all that is wrapped around it
     plain: Attempt  # without retries and circuit breaker
-    breaker: Breaker | None
+    breaker: CircuitBreaker | None
     ping_method: str
     any_origin: bool = False  # whether redirections to other origins are followed
     max_in_flight: int = maxsize
@@ -43,19 +43,19 @@ class Parts:
 
 
 @define(eq=False)
-class Connection:
+class OutgoingConnection:
     """`form` makes requests of what a service says, `perform` sends them."""
 
-    parts: Parts
+    parts: ConnectionParts
     reactor: Any  # IReactorTime, IReactorFromThreads
-    form: Form = field(init=False)
+    form: RequestForm = field(init=False)
     under_way: int = 0  # of this one; the meter may be one that others share
-    _trouble: Trouble = field(init=False)
+    _trouble: FailureLog = field(init=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
         self.form = self.parts.form
-        self._trouble = Trouble(self.parts.title, self.reactor.seconds)
+        self._trouble = FailureLog(self.parts.title, self.reactor.seconds)
 
     async def perform(self, request: Request) -> Response:
         """The answer. Raises Timeout, ServiceUnavailable and BadGateway, naming the connection."""
@@ -65,7 +65,7 @@ class Connection:
         self.under_way += 1
         try:
             if self.under_way > parts.max_in_flight:
-                raise Full('as many calls are under way as there may be')
+                raise BulkheadFull('as many calls are under way as there may be')
             answer = await parts.attempt(request)
         except CallFailed as failed:
             fault = self._fault(failed, request)
@@ -130,7 +130,7 @@ class Connection:
 
     # What perform does in the end.
 
-    def _streamed(self, request: Request, answer: Answer) -> Response:
+    def _streamed(self, request: Request, answer: HttpResponse) -> Response:
         response = StreamedResponse(answer, self.form.data_format, request.model)
         response.title, response.cid = self.parts.title, request.call.cid
         body = answer.body
@@ -139,17 +139,17 @@ class Connection:
             response.bind(following, partial(self.reactor.callFromThread, body.close))
         return response
 
-    async def _piece(self, body: AnswerStream, request: Request) -> bytes:
+    async def _piece(self, body: ResponseStream, request: Request) -> bytes:
         try:
             return await body.read()
         except CallFailed as failed:
-            raise fault_of(failed, self.parts.title, request.call.cid, request.patience) from failed
+            raise map_error(failed, self.parts.title, request.call.cid, request.patience) from failed
 
     def _fault(self, failed: CallFailed, request: Request) -> BaseException:
         """What whoever called is told of it; the log has more."""
-        if counts(failed) or (isinstance(failed, CutOff) and not self._trouble.why):
+        if is_circuit_failure(failed) or (isinstance(failed, CircuitOpen) and not self._trouble.why):
             self._trouble.begins(failed.detail)
         seconds = request.seconds
         if isinstance(failed, ConnectTimeout):
             seconds = min(seconds, self.form.connect_timeout)
-        return fault_of(failed, self.parts.title, request.call.cid, seconds)
+        return map_error(failed, self.parts.title, request.call.cid, seconds)

@@ -11,27 +11,27 @@ from attrs import field, frozen
 
 from zatotx.plugins.http.client.call import Fields
 from zatotx.plugins.http.client.credentials import TlsSettings
-from zatotx.plugins.http.client.factory import ClientSettings, Reach, make_client
-from zatotx.plugins.http.client.pool import Bounds
+from zatotx.plugins.http.client.factory import ClientEnvironment, ClientSettings, make_client
+from zatotx.plugins.http.client.pool import PoolLimits
 from zatotx.plugins.http.rest.attempts import Authorizer
 from zatotx.plugins.http.rest.digest_auth import DigestAuthorizer
 from zatotx.plugins.http.rest.oauth2 import TokenSource
-from zatotx.plugins.http.rest.token_cache import TokenShelf
-from zatotx.plugins.http.rest.token_fetcher import Granting
-from zatotx.plugins.http.soap.outgoing.username_token import new_token
-from zatotx.rules.routing.url_template import query_of
+from zatotx.plugins.http.rest.token_cache import TokenCache
+from zatotx.plugins.http.rest.token_fetcher import TokenFetcher
+from zatotx.plugins.http.soap.outgoing.username_token import new_username_token
+from zatotx.rules.routing.url_template import encode_query
 from zatotx.schema.dual_secret import sealed_of
 from zatotx.schema.security.wss import DIGEST
 from zatotx.schema.snapshot import Stored
 from zatotx.wire.soap.ws_security import UsernameToken
 
 
-class Unusable(ValueError):  # noqa: N818 - what it is
+class UnusableCredentials(ValueError):  # noqa: N818 - what it is
     """A definition that no connection can use. The text says why, as the rest of a sentence about a connection."""
 
 
 @frozen(kw_only=True)
-class Identity:
+class OutgoingCredentials:
     """What goes along with each request of a connection."""
 
     fields: Fields = field(default=(), repr=False)
@@ -42,74 +42,80 @@ class Identity:
 
 
 @frozen(kw_only=True)
-class Means:
+class CredentialsContext:
     """What identities are made with."""
 
-    reach: Reach
+    reach: ClientEnvironment
     unseal: Callable[[str], str]
-    shelf: TokenShelf | None
+    shelf: TokenCache | None
 
 
-NOBODY = Identity()
+NOBODY = OutgoingCredentials()
 
 
-def identity_of(stored: Stored | None, means: Means) -> Identity:
+def credentials_of(stored: Stored | None, means: CredentialsContext) -> OutgoingCredentials:
     """Of a connection with that definition; None = it has none. Raises Unusable."""
     if stored is None:
         return NOBODY
     make = _MAKERS.get(stored.type)
     if make is None:
-        raise Unusable(f'its security definition {stored.name} is of type {stored.type}, which is for channels only')
+        raise UnusableCredentials(
+            f'its security definition {stored.name} is of type {stored.type}, which is for channels only'
+        )
     if not stored.value.is_active:
-        raise Unusable(f'its security definition {stored.name} is inactive')
+        raise UnusableCredentials(f'its security definition {stored.name} is inactive')
     return make(stored, means)
 
 
-def _basic(stored: Stored, means: Means) -> Identity:
+def _basic(stored: Stored, means: CredentialsContext) -> OutgoingCredentials:
     """RFC 7617."""
     pair = f'{stored.value.username}:{_password(stored, means)}'.encode()
-    return Identity(fields=((b'Authorization', b'Basic ' + b64encode(pair)),))
+    return OutgoingCredentials(fields=((b'Authorization', b'Basic ' + b64encode(pair)),))
 
 
-def _apikey(stored: Stored, means: Means) -> Identity:
+def _apikey(stored: Stored, means: CredentialsContext) -> OutgoingCredentials:
     key = stored.value.password
     if stored.value.query:
-        return Identity(query=query_of({stored.value.query: key}))
-    return Identity(fields=((stored.value.header.encode('ascii'), key.encode('utf-8')),))
+        return OutgoingCredentials(query=encode_query({stored.value.query: key}))
+    return OutgoingCredentials(fields=((stored.value.header.encode('ascii'), key.encode('utf-8')),))
 
 
-def _digest(stored: Stored, means: Means) -> Identity:
+def _digest(stored: Stored, means: CredentialsContext) -> OutgoingCredentials:
     make = partial(DigestAuthorizer, stored.value.username, stored.value.password)
-    return Identity(authorizer=make, asks_first=True)
+    return OutgoingCredentials(authorizer=make, asks_first=True)
 
 
-def _oauth2(stored: Stored, means: Means) -> Identity:
+def _oauth2(stored: Stored, means: CredentialsContext) -> OutgoingCredentials:
     # A connection for each token: they are rare, and nobody need close anything when the definition changes.
-    settings = ClientSettings(bounds=Bounds(idle=0), tls=TlsSettings(ca=stored.value.tls_ca), follow_redirects=0)
+    settings = ClientSettings(bounds=PoolLimits(idle=0), tls=TlsSettings(ca=stored.value.tls_ca), follow_redirects=0)
     client = make_client(settings, means.reach)
-    granting = Granting(definition=stored.value, title=f'Security definition {stored.name} (oauth2_client)',
+    granting = TokenFetcher(definition=stored.value, title=f'Security definition {stored.name} (oauth2_client)',
                         client=client.send, shelf=means.shelf, now=time)  # fmt: skip
     source = TokenSource(granting, means.reach.reactor)
-    return Identity(authorizer=lambda: source)
+    return OutgoingCredentials(authorizer=lambda: source)
 
 
-def _wss(stored: Stored, means: Means) -> Identity:
+def _wss(stored: Stored, means: CredentialsContext) -> OutgoingCredentials:
     value = stored.value
     if not value.password:
-        raise Unusable(f'its security definition {stored.name} has no password yet')
-    return Identity(token=partial(new_token, value.username, value.password, is_digest=value.password_type == DIGEST))
+        raise UnusableCredentials(f'its security definition {stored.name} has no password yet')
+    return OutgoingCredentials(
+        token=partial(new_username_token, value.username, value.password, is_digest=value.password_type == DIGEST)
+    )
 
 
-def _password(stored: Stored, means: Means) -> str:
+def _password(stored: Stored, means: CredentialsContext) -> str:
     """The password of a definition that is for channels too, and so has a hash of it beside what can be opened."""
     sealed = sealed_of(stored.value.password)
     if not sealed and stored.value.password:
-        raise Unusable(f'the password of its security definition {stored.name} is known as a hash only: change it, '
-                       'to the same if it is to stay')
+        raise UnusableCredentials(
+            f'the password of its security definition {stored.name} is known as a hash only: change it, '
+            'to the same if it is to stay'
+        )
     return means.unseal(sealed) if sealed else ''
 
 
-_MAKERS: Mapping[str, Callable[[Stored, Means], Identity]] = {
+_MAKERS: Mapping[str, Callable[[Stored, CredentialsContext], OutgoingCredentials]] = {
     'basic_auth': _basic,
     'apikey': _apikey,
     'digest_auth': _digest,

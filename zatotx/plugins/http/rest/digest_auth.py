@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 from attrs import define, field, frozen
 
-from zatotx.plugins.http.client.call import Answer, Fields
+from zatotx.plugins.http.client.call import Fields, HttpResponse
 from zatotx.plugins.http.rest.request_builder import Request
-from zatotx.wire.http.challenge import Challenge, challenges, parameters, quoted
+from zatotx.wire.http.challenge import Challenge, parse_challenges, parse_parameters, quote_string
 
 # The names of RFC 7616 §3.3 and what they are called in hashlib, the strongest first.
 _HASHES = {'SHA-512-256': 'sha512_256', 'SHA-256': 'sha256', 'MD5': 'md5'}
@@ -23,7 +23,7 @@ _SESSION = '-SESS'
 
 
 @frozen(kw_only=True)
-class Asked:
+class DigestChallenge:
     """A challenge that can be answered."""
 
     realm: str
@@ -44,21 +44,21 @@ class Asked:
         return self.algorithm.upper().endswith(_SESSION)
 
 
-def strongest(found: Iterable[Challenge]) -> Asked | None:
+def strongest_challenge(found: Iterable[Challenge]) -> DigestChallenge | None:
     """The challenge with the best hash that is known here, the first of several (RFC 7616 §3.7); None = there is
     none."""
     asked = [one for challenge in found if (one := _asked(challenge)) is not None]
     return min(asked, key=lambda one: _KNOWN.index(one.hash), default=None)
 
 
-def _asked(challenge: Challenge) -> Asked | None:
+def _asked(challenge: Challenge) -> DigestChallenge | None:
     params = challenge.params
     if challenge.scheme != 'digest' or 'nonce' not in params or 'realm' not in params:
         return None
     qops = [qop.strip().lower() for qop in params.get('qop', '').split(',')]
     if 'qop' in params and 'auth' not in qops:
         return None
-    asked = Asked(
+    asked = DigestChallenge(
         realm=params['realm'], nonce=params['nonce'], opaque=params.get('opaque'),
         algorithm=params.get('algorithm', ''), qop='qop' in params,
         userhash=params.get('userhash', '').lower() == 'true',
@@ -67,10 +67,10 @@ def _asked(challenge: Challenge) -> Asked | None:
 
 
 @define
-class Session:
+class DigestSession:
     """What is answered with from one challenge on: a nonce, and how often it was used."""
 
-    asked: Asked
+    asked: DigestChallenge
     username: str
     password: str = field(repr=False)
     cnonce: str = field(factory=lambda: token_hex(16))
@@ -91,12 +91,17 @@ class Session:
         what = self._hash(f'{method}:{target}')
         middle = f'{nc}:{self.cnonce}:auth:' if asked.qop else ''
         response = self._hash(f'{self._secret}:{self.nonce}:{middle}{what}')
-        fields = [self._named(), f'realm={quoted(asked.realm)}', f'nonce={quoted(self.nonce)}', f'uri={quoted(target)}']
+        fields = [
+            self._named(),
+            f'realm={quote_string(asked.realm)}',
+            f'nonce={quote_string(self.nonce)}',
+            f'uri={quote_string(target)}',
+        ]
         if asked.algorithm:
             fields.append(f'algorithm={asked.algorithm}')
         fields.append(f'response="{response}"')
         if asked.opaque is not None:
-            fields.append(f'opaque={quoted(asked.opaque)}')
+            fields.append(f'opaque={quote_string(asked.opaque)}')
         if asked.qop:
             fields += ['qop=auth', f'nc={nc}']
         if asked.qop or asked.session:
@@ -109,7 +114,7 @@ class Session:
         if self.asked.userhash:
             return f'username="{self._hash(f"{self.username}:{self.asked.realm}")}"'
         if self.username.isascii():
-            return f'username={quoted(self.username)}'
+            return f'username={quote_string(self.username)}'
         return f"username*=UTF-8''{quote(self.username, safe='')}"
 
     def _hash(self, text: str) -> str:
@@ -121,7 +126,7 @@ class DigestAuthorizer:
 
     def __init__(self, username: str, password: str, cnonce: Callable[[], str] = lambda: token_hex(16)) -> None:
         self._username, self._password, self._cnonce = username, password, cnonce
-        self._session: Session | None = None
+        self._session: DigestSession | None = None
 
     async def credentials(self, request: Request) -> Fields:
         """See Authorizer: none until the peer has asked for some."""
@@ -133,23 +138,23 @@ class DigestAuthorizer:
         request.proof = session.nonce
         return ((b'Authorization', value.encode('utf-8')),)
 
-    async def refused(self, request: Request, answer: Answer) -> bool:
+    async def refused(self, request: Request, answer: HttpResponse) -> bool:
         """See Authorizer: it asked, or its nonce is used up. Where it refuses a nonce that it still knows, it is name
         or password that it does not like."""
         fields = [value for name, value in answer.head.raw_headers if name.lower() == b'www-authenticate']
-        found = challenges(fields)
-        asked = strongest(found)
+        found = parse_challenges(fields)
+        asked = strongest_challenge(found)
         if asked is None:
             return False
         stale = any(one.params.get('stale', '').lower() == 'true' for one in found if one.scheme == 'digest')
         if request.proof is not None and not stale and asked.nonce == request.proof:
             return False
-        self._session = Session(asked, self._username, self._password, self._cnonce())
+        self._session = DigestSession(asked, self._username, self._password, self._cnonce())
         return True
 
-    def accepted(self, answer: Answer) -> None:
+    def accepted(self, answer: HttpResponse) -> None:
         """See Authorizer: the peer may have said which nonce comes next (RFC 7616 §3.5)."""
         info = answer.head.headers.get(b'authentication-info')
         session = self._session
-        if info is not None and session is not None and (following := parameters(info).get('nextnonce')):
+        if info is not None and session is not None and (following := parse_parameters(info).get('nextnonce')):
             session.nonce, session.count = following, 0

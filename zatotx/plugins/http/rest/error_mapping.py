@@ -14,7 +14,7 @@ from zatotx.plugins.http.client import errors
 from zatotx.plugins.http.client.errors import CallFailed, NotReached
 
 
-class CutOff(NotReached):
+class CircuitOpen(NotReached):
     """The circuit breaker lets nothing through. `wait`: seconds until it may again."""
 
     def __init__(self, wait: float) -> None:
@@ -22,7 +22,7 @@ class CutOff(NotReached):
         self.wait = wait
 
 
-class Full(NotReached):
+class BulkheadFull(NotReached):
     """As many calls are under way as the connection may have."""
 
 
@@ -37,13 +37,13 @@ _CANNOT: Mapping[type[CallFailed], str] = {  # '… cannot be used: …'
     errors.QueueFull: 'too many calls wait for it already',
     errors.ClientClosed: 'it is being closed',
     errors.PeerReset: 'the connection was lost before the answer was whole',
-    CutOff: 'it is cut off by its circuit breaker',
-    Full: 'as many calls are under way as it may have',
+    CircuitOpen: 'it is cut off by its circuit breaker',
+    BulkheadFull: 'as many calls are under way as it may have',
     CallFailed: 'there is no connection to it',
 }
 _USELESS: Mapping[type[CallFailed], str] = {  # '… gave no usable answer: …'
     errors.BadCoding: 'its body is damaged, or grows too large when it is unpacked',
-    errors.BadAnswer: 'it is not HTTP',
+    errors.BadResponse: 'it is not HTTP',
     errors.TooLarge: 'it is larger than it may be',
     errors.TooManyRedirects: 'it redirects without end',
     errors.BadRedirect: 'it redirects to where calls must not go',
@@ -52,36 +52,36 @@ _USELESS: Mapping[type[CallFailed], str] = {  # '… gave no usable answer: …'
 # Not the peer's doing: none of them says that it is not well.
 _OURS = (
     errors.QueueTimeout, errors.QueueFull, errors.ClientClosed, errors.BodyFailed, errors.StreamClosed, errors.TooLarge,
-    errors.BadRedirect, errors.TooManyRedirects, CutOff, Full,
+    errors.BadRedirect, errors.TooManyRedirects, CircuitOpen, BulkheadFull,
 )  # fmt: skip
 # What may be mended a moment later. A certificate is not, and a peer that was waited for in vain leaves no time.
 _PASSING = (errors.ConnectRefused, errors.NoSuchHost, errors.ConnectTimeout, errors.PeerReset)
 
 
-def fault_of(failed: CallFailed, title: str, cid: str, seconds: float) -> BaseException:
+def map_error(failed: CallFailed, title: str, cid: str, seconds: float) -> BaseException:
     """The fault that tells of it; where the service's own body broke off, what it raised. `title`: 'Outgoing connection
     CRM (rest)'; `seconds`: how long the call might take."""
     if isinstance(failed, errors.BodyFailed) and failed.__cause__ is not None:
         return failed.__cause__
     if isinstance(failed, _LATE):
-        return late(title, cid, seconds)
+        return timeout_error(title, cid, seconds)
     if (useless := _words(failed, _USELESS)) is not None:
         return BadGateway(cid, f'{title} gave no usable answer: {useless}')
-    again = int(failed.wait) + 1 if isinstance(failed, CutOff) else 1
+    again = int(failed.wait) + 1 if isinstance(failed, CircuitOpen) else 1
     return ServiceUnavailable(cid, f'{title} cannot be used: {_words(failed, _CANNOT)}', again)
 
 
-def late(title: str, cid: str, seconds: float) -> Timeout:
+def timeout_error(title: str, cid: str, seconds: float) -> Timeout:
     """No answer came in time."""
     return Timeout(cid, f'{title} gave no answer within {round(seconds, 3):g} s')
 
 
-def counts(failed: CallFailed) -> bool:
+def is_circuit_failure(failed: CallFailed) -> bool:
     """Whether it says that the peer is not well: for its circuit breaker."""
     return not isinstance(failed, _OURS)
 
 
-def passes(failed: CallFailed) -> bool:
+def is_retryable(failed: CallFailed) -> bool:
     """Whether it may be mended by trying once more."""
     return isinstance(failed, _PASSING) or type(failed) is NotReached
 

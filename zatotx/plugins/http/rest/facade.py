@@ -7,14 +7,14 @@ from functools import partial
 from typing import Any, TypedDict, Unpack
 
 from zatotx.interfaces.outgoing import ICall
-from zatotx.plugins.http.rest.registry import Shelf
-from zatotx.plugins.http.rest.request_builder import Wanted
+from zatotx.plugins.http.rest.registry import ConnectionRegistry
+from zatotx.plugins.http.rest.request_builder import CallSpec
 
 Params = Mapping[str, Any] | list[tuple[str, Any]] | str | None
 Headers = Mapping[str, Any] | None
 
 
-class Options(TypedDict, total=False):
+class CallOptions(TypedDict, total=False):
     """What any call may have beside data, params and headers."""
 
     timeout: float  # seconds, instead of the connection's
@@ -22,29 +22,29 @@ class Options(TypedDict, total=False):
     stream: bool  # give the answer as soon as its head is here; its body is read by `async for`
 
 
-class RestDoor:
+class RestNamespace:
     """`self.out.rest` of one call."""
 
     __slots__ = ('_call', '_shelf')
 
-    def __init__(self, shelf: Shelf, call: ICall) -> None:
+    def __init__(self, shelf: ConnectionRegistry, call: ICall) -> None:
         self._shelf = shelf
         self._call = call
 
-    def __getitem__(self, name: str) -> Rest:
+    def __getitem__(self, name: str) -> RestConnection:
         """The connection of that name. Raises NotFound and Inactive naming it, ServiceUnavailable where its
         configuration cannot be used."""
         shelf = self._shelf
         if name not in shelf.connections:
             shelf.find(name, self._call.cid)  # which says why
-        return Rest(shelf, name, self._call)
+        return RestConnection(shelf, name, self._call)
 
-    def get(self, name: str) -> Rest:
+    def get(self, name: str) -> RestConnection:
         """Zato's form of `[name]`."""
         return self[name]
 
 
-class Rest:
+class RestConnection:
     """An outgoing REST connection, for one call of a service. In an async service each method gives an awaitable, in a
     def service the Response itself.
 
@@ -59,46 +59,54 @@ class Rest:
 
     __slots__ = ('_call', '_name', '_shelf')
 
-    def __init__(self, shelf: Shelf, name: str, call: ICall) -> None:
+    def __init__(self, shelf: ConnectionRegistry, name: str, call: ICall) -> None:
         self._shelf = shelf
         self._name = name
         self._call = call
 
-    def get(self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[Options]) -> Any:
+    def get(
+        self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[CallOptions]
+    ) -> Any:
         """GET."""
-        return self._send(Wanted('GET', data, params, headers, **options))
+        return self._send(CallSpec('GET', data, params, headers, **options))
 
-    def post(self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[Options]) -> Any:
+    def post(
+        self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[CallOptions]
+    ) -> Any:
         """POST."""
-        return self._send(Wanted('POST', data, params, headers, **options))
+        return self._send(CallSpec('POST', data, params, headers, **options))
 
-    def put(self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[Options]) -> Any:
+    def put(
+        self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[CallOptions]
+    ) -> Any:
         """PUT."""
-        return self._send(Wanted('PUT', data, params, headers, **options))
+        return self._send(CallSpec('PUT', data, params, headers, **options))
 
-    def patch(self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[Options]
+    def patch(self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[CallOptions]
               ) -> Any:
         """PATCH."""
-        return self._send(Wanted('PATCH', data, params, headers, **options))
+        return self._send(CallSpec('PATCH', data, params, headers, **options))
 
-    def delete(self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[Options]
+    def delete(self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[CallOptions]
                ) -> Any:
         """DELETE."""
-        return self._send(Wanted('DELETE', data, params, headers, **options))
+        return self._send(CallSpec('DELETE', data, params, headers, **options))
 
-    def head(self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[Options]) -> Any:
+    def head(
+        self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[CallOptions]
+    ) -> Any:
         """HEAD."""
-        return self._send(Wanted('HEAD', data, params, headers, **options))
+        return self._send(CallSpec('HEAD', data, params, headers, **options))
 
-    def options(self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[Options]
+    def options(self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[CallOptions]
                 ) -> Any:
         """OPTIONS."""
-        return self._send(Wanted('OPTIONS', data, params, headers, **options))
+        return self._send(CallSpec('OPTIONS', data, params, headers, **options))
 
     def call(self, method: str = '', data: Any = None, params: Params = None, headers: Headers = None,
-             **options: Unpack[Options]) -> Any:
+             **options: Unpack[CallOptions]) -> Any:
         """Any method, in capitals; '' = the connection's."""
-        return self._send(Wanted(method, data, params, headers, **options))
+        return self._send(CallSpec(method, data, params, headers, **options))
 
     def ping(self) -> Any:
         """Ask the peer whether it is there; what was asked and answered, as text."""
@@ -106,9 +114,9 @@ class Rest:
         return self._call.result(partial(connection.ping, self._call))
 
     @property
-    def conn(self) -> ZatoConn:
+    def conn(self) -> ZatoRestConnection:
         """Zato's way to the same, whose methods take the cid first."""
-        return ZatoConn(self)
+        return ZatoRestConnection(self)
 
     @property
     def treq(self) -> Any:
@@ -118,19 +126,19 @@ class Rest:
 
         return TreqClient(self._shelf.find(self._name, self._call.cid))
 
-    def _send(self, wanted: Wanted) -> Any:
+    def _send(self, wanted: CallSpec) -> Any:
         call = self._call
         connection = self._shelf.connections.get(self._name) or self._shelf.find(self._name, call.cid)
         request = connection.form.request(wanted, call)
         return call.result(partial(connection.perform, request))
 
 
-class ZatoConn:
+class ZatoRestConnection:
     """`conn.get(self.cid, params)`, `conn.post(self.cid, data, params, headers=…)`, as in Zato 1.1 to 3.2."""
 
     __slots__ = ('_rest',)
 
-    def __init__(self, rest: Rest) -> None:
+    def __init__(self, rest: RestConnection) -> None:
         self._rest = rest
 
     def get(self, cid: str, params: Params = None, **options: Any) -> Any:
@@ -170,4 +178,4 @@ class ZatoConn:
         return self._rest.ping()
 
     def _call(self, method: str, cid: str, data: Any, params: Params, options: Mapping[str, Any]) -> Any:
-        return self._rest._send(Wanted(method, data, params, cid=cid, **options))
+        return self._rest._send(CallSpec(method, data, params, cid=cid, **options))

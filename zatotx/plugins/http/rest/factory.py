@@ -10,20 +10,20 @@ from typing import Any
 from attrs import frozen
 
 from zatotx import __version__
-from zatotx.plugins.http.client.call import Answer
+from zatotx.plugins.http.client.call import HttpResponse
 from zatotx.plugins.http.client.content_decoding import ACCEPT
-from zatotx.plugins.http.client.factory import FOLLOWED, ClientSettings, MadeClient, Reach, make_client
-from zatotx.plugins.http.client.pool import Bounds
-from zatotx.plugins.http.rest.attempts import Attempt, Authorized, Broken, Direct, Repeating, is_failure
-from zatotx.plugins.http.rest.connection import Connection, Parts
-from zatotx.plugins.http.rest.credentials import Identity
-from zatotx.plugins.http.rest.request_builder import Form
+from zatotx.plugins.http.client.factory import FOLLOWED, BuiltClient, ClientEnvironment, ClientSettings, make_client
+from zatotx.plugins.http.client.pool import PoolLimits
+from zatotx.plugins.http.rest.attempts import Attempt, Authorizing, CircuitBreaking, DirectSender, Retrying, is_failure
+from zatotx.plugins.http.rest.connection import ConnectionParts, OutgoingConnection
+from zatotx.plugins.http.rest.credentials import OutgoingCredentials
+from zatotx.plugins.http.rest.request_builder import RequestForm
 from zatotx.plugins.http.rest.urls import split_url
 from zatotx.plugins.http.schema.outgoing import ANY_ORIGIN, HttpOutgoing, Retry, tls_settings
-from zatotx.rules.resilience.circuit_breaker import Breaker
-from zatotx.rules.resilience.retry import SAFE, Repeats, RetryBudget
-from zatotx.rules.routing.url_template import Template
-from zatotx.wire.http1.request_writer import Named
+from zatotx.rules.resilience.circuit_breaker import CircuitBreaker
+from zatotx.rules.resilience.retry import SAFE, RetryBudget, RetryPolicy
+from zatotx.rules.routing.url_template import UrlTemplate
+from zatotx.wire.http1.request_writer import NamedFields
 
 _ACCEPTED = {'json': b'application/json', 'xml': b'application/xml, text/xml'}
 _ANYTHING = b'*/*'
@@ -31,24 +31,28 @@ AGENT = (b'User-Agent', f'zatotx/{__version__}'.encode('ascii'))
 
 
 @frozen(kw_only=True)
-class Workshop:
+class BuildContext:
     """What connections are made with."""
 
-    reach: Reach
+    reach: ClientEnvironment
     component: bytes
     meter: Callable[[str], Any]  # the IOutgoingMeter of a connection by its name
 
 
 @frozen(kw_only=True)
-class Craft:
+class ConnectionType:
     """What tells one type of connections from another."""
 
-    form: Callable[[Any, Identity, Workshop], Form]
-    connection: Callable[[Parts, Any, Any], Connection]  # of its parts, the reactor and the configuration
-    is_failure: Callable[[Answer], bool]  # for the circuit breaker
+    form: Callable[[Any, OutgoingCredentials, BuildContext], RequestForm]
+    connection: Callable[
+        [ConnectionParts, Any, Any], OutgoingConnection
+    ]  # of its parts, the reactor and the configuration
+    is_failure: Callable[[HttpResponse], bool]  # for the circuit breaker
 
 
-def build(value: HttpOutgoing, title: str, identity: Identity, workshop: Workshop, craft: Craft) -> Connection:
+def build(
+    value: HttpOutgoing, title: str, identity: OutgoingCredentials, workshop: BuildContext, craft: ConnectionType
+) -> OutgoingConnection:
     """The connection that is configured so. `title`: 'Outgoing connection CRM (rest)'. Raises ValueError, saying why,
     for a configuration that this machine cannot use."""
     reach, meter = workshop.reach, workshop.meter(value.name)
@@ -57,15 +61,15 @@ def build(value: HttpOutgoing, title: str, identity: Identity, workshop: Worksho
     form = craft.form(value, identity, workshop)
     plain = _plain(form, client, identity, title)
     breaker = None
-    attempt: Attempt = Direct(form, client.ask).send
+    attempt: Attempt = DirectSender(form, client.ask).send
     if value.circuit_breaker is not None:
-        breaker = Breaker(value.circuit_breaker.failures, value.circuit_breaker.reset)
-        attempt = Broken(attempt, breaker, reach.reactor.seconds, meter, craft.is_failure).send
+        breaker = CircuitBreaker(value.circuit_breaker.failures, value.circuit_breaker.reset)
+        attempt = CircuitBreaking(attempt, breaker, reach.reactor.seconds, meter, craft.is_failure).send
     if identity.authorizer is not None:
-        attempt = Authorized(attempt, identity.authorizer(), title).send
+        attempt = Authorizing(attempt, identity.authorizer(), title).send
     if value.retry is not None and value.retry.attempts > 1:
-        attempt = Repeating(attempt, _repeats(value.retry), reach.reactor, meter, RetryBudget()).send
-    parts = Parts(
+        attempt = Retrying(attempt, _repeats(value.retry), reach.reactor, meter, RetryBudget()).send
+    parts = ConnectionParts(
         title=title, form=form, client=client, attempt=attempt, plain=plain, breaker=breaker,
         ping_method=value.ping_method, any_origin=value.follow_redirects == ANY_ORIGIN,
         max_in_flight=value.max_in_flight or maxsize, meter=meter,
@@ -73,14 +77,14 @@ def build(value: HttpOutgoing, title: str, identity: Identity, workshop: Worksho
     return craft.connection(parts, reach.reactor, value)
 
 
-def _plain(form: Form, client: MadeClient, identity: Identity, title: str) -> Attempt:
-    direct = Direct(form, client.ask).send
-    return direct if identity.authorizer is None else Authorized(direct, identity.authorizer(), title).send
+def _plain(form: RequestForm, client: BuiltClient, identity: OutgoingCredentials, title: str) -> Attempt:
+    direct = DirectSender(form, client.ask).send
+    return direct if identity.authorizer is None else Authorizing(direct, identity.authorizer(), title).send
 
 
-def _client_settings(value: HttpOutgoing, identity: Identity) -> ClientSettings:
+def _client_settings(value: HttpOutgoing, identity: OutgoingCredentials) -> ClientSettings:
     return ClientSettings(
-        bounds=Bounds(connections=value.pool_size),
+        bounds=PoolLimits(connections=value.pool_size),
         tls=tls_settings(value),
         proxy=value.proxy,
         follow_redirects=FOLLOWED if value.follow_redirects and identity.token is None else 0,  # it is in the body
@@ -89,15 +93,17 @@ def _client_settings(value: HttpOutgoing, identity: Identity) -> ClientSettings:
     )
 
 
-def form_fields(value: HttpOutgoing, identity: Identity, workshop: Workshop, accepted: bytes) -> dict[str, Any]:
+def form_fields(
+    value: HttpOutgoing, identity: OutgoingCredentials, workshop: BuildContext, accepted: bytes
+) -> dict[str, Any]:
     """What a Form of any type has."""
     origin, base = split_url(value.host)
     retried = () if value.retry is None else value.retry.methods
     fields = (AGENT, (b'Accept', accepted), ACCEPT, (b'X-Zato-Component', workshop.component), *identity.fields)
     return {
-        'origin': origin, 'method': value.method, 'template': Template(_joined(base, value.url_path)),
+        'origin': origin, 'method': value.method, 'template': UrlTemplate(_joined(base, value.url_path)),
         'data_format': value.data_format, 'content_type': value.content_type.encode('ascii'),
-        'common': Named.of(fields),
+        'common': NamedFields.of(fields),
         'query': identity.query, 'timeout': value.timeout,
         'connect_timeout': inf if value.connect_timeout is None else value.connect_timeout,
         'most': value.max_response_size, 'offload': workshop.reach.offload, 'seconds': workshop.reach.reactor.seconds,
@@ -105,14 +111,14 @@ def form_fields(value: HttpOutgoing, identity: Identity, workshop: Workshop, acc
     }  # fmt: skip
 
 
-def _rest_form(value: HttpOutgoing, identity: Identity, workshop: Workshop) -> Form:
+def _rest_form(value: HttpOutgoing, identity: OutgoingCredentials, workshop: BuildContext) -> RequestForm:
     if identity.token is not None:
         raise ValueError('its security definition is of type wss, which is for outgoing_soap only')
-    return Form(**form_fields(value, identity, workshop, _ACCEPTED.get(value.data_format, _ANYTHING)))
+    return RequestForm(**form_fields(value, identity, workshop, _ACCEPTED.get(value.data_format, _ANYTHING)))
 
 
-def _rest_connection(parts: Parts, reactor: Any, value: HttpOutgoing) -> Connection:
-    return Connection(parts, reactor)
+def _rest_connection(parts: ConnectionParts, reactor: Any, value: HttpOutgoing) -> OutgoingConnection:
+    return OutgoingConnection(parts, reactor)
 
 
 def _joined(base: bytes, path: str) -> str:
@@ -121,8 +127,8 @@ def _joined(base: bytes, path: str) -> str:
     return before + path if path else before or '/'
 
 
-def _repeats(retry: Retry) -> Repeats:
-    return Repeats(attempts=retry.attempts, backoff=retry.backoff, methods=SAFE.union(retry.methods))
+def _repeats(retry: Retry) -> RetryPolicy:
+    return RetryPolicy(attempts=retry.attempts, backoff=retry.backoff, methods=SAFE.union(retry.methods))
 
 
-REST = Craft(form=_rest_form, connection=_rest_connection, is_failure=is_failure)
+REST = ConnectionType(form=_rest_form, connection=_rest_connection, is_failure=is_failure)

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 QUIET = 10.0  # seconds between two times that it goes wrong: a peer that fails now and then would fill the log
 
 
-class Trouble:
+class FailureLog:
     """`why` is what went wrong last, '' = it went well."""
 
     __slots__ = ('_said_at', '_seconds', '_title', '_told', 'why')

@@ -8,21 +8,21 @@ from twisted.internet.defer import Deferred, fail
 
 from zatotx.interfaces.fetcher import Fetched
 from zatotx.model.errors import ServiceUnavailable
-from zatotx.plugins.http.client.call import Outbound, Timeouts
+from zatotx.plugins.http.client.call import HttpRequest, Timeouts
 from zatotx.plugins.http.client.content_decoding import ACCEPT
 from zatotx.plugins.http.client.errors import CallFailed
-from zatotx.plugins.http.client.factory import ClientSettings, Reach, make_client
-from zatotx.plugins.http.rest.error_mapping import fault_of
+from zatotx.plugins.http.client.factory import ClientEnvironment, ClientSettings, make_client
+from zatotx.plugins.http.rest.error_mapping import map_error
 from zatotx.plugins.http.rest.factory import AGENT
 from zatotx.plugins.http.rest.urls import split_url
 
 _FIELDS = (AGENT, (b'Accept', b'*/*'), ACCEPT)
 
 
-class Fetcher:
+class HttpFetcher:
     """A client for no connection in particular."""
 
-    def __init__(self, reach: Reach) -> None:
+    def __init__(self, reach: ClientEnvironment) -> None:
         self._client = make_client(ClientSettings(follow_redirects=0), reach)
 
     def fetch(self, url: str, *, timeout: float, most: int) -> Deferred[Fetched]:
@@ -32,14 +32,14 @@ class Fetcher:
         except ValueError as wrong:
             return fail(ServiceUnavailable(None, f'There is no document to be had: its URL {wrong}'))
         timeouts = Timeouts(queue=inf, connect=inf, first_byte=inf, silence=inf, total=timeout)
-        outbound = Outbound('GET', origin, target, _FIELDS, timeouts=timeouts, most=most)
+        outbound = HttpRequest('GET', origin, target, _FIELDS, timeouts=timeouts, most=most)
         return Deferred.fromCoroutine(self._fetch(outbound, timeout))
 
-    async def _fetch(self, outbound: Outbound, timeout: float) -> Fetched:
+    async def _fetch(self, outbound: HttpRequest, timeout: float) -> Fetched:
         try:
             answer = await self._client.send(outbound)
         except CallFailed as failed:
-            fault = fault_of(failed, f'The server {outbound.origin.host}', '', timeout)
+            fault = map_error(failed, f'The server {outbound.origin.host}', '', timeout)
             if isinstance(fault, ServiceUnavailable):
                 raise fault from failed
             raise ServiceUnavailable(None, str(fault)) from failed

@@ -15,12 +15,12 @@ from twisted.internet.defer import TimeoutError as Late
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from zatotx.model.errors import BadGateway, Fault, ServiceUnavailable
-from zatotx.plugins.http.client.call import Answer, Fields
-from zatotx.plugins.http.rest.error_mapping import late
-from zatotx.plugins.http.rest.oauth2_tokens import NoToken, Token
+from zatotx.model.errors import BadGateway, ServiceError, ServiceUnavailable
+from zatotx.plugins.http.client.call import Fields, HttpResponse
+from zatotx.plugins.http.rest.error_mapping import timeout_error
+from zatotx.plugins.http.rest.oauth2_tokens import AccessToken, TokenRefused
 from zatotx.plugins.http.rest.request_builder import Request
-from zatotx.plugins.http.rest.token_fetcher import Granting
+from zatotx.plugins.http.rest.token_fetcher import TokenFetcher
 
 _PAUSE = 1.0  # seconds after a failure until the server is asked again
 _REDIS = 3.0  # seconds that Redis may take of a renewal, all its steps together
@@ -30,13 +30,13 @@ _REDIS = 3.0  # seconds that Redis may take of a renewal, all its steps together
 class TokenSource:
     """The token of one definition in this process. An Authorizer."""
 
-    granting: Granting
+    granting: TokenFetcher
     clock: Any  # IReactorTime
-    _token: Token | None = None
+    _token: AccessToken | None = None
     _refused: str = ''  # the key of the last token that a peer did not accept
-    _renewing: Deferred[Token] | None = None
-    _waiting: list[Deferred[Token]] = field(factory=list)
-    _failed: Fault | None = None  # how the last try ended
+    _renewing: Deferred[AccessToken] | None = None
+    _waiting: list[Deferred[AccessToken]] = field(factory=list)
+    _failed: ServiceError | None = None  # how the last try ended
     _again_at: float = -inf  # when there may be another, on the clock
     _log = Logger()
 
@@ -52,32 +52,32 @@ class TokenSource:
         request.proof = token
         return ((b'Authorization', b'Bearer ' + token.value.encode('ascii')),)
 
-    async def refused(self, request: Request, answer: Answer) -> bool:
+    async def refused(self, request: Request, answer: HttpResponse) -> bool:
         """See Authorizer: a token may have been withdrawn before its end."""
-        used: Token = request.proof
+        used: AccessToken = request.proof
         if self._token is used:
             self._token, self._refused = None, used.key
         return self._token is None or self._token.value != used.value
 
-    def accepted(self, answer: Answer) -> None:
+    def accepted(self, answer: HttpResponse) -> None:
         """See Authorizer."""
 
     # Renewing
 
-    async def _fresh(self, request: Request) -> Token:
+    async def _fresh(self, request: Request) -> AccessToken:
         """A token for somebody who has to wait for it."""
         cid, title = request.call.cid, self.granting.title
         if self._failed is not None and self.clock.seconds() < self._again_at:
             raise type(self._failed)(cid, self._failed.msg)
-        waiting: Deferred[Token] = Deferred(self._waiting.remove)
+        waiting: Deferred[AccessToken] = Deferred(self._waiting.remove)
         self._waiting.append(waiting)
         self._renew()
         left = max(0.0, request.due - self.clock.seconds())
         try:
             return await waiting.addTimeout(left, self.clock)
         except Late:
-            raise late(title, cid, request.seconds) from None
-        except Fault as fault:
+            raise timeout_error(title, cid, request.seconds) from None
+        except ServiceError as fault:
             raise type(fault)(cid, fault.msg) from fault
 
     def _renew(self) -> None:
@@ -88,7 +88,7 @@ class TokenSource:
             self._renewing.addTimeout(longest, self.clock, self._too_late).addBoth(self._over)
 
     def _too_late(self, result: object, seconds: float) -> Failure:
-        return Failure(late(self.granting.title, '', seconds))
+        return Failure(timeout_error(self.granting.title, '', seconds))
 
     def _over(self, result: Any) -> None:
         self._renewing = None
@@ -104,11 +104,11 @@ class TokenSource:
         for each in waiting:
             each.callback(result)
 
-    def _as_fault(self, failure: Failure) -> Fault:
+    def _as_fault(self, failure: Failure) -> ServiceError:
         error, title = failure.value, self.granting.title
-        if isinstance(error, Fault):
+        if isinstance(error, ServiceError):
             return error
-        if isinstance(error, NoToken):
+        if isinstance(error, TokenRefused):
             return BadGateway('', f'{title} gives no token: {error}')
         self._log.failure('{title} gives no token', failure, title=title)
         return ServiceUnavailable('', f'{title} gives no token')

@@ -11,7 +11,7 @@ from urllib.parse import quote_plus
 
 import msgspec
 
-from zatotx.rules.routing.url_template import query_of
+from zatotx.rules.routing.url_template import encode_query
 from zatotx.schema.security.oauth2_client import OAuth2Client
 
 USUAL_LIFE = 300.0  # seconds of a token whose answer does not say how long it may be used
@@ -20,11 +20,11 @@ _EARLY, _LATEST = 0.2, 60.0  # of its life, but no more than so many seconds, be
 _LONGEST_LIFE = 366 * 86_400.0
 
 
-class NoToken(Exception):  # noqa: N818 - what it is
+class TokenRefused(Exception):  # noqa: N818 - what it is
     """The server gave none. The text says why, as the rest of a sentence, and holds nothing secret."""
 
 
-class Token(msgspec.Struct, frozen=True):
+class AccessToken(msgspec.Struct, frozen=True):
     """A token, and its times in seconds since the epoch."""
 
     value: str
@@ -50,7 +50,7 @@ class _Error(msgspec.Struct):
     error: str = ''
 
 
-def asked(definition: OAuth2Client) -> tuple[list[tuple[bytes, bytes]], bytes]:
+def token_request(definition: OAuth2Client) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """Fields and body of the request for a token."""
     form = {'grant_type': 'client_credentials', **definition.extra_fields}
     if definition.scopes:
@@ -61,24 +61,24 @@ def asked(definition: OAuth2Client) -> tuple[list[tuple[bytes, bytes]], bytes]:
         fields.append((b'Authorization', b'Basic ' + b64encode(pair.encode('ascii'))))
     else:
         form |= {'client_id': definition.client_id, 'client_secret': definition.client_secret}
-    return fields, query_of(form)
+    return fields, encode_query(form)
 
 
-def granted(status: int, body: bytes, now: float) -> Token:
-    """The token of an answer. Raises NoToken."""
+def parse_token_response(status: int, body: bytes, now: float) -> AccessToken:
+    """The token of an answer. Raises TokenRefused."""
     if status != 200:
-        raise NoToken(f'its server answered {status}{_error(body)}')
+        raise TokenRefused(f'its server answered {status}{_error(body)}')
     try:
         answer = msgspec.json.decode(body, type=_Answer)
     except msgspec.MsgspecError:
-        raise NoToken('its server answered what is not JSON with an access_token') from None
+        raise TokenRefused('its server answered what is not JSON with an access_token') from None
     if answer.token_type.lower() != 'bearer':
-        raise NoToken('its server gives tokens of another type than Bearer')
+        raise TokenRefused('its server gives tokens of another type than Bearer')
     value = answer.access_token
     if not value or not value.isascii() or not value.isprintable() or ' ' in value:
-        raise NoToken('its server gave a token that no header can have')
+        raise TokenRefused('its server gave a token that no header can have')
     life = _life(answer.expires_in)
-    return Token(value, now + life - min(life * _EARLY, _LATEST) - _SLACK, now + life - _SLACK)
+    return AccessToken(value, now + life - min(life * _EARLY, _LATEST) - _SLACK, now + life - _SLACK)
 
 
 def fingerprint(definition: OAuth2Client) -> str:

@@ -12,7 +12,7 @@ from zatotx.interfaces.outgoing import ICall
 
 
 @implementer(ICall)
-class Pinging:
+class PingCall:
     """ICall of an administrator who wants to know whether a peer is there."""
 
     service = ''

@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from zatotx.plugins.http.client.call import BodySource
-from zatotx.rules.routing.url_template import query_of
+from zatotx.rules.routing.url_template import encode_query
 from zatotx.wire.json import codec
 from zatotx.wire.xml import parser
 
@@ -28,7 +28,7 @@ _OCTETS = (bytes, bytearray, memoryview)
 _PIECE = 64 * 1024
 
 
-def body_of(data: Any, data_format: str, offload: Offload) -> tuple[bytes | BodySource | None, bytes]:
+def encode_body(data: Any, data_format: str, offload: Offload) -> tuple[bytes | BodySource | None, bytes]:
     """The body and its content type; None where there is none. `offload(function, *args)` runs in a thread.
 
     Raises TypeError for what has no form in the data format, ValueError as the formats do.
@@ -51,10 +51,10 @@ def body_of(data: Any, data_format: str, offload: Offload) -> tuple[bytes | Body
 
 def _source(data: Any, offload: Offload) -> BodySource | None:
     if isinstance(data, AsyncIterable):
-        return Once(aiter(data))
+        return OneShotBody(aiter(data))
     if callable(getattr(data, 'read', None)):
-        return File(data, offload)
-    return Once(_in_threads(data, offload)) if isinstance(data, Iterator) else None
+        return FileBody(data, offload)
+    return OneShotBody(_in_threads(data, offload)) if isinstance(data, Iterator) else None
 
 
 def _written(data: Any, data_format: str) -> tuple[bytes, bytes]:
@@ -63,13 +63,13 @@ def _written(data: Any, data_format: str) -> tuple[bytes, bytes]:
     if data_format == XML:
         raise TypeError(f'data_format xml sends text, bytes and elements of lxml, not a {type(data).__name__}')
     if data_format == FORM:
-        return query_of(data), TYPES[FORM]
+        return encode_query(data), TYPES[FORM]
     if getattr(data, 'zato_model', False):  # a Model knows which of its fields are not set
         return data.to_json().encode('utf-8'), TYPES[JSON]
     return codec.encode(data), TYPES[JSON]
 
 
-class Once:
+class OneShotBody:
     """A body that somebody gives piece by piece. Until it was begun it may still be sent."""
 
     length = None
@@ -96,7 +96,7 @@ async def _in_threads(iterator: Iterator[Any], offload: Offload) -> AsyncIterato
         yield piece
 
 
-class File:
+class FileBody:
     """What a file has from where it stands to its end. It is read in threads, and closed by whoever opened it."""
 
     def __init__(self, file: Any, offload: Offload) -> None:

@@ -12,12 +12,12 @@ import msgspec
 from attrs import field, frozen
 
 from zatotx.interfaces.outgoing import ICall
-from zatotx.plugins.http.client.call import BodySource, Fields, Origin, Outbound, Timeouts
-from zatotx.plugins.http.rest.request_body import Offload, body_of
-from zatotx.plugins.http.rest.timestamp_header import Stamp
+from zatotx.plugins.http.client.call import BodySource, Fields, HttpRequest, Origin, Timeouts
+from zatotx.plugins.http.rest.request_body import Offload, encode_body
+from zatotx.plugins.http.rest.timestamp_header import TimestampHeader
 from zatotx.rules.resilience.retry import SAFE
-from zatotx.rules.routing.url_template import Template, query_of
-from zatotx.wire.http1.request_writer import Named
+from zatotx.rules.routing.url_template import UrlTemplate, encode_query
+from zatotx.wire.http1.request_writer import NamedFields
 
 MARGIN = 0.05  # seconds before its service's deadline that a call ends: so that the fault says whose answer was missing
 CONSENT = 1.0  # seconds that a peer has to object before a body is sent that cannot be sent twice
@@ -29,7 +29,7 @@ _NONE: frozenset[bytes] = frozenset()
 _LONGEST = 86_400_000  # milliseconds, what a zatotx takes
 
 
-class Wanted(msgspec.Struct):
+class CallSpec(msgspec.Struct):
     """A call in the words of a service."""
 
     method: str  # in capitals; '' = the connection's
@@ -48,7 +48,7 @@ class Request:
     __slots__ = ('began', 'body', 'call', 'cid', 'credentials', 'due', 'given', 'keyed', 'method', 'model', 'names',
                  'own', 'patience', 'proof', 'seconds', 'stream', 'target', 'values')  # fmt: skip
 
-    def __init__(self, wanted: Wanted, call: ICall, usual: str = '') -> None:
+    def __init__(self, wanted: CallSpec, call: ICall, usual: str = '') -> None:
         self.call = call
         self.method = wanted.method or usual
         self.model = wanted.model
@@ -76,15 +76,15 @@ class Request:
 
 
 @frozen(kw_only=True, eq=False)
-class Form:
+class RequestForm:
     """What all requests of a connection have in common."""
 
     origin: Origin
     method: str  # of calls that name none
-    template: Template
+    template: UrlTemplate
     data_format: str
     content_type: bytes  # b'' = by the data
-    common: Named = field(repr=False)  # fields that each request has, those that say who we are too
+    common: NamedFields = field(repr=False)  # fields that each request has, those that say who we are too
     query: bytes = field(repr=False)  # that each target ends with; b'' = none
     timeout: float  # seconds
     connect_timeout: float
@@ -95,7 +95,7 @@ class Form:
     asks_first: bool = False  # the peer may refuse a request before its body has come
     timeouts: Timeouts = field(init=False)
     _usual: bytes | None = field(init=False)  # the target of calls without params; None = it has holes for them
-    _stamp: Stamp = field(factory=Stamp, init=False)
+    _stamp: TimestampHeader = field(factory=TimestampHeader, init=False)
 
     @timeouts.default
     def _whole(self) -> Timeouts:
@@ -106,19 +106,21 @@ class Form:
     def _without_params(self) -> bytes | None:
         return None if self.template.names else self._target(None)
 
-    def request(self, wanted: Wanted, call: ICall) -> Request:
+    def request(self, wanted: CallSpec, call: ICall) -> Request:
         """The call made ready. Raises ValueError and TypeError, naming what is wrong with it. In any thread."""
         request = Request(wanted, call, self.method)
         params, usual = wanted.params, self._usual
         request.target = self._target(params) if params is not None or usual is None else usual
-        request.body, content_type = body_of(wanted.data, self.data_format, self.offload)
+        request.body, content_type = encode_body(wanted.data, self.data_format, self.offload)
         if request.body is None:
             self._complete(request, wanted, (), ())
         else:
             self._complete(request, wanted, TYPED, (self.content_type or content_type,))
         return request
 
-    def _complete(self, request: Request, wanted: Wanted, names: tuple[bytes, ...], values: tuple[bytes, ...]) -> None:
+    def _complete(
+        self, request: Request, wanted: CallSpec, names: tuple[bytes, ...], values: tuple[bytes, ...]
+    ) -> None:
         """Give a request its fields, those of these names and those that all have, and its time."""
         call, common = request.call, self.common
         if call.trace:
@@ -135,7 +137,7 @@ class Form:
 
     def ping(self, method: str, call: ICall) -> Request:
         """A request without a body that asks whether the peer is there."""
-        wanted = Wanted(method)
+        wanted = CallSpec(method)
         request = Request(wanted, call)
         request.target = b'%b?%b' % (self.fixed, self.query) if self.query else self.fixed
         self._complete(request, wanted, (), ())
@@ -146,18 +148,18 @@ class Form:
         """The path that a ping asks for."""
         return self.template.fixed
 
-    def outbound(self, request: Request) -> Outbound:
+    def outbound(self, request: Request) -> HttpRequest:
         """It, as it is sent now."""
         left = request.due - self.seconds()
         rounded = int(left * 1000) + 1
         if not 0 < rounded <= _LONGEST:
             rounded = min(max(1, rounded), _LONGEST)
         moment = self._stamp.of(time()), b'%d' % rounded
-        usual = Named(request.names, request.values + moment, self.common.known)
+        usual = NamedFields(request.names, request.values + moment, self.common.known)
         fields = _mixed(request, usual) if request.given or request.credentials else usual
         stream = request.stream
         body = request.body
-        return Outbound(
+        return HttpRequest(
             request.method, self.origin, request.target, fields, body,
             self._staged(left, request.patience) if stream else self.timeouts,
             inf if stream and left > 0 else request.due,
@@ -169,10 +171,10 @@ class Form:
     def _target(self, params: Any) -> bytes:
         if params is None or isinstance(params, Mapping):
             target, left = self.template.fill(params)
-            query = query_of(left) if left else b''
+            query = encode_query(left) if left else b''
         else:
             target, _ = self.template.fill(None)
-            query = params.encode('ascii') if isinstance(params, str) else query_of(params)
+            query = params.encode('ascii') if isinstance(params, str) else encode_query(params)
         if self.query:
             query = b'%b&%b' % (query, self.query) if query else self.query
         return b'%b%b%b' % (target, b'&' if b'?' in target else b'?', query) if query else target
@@ -198,7 +200,7 @@ def _overridden(request: Request, headers: Mapping[str, Any]) -> None:
     request.keyed = any(name.lower() == _KEY for name, _ in request.own)
 
 
-def _mixed(request: Request, fields: Named) -> Fields:
+def _mixed(request: Request, fields: NamedFields) -> Fields:
     """All fields of a request that does not only have those of its connection."""
     given = request.given
     kept = [one for one in (*fields, *request.credentials) if one[0].lower() not in given]

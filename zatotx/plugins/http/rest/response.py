@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 from zatotx.model.errors import BadGateway
-from zatotx.model.response import Headers, PeerResponse, modelled
-from zatotx.plugins.http.client.call import Answer
+from zatotx.model.response import Headers, PeerResponse, to_model
+from zatotx.plugins.http.client.call import HttpResponse
 from zatotx.plugins.http.rest.request_body import XML
 from zatotx.plugins.http.rest.response_parsing import format_of, text_of, value_of
 
@@ -19,7 +19,7 @@ class Response(PeerResponse):
 
     __slots__ = ('_answer', '_data', '_format', '_headers', '_model', '_value', 'cid', 'status_code', 'title')
 
-    def __init__(self, answer: Answer, data_format: str, model: Any) -> None:
+    def __init__(self, answer: HttpResponse, data_format: str, model: Any) -> None:
         self._answer = answer
         self._format = data_format
         self._model = model
@@ -100,7 +100,7 @@ class Response(PeerResponse):
                 value = value_of(self.content, format_of(kind, self._format), kind)
             elif isinstance(value, ValueError):
                 raise value
-            return value if self._model is None else modelled(value, self._model)
+            return value if self._model is None else to_model(value, self._model)
         except ValueError as wrong:
             raise BadGateway(self.cid, f'{self.title} gave no usable answer: {wrong}') from None
 
@@ -117,7 +117,7 @@ class StreamedResponse(Response):
 
     __slots__ = ('_next', '_shut')
 
-    def __init__(self, answer: Answer, data_format: str, model: Any) -> None:
+    def __init__(self, answer: HttpResponse, data_format: str, model: Any) -> None:
         super().__init__(answer, data_format, model)
         self._next: Callable[[], Any] = _nothing
         self._shut: Callable[[], None] | None = None

@@ -47,7 +47,7 @@ def value_of(body: bytes, as_what: str, content_type: bytes) -> Any:
         if as_what == XML:
             return parser.parse(body, parser.charset_of(content_type))
         if as_what == FORM:
-            return form.decode(body, _MOST_PAIRS)
+            return form.decode_form(body, _MOST_PAIRS)
     except Malformed as wrong:
         raise ValueError(f'it is not {_NAMES[as_what]}: {wrong}') from None
     return text_of(body, content_type) if as_what == TEXT else body

@@ -7,7 +7,7 @@ from time import gmtime, strftime
 _SECOND = '%Y-%m-%dT%H:%M:%S'
 
 
-class Stamp:
+class TimestampHeader:
     """Writes moments; those of one second share its text."""
 
     __slots__ = ('_second', '_text')

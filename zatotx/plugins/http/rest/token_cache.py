@@ -13,8 +13,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from zatotx.interfaces.redis import ILease
-from zatotx.model.errors import Fault
-from zatotx.plugins.http.rest.oauth2_tokens import Token
+from zatotx.model.errors import ServiceError
+from zatotx.plugins.http.rest.oauth2_tokens import AccessToken
 
 _PATIENCE = 1.0  # seconds
 _DEATH = 5.0  # seconds beyond its use that a lease lasts, should its holder die
@@ -22,12 +22,12 @@ _DEATH = 5.0  # seconds beyond its use that a lease lasts, should its holder die
 _T = TypeVar('_T')
 
 
-class Away(Exception):  # noqa: N818 - what it is
+class CacheUnavailable(Exception):  # noqa: N818 - what it is
     """Redis says nothing."""
 
 
 @frozen(kw_only=True)
-class TokenShelf:
+class TokenCache:
     """Tokens by the fingerprints of their definitions."""
 
     keyvalue: Any  # IKeyValue
@@ -38,18 +38,18 @@ class TokenShelf:
     clock: Any  # IReactorTime
     _log = Logger()
 
-    async def get(self, name: str) -> Token | None:
+    async def get(self, name: str) -> AccessToken | None:
         """The token, or None. Raises Away."""
         stored = await self._said(self.keyvalue.execute('GET', self.key('oauth2', name)))
         if not stored:
             return None
         try:
             text = stored if isinstance(stored, str) else stored.decode('ascii')
-            return msgspec.json.decode(self.unseal(text), type=Token)
-        except (ValueError, Fault):  # of another version, or under another key: as if it were not there
+            return msgspec.json.decode(self.unseal(text), type=AccessToken)
+        except (ValueError, ServiceError):  # of another version, or under another key: as if it were not there
             return None
 
-    async def put(self, name: str, token: Token, now: float) -> None:
+    async def put(self, name: str, token: AccessToken, now: float) -> None:
         """Keep it until its end, as far as Redis takes it: it is good for this worker all the same."""
         life = int((token.ends - now) * 1000)
         if life <= 0:
@@ -57,7 +57,7 @@ class TokenShelf:
         sealed = self.seal(msgspec.json.encode(token).decode('ascii'))
         try:
             await self._said(self.keyvalue.execute('SET', self.key('oauth2', name), sealed, 'PX', life))
-        except Away as away:
+        except CacheUnavailable as away:
             self._log.info('A token of OAuth 2.0 could not be kept in Redis: {why}', why=str(away))
 
     async def lease(self, name: str, seconds: float) -> ILease:
@@ -77,4 +77,4 @@ async def _or_away(step: Awaitable[_T]) -> _T:
     except CancelledError:
         raise
     except Exception as error:  # of Redis, of its client, of the ODB that leases ask
-        raise Away(str(error)) from error
+        raise CacheUnavailable(str(error)) from error

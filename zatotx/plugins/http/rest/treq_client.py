@@ -17,14 +17,14 @@ from zope.interface import implementer
 from zatotx.plugins.http.client.agent import Agent
 from zatotx.plugins.http.client.call import Origin, Timeouts
 from zatotx.plugins.http.client.redirects import elsewhere
-from zatotx.plugins.http.rest.connection import Connection
+from zatotx.plugins.http.rest.connection import OutgoingConnection
 from zatotx.plugins.http.rest.urls import split_url
 
 
 class TreqClient(HTTPClient):
     """treq's HTTPClient, for which a URL without a host is one of the connection's."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: OutgoingConnection) -> None:
         super().__init__(_Agent(connection, connection.form.origin))
         self._connection = connection
         origin = connection.form.origin
@@ -44,7 +44,7 @@ class _Agent:
     Basic Auth, API keys in a field. treq follows redirections by itself, so those to other origins than the call's own
     are known by where they lead: they are refused, or looked at, as the connection's follow_redirects says."""
 
-    def __init__(self, connection: Connection, called: Origin) -> None:
+    def __init__(self, connection: OutgoingConnection, called: Origin) -> None:
         form = connection.form
         timeouts = Timeouts(queue=inf, connect=form.connect_timeout, first_byte=inf, silence=inf, total=form.timeout)
         bare = connection.parts.client.bare

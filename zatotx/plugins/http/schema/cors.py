@@ -49,7 +49,7 @@ class Cors(msgspec.Struct, frozen=True, kw_only=True):
     max_age: Annotated[int, field('Seconds for which a browser need not ask again', ge=0, le=_LONGEST_AGE)] = 600
 
 
-def mistakes_of(value: Cors | None) -> list[tuple[str, str]]:
+def cors_errors(value: Cors | None) -> list[tuple[str, str]]:
     """What one field alone cannot say."""
     if value is None or not value.credentials:
         return []
@@ -62,7 +62,7 @@ def mistakes_of(value: Cors | None) -> list[tuple[str, str]]:
     return found
 
 
-def rules_of(value: Cors) -> CorsRules:
+def cors_rules(value: Cors) -> CorsRules:
     """As they are asked."""
     return CorsRules(
         origins=None if ANY in value.origins else frozenset(origin.lower() for origin in value.origins),

@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
-from zatotx.plugins.http.client.credentials import TlsSettings, Unfit, credentials
-from zatotx.rules.http.proxy_selection import Unusable, proxies
-from zatotx.rules.http.redirects import Misled, place_of
-from zatotx.rules.routing.url_template import template_mistake
-from zatotx.schema.masking import Configured
+from zatotx.plugins.http.client.credentials import TlsSettings, UnusableCredentials, credentials
+from zatotx.rules.http.proxy_selection import UnusableProxy, make_proxy_selector
+from zatotx.rules.http.redirects import RedirectError, parse_target
+from zatotx.rules.routing.url_template import template_error
+from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import field
 from zatotx.schema.security.definition import OF_OUTGOING
 
@@ -23,9 +23,9 @@ _PEM_NAMES = {'tls_certificate': 'tls_cert'}  # what pem.py calls settings that 
 
 def _host_mistake(host: str) -> str:
     try:
-        place_of(host)
+        parse_target(host)
         parts = urlsplit(host)
-    except Misled:
+    except RedirectError:
         return 'must be a URL like https://example.com or http://127.0.0.1:8080'
     if '@' in parts.netloc:
         return 'must have no user name or password: they belong into a security definition'
@@ -36,8 +36,8 @@ def _host_mistake(host: str) -> str:
 
 def _proxy_mistake(setting: str) -> str:
     try:
-        proxies(setting, {})
-    except Unusable as wrong:
+        make_proxy_selector(setting, {})
+    except UnusableProxy as wrong:
         return f'cannot be used: {wrong}'
     return ''
 
@@ -80,7 +80,7 @@ class CircuitBreaker(msgspec.Struct, frozen=True, kw_only=True):
     ] = 10.0
 
 
-class HttpOutgoing(Configured, frozen=True, kw_only=True):
+class HttpOutgoing(ConfigObject, frozen=True, kw_only=True):
     """Another system that services call."""
 
     name: Annotated[str, field('Name of the connection', min_length=1, max_length=1000)]
@@ -91,7 +91,7 @@ class HttpOutgoing(Configured, frozen=True, kw_only=True):
     url_path: Annotated[
         str,
         field('Path there, with {name} for a parameter and {name:path} for one with slashes', max_length=4096,
-              check=template_mistake),
+              check=template_error),
     ] = ''
     method: Annotated[
         str,
@@ -168,7 +168,7 @@ def mistakes(value: HttpOutgoing) -> list[tuple[str, str]]:
     """What one field alone cannot say."""
     try:
         credentials(tls_settings(value))
-    except Unfit as unfit:
+    except UnusableCredentials as unfit:
         return [_in_our_words(*problem.split(': ', 1)) for problem in unfit.problems]
     return []
 

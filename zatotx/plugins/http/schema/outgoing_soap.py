@@ -6,7 +6,7 @@ from typing import Annotated
 
 from zatotx.plugins.http.schema.outgoing import MEBIBYTE, HttpOutgoing, mistakes
 from zatotx.plugins.http.schema.soap import action_mistake
-from zatotx.rules.http.redirects import Misled, place_of
+from zatotx.rules.http.redirects import RedirectError, parse_target
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 from zatotx.schema.security.definition import OF_OUTGOING
 from zatotx.wire.malformed import Malformed
@@ -25,8 +25,8 @@ def _wsdl_mistake(wsdl: str) -> str:
         if is_document(wsdl):
             parser.parse(wsdl.strip().encode('utf-8'), 'utf-8')
         elif wsdl:
-            place_of(wsdl)
-    except Misled:
+            parse_target(wsdl)
+    except RedirectError:
         return 'must be the URL of a WSDL, or the document itself: file:crm.wsdl reads it'
     except Malformed as wrong:
         return f'is no XML: {wrong}'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from zatotx.plugins.http.schema.cors import Cors, mistakes_of
+from zatotx.plugins.http.schema.cors import Cors, cors_errors
 from zatotx.plugins.http.schema.shared import HttpChannel, mistakes, shape
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 
@@ -43,7 +43,7 @@ class RestChannel(HttpChannel, frozen=True, kw_only=True):
 
 
 def _mistakes(value: RestChannel) -> list[tuple[str, str]]:
-    return [*mistakes(value), *mistakes_of(value.cors)]
+    return [*mistakes(value), *cors_errors(value.cors)]
 
 
 def _unique(value: RestChannel) -> str:

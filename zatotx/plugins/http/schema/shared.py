@@ -6,15 +6,15 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from zatotx.rules.http.public_url import public_url_mistake
-from zatotx.rules.routing.route_pattern import Hole, parse
-from zatotx.schema.masking import Configured
+from zatotx.rules.http.public_url import public_url_error
+from zatotx.rules.routing.route_pattern import Placeholder, parse_pattern
+from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import field
 from zatotx.schema.security.definition import OF_CHANNELS, Role, roles_mistake
 
 
 def _path_mistake(path: str) -> str:
-    _, wrong = parse(path)
+    _, wrong = parse_pattern(path)
     if wrong:
         return '; '.join(wrong)
     if path == '/zato' or path.startswith('/zato/'):
@@ -22,7 +22,7 @@ def _path_mistake(path: str) -> str:
     return ''
 
 
-class HttpChannel(Configured, frozen=True, kw_only=True):
+class HttpChannel(ConfigObject, frozen=True, kw_only=True):
     """A path that leads to a service."""
 
     name: Annotated[str, field('Name of the channel', min_length=1, max_length=1000)]
@@ -47,7 +47,7 @@ class HttpChannel(Configured, frozen=True, kw_only=True):
     public_url: Annotated[
         str,
         field('Where clients reach it, without its path, as WSDL and OpenAPI tell them: https://api.example.com; empty '
-              '= [http] public_url of the server', max_length=2000, check=public_url_mistake),
+              '= [http] public_url of the server', max_length=2000, check=public_url_error),
     ] = ''
     timeout: Annotated[float, field('Seconds until a request is answered with 504', gt=0, le=86400)] = 60.0
     max_in_flight: (
@@ -81,10 +81,10 @@ def mistakes(value: HttpChannel) -> list[tuple[str, str]]:
 
 def shape(url_path: str, *, match_slash: bool = False) -> str:
     """The paths that a pattern matches, whatever its parameters are called."""
-    pattern, _ = parse(url_path, match_slash=match_slash)
+    pattern, _ = parse_pattern(url_path, match_slash=match_slash)
     return '/'.join(s if isinstance(s, str) else _nameless(s) for s in pattern.segments)
 
 
-def _nameless(hole: Hole) -> str:
+def _nameless(hole: Placeholder) -> str:
     between = '{:path}' if hole.spans else '{}'
     return hole.prefix + between + ''.join(f'{literal}{{}}' for literal in hole.middles) + hole.suffix

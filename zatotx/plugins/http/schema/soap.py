@@ -7,14 +7,14 @@ from typing import Annotated
 from zatotx.model.soap import is_namespace
 from zatotx.plugins.http.schema.shared import HttpChannel, mistakes, shape
 from zatotx.schema.meta import ObjectType, ZatoApi, field
-from zatotx.wire.soap.action import unquoted
+from zatotx.wire.soap.action import unquote
 
 
 def action_mistake(action: str) -> str:
     """What is wrong with a SOAPAction."""
     if any(ord(c) < 32 or ord(c) == 127 for c in action):
         return 'must not have control characters'
-    return 'must not have a quotation mark: SOAPAction has them around it' if '"' in unquoted(action) else ''
+    return 'must not have a quotation mark: SOAPAction has them around it' if '"' in unquote(action) else ''
 
 
 def _namespace_mistake(namespace: str) -> str:
@@ -56,7 +56,7 @@ class SoapChannel(HttpChannel, frozen=True, kw_only=True):
 
 def _unique(value: SoapChannel) -> str:
     """Channels may share a path, where each has a SOAPAction of its own."""
-    return f'/{shape(value.url_path)} {unquoted(value.soap_action)}'
+    return f'/{shape(value.url_path)} {unquote(value.soap_action)}'
 
 
 CHANNEL_SOAP = ObjectType(

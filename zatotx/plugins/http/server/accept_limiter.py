@@ -17,19 +17,19 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from zatotx.plugins.http.server.counters import Counters
+from zatotx.plugins.http.server.counters import HttpCounters
 
 _NOTHING_LEFT = frozenset((EMFILE, ENFILE, ENOBUFS, ENOMEM))
 _RESERVE = 64  # file descriptors that no connection gets
 _QUIET = 5.0  # seconds that accepting goes on before it is said that it does again
 
 
-class _Door:
+class _LimitedPort:
     """A listening socket whose `accept` asks the doorman first; else the socket itself."""
 
     __slots__ = ('_doorman', '_socket')
 
-    def __init__(self, socket: Any, doorman: Doorman) -> None:
+    def __init__(self, socket: Any, doorman: AcceptLimiter) -> None:
         self._socket = socket
         self._doorman = doorman
 
@@ -41,7 +41,7 @@ class _Door:
         return getattr(self._socket, name)
 
 
-class Doorman:
+class AcceptLimiter:
     """Stands at all ports of a node's HTTP side. `open` of the counters is kept by the connections themselves.
 
     `seconds` is the reactor's clock. `limit` gives how many descriptors the process may have.
@@ -50,7 +50,7 @@ class Doorman:
     _log = Logger()
 
     def __init__(
-        self, most: int, counters: Counters, seconds: Callable[[], float],
+        self, most: int, counters: HttpCounters, seconds: Callable[[], float],
         limit: Callable[[], int] = lambda: resource.getrlimit(resource.RLIMIT_NOFILE)[0],
     ) -> None:  # fmt: skip
         self._most = most
@@ -58,7 +58,7 @@ class Doorman:
         self._seconds = seconds
         self._limit = limit
         self._ports: list[Any] = []
-        self._ceiling = ceiling(limit())
+        self._ceiling = max_connections(limit())
         self._why = ''  # nobody is taken in; '' = there is room
         self._told = ''  # what was said of it, until it is said that all is well
         self._since = 0.0  # when it was paused, or went on, last
@@ -66,7 +66,7 @@ class Doorman:
     def watch(self, port: Any) -> None:
         """Take over a listening port of Twisted's. Other ports are left as they are."""
         if hasattr(port, 'socket'):
-            port.socket = _Door(port.socket, self)
+            port.socket = _LimitedPort(port.socket, self)
             self._ports.append(port)
 
     def stop(self) -> None:
@@ -95,7 +95,7 @@ class Doorman:
     def look(self) -> None:
         """See whether there is room again: now and then, and whenever a connection has ended."""
         now = self._seconds()
-        self._ceiling = ceiling(self._limit())  # an administrator may have changed it
+        self._ceiling = max_connections(self._limit())  # an administrator may have changed it
         if not self._why:
             if self._told and now - self._since >= _QUIET:
                 self._told = ''
@@ -132,6 +132,6 @@ class Doorman:
         return descriptor < self._ceiling
 
 
-def ceiling(limit: int) -> int:
+def max_connections(limit: int) -> int:
     """The descriptor from which on the rest is reserved, where a process may have `limit` of them."""
     return sys.maxsize if limit == resource.RLIM_INFINITY else limit - min(_RESERVE, limit // 4)

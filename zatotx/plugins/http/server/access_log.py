@@ -15,8 +15,8 @@ from urllib.parse import unquote_plus
 import msgspec
 
 from zatotx.interfaces.kind import ILineSink
-from zatotx.plugins.http.server.date_cache import Stamps
-from zatotx.plugins.http.server.request_context import Turn
+from zatotx.plugins.http.server.date_cache import DateCache
+from zatotx.plugins.http.server.request_context import RequestContext
 
 CLIENT_GONE = 499  # logged, never sent: the client went away before its answer was out (nginx's number)
 
@@ -28,19 +28,19 @@ MASKED = frozenset({
 _PLAIN = bytes(code for code in range(0x20, 0x7F) if code not in b'"\\\\')
 
 
-def plain(text: str) -> str:
+def escape_text(text: str) -> str:
     """Text that cannot end a quoted field or a line: `"`, `\\` and whatever is not printable become escapes."""
     if text.isprintable() and '"' not in text and '\\' not in text:
         return text
     return ''.join(c if c.isprintable() and c not in '"\\' else _escaped(c) for c in text)
 
 
-def plain_bytes(raw: bytes) -> str:
+def escape_bytes(raw: bytes) -> str:
     """The same for bytes of no known encoding: all that is not printable ASCII becomes `\\xNN`."""
     text = raw.decode('latin-1')
     if not raw.translate(None, _PLAIN):
         return text
-    return ''.join(plain(c) if c.isascii() else _escaped(c) for c in text)
+    return ''.join(escape_text(c) if c.isascii() else _escaped(c) for c in text)
 
 
 def _escaped(character: str) -> str:
@@ -48,7 +48,7 @@ def _escaped(character: str) -> str:
     return f'\\x{code:02x}' if code < 0x100 else f'\\u{code:04x}' if code < 0x10000 else f'\\U{code:08x}'
 
 
-class KeyNames:
+class QueryKeyNames:
     """Names of query parameters that carry keys, in lower case: those that always do, and those of the API key
     definitions in force."""
 
@@ -64,7 +64,7 @@ class KeyNames:
         return changed
 
 
-def masked(target: bytes, names: frozenset[str] = MASKED) -> bytes:
+def mask_query(target: bytes, names: frozenset[str] = MASKED) -> bytes:
     """The target with the values of key-carrying query parameters, and user and password of an absolute URL, replaced
     by `***`."""
     path, mark, query = target.partition(b'?')
@@ -94,12 +94,12 @@ def _masked_pair(pair: bytes, names: frozenset[str]) -> bytes:
     return pair
 
 
-def described(method: str, target: bytes, names: frozenset[str] = MASKED) -> str:
+def describe_request(method: str, target: bytes, names: frozenset[str] = MASKED) -> str:
     """What a line says of a request's method and target."""
-    return f'{method} {plain_bytes(masked(target, names))}'
+    return f'{method} {escape_bytes(mask_query(target, names))}'
 
 
-class Line(msgspec.Struct):
+class AccessLogLine(msgspec.Struct):
     """A line as JSON. Texts of the client's are as in the other form: printable, all else escaped."""
 
     ts: str
@@ -120,14 +120,14 @@ class AccessLog:
 
     __slots__ = ('_encode', '_keys', '_line', '_sink', '_stamps')
 
-    def __init__(self, sink: ILineSink, stamps: Stamps, keys: KeyNames) -> None:
+    def __init__(self, sink: ILineSink, stamps: DateCache, keys: QueryKeyNames) -> None:
         self._keys = keys
         self._sink = sink
         self._line = sink.line
         self._stamps = stamps
         self._encode = msgspec.json.Encoder().encode
 
-    def record(self, turn: Turn, peer: str, now: float, status: int, size: int) -> None:
+    def record(self, turn: RequestContext, peer: str, now: float, status: int, size: int) -> None:
         """One line about a turn that is over: `status` and `size` of its answer's body are what was sent. `peer` is of
         the connection, for a turn whose client is not known."""
         place = turn.place
@@ -136,9 +136,9 @@ class AccessLog:
         else:  # refused before its head was whole, or left by the client before it was looked at
             label, agent = '-', '-'
             names = self._keys.names
-            request = plain_bytes(b' '.join(masked(part, names) for part in turn.request_line.split(b' '))) or '-'
+            request = escape_bytes(b' '.join(mask_query(part, names) for part in turn.request_line.split(b' '))) or '-'
         if self._sink.json:
-            self._record_json(turn, (label, request, agent), Line(
+            self._record_json(turn, (label, request, agent), AccessLogLine(
                 '', turn.cid, peer, '', '', status, size, round(now - turn.began, 6)
             ))  # fmt: skip
             return
@@ -148,7 +148,7 @@ class AccessLog:
         self._line(f'{peer} {turn.cid}/{now - turn.began:.4f} "{label}" [{stamps.logged}] "{request}" {status}'
                    f' {size} "-" "{agent}"')  # fmt: skip
 
-    def _record_json(self, turn: Turn, said: tuple[str, str, str], line: Line) -> None:
+    def _record_json(self, turn: RequestContext, said: tuple[str, str, str], line: AccessLogLine) -> None:
         line.channel, request, line.agent = said
         line.method, _, rest = request.partition(' ')
         line.path = rest.rpartition(' ')[0] or rest
@@ -156,5 +156,5 @@ class AccessLog:
         line.ts = datetime.now(UTC).isoformat(timespec='milliseconds').replace('+00:00', 'Z')
         principal = turn.inbound.principal if turn.inbound is not None else None
         if principal is not None:
-            line.principal = plain(principal.name)
+            line.principal = escape_text(principal.name)
         self._line(self._encode(line).decode())

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from twisted.logger import Logger
 
-from zatotx.plugins.http.server.counters import Counters
+from zatotx.plugins.http.server.counters import HttpCounters
 from zatotx.rules.security.login_throttle import network_of
 
 _QUIET = 60.0  # seconds without a refused connection after which all is well again
@@ -21,7 +21,7 @@ class AddressLimit:
 
     _log = Logger()
 
-    def __init__(self, most: int, counters: Counters, seconds: Callable[[], float]) -> None:
+    def __init__(self, most: int, counters: HttpCounters, seconds: Callable[[], float]) -> None:
         self._most = most
         self._counters = counters
         self._seconds = seconds

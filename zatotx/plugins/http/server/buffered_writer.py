@@ -15,14 +15,14 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.internet.tcp import Connection as TCPConnection
 from zope.interface import implementer
 
-from zatotx.plugins.http.server.write_batch import Burst
+from zatotx.plugins.http.server.write_batch import WriteBatch
 
 SLICE = 64 * 1024
 READ, LARGE_READ = 8 * 1024, 64 * 1024  # bytes that are read at once
 
 
 @implementer(IPushProducer)
-class Outlet:
+class BufferedWriter:
     """Writes to any transport that pauses a push producer when its own buffer is full (TLS, UNIX sockets).
 
     `behind`: the client has not taken all yet, write no more than must be. `moved`: when it last took something, in
@@ -122,7 +122,7 @@ class Outlet:
 
 
 @implementer(IPushProducer)
-class DirectOutlet(Outlet):
+class DirectWriter(BufferedWriter):
     """Writes to a plain TCP connection: straight to the socket at the end of the reactor's turn, see `burst`.
 
     Only what the socket does not take goes the long way, with a pull producer that is asked for more when the
@@ -131,7 +131,9 @@ class DirectOutlet(Outlet):
 
     __slots__ = ('_aside', '_burst', '_joining', '_size', '_socket')
 
-    def __init__(self, transport: Any, drained: Callable[[], None], seconds: Callable[[], float], burst: Burst) -> None:
+    def __init__(
+        self, transport: Any, drained: Callable[[], None], seconds: Callable[[], float], burst: WriteBatch
+    ) -> None:
         self._burst = burst
         self._aside: list[bytes] = []  # goes out at the end of this turn
         self._size = 0
@@ -215,16 +217,16 @@ class DirectOutlet(Outlet):
         super().resumeProducing()
 
 
-def read_more(transport: Any) -> None:
+def enlarge_reads(transport: Any) -> None:
     """The peer sends more than messages of the usual size: read as much at once as Twisted does."""
     transport.bufferSize = LARGE_READ
 
 
-def outlet_to(
-    transport: Any, drained: Callable[[], None], seconds: Callable[[], float], burst: Burst
-) -> Outlet:
+def writer_for(
+    transport: Any, drained: Callable[[], None], seconds: Callable[[], float], burst: WriteBatch
+) -> BufferedWriter:
     """The outlet that fits a transport. By its exact nature: a TLS transport passes unknown attributes on to the TCP
     one below it, and must not be taken for it."""
     if isinstance(transport, TCPConnection) and not transport.TLS:
-        return DirectOutlet(transport, drained, seconds, burst)
-    return Outlet(transport, drained, seconds)
+        return DirectWriter(transport, drained, seconds, burst)
+    return BufferedWriter(transport, drained, seconds)

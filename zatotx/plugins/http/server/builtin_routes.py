@@ -54,7 +54,7 @@ DOORS: dict[str, ChannelSpec] = {
 }
 
 
-def doors(openapi: str = BASIC, *, docs: bool = True, wsdl: bool = True) -> dict[str, ChannelSpec]:
+def builtin_routes(openapi: str = BASIC, *, docs: bool = True, wsdl: bool = True) -> dict[str, ChannelSpec]:
     """DOORS, without that of WSDL where it is shut, and those that settings open: the OpenAPI document and the page
     that shows it. The page holds nothing of the cluster, so it is open; it asks for the credentials of the document
     itself, in a form: a browser that had them by its own prompt would send them with what other sites make it send."""

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 _MOST = 11  # certificates of one client that are kept: one more than anybody looks at
 
 
-def certificates_of(transport: Any) -> Sequence[bytes]:
+def peer_certificates(transport: Any) -> Sequence[bytes]:
     """In DER, the client's own first; none where it has sent none, or was not asked to."""
     own = transport.getPeerCertificate()
     if own is None:

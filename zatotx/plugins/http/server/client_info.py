@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 
-from zatotx.plugins.http.server.client_certificates import certificates_of
+from zatotx.plugins.http.server.client_certificates import peer_certificates
 from zatotx.rules.http.forwarding import UNIX
 
 
@@ -25,7 +25,7 @@ class ClientInfo:
 
     def over_tls(self, transport: Any) -> None:
         """A handshake is over: before any bytes of the client come."""
-        self.certificates = certificates_of(transport)
+        self.certificates = peer_certificates(transport)
         self.secure = True
         self.own_url = own_url(transport.getHost(), secure=True)
 

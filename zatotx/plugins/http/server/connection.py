@@ -10,12 +10,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from zatotx.plugins.http.server import error_responses
-from zatotx.plugins.http.server.buffered_writer import READ, outlet_to, read_more
+from zatotx.plugins.http.server.buffered_writer import READ, enlarge_reads, writer_for
 from zatotx.plugins.http.server.client_info import client_of
-from zatotx.plugins.http.server.half_close import ASKED, GONE, look
-from zatotx.plugins.http.server.request_reader import DEAF, HEAD, Requests, body_due, relieve
-from zatotx.plugins.http.server.response_writer import Answers
-from zatotx.plugins.http.server.server_context import Site
+from zatotx.plugins.http.server.half_close import ASKED, GONE, probe_client
+from zatotx.plugins.http.server.request_reader import HEAD, INPUT_CLOSED, RequestReader, body_deadline, relieve
+from zatotx.plugins.http.server.response_writer import ResponseWriter
+from zatotx.plugins.http.server.server_context import ServerContext
 from zatotx.rules.http.forwarding import UNIX
 
 BACKLOG = 64 * 1024  # bytes that may wait for their turn before the client is made to wait
@@ -28,7 +28,7 @@ NOTHING, FRESH, IDLE, RESTING, IN_HEAD, IN_BODY, LINGERING, CLOSING, HALF_CLOSED
 
 
 @implementer(IProtocol, IHalfCloseableProtocol, IHandshakeListener)
-class Connection:
+class ServerConnection:
     """Not a subclass of Twisted's Protocol, which would give each idle connection a dictionary.
 
     `due` is looked at by `deadlines.Sweep`, in seconds of the reactor's clock.
@@ -37,7 +37,7 @@ class Connection:
     __slots__ = ('_answers', '_behind', '_client', '_idle_timeout', '_network', '_outlet', '_paused', '_requests',
                  '_site', '_waits', 'due', 'transport')  # fmt: skip
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: ServerContext) -> None:
         self._site = site
         self._paused = False
         self._waits = FRESH
@@ -55,11 +55,11 @@ class Connection:
         client = self._client = client_of(transport, site.settings.public_url)
         if client.address != UNIX:
             transport.setTcpNoDelay(True)
-        outlet = self._outlet = outlet_to(transport, self._drained, site.seconds, site.burst)
-        self._answers = Answers(
+        outlet = self._outlet = writer_for(transport, self._drained, site.seconds, site.burst)
+        self._answers = ResponseWriter(
             site, outlet, client.address, moved_on=self._advance, ended=self._finish, broken=transport.abortConnection
         )
-        self._requests = Requests(site, self._answers, outlet, client, self._advance)
+        self._requests = RequestReader(site, self._answers, outlet, client, self._advance)
         self.due = site.seconds() + site.settings.head_timeout
         site.opened(self)
         network = site.address_limit.enter(client.address) if site.is_limited(client) else ''
@@ -76,9 +76,9 @@ class Connection:
     def dataReceived(self, data: bytes) -> None:
         """Bytes of the client."""
         if len(data) == READ:
-            read_more(self.transport)
+            enlarge_reads(self.transport)
         requests = self._requests
-        if requests.phase != DEAF:
+        if requests.phase != INPUT_CLOSED:
             requests.parser.feed(data)
             self._advance()
 
@@ -161,7 +161,7 @@ class Connection:
             self.transport.resumeProducing()
         if requests.phase != HEAD:
             self._waits = IN_BODY
-            self.due = inf if requests.phase == DEAF else body_due(requests, now)
+            self.due = inf if requests.phase == INPUT_CLOSED else body_deadline(requests, now)
         elif held_up or (requests.parser.idle and self._answers.turns):
             self._waits = NOTHING
             self.due = inf
@@ -232,7 +232,7 @@ class Connection:
             requests.break_off(408, error_responses.BODY_LATE, now)
         elif waits in (HALF_CLOSED, PROBED):
             self.due = now + PATIENCE
-            found = look(self.transport, self._answers, self._outlet, probed=waits == PROBED)
+            found = probe_client(self.transport, self._answers, self._outlet, probed=waits == PROBED)
             if found == GONE:
                 self.transport.abortConnection()
             elif found == ASKED:

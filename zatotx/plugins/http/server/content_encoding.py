@@ -8,14 +8,14 @@ from collections.abc import Iterator
 
 from zatotx.model.errors import BadRequest, ContentTooLarge
 from zatotx.plugins.http.server.request_body import SpooledBody
-from zatotx.plugins.http.settings import Settings
-from zatotx.wire.http.inflate import FREE, Bomb, Inflater, Malformed, coding_of
+from zatotx.plugins.http.settings import HttpSettings
+from zatotx.wire.http.inflate import FREE, DecompressionBomb, Inflater, Malformed, coding_of
 
 _QUICK = 8 * 1024  # bytes of a body that is decoded on the reactor: a millisecond or two at worst
 _PIECE = 64 * 1024
 
 
-def decoded(body: bytes | SpooledBody, field: bytes, settings: Settings) -> bytes | SpooledBody | CodedBody:
+def decode_body(body: bytes | SpooledBody, field: bytes, settings: HttpSettings) -> bytes | SpooledBody | CodedBody:
     """The body without the coding that its Content-Encoding names, which the reception has found to be known."""
     coding = coding_of(field)
     return CodedBody(body, coding, most=settings.max_body, ratio=settings.max_ratio) if coding else body
@@ -56,7 +56,7 @@ class CodedBody:
             inflater.end()
         except Malformed as error:
             raise BadRequest(None, f'The body cannot be decoded: {error}') from None
-        except Bomb as error:
+        except DecompressionBomb as error:
             raise ContentTooLarge(None, str(error)) from None
         return bytes(decoded)
 

@@ -3,9 +3,9 @@ head alone, without credentials and without the service."""
 
 from __future__ import annotations
 
-from zatotx.plugins.http.server.route_match import Refusing, Target
-from zatotx.plugins.http.server.route_table import Table
-from zatotx.rules.http.cors import NotAllowed
+from zatotx.plugins.http.server.route_match import ErrorResult, Target
+from zatotx.plugins.http.server.route_table import ChannelTable
+from zatotx.rules.http.cors import CorsForbidden
 from zatotx.rules.routing.route_table import Match
 from zatotx.wire.http1.request_parser import RequestHead
 from zatotx.wire.malformed import Malformed
@@ -13,7 +13,7 @@ from zatotx.wire.malformed import Malformed
 _VARY = b'Vary', b'Origin, Access-Control-Request-Method, Access-Control-Request-Headers'
 
 
-def preflight(routes: Table, head: RequestHead) -> tuple[Target, Refusing] | None:
+def answer_preflight(routes: ChannelTable, head: RequestHead) -> tuple[Target, ErrorResult] | None:
     """The channel that is asked about, and the answer. None where this is no preflight, or is about no channel that
     has anything to say of other sites: then it is a request like any other."""
     headers = head.headers
@@ -29,6 +29,6 @@ def preflight(routes: Table, head: RequestHead) -> tuple[Target, Refusing] | Non
         return None
     try:
         fields = target.dressing.cors.of_preflight(origin, method, headers.get(b'access-control-request-headers'))
-    except NotAllowed as why:
-        return target, Refusing(403, f'{why}', (_VARY,))
-    return target, Refusing(204, '', (*fields, _VARY))
+    except CorsForbidden as why:
+        return target, ErrorResult(403, f'{why}', (_VARY,))
+    return target, ErrorResult(204, '', (*fields, _VARY))

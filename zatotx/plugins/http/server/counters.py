@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Counters:
+class HttpCounters:
     """Counts since the start of the node, but for `open` and `paused`, which are now.
 
     `answers[n]` counts answers of status nxx; `refused` counts messages that broke the protocol or a limit, which

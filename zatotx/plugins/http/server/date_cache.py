@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import gmtime, time
 
-from zatotx.wire.http1.response_writer import Stamp
+from zatotx.wire.http1.response_writer import DateStamp
 
 _MONTHS = ('Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec')  # in any locale
 
 
-class Stamps:
+class DateCache:
     """Both texts, made again when the second has changed."""
 
     __slots__ = ('_wall', 'answer', 'logged', 'second')
@@ -26,7 +26,7 @@ class Stamps:
         if second != self.second:
             self.second = second
             wall = self._wall()
-            self.answer = Stamp(wall)
+            self.answer = DateStamp(wall)
             t = gmtime(wall)
             self.logged = (
                 f'{t.tm_mday:02d}/{_MONTHS[t.tm_mon - 1]}/{t.tm_year:04d}'

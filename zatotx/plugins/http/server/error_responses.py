@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from zatotx.model.message import Reply
-from zatotx.plugins.http.soap.faults import refusal_body
+from zatotx.plugins.http.soap.faults import error_fault
 from zatotx.wire.soap.envelope import VERSIONS
 from zatotx.wire.xml.writer import XML_TYPE, error
 
 if TYPE_CHECKING:
-    from zatotx.plugins.http.server.request_context import Turn
+    from zatotx.plugins.http.server.request_context import RequestContext
 
 XML = 'xml'  # a data format, and the form of its errors
 _JSON = b'application/json'
@@ -35,7 +35,7 @@ BODY_LATE = 'The body of the request did not arrive in time'
 CUT_SHORT = 'The request ended before it was complete'
 
 
-def refusal(
+def error_response(
     status: int, cid: str, details: str, headers: tuple[tuple[bytes, bytes], ...] = (), form: str = ''
 ) -> Reply:
     """An error answer in Zato's form for JSON or XML, or a fault of that version of SOAP. What passes by itself (503)
@@ -46,12 +46,12 @@ def refusal(
         return Reply(status, error(cid, details), XML_TYPE, headers)
     if form:
         version = VERSIONS[form]
-        return Reply(status, refusal_body(version, status, cid, details), version.content_type.encode('ascii'), headers)
+        return Reply(status, error_fault(version, status, cid, details), version.content_type.encode('ascii'), headers)
     body = msgspec.json.encode({'zato_env': {'result': 'ZATO_ERROR', 'cid': cid, 'details': details}})
     return Reply(status, body, _JSON, headers)
 
 
-def refused(turn: Turn, status: int, details: str) -> Reply:
+def error_response_to(turn: RequestContext, status: int, details: str) -> Reply:
     """The same for a request whose head has led somewhere."""
     place = turn.place
-    return refusal(status, turn.cid, details, form='' if place is None else place.form)
+    return error_response(status, turn.cid, details, form='' if place is None else place.form)

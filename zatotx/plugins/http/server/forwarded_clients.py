@@ -5,10 +5,10 @@ from __future__ import annotations
 from twisted.logger import Logger
 
 from zatotx.plugins.http.server.client_info import ClientInfo
-from zatotx.plugins.http.server.counters import Counters
-from zatotx.plugins.http.server.request_router import Place, Reception
-from zatotx.plugins.http.settings import Settings
-from zatotx.rules.http.forwarding import Origin, origin_of, trusted_proxies
+from zatotx.plugins.http.server.counters import HttpCounters
+from zatotx.plugins.http.server.request_router import RequestRouter, ResolvedRequest
+from zatotx.plugins.http.settings import HttpSettings
+from zatotx.rules.http.forwarding import RequestOrigin, origin_of, trusted_proxies
 from zatotx.wire.http1.request_parser import RequestHead
 
 
@@ -17,7 +17,7 @@ class ForwardedClients:
 
     _log = Logger()
 
-    def __init__(self, settings: Settings, counters: Counters) -> None:
+    def __init__(self, settings: HttpSettings, counters: HttpCounters) -> None:
         self._trusted = trusted_proxies(settings.trusted_proxies)
         self._read = settings.proxy_headers
         self._public_url = settings.public_url
@@ -28,7 +28,9 @@ class ForwardedClients:
         """Whether a peer is a trusted proxy."""
         return self._trusted.trusts(address)
 
-    def place(self, reception: Reception, head: RequestHead, proxy: ClientInfo, last: Place | None) -> Place:
+    def place(
+        self, reception: RequestRouter, head: RequestHead, proxy: ClientInfo, last: ResolvedRequest | None
+    ) -> ResolvedRequest:
         """As Reception.place, for the client that the proxy speaks for."""
         if last is not None and last.head is head and last.routes is reception.routes:
             return last
@@ -56,7 +58,7 @@ class ForwardedClients:
             )  # fmt: skip
 
 
-def _public_url(origin: Origin, head: RequestHead, secure: bool) -> str:
+def _public_url(origin: RequestOrigin, head: RequestHead, secure: bool) -> str:
     """Where the client of a proxy reaches it: the host that the proxy names, or lets through where it says by which
     scheme it was asked."""
     host = origin.host

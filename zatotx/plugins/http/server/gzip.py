@@ -16,7 +16,7 @@ _SMALL = 16 + 13, 5  # window and memory: 48 KiB instead of 256, which would be 
 _LARGE = 16 + zlib.MAX_WBITS, 8
 
 
-def gzipped(body: bytes) -> bytes:
+def gzip_body(body: bytes) -> bytes:
     """The body in gzip. Above AT_ONCE for threads."""
     coder = _coder(*(_LARGE if len(body) > AT_ONCE else _SMALL))
     return coder.compress(body) + coder.flush()

@@ -12,14 +12,14 @@ from __future__ import annotations
 from socket import SO_ERROR, SOL_SOCKET
 from typing import Any
 
-from zatotx.plugins.http.server.buffered_writer import Outlet
-from zatotx.plugins.http.server.response_writer import Answers
+from zatotx.plugins.http.server.buffered_writer import BufferedWriter
+from zatotx.plugins.http.server.response_writer import ResponseWriter
 from zatotx.wire.http1.response_writer import CONTINUE
 
 GONE, ASKED, UNKNOWN = 'gone', 'asked', 'unknown'
 
 
-def look(transport: Any, answers: Answers, outlet: Outlet, *, probed: bool) -> str:
+def probe_client(transport: Any, answers: ResponseWriter, outlet: BufferedWriter, *, probed: bool) -> str:
     """What is known now of a client that has half-closed. Asks it, once, where an interim answer may be sent: before
     the answer that is due next, and not into the middle of one."""
     if transport.getHandle().getsockopt(SOL_SOCKET, SO_ERROR):

@@ -18,7 +18,7 @@ from typing import IO, Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from zatotx.rules.limits.byte_budget import ByteBudget, Charge
+from zatotx.rules.limits.byte_budget import ByteBudget, BytesCharge
 
 Offload = Callable[..., Deferred[Any]]
 
@@ -73,7 +73,7 @@ class Held:
 
     __slots__ = ('_body', '_charge')
 
-    def __init__(self, body: bytes | SpooledBody, charge: Charge) -> None:
+    def __init__(self, body: bytes | SpooledBody, charge: BytesCharge) -> None:
         self._body = body
         self._charge = charge
 
@@ -84,7 +84,7 @@ class Held:
             self._body.close()
 
 
-class Intake:
+class BodyCollector:
     """Collects one body.
 
     `ready` is called when a write that made it `busy` has ended. `failure` says why the body cannot be kept, `full`
@@ -107,7 +107,7 @@ class Intake:
         self._file: IO[bytes] | None = None
         self._dropped = False
         self.allowed = allowed
-        self.charge = Charge(budget)
+        self.charge = BytesCharge(budget)
         self.ended = False
         self.failure: Failure | None = None
         self.full = False

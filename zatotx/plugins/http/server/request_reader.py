@@ -9,28 +9,28 @@ from math import inf
 from twisted.logger import Logger
 
 from zatotx.model.cid import new_cid
-from zatotx.model.message import ANONYMOUS, Inbound, Reply
+from zatotx.model.message import ANONYMOUS, Message, Reply
 from zatotx.plugins.http.server import error_responses
-from zatotx.plugins.http.server.buffered_writer import Outlet
+from zatotx.plugins.http.server.buffered_writer import BufferedWriter
 from zatotx.plugins.http.server.client_info import ClientInfo
-from zatotx.plugins.http.server.content_encoding import decoded
-from zatotx.plugins.http.server.error_responses import refusal, refused
-from zatotx.plugins.http.server.request_body import Held, Intake, SpooledBody
-from zatotx.plugins.http.server.request_context import SAFE, Turn
-from zatotx.plugins.http.server.request_router import Place
-from zatotx.plugins.http.server.response_writer import GATHERED, Answers
-from zatotx.plugins.http.server.server_context import Site
-from zatotx.rules.limits.byte_budget import NO_MEMORY, UNCOUNTED, UNKNOWN, Charge
-from zatotx.wire.http1.request_parser import Refused, RequestHead, RequestParser
+from zatotx.plugins.http.server.content_encoding import decode_body
+from zatotx.plugins.http.server.error_responses import error_response, error_response_to
+from zatotx.plugins.http.server.request_body import BodyCollector, Held, SpooledBody
+from zatotx.plugins.http.server.request_context import SAFE, RequestContext
+from zatotx.plugins.http.server.request_router import ResolvedRequest
+from zatotx.plugins.http.server.response_writer import GATHERED, ResponseWriter
+from zatotx.plugins.http.server.server_context import ServerContext
+from zatotx.rules.limits.byte_budget import NO_MEMORY, UNCOUNTED, UNKNOWN, BytesCharge
+from zatotx.wire.http1.request_parser import MessageRejected, RequestHead, RequestParser
 
 MOST_TURNS = 16  # requests of one connection that may be under way at once
 _SKIPPED = 64 * 1024  # of a refused request's body: a larger one costs the connection
 _SLOWEST = 1024  # bytes a second that a body must keep up on average, once it has had its time
 
-HEAD, BODY, SKIP, DEAF = range(4)
+HEAD, BODY, SKIP, INPUT_CLOSED = range(4)
 
 
-class Requests:
+class RequestReader:
     """Pulls requests from the parser as long as nothing must be waited for.
 
     `phase`: HEAD = between requests or inside a head; BODY = inside the body of the last turn; SKIP = inside the body
@@ -43,7 +43,7 @@ class Requests:
 
     _log = Logger()
 
-    def __init__(self, site: Site, answers: Answers, outlet: Outlet, client: ClientInfo,
+    def __init__(self, site: ServerContext, answers: ResponseWriter, outlet: BufferedWriter, client: ClientInfo,
                  resumed: Callable[[], None]) -> None:
         self._site = site
         self._spool_above = min(site.settings.spool_above, site.settings.max_body)
@@ -56,11 +56,11 @@ class Requests:
         self.parser = RequestParser(site.limits)
         self.phase = HEAD
         self.count = 0  # requests that were begun
-        self._place: Place | None = None  # of the last request
+        self._place: ResolvedRequest | None = None  # of the last request
         self._held: RequestHead | None = None  # may not run beside the requests before it
-        self._turn: Turn | None = None  # whose body is coming in
+        self._turn: RequestContext | None = None  # whose body is coming in
         self._piece: bytes | None = None  # the body while it is one piece
-        self._intake: Intake | None = None  # the body when it is more
+        self._intake: BodyCollector | None = None  # the body when it is more
         self._began = 0.0  # when the body under way began
         self._paused: float | None = None  # when `waiting` began
         self.cut = False  # the client may still be sending what nobody will read
@@ -76,7 +76,7 @@ class Requests:
         if self.phase == HEAD:
             return (self._held is not None or len(self._answers.turns) >= MOST_TURNS or self._outlet.behind
                     or self._answers.gathered >= GATHERED)  # fmt: skip
-        return self._paused is not None or self.phase == DEAF
+        return self._paused is not None or self.phase == INPUT_CLOSED
 
     @property
     def ended(self) -> bool:
@@ -110,31 +110,31 @@ class Requests:
                     going = self._take(event, now)
                 else:
                     going = self._end(now) and parser.pending > 0
-        except Refused as refused:
+        except MessageRejected as refused:
             self.break_off(refused.status, refused.reason, now, refused.request_line)
 
     def break_off(self, status: int, why: str, now: float, request_line: bytes = b'') -> None:
         """Answer the request under way, or the bytes that are none, with `status`, and take nothing more."""
-        phase, self.phase, self.cut = self.phase, DEAF, True
+        phase, self.phase, self.cut = self.phase, INPUT_CLOSED, True
         self._site.counters.refused += 1
         turn, self._turn = self._turn, None
         self._drop_body()
         if phase == BODY and turn is not None:
             turn.persist = False
-            turn.answered(refused(turn, status, why))
+            turn.answered(error_response_to(turn, status, why))
         elif phase == HEAD:
-            turn = Turn(None, now, self._answers.ready)
+            turn = RequestContext(None, now, self._answers.ready)
             turn.cid = new_cid()
             turn.request_line = request_line
             self._site.counters.requests += 1
             self._answers.turns.append(turn)
-            turn.answered(refusal(status, turn.cid, why))
+            turn.answered(error_response(status, turn.cid, why))
         else:  # it has been answered: only the connection is left to end
             self._answers.end()
 
     def deafen(self) -> None:
         """Take nothing more."""
-        self.phase = DEAF
+        self.phase = INPUT_CLOSED
         self._held = self._turn = None
         self._drop_body()
 
@@ -155,7 +155,7 @@ class Requests:
         site = self._site
         site.counters.requests += 1
         self.count += 1
-        turn = Turn(head, now, self._answers.ready)
+        turn = RequestContext(head, now, self._answers.ready)
         turns.append(turn)
         self._began = now
         place = self._place = self._locate(head, self._client, self._place)
@@ -170,7 +170,7 @@ class Requests:
             return self._ask(turn, now)
         return True
 
-    def _ask(self, turn: Turn, now: float) -> bool:
+    def _ask(self, turn: RequestContext, now: float) -> bool:
         """Have the exchange look at the head before the body is asked for, or more of it is taken."""
         inbound, place = turn.inbound, turn.place
         assert inbound is not None and place is not None
@@ -179,7 +179,7 @@ class Requests:
         turn.run = self._site.exchange.admit(inbound, partial(self._admitted, turn))
         return not self.held_up
 
-    def _admitted(self, turn: Turn, refused: Reply | None) -> None:
+    def _admitted(self, turn: RequestContext, refused: Reply | None) -> None:
         now = self._go_on()
         head, intake = turn.head, self._intake
         assert head is not None
@@ -197,12 +197,12 @@ class Requests:
             self._answers.go_on(turn)
         self._resumed()
 
-    def _refuse(self, turn: Turn, head: RequestHead, reply: Reply) -> bool:
+    def _refuse(self, turn: RequestContext, head: RequestHead, reply: Reply) -> bool:
         """Answer by the head alone. The body is skipped where it is short and on its way, else the connection ends."""
         length = head.length
         if head.expects or length is None or length > _SKIPPED:
             turn.persist = False
-            self.phase = DEAF
+            self.phase = INPUT_CLOSED
             self.cut = True
         else:
             self.phase = SKIP
@@ -218,7 +218,7 @@ class Requests:
                 self._piece = piece
                 return True
             site = self._site
-            intake = self._intake = Intake(site.offload, site.memory, work_dir=site.work_dir, ready=self._stored,
+            intake = self._intake = BodyCollector(site.offload, site.memory, work_dir=site.work_dir, ready=self._stored,
                                            spool_above=self._spool_above, allowed=turn.run is not None)  # fmt: skip
             if turn.inbound is not None:
                 _know(turn.inbound, intake.charge)
@@ -240,7 +240,7 @@ class Requests:
     def _end(self, now: float) -> bool:
         intake = self._intake
         if self.phase == SKIP:
-            self.phase = DEAF if self.parser.over else HEAD
+            self.phase = INPUT_CLOSED if self.parser.over else HEAD
         elif intake is None:
             piece, self._piece = self._piece or b'', None
             self._deliver(piece, now)
@@ -256,22 +256,22 @@ class Requests:
         turn, self._turn = self._turn, None
         intake, self._intake = self._intake, None
         assert turn is not None and turn.inbound is not None and turn.place is not None
-        self.phase = DEAF if self.parser.over else HEAD
+        self.phase = INPUT_CLOSED if self.parser.over else HEAD
         inbound = turn.inbound
         inbound.deadline = now + turn.place.allowed  # the time the client took to send is its own
-        charge: Charge | None = None
+        charge: BytesCharge | None = None
         if intake is not None:
             charge = intake.charge
         elif len(body) > UNCOUNTED or (body and b'content-encoding' in inbound.headers):  # type: ignore[arg-type]  # bytes
-            charge = Charge(self._site.memory, UNKNOWN)
+            charge = BytesCharge(self._site.memory, UNKNOWN)
         if charge is None:
             inbound.body = body
         elif not _charged(turn, inbound, body, charge):
             self._site.counters.refused += 1
-            turn.answered(refused(turn, 503, NO_MEMORY))
+            turn.answered(error_response_to(turn, 503, NO_MEMORY))
             return
         elif b'content-encoding' in inbound.headers:
-            inbound.body = decoded(body, inbound.headers[b'content-encoding'], self._site.settings)
+            inbound.body = decode_body(body, inbound.headers[b'content-encoding'], self._site.settings)
         turn.run = self._site.exchange.deliver(inbound, turn.answered)
         if charge is not None:
             _know(inbound, charge)
@@ -304,7 +304,7 @@ class Requests:
             intake.drop()
 
 
-def relieve(requests: Requests, now: float) -> bool:
+def relieve(requests: RequestReader, now: float) -> bool:
     """Memory is scarce: have the body under way leave it, where its sender may use the disk. Says whether it is waited
     for now."""
     intake, turn = requests._intake, requests._turn
@@ -319,7 +319,7 @@ def relieve(requests: Requests, now: float) -> bool:
     return requests.waiting
 
 
-def _charged(turn: Turn, inbound: Inbound, body: bytes | SpooledBody, charge: Charge) -> bool:
+def _charged(turn: RequestContext, inbound: Message, body: bytes | SpooledBody, charge: BytesCharge) -> bool:
     """Have the request hold its body and what that is charged with. False = there is no room for it."""
     turn.body = Held(body, charge)
     inbound.charge = charge
@@ -330,14 +330,14 @@ def _charged(turn: Turn, inbound: Inbound, body: bytes | SpooledBody, charge: Ch
     return True
 
 
-def _know(inbound: Inbound, charge: Charge) -> None:
+def _know(inbound: Message, charge: BytesCharge) -> None:
     """Who is logged in has more room."""
     principal = inbound.principal
     if principal is not None and principal.kind != ANONYMOUS.kind:
         charge.known()
 
 
-def body_due(requests: Requests, now: float) -> float:
+def body_deadline(requests: RequestReader, now: float) -> float:
     """By when the body under way must have made progress; inf where it is not the client we wait for."""
     if requests.waiting:
         return inf

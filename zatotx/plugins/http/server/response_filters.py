@@ -17,13 +17,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from zatotx.model.message import Reply
-from zatotx.plugins.http.schema.cors import rules_of
-from zatotx.plugins.http.server.gzip import AT_ONCE, GzipStream, gzipped
-from zatotx.plugins.http.server.request_context import Turn
-from zatotx.plugins.http.server.response_stream import dismiss
+from zatotx.plugins.http.schema.cors import cors_rules
+from zatotx.plugins.http.server.gzip import AT_ONCE, GzipStream, gzip_body
+from zatotx.plugins.http.server.request_context import RequestContext
+from zatotx.plugins.http.server.response_stream import discard_stream
 from zatotx.rules.http.compression import LEAST, is_textual, takes_gzip
 from zatotx.rules.http.cors import CorsRules, Fields
-from zatotx.rules.http.etag import is_known, is_tag, tag_of, weakened
+from zatotx.rules.http.etag import compute_etag, is_etag, matches_if_none_match, weaken
 from zatotx.wire.http1.request_parser import RequestHead
 from zatotx.wire.http1.response_writer import field_lines
 
@@ -36,28 +36,29 @@ _UNTOUCHED = frozenset({204, 206, 304})  # statuses without a body, or with a pa
 
 
 @frozen
-class Workshop:
+class CompressionContext:
     """Where bodies are worked on that are too large for the reactor."""
 
     offload: Callable[..., Deferred[Any]]  # (function, *args): run in the node's worker threads
     clock: Any  # IReactorTime
 
 
-def dressing_of(shop: Workshop, channel: Any) -> Dressing | None:
+def filters_of(shop: CompressionContext, channel: Any) -> ResponseFilters | None:
     """What a channel of the configuration (schema.shared.HttpChannel) puts on its answers; None where it is nothing."""
     cors, etag = getattr(channel, 'cors', None), getattr(channel, 'etag', False)
     if cors is None and not (channel.rate_limits or channel.compress or etag):
         return None
-    return Dressing(shop, cors=None if cors is None else rules_of(cors), compress=channel.compress, etag=etag)
+    return ResponseFilters(shop, cors=None if cors is None else cors_rules(cors), compress=channel.compress, etag=etag)
 
 
-class Dressing:
+class ResponseFilters:
     """What one channel puts on its answers."""
 
     __slots__ = ('_compress', '_cors', '_etag', '_shop')
 
-    def __init__(self, shop: Workshop, *, cors: CorsRules | None = None, compress: bool = False, etag: bool = False
-                 ) -> None:
+    def __init__(
+        self, shop: CompressionContext, *, cors: CorsRules | None = None, compress: bool = False, etag: bool = False
+    ) -> None:
         self._shop = shop
         self._cors = cors
         self._compress = compress
@@ -68,11 +69,11 @@ class Dressing:
         """What preflights are answered by."""
         return self._cors
 
-    def of(self, head: RequestHead) -> Dress:
+    def of(self, head: RequestHead) -> ResponseFilter:
         """For the answers to requests with this head."""
         headers, cors = head.headers, self._cors
         read = head.method in ('GET', 'HEAD')
-        return Dress(
+        return ResponseFilter(
             self._shop,
             lines=field_lines(self._fields(headers.get(b'origin'))),
             cors=cors is not None,
@@ -93,14 +94,16 @@ class Dressing:
         return (*allowed, (b'Vary', b', '.join(varying))) if varying else allowed
 
 
-class Dress:
+class ResponseFilter:
     """What is put on the answers to requests with one head."""
 
     __slots__ = ('_cors', '_etag', '_gzip', '_known', '_lines', '_shop')
 
     _log = Logger()
 
-    def __init__(self, shop: Workshop, *, lines: bytes, cors: bool, gzip: bool, etag: bool, known: bytes) -> None:
+    def __init__(
+        self, shop: CompressionContext, *, lines: bytes, cors: bool, gzip: bool, etag: bool, known: bytes
+    ) -> None:
         self._shop = shop
         self._lines = lines  # of every answer's head
         self._cors = cors  # what a service says of other sites does not count
@@ -108,7 +111,7 @@ class Dress:
         self._etag = etag  # the channel gives tags, and the method is one that reads
         self._known = known  # If-None-Match
 
-    def put_on(self, turn: Turn, reply: Reply) -> None:
+    def put_on(self, turn: RequestContext, reply: Reply) -> None:
         """Finish an answer, and give it to its turn: at once, or when a thread has done its part."""
         standing = None if turn.inbound is None else turn.inbound.standing
         turn.lines = self._lines if standing is None else standing.lines() + self._lines
@@ -119,13 +122,13 @@ class Dress:
         else:
             turn.dressed(reply)
 
-    def _work_on(self, turn: Turn, reply: Reply) -> None:
+    def _work_on(self, turn: RequestContext, reply: Reply) -> None:
         job = _Job(tag=_tag_in(reply), tagged=self._etag and reply.status == 200, known=self._known,
                    coded=self._gzip and _shrinks(reply))  # fmt: skip
         stream = reply.stream
         if stream is not None:
             if job.is_known:
-                dismiss(stream)
+                discard_stream(stream)
             elif job.coded:
                 reply.stream = GzipStream(stream, self._shop.offload)
             self._finish(turn, reply, job)
@@ -136,9 +139,9 @@ class Dress:
         else:
             self._finish(turn, reply, job.done(reply.body))
 
-    def _finish(self, turn: Turn, reply: Reply, job: _Job) -> None:
+    def _finish(self, turn: RequestContext, reply: Reply, job: _Job) -> None:
         if job.tag:
-            tag = weakened(job.tag) if job.coded else job.tag
+            tag = weaken(job.tag) if job.coded else job.tag
             reply.headers = [*(one for one in reply.headers if one[0].lower() != _ETAG), (b'ETag', tag)]
         if job.is_known:
             reply = Reply(_NOT_MODIFIED, b'', b'', [one for one in reply.headers if not _describes_body(one[0])])
@@ -147,7 +150,7 @@ class Dress:
             reply.body = job.body
         turn.dressed(reply)
 
-    def _leave(self, turn: Turn, reply: Reply, failure: Failure) -> None:
+    def _leave(self, turn: RequestContext, reply: Reply, failure: Failure) -> None:
         """It goes out as it is: better than not at all."""
         if not failure.check(TimeoutError):
             self._log.failure('{cid}: an answer of channel {channel!r} cannot be compressed or tagged', failure,
@@ -168,20 +171,20 @@ class _Job:
     @property
     def is_known(self) -> bool:
         """Whether the client has the body already."""
-        return self.tagged and bool(self.tag) and bool(self.known) and is_known(self.known, self.tag)
+        return self.tagged and bool(self.tag) and bool(self.known) and matches_if_none_match(self.known, self.tag)
 
     def done(self, body: bytes) -> _Job:
         """Do it. Takes time with large bodies: for threads."""
         if self.tagged and not self.tag:
-            self.tag = tag_of(body)
+            self.tag = compute_etag(body)
         if self.coded and not self.is_known:
-            self.body = gzipped(body)
+            self.body = gzip_body(body)
         return self
 
 
 def _tag_in(reply: Reply) -> bytes:
     """The entity tag that the service gave its answer."""
-    return next((value for name, value in reply.headers if name.lower() == _ETAG and is_tag(value)), b'')
+    return next((value for name, value in reply.headers if name.lower() == _ETAG and is_etag(value)), b'')
 
 
 def _shrinks(reply: Reply) -> bool:

@@ -12,7 +12,7 @@ _OURS = (OWNED - {b'content-type'}) | {
 BODILESS = frozenset({204, 304})  # RFC 9110 6.4.1
 
 
-def head_of(reply: Reply, cid: str, length: int | None, ending: bytes) -> bytes:
+def build_response_head(reply: Reply, cid: str, length: int | None, ending: bytes) -> bytes:
     """The head of a final answer; `length` and `ending` as in wire.http1_write.response_head. Raises ValueError for
     a status or a field that cannot be sent."""
     status = reply.status

@@ -10,14 +10,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from zatotx.plugins.http.server.buffered_writer import Outlet
+from zatotx.plugins.http.server.buffered_writer import BufferedWriter
 from zatotx.wire.http1.response_writer import LAST_CHUNK, chunk
 
 BURST = 256 * 1024  # written in one go before others get their turn
 _PIECE_COST = 256  # what a piece counts for beside its bytes: tiny ones must not hold the reactor either
 
 
-class Stream:
+class ResponseStream:
     """Pulls pieces from the service and writes them no faster than the client takes them.
 
     `due` is when the next piece must be there: a service may think about each piece as long as about a whole answer.
@@ -28,7 +28,7 @@ class Stream:
     __slots__ = ('_clock', '_outlet', '_resume', '_source', '_span', '_task', '_write', 'due', 'head', 'sent')
 
     def __init__(
-        self, source: AsyncIterator[bytes], outlet: Outlet, clock: Any, span: float, head: bytes = b''
+        self, source: AsyncIterator[bytes], outlet: BufferedWriter, clock: Any, span: float, head: bytes = b''
     ) -> None:
         self.head = head
         self._source = source
@@ -96,7 +96,7 @@ class Stream:
         await self._resume
 
 
-def dismiss(source: AsyncIterator[bytes]) -> None:
+def discard_stream(source: AsyncIterator[bytes]) -> None:
     """Close a stream that nobody will read. Its own complaints about that interest nobody."""
     Deferred.fromCoroutine(close(source)).addErrback(lambda failure: None)
 

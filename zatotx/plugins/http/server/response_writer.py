@@ -11,12 +11,12 @@ from twisted.python.failure import Failure
 
 from zatotx.model.message import Reply
 from zatotx.plugins.http.server.access_log import CLIENT_GONE
-from zatotx.plugins.http.server.buffered_writer import SLICE, Outlet
-from zatotx.plugins.http.server.error_responses import refused
-from zatotx.plugins.http.server.request_context import Turn
-from zatotx.plugins.http.server.response_head import BODILESS, head_of
-from zatotx.plugins.http.server.response_stream import Stream, dismiss
-from zatotx.plugins.http.server.server_context import Site
+from zatotx.plugins.http.server.buffered_writer import SLICE, BufferedWriter
+from zatotx.plugins.http.server.error_responses import error_response_to
+from zatotx.plugins.http.server.request_context import RequestContext
+from zatotx.plugins.http.server.response_head import BODILESS, build_response_head
+from zatotx.plugins.http.server.response_stream import ResponseStream, discard_stream
+from zatotx.plugins.http.server.server_context import ServerContext
 from zatotx.wire.http1.response_writer import CHUNKED, CONTINUE, response_head
 
 GATHERED = 256 * 1024  # bytes that a connection gathers in one turn of the reactor, before others get theirs
@@ -24,7 +24,7 @@ _PIECE_COST = 4 * 1024  # what a piece counts for beside its bytes: many small a
 _ERROR = 'An error has occurred'
 
 
-class Answers:
+class ResponseWriter:
     """Holds every turn from its head on, and writes its answer when all before it are out.
 
     While `corked`, what is written is gathered: requests that came in one read are answered in one write. `gathered` is
@@ -38,7 +38,7 @@ class Answers:
 
     _log = Logger()
 
-    def __init__(self, site: Site, outlet: Outlet, peer: str, *, moved_on: Callable[[], None],
+    def __init__(self, site: ServerContext, outlet: BufferedWriter, peer: str, *, moved_on: Callable[[], None],
                  ended: Callable[[], None], broken: Callable[[], None]) -> None:
         self._site = site
         self._outlet = outlet
@@ -49,17 +49,17 @@ class Answers:
         self._pieces: list[bytes] = []
         self._continuation: IDelayedCall | None = None  # in the reactor's next turn
         self.gathered = 0
-        self.turns: list[Turn] = []
-        self.stream: Stream | None = None  # of the first turn, while it goes out
+        self.turns: list[RequestContext] = []
+        self.stream: ResponseStream | None = None  # of the first turn, while it goes out
         self.corked = False
         self.closed = False  # nothing more is answered
 
-    def ready(self, turn: Turn) -> None:
+    def ready(self, turn: RequestContext) -> None:
         """A turn has its answer."""
         while self.turns and self.stream is None and (reply := self.turns[0].reply) is not None:
             self._send(self.turns[0], reply)
 
-    def go_on(self, turn: Turn) -> None:
+    def go_on(self, turn: RequestContext) -> None:
         """Ask for the body of this turn's request: at once, or when the answers before it are out."""
         turn.interim = turn is not self.turns[0]
         if not turn.interim:
@@ -127,7 +127,7 @@ class Answers:
 
     # One answer.
 
-    def _send(self, turn: Turn, reply: Reply) -> None:
+    def _send(self, turn: RequestContext, reply: Reply) -> None:
         if reply.stream is not None:
             self._send_stream(turn, reply, reply.stream)
             return
@@ -139,7 +139,7 @@ class Answers:
             if status == 200 and not reply.headers:  # as mostly
                 written = response_head(200, reply.content_type, len(body), turn.cid, ending)
             else:
-                written = head_of(reply, turn.cid, len(body), ending)
+                written = build_response_head(reply, turn.cid, len(body), ending)
         except ValueError as error:
             self._send(turn, self._instead(turn, error))
             return
@@ -152,32 +152,34 @@ class Answers:
             self.write(body)
         self._over(turn, status, len(body), closing=closing, now=now)
 
-    def _send_stream(self, turn: Turn, reply: Reply, source: AsyncIterator[bytes]) -> None:
+    def _send_stream(self, turn: RequestContext, reply: Reply, source: AsyncIterator[bytes]) -> None:
         head, inbound = turn.head, turn.inbound
         assert head is not None and inbound is not None
         site, now = self._site, self._site.seconds()
         chunked = head.version == (1, 1)
         closing = not chunked or not turn.persist or (site.draining and len(self.turns) == 1)
         try:
-            written = head_of(reply, turn.cid, CHUNKED if chunked else None, self._ending(turn, closing, now))
+            written = build_response_head(
+                reply, turn.cid, CHUNKED if chunked else None, self._ending(turn, closing, now)
+            )
         except ValueError as error:
-            dismiss(source)
+            discard_stream(source)
             self._send(turn, self._instead(turn, error))
             return
         if head.method == 'HEAD' or reply.status in BODILESS:
             self.write(written)
-            dismiss(source)
+            discard_stream(source)
             self._over(turn, reply.status, 0, closing=closing, now=now)
             return
-        self.stream = Stream(source, self._outlet, site.reactor, inbound.deadline - turn.began, written)
+        self.stream = ResponseStream(source, self._outlet, site.reactor, inbound.deadline - turn.began, written)
         self.stream.start(self.write, framed=chunked, ended=partial(self._stream_ended, turn, reply.status, closing))
 
-    def _instead(self, turn: Turn, error: ValueError) -> Reply:
+    def _instead(self, turn: RequestContext, error: ValueError) -> Reply:
         self._log.error('{cid}: channel {channel!r} has an answer that cannot be sent: {error}', cid=turn.cid,
                         service=turn.service, channel=turn.channel, error=error)
-        return refused(turn, 500, _ERROR)
+        return error_response_to(turn, 500, _ERROR)
 
-    def _stream_ended(self, turn: Turn, status: int, closing: bool, failure: Failure | None) -> None:
+    def _stream_ended(self, turn: RequestContext, status: int, closing: bool, failure: Failure | None) -> None:
         stream, self.stream = self.stream, None
         if stream is None:  # abandoned
             return
@@ -189,7 +191,7 @@ class Answers:
         self._log.failure('{cid}: channel {channel!r} broke off its streamed answer', failure, cid=turn.cid,
                           service=turn.service, channel=turn.channel)
         if stream.head:  # nothing is out yet
-            self._send(turn, refused(turn, 500, _ERROR))
+            self._send(turn, error_response_to(turn, 500, _ERROR))
             self.ready(turn)
             return
         self.turns.pop(0)
@@ -200,7 +202,7 @@ class Answers:
         turn.release()
         self._broken()
 
-    def _ending(self, turn: Turn, closing: bool, now: float) -> bytes:
+    def _ending(self, turn: RequestContext, closing: bool, now: float) -> bytes:
         """The end of the answer's head, by what its channel puts on it and what becomes of the connection."""
         stamps = self._site.stamps
         if int(now) != stamps.second:
@@ -214,7 +216,7 @@ class Answers:
             ending = answer.keep_1_0
         return turn.lines + ending if turn.lines else ending
 
-    def _over(self, turn: Turn, status: int, size: int, *, closing: bool, now: float) -> None:
+    def _over(self, turn: RequestContext, status: int, size: int, *, closing: bool, now: float) -> None:
         site, turns = self._site, self.turns
         turns.pop(0)
         site.counters.answers[status // 100] += 1

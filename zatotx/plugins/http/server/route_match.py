@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from zatotx.interfaces.meters import Uncounted
+from zatotx.interfaces.meters import NoMeter
 from zatotx.model.message import ChannelSpec
 
 
@@ -18,11 +18,11 @@ class Target(msgspec.Struct, frozen=True):
     label: str  # the channel's name as the access log writes it
     is_active: bool = True
     any_method: bool = False  # a channel that names none
-    meter: Any = Uncounted()  # IChannelMeter: what its requests are counted by
+    meter: Any = NoMeter()  # IChannelMeter: what its requests are counted by
     dressing: Any = None  # Dressing: what it puts on its answers
 
 
-class Refusing(msgspec.Struct, frozen=True):
+class ErrorResult(msgspec.Struct, frozen=True):
     """An answer that needs no exchange, before it has its cid."""
 
     status: int
@@ -31,7 +31,7 @@ class Refusing(msgspec.Struct, frozen=True):
     soap: str = ''  # the version of the fault it is; '' = it is Zato's error in JSON
 
 
-class Way(msgspec.Struct, frozen=True):
+class RouteMatch(msgspec.Struct, frozen=True):
     """Where a method and a target lead; with SOAP, and the action."""
 
     target: Target

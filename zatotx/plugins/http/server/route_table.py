@@ -7,19 +7,19 @@ from typing import Any
 
 import msgspec
 
-from zatotx.interfaces.meters import Uncounted
+from zatotx.interfaces.meters import NoMeter
 from zatotx.model.message import ChannelSpec
 from zatotx.model.soap import SoapSpec
 from zatotx.plugins.http.schema.shared import shape
-from zatotx.plugins.http.server.access_log import plain
+from zatotx.plugins.http.server.access_log import escape_text
 from zatotx.plugins.http.server.builtin_routes import DOORS, WSDL
 from zatotx.plugins.http.server.route_match import Target
-from zatotx.plugins.http.soap.routing import forks
-from zatotx.rules.http.soap_names import operation_of
-from zatotx.rules.routing.route_pattern import parse
-from zatotx.rules.routing.route_table import ANY, BadRoutes, Match, MethodMissing, Route, RouteTable
+from zatotx.plugins.http.soap.routing import group_by_action
+from zatotx.rules.http.soap_names import operation_name
+from zatotx.rules.routing.route_pattern import parse_pattern
+from zatotx.rules.routing.route_table import ANY, BadRoutes, Match, MethodNotRouted, Route, RouteTable
 from zatotx.schema.snapshot import Stored
-from zatotx.wire.soap.action import unquoted
+from zatotx.wire.soap.action import unquote
 
 REST, SOAP = 'channel_rest', 'channel_soap'  # object types
 KIND = 'http-soap'  # Zato's word for the channels of this kind
@@ -27,14 +27,14 @@ Meter = Callable[[str], Any]
 Dress = Callable[[Any], Any]  # a channel of the configuration -> its Dressing or None
 
 
-class Table(msgspec.Struct, frozen=True):
+class ChannelTable(msgspec.Struct, frozen=True):
     """All routes of a node at one moment."""
 
     rest: RouteTable  # to a Target
     soap: RouteTable  # to what zatotx.plugins.http.soap.routing tells apart
     has_soap: bool = False  # whether there is a SOAP channel, doors aside
 
-    def find(self, method: str, path: bytes, *, soap_first: bool = False) -> Match | MethodMissing | None:
+    def find(self, method: str, path: bytes, *, soap_first: bool = False) -> Match | MethodNotRouted | None:
         """Of the REST channels, or else of SOAP's; the other way round where the request is one of SOAP. Raises as
         RouteTable.find does."""
         first, second = (self.soap, self.rest) if soap_first else (self.rest, self.soap)
@@ -44,24 +44,24 @@ class Table(msgspec.Struct, frozen=True):
         other = second.find(method, path)
         if match is None or isinstance(other, Match):
             return other
-        return match if other is None else MethodMissing(tuple(sorted({*match.allow, *other.allow})))
+        return match if other is None else MethodNotRouted(tuple(sorted({*match.allow, *other.allow})))
 
 
 def build_table(
     channels: Sequence[Stored],
     doors: Mapping[str, ChannelSpec] = DOORS,
-    meter: Meter = lambda name: Uncounted(),
+    meter: Meter = lambda name: NoMeter(),
     dress: Dress = lambda channel: None,
-) -> tuple[Table, list[str]]:
+) -> tuple[ChannelTable, list[str]]:
     """The table of these channels and the doors, and a sentence about each channel that had to be left out: one that
     cannot be reached must not keep the others from being served. `meter` gives that of a channel, by its name,
     `dress` what it puts on its answers. Takes its time with many: for threads."""
-    open_doors = [(path, Target(spec, plain(spec.name), meter=meter(spec.name))) for path, spec in doors.items()]
+    open_doors = [(path, Target(spec, escape_text(spec.name), meter=meter(spec.name))) for path, spec in doors.items()]
     routes = [Route(path, ANY, target) for path, target in open_doors if target.spec.soap is None]
     rest_channels = [stored.value for stored in channels if stored.type == REST]
     beside = _methods(rest_channels)
     routes += [_route(channel, meter, dress, beside) for channel in rest_channels]
-    soap_routes, soap_mistakes = forks(
+    soap_routes, soap_mistakes = group_by_action(
         [(stored.value.url_path, _soap_target(stored.value, meter, dress)) for stored in channels
          if stored.type == SOAP],
         [(path, target) for path, target in open_doors if target.spec.soap is not None],
@@ -69,7 +69,7 @@ def build_table(
     )
     has_soap = any(stored.type == SOAP for stored in channels)
     rest, mistakes = _rest_table(routes)
-    return Table(rest, RouteTable.build(soap_routes), has_soap), mistakes + soap_mistakes
+    return ChannelTable(rest, RouteTable.build(soap_routes), has_soap), mistakes + soap_mistakes
 
 
 def _rest_table(routes: Sequence[Route]) -> tuple[RouteTable, list[str]]:
@@ -93,24 +93,24 @@ def _route(channel: Any, meter: Meter, dress: Dress, beside: Mapping[str, tuple[
     others = beside.get(shape(channel.url_path, match_slash=channel.match_slash), ()) if beside else ()
     spec = _spec(channel, data_format=channel.data_format, params_pri=channel.params_pri,
                  merge_url_params=channel.merge_url_params_req, beside=others)  # fmt: skip
-    target = Target(spec, plain(channel.name), channel.is_active, not channel.method, meter(channel.name),
+    target = Target(spec, escape_text(channel.name), channel.is_active, not channel.method, meter(channel.name),
                     dress(channel))  # fmt: skip
     return Route(channel.url_path, channel.method or ANY, target, match_slash=channel.match_slash)
 
 
 def _soap_target(channel: Any, meter: Meter, dress: Dress) -> Target:
     """Where one SOAP channel leads (schema.SoapChannel)."""
-    action = unquoted(channel.soap_action)
+    action = unquote(channel.soap_action)
     soap = SoapSpec(
         action=action,
         version=channel.soap_version,
-        operation=operation_of(action, channel.service, channel.operation),
+        operation=operation_name(action, channel.service, channel.operation),
         namespace=channel.namespace,
         rpc=channel.style == 'rpc',
         one_way=channel.one_way,
         fault_status=channel.fault_status or 0,
     )
-    return Target(_spec(channel, data_format='soap', soap=soap), plain(channel.name), channel.is_active, True,
+    return Target(_spec(channel, data_format='soap', soap=soap), escape_text(channel.name), channel.is_active, True,
                   meter(channel.name), dress(channel))  # fmt: skip
 
 
@@ -138,7 +138,7 @@ def _sorted_out(routes: Sequence[Route]) -> tuple[list[Route], list[str]]:
     taken: dict[Any, str] = {}
     for route in routes:
         name = route.target.spec.name
-        pattern, wrong = parse(route.pattern, match_slash=route.match_slash)
+        pattern, wrong = parse_pattern(route.pattern, match_slash=route.match_slash)
         first = taken.setdefault((pattern.segments, route.method.upper()), name)
         if wrong:
             mistakes.append(f'REST channel {name!r} is left out: its url_path {route.pattern!r} is no pattern: '

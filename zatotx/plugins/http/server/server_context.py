@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 
 from zatotx.interfaces.kind import KindContext
-from zatotx.interfaces.pipeline import IExchange
-from zatotx.plugins.http.server.accept_limiter import Doorman
+from zatotx.interfaces.pipeline import IDispatcher
+from zatotx.plugins.http.server.accept_limiter import AcceptLimiter
 from zatotx.plugins.http.server.access_log import AccessLog
 from zatotx.plugins.http.server.address_limit import AddressLimit
 from zatotx.plugins.http.server.client_info import ClientInfo
-from zatotx.plugins.http.server.counters import Counters
-from zatotx.plugins.http.server.date_cache import Stamps
+from zatotx.plugins.http.server.counters import HttpCounters
+from zatotx.plugins.http.server.date_cache import DateCache
 from zatotx.plugins.http.server.forwarded_clients import ForwardedClients
-from zatotx.plugins.http.server.request_router import Place, Reception
-from zatotx.plugins.http.server.write_batch import Burst
-from zatotx.plugins.http.settings import Settings
+from zatotx.plugins.http.server.request_router import RequestRouter, ResolvedRequest
+from zatotx.plugins.http.server.write_batch import WriteBatch
+from zatotx.plugins.http.settings import HttpSettings
 from zatotx.rules.http.forwarding import UNIX
 from zatotx.wire.http1.request_parser import RequestHead
 
 if TYPE_CHECKING:
-    from zatotx.plugins.http.server.connection import Connection
+    from zatotx.plugins.http.server.connection import ServerConnection
 
 
-class Site:
+class ServerContext:
     """The node's HTTP side as a connection sees it."""
 
     __slots__ = (
@@ -53,8 +53,8 @@ class Site:
         'work_dir',
     )  # fmt: skip
 
-    def __init__(self, context: KindContext, settings: Settings, exchange: IExchange, reception: Reception,
-                 counters: Counters) -> None:
+    def __init__(self, context: KindContext, settings: HttpSettings, exchange: IDispatcher, reception: RequestRouter,
+                 counters: HttpCounters) -> None:
         self.reactor: Any = context.reactor
         self.seconds: Callable[[], float] = context.reactor.seconds
         self.offload: Callable[..., Deferred[Any]] = context.offload
@@ -65,18 +65,20 @@ class Site:
         self.limits = settings.limits
         self.exchange = exchange
         self.reception = reception
-        self.stamps = Stamps()
+        self.stamps = DateCache()
         self.log = AccessLog(context.lines('http_access.log'), self.stamps, reception.keys)
         self.counters = counters
-        self.burst = Burst(context.reactor)
-        self.connections: set[Connection] = set()
+        self.burst = WriteBatch(context.reactor)
+        self.connections: set[ServerConnection] = set()
         self.draining = False
         self.when_empty: Callable[[], None] | None = None
-        self.doorman = Doorman(settings.max_connections, counters, self.seconds)
+        self.doorman = AcceptLimiter(settings.max_connections, counters, self.seconds)
         self.address_limit = AddressLimit(settings.max_connections_per_address, counters, self.seconds)
         self.forwarded = ForwardedClients(settings, counters) if settings.trusted_proxies else None
 
-    def locator(self, client: ClientInfo) -> Callable[[RequestHead, ClientInfo, Place | None], Place]:
+    def locator(
+        self, client: ClientInfo
+    ) -> Callable[[RequestHead, ClientInfo, ResolvedRequest | None], ResolvedRequest]:
         """What places the heads of a connection: one look at its peer, so that who trusts no proxy pays nothing for
         those of others."""
         if self.forwarded is None or not self.forwarded.trusts(client.address):
@@ -88,12 +90,12 @@ class Site:
         Unix sockets have no address."""
         return client.address != UNIX and (self.forwarded is None or not self.forwarded.trusts(client.address))
 
-    def opened(self, connection: Connection) -> None:
+    def opened(self, connection: ServerConnection) -> None:
         self.connections.add(connection)
         self.counters.accepted += 1
         self.counters.open += 1
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self, connection: ServerConnection) -> None:
         self.connections.discard(connection)
         self.counters.open -= 1
         if self.counters.paused:

@@ -8,18 +8,18 @@ from __future__ import annotations
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from zatotx.plugins.http.server.server_context import Site
+from zatotx.plugins.http.server.server_context import ServerContext
 
 INTERVAL = 0.5  # seconds
 _RELIEVED = 200  # connections whose bodies leave memory in one sweep, when it is scarce
 
 
-class Sweep:
+class TimeoutSweeper:
     """Looks at every connection twice a second while it runs."""
 
     _log = Logger()
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: ServerContext) -> None:
         self._site = site
         self._call = LoopingCall(self._sweep)
         self._call.clock = site.reactor

@@ -10,22 +10,22 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 
-class Flushed(Protocol):
+class Flushable(Protocol):
     """What has something to send."""
 
     def flush(self) -> None: ...
 
 
-class Burst:
+class WriteBatch:
     """Everything that waits for the end of this turn."""
 
     __slots__ = ('_clock', '_waiting')
 
     def __init__(self, clock: Any) -> None:
         self._clock = clock
-        self._waiting: list[Flushed] = []
+        self._waiting: list[Flushable] = []
 
-    def add(self, outlet: Flushed) -> None:
+    def add(self, outlet: Flushable) -> None:
         """Flush this one when the turn ends. To be called once a turn."""
         if not self._waiting:
             self._clock.callLater(0, self._flush)

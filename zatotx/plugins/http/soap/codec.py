@@ -8,15 +8,15 @@ from typing import Any
 from zope.interface import implementer
 
 from zatotx.interfaces.pipeline import ICodec
-from zatotx.model.errors import BadRequest, Fault
-from zatotx.model.message import Inbound, Outcome, Reply
+from zatotx.model.errors import BadRequest, ServiceError
+from zatotx.model.message import Message, Outcome, Reply
 from zatotx.model.soap import SoapMessage, SoapSpec
 from zatotx.plugins.http.soap.faults import WrongEnvelope, fault_body, status_of
-from zatotx.rules.limits.limits import Budget
+from zatotx.rules.limits.limits import MessageBudget
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap import envelope as soap
-from zatotx.wire.soap.action import asked_version
-from zatotx.wire.soap.body_content import Whole, content_of
+from zatotx.wire.soap.action import requested_version
+from zatotx.wire.soap.body_content import CompleteContent, content_of
 from zatotx.wire.soap.envelope import VERSIONS, Version
 from zatotx.wire.xml import parser
 from zatotx.wire.xml.budget import tree_size
@@ -34,7 +34,7 @@ class SoapCodec:
     threaded: int = _THREADED
     piecewise: bool = False
 
-    def __init__(self, budget: parser.Budget = parser.USUAL) -> None:
+    def __init__(self, budget: parser.XmlBudget = parser.USUAL) -> None:
         self._budget = budget
 
     def weigh(self, body: bytes) -> None:
@@ -44,7 +44,7 @@ class SoapCodec:
         """See ICodec."""
         return tree_size(body)
 
-    def decode(self, inbound: Inbound) -> object:
+    def decode(self, inbound: Message) -> object:
         """The first element of the Body, None where there is none. Sets `parsed` and `soap`.
 
         Raises BadRequest for what is no XML and no envelope, WrongEnvelope for one of another version.
@@ -54,7 +54,7 @@ class SoapCodec:
         root = inbound.parsed = self._parsed(body, inbound)
         try:
             envelope = soap.read(root)
-            demanded = tuple(soap.demanded(envelope)) if envelope.headers else ()
+            demanded = tuple(soap.mandatory_headers(envelope)) if envelope.headers else ()
         except soap.WrongVersion as error:
             raise WrongEnvelope(f'Malformed SOAP: {error}', inbound.cid) from None
         except Malformed as error:
@@ -64,7 +64,7 @@ class SoapCodec:
         inbound.soap = SoapMessage(envelope.version.number, action, envelope.headers, demanded, envelope.body)
         return envelope.payload
 
-    def _parsed(self, body: bytes, inbound: Inbound) -> Any:
+    def _parsed(self, body: bytes, inbound: Message) -> Any:
         if not body:
             raise BadRequest(inbound.cid, 'Malformed SOAP: the body is empty')
         try:
@@ -72,7 +72,7 @@ class SoapCodec:
         except Malformed as error:
             raise BadRequest(inbound.cid, f'Malformed XML: {error}') from None
 
-    def answer(self, outcome: Outcome, inbound: Inbound) -> Reply:
+    def answer(self, outcome: Outcome, inbound: Message) -> Reply:
         """What a service made in an envelope; an envelope that it made itself unchanged; nothing but 202 where the
         channel is one-way. Raises Malformed where it is no XML, ValueError where a header is illegal."""
         spec = inbound.channel.soap or _NO_SOAP
@@ -82,7 +82,7 @@ class SoapCodec:
         version = VERSIONS[inbound.soap.version]
         if outcome.stream is None:
             content = content_of(outcome.value)
-            if type(content) is Whole:
+            if type(content) is CompleteContent:
                 version, body = content.version, content.data
             else:
                 blocks = [content_of(header).data for header in outcome.soap_headers]
@@ -92,7 +92,7 @@ class SoapCodec:
         content_type = (outcome.content_type or version.content_type).encode('latin-1')
         return Reply(outcome.status, body, content_type, headers, stream=outcome.stream)
 
-    def refuse(self, fault: Fault, details: str, inbound: Inbound) -> Reply:
+    def refuse(self, fault: ServiceError, details: str, inbound: Message) -> Reply:
         """See ICodec: a fault, in the version that was asked in as far as that is known."""
         version = _asked(inbound)
         rule = (inbound.channel.soap or _NO_SOAP).fault_status
@@ -101,13 +101,13 @@ class SoapCodec:
         return Reply(status, body, version.content_type.encode('ascii'), fault.headers)
 
 
-def _asked(inbound: Inbound) -> Version:
+def _asked(inbound: Message) -> Version:
     root = getattr(inbound, 'parsed', None)
     version = None if root is None else soap.version_of(root)
     if version is not None:
         return version
     if inbound.headers.get(b'content-type'):
-        return VERSIONS[asked_version(inbound.headers)]
+        return VERSIONS[requested_version(inbound.headers)]
     return VERSIONS[(inbound.channel.soap or _NO_SOAP).version]
 
 
@@ -116,6 +116,6 @@ def _fields(given: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.encode('ascii'), str(value).encode('utf-8')) for name, value in given.items()]
 
 
-def make_codecs(budget: Budget) -> Mapping[str, ICodec]:
+def make_codecs(budget: MessageBudget) -> Mapping[str, ICodec]:
     """What the node calls, once."""
     return {'soap': SoapCodec(budget.xml)}

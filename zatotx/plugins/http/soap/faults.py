@@ -11,13 +11,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from zatotx.model.errors import BadInput
-from zatotx.model.errors import Fault as ModelFault
+from zatotx.model.errors import ServiceError as ModelFault
 from zatotx.model.soap import NotUnderstood, PeerFault, SoapFault
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap import faults
 from zatotx.wire.soap.body_content import content_of
 from zatotx.wire.soap.envelope import SOAP_12, Version
-from zatotx.wire.soap.faults import RECEIVER, SENDER, VERSION_MISMATCH, Fault, text, write_fault
+from zatotx.wire.soap.faults import RECEIVER, SENDER, VERSION_MISMATCH, FaultElement, text, write_fault
 
 NAMESPACE = 'https://zato.io/ns/20130518'
 # What HTTP itself means by these, before an envelope was read: log in, too large, not this format, come back later.
@@ -31,22 +31,22 @@ class WrongEnvelope(SoapFault):
         super().__init__(VERSION_MISMATCH, why, cid=cid)
 
 
-def refusal_body(version: Version, status: int, cid: str, details: str) -> bytes:
+def error_fault(version: Version, status: int, cid: str, details: str) -> bytes:
     """The envelope of an error that no exchange has seen."""
     code = RECEIVER if status >= 500 else SENDER
-    return write_fault(version, Fault(code=code, reason=details, detail=(_error(cid, details),)))
+    return write_fault(version, FaultElement(code=code, reason=details, detail=(_error(cid, details),)))
 
 
 def fault_body(version: Version, fault: ModelFault, details: str, cid: str) -> bytes:
     """The envelope of a fault. `details`: what may be said of it."""
     if not isinstance(fault, SoapFault) or isinstance(fault, PeerFault):
         wrong = fault.mistakes if isinstance(fault, BadInput) else ()
-        return write_fault(version, Fault(
+        return write_fault(version, FaultElement(
             code=RECEIVER if fault.status >= 500 else SENDER, reason=details,
             subcodes=getattr(fault, 'soap_subcodes', ()), detail=(_error(cid, details, wrong),),
         ))  # fmt: skip
     said = '' if isinstance(fault, NotUnderstood) else details  # 1.1 §4.4: a detail says nothing of headers
-    return write_fault(version, Fault(
+    return write_fault(version, FaultElement(
         code=fault.code, reason=details, subcodes=fault.subcodes, actor=fault.actor,
         detail=(*_own_details(fault.detail), _error(cid, said)),
     ), _headers(version, fault))  # fmt: skip

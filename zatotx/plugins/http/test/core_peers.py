@@ -14,11 +14,11 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from zatotx.plugins.http.client.call import Answer, AnswerStream, Origin, Outbound
+from zatotx.plugins.http.client.call import HttpRequest, HttpResponse, Origin, ResponseStream
 from zatotx.plugins.http.client.client import Client
 from zatotx.plugins.http.client.errors import CallFailed
-from zatotx.plugins.http.client.pending_call import Shared
-from zatotx.plugins.http.client.pool import Bounds
+from zatotx.plugins.http.client.pending_call import CallEnvironment
+from zatotx.plugins.http.client.pool import PoolLimits
 
 reactor: Any = global_reactor
 PATIENCE = 60.0  # seconds after which a test that waits for something gives up
@@ -112,8 +112,8 @@ class WithCore(TestCase):
 
     def core(self, **bounds: Any) -> Client:
         """A client that must be clean at the end of the test: no place taken, nothing watched."""
-        shared = Shared(reactor)
-        client = Client(shared, dial, Bounds(**bounds))
+        shared = CallEnvironment(reactor)
+        client = Client(shared, dial, PoolLimits(**bounds))
         self.addCleanup(self._end, client, shared)
         return client
 
@@ -125,15 +125,15 @@ class WithCore(TestCase):
         listener.port = port.getHost().port
         return listener
 
-    def call(self, listener: Listener, method: str = 'GET', **more: Any) -> Outbound:
+    def call(self, listener: Listener, method: str = 'GET', **more: Any) -> HttpRequest:
         """A request to it."""
-        return Outbound(method, Origin('http', '127.0.0.1', listener.port), **more)
+        return HttpRequest(method, Origin('http', '127.0.0.1', listener.port), **more)
 
     async def failed(self, sending: Deferred[Any], *errors: type[CallFailed]) -> Any:
         """The error of a call that fails."""
         return await self.assertFailure(sending, *errors)
 
-    async def streamed(self, sending: Deferred[Answer]) -> AnswerStream:
+    async def streamed(self, sending: Deferred[HttpResponse]) -> ResponseStream:
         """The body of an answer that comes in a stream."""
         answer = await sending
         assert not isinstance(answer.body, bytes)
@@ -151,7 +151,7 @@ class WithCore(TestCase):
         """Nothing is left of any call."""
         self.assertEqual((client.active, client.idle, client.waiting), (0, idle, 0))
 
-    async def _end(self, client: Client, shared: Shared) -> None:
+    async def _end(self, client: Client, shared: CallEnvironment) -> None:
         await client.close()
         self.clean(client)
         await self.until(lambda: not shared.deadlines.looking)

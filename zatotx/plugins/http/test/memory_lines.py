@@ -12,10 +12,10 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.plugins.http.client.call import Answer, AnswerStream, Origin, Outbound
+from zatotx.plugins.http.client.call import HttpRequest, HttpResponse, Origin, ResponseStream
 from zatotx.plugins.http.client.client import Client
-from zatotx.plugins.http.client.pending_call import Shared
-from zatotx.plugins.http.client.pool import Bounds
+from zatotx.plugins.http.client.pending_call import CallEnvironment
+from zatotx.plugins.http.client.pool import PoolLimits
 from zatotx.plugins.http.client.timeout_sweeper import INTERVAL
 
 ORIGIN = Origin('http', 'peer.example', 80)
@@ -102,12 +102,12 @@ class Memory:
         self.at_once = at_once
         self.dialings: list[Dialing] = []
         self.lines: list[Line] = []
-        self.shared = Shared(self.clock)
-        self.client = Client(self.shared, self._dial, Bounds(**bounds))
+        self.shared = CallEnvironment(self.clock)
+        self.client = Client(self.shared, self._dial, PoolLimits(**bounds))
 
-    def send(self, method: str = 'GET', **more: Any) -> Deferred[Answer]:
+    def send(self, method: str = 'GET', **more: Any) -> Deferred[HttpResponse]:
         """Send a request."""
-        return self.client.send(Outbound(method, ORIGIN, **more))
+        return self.client.send(HttpRequest(method, ORIGIN, **more))
 
     def wait(self, seconds: float) -> None:
         """Let time pass, a look at the deadlines at a time."""
@@ -137,7 +137,7 @@ class InMemory(SynchronousTestCase):
         """The error of a call that has failed."""
         return self.failureResultOf(sending, *errors).value
 
-    def streamed(self, sending: Deferred[Answer]) -> AnswerStream:
+    def streamed(self, sending: Deferred[HttpResponse]) -> ResponseStream:
         """The body of an answer that comes in a stream."""
         body = self.successResultOf(sending).body
         assert not isinstance(body, bytes)

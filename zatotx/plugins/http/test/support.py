@@ -15,16 +15,16 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from zatotx.interfaces.kind import ILineSink, KindContext
-from zatotx.interfaces.pipeline import IExchange, IRun
-from zatotx.model.message import Inbound, Reply
+from zatotx.interfaces.pipeline import IDispatcher, IPendingRequest
+from zatotx.model.message import Message, Reply
 from zatotx.plugins.http.schema import RestChannel
-from zatotx.plugins.http.server.connection import Connection
-from zatotx.plugins.http.server.counters import Counters
-from zatotx.plugins.http.server.request_router import Reception
-from zatotx.plugins.http.server.response_filters import Workshop, dressing_of
+from zatotx.plugins.http.server.connection import ServerConnection
+from zatotx.plugins.http.server.counters import HttpCounters
+from zatotx.plugins.http.server.request_router import RequestRouter
+from zatotx.plugins.http.server.response_filters import CompressionContext, filters_of
 from zatotx.plugins.http.server.route_table import build_table
-from zatotx.plugins.http.server.server_context import Site
-from zatotx.plugins.http.server.timeout_sweeper import INTERVAL, Sweep
+from zatotx.plugins.http.server.server_context import ServerContext
+from zatotx.plugins.http.server.timeout_sweeper import INTERVAL, TimeoutSweeper
 from zatotx.plugins.http.settings import read_settings
 from zatotx.schema.snapshot import Stored
 
@@ -37,17 +37,17 @@ def channel(number: int = 1, **fields: Any) -> Stored:
     return Stored(number, 'channel_rest', RestChannel(**given), number)
 
 
-def echo(inbound: Inbound) -> Reply:
+def echo(inbound: Message) -> Reply:
     """The body back, read on the spot where it was spooled."""
     body = inbound.body
     return Reply(200, body if isinstance(body, bytes) else body.read(), JSON)
 
 
-@implementer(IRun)
+@implementer(IPendingRequest)
 class Delivery:
     """One message that an exchange was given."""
 
-    def __init__(self, inbound: Inbound, answered: Callable[[Any], None]) -> None:
+    def __init__(self, inbound: Message, answered: Callable[[Any], None]) -> None:
         self.inbound = inbound
         self._answered = answered
         self.cancelled = False
@@ -62,17 +62,17 @@ class Delivery:
         self.cancelled = True
 
 
-@implementer(IExchange)
+@implementer(IDispatcher)
 class ScriptedExchange:
     """Answers at once with `at_once(inbound)`, or keeps the delivery where that is None. Admits by `admits`."""
 
-    def __init__(self, at_once: Callable[[Inbound], Reply | None] | None = echo) -> None:
+    def __init__(self, at_once: Callable[[Message], Reply | None] | None = echo) -> None:
         self.at_once = at_once
         self.delivered: list[Delivery] = []
         self.asked: list[Delivery] = []
         self.admits: Reply | str | None = None  # 'later' = when told
 
-    def deliver(self, inbound: Inbound, answered: Callable[[Reply], None]) -> IRun:
+    def deliver(self, inbound: Message, answered: Callable[[Reply], None]) -> IPendingRequest:
         delivery = Delivery(inbound, answered)
         self.delivered.append(delivery)
         reply = self.at_once(inbound) if self.at_once is not None else None
@@ -80,7 +80,7 @@ class ScriptedExchange:
             answered(reply)
         return delivery
 
-    def admit(self, inbound: Inbound, admitted: Callable[[Reply | None], None]) -> IRun:
+    def admit(self, inbound: Message, admitted: Callable[[Reply | None], None]) -> IPendingRequest:
         asking = Delivery(inbound, admitted)
         self.asked.append(asking)
         if not isinstance(self.admits, str):
@@ -110,7 +110,7 @@ class Socket:
 class Wire(StringTransport):
     """The server's end of a connection in memory, which ends as TCP connections do."""
 
-    protocol: Connection
+    protocol: ServerConnection
     aborted = False
 
     def __init__(self) -> None:
@@ -218,10 +218,10 @@ class Server:
             reactor=self.clock, settings=settings, lines=lambda name: self.lines, work_dir=work_dir, offload=offload
         )
         read = read_settings(settings)
-        dress = partial(dressing_of, Workshop(offload, self.clock))
+        dress = partial(filters_of, CompressionContext(offload, self.clock))
         table, _ = build_table([channel()] if channels is None else channels, dress=dress)
-        self.site = Site(context, read, exchange, Reception(table, read.max_body), Counters())
-        self.sweep = Sweep(self.site)
+        self.site = ServerContext(context, read, exchange, RequestRouter(table, read.max_body), HttpCounters())
+        self.sweep = TimeoutSweeper(self.site)
         self.sweep.start()
 
     def connect(self, address: IAddress | None = None) -> Client:
@@ -244,7 +244,7 @@ class Client:
         self.wire = Wire()
         if address is not None:
             self.wire.peerAddr = address
-        self.connection = Connection(server.site)
+        self.connection = ServerConnection(server.site)
         self.wire.protocol = self.connection
         self.connection.makeConnection(self.wire)
 

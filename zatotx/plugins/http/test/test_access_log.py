@@ -8,8 +8,8 @@ import re
 from twisted.trial.unittest import SynchronousTestCase
 
 from zatotx.model.message import Principal
-from zatotx.plugins.http.server.access_log import masked, plain
-from zatotx.plugins.http.server.date_cache import Stamps
+from zatotx.plugins.http.server.access_log import escape_text, mask_query
+from zatotx.plugins.http.server.date_cache import DateCache
 from zatotx.plugins.http.test.support import ScriptedExchange, Server, channel, get, post
 
 LINE = re.compile(
@@ -96,28 +96,28 @@ class AccessLogTests(SynchronousTestCase):
 class PlainTests(SynchronousTestCase):
     def test_plain_text_is_left_alone(self) -> None:
         """Only what could break a line or a field is escaped."""
-        self.assertEqual(plain('Zażółć gęślą'), 'Zażółć gęślą')
-        self.assertEqual(plain('\U0001f600\x85\ud800'), '\U0001f600\\x85\\ud800')
+        self.assertEqual(escape_text('Zażółć gęślą'), 'Zażółć gęślą')
+        self.assertEqual(escape_text('\U0001f600\x85\ud800'), '\U0001f600\\x85\\ud800')
 
     def test_masking_leaves_the_rest(self) -> None:
         """Path, other parameters, empty values and order stay."""
-        self.assertEqual(masked(b'/a?x=1&key=2&key=&y'), b'/a?x=1&key=***&key=&y')
-        self.assertEqual(masked(b'/token=1'), b'/token=1')
-        self.assertEqual(masked(b'/a?x=1;y=2&z;api_key=3;4&n=5;6'), b'/a?x=1;y=2&z;api_key=***&n=5;6')
-        self.assertEqual(masked(b'http://u:p@h:1/a@b?x=1'), b'http://***@h:1/a@b?x=1')
-        self.assertEqual(masked(b'http://u@h'), b'http://***@h')
+        self.assertEqual(mask_query(b'/a?x=1&key=2&key=&y'), b'/a?x=1&key=***&key=&y')
+        self.assertEqual(mask_query(b'/token=1'), b'/token=1')
+        self.assertEqual(mask_query(b'/a?x=1;y=2&z;api_key=3;4&n=5;6'), b'/a?x=1;y=2&z;api_key=***&n=5;6')
+        self.assertEqual(mask_query(b'http://u:p@h:1/a@b?x=1'), b'http://***@h:1/a@b?x=1')
+        self.assertEqual(mask_query(b'http://u@h'), b'http://***@h')
         names = frozenset({'\u017ckey'})
-        self.assertEqual(masked('/a?\u017ckey=1&%C5%bCKEY=1&\u017c=1'.encode(), names),
+        self.assertEqual(mask_query('/a?\u017ckey=1&%C5%bCKEY=1&\u017c=1'.encode(), names),
                          '/a?\u017ckey=***&%C5%bCKEY=***&\u017c=1'.encode())
         for target in (b'/a@b', b'http://h/u:p@h', b'*', b'a:1'):
-            self.assertEqual(masked(target), target)
+            self.assertEqual(mask_query(target), target)
 
 
 class StampsTests(SynchronousTestCase):
     def test_texts_follow_the_wall_clock(self) -> None:
         """Made anew when the second changes, and only then."""
         wall = [1795509000.9]
-        stamps = Stamps(lambda: wall[0])
+        stamps = DateCache(lambda: wall[0])
         stamps.refresh(10.0)
         self.assertEqual(stamps.logged, '24/Nov/2026:08:30:00 +0000')
         self.assertIn(b'Date: Tue, 24 Nov 2026 08:30:00 GMT\r\n', stamps.answer.keep)

@@ -31,7 +31,7 @@ from zope.interface.verify import verifyObject
 from zatotx.plugins.http.client.agent import Agent
 from zatotx.plugins.http.client.call import Timeouts
 from zatotx.plugins.http.client.errors import (
-    BadAnswer,
+    BadResponse,
     ConnectRefused,
     ConnectTimeout,
     FirstByteTimeout,
@@ -165,7 +165,7 @@ class ResponseTests(WithAgent):
 
     async def test_a_body_that_breaks_off(self) -> None:
         """ResponseFailed with the reasons and the response, whatever broke it off."""
-        for said, error in ((b'', ConnectionDone), (b'nonsense\r\n', BadAnswer)):
+        for said, error in ((b'', ConnectionDone), (b'nonsense\r\n', BadResponse)):
             response, peer = await self.response(CHUNKED + b'3\r\none\r\n')
             taker = Taker()
             response.deliverBody(taker)
@@ -375,7 +375,7 @@ class ErrorTests(WithAgent):
             talk.close()
 
         for hears, error, reason in (
-            (close, ResponseNeverReceived, ConnectionDone), (answers(b'nonsense'), ResponseFailed, BadAnswer),
+            (close, ResponseNeverReceived, ConnectionDone), (answers(b'nonsense'), ResponseFailed, BadResponse),
             (silent, ResponseNeverReceived, FirstByteTimeout),
         ):
             peer = self.listen(hears)

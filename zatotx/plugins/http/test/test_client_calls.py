@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.internet.defer import gatherResults
 
-from zatotx.plugins.http.client.call import Answer, Origin, Outbound
+from zatotx.plugins.http.client.call import HttpRequest, HttpResponse, Origin
 from zatotx.plugins.http.test.core_peers import OK, Talk, WithCore, answers, pause, silent
 
 
@@ -80,7 +80,7 @@ class RequestTests(WithCore):
             self.assertIn(said, str(error))
             self.assertNotIn('secret', str(error))
         for host in ('a b', 'a\r\nb', 'a/b', '', 'x@y'):
-            self.assertRaises(ValueError, client.send, Outbound('GET', Origin('http', host, 80)))
+            self.assertRaises(ValueError, client.send, HttpRequest('GET', Origin('http', host, 80)))
         await pause(0.02)
         self.assertEqual(peer.talks, [])
         self.clean(client)
@@ -88,12 +88,12 @@ class RequestTests(WithCore):
     def test_what_is_shown(self) -> None:
         """A request and an answer show no field, no query and no body: they may hold secrets."""
         origin = Origin('https', '::1', 8443)
-        outbound = Outbound('POST', origin, b'/a?key=secret', [(b'Authorization', b'secret')], b'secret')
+        outbound = HttpRequest('POST', origin, b'/a?key=secret', [(b'Authorization', b'secret')], b'secret')
         self.assertEqual(repr(outbound), '<Outbound POST https://[::1]:8443/a>')
 
 
 class AnswerTests(WithCore):
-    async def answer(self, data: bytes, method: str = 'GET', *, close: bool = False) -> Answer:
+    async def answer(self, data: bytes, method: str = 'GET', *, close: bool = False) -> HttpResponse:
         peer = self.listen(answers(data))
         client = self.core()
         sending = client.send(self.call(peer, method))

@@ -9,16 +9,16 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from zatotx.plugins.http.client.call import Answer, Timeouts
+from zatotx.plugins.http.client.call import HttpResponse, Timeouts
 from zatotx.plugins.http.client.errors import (
     CallFailed,
     FirstByteTimeout,
     SilenceTimeout,
     TotalTimeout,
 )
-from zatotx.plugins.http.client.request_body import Pieces
+from zatotx.plugins.http.client.request_body import BodyPieces
 from zatotx.plugins.http.client.response_body import HELD
-from zatotx.plugins.http.client.timeout_sweeper import Deadlines
+from zatotx.plugins.http.client.timeout_sweeper import TimeoutSweeper
 from zatotx.plugins.http.test.memory_lines import OK, CancelledError, InMemory, Line, Memory
 
 HEAD = b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n'
@@ -239,7 +239,7 @@ class RequestTests(InMemory):
             for piece in pieces:
                 yield await piece
 
-        sending = self.memory.send('POST', body=Pieces(made()), timeouts=TIMEOUTS)
+        sending = self.memory.send('POST', body=BodyPieces(made()), timeouts=TIMEOUTS)
         line = self.memory.lines[0]
         self.memory.wait(8)
         pieces[0].callback(b'one')
@@ -292,7 +292,7 @@ class DeadlinesTests(InMemory):
     def test_a_broken_one(self) -> None:
         """Is forgotten, and the others are told."""
         memory = Memory()
-        deadlines: Deadlines = memory.shared.deadlines
+        deadlines: TimeoutSweeper = memory.shared.deadlines
         deadlines.watch(Broken())
         sending = memory.send(timeouts=Timeouts(first_byte=1.0))
         memory.wait(1.1)
@@ -305,7 +305,7 @@ class DeadlinesTests(InMemory):
         sendings = [memory.send(timeouts=Timeouts(first_byte=1.0)) for _ in range(2)]
         errors: list[str] = []
 
-        def note(failure: Failure, other: Deferred[Answer]) -> None:
+        def note(failure: Failure, other: Deferred[HttpResponse]) -> None:
             errors.append(type(failure.value).__name__)
             other.cancel()
 

@@ -9,10 +9,10 @@ import zlib
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.plugins.http.client.call import AnswerStream, Outbound
+from zatotx.plugins.http.client.call import HttpRequest, ResponseStream
 from zatotx.plugins.http.client.errors import BadCoding, TooLarge
 from zatotx.plugins.http.test.upstream import Answering, WithPeers, get, raw, says
-from zatotx.wire.http.inflate import Bomb, Inflater
+from zatotx.wire.http.inflate import DecompressionBomb, Inflater
 
 TEXT = b'{"name": "value"}' * 50
 MIB = 1024 * 1024
@@ -72,7 +72,7 @@ class CollectedTests(WithPeers):
             self.assertEqual(answer.body, expected)
             self.assertIn(b'content-encoding', answer.headers)
         upstream = self.listen(raw(b'HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 99\r\n\r\n'))
-        answer = await self.client().send(Outbound('HEAD', get(upstream.port).origin))
+        answer = await self.client().send(HttpRequest('HEAD', get(upstream.port).origin))
         self.assertEqual(answer.headers, {b'content-encoding': b'gzip', b'content-length': b'99'})
 
     async def test_large(self) -> None:
@@ -115,7 +115,7 @@ class CollectedTests(WithPeers):
 
 
 class StreamedTests(WithPeers):
-    async def stream(self, answering: Answering) -> AnswerStream:
+    async def stream(self, answering: Answering) -> ResponseStream:
         answer = await self.client().send(get(self.listen(answering).port, stream=True))
         self.assertNotIsInstance(answer.body, bytes)
         self.assertNotIn(b'content-encoding', answer.headers)
@@ -146,7 +146,7 @@ class StreamedTests(WithPeers):
         upstream = self.listen(chunked(*[gzip.compress(bytes(10 * MIB))] * 100))
         client = self.client()
         answer = await client.send(get(upstream.port, stream=True))
-        stream: AnswerStream = answer.body  # type: ignore[assignment]
+        stream: ResponseStream = answer.body  # type: ignore[assignment]
         given = 0
         try:
             while piece := await stream.read():
@@ -175,7 +175,7 @@ class StreamedTests(WithPeers):
         reading.cancel()
         self.assertEqual((client.core.active, client.core.idle), (0, 0))
 
-    async def failed_read(self, stream: AnswerStream) -> None:
+    async def failed_read(self, stream: ResponseStream) -> None:
         with self.assertRaises(BadCoding):
             await stream.read()
 
@@ -193,4 +193,4 @@ class BareTests(SynchronousTestCase):
     def test_bounded(self) -> None:
         """The limits are the same."""
         inflater = Inflater('deflate', most=1000, bare=True)
-        self.assertRaises(Bomb, inflater.feed, bare_deflate(bytes(2000)))
+        self.assertRaises(DecompressionBomb, inflater.feed, bare_deflate(bytes(2000)))

@@ -17,14 +17,14 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from zatotx.plugins.http.client.call import Origin
-from zatotx.plugins.http.client.connector import Dialer
+from zatotx.plugins.http.client.connector import Connector
 from zatotx.plugins.http.client.credentials import TlsSettings
 from zatotx.plugins.http.client.errors import ConnectRefused, ConnectTimeout, NoSuchHost
 from zatotx.plugins.http.client.happy_eyeballs import race
-from zatotx.plugins.http.client.resolver import Resolver
-from zatotx.plugins.http.client.tls import ClientTls
-from zatotx.rules.http.dns_cache import AddressBook, Found, interleaved
-from zatotx.rules.http.proxy_selection import Proxies
+from zatotx.plugins.http.client.resolver import AddressResolver
+from zatotx.plugins.http.client.tls import TlsClientFactory
+from zatotx.rules.http.dns_cache import DnsCache, LookupResult, interleave_families
+from zatotx.rules.http.proxy_selection import ProxySelector
 from zatotx.wire.http.host import Malformed, ascii_host, is_loopback
 
 reactor: Any = global_reactor
@@ -98,28 +98,30 @@ class HostTests(SynchronousTestCase):
 class AddressTests(SynchronousTestCase):
     def test_families_in_turn(self) -> None:
         """RFC 8305 §4, beginning with the resolver's first."""
-        self.assertEqual(interleaved(['::1', '::2', '::3', '127.0.0.1', '::1']), ('::1', '127.0.0.1', '::2', '::3'))
-        self.assertEqual(interleaved(['127.0.0.1', '127.0.0.2']), ('127.0.0.1', '127.0.0.2'))
-        self.assertEqual(interleaved([]), ())
+        self.assertEqual(
+            interleave_families(['::1', '::2', '::3', '127.0.0.1', '::1']), ('::1', '127.0.0.1', '::2', '::3')
+        )
+        self.assertEqual(interleave_families(['127.0.0.1', '127.0.0.2']), ('127.0.0.1', '127.0.0.2'))
+        self.assertEqual(interleave_families([]), ())
 
     def test_remembered_for_a_while(self) -> None:
         """Addresses for 30 s, a failure for 2 s, and then nothing."""
-        book = AddressBook()
-        book.put('good', Found(('127.0.0.1',)), 100.0)
-        book.put('bad', Found((), 'why'), 100.0)
-        self.assertEqual(book.get('good', 129.9), Found(('127.0.0.1',)))
-        self.assertEqual(book.get('bad', 101.9), Found((), 'why'))
+        book = DnsCache()
+        book.put('good', LookupResult(('127.0.0.1',)), 100.0)
+        book.put('bad', LookupResult((), 'why'), 100.0)
+        self.assertEqual(book.get('good', 129.9), LookupResult(('127.0.0.1',)))
+        self.assertEqual(book.get('bad', 101.9), LookupResult((), 'why'))
         self.assertIsNone(book.get('good', 130.0))
         self.assertIsNone(book.get('bad', 102.0))
         self.assertEqual(len(book), 0)
 
     def test_bounded(self) -> None:
         """A thousand names, and the one used longest ago goes first."""
-        book = AddressBook()
+        book = DnsCache()
         for number in range(1000):
-            book.put(f'n{number}', Found(('127.0.0.1',)), 0.0)
+            book.put(f'n{number}', LookupResult(('127.0.0.1',)), 0.0)
         book.get('n0', 1.0)
-        book.put('one more', Found(('127.0.0.1',)), 1.0)
+        book.put('one more', LookupResult(('127.0.0.1',)), 1.0)
         self.assertEqual(len(book), 1000)
         self.assertIsNotNone(book.get('n0', 1.0))
         self.assertIsNone(book.get('n1', 1.0))
@@ -129,7 +131,7 @@ class ResolverTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = Turns()
         self.servers = NameServers(crm=('10.0.0.1', '10.0.0.2'), erp=('10.0.0.3',))
-        self.resolver = Resolver(self.reactor, self.servers, at_once=2)
+        self.resolver = AddressResolver(self.reactor, self.servers, at_once=2)
 
     def found(self, name: str) -> tuple[str, ...]:
         asking = self.resolver.addresses(name)
@@ -278,8 +280,8 @@ class DeadlineTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = Turns()
         self.servers = NameServers(crm=('10.0.0.1', '10.0.0.2'))
-        resolver = Resolver(self.reactor, self.servers)
-        self.dialer = Dialer(self.reactor, resolver, ClientTls(TlsSettings()), Proxies())
+        resolver = AddressResolver(self.reactor, self.servers)
+        self.dialer = Connector(self.reactor, resolver, TlsClientFactory(TlsSettings()), ProxySelector())
 
     def dial(self) -> Deferred[IProtocol]:
         return self.dialer.dial(Origin('http', 'crm', 80), Factory.forProtocol(Protocol), self.reactor.seconds() + 3)
@@ -314,8 +316,8 @@ class RealTests(TestCase):
     """The system's resolver and real sockets."""
 
     async def dial(self, host: str, port: int, *, known: NameServers | None = None) -> Any:
-        resolver = Resolver(reactor) if known is None else Resolver(reactor, known)
-        dialer = Dialer(reactor, resolver, ClientTls(TlsSettings()), Proxies())
+        resolver = AddressResolver(reactor) if known is None else AddressResolver(reactor, known)
+        dialer = Connector(reactor, resolver, TlsClientFactory(TlsSettings()), ProxySelector())
         deadline = reactor.seconds() + PATIENCE
         return await dialer.dial(Origin('http', host, port), Factory.forProtocol(Protocol), deadline)
 

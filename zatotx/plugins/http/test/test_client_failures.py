@@ -13,10 +13,10 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from trial_tests.support.answers_corpus import BAD, SHORT
-from zatotx.plugins.http.client.call import Answer, Origin, Outbound, Timeouts
+from zatotx.plugins.http.client.call import HttpRequest, HttpResponse, Origin, Timeouts
 from zatotx.plugins.http.client.client import Client
 from zatotx.plugins.http.client.errors import (
-    BadAnswer,
+    BadResponse,
     CallFailed,
     ConnectRefused,
     FirstByteTimeout,
@@ -25,7 +25,7 @@ from zatotx.plugins.http.client.errors import (
     TooLarge,
     TotalTimeout,
 )
-from zatotx.plugins.http.client.request_body import Pieces
+from zatotx.plugins.http.client.request_body import BodyPieces
 from zatotx.plugins.http.test.core_peers import OK, Listener, Talk, WithCore, answers, pause, reactor, silent
 
 
@@ -41,7 +41,7 @@ class LiarTests(WithCore):
         client = self.core(connections=1)
         for name, data in BAD.items():
             peer = self.listen(answers(data))
-            error = await self.failed(client.send(self.call(peer)), BadAnswer)
+            error = await self.failed(client.send(self.call(peer)), BadResponse)
             self.assertTrue(error.reached, name)
             self.clean(client)
             await self.until(lambda peer=peer: peer.talk.over)  # type: ignore[misc]
@@ -126,7 +126,7 @@ class LossTests(WithCore):
         nobody = Origin('http', '127.0.0.1', port.getHost().port)
         await port.stopListening()
         client = self.core()
-        error = await self.failed(client.send(Outbound('POST', nobody, body=b'{}')), ConnectRefused)
+        error = await self.failed(client.send(HttpRequest('POST', nobody, body=b'{}')), ConnectRefused)
         self.assertEqual((str(error), error.reached), ('nobody listens at the address', False))
         self.clean(client)
 
@@ -176,7 +176,7 @@ class LossTests(WithCore):
 
         peer = self.listen(silent)
         client = self.core()
-        sending = client.send(self.call(peer, 'POST', body=Pieces(pieces())))
+        sending = client.send(self.call(peer, 'POST', body=BodyPieces(pieces())))
         await self.until(lambda: peer.talks and peer.talk.heard.endswith(b'one\r\n'))
         [call] = client._shared.deadlines._watched
         transport = call.connection.transport  # type: ignore[attr-defined]  # a Call
@@ -406,6 +406,6 @@ class CancelTests(WithCore):
         await pause(0.05)
         self.assertEqual([talk for talk in peer.talks if not talk.over], [])
 
-    async def cancelled(self, sending: Deferred[Answer]) -> None:
+    async def cancelled(self, sending: Deferred[HttpResponse]) -> None:
         sending.cancel()
         await self.assertFailure(sending, CancelledError)

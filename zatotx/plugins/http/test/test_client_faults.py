@@ -11,10 +11,10 @@ from typing import Any
 from twisted.internet.defer import gatherResults
 
 from trial_tests.support.authority import Authority
-from zatotx.plugins.http.client.call import Answer, Outbound
+from zatotx.plugins.http.client.call import HttpRequest, HttpResponse
 from zatotx.plugins.http.client.credentials import TlsSettings
 from zatotx.plugins.http.client.errors import (
-    BadAnswer,
+    BadResponse,
     CallFailed,
     ConnectRefused,
     ConnectTimeout,
@@ -24,8 +24,8 @@ from zatotx.plugins.http.client.errors import (
     TooLarge,
     TotalTimeout,
 )
-from zatotx.plugins.http.client.factory import MadeClient
-from zatotx.plugins.http.client.pool import Bounds
+from zatotx.plugins.http.client.factory import BuiltClient
+from zatotx.plugins.http.client.pool import PoolLimits
 from zatotx.plugins.http.test.upstream import (
     Answering,
     Peer,
@@ -56,10 +56,10 @@ class FaultCase(WithPeers):
     def peer(self, answer: Answering) -> Upstream:
         return self.listen(answer)
 
-    def caller(self, **settings: Any) -> MadeClient:
+    def caller(self, **settings: Any) -> BuiltClient:
         return self.client(**settings)
 
-    def outbound(self, upstream: Upstream, **more: Any) -> Outbound:
+    def outbound(self, upstream: Upstream, **more: Any) -> HttpRequest:
         return get(upstream.port, scheme=self.scheme, **more)
 
     async def fails(self, answer: Answering, error: type[CallFailed], **more: Any) -> str:
@@ -118,7 +118,7 @@ class EndTests(FaultCase):
             (says(body=request.target) if half % 2 else cut)(peer, request)
 
         upstream = self.peer(every_other)
-        client = self.caller(bounds=Bounds(connections=3))
+        client = self.caller(bounds=PoolLimits(connections=3))
         sending: list[Any] = []
         for number in range(30):
             target = b'/%d' % number
@@ -210,7 +210,7 @@ class LieTests(FaultCase):
             b'Transfer-Encoding: chunked\r\n\r\n5\r\nhello!!0\r\n\r\n',
             b'Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n',
         ):
-            await self.fails(raw(OK + fields), BadAnswer)
+            await self.fails(raw(OK + fields), BadResponse)
 
     async def test_no_answer_at_all(self) -> None:
         """Another protocol's, another version's, another status's."""
@@ -218,7 +218,7 @@ class LieTests(FaultCase):
                      b'\x16\x03\x01', b'HTTP/1.1 99 Odd\r\n\r\n', b'HTTP/1.1 2000 OK\r\n\r\n',
                      b'HTTP/1.1  200 OK\r\n\r\n', b'\r\n' + OK,
                      b'HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n', b'ICY 200 OK\r\n\r\n'):  # fmt: skip
-            await self.fails(raw(data), BadAnswer)
+            await self.fails(raw(data), BadResponse)
 
     async def test_without_end(self) -> None:
         """A head in one line or in many, answers that announce an answer, the extensions and the trailers of chunks:
@@ -229,7 +229,7 @@ class LieTests(FaultCase):
             (OK + b'Transfer-Encoding: chunked\r\n\r\n5;', b'a=b;' * 100),
             (OK + b'Transfer-Encoding: chunked\r\n\r\n0\r\n', b'X-A: b\r\n'),
         ):
-            await self.fails(flood(start, more), BadAnswer)
+            await self.fails(flood(start, more), BadResponse)
 
     async def test_a_body_without_end(self) -> None:
         """Not more is collected than the call allows: by the length it names, by chunks, until the end."""
@@ -252,7 +252,7 @@ class LieTests(FaultCase):
         client = self.caller()
         for number in range(5):
             target = b'/%d' % number
-            answered: Answer = await client.send(get(upstream.port, target, scheme=self.scheme))
+            answered: HttpResponse = await client.send(get(upstream.port, target, scheme=self.scheme))
             self.assertEqual((answered.reason, answered.body), (b'OK', b'for ' + target))
             self.assertEqual((client.core.active, client.core.idle), (0, 0))
         self.assertEqual(upstream.accepted, 5)
@@ -326,7 +326,7 @@ class SecureCase(FaultCase):
     def peer(self, answer: Answering) -> Upstream:
         return self.listen(answer, tls=self.server_tls)
 
-    def caller(self, **settings: Any) -> MadeClient:
+    def caller(self, **settings: Any) -> BuiltClient:
         return self.client(tls=self.tls, **settings)
 
 
@@ -347,7 +347,7 @@ class ConnectTests(WithPeers):
 
     async def test_refused(self) -> None:
         """Nobody listens: known at once, for one call as for many."""
-        client = self.client(bounds=Bounds(connections=2))
+        client = self.client(bounds=PoolLimits(connections=2))
         for _ in range(50):
             await self.failed(client.send(get(1)), ConnectRefused)
         self.assertEqual((client.core.active, client.core.waiting), (0, 0))

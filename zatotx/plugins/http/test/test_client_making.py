@@ -8,15 +8,15 @@ from twisted.internet.defer import execute
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.plugins.http.client.credentials import TlsSettings, Unfit
-from zatotx.plugins.http.client.factory import ClientSettings, Reach, make_client
-from zatotx.rules.http.proxy_selection import DIRECT, Unusable
+from zatotx.plugins.http.client.credentials import TlsSettings, UnusableCredentials
+from zatotx.plugins.http.client.factory import ClientEnvironment, ClientSettings, make_client
+from zatotx.rules.http.proxy_selection import DIRECT, UnusableProxy
 
 
 class MakingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.environ: dict[str, str] = {}
-        self.reach = Reach(MemoryReactorClock(), execute, environ=self.environ)
+        self.reach = ClientEnvironment(MemoryReactorClock(), execute, environ=self.environ)
 
     def sender(self, **settings: Any) -> str:
         """What the calls of a client come to first."""
@@ -35,8 +35,8 @@ class MakingTests(SynchronousTestCase):
 
     def test_what_is_wrong(self) -> None:
         """Certificates and proxies that will not do are found out when the client is made."""
-        self.assertRaises(Unfit, self.sender, tls=TlsSettings(ca='nonsense'))
-        self.assertRaises(Unusable, self.sender, proxy='socks5://proxy')
+        self.assertRaises(UnusableCredentials, self.sender, tls=TlsSettings(ca='nonsense'))
+        self.assertRaises(UnusableProxy, self.sender, proxy='socks5://proxy')
 
     def test_tls_is_shared(self) -> None:
         """Connections of the same TLS settings have one between them, and others their own."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from zatotx.plugins.http.client.call import Answer, Origin, Outbound
+from zatotx.plugins.http.client.call import HttpRequest, HttpResponse, Origin
 from zatotx.plugins.http.client.client import Client
 from zatotx.plugins.http.test.core_peers import WithCore, pause
 from zatotx.plugins.http.test.memory_lines import OK, InMemory, Memory
@@ -53,8 +53,8 @@ class WaitingTests(WithCore):
         gc.collect()
         return tracemalloc.get_traced_memory()[0]
 
-    def send(self, client: Client, origin: Origin) -> Deferred[Answer]:
-        return client.send(Outbound('POST', origin, b'/orders?id=1', FIELDS, b'{"order": 1}'))
+    def send(self, client: Client, origin: Origin) -> Deferred[HttpResponse]:
+        return client.send(HttpRequest('POST', origin, b'/orders?id=1', FIELDS, b'{"order": 1}'))
 
     async def test_on_connections_of_their_own(self) -> None:
         """Less than 20 KiB each, what Twisted keeps for a connection included."""

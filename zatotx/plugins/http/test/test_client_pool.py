@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionRefusedError, DNSLookupError, TCPTimedOutError
 
-from zatotx.plugins.http.client.call import Answer, Origin, Outbound, Timeouts
+from zatotx.plugins.http.client.call import HttpRequest, HttpResponse, Origin, Timeouts
 from zatotx.plugins.http.client.errors import (
     ClientClosed,
     ConnectRefused,
@@ -40,7 +40,7 @@ class PlaceTests(InMemory):
     def test_the_caller_hears_last(self) -> None:
         """When an answer is there the connection is free already: a call that follows at once takes it."""
         memory = Memory(connections=1)
-        second: list[Deferred[Answer]] = []
+        second: list[Deferred[HttpResponse]] = []
         memory.send().addCallback(lambda answer: second.append(memory.send()))
         memory.lines[0].say(OK)
         self.assertEqual((len(memory.lines), memory.counts), (1, (1, 0, 0)))
@@ -70,7 +70,7 @@ class PlaceTests(InMemory):
     def test_nobody_overtakes(self) -> None:
         """A call made when a place has just been freed waits behind those that waited before."""
         memory = Memory(connections=1)
-        late: list[Deferred[Answer]] = []
+        late: list[Deferred[HttpResponse]] = []
         first = memory.send().addErrback(lambda _: late.append(memory.send(target=b'/late')))
         waiting = memory.send(target=b'/waiting')
         memory.lines[0].end()
@@ -127,7 +127,7 @@ class PlaceTests(InMemory):
         memory = Memory(connections=1)
         origins = [Origin('http', 'a', 80), Origin('http', 'b', 80), Origin('http', 'a', 81), Origin('https', 'a', 80)]
         for origin in origins * 2:
-            memory.client.send(Outbound('GET', origin)).addErrback(lambda _: None)
+            memory.client.send(HttpRequest('GET', origin)).addErrback(lambda _: None)
         self.assertEqual(memory.counts, (4, 0, 4))
         for line in memory.lines[:4]:
             line.say(OK)
@@ -138,7 +138,7 @@ class PlaceTests(InMemory):
         """Are forgotten: a program that follows links does not grow."""
         memory = Memory(idle=1.0)
         for n in range(100):
-            memory.client.send(Outbound('GET', Origin('http', f'host-{n}', 80)))
+            memory.client.send(HttpRequest('GET', Origin('http', f'host-{n}', 80)))
             memory.lines[-1].say(OK)
             memory.wait(1.1)
         self.assertLess(len(memory.client._pools), 10)
@@ -383,7 +383,7 @@ class CloseTests(InMemory):
         self.successResultOf(waiting)
         memory.lines[2].say(OK)
         self.successResultOf(late)
-        elsewhere = memory.client.send(Outbound('GET', Origin('http', 'other.example', 80)))
+        elsewhere = memory.client.send(HttpRequest('GET', Origin('http', 'other.example', 80)))
         memory.lines[3].say(OK)
         self.successResultOf(elsewhere)
         self.assertEqual([line.closed for line in memory.lines], [True] * 4)

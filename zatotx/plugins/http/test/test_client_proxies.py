@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.authority import Authority
 from trial_tests.support.tinyproxy import PASSWORD, USER, Tinyproxy
-from zatotx.plugins.http.client.call import Answer
+from zatotx.plugins.http.client.call import HttpResponse
 from zatotx.plugins.http.client.credentials import TlsSettings
 from zatotx.plugins.http.client.errors import CallFailed, ConnectRefused, ConnectTimeout, ProxyFailed
 from zatotx.plugins.http.test.upstream import (
@@ -28,22 +28,22 @@ from zatotx.plugins.http.test.upstream import (
     server_tls,
     silent,
 )
-from zatotx.rules.http.no_proxy import no_proxy
+from zatotx.rules.http.no_proxy import parse_no_proxy
 from zatotx.rules.http.proxy_selection import (
     DIRECT,
     ENVIRONMENT,
-    Proxies,
     Proxy,
-    Unusable,
+    ProxySelector,
+    UnusableProxy,
     environment,
-    proxies,
-    proxy_of,
+    make_proxy_selector,
+    parse_proxy,
 )
 
 
 class NoProxyTests(SynchronousTestCase):
     def covered(self, text: str, host: str, port: int = 80) -> bool:
-        return no_proxy(text).covers(host, port)
+        return parse_no_proxy(text).covers(host, port)
 
     def test_domains(self) -> None:
         """A name and all below it, however its entry begins, and not what only ends like it."""
@@ -83,7 +83,7 @@ class NoProxyTests(SynchronousTestCase):
 
 
 class ChoiceTests(SynchronousTestCase):
-    def chosen(self, of: Proxies, scheme: str = 'http', host: str = 'crm.example') -> Proxy | None:
+    def chosen(self, of: ProxySelector, scheme: str = 'http', host: str = 'crm.example') -> Proxy | None:
         return of.proxy(secure=scheme == 'https', host=host, port=80)
 
     def test_the_environment(self) -> None:
@@ -98,10 +98,10 @@ class ChoiceTests(SynchronousTestCase):
     def test_a_setting(self) -> None:
         """A URL counts for all calls, those to the loopback too, whatever NO_PROXY says; or none is used at all."""
         environ = {'http_proxy': 'http://a:1', 'no_proxy': '*'}
-        self.assertEqual(self.chosen(proxies('http://b:2', environ), host='127.0.0.1'), Proxy('b', 2))
-        self.assertEqual(self.chosen(proxies('http://b:2', environ), 'https'), Proxy('b', 2))
-        self.assertIsNone(self.chosen(proxies(DIRECT, {'http_proxy': 'http://a:1'})))
-        self.assertEqual(self.chosen(proxies(ENVIRONMENT, {'http_proxy': 'http://a:1'})), Proxy('a', 1))
+        self.assertEqual(self.chosen(make_proxy_selector('http://b:2', environ), host='127.0.0.1'), Proxy('b', 2))
+        self.assertEqual(self.chosen(make_proxy_selector('http://b:2', environ), 'https'), Proxy('b', 2))
+        self.assertIsNone(self.chosen(make_proxy_selector(DIRECT, {'http_proxy': 'http://a:1'})))
+        self.assertEqual(self.chosen(make_proxy_selector(ENVIRONMENT, {'http_proxy': 'http://a:1'})), Proxy('a', 1))
 
     def test_urls(self) -> None:
         """With credentials in them, percent-encoded or not; with a scheme or without."""
@@ -111,22 +111,22 @@ class ChoiceTests(SynchronousTestCase):
             ('http://user:p%40ss%3A@proxy:1', Proxy('proxy', 1, b'Basic dXNlcjpwQHNzOg==')),
             ('http://user@proxy:1', Proxy('proxy', 1, b'Basic dXNlcjo=')),
         ):  # fmt: skip
-            self.assertEqual(proxy_of(url), proxy)
+            self.assertEqual(parse_proxy(url), proxy)
 
     def test_unusable(self) -> None:
         """Other kinds and what is no URL: told of, without showing what may be a password."""
         for url in ('socks5://user:hunter2@proxy', 'https://user:hunter2@proxy', 'http://user:hunter2@', 'http://a:x',
                     'http://a b', 'http://user:hunter2@[::1'):  # fmt: skip
-            error = self.assertRaises(Unusable, proxy_of, url)
+            error = self.assertRaises(UnusableProxy, parse_proxy, url)
             self.assertNotIn('hunter2', str(error))
-        self.assertRaises(Unusable, proxies, 'socks5://a', {})
+        self.assertRaises(UnusableProxy, make_proxy_selector, 'socks5://a', {})
         found = environment({'all_proxy': 'socks5://a:1'})
-        self.assertRaises(Unusable, self.chosen, found)
+        self.assertRaises(UnusableProxy, self.chosen, found)
 
     def test_secrets_are_not_shown(self) -> None:
         """Not in a repr."""
-        self.assertNotIn('hunter2', repr(proxies('http://user:hunter2@proxy', {})))
-        self.assertNotIn('Basic', repr(proxy_of('http://user:hunter2@proxy')))
+        self.assertNotIn('hunter2', repr(make_proxy_selector('http://user:hunter2@proxy', {})))
+        self.assertNotIn('Basic', repr(parse_proxy('http://user:hunter2@proxy')))
 
 
 class ProxyCase(WithPeers):
@@ -135,7 +135,7 @@ class ProxyCase(WithPeers):
         self.tls = TlsSettings(ca=self.ca.path.read_text())
         self.server_tls = server_tls(self.ca.sign('server', 'localhost'))
 
-    async def called(self, proxy: str, upstream: Upstream, scheme: str) -> Answer:
+    async def called(self, proxy: str, upstream: Upstream, scheme: str) -> HttpResponse:
         client = self.client(proxy=proxy, tls=self.tls)
         outbound = get(upstream.port, b'/a?b=1', scheme=scheme, host='localhost', headers=[(b'X-Own', b'1')])
         return await client.send(outbound)

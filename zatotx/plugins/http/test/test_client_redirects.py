@@ -12,13 +12,13 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.authority import Authority
-from zatotx.plugins.http.client.call import AnswerStream, Origin, Outbound
-from zatotx.plugins.http.client.connector import Dialer
+from zatotx.plugins.http.client.call import HttpRequest, Origin, ResponseStream
+from zatotx.plugins.http.client.connector import Connector
 from zatotx.plugins.http.client.credentials import TlsSettings
 from zatotx.plugins.http.client.errors import BadRedirect, TooManyRedirects, TotalTimeout
-from zatotx.plugins.http.client.request_body import Pieces
-from zatotx.plugins.http.client.resolver import Resolver
-from zatotx.plugins.http.client.tls import ClientTls
+from zatotx.plugins.http.client.request_body import BodyPieces
+from zatotx.plugins.http.client.resolver import AddressResolver
+from zatotx.plugins.http.client.tls import TlsClientFactory
 from zatotx.plugins.http.test.upstream import (
     Answering,
     Peer,
@@ -34,8 +34,16 @@ from zatotx.plugins.http.test.upstream import (
     silent,
 )
 from zatotx.rules.http.address_scope import Scope, scope_of
-from zatotx.rules.http.proxy_selection import Proxies
-from zatotx.rules.http.redirects import Hop, Misled, Place, is_credential, is_of_body, next_hop, place_of
+from zatotx.rules.http.proxy_selection import ProxySelector
+from zatotx.rules.http.redirects import (
+    RedirectedRequest,
+    RedirectError,
+    RedirectTarget,
+    is_body_header,
+    is_credential,
+    next_request,
+    parse_target,
+)
 
 SECRETS = [
     (b'Authorization', b'Basic x'), (b'Cookie', b'a=b'), (b'X-API-Key', b'k'), (b'X-Zato-User', b'u'),
@@ -49,10 +57,12 @@ def sends_to(location: str, status: bytes = b'302 Found') -> Answering:
 
 
 class RuleTests(SynchronousTestCase):
-    here = Place(True, 'crm.example', 443, '/a/b?x=1')
+    here = RedirectTarget(True, 'crm.example', 443, '/a/b?x=1')
 
-    def hop(self, location: bytes, status: int = 302, method: str = 'GET', *, has_body: bool = False) -> Hop:
-        return next_hop(status, method, self.here, location, has_body=has_body)
+    def hop(
+        self, location: bytes, status: int = 302, method: str = 'GET', *, has_body: bool = False
+    ) -> RedirectedRequest:
+        return next_request(status, method, self.here, location, has_body=has_body)
 
     def test_methods(self) -> None:
         """RFC 9110 §15.4 and the Fetch standard: 303 asks anew, 301 and 302 do for POST, 307 and 308 change nothing."""
@@ -84,11 +94,11 @@ class RuleTests(SynchronousTestCase):
             b'', b'ftp://a/', b'javascript:alert(1)', b'file:///etc/passwd', b'http://', b'http:///x', b'http://a:99999/',
             b'http://a b/', b'http://[::1/', b'/' + b'x' * 8192,
         ):  # fmt: skip
-            self.assertRaises(Misled, self.hop, location)
+            self.assertRaises(RedirectError, self.hop, location)
 
     def test_a_body_in_the_clear(self) -> None:
         """What was meant for TLS does not go without; without a body there is nothing to lose."""
-        self.assertRaises(Misled, self.hop, b'http://crm.example/', 307, 'POST', has_body=True)
+        self.assertRaises(RedirectError, self.hop, b'http://crm.example/', 307, 'POST', has_body=True)
         self.assertEqual(self.hop(b'http://crm.example/', 303, 'POST', has_body=True).method, 'GET')
         self.assertEqual(self.hop(b'http://crm.example/', 307).place.secure, False)
 
@@ -106,11 +116,13 @@ class RuleTests(SynchronousTestCase):
             self.assertTrue(is_credential(name), name)
         for name in (b'Accept', b'X-Zato-CID', b'traceparent', b'User-Agent', b'Idempotency-Key'):
             self.assertFalse(is_credential(name), name)
-        self.assertEqual([is_of_body(name) for name in (b'Content-Type', b'Digest', b'Accept')], [True, True, False])
+        self.assertEqual(
+            [is_body_header(name) for name in (b'Content-Type', b'Digest', b'Accept')], [True, True, False]
+        )
 
     def test_a_url_taken_apart(self) -> None:
         """As a connection's host may be written."""
-        self.assertEqual(place_of('http://CRM.example'), Place(False, 'crm.example', 80, '/'))
+        self.assertEqual(parse_target('http://CRM.example'), RedirectTarget(False, 'crm.example', 80, '/'))
 
 
     def test_scopes(self) -> None:
@@ -126,7 +138,7 @@ class RuleTests(SynchronousTestCase):
                 self.assertIs(scope_of(address), scope, address)
 
 
-class Known(Resolver):
+class Known(AddressResolver):
     """Knows the addresses of the names that a test uses."""
 
     def __init__(self, reactor: Any, **names: tuple[str, ...]) -> None:
@@ -148,7 +160,7 @@ class DialingTests(SynchronousTestCase):
 
     def dialed(self, host: str, *own: Scope, proxy: str = '') -> list[str]:
         """The addresses that are connected to where a peer sends us to a host."""
-        dialer = Dialer(self.reactor, self.resolver, ClientTls(TlsSettings()), Proxies(http=proxy))
+        dialer = Connector(self.reactor, self.resolver, TlsClientFactory(TlsSettings()), ProxySelector(http=proxy))
         dialer.own_scopes.update(own)
         self.reactor.tcpClients.clear()
         dialing = dialer.dial(Origin('http', host, 80, redirected=True), Factory(), 1e9)
@@ -269,7 +281,7 @@ class FollowingTests(WithPeers):
         upstream = self.listen(sends_to('/b', b'307 Temporary Redirect'))
         client = self.client()
         outbound: Any = post(upstream.port, b'')
-        outbound = Outbound('POST', outbound.origin, body=Pieces(pieces(), 5))
+        outbound = HttpRequest('POST', outbound.origin, body=BodyPieces(pieces(), 5))
         why = await self.failed(client.send(outbound), BadRedirect)
         self.assertEqual(why, 'the redirection (307) by 127.0.0.1 is of a body that can be sent only once')
         self.assertEqual((client.core.active, client.core.idle), (0, 1))
@@ -333,5 +345,5 @@ class FollowingTests(WithPeers):
         self.assertEqual(await self.read(stream), b'here')
         self.assertEqual(upstream.accepted, 2)
 
-    async def read(self, stream: AnswerStream) -> bytes:
+    async def read(self, stream: ResponseStream) -> bytes:
         return b''.join([piece async for piece in stream])

@@ -7,21 +7,21 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from zatotx.plugins.http.client.call import Answer, AnswerStream, BodySource, Timeouts
-from zatotx.plugins.http.client.errors import BadAnswer, BodyFailed, PeerReset, StreamClosed, TotalTimeout
-from zatotx.plugins.http.client.request_body import Pieces
+from zatotx.plugins.http.client.call import BodySource, HttpResponse, ResponseStream, Timeouts
+from zatotx.plugins.http.client.errors import BadResponse, BodyFailed, PeerReset, StreamClosed, TotalTimeout
+from zatotx.plugins.http.client.request_body import BodyPieces
 from zatotx.plugins.http.client.response_body import HELD
 from zatotx.plugins.http.test.core_peers import OK, Listener, WithCore, answers, pause, silent
 
 CHUNKED = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n'
 
 
-async def all_of(stream: AnswerStream) -> bytes:
+async def all_of(stream: ResponseStream) -> bytes:
     return b''.join([piece async for piece in stream])
 
 
 class DownTests(WithCore):
-    async def begun(self, said: bytes) -> tuple[AnswerStream, Listener]:
+    async def begun(self, said: bytes) -> tuple[ResponseStream, Listener]:
         """A stream of which this has been said."""
         peer = self.listen(answers(said))
         self.client = self.core(connections=1)
@@ -101,7 +101,7 @@ class DownTests(WithCore):
         peer = self.listen(answers(OK + b'x'))
         client = self.core()
 
-        def close(answer: Answer) -> None:
+        def close(answer: HttpResponse) -> None:
             assert not isinstance(answer.body, bytes)
             answer.body.close()
 
@@ -118,7 +118,7 @@ class DownTests(WithCore):
 
     async def test_what_goes_wrong_on_the_way(self) -> None:
         """Fails the read, after what came before it; the connection is not used again."""
-        for said, error in ((b'3\r\none\r\nnonsense\r\n', BadAnswer), (b'3\r\none\r\n5\r\ntw', PeerReset)):
+        for said, error in ((b'3\r\none\r\nnonsense\r\n', BadResponse), (b'3\r\none\r\n5\r\ntw', PeerReset)):
             stream, peer = await self.begun(CHUNKED)
             peer.talk.say(said[:8])
             self.assertEqual(await stream.read(), b'one')
@@ -163,7 +163,7 @@ class UpTests(WithCore):
 
         peer = self.listen(answers())
         client = self.core()
-        await client.send(self.call(peer, 'POST', body=Pieces(pieces())))
+        await client.send(self.call(peer, 'POST', body=BodyPieces(pieces())))
         head, _, body = peer.talk.heard.partition(b'\r\n\r\n')
         self.assertTrue(head.endswith(b'\r\nTransfer-Encoding: chunked'))
         self.assertEqual(body, b'3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n')
@@ -173,7 +173,7 @@ class UpTests(WithCore):
         """As it is, without chunks."""
         peer = self.listen(silent)
         client = self.core()
-        sending = client.send(self.call(peer, 'PUT', body=Pieces(self.made(3), 9)))
+        sending = client.send(self.call(peer, 'PUT', body=BodyPieces(self.made(3), 9)))
         await self.until(lambda: peer.talks and peer.talk.heard.endswith(b'ccc'))
         peer.talk.say(OK)
         await sending
@@ -185,7 +185,7 @@ class UpTests(WithCore):
         for length, said in ((8, 'more than the 8'), (10, '1 bytes before the 10')):
             peer = self.listen(silent)
             client = self.core()
-            sending = client.send(self.call(peer, 'PUT', body=Pieces(self.made(3), length)))
+            sending = client.send(self.call(peer, 'PUT', body=BodyPieces(self.made(3), length)))
             error = await self.failed(sending, BodyFailed)
             self.assertIn(said, str(error))
             self.assertTrue(self.closed)
@@ -198,7 +198,7 @@ class UpTests(WithCore):
         whole."""
         peer = self.listen(silent)
         client = self.core()
-        sending = client.send(self.call(peer, 'POST', body=Pieces(self.made(2, fails=True))))
+        sending = client.send(self.call(peer, 'POST', body=BodyPieces(self.made(2, fails=True))))
         error = await self.failed(sending, BodyFailed)
         self.assertIsInstance(error.__cause__, ZeroDivisionError)
         self.assertTrue(error.reached)
@@ -221,7 +221,7 @@ class UpTests(WithCore):
             yield 'text'
 
         client = self.core()
-        sending = client.send(self.call(self.listen(silent), 'POST', body=Pieces(pieces())))
+        sending = client.send(self.call(self.listen(silent), 'POST', body=BodyPieces(pieces())))
         self.assertIsInstance((await self.failed(sending, BodyFailed)).__cause__, TypeError)
         self.clean(client)
 
@@ -229,7 +229,7 @@ class UpTests(WithCore):
         """Makes the source wait; then all arrives."""
         peer = self.listen(silent)
         client = self.core()
-        sending = client.send(self.call(peer, 'POST', body=Pieces(self.made(300, 100_000), 30_000_000)))
+        sending = client.send(self.call(peer, 'POST', body=BodyPieces(self.made(300, 100_000), 30_000_000)))
         await self.until(lambda: peer.talks and peer.talk.heard)
         peer.talk.freeze()
         held = -1
@@ -248,7 +248,7 @@ class UpTests(WithCore):
         """The rest is not made: the source is closed and the answer is there; the connection ends."""
         peer = self.listen(silent)
         client = self.core()
-        sending = client.send(self.call(peer, 'POST', body=Pieces(self.made(1_000_000))))
+        sending = client.send(self.call(peer, 'POST', body=BodyPieces(self.made(1_000_000))))
         await self.until(lambda: peer.talks and peer.talk.heard)
         peer.talk.say(b'HTTP/1.1 401 No\r\nContent-Length: 5\r\n\r\nwho')
         await self.until(lambda: self.closed)
@@ -262,7 +262,7 @@ class UpTests(WithCore):
         """That is whole is the answer; the rest is not sent, so that nothing can follow on the connection."""
         peer = self.listen(silent)
         client = self.core()
-        sending = client.send(self.call(peer, 'POST', body=Pieces(self.made(1_000_000))))
+        sending = client.send(self.call(peer, 'POST', body=BodyPieces(self.made(1_000_000))))
         await self.until(lambda: peer.talks and peer.talk.heard)
         peer.talk.say(OK)
         self.assertEqual(((await sending).body, self.closed), (b'ok', True))
@@ -279,7 +279,7 @@ class UpTests(WithCore):
 
         peer = self.listen(silent)
         client = self.core()
-        sending = client.send(self.call(peer, 'POST', body=Pieces(pieces()), stream=True))
+        sending = client.send(self.call(peer, 'POST', body=BodyPieces(pieces()), stream=True))
         gates[0].callback(b'one')
         await self.until(lambda: peer.talks and peer.talk.heard.endswith(b'one\r\n'))
         peer.talk.say(CHUNKED + b'3\r\nONE\r\n')
@@ -295,7 +295,7 @@ class UpTests(WithCore):
         """Closes the source."""
         peer = self.listen(silent)
         client = self.core()
-        sending = client.send(self.call(peer, 'POST', body=Pieces(self.made(1_000_000))))
+        sending = client.send(self.call(peer, 'POST', body=BodyPieces(self.made(1_000_000))))
         await self.until(lambda: peer.talks and peer.talk.heard)
         sending.cancel()
         await self.assertFailure(sending, CancelledError)
@@ -304,7 +304,7 @@ class UpTests(WithCore):
 
     async def test_a_source_that_was_begun_is_not_sent_again(self) -> None:
         """On a stale connection: what is gone of it is gone."""
-        sending, peer = await self.on_a_stale_connection(Pieces(self.made(1), 3))
+        sending, peer = await self.on_a_stale_connection(BodyPieces(self.made(1), 3))
         await self.failed(sending, PeerReset)
         self.assertEqual(len(peer.talks), 1)
 
@@ -315,7 +315,7 @@ class UpTests(WithCore):
         self.assertEqual((await sending).status, 200)
         self.assertTrue(peer.talk.heard.endswith(b'aaa'))
 
-    async def on_a_stale_connection(self, body: BodySource) -> tuple[Deferred[Answer], Listener]:
+    async def on_a_stale_connection(self, body: BodySource) -> tuple[Deferred[HttpResponse], Listener]:
         peer = self.listen(answers())
         client = self.core()
         await client.send(self.call(peer))

@@ -18,8 +18,8 @@ from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
 from trial_tests.support.authority import Authority
-from zatotx.plugins.http.client.call import Answer
-from zatotx.plugins.http.client.credentials import TlsSettings, Unfit, credentials
+from zatotx.plugins.http.client.call import HttpResponse
+from zatotx.plugins.http.client.credentials import TlsSettings, UnusableCredentials, credentials
 from zatotx.plugins.http.client.errors import ConnectTimeout, PeerReset, TlsFailed
 from zatotx.plugins.http.test.upstream import (
     Peer,
@@ -34,7 +34,7 @@ from zatotx.plugins.http.test.upstream import (
     says,
     server_tls,
 )
-from zatotx.rules.http.tls_errors import certificate_verdict, handshake_words
+from zatotx.rules.http.tls_errors import describe_certificate_error, describe_handshake_error
 
 
 class TlsCase(WithPeers):
@@ -47,7 +47,7 @@ class TlsCase(WithPeers):
         """A peer over TLS, by default with a certificate that is good for localhost and 127.0.0.1."""
         return self.listen(says(body=b'hello'), tls=server_tls(pair or self.pair, **tls))
 
-    async def call(self, upstream: Upstream, host: str = 'localhost', **tls: Any) -> Answer:
+    async def call(self, upstream: Upstream, host: str = 'localhost', **tls: Any) -> HttpResponse:
         """One GET with a client that trusts our authority, unless `tls` says otherwise."""
         settings = TlsSettings(**{'ca': self.ca.path.read_text(), **tls})
         return await self.client(tls=settings).send(get(upstream.port, scheme='https', host=host))
@@ -236,7 +236,7 @@ class CredentialsTests(SynchronousTestCase):
         self.other_key = ca.sign('b', 'b.example')[1].read_text()
 
     def problems(self, **settings: Any) -> list[str]:
-        unfit: Unfit = self.assertRaises(Unfit, credentials, TlsSettings(**settings))
+        unfit: UnusableCredentials = self.assertRaises(UnusableCredentials, credentials, TlsSettings(**settings))
         return unfit.problems
 
     def test_nothing(self) -> None:
@@ -283,14 +283,14 @@ class CredentialsTests(SynchronousTestCase):
 class WordsTests(SynchronousTestCase):
     def test_of_a_chain(self) -> None:
         """What is wrong with one that signed is not said of the one that was signed."""
-        self.assertEqual(certificate_verdict(10, of_peer=True), 'has expired')
-        self.assertEqual(certificate_verdict(10, of_peer=False), 'rests on one that has expired')
-        self.assertEqual(certificate_verdict(20, of_peer=False), certificate_verdict(20, of_peer=True))
-        self.assertEqual(certificate_verdict(79, of_peer=True), 'is not acceptable (error 79 of OpenSSL)')
+        self.assertEqual(describe_certificate_error(10, of_peer=True), 'has expired')
+        self.assertEqual(describe_certificate_error(10, of_peer=False), 'rests on one that has expired')
+        self.assertEqual(describe_certificate_error(20, of_peer=False), describe_certificate_error(20, of_peer=True))
+        self.assertEqual(describe_certificate_error(79, of_peer=True), 'is not acceptable (error 79 of OpenSSL)')
 
     def test_of_a_handshake(self) -> None:
         """Words of our own where the reason is known, OpenSSL's where it is not."""
-        self.assertEqual(handshake_words(['wrong version number']), 'does not speak TLS: it may be plain HTTP')
-        self.assertEqual(handshake_words(['odd thing']), 'ended the TLS handshake (odd thing)')
+        self.assertEqual(describe_handshake_error(['wrong version number']), 'does not speak TLS: it may be plain HTTP')
+        self.assertEqual(describe_handshake_error(['odd thing']), 'ended the TLS handshake (odd thing)')
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.threads import deferToThread
 
-from zatotx.model.message import Inbound, Reply
+from zatotx.model.message import Message, Reply
 from zatotx.plugins.http.server.buffered_writer import LARGE_READ, READ
 from zatotx.plugins.http.test.sockets import PATIENCE, Served, certificate, connected, everything, exchange, pause
 from zatotx.plugins.http.test.support import JSON, answers_in, get, post
@@ -40,7 +40,7 @@ class Flood:
         finally:
             self.closed = True
 
-    def reply(self, inbound: Inbound) -> Reply:
+    def reply(self, inbound: Message) -> Reply:
         return Reply(200, b'', JSON, stream=self.stream())
 
 
@@ -59,7 +59,7 @@ class PatientClientTests(Served):
         await self.serve()
         reads: list[int] = []
 
-        def note(inbound: Inbound) -> Reply:
+        def note(inbound: Message) -> Reply:
             (connection,) = self.channel._site.connections  # type: ignore[union-attr]  # it listens
             reads.append(connection.transport.bufferSize)
             return Reply(200, b'{}', JSON)

@@ -7,8 +7,8 @@ import gc
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.plugins.http.server.connection import Connection
-from zatotx.plugins.http.server.server_context import Site
+from zatotx.plugins.http.server.connection import ServerConnection
+from zatotx.plugins.http.server.server_context import ServerContext
 from zatotx.plugins.http.test.support import Client, ScriptedExchange, Server, Socket, get, post
 
 SWEEP = 0.5
@@ -21,14 +21,14 @@ class BrokenSocket(Socket):
         raise ZeroDivisionError
 
 
-def held(connection: Connection, secret: bytes) -> list[object]:
+def held(connection: ServerConnection, secret: bytes) -> list[object]:
     """What can be reached from a connection, through the HTTP side's own objects, and has the secret in it."""
     found: list[object] = []
     waiting: list[object] = [connection]
     seen: set[int] = set()
     while waiting:
         one = waiting.pop()
-        if id(one) in seen or isinstance(one, (Server, Site, type)):
+        if id(one) in seen or isinstance(one, (Server, ServerContext, type)):
             continue
         seen.add(id(one))
         if isinstance(one, (bytes, bytearray)):

@@ -14,8 +14,8 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from zatotx.plugins.http.server.accept_limiter import Doorman, ceiling
-from zatotx.plugins.http.server.counters import Counters
+from zatotx.plugins.http.server.accept_limiter import AcceptLimiter, max_connections
+from zatotx.plugins.http.server.counters import HttpCounters
 
 reactor: Any = the_reactor
 
@@ -64,8 +64,8 @@ class Port:
 
 class DoormanTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.clock, self.counters, self.limit = Clock(), Counters(), 100_000
-        self.doorman = Doorman(3, self.counters, self.clock.seconds, lambda: self.limit)
+        self.clock, self.counters, self.limit = Clock(), HttpCounters(), 100_000
+        self.doorman = AcceptLimiter(3, self.counters, self.clock.seconds, lambda: self.limit)
         self.listening = Listening()
         self.port = Port(self.listening)
         self.doorman.watch(self.port)
@@ -105,7 +105,7 @@ class DoormanTests(SynchronousTestCase):
     def test_some_descriptors_are_left(self) -> None:
         """Long before the process has none: the number that the kernel gives says how many are taken."""
         self.limit = 400
-        self.doorman = Doorman(1000, self.counters, self.clock.seconds, lambda: self.limit)
+        self.doorman = AcceptLimiter(1000, self.counters, self.clock.seconds, lambda: self.limit)
         self.port.socket = self.listening
         self.doorman.watch(self.port)
         self.assertEqual(self.come(Client(10), Client(335), Client(336), Client(11)), [10, 335, 336])
@@ -161,8 +161,8 @@ class DoormanTests(SynchronousTestCase):
 
     def test_reserve(self) -> None:
         """64 descriptors, of a small limit a quarter, none where there is no limit."""
-        self.assertEqual([ceiling(n) for n in (100_000, 1024, 256, 40)], [99_936, 960, 192, 30])
-        self.assertEqual(ceiling(resource.RLIM_INFINITY), sys.maxsize)
+        self.assertEqual([max_connections(n) for n in (100_000, 1024, 256, 40)], [99_936, 960, 192, 30])
+        self.assertEqual(max_connections(resource.RLIM_INFINITY), sys.maxsize)
 
 
 class PortTests(TestCase):
@@ -170,8 +170,8 @@ class PortTests(TestCase):
 
     async def test_more_clients_than_room(self) -> None:
         """Ten come at once for three places: each is served in the end, never more than three at once."""
-        counters = Counters()
-        doorman = Doorman(3, counters, reactor.seconds)
+        counters = HttpCounters()
+        doorman = AcceptLimiter(3, counters, reactor.seconds)
         most, done = [0], Deferred[None]()
 
         class Serving(Protocol):

@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.model.message import Inbound, Reply
+from zatotx.model.message import Message, Reply
 from zatotx.plugins.http.schema.cors import Cors
 from zatotx.plugins.http.server.gzip import AT_ONCE
 from zatotx.plugins.http.server.response_filters import PATIENCE
@@ -27,7 +27,7 @@ from zatotx.plugins.http.test.support import (
     run_now,
 )
 from zatotx.rules.limits.gcra import SECOND, Rate
-from zatotx.rules.limits.ratelimit_headers import RateFields, Standing
+from zatotx.rules.limits.ratelimit_headers import RateLimitHeaders, RateLimitState
 
 SHOP = 'Origin: https://shop.example'
 LONG = b'{"a":"' + b'x' * 2000 + b'"}'
@@ -475,9 +475,9 @@ class LimitedTests(DressingCase):
     def test_fields_of_limits(self) -> None:
         """Go out with the answer, beside what else the channel puts on it; a request that was asked for none has
         none."""
-        standing = Standing(RateFields(['api'], [Rate.of(100, 60, 100)]), (7 * SECOND,))
+        standing = RateLimitState(RateLimitHeaders(['api'], [Rate.of(100, 60, 100)]), (7 * SECOND,))
 
-        def rated(inbound: Inbound) -> Reply:
+        def rated(inbound: Message) -> Reply:
             inbound.standing = standing
             return Reply(429, b'{}', JSON, ((b'Retry-After', b'7'),))
 

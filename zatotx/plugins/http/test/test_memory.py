@@ -9,10 +9,10 @@ from typing import Any
 from twisted.internet.defer import fail
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.model.message import Inbound, Principal, Reply
+from zatotx.model.message import Message, Principal, Reply
 from zatotx.plugins.http.server.request_body import SpooledBody
 from zatotx.plugins.http.test.support import Client, Offloads, ScriptedExchange, Server, get, post
-from zatotx.rules.limits.byte_budget import EARLY, UNCOUNTED, UNKNOWN, ByteBudget, Charge
+from zatotx.rules.limits.byte_budget import EARLY, UNCOUNTED, UNKNOWN, ByteBudget, BytesCharge
 
 KB, MB = 1024, 1024 * 1024
 PIECE = 64 * KB
@@ -27,7 +27,7 @@ def head(length: int) -> bytes:
 class LoggedIn(ScriptedExchange):
     """Knows everybody by the head."""
 
-    def admit(self, inbound: Inbound, admitted: object) -> object:  # type: ignore[override]
+    def admit(self, inbound: Message, admitted: object) -> object:  # type: ignore[override]
         inbound.principal = LOGGED_IN
         return super().admit(inbound, admitted)  # type: ignore[arg-type]
 
@@ -146,7 +146,7 @@ class MemoryTests(SynchronousTestCase):
 
     def press(self, size: int = 600 * KB) -> None:
         """Others hold so much that bodies are to leave memory early: half of what may come in."""
-        self.assertTrue(Charge(self.memory).add(size))
+        self.assertTrue(BytesCharge(self.memory).add(size))
 
     def test_early_files(self) -> None:
         """Under pressure a body that dribbles moves to a file long before its usual size, with all that it held, though
@@ -210,7 +210,7 @@ class MemoryTests(SynchronousTestCase):
         for exchange, status in ((ScriptedExchange(), 503), (LoggedIn(), 200)):
             self.use(exchange, limit=4 * MB)
             self.press(MB)
-            self.assertTrue(Charge(self.memory, UNKNOWN).add(MB))
+            self.assertTrue(BytesCharge(self.memory, UNKNOWN).add(MB))
             for pieces in ((head(30_000), bytes(30_000)), (CHUNKED, b'7530\r\n' + bytes(30_000) + b'\r\n0\r\n\r\n')):
                 found = [answer.status for answer in self.sent(*pieces).answers()]
                 self.assertEqual(found, [status if pieces[0] != CHUNKED else 503], pieces)

@@ -11,8 +11,8 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from zatotx.plugins.http.server.buffered_writer import SLICE, DirectOutlet, Outlet, outlet_to
-from zatotx.plugins.http.server.write_batch import Burst
+from zatotx.plugins.http.server.buffered_writer import SLICE, BufferedWriter, DirectWriter, writer_for
+from zatotx.plugins.http.server.write_batch import WriteBatch
 from zatotx.plugins.http.test.sockets import connected, everything, pause
 
 
@@ -30,8 +30,8 @@ class OutletTests(SynchronousTestCase):
         self.drained = 0
         self.now = 5.0
 
-    def outlet(self, transport: Any) -> Outlet:
-        return Outlet(transport, self.count, lambda: self.now)
+    def outlet(self, transport: Any) -> BufferedWriter:
+        return BufferedWriter(transport, self.count, lambda: self.now)
 
     def count(self) -> None:
         self.drained += 1
@@ -82,7 +82,7 @@ class OutletTests(SynchronousTestCase):
 
     def test_other_transports_are_written_to_by_their_own_means(self) -> None:
         """Only plain TCP is sent to directly."""
-        self.assertIs(type(outlet_to(StringTransport(), self.count, lambda: 0.0, Burst(None))), Outlet)
+        self.assertIs(type(writer_for(StringTransport(), self.count, lambda: 0.0, WriteBatch(None))), BufferedWriter)
 
 
 class Held(Protocol):
@@ -102,13 +102,13 @@ class HeldFactory(Factory):
 class DirectOutletTests(TestCase):
     """Over a real socket, as that is what it is for."""
 
-    async def held(self, client: socket.socket, port: int) -> DirectOutlet:
+    async def held(self, client: socket.socket, port: int) -> DirectWriter:
         while not self.factory.made or self.factory.made[-1].transport is None:
             await pause(0.01)
         self.transport: Any = self.factory.made[-1].transport
         self.drained = 0
-        made = outlet_to(self.transport, self.count, lambda: 1.0, Burst(reactor))
-        assert isinstance(made, DirectOutlet)
+        made = writer_for(self.transport, self.count, lambda: 1.0, WriteBatch(reactor))
+        assert isinstance(made, DirectWriter)
         return made
 
     def count(self) -> None:

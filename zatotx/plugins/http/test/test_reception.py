@@ -6,7 +6,7 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.model.message import Inbound
+from zatotx.model.message import Message
 from zatotx.plugins.http.server.builtin_routes import DOORS
 from zatotx.plugins.http.server.route_table import build_table
 from zatotx.plugins.http.test.support import ScriptedExchange, Server, channel, get, post
@@ -27,7 +27,7 @@ class ReceptionTests(SynchronousTestCase):
         self.server = Server(self.exchange, channels=CHANNELS)
         self.client = self.server.connect()
 
-    def inbound(self, request: bytes) -> Inbound:
+    def inbound(self, request: bytes) -> Message:
         self.assertEqual(self.client.ask(request).status, 200)
         return self.exchange.delivered[-1].inbound
 
@@ -134,7 +134,7 @@ class DoorTests(SynchronousTestCase):
         self.exchange = ScriptedExchange()
         self.client = Server(self.exchange, channels=[]).connect()
 
-    def behind(self, path: str, method: str = 'GET') -> Inbound:
+    def behind(self, path: str, method: str = 'GET') -> Message:
         self.assertEqual(self.client.ask(get(path, method=method)).status, 200)
         return self.exchange.delivered[-1].inbound
 

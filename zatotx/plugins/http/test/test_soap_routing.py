@@ -6,13 +6,13 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.model.message import Inbound
+from zatotx.model.message import Message
 from zatotx.plugins.http.schema import SoapChannel
 from zatotx.plugins.http.server.route_table import build_table
 from zatotx.plugins.http.test.support import Answer, ScriptedExchange, Server, channel, get, post
 from zatotx.schema.snapshot import Stored
 from zatotx.wire.soap.envelope import Envelope, read
-from zatotx.wire.soap.faults import Fault, read_fault
+from zatotx.wire.soap.faults import FaultElement, read_fault
 from zatotx.wire.xml import parser
 
 
@@ -55,14 +55,14 @@ class RoutingCase(SynchronousTestCase):
         self.server = Server(self.exchange, channels=CHANNELS)
         self.client = self.server.connect()
 
-    def inbound(self, request: bytes) -> Inbound:
+    def inbound(self, request: bytes) -> Message:
         self.assertEqual(self.client.ask(request).status, 200)
         return self.exchange.delivered[-1].inbound
 
     def leads(self, request: bytes) -> str:
         return self.inbound(request).service
 
-    def refused(self, request: bytes, status: int) -> tuple[Answer, Envelope, Fault]:
+    def refused(self, request: bytes, status: int) -> tuple[Answer, Envelope, FaultElement]:
         """The answer to a request that reaches no service, and the fault in it."""
         before = len(self.exchange.delivered)
         answer = self.server.connect().ask(request)

@@ -24,10 +24,10 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
-from zatotx.plugins.http.client.call import Answer, Origin, Outbound, Timeouts
+from zatotx.plugins.http.client.call import HttpRequest, HttpResponse, Origin, Timeouts
 from zatotx.plugins.http.client.errors import CallFailed
-from zatotx.plugins.http.client.factory import ClientSettings, MadeClient, Reach, make_client
-from zatotx.plugins.http.client.resolver import Resolver
+from zatotx.plugins.http.client.factory import BuiltClient, ClientEnvironment, ClientSettings, make_client
+from zatotx.plugins.http.client.resolver import AddressResolver
 
 reactor: Any = global_reactor
 PATIENCE = 60.0  # seconds after which a test that waits for something gives up
@@ -148,15 +148,15 @@ def silent(peer: Peer, request: Request) -> None:
     """Nothing, for ever."""
 
 
-def get(port: int, target: bytes = b'/', *, scheme: str = 'http', host: str = '127.0.0.1', **more: Any) -> Outbound:
+def get(port: int, target: bytes = b'/', *, scheme: str = 'http', host: str = '127.0.0.1', **more: Any) -> HttpRequest:
     """A GET."""
-    return Outbound('GET', Origin(scheme, host, port), target, **more)
+    return HttpRequest('GET', Origin(scheme, host, port), target, **more)
 
 
 def post(port: int, body: bytes, target: bytes = b'/', *, scheme: str = 'http', host: str = '127.0.0.1',
-         **more: Any) -> Outbound:
+         **more: Any) -> HttpRequest:
     """A POST."""
-    return Outbound('POST', Origin(scheme, host, port), target, body=body, **more)
+    return HttpRequest('POST', Origin(scheme, host, port), target, body=body, **more)
 
 
 def server_tls(pair: tuple[Path, Path], *, clients: Path | None = None, only: Any = None) -> CertificateOptions:
@@ -174,15 +174,15 @@ def server_tls(pair: tuple[Path, Path], *, clients: Path | None = None, only: An
 class WithPeers(TestCase):
     """A test that has peers, and clients to call them with."""
 
-    def client(self, *, environ: Mapping[str, str] | None = None, resolver: Resolver | None = None,
-               **settings: Any) -> MadeClient:
+    def client(self, *, environ: Mapping[str, str] | None = None, resolver: AddressResolver | None = None,
+               **settings: Any) -> BuiltClient:
         """A client by its settings, which ends with the test, in good order: nothing of it is left."""
-        reach = Reach(reactor, deferToThread, environ=environ or {}, resolver=resolver)
+        reach = ClientEnvironment(reactor, deferToThread, environ=environ or {}, resolver=resolver)
         client = make_client(ClientSettings(**settings), reach)
         self.addCleanup(self._end, client, reach)
         return client
 
-    async def failed(self, sending: Deferred[Answer], error: type[CallFailed]) -> str:
+    async def failed(self, sending: Deferred[HttpResponse], error: type[CallFailed]) -> str:
         """What the failure of a call says."""
         failing: Deferred[Any] = sending
         return str(await self.assertFailure(failing, error))
@@ -205,7 +205,7 @@ class WithPeers(TestCase):
                 self.fail(f'not within {seconds} s')
             await deferLater(reactor, 0.01)
 
-    async def _end(self, client: MadeClient, reach: Reach) -> None:
+    async def _end(self, client: BuiltClient, reach: ClientEnvironment) -> None:
         await client.close()
         core = client.core
         self.assertEqual((core.active, core.idle, core.waiting), (0, 0, 0))

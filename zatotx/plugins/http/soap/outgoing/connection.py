@@ -13,30 +13,30 @@ from twisted.internet.defer import Deferred
 from zatotx.interfaces.outgoing import ICall
 from zatotx.model.errors import BadGateway
 from zatotx.model.soap import PeerFault
-from zatotx.plugins.http.rest.connection import Connection
+from zatotx.plugins.http.rest.connection import OutgoingConnection
 from zatotx.plugins.http.schema.outgoing_soap import SoapOutgoing
-from zatotx.plugins.http.soap.outgoing.envelopes import Message, SoapForm, SoapRequest
-from zatotx.plugins.http.soap.outgoing.response_parsing import SoapResponse, read_answer
-from zatotx.plugins.http.soap.outgoing.wsdl_cache import Contracts
-from zatotx.plugins.http.soap.outgoing.wsdl_loader import Documents
+from zatotx.plugins.http.soap.outgoing.envelopes import SoapCall, SoapRequest, SoapRequestForm
+from zatotx.plugins.http.soap.outgoing.response_parsing import SoapResponse, read_response
+from zatotx.plugins.http.soap.outgoing.wsdl_cache import WsdlCache
+from zatotx.plugins.http.soap.outgoing.wsdl_loader import WsdlLoader
 from zatotx.wire.xml import parser
 
 _MOST_SAID = 500  # characters of a fault that the log has
 
 
 @define(eq=False)
-class SoapConnection(Connection):
+class SoapConnection(OutgoingConnection):
     """A Connection whose requests are messages, and whose answers are read as such."""
 
     config: SoapOutgoing = attribute(kw_only=True)
-    contracts: Contracts = attribute(init=False)
+    contracts: WsdlCache = attribute(init=False)
     _held: int = 0  # how many calls are there, or to come
     _retired: bool = False
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
-        documents = Documents(self.parts, self.config)
-        self.contracts = Contracts(documents, self.config, self.reactor, self.form.offload, self.parts.title)
+        documents = WsdlLoader(self.parts, self.config)
+        self.contracts = WsdlCache(documents, self.config, self.reactor, self.form.offload, self.parts.title)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -71,14 +71,14 @@ class SoapConnection(Connection):
         if not self._held:
             self.contracts.stop()
 
-    async def exchange(self, message: Message, call: ICall) -> SoapResponse:
+    async def exchange(self, message: SoapCall, call: ICall) -> SoapResponse:
         """Send a message and read its answer. Raises what `perform` and `read_answer` do, and ValueError and TypeError
         for what cannot be sent."""
         with self.held():
             request = await self._request(message, call)
             http = await self.perform(request)
         try:
-            return read_answer(http, request.ready.version, one_way=request.one_way)
+            return read_response(http, request.ready.version, one_way=request.one_way)
         except (BadGateway, PeerFault) as fault:
             self.parts.meter.failed(type(fault).__name__)
             if isinstance(fault, PeerFault):
@@ -91,9 +91,9 @@ class SoapConnection(Connection):
                        title=self.parts.title, code=fault.code or ' '.join(fault.subcodes),
                        string=fault.string[:_MOST_SAID])
 
-    async def _request(self, message: Message, call: ICall) -> SoapRequest:
+    async def _request(self, message: SoapCall, call: ICall) -> SoapRequest:
         form = self.form
-        assert isinstance(form, SoapForm)
+        assert isinstance(form, SoapRequestForm)
         data: Any = message.data
         if isinstance(data, str | bytes) and len(data) > parser.LARGE:  # it is looked at before it goes out
             request: SoapRequest = await form.offload(form.request, message, call)

@@ -10,10 +10,10 @@ from attrs import field, frozen
 from lxml import etree
 
 from zatotx.interfaces.outgoing import ICall
-from zatotx.plugins.http.client.call import Outbound
-from zatotx.plugins.http.rest.request_builder import TYPED, Form, Request, Wanted
+from zatotx.plugins.http.client.call import HttpRequest
+from zatotx.plugins.http.rest.request_builder import TYPED, CallSpec, Request, RequestForm
 from zatotx.wire.soap import envelope, ws_security
-from zatotx.wire.soap.body_content import Whole, content_of
+from zatotx.wire.soap.body_content import CompleteContent, content_of
 from zatotx.wire.soap.envelope import SOAP_11, Version
 from zatotx.wire.xml import parser as xml
 
@@ -22,7 +22,7 @@ _TARGET, _SAID = 'zatotx', 'token'
 _PLACE = f'<?{_TARGET} {_SAID}?>'.encode('ascii')  # where the token goes: what is left of it is never sent
 
 
-class Ready(msgspec.Struct, frozen=True):
+class PreparedEnvelope(msgspec.Struct, frozen=True):
     """An envelope in two pieces: the token stands between them, where there is one."""
 
     version: Version
@@ -30,7 +30,7 @@ class Ready(msgspec.Struct, frozen=True):
     after: bytes = b''
 
 
-class Message(Wanted):
+class SoapCall(CallSpec):
     """A call in the words of a service. `data`: XML as text, bytes or an element, a whole envelope of it, or Ready."""
 
     soap_action: str | None = None  # None = the connection's
@@ -43,23 +43,23 @@ class SoapRequest(Request):
 
     __slots__ = ('one_way', 'ready')
 
-    def __init__(self, message: Message, call: ICall, ready: Ready) -> None:
+    def __init__(self, message: SoapCall, call: ICall, ready: PreparedEnvelope) -> None:
         super().__init__(message, call, 'POST')
         self.ready = ready
         self.one_way = message.one_way
 
 
 @frozen(kw_only=True, eq=False)
-class SoapForm(Form):
+class SoapRequestForm(RequestForm):
     """What all messages of a connection have in common."""
 
     version: Version
     action: str
     token: Callable[[], ws_security.UsernameToken] | None = field(repr=False)  # one each time that a message is sent
 
-    def request(self, wanted: Wanted, call: ICall) -> SoapRequest:
+    def request(self, wanted: CallSpec, call: ICall) -> SoapRequest:
         """See Form. Raises ValueError and TypeError for what is no XML."""
-        assert isinstance(wanted, Message)
+        assert isinstance(wanted, SoapCall)
         ready = self._ready(wanted)
         request = SoapRequest(wanted, call, ready)
         request.target = self._target(wanted.params)
@@ -72,54 +72,54 @@ class SoapForm(Form):
             self._complete(request, wanted, TYPED, (kind,))
         return request
 
-    def outbound(self, request: Request) -> Outbound:
+    def outbound(self, request: Request) -> HttpRequest:
         """See Form: with a token that nobody has seen yet."""
         if self.token is not None and isinstance(request, SoapRequest) and request.ready.after:
             ready = request.ready
             request.body = b''.join((ready.before, ws_security.write(self.token(), ready.version), ready.after))
         return super().outbound(request)
 
-    def ready_of(self, root: Any, version: Version) -> Ready:
+    def ready_of(self, root: Any, version: Version) -> PreparedEnvelope:
         """A message that we made ourselves, of its tree, which is used up."""
         if self.token is not None:
             return _opened(root, version)
-        return Ready(version, etree.tostring(root, encoding='utf-8'))
+        return PreparedEnvelope(version, etree.tostring(root, encoding='utf-8'))
 
-    def _ready(self, message: Message) -> Ready:
-        if isinstance(message.data, Ready):
+    def _ready(self, message: SoapCall) -> PreparedEnvelope:
+        if isinstance(message.data, PreparedEnvelope):
             return message.data
-        return enveloped(message.data, self.version, message.soap_headers, with_place=self.token is not None)
+        return wrap_in_envelope(message.data, self.version, message.soap_headers, with_place=self.token is not None)
 
 
-def enveloped(data: Any, version: Version, headers: Sequence[Any], *, with_place: bool) -> Ready:
+def wrap_in_envelope(data: Any, version: Version, headers: Sequence[Any], *, with_place: bool) -> PreparedEnvelope:
     """The envelope around `data`, or the one that it is. `with_place`: a token will be put in. Raises ValueError."""
     if isinstance(headers, str | bytes) or xml.is_element(headers):
         headers = (headers,)
     content = b'' if _is_nothing(data) else _content(data, 'the body')
-    if isinstance(content, Whole):
+    if isinstance(content, CompleteContent):
         if headers:
             raise ValueError('A whole envelope has its own Header: give it, or soap_headers, not both')
         if with_place:
             return _opened(_plain(content.data), content.version)
-        return Ready(content.version, content.data)
+        return PreparedEnvelope(content.version, content.data)
     pieces = [_piece(one) for one in headers]
     if not with_place:
-        return Ready(version, envelope.write(version, content, headers=pieces))
+        return PreparedEnvelope(version, envelope.write(version, content, headers=pieces))
     before, after = envelope.write(version, content, headers=(_PLACE, *pieces)).split(_PLACE, 1)
-    return Ready(version, before, after)
+    return PreparedEnvelope(version, before, after)
 
 
-def _opened(root: Any, version: Version) -> Ready:
+def _opened(root: Any, version: Version) -> PreparedEnvelope:
     """An envelope with a place for the token, the first in its Header. One that has a token of its own stays so."""
     header = root.find(version.header)
     if header is None:
         header = etree.Element(version.header)
         root.insert(0, header)
     elif header.find(ws_security.SECURITY) is not None:
-        return Ready(version, etree.tostring(root, encoding='utf-8'))
+        return PreparedEnvelope(version, etree.tostring(root, encoding='utf-8'))
     header.insert(0, etree.ProcessingInstruction(_TARGET, _SAID))
     before, after = etree.tostring(root, encoding='utf-8').split(_PLACE, 1)
-    return Ready(version, before, after)
+    return PreparedEnvelope(version, before, after)
 
 
 def _plain(data: bytes) -> Any:
@@ -136,7 +136,7 @@ def _is_nothing(data: Any) -> bool:
     return data is None or (isinstance(data, str | bytes) and not data)
 
 
-def _content(given: Any, what: str) -> bytes | Whole:
+def _content(given: Any, what: str) -> bytes | CompleteContent:
     if not isinstance(given, str | bytes) and not xml.is_element(given):
         raise TypeError(f'SOAP sends XML as text, bytes or an lxml element: {what} is of type {type(given).__name__}; '
                         'what is not XML goes by .client, which knows its types')
@@ -144,12 +144,12 @@ def _content(given: Any, what: str) -> bytes | Whole:
         content = content_of(given)
     except ValueError as wrong:
         raise ValueError(f'SOAP sends XML, which {what} is not: {wrong}') from None
-    return content if isinstance(content, Whole) else content.data
+    return content if isinstance(content, CompleteContent) else content.data
 
 
 def _piece(header: Any) -> bytes:
     piece = _content(header, 'a header')
-    if isinstance(piece, Whole):
+    if isinstance(piece, CompleteContent):
         raise ValueError('A whole envelope is no header')
     return piece
 

@@ -7,16 +7,16 @@ from functools import partial
 from typing import Any, TypedDict, Unpack
 
 from zatotx.interfaces.outgoing import ICall
-from zatotx.plugins.http.rest.registry import Shelf
+from zatotx.plugins.http.rest.registry import ConnectionRegistry
 from zatotx.plugins.http.soap.outgoing.connection import SoapConnection
-from zatotx.plugins.http.soap.outgoing.envelopes import Message
+from zatotx.plugins.http.soap.outgoing.envelopes import SoapCall
 from zatotx.plugins.http.soap.outgoing.operation_methods import SoapClient
 
 Params = Mapping[str, Any] | list[tuple[str, Any]] | str | None
 Headers = Mapping[str, Any] | None
 
 
-class Options(TypedDict, total=False):
+class SoapCallOptions(TypedDict, total=False):
     """What any message may have beside its body, params and headers."""
 
     soap_action: str | None  # instead of the connection's
@@ -25,12 +25,12 @@ class Options(TypedDict, total=False):
     timeout: float | None  # seconds, instead of the connection's
 
 
-class SoapDoor:
+class SoapNamespace:
     """`self.out.soap` of one call."""
 
     __slots__ = ('_call', '_shelf')
 
-    def __init__(self, shelf: Shelf, call: ICall) -> None:
+    def __init__(self, shelf: ConnectionRegistry, call: ICall) -> None:
         self._shelf = shelf
         self._call = call
 
@@ -60,19 +60,21 @@ class Soap:
 
     __slots__ = ('_call', '_name', '_shelf')
 
-    def __init__(self, shelf: Shelf, name: str, call: ICall) -> None:
+    def __init__(self, shelf: ConnectionRegistry, name: str, call: ICall) -> None:
         self._shelf = shelf
         self._name = name
         self._call = call
 
-    def post(self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[Options]) -> Any:
+    def post(
+        self, data: Any = None, params: Params = None, headers: Headers = None, **options: Unpack[SoapCallOptions]
+    ) -> Any:
         """Send a message, with the connection's SOAPAction."""
-        return self._send(Message('POST', data, params, headers, **options))
+        return self._send(SoapCall('POST', data, params, headers, **options))
 
     send = post
 
     def call(self, action: str, data: Any = None, params: Params = None, headers: Headers = None,
-             **options: Unpack[Options]) -> Any:
+             **options: Unpack[SoapCallOptions]) -> Any:
         """Send a message with that SOAPAction."""
         options['soap_action'] = action
         return self.post(data, params, headers, **options)
@@ -87,20 +89,20 @@ class Soap:
         return SoapClient(self._found, self._call)
 
     @property
-    def conn(self) -> ZatoSoapConn:
+    def conn(self) -> ZatoSoapConnection:
         """Zato's way to the same, whose methods take the cid first."""
-        return ZatoSoapConn(self)
+        return ZatoSoapConnection(self)
 
     def _found(self) -> SoapConnection:
         connection = self._shelf.find(self._name, self._call.cid)
         assert isinstance(connection, SoapConnection)
         return connection
 
-    def _send(self, message: Message) -> Any:
+    def _send(self, message: SoapCall) -> Any:
         return self._call.result(partial(self._found().exchange, message, self._call))
 
 
-class ZatoSoapConn:
+class ZatoSoapConnection:
     """`conn.post(self.cid, xml)`, `conn.send(self.cid, xml)` and `with conn.client() as client:`, as in Zato 1.1 to
     3.2."""
 
@@ -111,7 +113,7 @@ class ZatoSoapConn:
 
     def post(self, cid: str, data: Any = '', params: Params = None, headers: Headers = None, **options: Any) -> Any:
         """Send a message."""
-        return self._soap._send(Message('POST', data, params, headers, cid=cid, **options))
+        return self._soap._send(SoapCall('POST', data, params, headers, cid=cid, **options))
 
     send = post
 

@@ -12,8 +12,8 @@ from zatotx.interfaces.outgoing import ICall
 from zatotx.model.errors import BadGateway
 from zatotx.plugins.http.rest.request_builder import MARGIN
 from zatotx.plugins.http.soap.outgoing.connection import SoapConnection
-from zatotx.plugins.http.soap.outgoing.envelopes import Message, SoapForm
-from zatotx.plugins.http.soap.outgoing.wsdl_client import Contract, Misused, Unfitting
+from zatotx.plugins.http.soap.outgoing.envelopes import SoapCall, SoapRequestForm
+from zatotx.plugins.http.soap.outgoing.wsdl_client import ArgumentsMismatch, WsdlClient, WsdlUsageError
 
 # zeep takes some 50 us a value, there and back: more than a few milliseconds of that are a thread's.
 _MOST_VALUES = 60
@@ -22,7 +22,7 @@ _MOST_BYTES = 4 * 1024
 _log = Logger()
 
 
-class Asked(msgspec.Struct, frozen=True):
+class OperationCall(msgspec.Struct, frozen=True):
     """A call of an operation, as a service makes it."""
 
     operation: str
@@ -32,11 +32,11 @@ class Asked(msgspec.Struct, frozen=True):
     timeout: float | None = None
 
 
-async def operate(connection: SoapConnection, asked: Asked, call: ICall) -> Any:
+async def call_operation(connection: SoapConnection, asked: OperationCall, call: ICall) -> Any:
     """What the operation gives. Raises ValueError for what it does not take, PeerFault, and what `exchange` does; all
     of it, the WSDL included, within the time of one call."""
     form = connection.form
-    assert isinstance(form, SoapForm)
+    assert isinstance(form, SoapRequestForm)
     seconds = connection.reactor.seconds
     time = form.timeout if asked.timeout is None else asked.timeout
     time = max(0.0, min(time, call.deadline - MARGIN - seconds()))
@@ -52,7 +52,7 @@ async def operate(connection: SoapConnection, asked: Asked, call: ICall) -> Any:
             tag = '' if response.data is None else response.data.tag
             large = len(response.content) > _MOST_BYTES
             return await _done(form, large, contract.read, asked.operation, response, tag)
-        except Unfitting as wrong:
+        except ArgumentsMismatch as wrong:
             title = connection.parts.title
             _log.warn('{cid}: {title} gave an answer that is not what its WSDL says: {wrong}', cid=call.cid,
                       title=title, wrong=wrong)
@@ -65,25 +65,25 @@ async def type_of(connection: SoapConnection, name: str, call: ICall) -> Any:
         contract = await connection.contracts.get(call.cid, connection.form.timeout)
     try:
         return contract.type(name)
-    except Misused as wrong:
+    except WsdlUsageError as wrong:
         raise ValueError(f'{connection.parts.title}: {wrong}') from wrong
 
 
-async def _message(connection: SoapConnection, contract: Contract, asked: Asked) -> Message:
+async def _message(connection: SoapConnection, contract: WsdlClient, asked: OperationCall) -> SoapCall:
     form = connection.form
-    assert isinstance(form, SoapForm)
+    assert isinstance(form, SoapRequestForm)
     large = _left(_MOST_VALUES, (asked.args, asked.kwargs)) < 0
     try:
         written = await _done(form, large, contract.write, asked.operation, asked.args, asked.kwargs)
-    except Misused as wrong:
+    except WsdlUsageError as wrong:
         raise ValueError(f'{connection.parts.title}: {wrong}') from wrong
-    return Message(
+    return SoapCall(
         'POST', form.ready_of(written.root, contract.version), headers=asked.headers, soap_action=written.action,
         one_way=written.one_way,
     )  # fmt: skip
 
 
-async def _done(form: SoapForm, in_thread: bool, function: Callable[..., Any], *args: Any) -> Any:
+async def _done(form: SoapRequestForm, in_thread: bool, function: Callable[..., Any], *args: Any) -> Any:
     return await form.offload(function, *args) if in_thread else function(*args)
 
 

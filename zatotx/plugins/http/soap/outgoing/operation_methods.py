@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from zatotx.interfaces.outgoing import ICall
 from zatotx.plugins.http.soap.outgoing.connection import SoapConnection
-from zatotx.plugins.http.soap.outgoing.operation_calls import Asked, operate, type_of
+from zatotx.plugins.http.soap.outgoing.operation_calls import OperationCall, call_operation, type_of
 
 Find = Callable[[], SoapConnection]
 
@@ -53,9 +53,9 @@ class SoapClient:
         return Operations(self)
 
     @property
-    def factory(self) -> Factory:
+    def factory(self) -> TypeFactory:
         """Values of its types, as suds makes them."""
-        return Factory(self._find, self._call)
+        return TypeFactory(self._find, self._call)
 
     def __enter__(self) -> Self:
         return self
@@ -64,8 +64,8 @@ class SoapClient:
         """There is nothing to give back."""
 
     def _operate(self, operation: str, /, *args: Any, **kwargs: Any) -> Any:
-        asked = Asked(operation, args, kwargs, self._headers, self._timeout)
-        return self._call.result(partial(operate, self._find(), asked, self._call))
+        asked = OperationCall(operation, args, kwargs, self._headers, self._timeout)
+        return self._call.result(partial(call_operation, self._find(), asked, self._call))
 
 
 class Operations:
@@ -84,7 +84,7 @@ class Operations:
     __getitem__ = __getattr__
 
 
-class Factory:
+class TypeFactory:
     """`client.factory`."""
 
     __slots__ = ('_call', '_find')

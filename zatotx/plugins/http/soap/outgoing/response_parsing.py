@@ -8,7 +8,7 @@ from typing import Any
 from zatotx.model.errors import BadGateway, BadStatus
 from zatotx.model.response import PeerResponse
 from zatotx.model.soap import PeerFault
-from zatotx.plugins.http.client.call import Answer
+from zatotx.plugins.http.client.call import HttpResponse
 from zatotx.plugins.http.rest.attempts import is_failure
 from zatotx.plugins.http.rest.request_body import XML
 from zatotx.plugins.http.rest.response import Response
@@ -16,7 +16,7 @@ from zatotx.plugins.http.rest.response_parsing import format_of
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap import envelope as soap
 from zatotx.wire.soap.envelope import Envelope, Version
-from zatotx.wire.soap.faults import Fault, read_fault
+from zatotx.wire.soap.faults import FaultElement, read_fault
 
 _FAULTY = 500  # the status of every fault of SOAP 1.1, those included that say that we are wrong
 _TAKEN = (202, 204)
@@ -61,7 +61,7 @@ class SoapResponse(PeerResponse):
         return f'<SoapResponse {self.status_code} of {self.title}>'
 
 
-def read_answer(http: Response, version: Version, *, one_way: bool) -> SoapResponse:
+def read_response(http: Response, version: Version, *, one_way: bool) -> SoapResponse:
     """The answer to a message of that version. Raises PeerFault for a fault, whatever its status; BadStatus where the
     peer could not do it and says so by HTTP only; BadGateway for what is of no use. All of them name the connection."""
     if not http.content:
@@ -85,7 +85,7 @@ def read_answer(http: Response, version: Version, *, one_way: bool) -> SoapRespo
     return SoapResponse(http, envelope)
 
 
-def is_unwell(answer: Answer) -> bool:
+def is_server_failure(answer: HttpResponse) -> bool:
     """Whether an answer says that the peer is not well. A fault with status 500 does not: SOAP 1.1 has no other status,
     and most of them say that the caller is wrong."""
     if answer.head.status != _FAULTY:
@@ -102,7 +102,7 @@ def _envelope(http: Response) -> Envelope:
         raise _useless(http, f'it is not SOAP: {wrong}') from None
 
 
-def _fault(http: Response, fault: Fault) -> PeerFault:
+def _fault(http: Response, fault: FaultElement) -> PeerFault:
     said = f' ({fault.code})' if fault.code else ''
     return PeerFault(
         http.cid, f'{http.title} answered with a fault{said}', http, code=fault.code, string=fault.reason,

@@ -10,7 +10,7 @@ from zatotx.wire.soap.ws_security import UsernameToken
 _NONCE = 16  # bytes
 
 
-def new_token(username: str, password: str, *, is_digest: bool) -> UsernameToken:
+def new_username_token(username: str, password: str, *, is_digest: bool) -> UsernameToken:
     """It says when it was made, in clear text too: peers refuse what is old, or was there before."""
     now = datetime.now(UTC)
     created = f'{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1000:03d}Z'

@@ -12,39 +12,39 @@ from twisted.internet.defer import CancelledError, Deferred, TimeoutError, succe
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from zatotx.model.errors import BadGateway, Fault
-from zatotx.plugins.http.rest.error_mapping import late
+from zatotx.model.errors import BadGateway, ServiceError
+from zatotx.plugins.http.rest.error_mapping import timeout_error
 from zatotx.plugins.http.schema.outgoing_soap import SoapOutgoing
-from zatotx.plugins.http.soap.outgoing.wsdl_client import Contract
-from zatotx.plugins.http.soap.outgoing.wsdl_loader import Documents, Unreadable
+from zatotx.plugins.http.soap.outgoing.wsdl_client import WsdlClient
+from zatotx.plugins.http.soap.outgoing.wsdl_loader import UnreadableDocument, WsdlLoader
 
 _PAUSE = 60.0  # seconds, at most, until one that could not be read anew is tried again
 
 
 @define(eq=False)
-class Contracts:
+class WsdlCache:
     """Asked for the contract, on the reactor."""
 
-    documents: Documents
+    documents: WsdlLoader
     config: SoapOutgoing
     reactor: Any  # IReactorTime
     offload: Callable[..., Deferred[Any]]
     title: str
-    known: Contract | None = None
+    known: WsdlClient | None = None
     _due: float = 0.0  # when it is to be read anew
     _loading: Deferred[None] | None = None
     trouble: str = ''  # why it could not be read the last time
-    _waiting: list[Deferred[Contract]] = field(factory=list)
+    _waiting: list[Deferred[WsdlClient]] = field(factory=list)
     _log = Logger()
 
-    def get(self, cid: str, seconds: float) -> Deferred[Contract]:
+    def get(self, cid: str, seconds: float) -> Deferred[WsdlClient]:
         """The contract. Fails with a fault that names the connection: BadGateway where it is of no use,
         ServiceUnavailable and Timeout where it cannot be had, the latter after `seconds`."""
         if self.known is not None:
             if self.config.wsdl_refresh is not None and self.reactor.seconds() >= self._due:
                 self._load()
             return succeed(self.known)
-        waiter: Deferred[Contract] = Deferred(self._waiting.remove)
+        waiter: Deferred[WsdlClient] = Deferred(self._waiting.remove)
         self._waiting.append(waiter)
         waiter.addTimeout(seconds, self.reactor)
         waiter.addErrback(self._told, cid, seconds)
@@ -63,12 +63,12 @@ class Contracts:
         if self._loading is not None and not self._waiting:
             self._loading.cancel()
 
-    async def _read(self) -> Contract:
+    async def _read(self) -> WsdlClient:
         collected = await self.documents.collect()
-        contract: Contract = await self.offload(Contract, collected, self.config)
+        contract: WsdlClient = await self.offload(WsdlClient, collected, self.config)
         return contract
 
-    def _got(self, contract: Contract) -> None:
+    def _got(self, contract: WsdlClient) -> None:
         self._loading, self.trouble = None, ''
         self.known = contract
         self._due = self.reactor.seconds() + (self.config.wsdl_refresh or 0.0)
@@ -95,10 +95,10 @@ class Contracts:
         """One failure for all who wait becomes the fault of each."""
         error: BaseException = failure.value  # type: ignore[assignment]  # as above
         if isinstance(error, TimeoutError):
-            raise late(self.title, cid, seconds) from None
-        if isinstance(error, Unreadable):
+            raise timeout_error(self.title, cid, seconds) from None
+        if isinstance(error, UnreadableDocument):
             raise BadGateway(cid, f'{self.title} gave no usable WSDL: {error}') from error
-        if isinstance(error, Fault):
+        if isinstance(error, ServiceError):
             own = copy(error)
             own.cid = cid
             raise own from error

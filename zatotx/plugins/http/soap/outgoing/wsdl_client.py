@@ -15,25 +15,25 @@ import msgspec
 
 from zatotx.model.response import PeerResponse
 from zatotx.plugins.http.schema.outgoing_soap import SoapOutgoing
-from zatotx.plugins.http.soap.outgoing.wsdl_loader import Collected, Unreadable, named
+from zatotx.plugins.http.soap.outgoing.wsdl_loader import CollectedDocuments, UnreadableDocument, named
 from zatotx.wire.soap.body_content import undeclared
 from zatotx.wire.soap.envelope import VERSIONS, Version
-from zatotx.wire.xml.encoding import as_utf8
+from zatotx.wire.xml.encoding import to_utf8
 from zatotx.wire.xml.parser import charset_of
 
 _LONGEST = 300  # characters of what zeep says of a document
 _NAMED = re.compile(r"\{[^{}]*\}([\w.-]+)|'([\w.-]+)'")  # what a sentence of zeep's is about
 
 
-class Misused(ValueError):  # noqa: N818 - what it is
+class WsdlUsageError(ValueError):
     """An operation cannot be called so. The text says why, as the rest of a sentence."""
 
 
-class Unfitting(ValueError):  # noqa: N818 - what it is
+class ArgumentsMismatch(ValueError):  # noqa: N818 - what it is
     """An answer that is not what the WSDL says. The text is zeep's."""
 
 
-class Written(msgspec.Struct, frozen=True):
+class EncodedOperation(msgspec.Struct, frozen=True):
     """The message of an operation."""
 
     root: Any  # the envelope, an element
@@ -41,34 +41,35 @@ class Written(msgspec.Struct, frozen=True):
     one_way: bool
 
 
-class Pages:
+class LoadedDocuments:
     """What zeep takes for its transport: documents that were fetched before."""
 
-    def __init__(self, collected: Collected) -> None:
+    def __init__(self, collected: CollectedDocuments) -> None:
         self._pages = collected.pages
 
     def load(self, url: str) -> bytes:
         """The document of that URL."""
         page = self._pages.get(urldefrag(url).url)
         if page is None:
-            raise Unreadable(f'it needs {named(url)}, which is not on the host of the WSDL: give one document with all '
-                             'in it as wsdl')
+            raise UnreadableDocument(
+                f'it needs {named(url)}, which is not on the host of the WSDL: give one document with all in it as wsdl'
+            )
         return page
 
 
-class Contract:
+class WsdlClient:
     """The operations of one port."""
 
-    def __init__(self, collected: Collected, config: SoapOutgoing) -> None:
+    def __init__(self, collected: CollectedDocuments, config: SoapOutgoing) -> None:
         """Raises Unreadable."""
         self.version: Version = VERSIONS[config.soap_version]
         try:
             self._client = _client(collected, config)
             self._service: Any = self._client.service
-        except Unreadable:
+        except UnreadableDocument:
             raise
         except Exception as wrong:  # of a WSDL that makes no sense zeep raises whatever comes along
-            raise Unreadable(_why(wrong, collected)) from wrong
+            raise UnreadableDocument(_why(wrong, collected)) from wrong
         self._binding: Any = self._service._binding
         self._collected = collected
 
@@ -77,34 +78,34 @@ class Contract:
         """Their names."""
         return sorted(self._binding.all())
 
-    def write(self, operation: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Written:
+    def write(self, operation: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> EncodedOperation:
         """The message that calls an operation. Raises Misused."""
         found: Any = self._operation(operation)
         try:
             root = self._client.create_message(self._service, operation, *args, **kwargs)
         except Exception as wrong:  # of values that do not fit zeep raises whatever comes along
-            raise Misused(f'{operation} cannot be called so: {str(wrong)[:_LONGEST]}') from wrong
-        return Written(root, found.soapaction or '', found.output is None)
+            raise WsdlUsageError(f'{operation} cannot be called so: {str(wrong)[:_LONGEST]}') from wrong
+        return EncodedOperation(root, found.soapaction or '', found.output is None)
 
     def read(self, operation: str, http: PeerResponse, tag: str) -> Any:
         """What an answer says, as Python's own values and zeep's. `tag`: of what is in its Body. Raises Unfitting."""
         found = self._operation(operation)
         wanted = _expected(found)
         if wanted and tag != wanted:  # to zeep it would be an answer in which nothing is said
-            raise Unfitting(f'the Body has {tag or "nothing"} where {wanted} is expected')
+            raise ArgumentsMismatch(f'the Body has {tag or "nothing"} where {wanted} is expected')
         content_type = http.headers.get('content-type', '').encode('latin-1')
-        data = undeclared(as_utf8(http.content, charset_of(content_type)))
+        data = undeclared(to_utf8(http.content, charset_of(content_type)))
         try:
             return self._binding.process_reply(self._client, found, _Reply(data))
         except Exception as wrong:  # as above
-            raise Unfitting(str(wrong)[:_LONGEST]) from wrong
+            raise ArgumentsMismatch(str(wrong)[:_LONGEST]) from wrong
 
     def type(self, name: str) -> Any:
         """A type of the WSDL, to be called with its fields: '{urn:crm}Customer', 'ns0:Customer'. Raises Misused."""
         try:
             return self._client.get_type(name)
         except Exception as wrong:  # as above
-            raise Misused(f'there is no type {name}: {str(wrong)[:_LONGEST]}') from wrong
+            raise WsdlUsageError(f'there is no type {name}: {str(wrong)[:_LONGEST]}') from wrong
 
     def _operation(self, name: str) -> Any:
         try:
@@ -112,8 +113,10 @@ class Contract:
         except (KeyError, ValueError):
             where = _place(name, self._collected, rb'operation[^>]*\sname')
             if where:  # zeep passes it over
-                raise Misused(f'the operation {name} is incomplete ({where})') from None
-            raise Misused(f'there is no operation {name}: there are {", ".join(self.operations) or "none"}') from None
+                raise WsdlUsageError(f'the operation {name} is incomplete ({where})') from None
+            raise WsdlUsageError(
+                f'there is no operation {name}: there are {", ".join(self.operations) or "none"}'
+            ) from None
 
 
 class _Reply:
@@ -127,12 +130,12 @@ class _Reply:
         self.content = content
 
 
-def _client(collected: Collected, config: SoapOutgoing) -> Any:
+def _client(collected: CollectedDocuments, config: SoapOutgoing) -> Any:
     from zeep import Client, Settings  # it takes 0.1 s and 26 MiB, which only those pay who use it
     from zeep.wsdl import Document
 
     settings = Settings(strict=True, forbid_dtd=True, forbid_entities=True, force_https=False)
-    pages: Any = Pages(collected)
+    pages: Any = LoadedDocuments(collected)
     document = Document(collected.url, pages, settings=settings)
     service, port = _chosen(document, config)
     make: Any = Client
@@ -149,7 +152,7 @@ def _chosen(document: Any, config: SoapOutgoing) -> tuple[str, str]:
             return service, port
     there = ', '.join(f'{service}.{port} (SOAP {version})' for service, port, version in known if version)
     wanted = '.'.join(filter(None, (config.wsdl_service, config.wsdl_port))) or 'port'
-    raise Unreadable(f'it has no {wanted} of SOAP {config.soap_version}: there are {there or "none of SOAP"}')
+    raise UnreadableDocument(f'it has no {wanted} of SOAP {config.soap_version}: there are {there or "none of SOAP"}')
 
 
 def _expected(operation: Any) -> str:
@@ -166,7 +169,7 @@ def _version(binding: Any) -> str:
     return '1.2' if isinstance(binding, Soap12Binding) else '1.1' if isinstance(binding, Soap11Binding) else ''
 
 
-def _why(wrong: Exception, collected: Collected) -> str:
+def _why(wrong: Exception, collected: CollectedDocuments) -> str:
     """What zeep says, and where, as far as it can be told."""
     said = ' '.join((getattr(wrong, 'message', '') or str(wrong) or type(wrong).__name__).split())
     for url in collected.pages:  # which is told to anybody
@@ -182,7 +185,7 @@ def _why(wrong: Exception, collected: Collected) -> str:
     return said
 
 
-def _place(name: str, collected: Collected, before: bytes = b'') -> str:
+def _place(name: str, collected: CollectedDocuments, before: bytes = b'') -> str:
     """Where a name is referred to, or where it stands after something."""
     wanted = re.compile(rb'%b\s*=\s*["\'](?:[^"\':\s]*:)?%b["\']' % (before, re.escape(name.encode())))
     for url, page in collected.pages.items():

@@ -14,20 +14,20 @@ import attrs
 
 from zatotx.model.cid import new_cid
 from zatotx.plugins.http.client.errors import CallFailed
-from zatotx.plugins.http.rest.attempts import Attempt, Direct
-from zatotx.plugins.http.rest.connection import Parts
-from zatotx.plugins.http.rest.error_mapping import fault_of
+from zatotx.plugins.http.rest.attempts import Attempt, DirectSender
+from zatotx.plugins.http.rest.connection import ConnectionParts
+from zatotx.plugins.http.rest.error_mapping import map_error
 from zatotx.plugins.http.rest.factory import AGENT
-from zatotx.plugins.http.rest.ping import Pinging
+from zatotx.plugins.http.rest.ping import PingCall
 from zatotx.plugins.http.rest.request_builder import Request
 from zatotx.plugins.http.rest.response import Response
 from zatotx.plugins.http.rest.urls import split_url
 from zatotx.plugins.http.schema.outgoing_soap import SoapOutgoing, is_document
-from zatotx.wire.http1.request_writer import Named
+from zatotx.wire.http1.request_writer import NamedFields
 from zatotx.wire.malformed import Malformed
 from zatotx.wire.soap.body_content import undeclared
 from zatotx.wire.xml import parser
-from zatotx.wire.xml.encoding import as_utf8
+from zatotx.wire.xml.encoding import to_utf8
 
 MOST = 200  # documents of one WSDL
 _MOST_BYTES = 64 * 1024 * 1024  # of all of them
@@ -41,26 +41,26 @@ _REFERENCES = {
 _QUERY = 'wsdl'
 
 
-class Unreadable(ValueError):  # noqa: N818 - what it is
+class UnreadableDocument(ValueError):  # noqa: N818 - what it is
     """A WSDL that is of no use. The text says why, as the rest of a sentence about it."""
 
 
 @attrs.frozen
-class Collected:
+class CollectedDocuments:
     """All documents, in UTF-8, by the URLs that they were asked for by."""
 
     url: str  # of the WSDL itself
     pages: Mapping[str, bytes]
 
 
-class Documents:
+class WsdlLoader:
     """Fetches those of one connection."""
 
-    def __init__(self, parts: Parts, config: SoapOutgoing) -> None:
+    def __init__(self, parts: ConnectionParts, config: SoapOutgoing) -> None:
         self._parts = parts
         self._config = config
 
-    async def collect(self) -> Collected:
+    async def collect(self) -> CollectedDocuments:
         """The WSDL with all that it imports. Raises Unreadable, and what a call of the connection does."""
         wsdl = self._config.wsdl.strip()
         given = wsdl.encode('utf-8') if is_document(wsdl) else None
@@ -75,8 +75,8 @@ class Documents:
             wanted += [one for one in references if one not in pages and one not in wanted
                        and urlsplit(one)[:2] == beside]  # fmt: skip
             if len(pages) + len(wanted) > MOST or sum(map(len, pages.values())) > _MOST_BYTES:
-                raise Unreadable(f'it is made of more than {MOST} documents, or larger than it may be')
-        return Collected(url, pages)
+                raise UnreadableDocument(f'it is made of more than {MOST} documents, or larger than it may be')
+        return CollectedDocuments(url, pages)
 
     def _own_url(self) -> str:
         """Where a peer usually tells its WSDL: at its address, with ?wsdl."""
@@ -94,23 +94,25 @@ class Documents:
             form, attempt = self._stranger(origin)
         elif form.query:
             target += (b'&' if b'?' in target else b'?') + form.query
-        request = form.ping('GET', Pinging(new_cid()))
+        request = form.ping('GET', PingCall(new_cid()))
         request.target = target
         http = Response(await self._answer(attempt, request, form.timeout), 'xml', None)
         if http.status_code != 200:
-            raise Unreadable(f'the peer answers {http.status_code} where {named(url)} should be')
+            raise UnreadableDocument(f'the peer answers {http.status_code} where {named(url)} should be')
         return _as_utf8(http.content, http.content_type, url)
 
     async def _answer(self, attempt: Attempt, request: Request, seconds: float) -> Any:
         try:
             return await attempt(request)
         except CallFailed as failed:
-            raise fault_of(failed, self._parts.title, request.call.cid, seconds) from failed
+            raise map_error(failed, self._parts.title, request.call.cid, seconds) from failed
 
     def _stranger(self, origin: Any) -> tuple[Any, Attempt]:
         """The way to a host that is not the peer: it is not told who we are."""
-        form = attrs.evolve(self._parts.form, origin=origin, common=Named.of((AGENT, (b'Accept', b'*/*'))), query=b'')
-        return form, Direct(form, self._parts.client.ask).send
+        form = attrs.evolve(
+            self._parts.form, origin=origin, common=NamedFields.of((AGENT, (b'Accept', b'*/*'))), query=b''
+        )
+        return form, DirectSender(form, self._parts.client.ask).send
 
 
 def named(url: str) -> str:
@@ -121,9 +123,9 @@ def named(url: str) -> str:
 
 def _as_utf8(body: bytes, content_type: str, url: str) -> bytes:
     try:
-        return as_utf8(body, parser.charset_of(content_type.encode('latin-1')))
+        return to_utf8(body, parser.charset_of(content_type.encode('latin-1')))
     except Malformed as wrong:
-        raise Unreadable(f'{named(url)} is not XML: {wrong}') from None
+        raise UnreadableDocument(f'{named(url)} is not XML: {wrong}') from None
 
 
 def _looked_at(page: bytes, url: str) -> tuple[bytes, list[str]]:
@@ -131,8 +133,8 @@ def _looked_at(page: bytes, url: str) -> tuple[bytes, list[str]]:
     try:
         root = parser.parse(page, 'utf-8')
     except Malformed as wrong:
-        raise Unreadable(f'{named(url)} is not XML that is accepted here: {wrong}') from None
-    with parser.Plain(root):
+        raise UnreadableDocument(f'{named(url)} is not XML that is accepted here: {wrong}') from None
+    with parser.PlainElement(root):
         return undeclared(page), list(_references(root, url))
 
 
