@@ -39,7 +39,7 @@ run: $(VENV)/.installed  ## an environment in DIR (run/qs), started, with the de
 stop:  ## ends what `make run` started in DIR; requests under way finish
 	@if test -e "$(DIR)/credentials.toml"; then $(BIN)/zatotx stop "$(DIR)"; else echo "Nothing runs in $(DIR)."; fi
 
-test: $(VENV)/.tested peers  ## all tests with real peers and the coverage of zatotx/ (TESTS=trial_tests.test_x for some)
+test: $(VENV)/.tested peers  ## all tests with real peers and the coverage of zatotx/ (TESTS=trial_tests.unit for some)
 	@rm -f .coverage .coverage.*
 	@$(BIN)/python -m coverage run -m trial_tests.support.side_by_side $(JOBS) $(TESTS); failed=$$?; \
 	$(BIN)/python -m coverage combine --quiet; test $$failed = 0 || exit $$failed; \
@@ -80,7 +80,7 @@ bench: $(VENV)/.benched  ## figures beside peers, in one run, into bench/results
 mutants: $(VENV)/.tested  ## whether tests notice small mistakes in what decides: COUNT=300 (0: all) SEED= ONLY=rules/retry
 	@SEED=$(SEED) COUNT=$(COUNT) $(BIN)/python -m trial_tests.support.mutants $(ONLY)
 
-fuzz: $(VENV)/.tested  ## the properties of trial_tests/test_properties_*.py for SECONDS (120) in all, from SEED
+fuzz: $(VENV)/.tested  ## the properties of trial_tests/properties/ for SECONDS (120) in all, from SEED
 	@ZATOTX_FUZZ_SECONDS=$(SECONDS) ZATOTX_FUZZ_SEED=$(SEED) $(BIN)/python -m trial_tests.support.fuzz
 
 constraints: | $(BIN)/python  ## writes constraints.txt anew: the newest of everything that setup.cfg wants

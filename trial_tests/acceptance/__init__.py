@@ -1,0 +1,1 @@
+"""Tests of whole environments, driven from outside through commands and sockets."""

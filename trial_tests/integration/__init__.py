@@ -1,0 +1,1 @@
+"""Tests against real databases, Redis, peers and servers, without whole environments."""

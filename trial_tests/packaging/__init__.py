@@ -1,0 +1,1 @@
+"""Tests of what is shipped: the wheel, the documentation, and the rules for the source tree."""

@@ -1,0 +1,74 @@
+"""The pages of docs/ as a site, and the files of contrib/ that they speak of."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from configparser import ConfigParser
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from trial_tests.support.broker import SCRIPTS
+from trial_tests.support.unmeasured import unmeasured
+
+ROOT = Path(__file__).resolve().parents[2]
+UNITS = sorted((ROOT / 'contrib' / 'systemd').glob('*.service'))
+_OUTSIDE = re.compile(r'<(?:script|link|img|iframe)[^>]*(?:src|href)="(?:https?:)?//[^"]*"')
+
+
+class SiteTests(SynchronousTestCase):
+    def test_it_builds_without_a_warning(self) -> None:
+        """Every page is reached, every link inside leads somewhere, and no page asks another host for anything."""
+        out = Path(self.mktemp())
+        done = subprocess.run(
+            [sys.executable, '-m', 'sphinx', '-q', '-W', '--keep-going', '-b', 'html', str(ROOT / 'docs'), str(out)],
+            env=unmeasured(), capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        self.assertEqual((done.returncode, done.stderr), (0, ''))
+        pages = list(out.rglob('*.html'))
+        self.assertGreater(len(pages), 10)
+        for page in pages:
+            self.assertEqual(_OUTSIDE.findall(page.read_text('utf-8')), [], page.name)
+
+
+class ReadmeTests(SynchronousTestCase):
+    def test_its_links_lead_somewhere(self) -> None:
+        """README and CONTRIBUTING stand outside of the site."""
+        for name in ('README.md', 'CONTRIBUTING.md'):
+            for target in re.findall(r'\]\(([^)#:]+)\)', (ROOT / name).read_text('utf-8')):
+                self.assertTrue((ROOT / target).exists(), f'{name}: {target}')
+
+
+class UnitTests(SynchronousTestCase):
+    def test_they_start_what_there_is(self) -> None:
+        """Each unit's command line is one that twistd understands, and it says what to do on a reload only where the
+        part does it."""
+        self.assertEqual([unit.name for unit in UNITS], ['zatotx-redis.service', 'zatotx-server@.service'])
+        for unit in UNITS:
+            parser = ConfigParser(interpolation=None, strict=False)
+            parser.read(unit)
+            program, *words = shlex.split(parser['Service']['ExecStart'])
+            self.assertEqual(program, '/opt/zatotx/bin/twistd')
+            at = words.index('--dir')
+            done = subprocess.run([str(SCRIPTS / 'twistd'), *words[:at], '--help'], capture_output=True, text=True,
+                                  timeout=60, check=False)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn('--dir', done.stdout)
+            self.assertEqual(parser['Install']['WantedBy'], 'zatotx.target')
+
+    def test_they_take_away_what_is_not_needed(self) -> None:
+        """systemd calls no unit more exposed than 2 of 10, both filter system calls and namespaces, and neither is ever
+        given up: what ends them may take an hour to be mended."""
+        for unit in UNITS:
+            done = subprocess.run(['systemd-analyze', 'security', '--offline=true', '--threshold=20', str(unit)],
+                                  capture_output=True, text=True, timeout=60, check=False)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            parser = ConfigParser(interpolation=None, strict=False)
+            parser.read(unit)
+            for name in ('SystemCallFilter', 'RestrictNamespaces'):
+                self.assertIn(name, parser['Service'])
+            self.assertEqual((parser['Unit']['StartLimitIntervalSec'], parser['Service']['Restart']),
+                             ('0', 'on-failure'))

@@ -1,0 +1,410 @@
+"""The watchdog on a real reactor that is really stalled, in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import re
+import signal
+import sys
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessExitedAlready, ProcessTerminated
+from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from zatotx.metrics.gc_pauses import GcPauses
+from zatotx.metrics.stack_location import StackLocation, files_below, location_of
+from zatotx.metrics.watchdog import ReportedStall, StallReports, stack_shares, stall_message
+from zatotx.node.findings import stalls
+
+SERVICES = """\
+import time
+
+
+def nap(seconds):
+    time.sleep(seconds)  # line 5
+
+
+class Sleepy:
+    _zatotx_name = 'crm.sleepy'
+
+    def handle(self):
+        nap(0.12)
+
+
+class Greedy:
+    _zatotx_name = 'crm.greedy'
+
+    def handle(self):
+        return sum(range(12_000_000))  # line 19
+
+
+class Endless:
+    _zatotx_name = 'crm.endless'
+
+    def handle(self):
+        while True:
+            self.turns = getattr(self, 'turns', 0) + 1  # lines 26 and 27
+
+
+class Twice:
+    _zatotx_name = 'crm.twice'
+
+    def handle(self):
+        from twisted.internet import reactor
+
+        reactor.callLater(0.12, Sleepy().handle)  # due after the next beat
+        time.sleep(0.13)  # line 37
+
+
+class Background:
+    _zatotx_name = 'crm.background'
+
+    def handle(self):
+        from threading import Event, Thread
+        from twisted.internet import reactor
+
+        self.left = Event()
+        Thread(target=self.wait, daemon=True).start()
+        reactor.callLater(0, self.left.set)  # by then the reactor is out of here
+
+    def wait(self):
+        self.left.wait()
+        print('begun', flush=True)
+        time.sleep(30)
+
+
+class Hog:
+    _zatotx_name = 'crm.hog'
+
+    def handle(self):
+        from threading import Thread
+
+        Thread(target=self.sum_up, daemon=True).start()
+
+    def sum_up(self):
+        for _ in range(20):  # where somebody else is quicker, it is seen the next time
+            sum(range(20_000_000))
+
+
+class Tidy:
+    _zatotx_name = 'crm.tidy'
+    rubbish = []
+
+    def __init__(self):
+        if not self.rubbish:
+            self.rubbish.extend([number] for number in range(1_000_000))
+
+    def handle(self):
+        import gc
+
+        for _ in range(3):
+            gc.collect()
+"""
+
+NODE = """\
+import re
+import sys
+from pathlib import Path
+from time import monotonic
+from twisted.internet import reactor
+from zatotx.metrics.stack_location import files_below
+from zatotx.metrics.watchdog import Watchdog
+
+work, wanted, names = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+sys.path.insert(0, str(work / ('a' * 64)))
+import crm
+
+services = [getattr(crm, name)() for name in names]
+said, end = set(), monotonic() + 60
+
+def say(text):
+    print(f'{monotonic():.3f} {text}', flush=True)
+    said.add(re.match(r"service '[^']*'|.{20}", text)[0])
+
+def look():  # a busy machine has it said later
+    if len(said) >= wanted or monotonic() > end:
+        reactor.stop()
+    else:
+        reactor.callLater(0.1, look)
+
+watchdog = Watchdog(reactor, files_below(work), say)
+watchdog.start()
+for number, service in enumerate(services):
+    reactor.callLater(0.2 + 0.3 * number, service.handle)
+reactor.callLater(0.2 + 0.3 * len(names) + 1.5, look)
+reactor.run()
+watchdog.stop()
+print('stalls', sum(watchdog.stalls.buckets[4:]), flush=True)
+"""
+
+
+class Node(ProcessProtocol):
+    """A process whose output is collected; `over` fires with it, `line` with the first of its lines."""
+
+    def __init__(self) -> None:
+        self.over: Deferred[str] = Deferred()
+        self.line: Deferred[str] = Deferred()
+        self.text = ''
+
+    def signal(self, number: int) -> None:
+        """Send it a signal; harmless where it has ended."""
+        assert self.transport is not None
+        with contextlib.suppress(ProcessExitedAlready):
+            self.transport.signalProcess(number)
+
+    def outReceived(self, data: bytes) -> None:
+        self.text += data.decode()
+        if '\n' in self.text and not self.line.called:
+            self.line.callback(self.text.splitlines()[0])
+
+    def errReceived(self, data: bytes) -> None:
+        self.text += data.decode()
+
+    def processEnded(self, reason: Failure) -> None:
+        if not self.line.called:
+            self.line.errback(reason)
+        if isinstance(reason.value, ProcessTerminated) and reason.value.signal is None:
+            self.over.errback(AssertionError(self.text))
+        else:
+            self.over.callback(self.text)
+
+
+def stalled(service: str, line: str) -> str:
+    """What is said of one that held the reactor at that line, or does so for a second already, as on a busy machine."""
+    return rf"service 'crm\.{service}' (held|has been holding) the reactor for \d+\.\d\d s at crm\.py:{line}:"
+
+
+class WatchdogTests(TestCase):
+    timeout = 120
+
+    def node(self, *services: str, wanted: int = 1) -> Node:
+        """A process that runs these services, until so many culprits have been named."""
+        work = Path(self.mktemp()).absolute()
+        deployed = work / ('a' * 64)
+        deployed.mkdir(parents=True)
+        (deployed / 'crm.py').write_text(SERVICES)
+        node = Node()
+        reactor.spawnProcess(
+            node, sys.executable, [sys.executable, '-c', NODE, str(work), str(wanted), *services], env=dict(os.environ)
+        )
+        self.addCleanup(node.signal, signal.SIGKILL)
+        return node
+
+    async def test_named(self) -> None:
+        """A service that holds the reactor for 100 ms is named with its file and innermost line."""
+        text = await self.node('Sleepy').over
+        self.assertRegex(text, stalled('sleepy', '5'))
+        self.assertRegex(text, r'stalls [1-9]')
+
+    async def test_keeps_the_gil(self) -> None:
+        """So is one in code that lets no other thread run meanwhile."""
+        text = await self.node('Greedy').over
+        self.assertRegex(text, stalled('greedy', '19'))
+
+    async def test_each_named_in_its_second(self) -> None:
+        """Two that stall it within one second are both named, a second apart."""
+        text = await self.node('Sleepy', 'Greedy', 'Sleepy', wanted=2).over
+        said = [(float(at), name) for at, name in re.findall(r"^([\d.]+) service 'crm\.(\w+)'", text, re.MULTILINE)]
+        self.assertEqual({name for _, name in said}, {'sleepy', 'greedy'})
+        for (earlier, _), (later, _) in pairwise(said):
+            self.assertGreaterEqual(later - earlier, 0.99)
+
+    async def test_back_to_back(self) -> None:
+        """Two stalls with nothing but a beat between them are told apart."""
+        text = await self.node('Twice', wanted=2).over
+        self.assertRegex(text, stalled('twice', '37'))
+        self.assertRegex(text, stalled('sleepy', '5'))
+
+    async def test_endless(self) -> None:
+        """One that never lets go is named while it goes on."""
+        node = self.node('Endless')
+        line = await node.line
+        self.assertRegex(line, r"service 'crm\.endless' has been holding the reactor for [1-9]\d*\.\d\d s at "
+                               r'crm\.py:2[67]:')
+        node.signal(signal.SIGKILL)
+        await node.over
+
+    async def test_quiet(self) -> None:
+        """An idle reactor is not reported, nor one whose process gets no processor."""
+        node = self.node(wanted=0)
+        await deferLater(reactor, 0.5)
+        node.signal(signal.SIGSTOP)
+        await deferLater(reactor, 0.3)
+        node.signal(signal.SIGCONT)
+        self.assertRegex(await node.over, r'^stalls \d+\n$')
+
+
+    async def test_stopped_while_a_thread_waits(self) -> None:
+        """Nor is a service in a thread, which waits and keeps nobody, when the process gets no processor."""
+        node = self.node('Background', wanted=0)
+        await node.line
+        node.signal(signal.SIGSTOP)
+        await deferLater(reactor, 0.3)
+        node.signal(signal.SIGCONT)
+        text = await node.over
+        self.assertRegex(text, r'^begun\n(.*\n)*stalls \d+\n$')
+        self.assertNotIn('crm.background', text)
+
+    async def test_another_thread_keeps_the_gil(self) -> None:
+        """A service in a thread that lets no other thread run is named with its line."""
+        text = await self.node('Hog').over
+        self.assertRegex(text, stalled('hog', r'\d\d') + '|'
+                               r'code of another thread, which did not let go of the interpreter')  # fmt: skip
+
+    async def test_garbage_collection(self) -> None:
+        """When the garbage collector was it, nobody else is blamed."""
+        text = await self.node('Tidy').over
+        self.assertRegex(text, r'the garbage collector held everything for \d+\.\d\d s')
+        self.assertNotIn('crm.tidy', text)
+
+
+class PausesTests(SynchronousTestCase):
+    def test_counted(self) -> None:
+        """Each collection is counted while it is asked for, and not afterwards."""
+        pauses = GcPauses()
+        pauses.start()
+        gc.collect()
+        pauses.stop()
+        pauses.stop()
+        counted = pauses.pauses.count
+        self.assertGreaterEqual(counted, 1)
+        gc.collect()
+        self.assertEqual(pauses.pauses.count, counted)
+
+    def test_share(self) -> None:
+        """How much of a time collections took: those within it, and parts of those at its ends."""
+        pauses = GcPauses()
+        pauses._long.extend([(10.0, 0.5), (11.0, 0.2), (20.0, 1.0)])  # (end, length)
+        self.assertAlmostEqual(pauses.between(9.8, 11.5), 0.4)
+        self.assertEqual(pauses.between(12.0, 19.0), 0.0)
+
+
+    def test_under_way(self) -> None:
+        """One whose end is not written down yet counts, as far as it has come, and once."""
+        pauses = GcPauses()
+        pauses._told('start', {})
+        began = pauses._began
+        self.assertAlmostEqual(pauses.between(began - 1, began + 0.5), 0.5)
+        pauses._told('stop', {})
+        self.assertEqual(pauses.between(began - 1, began + 0.5), 0.0)  # it was a short one
+
+
+class FindingsTests(SynchronousTestCase):
+    def test_of_the_last_hour(self) -> None:
+        """Services that stalled the reactor within the last hour are findings, with the time; what is older, what is no
+        service and the broker's own services are not."""
+        said = [
+            ReportedStall(1000.0, "service 'old' held", 'old'),
+            ReportedStall(5000.0, "service 'crm' held", 'crm'),
+            ReportedStall(5000.0, 'something other than a service held', ''),
+            ReportedStall(5000.0, "service 'zato.x' held", 'zato.x'),
+        ]
+        (sentence_,) = stalls(said, now=5300.0)
+        self.assertTrue(sentence_.startswith("service 'crm' held (01:23:20 UTC): "))
+
+    def test_kept(self) -> None:
+        """The last twenty reports are remembered, with their time."""
+        reports = StallReports(lambda text: None, clock=lambda: 1234.5)
+        for number in range(30):
+            reports.add(StackLocation('a', f'a.py:{number}'), 0.2, lasting=False)
+            reports.speak(float(number * 2))
+        self.assertEqual(len(reports.said), 20)
+        self.assertEqual((reports.said[-1].when, reports.said[-1].service), (1234.5, 'a'))
+        self.assertIn('a.py:29', reports.said[-1].sentence)
+
+
+class ReportTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.said: list[str] = []
+        self.reports = StallReports(self.said.append)
+
+    def test_pace(self) -> None:
+        """At most one sentence a second; each place once, with its longest stall."""
+        here, there = StackLocation('a', 'a.py:1'), StackLocation('b', 'b.py:2')
+        self.reports.add(here, 0.2, lasting=False)
+        self.reports.add(there, 0.1, lasting=False)
+        self.reports.add(here, 0.3, lasting=False)
+        for now in (10.0, 10.5, 11.0, 11.5, 12.0):
+            self.reports.speak(now)
+        self.assertEqual(self.said, [stall_message(here, 2, 0.3, False), stall_message(there, 1, 0.1, False)])
+
+    def test_one_stall_once(self) -> None:
+        """A long stall that was noted while it lasted and then ended is one stall."""
+        here = StackLocation('a', 'a.py:1')
+        self.reports.add(here, 1.0, lasting=True)
+        self.reports.add(here, 1.4, lasting=False)
+        self.reports.speak(0.0)
+        self.assertEqual(self.said, [stall_message(here, 1, 1.4, False)])
+
+    def test_bounded(self) -> None:
+        """However many places stall the reactor, few wait to be reported."""
+        for number in range(1000):
+            self.reports.add(StackLocation('a', f'a.py:{number}'), 0.2, lasting=False)
+        for now in range(100):
+            self.reports.speak(float(now))
+        self.assertEqual(len(self.said), 16)
+
+
+class ShareTests(SynchronousTestCase):
+    def test_one_after_the_other(self) -> None:
+        """Services that ran one after the other each have their part of the stall, at their commonest line."""
+        seen = Counter(
+            {
+                StackLocation('a', 'a.py:1'): 2,
+                StackLocation('b', 'b.py:5'): 1,
+                StackLocation('b', 'b.py:6'): 3,
+                StackLocation('', 'x:1'): 2,
+            }
+        )
+        self.assertEqual(
+            stack_shares(seen),
+            [
+                (StackLocation('a', 'a.py:1'), 0.25),
+                (StackLocation('b', 'b.py:6'), 0.5),
+                (StackLocation('', 'x:1'), 0.25),
+            ],
+        )
+
+
+class PlaceTests(SynchronousTestCase):
+    def test_files(self) -> None:
+        """A deployed file is called as its author calls it, wherever the node keeps it."""
+        shown = files_below(Path('/env/work'))
+        version = '0123456789abcdef' * 4
+        self.assertEqual(shown(f'/env/work/deployed/{version}/crm.py'), 'crm.py')
+        self.assertEqual(shown(f'/env/work/deployed/{version}/crm/util.py'), 'crm/util.py')
+        self.assertEqual(shown('/env/work/crm.py'), 'crm.py')
+        self.assertEqual(shown('/usr/lib/python3/crm.py'), '')
+
+    def test_no_service(self) -> None:
+        """Outside any service the innermost line is named."""
+        place = location_of(sys._getframe(), lambda _: '')
+        assert place is not None
+        self.assertEqual(place.service, '')
+        self.assertRegex(place.where, r'trial_tests/unit/metrics/test_watchdog\.py:\d+')
+
+    def test_runs_no_code_of_the_service(self) -> None:
+        """Looking at a service that stalls calls none of its properties."""
+
+        class Careful:
+            _zatotx_name = 'careful'
+
+            @property
+            def name(self) -> str:
+                raise AssertionError('called')
+
+            def handle(self) -> StackLocation | None:
+                return location_of(sys._getframe(), lambda _: '')
+
+        place = Careful().handle()
+        assert place is not None
+        self.assertEqual(place.service, 'careful')

@@ -1,0 +1,517 @@
+"""Rate limits on the path of a message: who is counted together, what is refused, and what becomes of them without
+Redis."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from trial_tests.support.odb import TYPES
+from zatotx.interfaces.pipeline import NEEDS_BODY, IAuthenticationPolicy
+from zatotx.model.errors import Forbidden, Unauthorized
+from zatotx.model.message import ANONYMOUS, Message, Outcome, Principal, Reply
+from zatotx.node.findings import rates_without_redis
+from zatotx.pipeline.codecs import Codecs
+from zatotx.pipeline.dispatcher import Dispatcher
+from zatotx.pipeline.error_replies import ErrorReplies
+from zatotx.pipeline.pipeline import Pipeline
+from zatotx.pipeline.rate_limiter import RateLimiter
+from zatotx.plugins.http.schema import CHANNEL_REST, RestChannel
+from zatotx.rules.enmasse.import_plan import plan_import
+from zatotx.rules.limits.gcra import SECOND, Rate
+from zatotx.rules.limits.ratelimit_headers import RateLimitHeaders
+from zatotx.schema.rate_limit import RATE_LIMIT, RateLimit, parse_rate
+from zatotx.schema.security import BasicAuth
+from zatotx.schema.service import ServiceRow
+from zatotx.schema.snapshot import Snapshot, Stored
+from zatotx.schema.validation import validate
+from zatotx.testing.fake_pipeline import OPEN, FunctionEntry, FunctionInvoker, FunctionStore, message
+from zatotx.testing.rates import MemoryRates
+
+
+def mistakes(**fields: Any) -> dict[str, str]:
+    """Of a limit."""
+    return dict(validate(RATE_LIMIT, {'name': 'l', **fields})[1])
+
+
+class SchemaTests(SynchronousTestCase):
+    def test_the_forms_of_a_limit(self) -> None:
+        """A number of requests and a span: seconds, minutes, hours, days, or seconds without a unit."""
+        self.assertEqual(
+            [parse_rate(text) for text in ('100/1m', '10/s', '5 / 2h', '1/d', '100/60', '7/1S')],
+            [(100, 60), (10, 1), (5, 7200), (1, 86_400), (100, 60), (7, 1)],
+        )
+        wrong = ('', '100', '100/', '/1m', '-1/s', '1.5/s', '100/1w', '100/m1', '1/1/1', 'ten/s', '\uff11/s', '1e3/s')
+        for text in wrong:
+            self.assertIn('such as 100/1m', mistakes(limit=text)['limit'], text)
+
+    def test_bounds(self) -> None:
+        """What no server could count, and bursts that could not be had again within a season."""
+        self.assertEqual(mistakes(limit='1000000/1s'), {})
+        self.assertEqual(mistakes(limit='1/31d', burst=3), {})
+        self.assertIn('1 to 1000000', mistakes(limit='0/s')['limit'])
+        self.assertIn('1 to 1000000', mistakes(limit='1000001/s')['limit'])
+        self.assertIn('31 days', mistakes(limit='1/0')['limit'])
+        self.assertIn('31 days', mistakes(limit='1/32d')['limit'])
+        self.assertIn('100 days', mistakes(limit='1/31d', burst=4)['burst'])
+        self.assertEqual(set(mistakes(limit='1/s', burst=0, per='user', when_redis_is_away='maybe')),
+                         {'burst', 'per', 'when_redis_is_away'})  # fmt: skip
+
+    def test_every_limit_can_be_counted(self) -> None:
+        """What the schema admits is exact in whole nanoseconds, and in Redis's doubles."""
+        for limit, burst in (('1000000/1s', None), ('7/31d', 22), ('1/31d', 3), ('999999/31d', 1_000_000), ('3/1s', 1)):
+            value, found = validate(RATE_LIMIT, {'name': 'l', 'limit': limit, 'burst': burst})
+            self.assertEqual(found, [], limit)
+            self.assertEqual(Rate.of(*value.pace).burst, value.pace[2])
+
+    def test_a_channel_names_its_limits(self) -> None:
+        """Each once."""
+        fields = {'name': 'c', 'url_path': '/c', 'service': 's'}
+        value, _ = validate(CHANNEL_REST, {**fields, 'rate_limits': ['a', 'b']})
+        self.assertEqual(value.rate_limits, ['a', 'b'])
+        self.assertEqual(validate(CHANNEL_REST, {**fields, 'rate_limits': ['a', 'a']})[1],
+                         [('rate_limits', 'must not name a limit twice')])  # fmt: skip
+
+
+class FieldsTests(SynchronousTestCase):
+    def test_one_limit(self) -> None:
+        """Both forms of the fields say the same, in whole seconds."""
+        fields = RateLimitHeaders(['api'], [Rate.of(100, 60, 100)])
+        self.assertEqual(fields.lines((7 * SECOND,)).decode().splitlines(), [
+            'RateLimit-Policy: "api";q=100;w=60',
+            'RateLimit: "api";r=88;t=7',
+            'RateLimit-Limit: 100',
+            'RateLimit-Remaining: 88',
+            'RateLimit-Reset: 7',
+        ])  # fmt: skip
+
+    def test_several_limits(self) -> None:
+        """The draft's fields name all of them, the older ones are about the one with least left; of two with as much
+        left, about the one that takes longer."""
+        rates = [Rate.of(100, 60, 10), Rate.of(5, 1, 5), Rate.of(1, 1, 3)]
+        lines = RateLimitHeaders(['a', 'b', 'c'], rates).lines((0, 2 * SECOND // 5, 0)).decode().splitlines()
+        self.assertEqual(lines[0], 'RateLimit-Policy: "a";q=10;w=6, "b";q=5;w=1, "c";q=3;w=3')
+        self.assertEqual(lines[1], 'RateLimit: "a";r=10;t=0, "b";r=3;t=1, "c";r=3;t=0')
+        self.assertEqual(lines[2:], ['RateLimit-Limit: 5', 'RateLimit-Remaining: 3', 'RateLimit-Reset: 1'])
+
+    def test_any_name_is_ascii(self) -> None:
+        """And ends neither its string nor the line."""
+        lines = RateLimitHeaders(['żółw "1"\\ 100%\r\n'], [Rate.of(1, 1, 1)]).lines((0,))
+        self.assertEqual(lines.count(b'\r\n'), 5)
+        self.assertIn(b'"%C5%BC%C3%B3%C5%82w %221%22%5C 100%25%0D%0A";q=1;w=1', lines)
+
+    def test_nothing_to_tell(self) -> None:
+        """No line at all."""
+        self.assertEqual(RateLimitHeaders([], []).lines(()), b'')
+
+
+@implementer(IAuthenticationPolicy)
+class _Guard:
+    """Knows callers by a header; some must show a body first, some have to be waited for."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def check(self, inbound: Message) -> Any:
+        self.asked += 1
+        who = inbound.headers.get(b'who', b'').decode()
+        if who == 'body':
+            return NEEDS_BODY
+        if who == 'slow':
+            return succeed(Principal('slow', 'slow', 'basic_auth'))
+        if who == 'forbidden':
+            raise Forbidden(inbound.cid)
+        if who == 'wrong':
+            raise Unauthorized(inbound.cid)
+        return Principal(who, who, 'basic_auth') if who else ANONYMOUS
+
+    def check_body(self, inbound: Message) -> Principal:
+        who = json.loads(bytes(inbound.body))['who']  # type: ignore[arg-type]
+        if who == 'wrong':
+            raise Unauthorized(inbound.cid)
+        return Principal(who, who, 'wss')
+
+
+class RatesCase(SynchronousTestCase):
+    """An exchange with rate limits, on a clock."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1000)
+        self.shared = MemoryRates(self.clock)
+        self.limiter = RateLimiter(self.shared, now=self.clock.seconds)
+        self.served: list[Message] = []
+        self.entry = FunctionEntry('test.service', self.serve)
+        self.guard = _Guard()
+        self.exchange = self.made(self.limiter)
+        self.revision = 0
+
+    def made(self, limiter: RateLimiter) -> Dispatcher:
+        """A node."""
+        pipeline = Pipeline(guard=self.guard, store=FunctionStore(self.entry), invoker=FunctionInvoker(),
+                            codecs=Codecs(), faults=ErrorReplies(), offload=maybeDeferred, rates=limiter)  # fmt: skip
+        return Dispatcher(pipeline, self.clock)
+
+    async def serve(self, inbound: Message, payload: Any) -> Outcome:
+        self.served.append(inbound)
+        return Outcome(payload)
+
+    def limits(self, *limits: RateLimit, channels: tuple[str, ...] = ()) -> None:
+        """These are in force; ids by their order."""
+        self.revision += 1
+        stored = [Stored(number, 'rate_limit', limit, 1) for number, limit in enumerate(limits, 1)]
+        if channels:
+            channel = RestChannel(name='test', url_path='/t', service='test.service', rate_limits=list(channels))
+            stored.append(Stored(99, 'channel_rest', channel, 1))
+        self.limiter.apply(Snapshot(self.revision, stored))
+
+    def send(self, *names: str, who: str = '', peer: str = '127.0.0.1', body: bytes = b'{}', **more: Any) -> Any:
+        """One request: a list that gets the reply, and the inbound."""
+        channel = msgspec.structs.replace(OPEN, rates=names, **more)
+        inbound = message(body, channel=channel, headers={b'who': who.encode()})
+        assert inbound.http is not None
+        inbound.http.peer = peer
+        inbound.deadline += self.clock.seconds()
+        replies: list[Reply] = []
+        self.exchange.deliver(inbound, replies.append)
+        return replies, inbound
+
+    def status(self, *names: str, **options: Any) -> int:
+        """Of one request."""
+        replies, _ = self.send(*names, **options)
+        self.clock.advance(0)
+        (reply,) = replies
+        return int(reply.status)
+
+    def statuses(self, count: int, *names: str, **options: Any) -> list[int]:
+        return [self.status(*names, **options) for _ in range(count)]
+
+
+HERE = RateLimit(name='here', limit='2/1m', exact=False)
+THERE = RateLimit(name='there', limit='2/1m')
+
+
+class TakeTests(RatesCase):
+    def test_over_the_limit(self) -> None:
+        """429 that says which limit and when to come back; at that moment one is served, a moment before none is."""
+        for limit in (HERE, THERE):
+            self.limits(limit, channels=('here', 'there'))
+            self.assertEqual(self.statuses(2, limit.name), [200, 200])
+            replies, inbound = self.send(limit.name)
+            self.clock.advance(0)
+            (reply,) = replies
+            self.assertEqual((reply.status, dict(reply.headers)), (429, {b'Retry-After': b'30'}))
+            details = json.loads(reply.body)['zato_env']['details']
+            self.assertEqual(details, f'Too many requests: rate limit {limit.name} takes the next one in 30 s')
+            self.assertIn(b'r=0;t=60', inbound.standing.lines())
+            self.clock.advance(29.999)
+            self.assertEqual(self.status(limit.name), 429)
+            self.clock.advance(0.001)
+            self.assertEqual(self.statuses(2, limit.name), [200, 429])
+        self.assertEqual(self.limiter.refused, {('http-soap', 'test'): 6})
+        self.limits()
+        self.assertEqual(self.limiter.refused, {}, 'a channel without limits is not counted any more')
+
+    def test_one_that_is_served_knows_how_it_stands(self) -> None:
+        """The request itself included."""
+        for limit in (HERE, THERE):
+            self.limits(limit)
+            replies, inbound = self.send(limit.name)
+            self.clock.advance(0)
+            self.assertEqual(replies[0].status, 200)
+            self.assertIn(b'RateLimit-Remaining: 1\r\nRateLimit-Reset: 30\r\n', inbound.standing.lines())
+
+    def test_without_limits(self) -> None:
+        """Nobody is asked, and nothing is told."""
+        _, inbound = self.send()
+        self.assertEqual((inbound.standing, self.shared.asked), (None, []))
+
+    def test_per_channel(self) -> None:
+        """Channels that have the same limit have a bucket each."""
+        self.limits(HERE)
+        self.assertEqual(self.statuses(3, 'here'), [200, 200, 429])
+        self.assertEqual(self.status('here', name='other'), 200)
+
+    def test_per_principal(self) -> None:
+        """Each user has a bucket, the same one on every channel that has the limit; who does not log in has that of the
+        address."""
+        for exact in (False, True):
+            self.limits(RateLimit(name='each', limit='2/1m', per='principal', exact=exact))
+            self.assertEqual(self.statuses(3, 'each', who='anna'), [200, 200, 429])
+            self.assertEqual(self.status('each', who='anna', name='other'), 429)
+            self.assertEqual(self.statuses(3, 'each', who='slow'), [200, 200, 429])
+            self.assertEqual(self.statuses(3, 'each'), [200, 200, 429])
+            self.assertEqual(self.statuses(3, 'each', peer='127.0.0.2'), [200, 200, 429])
+
+    def test_per_address(self) -> None:
+        """Whoever is logged in; of IPv6 a whole network is one, as one customer has it."""
+        self.limits(RateLimit(name='each', limit='2/1m', per='address', exact=False))
+        self.assertEqual([self.status('each', who=who) for who in ('anna', 'bert', 'anna')], [200, 200, 429])
+        self.assertEqual(self.status('each', peer='127.0.0.2'), 200)
+        for address in ('2001:db8::1', '2001:db8::2'):
+            self.assertEqual(self.status('each', peer=address), 200)
+        self.assertEqual(self.status('each', peer='2001:db8:0:0:ffff::3'), 429)
+        self.assertEqual(self.status('each', peer='2001:db8:0:1::1'), 200)
+
+    def test_all_limits_or_none(self) -> None:
+        """What one limit refuses uses up no other one, wherever each of them counts."""
+        for wide in (RateLimit(name='wide', limit='3/1m', exact=False), RateLimit(name='wide', limit='3/1m')):
+            for narrow in (HERE, THERE):
+                self.limiter = RateLimiter(MemoryRates(self.clock), now=self.clock.seconds)
+                self.exchange = self.made(self.limiter)
+                self.limits(narrow, wide)
+                self.assertEqual(self.statuses(4, narrow.name, 'wide'), [200, 200, 429, 429])
+                self.assertEqual(self.statuses(2, 'wide'), [200, 429], (wide.exact, narrow.name))
+
+    def test_one_question_a_request(self) -> None:
+        """However many exact limits there are; none where this server's own ones refuse."""
+        self.limits(HERE, THERE, RateLimit(name='each', limit='9/1m', per='address'))
+        self.assertEqual(self.statuses(3, 'here', 'there', 'each'), [200, 200, 429])
+        self.assertEqual(self.shared.asked, [('2:channel:2/60/2:test', '3:address:9/60/9:127.0.0.1')] * 2)
+
+    def test_unknown_and_inactive_limits(self) -> None:
+        """Do not hold."""
+        self.limits(msgspec.structs.replace(HERE, limit='1/1m', is_active=False))
+        self.assertEqual(self.statuses(3, 'here', 'nothing'), [200] * 3)
+
+    def test_a_limit_that_is_renamed_goes_on(self) -> None:
+        """With what it has counted; under its old name too, until the channels have heard of the new one."""
+        self.limits(HERE)
+        self.assertEqual(self.statuses(2, 'here'), [200, 200])
+        self.limits(msgspec.structs.replace(HERE, name='hither'))
+        self.assertEqual((self.status('here'), self.status('hither')), (429, 429))
+        self.limits(msgspec.structs.replace(HERE, name='hither'))
+        self.assertEqual((self.status('here'), self.status('hither')), (200, 429))
+
+    def test_a_change_holds_at_once(self) -> None:
+        """For those who have used it up too: they begin anew."""
+        self.limits(HERE)
+        self.assertEqual(self.statuses(3, 'here'), [200, 200, 429])
+        self.limits(msgspec.structs.replace(HERE, limit='4/1m'))
+        self.assertEqual(self.statuses(5, 'here'), [200] * 4 + [429])
+        self.limits()
+        self.limits()
+        self.assertEqual(self.statuses(3, 'here'), [200] * 3)
+
+    def test_a_client_that_leaves(self) -> None:
+        """While Redis is asked: nothing is served, nobody else is held up."""
+        self.limits(THERE)
+        channel = msgspec.structs.replace(OPEN, rates=('there',))
+        inbound = message(channel=channel)
+        inbound.deadline += self.clock.seconds()
+        replies: list[Reply] = []
+        self.exchange.deliver(inbound, replies.append).cancel()
+        self.clock.advance(0)
+        self.assertEqual((replies, self.served), ([], []))
+        self.assertEqual(self.status('there'), 200)
+
+    def test_two_nodes(self) -> None:
+        """Share what is exact, and nothing else."""
+        other = self.made(RateLimiter(self.shared, now=self.clock.seconds))
+        self.limits(HERE, THERE)
+        snapshot = Snapshot(1, [Stored(1, 'rate_limit', HERE, 1), Stored(2, 'rate_limit', THERE, 1)])
+        other._pipeline.rates.apply(snapshot)  # no other way in but a whole node
+        self.assertEqual(self.statuses(2, 'there'), [200, 200])
+        self.assertEqual(self.statuses(2, 'here'), [200, 200])
+        self.exchange = other
+        self.assertEqual((self.status('there'), self.status('here')), (429, 200))
+
+
+class StrangerTests(RatesCase):
+    """Those whom the guard does not let in."""
+
+    def test_guessing_is_limited(self) -> None:
+        """Refused callers count per address and channel: over the limit they get 429, right or wrong."""
+        for per in ('address', 'channel'):
+            for exact in (False, True):
+                self.limits(RateLimit(name=f'{per}{exact}', limit='2/1m', per=per, exact=exact))
+                self.assertEqual(self.statuses(3, f'{per}{exact}', who='wrong'), [401, 401, 429])
+                self.assertEqual(self.status(f'{per}{exact}', who='anna'), 429)
+                self.clock.advance(1000)
+        self.assertEqual(self.served, [])
+
+    def test_the_forbidden(self) -> None:
+        """Count likewise."""
+        self.limits(RateLimit(name='each', limit='2/1m', per='address', exact=False))
+        self.assertEqual(self.statuses(3, 'each', who='forbidden'), [403, 403, 429])
+
+    def test_nobody_is_counted_as_somebody(self) -> None:
+        """A limit per principal does not hold for those who are none, and they use up nobody's."""
+        self.limits(RateLimit(name='each', limit='1/1m', per='principal', exact=False))
+        self.assertEqual(self.statuses(3, 'each', who='wrong'), [401] * 3)
+        self.assertEqual(self.status('each', who='anna'), 200)
+
+
+class BodyTests(RatesCase):
+    """Where only the body tells who is calling."""
+
+    both = (RateLimit(name='address', limit='4/1m', per='address'), RateLimit(name='each', limit='2/1m',
+            per='principal'))  # fmt: skip
+
+    def test_each_limit_is_asked_when_it_can_be(self) -> None:
+        """That of the address before the body is decoded, that of the principal once that is known; each request
+        counts once for each."""
+        self.limits(*self.both)
+        anna, bert = b'{"who": "anna"}', b'{"who": "bert"}'
+        self.assertEqual(self.statuses(3, 'address', 'each', who='body', body=anna), [200, 200, 429])
+        self.assertEqual(self.status('address', 'each', who='body', body=bert), 200)
+        self.assertEqual(self.status('address', 'each', who='body', body=b'{'), 429)
+
+    def test_wrong_ones_count(self) -> None:
+        """For their address."""
+        self.limits(*self.both)
+        wrong = b'{"who": "wrong"}'
+        self.assertEqual(self.statuses(5, 'address', 'each', who='body', body=wrong), [401] * 4 + [429])
+
+
+class AdmitTests(RatesCase):
+    """Bodies that are asked for (Expect: 100-continue) or are large."""
+
+    def admit(self, who: str) -> tuple[list[Reply | None], Message]:
+        channel = msgspec.structs.replace(OPEN, rates=('each', 'address'))
+        inbound = message(b'{"who": "anna"}', channel=channel, headers={b'who': who.encode()})
+        inbound.deadline += self.clock.seconds()
+        said: list[Reply | None] = []
+        self.exchange.admit(inbound, said.append)
+        self.clock.advance(0)
+        return said, inbound
+
+    def test_counted_once(self) -> None:
+        """When they are admitted, and not again when they are there; over the limit nobody sends a body in vain."""
+        self.limits(RateLimit(name='each', limit='2/1m', per='principal'), RateLimit(name='address', limit='3/1m',
+                    per='address', exact=False))  # fmt: skip
+        for who in ('anna', 'body'):
+            said, inbound = self.admit(who)
+            self.assertEqual(said, [None])
+            replies: list[Reply] = []
+            self.exchange.deliver(inbound, replies.append)
+            self.clock.advance(0)
+            self.assertEqual(replies[0].status, 200)
+        said, _ = self.admit('anna')
+        self.assertEqual(said[0] and said[0].status, 429)
+        said, _ = self.admit('bert')
+        self.assertEqual(said, [None])
+        said, _ = self.admit('carl')
+        self.assertEqual(said[0] and said[0].status, 429)
+
+
+class AwayTests(RatesCase):
+    """Redis cannot be asked."""
+
+    def away(self, *settings: str) -> tuple[str, ...]:
+        """Exact limits of two a minute with these settings; their names."""
+        self.limits(*(RateLimit(name=setting, limit='2/1m', when_redis_is_away=setting) for setting in settings),
+                    RateLimit(name='mine', limit='5/1m', exact=False), channels=settings)  # fmt: skip
+        self.shared.away = 'Redis is away'
+        return settings
+
+    def test_local(self) -> None:
+        """The limit holds on this server alone, and the fields tell of it."""
+        self.away('local')
+        self.assertEqual(self.statuses(3, 'local'), [200, 200, 429])
+        self.assertEqual(self.limiter.unchecked, 3)
+        _, inbound = self.send('local')
+        self.clock.advance(0)
+        self.assertIn(b'"local";r=0;t=60', inbound.standing.lines())
+
+    def test_open(self) -> None:
+        """It does not hold, and nothing is told of it; limits of this server still do."""
+        self.away('open')
+        self.assertEqual(self.statuses(3, 'open'), [200] * 3)
+        self.assertEqual(self.statuses(6, 'open', 'mine'), [200] * 5 + [429])
+        _, inbound = self.send('open')
+        self.clock.advance(0)
+        self.assertEqual(inbound.standing.lines(), b'')
+
+    def test_closed(self) -> None:
+        """Nobody is let in: 503 that says why; and nothing is used up by that."""
+        self.away('closed')
+        replies, _ = self.send('closed', 'mine')
+        self.clock.advance(0)
+        (reply,) = replies
+        self.assertEqual((reply.status, dict(reply.headers)), (503, {b'Retry-After': b'1'}))
+        self.assertIn('rate limits of channel test cannot be checked', json.loads(reply.body)['zato_env']['details'])
+        self.assertEqual(self.statuses(6, 'mine'), [200] * 5 + [429])
+
+    def test_together(self) -> None:
+        """Each by its own setting; one that is closed closes the channel."""
+        self.away('local', 'open', 'closed')
+        self.assertEqual(self.statuses(3, 'local', 'open'), [200, 200, 429])
+        self.assertEqual(self.status('local', 'open', 'closed'), 503)
+
+    def test_back(self) -> None:
+        """It is asked again, and counts from what it knows."""
+        self.away('local')
+        self.assertEqual(self.statuses(3, 'local'), [200, 200, 429])
+        self.shared.away = ''
+        self.assertEqual(self.statuses(3, 'local'), [200, 200, 429])
+
+    def test_none_at_all(self) -> None:
+        """As in the kit for services' tests."""
+        self.limiter = RateLimiter(now=self.clock.seconds)
+        self.exchange = self.made(self.limiter)
+        self.limits(THERE)
+        self.assertEqual(self.statuses(3, 'there'), [200, 200, 429])
+
+    def test_told_of(self) -> None:
+        """What is found while Redis is away: a sentence for each way in which limits hold less, by the names of those
+        that channels have."""
+        self.away('local', 'open', 'closed')
+
+        class Client:
+            problem = 'no connection'
+
+        client = Client()
+        found = list(rates_without_redis(self.limiter, client))
+        self.assertEqual(len(found), 3)
+        for setting in ('local', 'open', 'closed'):
+            self.assertEqual(len([sentence for sentence in found if f'({setting})' in sentence]), 1, setting)
+        client.problem = ''
+        self.assertEqual(list(rates_without_redis(self.limiter, client)), [])
+        client.problem = 'no connection'
+        self.limits(THERE)
+        self.assertEqual(list(rates_without_redis(self.limiter, client)), [])
+
+
+class DeadlineTests(RatesCase):
+    def test_a_deadline_that_passes_meanwhile(self) -> None:
+        """Ends the request with 504, whatever Redis says then."""
+
+        class Never:
+            def charge(self, names: object, rates: object) -> Deferred[Any]:
+                return Deferred()
+
+        self.limiter = RateLimiter(Never(), now=self.clock.seconds)  # type: ignore[arg-type]
+        self.exchange = self.made(self.limiter)
+        self.limits(THERE)
+        replies, _ = self.send('there')
+        self.clock.advance(60)
+        self.clock.advance(1)
+        self.assertEqual([reply.status for reply in replies], [504])
+        self.assertEqual(self.served, [])
+
+
+class DocsTests(SynchronousTestCase):
+    def test_the_examples_can_be_imported(self) -> None:
+        """Every YAML of the pages on limits and on what channels put on answers."""
+        pages = Path(__file__).resolve().parents[3] / 'docs'
+        found = [block for page in ('limits.md', 'http.md') for block in
+                 re.findall(r'```yaml\n(.*?)```', (pages / page).read_text('utf-8'), re.DOTALL)]  # fmt: skip
+        self.assertGreaterEqual(len(found), 3)
+        services = [Stored(number, 'service', ServiceRow(name=name), 1) for number, name in
+                    enumerate(('orders.take', 'reports.make'), 1)]  # fmt: skip
+        user = Stored(9, 'basic_auth', BasicAuth(name='api.user', username='u'), 1)
+        for block in found:
+            plan = plan_import(yaml.safe_load(block), TYPES, Snapshot(1, [*services, user]), replace=False,
+                               verify=lambda hashed, clear: False)  # fmt: skip
+            self.assertEqual(plan.mistakes, (), block)
+            self.assertTrue(plan.operations)
