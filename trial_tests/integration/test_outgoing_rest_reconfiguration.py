@@ -12,7 +12,7 @@ from trial_tests.support.calling import CID, Asking, WithConnections, crm, start
 from zatotx import Inactive, NotFound, ServiceUnavailable, Timeout
 from zatotx.interfaces.fetcher import IFetcher
 from zatotx.interfaces.outgoing import ICall, IOutgoingKind
-from zatotx.plugins.http.rest.ping import PingCall
+from zatotx.connectors.ping import PingCall
 from zatotx.plugins.http.test.upstream import says, silent
 from zatotx.schema.snapshot import Snapshot
 

@@ -24,7 +24,7 @@ from zatotx.plugins.http.rest.credentials import NOBODY, CredentialsContext, Out
 from zatotx.plugins.http.rest.facade import RestNamespace
 from zatotx.plugins.http.rest.factory import REST, BuildContext, ConnectionType, build
 from zatotx.plugins.http.rest.fetcher import HttpFetcher
-from zatotx.plugins.http.rest.ping import PingCall
+from zatotx.connectors.ping import PingCall
 from zatotx.plugins.http.rest.registry import ConnectionRegistry, UnavailableConnection
 from zatotx.plugins.http.rest.token_cache import TokenCache
 from zatotx.plugins.http.soap.outgoing.facade import SoapNamespace

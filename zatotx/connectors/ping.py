@@ -1,4 +1,4 @@
-"""Who asks where no service does."""
+"""The call of an administrator or a job that pings a connection: ICall without a service."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zatotx.interfaces.outgoing import ICall
 
 @implementer(ICall)
 class PingCall:
-    """ICall of an administrator who wants to know whether a peer is there."""
+    """ICall for pings, which no service makes."""
 
     service = ''
     trace = ''

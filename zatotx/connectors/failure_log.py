@@ -1,0 +1,53 @@
+"""The last failures of one connection: logged once per change of its state, and kept for doctor, info and admin."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from math import inf
+from time import time
+
+from attrs import frozen
+from twisted.logger import Logger
+
+MIN_INTERVAL = 10.0  # seconds between two log lines about failures: a peer that fails now and then would fill the log
+KEPT = 10  # failures that are remembered
+
+
+@frozen
+class FailureEntry:
+    """One failure. `at`: seconds since the epoch."""
+
+    at: float
+    cause: str
+
+
+class FailureLog:
+    """Logs the first failure of a connection and its recovery. `cause`: the current failure; '' while it works."""
+
+    __slots__ = ('_is_logged', '_logged_at', '_seconds', '_title', 'cause', 'last')
+    _log = Logger()
+
+    def __init__(self, title: str, seconds: Callable[[], float]) -> None:
+        self._title = title
+        self._seconds = seconds
+        self._logged_at = -inf
+        self._is_logged = False  # the failure was logged, so its end has to be, too
+        self.cause = ''
+        self.last: deque[FailureEntry] = deque(maxlen=KEPT)
+
+    def failed(self, cause: str) -> None:
+        """A call failed."""
+        self.last.append(FailureEntry(time(), cause))
+        now = self._seconds()
+        if not self.cause and now - self._logged_at >= MIN_INTERVAL:
+            self._logged_at, self._is_logged = now, True
+            self._log.warn('{title}: {cause}', title=self._title, cause=cause)
+        self.cause = cause
+
+    def recovered(self) -> None:
+        """A call succeeded after a failure."""
+        self.cause = ''
+        if self._is_logged:
+            self._is_logged = False
+            self._log.info('{title} works again', title=self._title)

@@ -1,0 +1,181 @@
+"""The outgoing connections of one kind in a node: built from the configuration in force, and replaced one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
+
+from attrs import frozen
+from twisted.internet.defer import Deferred, fail, gatherResults, succeed
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from zatotx.connectors.connection_registry import ConnectionRegistry, UnavailableConnection
+from zatotx.connectors.ping import PingCall
+from zatotx.interfaces.kind import OutgoingContext
+from zatotx.interfaces.outgoing import ICall, IOutgoingKind, not_found
+from zatotx.model.cid import new_cid
+from zatotx.model.errors import ServiceError
+from zatotx.schema.snapshot import Snapshot, Stored
+
+CLOSE_TIMEOUT = 2.0  # seconds that connections may take to close when the node stops
+
+
+class OutgoingConnection(Protocol):
+    """What a kind builds for each configured connection."""
+
+    async def ping(self, call: ICall) -> str:
+        """Ask the peer for a sign of life: what was asked and answered, for people. Raises as a call would."""
+
+    def retire(self) -> None:
+        """Take no further calls: another connection has replaced this one. Calls under way end here."""
+
+    def end(self) -> Deferred[None]:
+        """Take no further calls and close. Fires when the calls under way are over."""
+
+    def findings(self) -> Iterator[str]:
+        """What keeps the connection from working now, a sentence each."""
+
+
+C = TypeVar('C', bound=OutgoingConnection)
+Sources = tuple[Stored | None, ...]  # a connection's own object, then the objects that it refers to
+
+
+def no_references(stored: Stored, snapshot: Snapshot) -> Sources:
+    """For types whose objects refer to no others."""
+    return ()
+
+
+@frozen(kw_only=True)
+class ConnectionType(Generic[C]):
+    """How one object type becomes connections, and how services reach them.
+
+    `build` is called with the object, the objects that it refers to, the title for messages and the meter. It raises
+    ValueError or ServiceError, with the rest of the sentence '<title> cannot be used: …', for a configuration that
+    this machine cannot use.
+    """
+
+    object_type: str  # 'outgoing_rest'
+    kind: str  # what messages and metrics call it: 'rest'
+    names: tuple[str, ...]  # of `self.out.<name>`
+    namespace: Callable[[ConnectionRegistry[C], ICall], Any]  # what `self.out.<name>` is
+    build: Callable[[Stored, Sources, str, Any], C]
+    references: Callable[[Stored, Snapshot], Sources] = no_references  # a change of these rebuilds the connection
+
+
+@frozen
+class _Built:
+    sources: Sources
+    result: OutgoingConnection | UnavailableConnection
+
+
+@implementer(IOutgoingKind)
+class OutgoingConnections:
+    """IOutgoingKind for any number of connection types.
+
+    A connection whose object and references are unchanged is kept, with its sockets, circuit breaker and tokens. The
+    others are built beside the old ones, put in force by one assignment per type, and the old ones are retired.
+    """
+
+    _log = Logger()
+
+    def __init__(self, context: OutgoingContext, types: Sequence[ConnectionType[Any]]) -> None:
+        self._reactor = context.reactor
+        self._types = types
+        self._meters = {one.object_type: context.meters(one.kind) for one in types}
+        self._built: dict[tuple[str, str], _Built] = {}  # by object type and name
+        self.registries = {one.object_type: ConnectionRegistry[Any](one.kind) for one in types}
+        self.types: Sequence[str] = tuple(self.registries)
+        self.doors: Mapping[str, Callable[[ICall], Any]] = {
+            name: partial(one.namespace, self.registries[one.object_type]) for one in types for name in one.names
+        }
+
+    def apply(self, snapshot: Snapshot) -> Deferred[None]:
+        """See IOutgoingKind."""
+        before, self._built = self._built, {}
+        for one in self._types:
+            self._apply(one, snapshot, before)
+        kept = {id(built.result) for built in self._built.values()}
+        for old in before.values():
+            if id(old.result) not in kept and not isinstance(old.result, UnavailableConnection):
+                old.result.retire()
+        return succeed(None)
+
+    def ping(self, object_type: str, name: str) -> Deferred[str]:
+        """See IOutgoing.ping."""
+        registry = self.registries.get(object_type)
+        if registry is None:
+            return fail(not_found(object_type, name, None))
+        cid = new_cid()
+        try:
+            connection = registry.find(name, cid)
+        except ServiceError as error:
+            return fail(error)
+        return Deferred.fromCoroutine(connection.ping(PingCall(cid)))
+
+    def stop(self) -> Deferred[None]:
+        """See IOutgoingKind."""
+        ending = [connection.end() for registry in self.registries.values() for connection in registry]
+        ended: Deferred[Any] = gatherResults(ending)
+        ended.addTimeout(CLOSE_TIMEOUT, self._reactor, lambda result, seconds: None)
+        return ended.addCallback(lambda _: None)
+
+    def findings(self) -> Iterator[str]:
+        """What keeps connections from working now, a sentence each."""
+        for registry in self.registries.values():
+            for connection in registry:
+                yield from connection.findings()
+            for unavailable in registry.unavailable():
+                yield unavailable.sentence
+
+    def references(self) -> Iterator[Stored]:
+        """The objects that the connections in force refer to."""
+        return (stored for built in self._built.values() for stored in built.sources[1:] if stored is not None)
+
+    def _apply(self, one: ConnectionType[Any], snapshot: Snapshot, before: Mapping[tuple[str, str], _Built]) -> None:
+        usable: dict[str, OutgoingConnection] = {}
+        others: dict[str, UnavailableConnection | None] = {}
+        for stored in snapshot.of(one.object_type):
+            if not stored.value.is_active:
+                others[stored.name] = None
+                continue
+            built = self._built_for(one, stored, snapshot, before)
+            if isinstance(built, UnavailableConnection):
+                others[stored.name] = built
+            else:
+                usable[stored.name] = built
+        self._meters[one.object_type].only([*usable, *others])
+        self.registries[one.object_type].replace(usable, others)
+
+    def _built_for(self, one: ConnectionType[Any], stored: Stored, snapshot: Snapshot,
+                   before: Mapping[tuple[str, str], _Built]) -> OutgoingConnection | UnavailableConnection:
+        key = one.object_type, stored.name
+        sources: Sources = (stored, *one.references(stored, snapshot))
+        known = before.get(key)
+        if known is None or not _is_same(known.sources, sources):
+            known = _Built(sources, self._build(one, sources))
+        self._built[key] = known
+        return known.result
+
+    def _build(self, one: ConnectionType[Any], sources: Sources) -> OutgoingConnection | UnavailableConnection:
+        stored = sources[0]
+        assert stored is not None
+        title = f'Outgoing connection {stored.name} ({one.kind})'
+        try:
+            built: OutgoingConnection = one.build(
+                stored, sources[1:], title, self._meters[one.object_type].of(stored.name)
+            )
+        except (ValueError, ServiceError) as error:
+            unavailable = UnavailableConnection(title, str(error))
+            self._log.error('{sentence}', sentence=unavailable.sentence)
+            return unavailable
+        return built
+
+
+def _is_same(one: Sources, other: Sources) -> bool:
+    """Whether both give the same connection. Ids and revisions do not matter."""
+    return len(one) == len(other) and all(
+        (a is None and b is None) or (a is not None and b is not None and a.type == b.type and a.value == b.value)
+        for a, b in zip(one, other, strict=True)
+    )
