@@ -19,9 +19,9 @@ from trial_tests.support.authority import Authority
 from trial_tests.support.calling import CID, Asking, WithConnections, started
 from trial_tests.support.ports import free_port
 from zatotx import BadGateway, ServiceUnavailable, Timeout
+from zatotx.connectors.failure_log import FailureLog
 from zatotx.plugins.http.client.errors import CallFailed
 from zatotx.plugins.http.rest import error_mapping
-from zatotx.plugins.http.rest.failure_log import FailureLog
 from zatotx.plugins.http.test.upstream import Peer, Request, ends, raw, reactor, says, server_tls, silent
 
 TITLE = 'Outgoing connection CRM (rest)'
@@ -296,13 +296,13 @@ class TroubleTests(SynchronousTestCase):
         clock = Clock()
         trouble = FailureLog('CRM', clock.seconds)
         for _ in range(100):
-            trouble.begins('lost')
-            trouble.ends()
+            trouble.failed('lost')
+            trouble.recovered()
         self.assertEqual(said, ['CRM: lost', 'CRM works again'])
         clock.advance(10)
-        trouble.begins('late')
-        trouble.begins('lost')
-        self.assertEqual((said[2:], trouble.why), (['CRM: late'], 'lost'))
+        trouble.failed('late')
+        trouble.failed('lost')
+        self.assertEqual((said[2:], trouble.cause), (['CRM: late'], 'lost'))
 
 
 class Heard:

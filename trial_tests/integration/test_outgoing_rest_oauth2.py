@@ -61,7 +61,7 @@ class WithAuthorization(WithConnections):
     def at(self, now: list[float]) -> Any:
         """A connection whose tokens see another time."""
         node = self.connections()
-        make: Any = node.identities['CRM.token'][1].authorizer
+        make: Any = node.credentials['CRM.token'][1].authorizer
         make().granting = evolve(make().granting, now=lambda: now[0])
         return node.doors['rest'](Asking())['CRM']
 

@@ -10,9 +10,9 @@ from zope.interface.verify import verifyObject
 
 from trial_tests.support.calling import CID, Asking, WithConnections, crm, started, stored
 from zatotx import Inactive, NotFound, ServiceUnavailable, Timeout
+from zatotx.connectors.ping import PingCall
 from zatotx.interfaces.fetcher import IFetcher
 from zatotx.interfaces.outgoing import ICall, IOutgoingKind
-from zatotx.connectors.ping import PingCall
 from zatotx.plugins.http.test.upstream import says, silent
 from zatotx.schema.snapshot import Snapshot
 

@@ -13,9 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.calling import Asking, Bodies, WithConnections, collecting, crm, started, stored
 from trial_tests.support.ports import free_port
 from zatotx import ServiceUnavailable, Timeout
+from zatotx.connectors.call_policies import CircuitBreaking
 from zatotx.interfaces.meters import NoMeter
 from zatotx.plugins.http.client.errors import PeerReset
-from zatotx.plugins.http.rest.attempts import CircuitBreaking
+from zatotx.plugins.http.rest.attempts import is_failure, is_peer_failure
 from zatotx.plugins.http.rest.error_mapping import CircuitOpen
 from zatotx.plugins.http.schema.outgoing import CircuitBreaker, Retry
 from zatotx.plugins.http.test.upstream import Peer, Request, Upstream, ends, reactor, says, silent
@@ -282,7 +283,7 @@ class MomentTests(SynchronousTestCase):
             raise PeerReset('lost')
 
         breaker = Breaker(1, 10.0)
-        broken = CircuitBreaking(inner, breaker, clock.seconds, NoMeter())
+        broken = CircuitBreaking(inner, breaker, clock.seconds, NoMeter(), is_failure, is_peer_failure, CircuitOpen)
         request: Any = None
         for later in (0.0, 0.0, 9.9, 0.2):
             clock.advance(later)

@@ -334,7 +334,7 @@ class TokenTests(Calling):
     def test_nothing_shows_the_password(self) -> None:
         """No repr on the way."""
         node = self.node(stored(bank(self.peer, security='bank.wss'), 'outgoing_soap'), wss())
-        connection: Any = node.shelves['outgoing_soap'].find('Bank', CID)
+        connection: Any = node.registries['outgoing_soap'].find('Bank', CID)
         for shown in (connection, connection.parts, connection.form, connection.form.token()):
             self.assertNotIn('pä<ss', repr(shown))
 

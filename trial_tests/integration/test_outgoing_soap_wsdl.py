@@ -345,13 +345,13 @@ class LifeTests(Calling):
         """Reads it anew; calls that wait for the old one are served by it to their end."""
         first, second = self.peer(), self.peer()
         node = self.node(stored(bank(first), 'outgoing_soap'))
-        old: Any = node.shelves['outgoing_soap'].find('Bank', CID)
+        old: Any = node.registries['outgoing_soap'].find('Bank', CID)
         calling = started(node.doors['soap'](Asking())['Bank'].client.GetBalance(1))
         node.apply(Snapshot(2, [stored(bank(second), 'outgoing_soap')]))
         self.assertEqual((await calling).balance, Decimal('10.50'))
         await node.doors['soap'](Asking())['Bank'].client.GetBalance(1)
         self.assertEqual((self.got(first), self.got(second)), ([AT], [AT]))
-        self.assertIsNot(node.shelves['outgoing_soap'].find('Bank', CID), old)
+        self.assertIsNot(node.registries['outgoing_soap'].find('Bank', CID), old)
         await self.until(lambda: not first.peers)
         contract = weakref.ref(old.contracts.known)
         del old

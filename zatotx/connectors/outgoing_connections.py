@@ -13,6 +13,7 @@ from zope.interface import implementer
 
 from zatotx.connectors.connection_registry import ConnectionRegistry, UnavailableConnection
 from zatotx.connectors.ping import PingCall
+from zatotx.interfaces.config import Prepared, commit_at_once
 from zatotx.interfaces.kind import OutgoingContext
 from zatotx.interfaces.outgoing import ICall, IOutgoingKind, not_found
 from zatotx.model.cid import new_cid
@@ -70,6 +71,15 @@ class _Built:
     result: OutgoingConnection | UnavailableConnection
 
 
+@frozen
+class _Table:
+    """The connections of one object type in a configuration."""
+
+    object_type: str
+    usable: Mapping[str, OutgoingConnection]
+    others: Mapping[str, UnavailableConnection | None]
+
+
 @implementer(IOutgoingKind)
 class OutgoingConnections:
     """IOutgoingKind for any number of connection types.
@@ -91,16 +101,15 @@ class OutgoingConnections:
             name: partial(one.namespace, self.registries[one.object_type]) for one in types for name in one.names
         }
 
+    def prepare(self, snapshot: Snapshot) -> Deferred[Prepared]:
+        """See IOutgoingKind. Connections are built here; `commit` puts them in force and retires those they replace."""
+        built: dict[tuple[str, str], _Built] = {}
+        tables = [self._table(one, snapshot, built) for one in self._types]
+        return succeed(Prepared(partial(self._commit, tables, built), partial(self._retire_all_but, built, self._built)))
+
     def apply(self, snapshot: Snapshot) -> Deferred[None]:
         """See IOutgoingKind."""
-        before, self._built = self._built, {}
-        for one in self._types:
-            self._apply(one, snapshot, before)
-        kept = {id(built.result) for built in self._built.values()}
-        for old in before.values():
-            if id(old.result) not in kept and not isinstance(old.result, UnavailableConnection):
-                old.result.retire()
-        return succeed(None)
+        return commit_at_once(self.prepare(snapshot))
 
     def ping(self, object_type: str, name: str) -> Deferred[str]:
         """See IOutgoing.ping."""
@@ -133,30 +142,39 @@ class OutgoingConnections:
         """The objects that the connections in force refer to."""
         return (stored for built in self._built.values() for stored in built.sources[1:] if stored is not None)
 
-    def _apply(self, one: ConnectionType[Any], snapshot: Snapshot, before: Mapping[tuple[str, str], _Built]) -> None:
+    def _table(self, one: ConnectionType[Any], snapshot: Snapshot, built: dict[tuple[str, str], _Built]) -> _Table:
         usable: dict[str, OutgoingConnection] = {}
         others: dict[str, UnavailableConnection | None] = {}
         for stored in snapshot.of(one.object_type):
             if not stored.value.is_active:
                 others[stored.name] = None
                 continue
-            built = self._built_for(one, stored, snapshot, before)
-            if isinstance(built, UnavailableConnection):
-                others[stored.name] = built
+            known = built[one.object_type, stored.name] = self._built_for(one, stored, snapshot)
+            if isinstance(known.result, UnavailableConnection):
+                others[stored.name] = known.result
             else:
-                usable[stored.name] = built
-        self._meters[one.object_type].only([*usable, *others])
-        self.registries[one.object_type].replace(usable, others)
+                usable[stored.name] = known.result
+        return _Table(one.object_type, usable, others)
 
-    def _built_for(self, one: ConnectionType[Any], stored: Stored, snapshot: Snapshot,
-                   before: Mapping[tuple[str, str], _Built]) -> OutgoingConnection | UnavailableConnection:
-        key = one.object_type, stored.name
+    def _commit(self, tables: Sequence[_Table], built: dict[tuple[str, str], _Built]) -> None:
+        before, self._built = self._built, built
+        for table in tables:
+            self._meters[table.object_type].only([*table.usable, *table.others])
+            self.registries[table.object_type].replace(table.usable, table.others)
+        self._retire_all_but(before, built)
+
+    def _retire_all_but(self, retired: Mapping[tuple[str, str], _Built], kept: Mapping[tuple[str, str], _Built]) -> None:
+        keep = {id(built.result) for built in kept.values()}
+        for built in retired.values():
+            if id(built.result) not in keep and not isinstance(built.result, UnavailableConnection):
+                built.result.retire()
+
+    def _built_for(self, one: ConnectionType[Any], stored: Stored, snapshot: Snapshot) -> _Built:
         sources: Sources = (stored, *one.references(stored, snapshot))
-        known = before.get(key)
+        known = self._built.get((one.object_type, stored.name))
         if known is None or not _is_same(known.sources, sources):
-            known = _Built(sources, self._build(one, sources))
-        self._built[key] = known
-        return known.result
+            return _Built(sources, self._build(one, sources))
+        return known
 
     def _build(self, one: ConnectionType[Any], sources: Sources) -> OutgoingConnection | UnavailableConnection:
         stored = sources[0]

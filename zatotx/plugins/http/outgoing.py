@@ -1,31 +1,25 @@
-"""The outgoing HTTP connections of a node: made of the configuration in force, and swapped one by one with it."""
+"""The outgoing HTTP connections of a node, REST and SOAP, and the fetcher of documents for the rest of the node."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any
 
-from attrs import frozen
-from twisted.internet.defer import Deferred, fail, gatherResults, succeed
-from twisted.logger import Logger
+from twisted.internet.defer import Deferred, gatherResults
 from zope.interface import implementer
 
-from zatotx.interfaces.config import Prepared
+from zatotx.connectors.outgoing_connections import ConnectionType, OutgoingConnections, Sources
+from zatotx.interfaces.config import Prepared, commit_at_once
 from zatotx.interfaces.fetcher import Fetched, IFetcher
 from zatotx.interfaces.kind import OutgoingContext
-from zatotx.interfaces.outgoing import ICall, IOutgoingKind, not_found
-from zatotx.model.cid import new_cid
-from zatotx.model.errors import ServiceError
+from zatotx.interfaces.outgoing import ICall, IOutgoingKind
 from zatotx.plugins.http.client.factory import ClientEnvironment
 from zatotx.plugins.http.rest.connection import OutgoingConnection
 from zatotx.plugins.http.rest.credentials import NOBODY, CredentialsContext, OutgoingCredentials, credentials_of
 from zatotx.plugins.http.rest.facade import RestNamespace
-from zatotx.plugins.http.rest.factory import REST, BuildContext, ConnectionType, build
+from zatotx.plugins.http.rest.factory import REST, BuildContext, build
 from zatotx.plugins.http.rest.fetcher import HttpFetcher
-from zatotx.connectors.ping import PingCall
-from zatotx.plugins.http.rest.registry import ConnectionRegistry, UnavailableConnection
 from zatotx.plugins.http.rest.token_cache import TokenCache
 from zatotx.plugins.http.soap.outgoing.facade import SoapNamespace
 from zatotx.plugins.http.soap.outgoing.factory import SOAP
@@ -35,98 +29,52 @@ from zatotx.schema.snapshot import Snapshot, Stored
 SECURITY = 'security'  # the section of security definitions
 
 _DEFINITIONS = tuple(one.key for one in SECURITY_TYPES if one.section == SECURITY)
-_GRACE = 2.0  # seconds that connections may take to close when the node ends
-
-
-@frozen(kw_only=True)
-class OutgoingFacade:
-    """One type of connections as services have it."""
-
-    object_type: str
-    kind: str  # what sentences and metrics call it
-    names: tuple[str, ...]  # of `self.out.<name>`
-    door: Callable[[ConnectionRegistry, ICall], Any]
-    craft: ConnectionType
-
-
-FACES = (
-    OutgoingFacade(
-        object_type='outgoing_rest', kind='rest', names=('rest', 'plain_http'), door=RestNamespace, craft=REST
-    ),
-    OutgoingFacade(object_type='outgoing_soap', kind='soap', names=('soap',), door=SoapNamespace, craft=SOAP),
-)
-
-Made = tuple[
-    tuple[Stored, Stored | None], OutgoingConnection | UnavailableConnection
-]  # what it is made of, and what it became
 
 
 @implementer(IOutgoingKind, IFetcher)
 class HttpOutgoingConnections:
-    """IOutgoingKind of HTTP, and what fetches documents for others."""
-
-    _log = Logger()
+    """IOutgoingKind of HTTP. Connections of one security definition share its credentials, an OAuth 2.0 token say."""
 
     def __init__(self, context: OutgoingContext) -> None:
-        self._reactor = context.reactor
-        self.reach = ClientEnvironment(context.reactor, context.offload, environ=os.environ)
-        self._means = CredentialsContext(reach=self.reach, unseal=context.unseal, shelf=_token_shelf(context))
-        self._meters = {face.object_type: context.meters(face.kind) for face in FACES}
+        self.environment = ClientEnvironment(context.reactor, context.offload, environ=os.environ)
+        self._credentials_context = CredentialsContext(
+            reach=self.environment, unseal=context.unseal, shelf=_token_cache(context)
+        )
         self._component = context.component.encode('utf-8')
-        self._fetcher = HttpFetcher(self.reach)
-        self.shelves = {face.object_type: ConnectionRegistry(face.kind) for face in FACES}
-        self._made: dict[tuple[str, str], Made] = {}  # by type and name
-        self.identities: dict[str, tuple[Stored, OutgoingCredentials]] = {}  # by the definition's name
-        self.types: Sequence[str] = tuple(self.shelves)
-        self.doors: Mapping[str, Callable[[ICall], Any]] = {
-            name: partial(face.door, self.shelves[face.object_type]) for face in FACES for name in face.names
-        }
+        self._fetcher = HttpFetcher(self.environment)
+        self.credentials: dict[str, tuple[Stored, OutgoingCredentials]] = {}  # by the name of the definition
+        self._connections = OutgoingConnections(context, (
+            ConnectionType(object_type='outgoing_rest', kind='rest', names=('rest', 'plain_http'),
+                           namespace=RestNamespace, build=self._build_rest, references=_security_of),
+            ConnectionType(object_type='outgoing_soap', kind='soap', names=('soap',),
+                           namespace=SoapNamespace, build=self._build_soap, references=_security_of),
+        ))  # fmt: skip
+        self.registries = self._connections.registries
+        self.types: Sequence[str] = self._connections.types
+        self.doors: Mapping[str, Callable[[ICall], Any]] = self._connections.doors
 
     # IOutgoingKind
 
     def prepare(self, snapshot: Snapshot) -> Deferred[Prepared]:
-        """See IOutgoingKind. Building a connection opens none and takes no time, so all is done by the commit."""
-        return succeed(Prepared(partial(self.apply, snapshot)))
+        """See IOutgoingKind. Credentials of definitions that no connection refers to any more are forgotten."""
+        return self._connections.prepare(snapshot).addCallback(self._prepared)
 
     def apply(self, snapshot: Snapshot) -> Deferred[None]:
-        """See IOutgoingKind. What is configured as before stays as it is, with its connections, breaker and tokens."""
-        before, self._made = self._made, {}
-        for face in FACES:
-            self._apply(face, snapshot, before)
-        kept = {id(connection) for _, connection in self._made.values()}
-        for _, old in before.values():
-            if isinstance(old, OutgoingConnection) and id(old) not in kept:
-                old.retire()
-        used = {security.name for (_, security), _ in self._made.values() if security is not None}
-        self.identities = {name: known for name, known in self.identities.items() if name in used}
-        return succeed(None)
+        """See IOutgoingKind."""
+        return commit_at_once(self.prepare(snapshot))
 
     def ping(self, object_type: str, name: str) -> Deferred[str]:
         """See IOutgoing.ping."""
-        shelf = self.shelves.get(object_type)
-        if shelf is None:
-            return fail(not_found(object_type, name, None))
-        cid = new_cid()
-        try:
-            connection = shelf.find(name, cid)
-        except ServiceError as fault:
-            return fail(fault)
-        return Deferred.fromCoroutine(connection.ping(PingCall(cid)))
+        return self._connections.ping(object_type, name)
 
     def stop(self) -> Deferred[None]:
         """See IOutgoingKind."""
-        ending = [connection.end() for shelf in self.shelves.values() for connection in shelf]
-        ended: Deferred[Any] = gatherResults([*ending, self._fetcher.close()])
-        ended.addTimeout(_GRACE, self._reactor, lambda result, seconds: None)
-        return ended.addCallback(lambda _: None)
+        stopped: Deferred[Any] = gatherResults([self._connections.stop(), self._fetcher.close()])
+        return stopped.addCallback(lambda _: None)
 
     def findings(self) -> Iterator[str]:
-        """What is not as it should be here now."""
-        for shelf in self.shelves.values():
-            for connection in shelf:
-                yield from connection.findings()
-            for unfit in shelf.unfit():
-                yield unfit.sentence
+        """What keeps connections from working now, a sentence each."""
+        return self._connections.findings()
 
     # IFetcher
 
@@ -134,71 +82,42 @@ class HttpOutgoingConnections:
         """See IFetcher."""
         return self._fetcher.fetch(url, timeout=timeout, most=most)
 
-    # Making connections
+    # Building connections
 
-    def _apply(self, face: OutgoingFacade, snapshot: Snapshot, before: Mapping[tuple[str, str], Made]) -> None:
-        usable: dict[str, OutgoingConnection] = {}
-        others: dict[str, UnavailableConnection | None] = {}
-        for stored in snapshot.of(face.object_type):
-            if not stored.value.is_active:
-                others[stored.name] = None
-                continue
-            made = self._made_of(face, stored, _security_of(stored, snapshot), before)
-            if isinstance(made, OutgoingConnection):
-                usable[stored.name] = made
-            else:
-                others[stored.name] = made
-        self._meters[face.object_type].only([*usable, *others])
-        self.shelves[face.object_type].put(usable, others)
+    def _prepared(self, connections: Prepared) -> Prepared:
+        def commit() -> None:
+            connections.commit()
+            used = {definition.name for definition in self._connections.references()}
+            self.credentials = {name: known for name, known in self.credentials.items() if name in used}
 
-    def _made_of(
-        self, face: OutgoingFacade, stored: Stored, security: Stored | None, before: Mapping[tuple[str, str], Made]
-    ) -> OutgoingConnection | UnavailableConnection:
-        key = face.object_type, stored.name
-        known = before.get(key)
-        if known is None or not _same(known[0], (stored, security)):
-            known = (stored, security), self._build(face, stored, security)
-        self._made[key] = known
-        return known[1]
+        return Prepared(commit, connections.discard)
 
-    def _build(
-        self, face: OutgoingFacade, stored: Stored, security: Stored | None
-    ) -> OutgoingConnection | UnavailableConnection:
-        title = f'Outgoing connection {stored.name} ({face.kind})'
-        workshop = BuildContext(reach=self.reach, component=self._component, meter=self._meters[face.object_type].of)
-        try:
-            return build(stored.value, title, self._identity(security), workshop, face.craft)
-        except (ValueError, ServiceError) as wrong:
-            unfit = UnavailableConnection(title, str(wrong))
-            self._log.error('{sentence}', sentence=unfit.sentence)
-            return unfit
+    def _build_rest(self, stored: Stored, references: Sources, title: str, meter: Any) -> OutgoingConnection:
+        return build(stored.value, title, self._credentials_of(references[0]), self._context(meter), REST)
 
-    def _identity(self, security: Stored | None) -> OutgoingCredentials:
-        """One for all connections of a definition, as long as it does not change: its token is theirs."""
+    def _build_soap(self, stored: Stored, references: Sources, title: str, meter: Any) -> OutgoingConnection:
+        return build(stored.value, title, self._credentials_of(references[0]), self._context(meter), SOAP)
+
+    def _context(self, meter: Any) -> BuildContext:
+        return BuildContext(reach=self.environment, component=self._component, meter=meter)
+
+    def _credentials_of(self, security: Stored | None) -> OutgoingCredentials:
         if security is None:
             return NOBODY
-        known = self.identities.get(security.name)
+        known = self.credentials.get(security.name)
         if known is None or known[0].value != security.value or known[0].type != security.type:
-            known = self.identities[security.name] = security, credentials_of(security, self._means)
+            known = self.credentials[security.name] = security, credentials_of(security, self._credentials_context)
         return known[1]
 
 
-def _security_of(stored: Stored, snapshot: Snapshot) -> Stored | None:
+def _security_of(stored: Stored, snapshot: Snapshot) -> Sources:
     name = stored.value.security
     if name is None:
-        return None
-    return next((found for key in _DEFINITIONS if (found := snapshot.named(key, name)) is not None), None)
+        return (None,)
+    return (next((found for key in _DEFINITIONS if (found := snapshot.named(key, name)) is not None), None),)
 
 
-def _same(one: tuple[Stored, Stored | None], other: tuple[Stored, Stored | None]) -> bool:
-    """Whether they would become the same connection."""
-    return all(
-        (a is None) == (b is None) and (a is None or b is None or (a.type == b.type and a.value == b.value))
-        for a, b in zip(one, other, strict=True)
-    )
-
-
-def _token_shelf(context: OutgoingContext) -> TokenCache | None:
+def _token_cache(context: OutgoingContext) -> TokenCache | None:
     if context.keyvalue is None or context.leases is None:
         return None
     return TokenCache(keyvalue=context.keyvalue, leases=context.leases, key=context.key, seal=context.seal,
@@ -206,5 +125,5 @@ def _token_shelf(context: OutgoingContext) -> TokenCache | None:
 
 
 def make_outgoing(context: OutgoingContext) -> HttpOutgoingConnections:
-    """What the node calls, once."""
+    """The factory that the kind names."""
     return HttpOutgoingConnections(context)

@@ -13,13 +13,13 @@ from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
+from zatotx.connectors.failure_log import FailureLog
 from zatotx.interfaces.outgoing import ICall
 from zatotx.plugins.http.client.call import HttpResponse, ResponseStream
 from zatotx.plugins.http.client.errors import CallFailed, ConnectTimeout
 from zatotx.plugins.http.client.factory import BuiltClient
 from zatotx.plugins.http.rest.attempts import Attempt
 from zatotx.plugins.http.rest.error_mapping import BulkheadFull, CircuitOpen, is_circuit_failure, map_error
-from zatotx.plugins.http.rest.failure_log import FailureLog
 from zatotx.plugins.http.rest.request_builder import Request, RequestForm
 from zatotx.plugins.http.rest.response import Response, StreamedResponse
 from zatotx.plugins.http.rest.response_parsing import THREADED
@@ -50,12 +50,12 @@ class OutgoingConnection:
     reactor: Any  # IReactorTime, IReactorFromThreads
     form: RequestForm = field(init=False)
     under_way: int = 0  # of this one; the meter may be one that others share
-    _trouble: FailureLog = field(init=False)
+    _failures: FailureLog = field(init=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
         self.form = self.parts.form
-        self._trouble = FailureLog(self.parts.title, self.reactor.seconds)
+        self._failures = FailureLog(self.parts.title, self.reactor.seconds)
 
     async def perform(self, request: Request) -> Response:
         """The answer. Raises Timeout, ServiceUnavailable and BadGateway, naming the connection."""
@@ -82,8 +82,8 @@ class OutgoingConnection:
             self.under_way -= 1
             meter.in_flight -= 1
             meter.observe(self.reactor.seconds() - request.began)
-        if self._trouble.why:
-            self._trouble.ends()
+        if self._failures.cause:
+            self._failures.recovered()
         if request.stream:
             return self._streamed(request, answer)
         response = Response(answer, parts.form.data_format, request.model)
@@ -104,8 +104,8 @@ class OutgoingConnection:
             answer = await parts.plain(request)
         except CallFailed as failed:
             raise self._fault(failed, request) from failed
-        if self._trouble.why:
-            self._trouble.ends()
+        if self._failures.cause:
+            self._failures.recovered()
         took = timedelta(seconds=self.reactor.seconds() - began)
         where = f'{parts.form.origin.scheme}://{parts.form.origin.authority.decode()}{parts.form.fixed.decode()}'
         asked = f'{moment.isoformat()} (UTC) {request.method} {where}'
@@ -124,7 +124,7 @@ class OutgoingConnection:
         """What is not as it should be here now."""
         breaker = self.parts.breaker
         if breaker is not None and breaker.state is not CLOSED:
-            why = f' ({self._trouble.why})' if self._trouble.why else ''
+            why = f' ({self._failures.cause})' if self._failures.cause else ''
             yield (f'{self.parts.title} is cut off by its circuit breaker, after {breaker.limit} failures in a row'
                    f'{why}: see that its peer is well; one call is let through every {breaker.reset:g} s to try')
 
@@ -147,8 +147,8 @@ class OutgoingConnection:
 
     def _fault(self, failed: CallFailed, request: Request) -> BaseException:
         """What whoever called is told of it; the log has more."""
-        if is_circuit_failure(failed) or (isinstance(failed, CircuitOpen) and not self._trouble.why):
-            self._trouble.begins(failed.detail)
+        if is_circuit_failure(failed) or (isinstance(failed, CircuitOpen) and not self._failures.cause):
+            self._failures.failed(failed.detail)
         seconds = request.seconds
         if isinstance(failed, ConnectTimeout):
             seconds = min(seconds, self.form.connect_timeout)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, TypedDict, Unpack
 
+from zatotx.connectors.connection_registry import ConnectionRegistry
 from zatotx.interfaces.outgoing import ICall
-from zatotx.plugins.http.rest.registry import ConnectionRegistry
 from zatotx.plugins.http.rest.request_builder import CallSpec
 
 Params = Mapping[str, Any] | list[tuple[str, Any]] | str | None
@@ -25,16 +25,16 @@ class CallOptions(TypedDict, total=False):
 class RestNamespace:
     """`self.out.rest` of one call."""
 
-    __slots__ = ('_call', '_shelf')
+    __slots__ = ('_call', '_registry')
 
-    def __init__(self, shelf: ConnectionRegistry, call: ICall) -> None:
-        self._shelf = shelf
+    def __init__(self, registry: ConnectionRegistry[Any], call: ICall) -> None:
+        self._registry = registry
         self._call = call
 
     def __getitem__(self, name: str) -> RestConnection:
         """The connection of that name. Raises NotFound and Inactive naming it, ServiceUnavailable where its
         configuration cannot be used."""
-        shelf = self._shelf
+        shelf = self._registry
         if name not in shelf.connections:
             shelf.find(name, self._call.cid)  # which says why
         return RestConnection(shelf, name, self._call)
@@ -57,10 +57,10 @@ class RestConnection:
     an answer: see Response.raise_for_status.
     """
 
-    __slots__ = ('_call', '_name', '_shelf')
+    __slots__ = ('_call', '_name', '_registry')
 
-    def __init__(self, shelf: ConnectionRegistry, name: str, call: ICall) -> None:
-        self._shelf = shelf
+    def __init__(self, registry: ConnectionRegistry[Any], name: str, call: ICall) -> None:
+        self._registry = registry
         self._name = name
         self._call = call
 
@@ -110,7 +110,7 @@ class RestConnection:
 
     def ping(self) -> Any:
         """Ask the peer whether it is there; what was asked and answered, as text."""
-        connection = self._shelf.find(self._name, self._call.cid)
+        connection = self._registry.find(self._name, self._call.cid)
         return self._call.result(partial(connection.ping, self._call))
 
     @property
@@ -124,11 +124,11 @@ class RestConnection:
         no retries, no circuit breaker, and of security what is in each request the same."""
         from zatotx.plugins.http.rest.treq_client import TreqClient  # it loads twisted.web, and few use it
 
-        return TreqClient(self._shelf.find(self._name, self._call.cid))
+        return TreqClient(self._registry.find(self._name, self._call.cid))
 
     def _send(self, wanted: CallSpec) -> Any:
         call = self._call
-        connection = self._shelf.connections.get(self._name) or self._shelf.find(self._name, call.cid)
+        connection = self._registry.connections.get(self._name) or self._registry.find(self._name, call.cid)
         request = connection.form.request(wanted, call)
         return call.result(partial(connection.perform, request))
 

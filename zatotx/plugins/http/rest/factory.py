@@ -10,13 +10,22 @@ from typing import Any
 from attrs import frozen
 
 from zatotx import __version__
+from zatotx.connectors.call_policies import CircuitBreaking, Retrying
 from zatotx.plugins.http.client.call import HttpResponse
 from zatotx.plugins.http.client.content_decoding import ACCEPT
 from zatotx.plugins.http.client.factory import FOLLOWED, BuiltClient, ClientEnvironment, ClientSettings, make_client
 from zatotx.plugins.http.client.pool import PoolLimits
-from zatotx.plugins.http.rest.attempts import Attempt, Authorizing, CircuitBreaking, DirectSender, Retrying, is_failure
+from zatotx.plugins.http.rest.attempts import (
+    Attempt,
+    Authorizing,
+    DirectSender,
+    HttpRetryDecision,
+    is_failure,
+    is_peer_failure,
+)
 from zatotx.plugins.http.rest.connection import ConnectionParts, OutgoingConnection
 from zatotx.plugins.http.rest.credentials import OutgoingCredentials
+from zatotx.plugins.http.rest.error_mapping import CircuitOpen
 from zatotx.plugins.http.rest.request_builder import RequestForm
 from zatotx.plugins.http.rest.urls import split_url
 from zatotx.plugins.http.schema.outgoing import ANY_ORIGIN, HttpOutgoing, Retry, tls_settings
@@ -36,11 +45,11 @@ class BuildContext:
 
     reach: ClientEnvironment
     component: bytes
-    meter: Callable[[str], Any]  # the IOutgoingMeter of a connection by its name
+    meter: Any  # the IOutgoingMeter of the connection
 
 
 @frozen(kw_only=True)
-class ConnectionType:
+class HttpConnectionType:
     """What tells one type of connections from another."""
 
     form: Callable[[Any, OutgoingCredentials, BuildContext], RequestForm]
@@ -51,11 +60,11 @@ class ConnectionType:
 
 
 def build(
-    value: HttpOutgoing, title: str, identity: OutgoingCredentials, workshop: BuildContext, craft: ConnectionType
+    value: HttpOutgoing, title: str, identity: OutgoingCredentials, workshop: BuildContext, craft: HttpConnectionType
 ) -> OutgoingConnection:
     """The connection that is configured so. `title`: 'Outgoing connection CRM (rest)'. Raises ValueError, saying why,
     for a configuration that this machine cannot use."""
-    reach, meter = workshop.reach, workshop.meter(value.name)
+    reach, meter = workshop.reach, workshop.meter
     meter.circuit_open = meter.circuit_half_open = False
     client = make_client(_client_settings(value, identity), reach)
     form = craft.form(value, identity, workshop)
@@ -64,11 +73,15 @@ def build(
     attempt: Attempt = DirectSender(form, client.ask).send
     if value.circuit_breaker is not None:
         breaker = CircuitBreaker(value.circuit_breaker.failures, value.circuit_breaker.reset)
-        attempt = CircuitBreaking(attempt, breaker, reach.reactor.seconds, meter, craft.is_failure).send
+        attempt = CircuitBreaking(
+            attempt, breaker, reach.reactor.seconds, meter,
+            is_failed_response=craft.is_failure, is_failure=is_peer_failure, rejected=CircuitOpen,
+        ).send  # fmt: skip
     if identity.authorizer is not None:
         attempt = Authorizing(attempt, identity.authorizer(), title).send
     if value.retry is not None and value.retry.attempts > 1:
-        attempt = Retrying(attempt, _repeats(value.retry), reach.reactor, meter, RetryBudget()).send
+        decision = HttpRetryDecision(_repeats(value.retry), reach.reactor.seconds)
+        attempt = Retrying(attempt, decision, reach.reactor, meter, RetryBudget()).send
     parts = ConnectionParts(
         title=title, form=form, client=client, attempt=attempt, plain=plain, breaker=breaker,
         ping_method=value.ping_method, any_origin=value.follow_redirects == ANY_ORIGIN,
@@ -131,4 +144,4 @@ def _repeats(retry: Retry) -> RetryPolicy:
     return RetryPolicy(attempts=retry.attempts, backoff=retry.backoff, methods=SAFE.union(retry.methods))
 
 
-REST = ConnectionType(form=_rest_form, connection=_rest_connection, is_failure=is_failure)
+REST = HttpConnectionType(form=_rest_form, connection=_rest_connection, is_failure=is_failure)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, TypedDict, Unpack
 
+from zatotx.connectors.connection_registry import ConnectionRegistry
 from zatotx.interfaces.outgoing import ICall
-from zatotx.plugins.http.rest.registry import ConnectionRegistry
 from zatotx.plugins.http.soap.outgoing.connection import SoapConnection
 from zatotx.plugins.http.soap.outgoing.envelopes import SoapCall
 from zatotx.plugins.http.soap.outgoing.operation_methods import SoapClient
@@ -28,17 +28,17 @@ class SoapCallOptions(TypedDict, total=False):
 class SoapNamespace:
     """`self.out.soap` of one call."""
 
-    __slots__ = ('_call', '_shelf')
+    __slots__ = ('_call', '_registry')
 
-    def __init__(self, shelf: ConnectionRegistry, call: ICall) -> None:
-        self._shelf = shelf
+    def __init__(self, registry: ConnectionRegistry[Any], call: ICall) -> None:
+        self._registry = registry
         self._call = call
 
     def __getitem__(self, name: str) -> Soap:
         """The connection of that name. Raises NotFound and Inactive naming it, ServiceUnavailable where its
         configuration cannot be used."""
-        self._shelf.find(name, self._call.cid)
-        return Soap(self._shelf, name, self._call)
+        self._registry.find(name, self._call.cid)
+        return Soap(self._registry, name, self._call)
 
     def get(self, name: str) -> Soap:
         """Zato's form of `[name]`."""
@@ -58,10 +58,10 @@ class Soap:
     peer cannot be reached or is cut off.
     """
 
-    __slots__ = ('_call', '_name', '_shelf')
+    __slots__ = ('_call', '_name', '_registry')
 
-    def __init__(self, shelf: ConnectionRegistry, name: str, call: ICall) -> None:
-        self._shelf = shelf
+    def __init__(self, registry: ConnectionRegistry[Any], name: str, call: ICall) -> None:
+        self._registry = registry
         self._name = name
         self._call = call
 
@@ -94,7 +94,7 @@ class Soap:
         return ZatoSoapConnection(self)
 
     def _found(self) -> SoapConnection:
-        connection = self._shelf.find(self._name, self._call.cid)
+        connection = self._registry.find(self._name, self._call.cid)
         assert isinstance(connection, SoapConnection)
         return connection
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from zatotx.plugins.http.rest.connection import ConnectionParts
 from zatotx.plugins.http.rest.credentials import OutgoingCredentials
-from zatotx.plugins.http.rest.factory import BuildContext, ConnectionType, form_fields
+from zatotx.plugins.http.rest.factory import BuildContext, HttpConnectionType, form_fields
 from zatotx.plugins.http.schema.outgoing_soap import SoapOutgoing
 from zatotx.plugins.http.soap.outgoing.connection import SoapConnection
 from zatotx.plugins.http.soap.outgoing.envelopes import SoapRequestForm
@@ -27,4 +27,4 @@ def _connection(parts: ConnectionParts, reactor: Any, value: SoapOutgoing) -> So
     return SoapConnection(parts, reactor, config=value)
 
 
-SOAP = ConnectionType(form=_form, connection=_connection, is_failure=is_server_failure)
+SOAP = HttpConnectionType(form=_form, connection=_connection, is_failure=is_server_failure)

@@ -12,13 +12,13 @@ from urllib.parse import urldefrag, urljoin, urlsplit
 
 import attrs
 
+from zatotx.connectors.ping import PingCall
 from zatotx.model.cid import new_cid
 from zatotx.plugins.http.client.errors import CallFailed
 from zatotx.plugins.http.rest.attempts import Attempt, DirectSender
 from zatotx.plugins.http.rest.connection import ConnectionParts
 from zatotx.plugins.http.rest.error_mapping import map_error
 from zatotx.plugins.http.rest.factory import AGENT
-from zatotx.connectors.ping import PingCall
 from zatotx.plugins.http.rest.request_builder import Request
 from zatotx.plugins.http.rest.response import Response
 from zatotx.plugins.http.rest.urls import split_url
