@@ -71,6 +71,9 @@ class _Built:
     result: OutgoingConnection | UnavailableConnection
 
 
+_ByName = Mapping[tuple[str, str], _Built]  # by object type and name
+
+
 @frozen
 class _Table:
     """The connections of one object type in a configuration."""
@@ -94,7 +97,7 @@ class OutgoingConnections:
         self._reactor = context.reactor
         self._types = types
         self._meters = {one.object_type: context.meters(one.kind) for one in types}
-        self._built: dict[tuple[str, str], _Built] = {}  # by object type and name
+        self._built: _ByName = {}
         self.registries = {one.object_type: ConnectionRegistry[Any](one.kind) for one in types}
         self.types: Sequence[str] = tuple(self.registries)
         self.doors: Mapping[str, Callable[[ICall], Any]] = {
@@ -105,7 +108,8 @@ class OutgoingConnections:
         """See IOutgoingKind. Connections are built here; `commit` puts them in force and retires those they replace."""
         built: dict[tuple[str, str], _Built] = {}
         tables = [self._table(one, snapshot, built) for one in self._types]
-        return succeed(Prepared(partial(self._commit, tables, built), partial(self._retire_all_but, built, self._built)))
+        discard = partial(self._retire_all_but, built, self._built)
+        return succeed(Prepared(partial(self._commit, tables, built), discard))
 
     def apply(self, snapshot: Snapshot) -> Deferred[None]:
         """See IOutgoingKind."""
@@ -156,14 +160,14 @@ class OutgoingConnections:
                 usable[stored.name] = known.result
         return _Table(one.object_type, usable, others)
 
-    def _commit(self, tables: Sequence[_Table], built: dict[tuple[str, str], _Built]) -> None:
+    def _commit(self, tables: Sequence[_Table], built: _ByName) -> None:
         before, self._built = self._built, built
         for table in tables:
             self._meters[table.object_type].only([*table.usable, *table.others])
             self.registries[table.object_type].replace(table.usable, table.others)
         self._retire_all_but(before, built)
 
-    def _retire_all_but(self, retired: Mapping[tuple[str, str], _Built], kept: Mapping[tuple[str, str], _Built]) -> None:
+    def _retire_all_but(self, retired: _ByName, kept: _ByName) -> None:
         keep = {id(built.result) for built in kept.values()}
         for built in retired.values():
             if id(built.result) not in keep and not isinstance(built.result, UnavailableConnection):
