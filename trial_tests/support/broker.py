@@ -32,8 +32,9 @@ _STARTING = ('start', 'restart')
 class Broker:
     """One environment under a directory of its own."""
 
-    def __init__(self, path: Path, offset: int) -> None:
-        self.path, self.offset = path, offset
+    def __init__(self, path: Path, offset: int, env: Mapping[str, str] | None = None) -> None:
+        """`env`: variables of all commands, each of which runs in a process of its own then."""
+        self.path, self.offset, self.env = path, offset, env
 
     def port(self, server: int = 1) -> int:
         """Where that server listens."""
@@ -48,6 +49,8 @@ class Broker:
     def run(self, *args: str, env: Mapping[str, str] | None = None) -> Said:
         """`zatotx ARGS`, whatever its exit code: in this process, which saves it the imports. Not what starts servers,
         which would be our children, and not in a thread: what is printed is redirected for all of them."""
+        if self.env is not None:
+            return apart(*args, env={**self.env, **(env or {})})
         here = args[0] not in _STARTING and threading.current_thread() is threading.main_thread()
         return zatotx(*args, env=env) if here else apart(*args, env=env)
 
@@ -186,10 +189,10 @@ def free_offset() -> int:
     raise AssertionError('No port offset is free')
 
 
-def create(*, servers: int = 1, more: Sequence[str] = ()) -> Broker:
-    """A fresh environment, not started. `more`: options of quickstart. `remove` ends it."""
+def create(*, servers: int = 1, more: Sequence[str] = (), env: Mapping[str, str] | None = None) -> Broker:
+    """A fresh environment, not started. `more`: options of quickstart; `env`: see Broker. `remove` ends it."""
     offset = free_offset()
-    broker = Broker(Path(tempfile.mkdtemp(prefix='zatotx-test-')) / 'qs', offset)
+    broker = Broker(Path(tempfile.mkdtemp(prefix='zatotx-test-')) / 'qs', offset, env)
     _shared.made.append(broker)
     words = ('--servers', str(servers), '--port-offset', str(offset), *more)
     broker.must('quickstart', 'create', str(broker.path), *words)

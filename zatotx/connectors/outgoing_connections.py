@@ -176,7 +176,7 @@ class OutgoingConnections:
     def _built_for(self, one: ConnectionType[Any], stored: Stored, snapshot: Snapshot) -> _Built:
         sources: Sources = (stored, *one.references(stored, snapshot))
         known = self._built.get((one.object_type, stored.name))
-        if known is None or not _is_same(known.sources, sources):
+        if known is None or not has_same_values(known.sources, sources):
             return _Built(sources, self._build(one, sources))
         return known
 
@@ -195,7 +195,7 @@ class OutgoingConnections:
         return built
 
 
-def _is_same(one: Sources, other: Sources) -> bool:
+def has_same_values(one: Sources, other: Sources) -> bool:
     """Whether both give the same connection. Ids and revisions do not matter."""
     return len(one) == len(other) and all(
         (a is None and b is None) or (a is not None and b is not None and a.type == b.type and a.value == b.value)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from attrs import Factory, field, frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort
 from twisted.plugin import IPlugin
@@ -17,6 +17,7 @@ from zatotx.interfaces.config import Prepared
 from zatotx.interfaces.meters import IMeters, no_meter
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.rules.limits.byte_budget import ByteBudget
+from zatotx.rules.placement import Placement
 from zatotx.schema.meta import ObjectType
 from zatotx.schema.snapshot import Snapshot
 
@@ -47,6 +48,16 @@ class IChannel(Interface):
         """Fires when the last answer is out, or the grace period ended what was left."""
 
 
+class IPlacedTask(Interface):
+    """A task that runs in those processes of the cluster that its placement says."""
+
+    def start() -> Deferred[None]:
+        """Run the task, now or as soon as this process has its turn. Fires when it has begun, or waits for its turn."""
+
+    def stop() -> Deferred[None]:
+        """End the task and give its turn to another process. Fires when that is done."""
+
+
 class ILineSink(Interface):
     """Takes whole lines from the hot path; writes them later, in one write a reactor turn. Never raises."""
 
@@ -60,6 +71,39 @@ def listen_alone(reactor: Any, description: str, factory: Any) -> Deferred[IList
     """As Twisted does, with a socket of this process's own."""
     listening: Deferred[IListeningPort] = serverFromString(reactor, description).listen(factory)
     return listening
+
+
+@implementer(IPlacedTask)
+@frozen
+class UnplacedTask:
+    """Runs the task in this process at once, as for EVERY_WORKER."""
+
+    begin: Callable[[], Any]
+    end: Callable[[], Any]
+
+    def start(self) -> Deferred[None]:
+        return maybeDeferred(self.begin)
+
+    def stop(self) -> Deferred[None]:
+        return maybeDeferred(self.end)
+
+
+class PlaceTask(Protocol):
+    """Makes an IPlacedTask of a name that is unique in the cluster. `nodes`: those that the configuration names, all
+    where it names none. `begin` and `end` start and stop the task; both may return a Deferred."""
+
+    def __call__(
+        self, name: str, placement: Placement, nodes: Collection[str], begin: Callable[[], Any],
+        end: Callable[[], Any],
+    ) -> IPlacedTask: ...
+
+
+def place_everywhere(
+    name: str, placement: Placement, nodes: Collection[str], begin: Callable[[], Any], end: Callable[[], Any]
+) -> IPlacedTask:
+    """PlaceTask of a process that is alone."""
+    task: IPlacedTask = UnplacedTask(begin, end)
+    return task
 
 
 @frozen(kw_only=True)
@@ -79,6 +123,8 @@ class KindContext:
     listen: Callable[[str, Any], Deferred[IListeningPort]] = field(
         default=Factory(lambda context: partial(listen_alone, context.reactor), takes_self=True)
     )
+    place: PlaceTask = place_everywhere
+    declaration: ConnectorKind | None = None  # of the kind
 
 
 @frozen(kw_only=True)
@@ -119,6 +165,8 @@ class ConnectorKind:
     schema: str = ''  # 'package.module:OBJECT_TYPES', a sequence of ObjectType
     settings: str = ''  # 'package.module:check', called with its section of server.toml; raises StartError
     listens: Sequence[str] = ()  # where it listens, where its section of server.toml has no `listen`
+    listeners: Mapping[str, str] = {}  # object type of channels -> the field with the address that they listen on
+    placement: Mapping[str, Placement] = {}  # object type of channels -> where they run; default: EVERY_WORKER
     needs: Sequence[str] = ()  # modules of optional libraries; one missing disables the kind
     install: str = ''  # what to say then, e.g. 'pip install zatotx[ibm-mq]'
 

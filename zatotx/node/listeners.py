@@ -5,8 +5,10 @@ TLS is put around the connections here and not by the reactor, so that a certifi
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from attrs import define, field
@@ -21,6 +23,7 @@ from zatotx.node.proxy_protocol import ProxyProtocolFactory
 from zatotx.node.workers.listening_sockets import BoundSocket
 from zatotx.node.workers.shared_counters import SharedCounterRow
 from zatotx.node.workers.shared_listeners import adopt_tcp, adopt_unix
+from zatotx.node.workers.socket_handover import SocketBorrower
 
 
 def _unshared(name: str) -> None:
@@ -30,11 +33,13 @@ def _unshared(name: str) -> None:
 @define(eq=False)
 class Listeners:
     """Listens for the kinds of a node. `adopted` maps descriptions to the descriptors of sockets that the parent
-    process bound; `shared` gives the count of that name which the workers have in common."""
+    process bound; `borrower` asks it for others; `shared` gives the count of that name which the workers have in
+    common."""
 
     reactor: Any  # IReactorTCP, IReactorUNIX, IReactorSocket
     adopted: Mapping[str, int] = field(factory=dict)
     shared: Callable[[str], SharedCounterRow | None] = _unshared
+    borrower: SocketBorrower | None = None  # of a worker
     certificates: list[Any] = field(factory=list, init=False)  # node.tls.Certificate
     _asking: bool = field(default=False, init=False)
 
@@ -53,8 +58,20 @@ class Listeners:
         if wanted is None:
             other: IListeningPort = await serverFromString(self.reactor, plain).listen(inner)
             return other
-        port: IListeningPort = self._open(description, wanted, inner)
-        return port
+        borrower = self.borrower
+        if borrower is None or description in self.adopted or wanted.inherited >= 0:
+            port: IListeningPort = self._open(description, wanted, inner)
+            return port
+        descriptor = await borrower.open(description)
+        try:
+            shared: IListeningPort = self._adopt(description, descriptor, wanted, inner,
+                                                 partial(borrower.give_back, description))
+            return shared
+        except BaseException:
+            borrower.give_back(description)
+            raise
+        finally:
+            os.close(descriptor)
 
     def _with_tls(self, description: str, wanted: EndpointSpec) -> Any:
         from twisted.protocols.tls import TLSMemoryBIOFactory  # costs memory that plain HTTP does not need
@@ -73,11 +90,16 @@ class Listeners:
             return adopt_unix(self.reactor, bound.descriptor, wanted, factory, bound.close)
         if descriptor < 0:
             return self.reactor.listenTCP(wanted.address, factory, wanted.backlog, wanted.interface)
+        return self._adopt(description, descriptor, wanted, factory)
+
+    def _adopt(self, description: str, descriptor: int, wanted: EndpointSpec, factory: Any,
+               closed: Callable[[], None] | None = None) -> Any:
         with socket.socket(fileno=socket.dup(descriptor)) as known:
             family = known.family
         if family == socket.AF_UNIX:
-            return adopt_unix(self.reactor, descriptor, wanted, factory)
-        return adopt_tcp(self.reactor, descriptor, family, factory, self.shared(f'connections of {description}'))
+            return adopt_unix(self.reactor, descriptor, wanted, factory, closed)
+        shared = self.shared(f'connections of {description}')
+        return adopt_tcp(self.reactor, descriptor, family, factory, shared, closed)
 
     def ask_clients(self, asking: bool) -> None:
         """Whether clients are asked for a certificate, from the next handshake on."""

@@ -26,6 +26,7 @@ from zatotx.node.log_files import LogFiles
 from zatotx.node.log_levels import LiveLogLevels
 from zatotx.node.node import Node
 from zatotx.node.node_api import NodeApi
+from zatotx.node.placed_tasks import TaskPlacer
 from zatotx.node.reload import SighupReloader
 from zatotx.node.secret_key import VARIABLE, read_key
 from zatotx.node.settings import Settings, load
@@ -33,6 +34,7 @@ from zatotx.node.state import NodeState
 from zatotx.node.thread_offload import offloader
 from zatotx.node.workers.control_pipe import WorkerSpec
 from zatotx.node.workers.slots import SlotLocks, acquire_slot
+from zatotx.node.workers.socket_handover import SocketBorrower
 from zatotx.odb.secrets import Secrets
 from zatotx.odb.store import count_statements, open_store
 from zatotx.odb.urls import resolve
@@ -60,7 +62,7 @@ from zatotx.tap.decrypt_settings import read_decrypted
 from zatotx.tap.limits import LimitsWiring, raise_file_limit, rate_limiter, xml_names_findings
 from zatotx.tap.monitoring import Monitoring, certificates
 from zatotx.tap.outgoing import OutgoingDependencies, fetcher, outgoing_kinds, outgoings
-from zatotx.tap.redis_client import make_redis_client
+from zatotx.tap.redis_client import make_leases, make_redis_client
 from zatotx.tap.worker_wiring import (
     pickup_task,
     report_ready,
@@ -208,8 +210,11 @@ class _ServerBuilder:
         guard = make_authentication_policy(
             AuthenticationDependencies(reactor=reactor, offload=offload, nonces=nonces, fetcher=fetcher(outgoing))
         )
-        listeners = Listeners(reactor, self.place.sockets, ground.counts)
-        channels = self._channels(ground.logs, ground.limited, offload, listeners=listeners, meters=meters)
+        place = self.place
+        borrower = SocketBorrower(reactor, place.handover) if place.handover >= 0 else None
+        listeners = Listeners(reactor, place.sockets, ground.counts, borrower)
+        channels = self._channels(ground.logs, ground.limited, offload, listeners=listeners, meters=meters,
+                                  place=self._task_placer(client, ground.odb))
         preparers = [
             guard.prepare,
             at_once(requests_client_certificates(listeners)),
@@ -268,8 +273,13 @@ class _ServerBuilder:
         except ValueError as error:
             raise StartError(str(error)) from None
 
+    def _task_placer(self, client: Any, odb: Any) -> TaskPlacer:
+        main = self.settings.main
+        return TaskPlacer(node=main.name, work=self.home / 'work', has_workers=self.place.crewed,
+                          leases=make_leases(self.reactor, client, odb, main.cluster), clock=self.reactor)  # fmt: skip
+
     def _channels(self, logs: LogFiles, limited: LimitsWiring, offload: Callable[..., Any], *, listeners: Listeners,
-                  meters: MeterRegistry) -> Mapping[str, IChannel]:
+                  meters: MeterRegistry, place: TaskPlacer) -> Mapping[str, IChannel]:
         work = self.home / 'work' / 'spool'
         work.mkdir(parents=True, exist_ok=True, mode=0o700)
         channels = {}
@@ -279,7 +289,8 @@ class _ServerBuilder:
                 section = {'grace': self.settings.shutdown.grace, **self.settings.kinds.get(name, {})}
                 context = KindContext(reactor=self.reactor, settings=section, lines=logs.lines, work_dir=str(work),
                                       offload=offload, memory=limited.memory, listen=listeners.listen,
-                                      channel_meters=meters.channels, outgoing_meters=meters.outgoing)
+                                      channel_meters=meters.channels, outgoing_meters=meters.outgoing,
+                                      place=place, declaration=found.kind)
                 channels[name] = found.load(found.kind.channel)(context)
         return channels
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 from attrs import frozen
@@ -17,10 +16,9 @@ from zatotx.metrics.meters import MeterRegistry
 from zatotx.node.settings import Settings
 from zatotx.odb.secrets import Secrets
 from zatotx.redis.keys import Keys
-from zatotx.redis.lease_store import RedisLeaseStore
-from zatotx.redis.leases import Leases
 from zatotx.redis.scripts import Scripts
 from zatotx.service.outgoing import Outgoings
+from zatotx.tap.redis_client import make_leases
 
 
 @frozen(kw_only=True)
@@ -62,11 +60,10 @@ def fetcher(made: Sequence[Any]) -> Any:
 def _context(kind: str, shared: OutgoingDependencies) -> OutgoingContext:
     main = shared.settings.main
     keys = Keys(main.cluster)
-    scripts = Scripts(shared.client)
     return OutgoingContext(
         reactor=shared.reactor, settings=shared.settings.kinds.get(kind, {}), offload=shared.offload,
-        meters=shared.meters.outgoing, keyvalue=shared.client, scripts=scripts,
-        leases=Leases(shared.reactor, RedisLeaseStore(scripts, keys), partial(shared.odb.next_epoch, 'redis')),
+        meters=shared.meters.outgoing, keyvalue=shared.client, scripts=Scripts(shared.client),
+        leases=make_leases(shared.reactor, shared.client, shared.odb, main.cluster),
         key=keys.key, seal=shared.secrets.encrypt, unseal=shared.secrets.decrypt,
         component=f'{main.name}@{socket.gethostname()}',
     )  # fmt: skip

@@ -19,6 +19,7 @@ from zatotx.node.workers.parent import ParentPlan, WorkerParent
 from zatotx.node.workers.shared_counters import create_counters_file
 from zatotx.node.workers.shared_rate_buckets import create_buckets_file
 from zatotx.node.workers.slots import free_slot
+from zatotx.node.workers.socket_handover import SocketLender
 from zatotx.node.workers.supervisor import WorkerSupervisor
 from zatotx.node.workers.worker_process import WorkerSpawner
 from zatotx.tap.core_dumps import forbid_core_dumps
@@ -44,17 +45,19 @@ def make_parent(directory: str, reactor: Any, workers: int | None) -> WorkerPare
     except BaseException:
         lock.release()
         raise
-    sockets, board = ListeningSockets(), create_counters_file(work, workers or settings.main.workers)
+    sockets, lender = ListeningSockets(), SocketLender(reactor)
+    board = create_counters_file(work, workers or settings.main.workers)
     create_buckets_file(work)
     crew = WorkerSupervisor(
-        reactor=reactor, hire=WorkerSpawner(reactor, partial(worker_command, home)), seat=partial(free_slot, work),
+        reactor=reactor, hire=WorkerSpawner(reactor, partial(worker_command, home), lender.connect_worker),
+        seat=partial(free_slot, work),
         descriptors=sockets.descriptors, changed=lambda: parent.list_workers(), left=board.clear,
         gave_up=lambda sentence: fail_start(reactor, sentence),
     )  # fmt: skip
     remove_all(work)
     parent = WorkerParent(
         reactor=reactor, work=work, plan=lambda: parent_plan(read(), kinds, workers), crew=crew, sockets=sockets,
-        lock=lock, logs=logs, follow_files=SighupReloader(read, logs),
+        lender=lender, lock=lock, logs=logs, follow_files=SighupReloader(read, logs),
     )  # fmt: skip
     return parent
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ from zatotx.node.settings import Settings
 from zatotx.redis.announcements import RedisAnnouncements
 from zatotx.redis.client import RedisClient
 from zatotx.redis.keys import Keys
+from zatotx.redis.lease_store import RedisLeaseStore
+from zatotx.redis.leases import Leases
+from zatotx.redis.scripts import Scripts
 from zatotx.redis.status_log import ConnectionLog
 from zatotx.redis.url import TlsOptions, parse_address
 
@@ -22,3 +26,9 @@ def make_redis_client(settings: Settings, home: Path, reactor: Any) -> tuple[Red
     }
     client = RedisClient(reactor, address, **shared)
     return client, RedisAnnouncements(reactor, address, client, cluster=main.cluster, **shared)
+
+
+def make_leases(reactor: Any, client: RedisClient, odb: Any, cluster: str) -> Leases:
+    """The leases of a cluster. `odb`: IConfigStore, whose epochs make their tokens grow over a loss of Redis."""
+    store = RedisLeaseStore(Scripts(client), Keys(cluster))
+    return Leases(reactor, store, partial(odb.next_epoch, 'redis'))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from zatotx.node.workers.control_pipe import LINGER
 from zatotx.node.workers.listening_sockets import ListeningSockets
 from zatotx.node.workers.parent import BEYOND_GRACE, ParentPlan, WorkerParent
 from zatotx.node.workers.slots import free_slot, slot_file
+from zatotx.node.workers.socket_handover import SocketLender
 from zatotx.node.workers.status_file import FILE, read_status_file
 from zatotx.node.workers.supervisor import WorkerSupervisor
 from zatotx.node.workers.worker_process import GONE, HUNG, LEAVING, READY, STARTING, WorkerProcess, WorkerSpawner
@@ -411,7 +413,8 @@ class ParentTests(SynchronousTestCase):
             descriptors=sockets.descriptors, changed=lambda: self.parent.list_workers(), gave_up=self.fail,
         )  # fmt: skip
         return WorkerParent(reactor=self.clock, work=self.work, plan=self.plan, crew=crew, sockets=sockets,
-                            lock=self.lock, logs=Logs(), follow_files=self.followed)  # fmt: skip
+                            lender=SocketLender(self.clock), lock=self.lock, logs=Logs(),
+                            follow_files=self.followed)  # fmt: skip
 
     def plan(self) -> ParentPlan:
         if self.wrong is not None:
@@ -650,21 +653,24 @@ class Spawned:
 
 class SpawnerTests(SynchronousTestCase):
     def test_what_a_worker_gets(self) -> None:
-        """The two pipes and the sockets, each by its own number; the place as the first order."""
+        """The two pipes, the hand-over and the sockets, each by its own number; the place as the first order."""
         reactor = Spawned()
-        spawn = WorkerSpawner(reactor, lambda seat: ['python', 'twistd', str(seat)], {'PATH': '/bin'})
+        spawn = WorkerSpawner(reactor, lambda seat: ['python', 'twistd', str(seat)], socket.socket, {'PATH': '/bin'})
         worker = spawn(3, late=True, descriptors={'tcp:1': 20, 'unix:x': 21})
         (call,) = reactor.calls
         self.assertEqual(call['args'], ['python', 'twistd', '3'])
-        self.assertEqual(call['childFDs'], {0: 0, 1: 1, 2: 2, 3: 'w', 4: 'r', 5: 20, 6: 21})
+        handover = call['childFDs'].pop(5)
+        self.assertEqual(call['childFDs'], {0: 0, 1: 1, 2: 2, 3: 'w', 4: 'r', 6: 20, 7: 21})
+        self.assertGreater(handover, 7)
         transport: Any = worker.transport
         (order,) = transport.orders
-        self.assertEqual((order['seat'], order['late'], order['sockets']), (3, True, {'tcp:1': 5, 'unix:x': 6}))
+        self.assertEqual((order['seat'], order['late'], order['sockets']), (3, True, {'tcp:1': 6, 'unix:x': 7}))
+        self.assertEqual(order['handover'], 5)
 
     def test_a_secret_key(self) -> None:
         """It goes down the pipe: neither the command line nor the environment of a worker has it, nor a repr."""
         reactor = Spawned()
-        spawn = WorkerSpawner(reactor, lambda seat: ['twistd'], {'ZATOTX_SECRET_KEY': 'hush', 'A': 'b'})
+        spawn = WorkerSpawner(reactor, lambda seat: ['twistd'], socket.socket, {'ZATOTX_SECRET_KEY': 'hush', 'A': 'b'})
         worker = spawn(0, late=False, descriptors={})
         self.assertEqual(reactor.calls[0]['env'], {'A': 'b'})
         transport: Any = worker.transport

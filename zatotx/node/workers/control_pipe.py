@@ -33,6 +33,7 @@ class WorkerSpec:
     late: bool  # others serve already: listen only when ready to serve too
     crewed: bool = False  # it is a worker: there are, or may be, others
     sockets: Mapping[str, int] = field(factory=dict)  # endpoint description -> inherited descriptor
+    handover: int = -1  # inherited descriptor: see socket_handover
     key: str = field(default='', repr=False)  # the secret key, where no file has it
 
     def line(self) -> bytes:
@@ -53,8 +54,9 @@ def read_worker_spec(descriptor: int = ORDERS) -> WorkerSpec:
             raise ValueError('the parent process is gone')
         line += byte
     place = WorkerSpec(**json.loads(line))
-    for inherited in (ORDERS, NOTICES, *place.sockets.values()):
-        os.set_inheritable(inherited, False)
+    for inherited in (ORDERS, NOTICES, place.handover, *place.sockets.values()):
+        if inherited >= 0:
+            os.set_inheritable(inherited, False)
     return place
 
 

@@ -105,7 +105,7 @@ class ListeningSockets:
         for description in descriptions:
             if description not in self.bound and description not in added:
                 try:
-                    added[description] = _bound(description)
+                    added[description] = bind(description)
                 except Exception as error:  # whatever an endpoint's parser or its files come up with
                     for socket_ in added.values():
                         socket_.close()
@@ -123,7 +123,8 @@ class ListeningSockets:
         return {description: bound.descriptor for description, bound in self.bound.items()}
 
 
-def _bound(description: str) -> BoundSocket:
+def bind(description: str) -> BoundSocket:
+    """The listening socket of an endpoint description. Raises ValueError, OSError, or what its parser raises."""
     wanted = parse_description(description, Factory())
     if wanted is None:
         raise ValueError('with workers it has to be a tcp:, ssl:, unix: or systemd: description')

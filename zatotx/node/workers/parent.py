@@ -20,6 +20,7 @@ from zatotx.node.directory_lock import DirectoryLock
 from zatotx.node.workers.control_pipe import LINGER
 from zatotx.node.workers.listening_sockets import ListeningSockets
 from zatotx.node.workers.slots import any_taken
+from zatotx.node.workers.socket_handover import SocketLender
 from zatotx.node.workers.status_file import FILE, StatusFile, WorkerStatus, write_status_file
 from zatotx.node.workers.supervisor import WorkerSupervisor
 from zatotx.node.workers.worker_process import WorkerEndedError, WorkerProcess
@@ -49,6 +50,7 @@ class WorkerParent(Service):
     plan: Callable[[], ParentPlan]
     crew: WorkerSupervisor
     sockets: ListeningSockets
+    lender: SocketLender
     lock: DirectoryLock
     logs: Any  # with start() and stop()
     follow_files: Callable[[], None]  # takes over [log] of server.toml
@@ -101,6 +103,7 @@ class WorkerParent(Service):
     async def _stop(self) -> None:
         await self.crew.stop(self._grace + BEYOND_GRACE)
         self.sockets.keep(())
+        self.lender.stop()
         (self.work / FILE).unlink(missing_ok=True)
         self._log.info('All workers have ended')
         self.logs.stop()

@@ -102,6 +102,7 @@ class SharedTCPPort(tcp.Port):
     numberAccepts = _AtOnce()
     transport = _Accepted
     turns = AcceptBalancer()
+    closed: Callable[[], None] | None = None  # called when it listens no more
     _waited = False
 
     def doRead(self) -> None:
@@ -125,6 +126,8 @@ class SharedTCPPort(tcp.Port):
     def connectionLost(self, reason: Any) -> None:
         self.turns.over()
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
+        if self.closed is not None:
+            self.closed()
 
 
 class SharedUNIXPort(unix.Port):
@@ -140,12 +143,16 @@ class SharedUNIXPort(unix.Port):
             self.closed()
 
 
-def adopt_tcp(reactor: Any, descriptor: int, family: int, factory: Any, shared: SharedCounterRow | None = None) -> Any:
+def adopt_tcp(
+    reactor: Any, descriptor: int, family: int, factory: Any, shared: SharedCounterRow | None = None,
+    closed: Callable[[], None] | None = None,
+) -> Any:
     """A port over the descriptor, which stays open: it may be adopted again. `shared`: where the workers say how many
-    connections they have."""
+    connections they have. `closed` is called when the port listens no more."""
     adopted: Any = SharedTCPPort
     port = adopted._fromListeningDescriptor(reactor, descriptor, family, factory)
     port.turns = AcceptBalancer(shared)
+    port.closed = closed
     port.startListening()
     return port
 
@@ -153,7 +160,7 @@ def adopt_tcp(reactor: Any, descriptor: int, family: int, factory: Any, shared: 
 def adopt_unix(
     reactor: Any, descriptor: int, wanted: EndpointSpec, factory: Any, closed: Callable[[], None] | None = None
 ) -> Any:
-    """Likewise for a Unix socket, without turns. `closed` is called when the port listens no more."""
+    """Likewise for a Unix socket, without turns."""
     shared = socket.socket(fileno=os.dup(descriptor))
     port = SharedUNIXPort(shared.getsockname(), factory, wanted.backlog, wanted.mode, reactor)
     port._preexistingSocket = shared

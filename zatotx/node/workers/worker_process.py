@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -144,19 +145,21 @@ class WorkerSpawner:
 
     reactor: Any  # IReactorProcess, IReactorTime
     command: Callable[[int], Sequence[str]]
+    connect_worker: Callable[[], socket.socket]  # the worker's end of its way to the sockets of the ODB's listeners
     environment: Mapping[str, str] = field(factory=lambda: os.environ, repr=False)
 
     def __call__(self, seat: int, *, late: bool, descriptors: Mapping[str, int]) -> WorkerProcess:
         """A worker that begins to start, with those listening sockets. Raises OSError where no process can be had."""
         worker = WorkerProcess(seat, self.reactor)
         words = list(self.command(seat))
-        handed = dict(enumerate(descriptors.values(), NOTICES + 1))
-        self.reactor.spawnProcess(
-            worker, words[0], words, env={n: v for n, v in self.environment.items() if n != VARIABLE},
-            childFDs={0: 0, 1: 1, 2: 2, ORDERS: 'w', NOTICES: 'r', **handed},
-        )  # fmt: skip
+        handed = dict(enumerate(descriptors.values(), NOTICES + 2))
+        with self.connect_worker() as handover:
+            self.reactor.spawnProcess(
+                worker, words[0], words, env={n: v for n, v in self.environment.items() if n != VARIABLE},
+                childFDs={0: 0, 1: 1, 2: 2, ORDERS: 'w', NOTICES: 'r', NOTICES + 1: handover.fileno(), **handed},
+            )  # fmt: skip
         place = WorkerSpec(seat=seat, late=late, crewed=True, sockets=dict(zip(descriptors, handed, strict=True)),
-                      key=self.environment.get(VARIABLE, ''))  # fmt: skip
+                      handover=NOTICES + 1, key=self.environment.get(VARIABLE, ''))  # fmt: skip
         transport: Any = worker.transport
         transport.writeToChild(ORDERS, place.line())
         return worker

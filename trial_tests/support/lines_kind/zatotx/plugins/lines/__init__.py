@@ -1,0 +1,19 @@
+"""A line protocol: a message is a line of text, and so is its reply. Shows what a kind consists of."""
+
+from zatotx.interfaces.kind import SERVER, ConnectorKind
+from zatotx.rules.placement import Placement
+
+kind = ConnectorKind(
+    name='lines',
+    title='Lines of text',
+    runs_in=SERVER,
+    channel='zatotx.plugins.lines.channel:make_channel',
+    outgoing='zatotx.plugins.lines.outgoing:make_outgoing',
+    schema='zatotx.plugins.lines.schema:OBJECT_TYPES',
+    settings='zatotx.plugins.lines.settings:read_settings',
+    listeners={'channel_lines': 'address', 'channel_lines_single': 'address', 'channel_lines_leader': 'address'},
+    placement={
+        'channel_lines_single': Placement.ONE_WORKER_PER_NODE,
+        'channel_lines_leader': Placement.ONE_NODE_OF_CLUSTER,
+    },
+)

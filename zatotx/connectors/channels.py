@@ -1,0 +1,316 @@
+"""The configured channels of one kind in a node: built from the configuration in force, and replaced one by one.
+
+The counterpart of `outgoing_connections` for messages that come in. A kind builds one InboundChannel for each object;
+Channels decides when it runs: it compares snapshots, obeys the placement, starts the new channel before it stops the
+old one, and tries again with growing delays where a channel cannot start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from zatotx.connectors.connection_registry import UnavailableConnection
+from zatotx.connectors.connection_supervisor import ConnectionState, ConnectionSupervisor
+from zatotx.connectors.outgoing_connections import Sources, has_same_values, no_references
+from zatotx.connectors.shared_listeners import SharedListeners
+from zatotx.interfaces.config import Prepared, commit_at_once
+from zatotx.interfaces.kind import ConnectorKind, IChannel, KindContext
+from zatotx.interfaces.pipeline import IDispatcher
+from zatotx.model.errors import ServiceError
+from zatotx.rules.placement import Placement
+from zatotx.schema.snapshot import Snapshot, Stored
+
+
+class InboundChannel(Protocol):
+    """What a kind builds for each configured channel."""
+
+    async def start(self, dispatcher: IDispatcher, lost: Callable[[str], None]) -> None:
+        """Begin to receive messages. Raises where that cannot be: it is tried again later. `lost` is to be called with
+        the reason when the channel receives no more, so that it is started again."""
+
+    def stop(self) -> Deferred[None]:
+        """Receive no more. Fires when the messages under way are settled, at the latest when the time of grace is over;
+        those that are left are returned to the peer."""
+
+    def findings(self) -> Iterator[str]:
+        """What keeps the channel from working well now, a sentence each."""
+
+
+@frozen(kw_only=True)
+class ChannelParts:
+    """What a channel is built with."""
+
+    title: str  # for messages: 'Channel orders (lines)'
+    address: str  # the endpoint description that it listens on; '' = it does not listen
+    meter: Any  # IChannelMeter
+    listeners: SharedListeners
+    context: KindContext
+
+
+def every_node(stored: Stored) -> Sequence[str]:
+    """For types whose objects name no nodes."""
+    return ()
+
+
+@frozen(kw_only=True)
+class ChannelType:
+    """How one object type becomes channels.
+
+    `build` is called with the object, the objects that it refers to, and the parts. It raises ValueError or
+    ServiceError, with the rest of the sentence '<title> cannot be used: …'.
+    """
+
+    object_type: str  # 'channel_lines'
+    kind: str  # what messages and metrics call it: 'lines'
+    build: Callable[[Stored, Sources, ChannelParts], InboundChannel]
+    references: Callable[[Stored, Snapshot], Sources] = no_references  # a change of these rebuilds the channel
+    nodes: Callable[[Stored], Sequence[str]] = every_node  # names of the nodes that it may run on; none = all
+
+
+@frozen
+class _Built:
+    sources: Sources
+    nodes: Sequence[str]
+    result: InboundChannel | UnavailableConnection
+
+
+_ByName = Mapping[tuple[str, str], _Built]  # by object type and name
+
+
+@implementer(IChannel)
+class Channels:
+    """IChannel for any number of channel types."""
+
+    _log = Logger()
+
+    def __init__(self, context: KindContext, types: Sequence[ChannelType]) -> None:
+        self._context = context
+        self._types = types
+        self._kind = context.declaration or ConnectorKind(name='', title='', runs_in='')
+        self._meters = {one.object_type: context.channel_meters(one.kind) for one in types}
+        self._built: _ByName = {}
+        self._slots: dict[tuple[str, str], _Slot] = {}
+        self._dispatcher: IDispatcher | None = None
+        self._stopping: list[Deferred[None]] = []
+        self._is_draining = False
+        self.listeners = SharedListeners(context.listen)
+
+    # IChannel
+
+    def start(self, exchange: IDispatcher) -> Deferred[None]:
+        """See IChannel. A channel that cannot start does not keep the node from starting: it is a finding."""
+        self._dispatcher = exchange
+        return _all([slot.start(exchange) for slot in self._slots.values()])
+
+    def prepare(self, snapshot: Snapshot) -> Deferred[Prepared]:
+        """See IChannel. Channels are built here; `commit` starts them and stops those that they replace."""
+        built: dict[tuple[str, str], _Built] = {}
+        names: dict[str, list[str]] = {}
+        for one in self._types:
+            stored = snapshot.of(one.object_type)
+            names[one.object_type] = [each.name for each in stored]
+            built.update({(one.object_type, each.name): self._built_for(one, each, snapshot)
+                          for each in stored if each.value.is_active})  # fmt: skip
+        return succeed(Prepared(partial(self._commit, built, names)))
+
+    def apply(self, snapshot: Snapshot) -> Deferred[None]:
+        """See IChannel."""
+        return commit_at_once(self.prepare(snapshot))
+
+    def retire(self) -> Deferred[None]:
+        """See IChannel."""
+        return self.stop()
+
+    def drain(self) -> None:
+        """See IChannel."""
+        if not self._is_draining:
+            self._is_draining = True
+            self._stopping += [slot.stop() for slot in self._slots.values()]
+
+    def stop(self) -> Deferred[None]:
+        """See IChannel."""
+        self.drain()
+        stopped = _all(self._stopping)
+        return stopped.addCallback(lambda _: Deferred.fromCoroutine(self.listeners.closed()))
+
+    def findings(self) -> Iterator[str]:
+        """What keeps channels from working now, a sentence each."""
+        for slot in self._slots.values():
+            yield from slot.findings()
+        for built in self._built.values():
+            if isinstance(built.result, UnavailableConnection):
+                yield built.result.sentence
+
+    def _built_for(self, one: ChannelType, stored: Stored, snapshot: Snapshot) -> _Built:
+        sources: Sources = (stored, *one.references(stored, snapshot))
+        known = self._built.get((one.object_type, stored.name))
+        if known is not None and has_same_values(known.sources, sources):
+            return known
+        return _Built(sources, one.nodes(stored), self._build(one, stored, sources[1:]))
+
+    def _build(self, one: ChannelType, stored: Stored, references: Sources) -> InboundChannel | UnavailableConnection:
+        field_name = self._kind.listeners.get(one.object_type)
+        parts = ChannelParts(
+            title=_title(one, stored.name),
+            address=getattr(stored.value, field_name) if field_name else '',
+            meter=self._meters[one.object_type].of(stored.name),
+            listeners=self.listeners,
+            context=self._context,
+        )
+        try:
+            return one.build(stored, references, parts)
+        except (ValueError, ServiceError) as error:
+            unavailable = UnavailableConnection(parts.title, str(error))
+            self._log.error('{sentence}', sentence=unavailable.sentence)
+            return unavailable
+
+    def _commit(self, built: _ByName, names: Mapping[str, Sequence[str]]) -> Deferred[None]:
+        before, self._built = self._built, built
+        for object_type, known in names.items():
+            self._meters[object_type].only(known)
+        changing = [self._change(key, built.get(key)) for key in {**before, **built}
+                    if built.get(key) is not before.get(key)]  # fmt: skip
+        return _all(changing)
+
+    def _change(self, key: tuple[str, str], new: _Built | None) -> Deferred[None]:
+        slot = self._slots.get(key)
+        channel = None if new is None or isinstance(new.result, UnavailableConnection) else new.result
+        if slot is not None and channel is not None and new is not None and slot.nodes == new.nodes:
+            return slot.replace(channel)
+        if slot is not None:
+            del self._slots[key]
+            self._stop_later(slot)
+        if channel is None or new is None or self._is_draining:
+            return succeed(None)
+        one = next(each for each in self._types if each.object_type == key[0])
+        placement = self._kind.placement.get(key[0], Placement.EVERY_WORKER)
+        slot = self._slots[key] = _Slot(_title(one, key[1]), self._context.reactor, new.nodes, channel)
+        slot.task = self._context.place('.'.join(key), placement, new.nodes, slot.begin, slot.end)
+        return succeed(None) if self._dispatcher is None else slot.start(self._dispatcher)
+
+    def _stop_later(self, slot: _Slot) -> None:
+        """Not waited for: a change is in force when nothing new comes in; what runs may take the time of grace."""
+        stopping = slot.stop()
+        self._stopping.append(stopping)
+        stopping.addBoth(lambda _: self._stopping.remove(stopping) if stopping in self._stopping else None)
+
+
+@define(eq=False)
+class _Run:
+    """One channel while it is to run: started by a supervisor, until `stop`."""
+
+    supervisor: ConnectionSupervisor[InboundChannel]
+    attempted: Deferred[None]  # fires when the first attempt to start it has ended
+
+
+@define(eq=False)
+class _Slot:
+    """One configured channel, through all its edits. `title` is what messages call it."""
+
+    title: str
+    reactor: Any
+    nodes: Sequence[str]
+    channel: InboundChannel
+    task: Any = field(default=None, init=False)  # IPlacedTask
+    _dispatcher: IDispatcher | None = field(default=None, init=False)
+    _run: _Run | None = field(default=None, init=False)
+    _ending: list[Deferred[None]] = field(factory=list, init=False)
+
+    _log = Logger()
+
+    def start(self, dispatcher: IDispatcher) -> Deferred[None]:
+        """Run the channel where and when its placement says. Fires when it runs, could not start, or has to wait."""
+        self._dispatcher = dispatcher
+        started: Deferred[None] = self.task.start()
+        return started
+
+    def stop(self) -> Deferred[None]:
+        """Fires when the channel is settled and its placement is given back."""
+        stopped: Deferred[None] = self.task.stop()
+        stopped.addErrback(lambda failure: self._log.failure('{title} did not stop well', failure, title=self.title))
+        return stopped
+
+    def begin(self) -> Deferred[None]:
+        """Called by the placed task: this process runs the channel from now on."""
+        run = self._run = self._started(self.channel)
+        return _after(run.attempted)
+
+    def end(self) -> Deferred[None]:
+        """Called by the placed task: this process runs the channel no more."""
+        run, self._run = self._run, None
+        if run is not None:
+            self._end(run)
+        return _all(list(self._ending))
+
+    def replace(self, channel: InboundChannel) -> Deferred[None]:
+        """Run this channel instead. The old one is stopped when the new one has started, or cannot start."""
+        self.channel, before = channel, self._run
+        if before is None:
+            return succeed(None)
+        run = self._run = self._started(channel)
+        return _after(run.attempted).addCallback(lambda _: self._end(before))
+
+    def findings(self) -> Iterator[str]:
+        """What keeps the channel from working now."""
+        run = self._run
+        if run is None:
+            return
+        if run.supervisor.state is not ConnectionState.UP and run.supervisor.failures.cause:
+            yield f'{self.title} does not run: {run.supervisor.failures.cause}'
+        yield from self.channel.findings()
+
+    def _started(self, channel: InboundChannel) -> _Run:
+        attempted: Deferred[None] = Deferred()
+        dispatcher = self._dispatcher
+        assert dispatcher is not None
+
+        async def connect() -> InboundChannel:
+            try:
+                await channel.start(dispatcher, lambda why: supervisor.lost(why))
+            finally:
+                if not attempted.called:
+                    attempted.callback(None)
+            return channel
+
+        async def close(channel: InboundChannel) -> None:
+            await channel.stop()
+
+        supervisor = ConnectionSupervisor(self.title, connect, close, clock=self.reactor, up=_ignore, down=_ignore)
+        supervisor.start()
+        return _Run(supervisor, attempted)
+
+    def _end(self, run: _Run) -> None:
+        ending = run.supervisor.stop()
+        self._ending.append(ending)
+        ending.addBoth(lambda _: self._ending.remove(ending) if ending in self._ending else None)
+
+
+def _title(one: ChannelType, name: str) -> str:
+    return f'Channel {name} ({one.kind})'
+
+
+def _ignore(*args: object) -> None:
+    """Nothing is to be done when a channel starts or stops."""
+
+
+def _after(source: Deferred[None]) -> Deferred[None]:
+    after: Deferred[None] = Deferred()
+
+    def fire(result: None) -> None:
+        after.callback(None)
+
+    source.addCallback(fire)
+    return after
+
+
+def _all(waiting: Sequence[Deferred[None]]) -> Deferred[None]:
+    """Fires when all of them have; leaves their results alone."""
+    gathered: Deferred[Any] = gatherResults([_after(one) for one in waiting])
+    return gathered.addCallback(lambda _: None)

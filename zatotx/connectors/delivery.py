@@ -1,0 +1,121 @@
+"""The delivery policy of inbound messages: acknowledgment, delayed retries, dead letters and duplicates.
+
+What ends a delivery, and how:
+
+==============================  ===========================================
+event                           result
+==============================  ===========================================
+the service succeeded           ack with the reply
+the message is a duplicate      ack without a reply
+it failed for the last time     dead letter stored, then nack
+the dead letter is not stored   nack, and the peer delivers it again
+the channel cancels it          nack, and the peer delivers it again
+==============================  ===========================================
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from time import time
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from zatotx.interfaces.delivery import DeadLetter, InboundDelivery
+from zatotx.interfaces.pipeline import IDispatcher
+from zatotx.model.message import Message, Reply
+from zatotx.rules.resilience.delivery import DeliveryHistory, DeliveryPolicy, retry_delay
+
+
+@define(eq=False, kw_only=True)
+class MessageDelivery:
+    """Delivers the messages of one channel. `title` is what messages call the channel; `now` gives unix time."""
+
+    title: str
+    dispatcher: IDispatcher
+    clock: IReactorTime
+    policy: DeliveryPolicy = field(factory=DeliveryPolicy)
+    dead_letters: Any = None  # IDeadLetterSink; None = messages that are given up are dropped
+    processed_keys: Any = None  # IProcessedKeys
+    key_ttl: float = 86_400.0  # seconds for which the keys of processed messages are remembered
+    random: Callable[[], float] = random.random
+    now: Callable[[], float] = time
+    pending: set[Deferred[None]] = field(factory=set, init=False)
+
+    _log = Logger()
+
+    def deliver(self, delivery: InboundDelivery) -> Deferred[None]:
+        """Fires when the message is acknowledged or returned; never fails. Cancelling it returns the message."""
+        delivering = Deferred.fromCoroutine(self._deliver(delivery))
+        if not delivering.called:
+            self.pending.add(delivering)
+        delivering.addErrback(self._returned, delivery)
+        return delivering.addBoth(self._over, delivering)
+
+    def cancel(self) -> None:
+        """Return all messages that are being delivered to their peers."""
+        for delivering in tuple(self.pending):
+            delivering.cancel()
+
+    async def _deliver(self, delivery: InboundDelivery) -> None:
+        key = delivery.key if self.processed_keys is not None else ''
+        if key and not await self.processed_keys.claim(key, self.key_ttl):
+            delivery.ack(None)
+            return
+        try:
+            message, reply, history = await self._attempts(delivery)
+            if reply.error is not None and self.dead_letters is not None:
+                await self.dead_letters.store(DeadLetter(message=message, history=history))
+        except BaseException:
+            await self._forget(key)
+            raise
+        if reply.error is None:
+            delivery.ack(reply)
+            return
+        await self._forget(key)
+        assert history.last is not None
+        self._log.error('{title}: a message was given up after {attempts} attempts: {cause}', title=self.title,
+                        attempts=history.attempts, cause=history.last.cause, cid=message.cid)
+        delivery.nack(reply, requeue=False)
+
+    async def _attempts(self, delivery: InboundDelivery) -> tuple[Message, Reply, DeliveryHistory]:
+        history = DeliveryHistory()
+        while True:
+            message = delivery.make_message()
+            reply = await self._attempt(message)
+            error = reply.error
+            if error is None:
+                return message, reply, history
+            history = history.failed(self.now(), str(error) or type(error).__name__)
+            delay = retry_delay(self.policy, history, getattr(error, 'status', 500), self.random)
+            if delay is None:
+                return message, reply, history
+            await deferLater(self.clock, delay)
+
+    def _attempt(self, message: Message) -> Deferred[Reply]:
+        attempt: Deferred[Reply] = Deferred(lambda _: pending.cancel())
+        pending = self.dispatcher.deliver(message, attempt.callback)
+        return attempt
+
+    async def _forget(self, key: str) -> None:
+        if not key:
+            return
+        try:
+            await self.processed_keys.release(key)
+        except Exception as error:
+            self._log.error('{title}: the key of a message that was not processed cannot be released, so it counts as '
+                            'a duplicate when it comes again: {why}', title=self.title, why=str(error))
+
+    def _returned(self, failure: Failure, delivery: InboundDelivery) -> None:
+        if not failure.check(CancelledError):
+            self._log.failure('{title}: a message is returned to its peer', failure, title=self.title)
+        delivery.nack(None, requeue=True)
+
+    def _over(self, result: None, delivering: Deferred[None]) -> None:
+        self.pending.discard(delivering)

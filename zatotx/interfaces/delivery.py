@@ -1,0 +1,55 @@
+"""Inbound messages of all protocols: how a channel hands them over, and what is kept of those that fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from zope.interface import Interface
+
+from zatotx.model.message import Message, Reply
+from zatotx.rules.resilience.delivery import DeliveryHistory
+
+
+class Nack(Protocol):
+    """Tells the peer that a message was not processed. `reply`: the error as the channel's data format writes it, None
+    where no service has failed. `requeue`: whether the peer shall deliver the message again."""
+
+    def __call__(self, reply: Reply | None, *, requeue: bool) -> None: ...
+
+
+@frozen(kw_only=True)
+class InboundDelivery:
+    """One message as its channel received it, with its own acknowledgment. One of `ack` and `nack` is called, once."""
+
+    make_message: Callable[[], Message]  # a fresh one for each attempt
+    ack: Callable[[Reply | None], None]  # processed; the reply is None for a duplicate
+    nack: Nack
+    key: str = ''  # by which duplicates are recognized; '' = they are not
+
+
+@frozen(kw_only=True)
+class DeadLetter:
+    """A message that was given up."""
+
+    message: Message
+    history: DeliveryHistory
+
+
+class IDeadLetterSink(Interface):
+    """Keeps the messages that were given up."""
+
+    def store(letter: DeadLetter) -> Deferred[None]:
+        """Fires when the message is stored. If it fails, the message is returned to its peer."""
+
+
+class IProcessedKeys(Interface):
+    """Remembers the keys of messages that were processed."""
+
+    def claim(key: str, ttl: float) -> Deferred[bool]:
+        """Reserve a key for `ttl` seconds. Fires with False where it is known: the message is a duplicate."""
+
+    def release(key: str) -> Deferred[None]:
+        """Forget a key: its message was not processed and may come again."""

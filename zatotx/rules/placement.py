@@ -1,0 +1,66 @@
+"""Decides which processes of a cluster run a channel, and which lock makes sure that no other process runs it too.
+
+==========================  ==========================  =======================
+placement                   candidates                  exclusive lock
+==========================  ==========================  =======================
+EVERY_WORKER                all workers of all nodes    none
+ONE_WORKER_PER_NODE         all workers of all nodes    one per node
+EVERY_NODE                  all workers of all nodes    one per node
+ONE_NODE_OF_CLUSTER         all workers of all nodes    one per cluster
+NAMED_NODES                 workers of the named nodes  one per node
+==========================  ==========================  =======================
+
+ONE_WORKER_PER_NODE is for channels that listen: each node has clients of its own. EVERY_NODE is for channels that
+fetch: the nodes compete for the messages of the peer, which gives each message to one of them.
+
+A channel whose configuration names nodes runs on these nodes only, whatever its placement is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from enum import Enum
+
+from attrs import frozen
+
+
+class Placement(Enum):
+    """Where a channel runs."""
+
+    EVERY_WORKER = 'every_worker'
+    ONE_WORKER_PER_NODE = 'one_worker_per_node'
+    EVERY_NODE = 'every_node'
+    ONE_NODE_OF_CLUSTER = 'one_node_of_cluster'
+    NAMED_NODES = 'named_nodes'
+
+
+class LockScope(Enum):
+    """Among which processes a channel runs only once."""
+
+    NONE = 'none'
+    NODE = 'node'
+    CLUSTER = 'cluster'
+
+
+@frozen
+class PlacementDecision:
+    """Whether a process may run a channel, and the lock that it has to hold while it does."""
+
+    is_candidate: bool
+    lock: LockScope = LockScope.NONE
+
+
+_LOCKS = {
+    Placement.EVERY_WORKER: LockScope.NONE,
+    Placement.ONE_WORKER_PER_NODE: LockScope.NODE,
+    Placement.EVERY_NODE: LockScope.NODE,
+    Placement.ONE_NODE_OF_CLUSTER: LockScope.CLUSTER,
+    Placement.NAMED_NODES: LockScope.NODE,
+}
+
+
+def decide_placement(placement: Placement, node: str, named_nodes: Collection[str] = ()) -> PlacementDecision:
+    """The decision for a process of `node`. `named_nodes`: those that the channel's configuration names."""
+    if node not in named_nodes and (named_nodes or placement is Placement.NAMED_NODES):
+        return PlacementDecision(is_candidate=False)
+    return PlacementDecision(is_candidate=True, lock=_LOCKS[placement])
