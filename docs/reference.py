@@ -22,9 +22,9 @@ from zatotx.cli.checks.running import CHECKS
 from zatotx.cli.environment.layout import REDIS, SERVER
 from zatotx.cli.environment.odb_access import object_types
 from zatotx.cli.main import cli
-from zatotx.metrics.definitions import FAMILIES
+from zatotx.connectors.kind_registry import find_kinds, metric_definitions
+from zatotx.metrics.definitions import FAMILIES, register
 from zatotx.node.settings import Settings
-from zatotx.plugins.http import settings as http_settings
 from zatotx.schema.type_docs import table
 
 PAGES = Path(__file__).parent / 'reference'
@@ -68,6 +68,7 @@ def metrics() -> str:
              'What `/zato/metrics` of a server holds; see [observing](../observing.md). A histogram has `_bucket`,\n'
              '`_sum` and `_count` behind its name. With several workers a figure is that of all of them.\n',
              '| metric | type | labels | what it says |', '| --- | --- | --- | --- |']
+    register(metric_definitions(find_kinds()))
     for family in FAMILIES.values():
         labels = ', '.join(f'`{label}`' for label in family.labels)
         texts.append(f'| `{family.shown}` | {family.kind} | {labels} | {family.text} |')
@@ -92,7 +93,9 @@ def settings() -> str:
              "relative to the server's directory. `${NAME}` and `file:PATH` refer to the environment and to files\n"
              '([secrets](../secrets.md)). What is not known here is refused by name.\n']
     hints = get_type_hints(Settings)
-    sections = {'main': hints['main'], 'http': http_settings.HttpSettings}
+    sections = {'main': hints['main']}
+    sections |= {found.kind.name: found.load(found.kind.settings_type) for found in find_kinds()
+                 if found.kind.settings_type}
     sections |= {name: one for name, one in hints.items() if hasattr(one, '__struct_fields__')}
     for name, section in sections.items():
         texts.append(f'## `[{name}]`\n\n| setting | default | what it is |\n| --- | --- | --- |')

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
 import socket
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,6 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import trial_tests.support
 from trial_tests.support.broker import Broker, create, shared
+from trial_tests.support.command import apart
 from trial_tests.support.ports import free_port
 from trial_tests.support.waiting import until
 
@@ -122,14 +128,14 @@ def address(port: int) -> str:
     return f'tcp:port={port}:interface=127.0.0.1'
 
 
-def document(port: int, *, service: str = 'lines.upper', kind: str = 'channel_lines', name: str = 'in', more: str = '',
+def document(port: int, *, service: str = 'lines.upper', kind: str = 'channel_lines', name: str = '', more: str = '',
              outgoing: int = 1) -> str:
     """An enmasse document with a definition, a channel and an outgoing connection that refer to it."""
     return f"""
         definition_lines:
           - {{name: plain, max_length: 1000}}
         {kind}:
-          - {{name: {name}, address: "{address(port)}", service: {service}, definition: plain{more}}}
+          - {{name: "{name or f'in{port}'}", address: "{address(port)}", service: {service}, definition: plain{more}}}
         outgoing_lines:
           - {{name: peer, host: 127.0.0.1, port: {outgoing}, definition: plain, timeout: 1.5}}
     """
@@ -261,6 +267,10 @@ class OneProcessTests(SynchronousTestCase):
         text = self.broker.ask('GET', '/zato/metrics', fields=self.broker.admin()).body.decode()
         self.assertIn('zatotx_channel_requests_total{channel="counted",kind="lines"} 1.0', text)
         self.assertIn('zatotx_outgoing_calls_total{connection="peer",type="lines"}', text)
+        received = re.search(r'^zatotx_lines_received_total (\S+)', text, re.M)
+        assert received is not None
+        self.assertGreater(float(received[1]), 0)
+        self.assertIn('zatotx_metrics_failed 0.0', text)
 
 
 def _listens(port: int) -> bool:
@@ -293,3 +303,154 @@ def asking(port: int) -> Iterator[Counter[str]]:
     finally:
         over.set()
         thread.join(30)
+
+
+def workers(broker: Broker, server: int = 1) -> list[int]:
+    """The worker processes of a server."""
+    status = json.loads((broker.directory(server) / 'work' / 'workers.json').read_text())
+    return [worker['pid'] for worker in status['workers'] if worker['phase'] == 'ready']
+
+
+def serving(port: int, times: int = 30) -> set[int]:
+    """The processes that reply at a port."""
+    return {int(ask(port, 'who')) for _ in range(times)}
+
+
+class ManyWorkersTests(SynchronousTestCase):
+    """Two servers of two workers each. A channel whose `nodes` name one server, as both are on one machine here."""
+
+    def setUp(self) -> None:
+        self.broker = shared('lines-workers', lambda: built(servers=2, workers=2))
+        self.port = free_port()
+
+    def configure(self, port: int, kind: str = 'channel_lines', more: str = ', nodes: [server1]') -> None:
+        self.broker.configure(document(port, service='lines.who', kind=kind, name=self.id().rpartition('.')[2],
+                                       more=more))  # fmt: skip
+
+    def test_every_worker(self) -> None:
+        """All workers of a node listen at an address from the ODB; a worker that is killed, all that are killed, and
+        a replacement of all refuse nobody."""
+        self.configure(self.port)
+        self.assertEqual(self.spread(), set(workers(self.broker)))
+        with asking(self.port) as replies:
+            before = workers(self.broker)
+            os.kill(before[0], signal.SIGKILL)
+            until(lambda: len(set(workers(self.broker)) - {before[0]}) == 2, 'a new worker', 60.0)
+            self.assertEqual(until(lambda: self.spread() == set(workers(self.broker)), 'both workers', 30.0), True)
+            os.kill(self.parent(), signal.SIGUSR2)
+            until(lambda: not set(workers(self.broker)) & set(before) and len(workers(self.broker)) == 2, 'new workers',
+                  90.0)  # fmt: skip
+        self.assertLessEqual(replies['refused'], 1)  # the line that the killed worker had
+        self.assertGreater(len(replies), 2)
+
+    def parent(self) -> int:
+        status = json.loads((self.broker.directory() / 'work' / 'workers.json').read_text())
+        return int(status['parent'])
+
+    def spread(self) -> set[int]:
+        """Who replies to many clients at once."""
+        clients = [Client(self.port) for _ in range(24)]
+        for client in clients:
+            client.send('who')
+        replies = {int(client.reply() or 0) for client in clients}
+        for client in clients:
+            client.close()
+        return replies
+
+    def test_address_moves(self) -> None:
+        """An edit moves the address of all workers while it is in use; nobody is refused at either address."""
+        other = free_port()
+        self.configure(self.port)
+        with asking(self.port) as replies:
+            self.configure(self.port, more=', nodes: [server1], timeout: 5')
+        self.assertEqual(replies['refused'], 0)
+        self.configure(other)
+        self.assertLessEqual(serving(other), set(workers(self.broker)))
+        until(lambda: not _listens(self.port), 'the end of the old address')
+
+    def test_one_worker_of_the_node(self) -> None:
+        """Only one worker listens; when it dies the other one takes over, and clients wait instead of being refused."""
+        self.configure(self.port, 'channel_lines_single')
+        (first,) = serving(self.port)
+        os.kill(first, signal.SIGKILL)
+        self.assertNotEqual(serving(self.port, 1), {first})
+        self.assertEqual(len(serving(self.port)), 1)
+
+    def test_one_node_of_the_cluster(self) -> None:
+        """Only one process of the cluster listens; when it dies another one takes over after its lease."""
+        self.configure(self.port, 'channel_lines_leader', '')
+        until(lambda: _listens(self.port), 'a leader', 30.0)
+        (first,) = serving(self.port)
+        os.kill(first, signal.SIGKILL)
+        until(lambda: _listens(self.port) and serving(self.port, 1) != {first}, 'another leader', 60.0)
+        self.assertEqual(len(serving(self.port)), 1)
+
+    def test_named_nodes(self) -> None:
+        """A channel runs on the nodes that its configuration names, and on no other."""
+        self.configure(self.port, more=', nodes: [server2]')
+        self.assertLessEqual(serving(self.port), set(workers(self.broker, 2)))
+        self.configure(self.port, more=', nodes: [server9]')
+        until(lambda: not _listens(self.port), 'the end')
+
+    def test_limits_of_all_workers(self) -> None:
+        """A concurrency limit of a channel is that of all workers together."""
+        name = self.id().rpartition('.')[2]
+        self.broker.configure(document(self.port, service='lines.never', name=name,
+                                       more=', nodes: [server1], max_in_flight: 2, timeout: 20'))
+        inside = [Client(self.port) for _ in range(12)]
+        for client in inside:
+            client.send('x')
+            client.socket.settimeout(1.0)
+        refused = 0
+        for client in inside:
+            try:
+                refused += client.reply().startswith('ERROR 503')
+            except TimeoutError:
+                continue
+        for client in inside:
+            client.close()
+        self.assertEqual(refused, 10)
+
+
+class WithoutTheFolderTests(SynchronousTestCase):
+    def test_nothing_is_there(self) -> None:
+        """Without the folder on PYTHONPATH the installation knows nothing of the kind."""
+        broker = shared('lines', built)
+        text = apart('info', broker.path).text
+        self.assertNotIn('lines', text.replace(str(broker.path), ''))
+        said = apart('enmasse', broker.path, '--check', '--input', broker.write('x.yaml', document(free_port())))
+        self.assertNotEqual(said.code, 0)
+        seen = subprocess.run([sys.executable, '-c', DECLARED], capture_output=True, text=True, check=True)
+        self.assertNotIn('lines', seen.stdout)
+
+    def test_reference_and_test_kit(self) -> None:
+        """With it, the generated reference has its objects, settings and metrics, quickstart writes its section, and
+        the users' test kit knows its methods."""
+        env = {**os.environ, **ENV}
+        seen = subprocess.run([sys.executable, '-c', DECLARED], capture_output=True, text=True, check=True, env=env)
+        for word in ('channel_lines', 'zatotx_lines_received_total', 'max_clients', 'An outgoing lines connection has'):
+            self.assertIn(word, seen.stdout)
+        settings = (shared('lines', built).directory() / 'config' / 'server.toml').read_text()
+        self.assertIn('[lines]', settings)
+
+
+DECLARED = '''
+import sys
+sys.path.insert(0, 'docs')
+import reference
+print(reference.objects(), reference.settings(), reference.metrics())
+from zatotx import Service
+from zatotx.testing import ServiceTestCase
+
+class Calls(Service):
+    async def handle(self):
+        self.out.lines['x'].sent('text')
+
+class Test(ServiceTestCase):
+    def runTest(self):
+        self.call(Calls)
+
+result = Test().defaultTestResult()
+Test().run(result)
+print(result.errors, result.failures)
+'''

@@ -17,7 +17,8 @@ from zatotx.plugins.http.rest.facade import CallOptions, RestConnection, ZatoRes
 from zatotx.plugins.http.rest.response import Response, StreamedResponse
 from zatotx.plugins.http.schema.outgoing import CircuitBreaker
 from zatotx.plugins.http.test.upstream import says, silent
-from zatotx.testing import doubles, rest
+from zatotx.plugins.http.testing import SIGNATURES
+from zatotx.testing import doubles
 from zatotx.testing.connections import ScriptedOutgoing, Scripting
 from zatotx.testing.script import ConnectionScript, Scripts
 
@@ -122,15 +123,16 @@ class SameTests(WithConnections):
     def test_names(self) -> None:
         """A scripted connection, and its responses, have nothing that the real ones do not have; a mistake in a service
         is one in its test."""
+        signature = SIGNATURES['rest']
         self.assertLessEqual(public(doubles.Response) - {'of'}, public(Response))
         self.assertLessEqual(public(doubles.StreamedResponse) - {'of'}, public(StreamedResponse))
-        self.assertEqual(set(rest.METHODS), public(RestConnection) - {'conn', 'treq'})
-        self.assertEqual(set(rest.ZATO_METHODS), public(ZatoRestConnection))
-        self.assertEqual(set(rest.OPTIONS), set(CallOptions.__annotations__))
-        for method in rest.METHODS:
+        self.assertEqual(set(signature.methods), public(RestConnection) - {'conn', 'treq'})
+        self.assertEqual(set(signature.zato_methods), public(ZatoRestConnection))
+        self.assertEqual(set(signature.options), set(CallOptions.__annotations__))
+        for method in signature.methods:
             taken = list(inspect.signature(getattr(RestConnection, method)).parameters)[1:]
             own = ['method'] if method == 'call' else []
-            self.assertEqual(taken, [] if method == 'ping' else [*own, *rest.POSITIONAL, 'options'], method)
+            self.assertEqual(taken, [] if method == 'ping' else [*own, *signature.positional, 'options'], method)
         out = self.scripted(lambda script: script.answers())
         for wrong in (lambda: out.gett, lambda: out.conn.gett):
             self.assertRaises(AttributeError, wrong)

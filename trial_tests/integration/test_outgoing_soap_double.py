@@ -18,6 +18,7 @@ from zatotx.plugins.http.soap.outgoing.facade import Soap, SoapCallOptions, Zato
 from zatotx.plugins.http.soap.outgoing.operation_methods import SoapClient
 from zatotx.plugins.http.soap.outgoing.response_parsing import SoapResponse
 from zatotx.plugins.http.test.upstream import Answering, says
+from zatotx.plugins.http.testing import SIGNATURES
 from zatotx.testing import soap
 from zatotx.testing.connections import ScriptedOutgoing, Scripting
 from zatotx.testing.script import ConnectionScript, Scripts
@@ -101,16 +102,17 @@ class SameTests(WithSoap):
 
     def test_names(self) -> None:
         """A scripted connection, its responses and its client have nothing that the real ones do not have."""
+        signature = SIGNATURES['soap']
         self.assertLessEqual(public(soap.SoapResponse) - {'of'}, public(SoapResponse))
-        self.assertEqual(set(soap.METHODS), public(Soap) - {'conn', 'client'})
-        self.assertEqual(set(soap.ZATO_METHODS), public(ZatoSoapConnection))
+        self.assertEqual(set(signature.methods), public(Soap) - {'conn', 'client'})
+        self.assertEqual(set(signature.zato_methods), public(ZatoSoapConnection))
         self.assertEqual(set(soap.CLIENT), public(SoapClient))
         self.assertEqual(set(soap.CLIENT), public(soap.ClientDouble))
-        self.assertEqual(set(soap.OPTIONS), set(SoapCallOptions.__annotations__))
-        for method in soap.METHODS:
+        self.assertEqual(set(signature.options), set(SoapCallOptions.__annotations__))
+        for method in signature.methods:
             taken = list(inspect.signature(getattr(Soap, method)).parameters)[1:]
             own = ['action'] if method == 'call' else []
-            self.assertEqual(taken, [] if method == 'ping' else [*own, *soap.POSITIONAL, 'options'], method)
+            self.assertEqual(taken, [] if method == 'ping' else [*own, *signature.positional, 'options'], method)
         out = self.scripted(lambda script: script.answers())
         for wrong in (lambda: out.get, lambda: out.conn.get, lambda: out.client.__len__):
             self.assertRaises(AttributeError, wrong)

@@ -94,7 +94,7 @@ class Channels:
         self._context = context
         self._types = types
         self._kind = context.declaration or ConnectorKind(name='', title='', runs_in='')
-        self._meters = {one.object_type: context.channel_meters(one.kind) for one in types}
+        self._meters = {one.kind: context.channel_meters(one.kind) for one in types}
         self._built: _ByName = {}
         self._slots: dict[tuple[str, str], _Slot] = {}
         self._dispatcher: IDispatcher | None = None
@@ -115,7 +115,7 @@ class Channels:
         names: dict[str, list[str]] = {}
         for one in self._types:
             stored = snapshot.of(one.object_type)
-            names[one.object_type] = [each.name for each in stored]
+            names.setdefault(one.kind, []).extend(each.name for each in stored)
             built.update({(one.object_type, each.name): self._built_for(one, each, snapshot)
                           for each in stored if each.value.is_active})  # fmt: skip
         return succeed(Prepared(partial(self._commit, built, names)))
@@ -160,7 +160,7 @@ class Channels:
         parts = ChannelParts(
             title=_title(one, stored.name),
             address=getattr(stored.value, field_name) if field_name else '',
-            meter=self._meters[one.object_type].of(stored.name),
+            meter=self._meters[one.kind].of(stored.name),
             listeners=self.listeners,
             context=self._context,
         )
@@ -173,8 +173,8 @@ class Channels:
 
     def _commit(self, built: _ByName, names: Mapping[str, Sequence[str]]) -> Deferred[None]:
         before, self._built = self._built, built
-        for object_type, known in names.items():
-            self._meters[object_type].only(known)
+        for kind, known in names.items():
+            self._meters[kind].only(known)
         changing = [self._change(key, built.get(key)) for key in {**before, **built}
                     if built.get(key) is not before.get(key)]  # fmt: skip
         return _all(changing)

@@ -11,6 +11,7 @@ from attrs import frozen
 from twisted.plugin import getPlugins
 
 from zatotx.interfaces.kind import ConnectorKind, IConnectorKind
+from zatotx.interfaces.meters import MetricDefinition
 from zatotx.model.errors import StartError
 from zatotx.schema.meta import ObjectType
 
@@ -43,6 +44,17 @@ def find_kinds(package: Any = None) -> list[FoundKind]:
 def object_types(kinds: Iterable[FoundKind]) -> list[ObjectType]:
     """What the kinds can be configured with. A disabled kind keeps its types, so that no configuration is lost."""
     return [type_ for found in kinds if found.kind.schema for type_ in found.load(found.kind.schema)]
+
+
+def service_areas(kinds: Iterable[FoundKind]) -> tuple[str, ...]:
+    """What the names of the services begin with that configure the kinds' objects: 'zato.http-soap.' …"""
+    prefixes = {f'zato.{one.zato.prefix}.' for one in object_types(kinds) if one.zato is not None}
+    return tuple(sorted(prefixes))
+
+
+def metric_definitions(kinds: Iterable[FoundKind]) -> list[MetricDefinition]:
+    """The metrics of the kinds."""
+    return [one for found in kinds if found.kind.metrics for one in found.load(found.kind.metrics)]
 
 
 def formats(kinds: Iterable[FoundKind], budget: Any) -> dict[str, Any]:

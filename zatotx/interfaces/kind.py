@@ -47,6 +47,9 @@ class IChannel(Interface):
     def stop() -> Deferred[None]:
         """Fires when the last answer is out, or the grace period ended what was left."""
 
+    # Optional: findings() -> Iterable[str], what is wrong now, a sentence each, for `zatotx doctor`;
+    # metrics() -> Iterable[MetricRow], the figures of the metrics that the kind declares.
+
 
 class IPlacedTask(Interface):
     """A task that runs in those processes of the cluster that its placement says."""
@@ -164,6 +167,10 @@ class ConnectorKind:
     codecs: str = ''  # 'package.module:factory', called with (Budget) -> Mapping of data formats to ICodec
     schema: str = ''  # 'package.module:OBJECT_TYPES', a sequence of ObjectType
     settings: str = ''  # 'package.module:check', called with its section of server.toml; raises StartError
+    settings_type: str = ''  # 'package.module:Struct' of that section, for the generated reference
+    settings_template: str = ''  # 'package.module:TEXT' of that section, as quickstart writes it into server.toml
+    metrics: str = ''  # 'package.module:DEFINITIONS', a sequence of MetricDefinition
+    doubles: str = ''  # 'package.module:SIGNATURES': name of `self.out` -> ApiSignature, for the users' test kit
     listens: Sequence[str] = ()  # where it listens, where its section of server.toml has no `listen`
     listeners: Mapping[str, str] = {}  # object type of channels -> the field with the address that they listen on
     placement: Mapping[str, Placement] = {}  # object type of channels -> where they run; default: EVERY_WORKER

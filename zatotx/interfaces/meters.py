@@ -8,11 +8,33 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
+from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 from zope.interface import Attribute, Interface, implementer
 
 _T = TypeVar('_T')
+
+COUNTER, GAUGE, HISTOGRAM, INFO = 'counter', 'gauge', 'histogram', 'info'
+
+MetricRow = tuple[str, tuple[str, ...], float]  # name of a metric, values of its labels, figure
+
+
+@frozen
+class MetricDefinition:
+    """One metric. `merge` makes one figure of two workers'; of histograms, sums and buckets are added up."""
+
+    name: str  # as in samples; a counter's has no _total there
+    kind: str
+    text: str
+    labels: tuple[str, ...] = ()
+    merge: Callable[[float, float], float] = lambda one, other: one + other
+    bounds: tuple[float, ...] = ()  # of a histogram, in seconds
+
+    @property
+    def shown(self) -> str:
+        """The name that a query uses; a histogram's is followed by _bucket, _sum and _count."""
+        return f'{self.name}_total' if self.kind == COUNTER else self.name
 
 
 class ICallMeter(Interface):

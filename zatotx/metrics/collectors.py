@@ -4,27 +4,12 @@ makes the sample."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from zatotx.metrics.counters import CallSlots, Histogram
 from zatotx.metrics.definitions import OTHERS
 from zatotx.metrics.meters import call_rows
 from zatotx.metrics.snapshot import Row, Source
-
-
-class HttpCounters(Protocol):
-    """What the HTTP kind counts; `answers[n]` those of status nxx."""
-
-    accepted: int
-    open: int
-    requests: int
-    refused: int
-    gone: int
-    answers: list[int]
-    pauses: int
-    paused: int
-    connections_refused: int
-    bad_forwarded: int
 
 
 def services(current: Callable[[], Iterable[tuple[str, CallSlots]]], others: CallSlots | None = None) -> Source:
@@ -39,26 +24,6 @@ def services(current: Callable[[], Iterable[tuple[str, CallSlots]]], others: Cal
                 yield from call_rows('zatotx_service', (name,), slots)
         if shared and others is not None:
             yield from call_rows('zatotx_service', (OTHERS,), others)
-
-    return rows
-
-
-def http(counters: HttpCounters) -> Source:
-    """The HTTP side of a node as a whole."""
-
-    def rows() -> Iterator[Row]:
-        yield 'zatotx_http_connections', (), counters.accepted
-        yield 'zatotx_http_connections_open', (), counters.open
-        yield 'zatotx_http_connections_refused', (), counters.connections_refused
-        yield 'zatotx_http_accept_pauses', (), counters.pauses
-        yield 'zatotx_http_accept_paused', (), counters.paused
-        yield 'zatotx_http_requests', (), counters.requests
-        yield 'zatotx_http_refused', (), counters.refused
-        yield 'zatotx_http_gone', (), counters.gone
-        yield 'zatotx_http_bad_forwarded', (), counters.bad_forwarded
-        for hundreds, count in enumerate(counters.answers):
-            if hundreds:
-                yield 'zatotx_http_answers', (f'{hundreds}xx',), count
 
     return rows
 

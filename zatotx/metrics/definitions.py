@@ -1,38 +1,18 @@
-"""Every metric there is: its name, what it says, its labels, and how the figures of several workers become one.
+"""The metrics of the broker itself: names, descriptions, labels, and how the figures of several workers become one.
 
-Declared once. The Prometheus text, the sums over the workers of a node, and the reference page are derived from it.
+Declared once; kinds declare theirs in the same form, and `register` adds them. The Prometheus text, the sums over the
+workers of a node, and the reference page are derived from it.
 Names follow https://prometheus.io/docs/practices/naming/: base units, `_total` for counters (added by the text form).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 
-from attrs import frozen
-
+from zatotx.interfaces.meters import COUNTER, GAUGE, HISTOGRAM, INFO, MetricDefinition
 from zatotx.metrics.counters import LATENCY, PAUSES, STALLS
 
-COUNTER, GAUGE, HISTOGRAM, INFO = 'counter', 'gauge', 'histogram', 'info'
-
 OTHERS = '(others)'  # the label of all that came when a family had its most labels
-
-
-@frozen
-class MetricDefinition:
-    """One metric. `merge` makes one figure of two workers'; of histograms, sums and buckets are added up."""
-
-    name: str  # as in samples; a counter's has no _total there
-    kind: str
-    text: str
-    labels: tuple[str, ...] = ()
-    merge: Callable[[float, float], float] = lambda one, other: one + other
-    bounds: tuple[float, ...] = ()  # of a histogram, in seconds
-
-    @property
-    def shown(self) -> str:
-        """The name that a query uses; a histogram's is followed by _bucket, _sum and _count."""
-        return f'{self.name}_total' if self.kind == COUNTER else self.name
-
 
 _SERVICE = ('service',)
 _CHANNEL = ('kind', 'channel')
@@ -96,24 +76,6 @@ _ALL = (
     MetricDefinition(
         'zatotx_outgoing_retries', COUNTER, 'Calls of an outgoing connection that were made once more', _OUTGOING
     ),
-    MetricDefinition('zatotx_http_connections', COUNTER, 'Connections that were accepted'),
-    MetricDefinition('zatotx_http_connections_open', GAUGE, 'Connections that are open'),
-    MetricDefinition(
-        'zatotx_http_connections_refused', COUNTER, 'Connections that were cut because their address had too many open'
-    ),
-    MetricDefinition(
-        'zatotx_http_accept_pauses', COUNTER, 'How often no more connections were accepted for lack of room'
-    ),
-    MetricDefinition('zatotx_http_accept_paused', GAUGE, 'Whether connections are not accepted now: 1 or 0', merge=max),
-    MetricDefinition('zatotx_http_requests', COUNTER, 'Requests that were read'),
-    MetricDefinition('zatotx_http_refused', COUNTER, 'Messages that broke the protocol or a limit'),
-    MetricDefinition('zatotx_http_gone', COUNTER, 'Clients that left before their answer was out'),
-    MetricDefinition(
-        'zatotx_http_bad_forwarded',
-        COUNTER,
-        'Requests of which a trusted proxy said something, in Forwarded or X-Forwarded-…, that was not taken',
-    ),
-    MetricDefinition('zatotx_http_answers', COUNTER, 'Answers by class of status', ('status',)),
     MetricDefinition('zatotx_service_limit', GAUGE, 'Calls of a service that are let in at once', _SERVICE, merge=max),
     MetricDefinition('zatotx_service_refused', COUNTER, 'Calls of a service that were too many at once', _SERVICE),
     MetricDefinition(
@@ -193,3 +155,14 @@ _ALL = (
 
 FAMILIES = {family.name: family for family in _ALL}
 assert len(FAMILIES) == len(_ALL)
+
+
+def register(definitions: Iterable[MetricDefinition]) -> None:
+    """Add the metrics of kinds: once for each process that shows metrics. Raises ValueError where two metrics have one
+    name."""
+    for one in definitions:
+        if FAMILIES.setdefault(one.name, one) is not one:
+            raise ValueError(f'Two metrics are named {one.name}')
+
+
+__all__ = ['COUNTER', 'FAMILIES', 'GAUGE', 'HISTOGRAM', 'INFO', 'OTHERS', 'MetricDefinition', 'register']

@@ -49,6 +49,7 @@ class ServiceStore:
     make_gate: Callable[[str], ConcurrencyLimit] = lambda name: (
         ConcurrencyLimit()
     )  # likewise the gate; its limit is that of a service without
+    kind_areas: tuple[str, ...] = ()  # see required_roles
     current: ServiceTable = field(init=False)
     _files: Mapping[str, CheckedVersion] = field(factory=dict, init=False)
     _inactive: frozenset[str] = field(default=frozenset(), init=False)
@@ -106,7 +107,8 @@ class ServiceStore:
         if stats is None:
             stats = self._stats[entry.name] = self.make_stats(entry.name)
         active = entry.name not in self._inactive
-        roles = required_roles(entry.name, is_internal=entry.is_internal, by_row=self._roles.get(entry.name, ()))
+        roles = required_roles(entry.name, is_internal=entry.is_internal, by_row=self._roles.get(entry.name, ()),
+                               kind_areas=self.kind_areas)
         return attrs.evolve(entry, stats=stats, gate=self._limited(entry.name), version=version, is_active=active,
                             roles=roles)  # fmt: skip
 

@@ -11,9 +11,17 @@ from typing import Any
 from attrs import define, frozen
 
 from zatotx.api import internal_entries
-from zatotx.connectors.kind_registry import FoundKind, find_kinds, formats, object_types
+from zatotx.connectors.kind_registry import (
+    FoundKind,
+    find_kinds,
+    formats,
+    metric_definitions,
+    object_types,
+    service_areas,
+)
 from zatotx.interfaces.config import Prepare, at_once
 from zatotx.interfaces.kind import SERVER, IChannel, KindContext
+from zatotx.metrics.definitions import register
 from zatotx.metrics.exposition import MetricsExposition
 from zatotx.metrics.meters import MeterRegistry
 from zatotx.model.errors import StartError
@@ -181,9 +189,11 @@ class _ServerBuilder:
         offload = offloader(reactor, limited.workers)
         observed = Monitoring(reactor, self._deployed())
         types = ObjectTypes([*BUILTIN_TYPES, *object_types(self.kinds)])
+        register(metric_definitions(self.kinds))
         secrets = self._secrets()
         odb = count_statements(self._odb(types, secrets), observed.meters.odb)
-        services = ServiceStore(internal_entries(types), observed.meters.services.of, limited.gate_of_service)
+        services = ServiceStore(internal_entries(types), observed.meters.services.of, limited.gate_of_service,
+                                service_areas(self.kinds))
         observed.counts(services, client)
         keeper = VersionKeeper(odb=odb, store=services, directory=self._deployed(), reactor=reactor, offload=offload)
         return _Infrastructure(
@@ -233,7 +243,8 @@ class _ServerBuilder:
         levels.start()
         sources = [
             *observed.sources(names={'node': main.name, 'cluster': main.cluster}, services=ground.services,
-                              channels=doors.channels, logs=ground.logs, config=config, client=ground.client),
+                              channels=doors.channels, outgoing=doors.outgoing, logs=ground.logs, config=config,
+                              client=ground.client),
             *limited.sources(ground.services),
             certificates(doors.listeners),
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,17 +46,16 @@ class Monitoring:
         self.meters.services.alive = lambda: [entry.name for entry in services.current]
         client.meter = self.meters.redis
 
-    def sources(self, *, names: Mapping[str, str], services: Any, channels: Mapping[str, Any], logs: Any, config: Any,
-                client: Any) -> list[Source]:
+    def sources(self, *, names: Mapping[str, str], services: Any, channels: Mapping[str, Any], outgoing: Sequence[Any],
+                logs: Any, config: Any, client: Any) -> list[Source]:
         """Where the figures of a server are. `names`: node and cluster."""
-        counting = [channel.counters for channel in channels.values() if hasattr(channel, 'counters')]
         watchdog = self.watchdog
         return [
             collectors.services(lambda: [(entry.name, entry.stats) for entry in services.current],
                            self.meters.services.others),
             *self.meters.sources(),
             self.user_metrics.rows,
-            *(collectors.http(counters) for counters in counting),
+            *(part.metrics for part in (*channels.values(), *outgoing) if hasattr(part, 'metrics')),
             collectors.figure('zatotx_reactor_stall_seconds', lambda: watchdog.stalls),
             collectors.figure('zatotx_gc_pause_seconds', lambda: watchdog.pauses.pauses),
             collectors.figure('zatotx_log_lines_lost', logs.lost),

@@ -14,10 +14,10 @@ class ApiSignature:
 
     title: str  # 'REST'
     methods: Sequence[str]
-    zato_methods: Sequence[str]  # of `.conn`
-    called: str  # what comes first in `call`
-    positional: Sequence[str]
-    options: Sequence[str]
+    zato_methods: Sequence[str] = ()  # of `.conn`
+    called: str = ''  # what comes first in `call`
+    positional: Sequence[str] = ()
+    options: Sequence[str] = ()
 
     def must_have(self, method: str, methods: Sequence[str]) -> None:
         """Raises AttributeError where it is none of these."""

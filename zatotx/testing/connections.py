@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -11,11 +11,20 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from zatotx.interfaces.outgoing import ICall, IOutgoing
-from zatotx.testing import rest, soap
+from zatotx.testing import soap
+from zatotx.testing.api_signature import ApiSignature
 from zatotx.testing.doubles import HTTP_KINDS, Response, answered
 from zatotx.testing.script import Call, ConnectionScript, Matcher, Scripts, canonical_form
 
-_SHAPES = {rest.REST: rest.SHAPE, soap.SOAP: soap.SHAPE}  # of the kinds that are built; others have every method
+
+@cache
+def signatures() -> Mapping[str, ApiSignature]:
+    """What connections of the installed kinds have, by name of `self.out`; those of other kinds have every method."""
+    from zatotx.connectors.kind_registry import find_kinds  # loads TLS: importing the test kit stays quick
+
+    return {name: signature for found in find_kinds() if found.kind.doubles
+            for name, signature in found.load(found.kind.doubles).items()}  # fmt: skip
+
 
 # What follows the cid in Zato's calls of an HTTP connection, and the connection's name in its sends.
 _ZATO_HTTP = dict.fromkeys(('post', 'put', 'patch', 'send'), ('data', 'params'))
@@ -106,7 +115,7 @@ class ConnectionDouble:
         kind = self._target[0]
         if kind == soap.SOAP and method == 'client':
             return self._client()
-        shape = _SHAPES.get(kind)
+        shape = signatures().get(kind)
         if shape is not None:
             shape.must_have(method, shape.methods)
 
@@ -159,7 +168,7 @@ class ZatoHTTP:
         if method.startswith('_'):
             raise AttributeError(method)
         kind = self._connection._target[0]
-        shape = _SHAPES[kind]
+        shape = signatures()[kind]
         shape.must_have(method, shape.zato_methods)
         if kind == soap.SOAP and method == 'client':
             return self._connection._client

@@ -9,20 +9,13 @@ from attrs import evolve, frozen
 
 from zatotx.model.errors import BadStatus
 from zatotx.model.soap import PeerFault
-from zatotx.testing.api_signature import ApiSignature
 from zatotx.testing.doubles import Response
 from zatotx.wire.soap import envelope as soap
 from zatotx.wire.soap.faults import read_fault
 from zatotx.wire.xml import parser
 
 SOAP = 'soap'
-METHODS = ('post', 'send', 'call', 'ping')
-ZATO_METHODS = ('post', 'send', 'ping', 'client')  # of `.conn`
 CLIENT = ('using', 'type', 'service', 'factory')  # of `.client`, beside the operations
-POSITIONAL = ('data', 'params', 'headers')
-OPTIONS = ('soap_action', 'soap_headers', 'one_way', 'timeout')
-SHAPE = ApiSignature(title='SOAP', methods=METHODS, zato_methods=ZATO_METHODS, called='action', positional=POSITIONAL,
-              options=OPTIONS)
 
 
 @frozen(kw_only=True)

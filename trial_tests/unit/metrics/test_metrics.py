@@ -23,10 +23,11 @@ from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
+from zatotx.connectors.kind_registry import find_kinds, metric_definitions
 from zatotx.interfaces.meters import IUserMetrics, NoUserMetrics, count_call
 from zatotx.metrics import collectors
 from zatotx.metrics.counters import CallSlots, ChannelSlots, Histogram
-from zatotx.metrics.definitions import COUNTER, FAMILIES, GAUGE, HISTOGRAM
+from zatotx.metrics.definitions import COUNTER, FAMILIES, GAUGE, HISTOGRAM, MetricDefinition, register
 from zatotx.metrics.exposition import MetricsExposition
 from zatotx.metrics.meters import MeterRegistry, MeterSet
 from zatotx.metrics.prometheus_text import render
@@ -38,19 +39,6 @@ from zatotx.tap.monitoring import certificates
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 START = datetime(2026, 1, 1, tzinfo=UTC)
 NONE: frozenset[tuple[str, str]] = frozenset()
-
-
-class HttpCounts:
-    accepted = 5
-    open = 2
-    pauses = 6
-    paused = 1
-    connections_refused = 7
-    requests = 40
-    refused = 3
-    gone = 1
-    bad_forwarded = 0
-    answers = [0, 0, 30, 0, 9, 1]
 
 
 def parsed(text: bytes) -> Samples:
@@ -118,12 +106,11 @@ class RenderTests(SynchronousTestCase):
         self.assertEqual(got['zatotx_service_errors_total', frozenset({('service', 'idle')})], 0)
 
     def test_everything_else(self) -> None:
-        """HTTP, stalls, lost lines, revision, Redis, the build and the process are there where they are given."""
+        """Stalls, lost lines, revision, Redis, the build and the process are there where they are given."""
         stalls = Histogram(FAMILIES['zatotx_reactor_stall_seconds'].bounds)
         stalls.observe(0.3)
         facts = {'version': '0.1', 'python': '3.13.0', 'node': 'server1', 'cluster': 'qs'}
         got = samples(
-            collectors.http(HttpCounts()),
             collectors.figure('zatotx_reactor_stall_seconds', lambda: stalls),
             collectors.figure('zatotx_log_lines_lost', lambda: 4),
             collectors.figure('zatotx_config_revision', lambda: 17),
@@ -131,9 +118,6 @@ class RenderTests(SynchronousTestCase):
             collectors.build(facts),
             collectors.process(),
         )
-        self.assertEqual(got['zatotx_http_requests_total', NONE], 40)
-        self.assertEqual(got['zatotx_http_connections_open', NONE], 2)
-        self.assertEqual(got['zatotx_http_answers_total', frozenset({('status', '4xx')})], 9)
         self.assertEqual(got['zatotx_reactor_stall_seconds_bucket', frozenset({('le', '0.25')})], 0)
         self.assertEqual(got['zatotx_reactor_stall_seconds_bucket', frozenset({('le', '0.5')})], 1)
         self.assertEqual(got['zatotx_reactor_stall_seconds_count', NONE], 1)
@@ -146,6 +130,7 @@ class RenderTests(SynchronousTestCase):
     def test_names(self) -> None:
         """Names keep to Prometheus' conventions: a prefix, base units at the end, no _total of their own, and every
         family says what it counts."""
+        register(metric_definitions(find_kinds()))
         for name, family in FAMILIES.items():
             self.assertRegex(name, r'^(zatotx|process)_[a-z_]*[a-z]$')
             self.assertFalse(name.endswith(('_total', '_count', '_sum', '_bucket', '_ms', '_milliseconds')), name)
@@ -154,6 +139,13 @@ class RenderTests(SynchronousTestCase):
                 self.assertTrue(name.endswith('_seconds') and family.bounds == tuple(sorted(family.bounds)), name)
             self.assertTrue(family.text[0].isupper() and not family.text.endswith('.'), name)
 
+
+    def test_two_of_one_name(self) -> None:
+        """A kind cannot take the name of another metric; registering the same metrics again changes nothing."""
+        register(metric_definitions(find_kinds()))
+        register(metric_definitions(find_kinds()))
+        with self.assertRaisesRegex(ValueError, 'zatotx_redis_up'):
+            register([MetricDefinition('zatotx_redis_up', GAUGE, 'Something else')])
 
     def test_one_fails(self) -> None:
         """A source that fails costs its own figures only, and is counted and logged."""

@@ -277,15 +277,15 @@ class PeersTests(TestCase):
 
 def counted(calls: int, open_now: int = 1) -> Sample:
     """A sample with one counter and one gauge."""
-    return {'zatotx_http_requests': [[[], calls]], 'zatotx_http_connections_open': [[[], open_now]]}
+    return {'zatotx_node_refused': [[[], calls]], 'zatotx_node_in_flight': [[[], open_now]]}
 
 
 COUNTS = """
 import os, sys, time
 from pathlib import Path
-from zatotx.node.workers.metrics_store import Tallies
-Tallies(Path(sys.argv[1]), int(sys.argv[2])).keep({'zatotx_http_requests': [[[], int(sys.argv[3])]],
-                                                  'zatotx_http_connections_open': [[[], 1]]})
+from zatotx.node.workers.metrics_store import MetricsStore
+MetricsStore(Path(sys.argv[1]), int(sys.argv[2])).keep({'zatotx_node_refused': [[[], int(sys.argv[3])]],
+                                                       'zatotx_node_in_flight': [[[], 1]]})
 print(os.getpid(), flush=True)
 time.sleep(float(sys.argv[4]))
 """
@@ -314,7 +314,7 @@ class TalliesTests(SynchronousTestCase):
     def requests(self, answers: list[tuple[int, int, Sample]]) -> float:
         """The sum that is shown besides our own."""
         samples = sum_snapshots(MetricsStore(self.work, 0).before(), answers)
-        found = [sample.get('zatotx_http_requests', [[[], 0]])[0][1] for sample in samples]
+        found = [sample.get('zatotx_node_refused', [[[], 0]])[0][1] for sample in samples]
         return float(sum(found))
 
     def test_who_is_gone(self) -> None:
@@ -323,7 +323,7 @@ class TalliesTests(SynchronousTestCase):
         self.other(1, 5)
         for _ in range(2):
             before = MetricsStore(self.work, 0).before()
-            self.assertEqual(before.gone, {'zatotx_http_requests': [[[], 15]]})
+            self.assertEqual(before.gone, {'zatotx_node_refused': [[[], 15]]})
             self.assertEqual(before.others, {})
         self.assertEqual(sorted(path.name for path in (self.work / FOLDER).iterdir()), ['gone.json', 'lock'])
 
@@ -374,7 +374,7 @@ class CompanyTests(TestCase):
     """Workers that are asked for metrics and findings."""
 
     def company(self, work: Path, seat: int, found: list[str], levels: Any = None) -> WorkerGroup:
-        sources = [lambda: [('zatotx_http_requests', (), 10 + seat)]]
+        sources = [lambda: [('zatotx_node_refused', (), 10 + seat)]]
         scrapes = MetricsExposition(sources, deferToThread)
         company = WorkerGroup(reactor=reactor, work=work, seat=seat, scrapes=scrapes, findings=lambda: found,
                           offload=deferToThread, levels=levels or self.levels())  # fmt: skip
@@ -387,7 +387,7 @@ class CompanyTests(TestCase):
         work = folder(self)
         one = self.company(work, 0, ['mine'])
         self.company(work, 1, ['a thread is stuck'])
-        self.assertIn(b'zatotx_http_requests_total 21.0', await one.scrapes.text())
+        self.assertIn(b'zatotx_node_refused_total 21.0', await one.scrapes.text())
         self.assertEqual(await one.found_by_others(), ['worker 1: a thread is stuck'])
 
     def levels(self) -> LiveLogLevels:
@@ -463,15 +463,15 @@ class HandedDescriptorsTests(SynchronousTestCase):
         """Of what a worker inherits nothing is left to the programs that its services start."""
         script = (
             'import os, sys\n'
-            'from zatotx.node.workers.control_pipe import read_place\n'
-            'place = read_place()\n'
+            'from zatotx.node.workers.control_pipe import read_worker_spec\n'
+            'place = read_worker_spec()\n'
             'print(place.seat, [os.get_inheritable(fd) for fd in (3, 4, *place.sockets.values())], flush=True)\n'
         )
         code = (
             'import os, socket, subprocess, sys\n'
-            'from zatotx.node.workers.control_pipe import Place\n'
+            'from zatotx.node.workers.control_pipe import WorkerSpec\n'
             'up, down, held = os.pipe(), os.pipe(), socket.socket()\n'
-            'os.write(down[1], Place(seat=7, late=False, sockets={"tcp:1": 5}).line())\n'
+            'os.write(down[1], WorkerSpec(seat=7, late=False, sockets={"tcp:1": 5}).line())\n'
             'for number, fd in ((3, down[0]), (4, up[1]), (5, held.fileno())):\n'
             '    os.dup2(fd, number + 100)\n'
             'for number in (3, 4, 5):\n'

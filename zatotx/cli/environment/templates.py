@@ -27,21 +27,7 @@ cluster = {cluster}
 workers = {workers}              # processes that share the listening sockets; more than cores bring nothing
 # core_dumps = false     whether a process that crashes may leave one: it holds keys and passwords
 
-[http]
-# Twisted endpoint descriptions. With TLS: "ssl:port=8443:interface=0.0.0.0:privateKey=key.pem:certKey=cert.pem"
-listen = ["tcp:port={port}:interface=127.0.0.1"]
-# head_timeout = 10      seconds for a request's head
-# body_timeout = 30      seconds without progress in a request's body
-# idle_timeout = 60      seconds that a kept connection may be idle
-# write_timeout = 60     seconds that an answer may stay unread
-# max_head = 32768       bytes; also max_fields = 100, max_field = 8190, max_target = 8192
-# max_body = 20971520    bytes; from spool_above = 1048576 on a body waits in work/
-# openapi = "basic"      who may read /zato/openapi.json: admin.invoke; "open" = everybody, "off" = nobody
-# docs = true            whether the page /zato/docs is there
-# public_url = ""        where clients reach the cluster, "https://api.example.com": WSDL and OpenAPI tell it
-# trusted_proxies = []   addresses and networks of proxies whose X-Forwarded-… and Forwarded fields are read
-
-[odb]
+{kinds}[odb]
 url = {odb}
 
 [kvdb]
@@ -116,12 +102,19 @@ def write_server(environment: Path, plan: EnvironmentPlan, number: int) -> None:
         name=toml_string(directory.name),
         cluster=toml_string(plan.cluster),
         workers=plan.workers,
-        port=plan.ports[number - 1],
+        kinds=''.join(text.format(port=plan.ports[number - 1]) + '\n' for text in settings_templates()),
         odb=toml_string(stored_url(plan, plan.odb_url) or f'sqlite:///../{ODB_FILE}'),
         redis=toml_string(stored_url(plan, plan.redis_url) or 'unix://../redis/redis.sock'),
     )
     write(directory / 'config' / 'server.toml', text)
     write_info(directory, SERVER)
+
+
+def settings_templates() -> list[str]:
+    """The sections of the kinds that have one to begin with."""
+    from zatotx.connectors.kind_registry import find_kinds
+
+    return [found.load(found.kind.settings_template) for found in find_kinds() if found.kind.settings_template]
 
 
 def stored_url(plan: EnvironmentPlan, url: str) -> str:

@@ -12,6 +12,10 @@ kind = ConnectorKind(
     outgoing='zatotx.plugins.http.outgoing:make_outgoing',
     codecs='zatotx.plugins.http.soap.codec:make_codecs',
     settings='zatotx.plugins.http.settings:read_settings',
+    settings_type='zatotx.plugins.http.settings:HttpSettings',
+    settings_template='zatotx.plugins.http.settings_template:HTTP',
+    metrics='zatotx.plugins.http.metrics:DEFINITIONS',
+    doubles='zatotx.plugins.http.testing:SIGNATURES',
     listens=LISTEN,
     schema='zatotx.plugins.http.schema:OBJECT_TYPES',
 )

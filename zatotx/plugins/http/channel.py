@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,8 +17,10 @@ from zope.interface import implementer
 from zatotx.interfaces.config import Prepared, commit_at_once
 from zatotx.interfaces.kind import IChannel, KindContext
 from zatotx.interfaces.listener import IListenerOptions
+from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.errors import StartError
+from zatotx.plugins.http.metrics import metric_rows
 from zatotx.plugins.http.server.builtin_routes import builtin_routes
 from zatotx.plugins.http.server.client_info import address_of
 from zatotx.plugins.http.server.connection import ServerConnection
@@ -68,7 +70,7 @@ class ConnectionFactory(Factory):
 class HTTPChannel:
     """Listens where the settings say, and serves the channels of the configuration in force.
 
-    `counters` are read by the node's metrics; `addresses` are where it listens, once it does.
+    `addresses` are where it listens, once it does.
     """
 
     _log = Logger()
@@ -100,6 +102,10 @@ class HTTPChannel:
         if self._site is not None:
             yield from self._site.doorman.findings()
             yield from self._site.address_limit.findings()
+
+    def metrics(self) -> Iterable[MetricRow]:
+        """What HTTP as a whole has done since the start of the node."""
+        return metric_rows(self.counters)
 
     # IChannel
 

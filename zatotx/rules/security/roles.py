@@ -20,10 +20,11 @@ _ANYBODY = frozenset({
     'zato.docs.get', 'zato.health.live', 'zato.health.ready', 'zato.helpers.echo', 'zato.helpers.input-logger',
     'zato.helpers.sio-input-logger', 'zato.ping', 'zato.ping2',
 })  # fmt: skip
+# Beside them the services of the kinds' object types: see `required_roles`.
 _API_AREAS = (
-    'zato.channel.', 'zato.cloud.', 'zato.definition.', 'zato.email.', 'zato.http-soap.', 'zato.kvdb.data-dict.',
-    'zato.notif.', 'zato.outgoing.', 'zato.pubsub.', 'zato.query.', 'zato.scheduler.job.', 'zato.search.',
-    'zato.security.', 'zato.server.message.', 'zato.service.slow-response.', 'zato.stats.',
+    'zato.channel.', 'zato.cloud.', 'zato.definition.', 'zato.email.', 'zato.kvdb.data-dict.', 'zato.notif.',
+    'zato.outgoing.', 'zato.pubsub.', 'zato.query.', 'zato.scheduler.job.', 'zato.search.', 'zato.security.',
+    'zato.server.message.', 'zato.service.slow-response.', 'zato.stats.',
 )  # fmt: skip
 _API = frozenset({
     'zato.hot-deploy.create', 'zato.info.get-info', 'zato.info.get-server-info', 'zato.server.delete',
@@ -46,18 +47,21 @@ def roles_of(type_: str, name: str, given: Iterable[str]) -> frozenset[str]:
     return frozenset(given) if own is None else frozenset((own, *given))
 
 
-def required_roles(service: str, *, is_internal: bool, by_row: Iterable[str] = ()) -> frozenset[str]:
+def required_roles(
+    service: str, *, is_internal: bool, by_row: Iterable[str] = (), kind_areas: tuple[str, ...] = ()
+) -> frozenset[str]:
     """The roles of which a caller of the service must have one; none = whoever its channel lets in. `by_row`: what the
-    configuration says of the service."""
+    configuration says of the service; `kind_areas`: what the names of the services begin with that configure objects
+    of kinds, which belong to the public API."""
     roles = {ADMIN, *by_row} if by_row else set()
     if is_internal and service not in _ANYBODY:
-        roles |= _by_name(service)
+        roles |= _by_name(service, kind_areas)
     return frozenset(roles)
 
 
-def _by_name(service: str) -> set[str]:
+def _by_name(service: str, kind_areas: tuple[str, ...]) -> set[str]:
     roles = {ADMIN}
-    if service in _API or service.startswith(_API_AREAS):
+    if service in _API or service.startswith(_API_AREAS) or service.startswith(kind_areas):
         roles.add(API)
     if service in _MONITOR:
         roles.add(MONITOR)

@@ -11,6 +11,10 @@ kind = ConnectorKind(
     outgoing='zatotx.plugins.lines.outgoing:make_outgoing',
     schema='zatotx.plugins.lines.schema:OBJECT_TYPES',
     settings='zatotx.plugins.lines.settings:read_settings',
+    settings_type='zatotx.plugins.lines.settings:LinesSettings',
+    settings_template='zatotx.plugins.lines.settings:TEMPLATE',
+    metrics='zatotx.plugins.lines.metrics:DEFINITIONS',
+    doubles='zatotx.plugins.lines.testing:SIGNATURES',
     listeners={'channel_lines': 'address', 'channel_lines_single': 'address', 'channel_lines_leader': 'address'},
     placement={
         'channel_lines_single': Placement.ONE_WORKER_PER_NODE,

@@ -18,6 +18,7 @@ from zatotx.connectors.delivery import MessageDelivery
 from zatotx.connectors.outgoing_connections import Sources
 from zatotx.interfaces.delivery import InboundDelivery
 from zatotx.interfaces.kind import IChannel, KindContext
+from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.cid import new_cid
 from zatotx.model.message import ChannelSpec, Message, Reply
@@ -193,6 +194,10 @@ class LinesChannels(Channels):
             ChannelType(object_type=name, kind=KIND, build=self._channel, references=definition_of, nodes=_nodes_of)
             for name in names
         ])  # fmt: skip
+
+    def metrics(self) -> Iterator[MetricRow]:
+        """The figures of the metrics that the kind declares."""
+        return self.counters.rows()
 
     def _channel(self, stored: Stored, sources: Sources, parts: ChannelParts) -> ListeningChannel:
         return ListeningChannel(stored.value, usable(sources[0]), parts, self._settings, self.counters)

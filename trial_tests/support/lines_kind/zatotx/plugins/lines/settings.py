@@ -10,6 +10,11 @@ from msgspec import Meta
 
 from zatotx.model.errors import StartError
 
+TEMPLATE = """\
+[lines]
+# max_clients = 1000     clients of one channel at once
+"""
+
 
 class LinesSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of the kind."""

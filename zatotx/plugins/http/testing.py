@@ -1,0 +1,26 @@
+"""What scripted REST and SOAP connections have, for the users' test kit."""
+
+from __future__ import annotations
+
+from zatotx.testing.api_signature import ApiSignature
+
+_POSITIONAL = ('data', 'params', 'headers')
+
+SIGNATURES = {
+    'rest': ApiSignature(
+        title='REST',
+        methods=('get', 'post', 'put', 'patch', 'delete', 'head', 'options', 'call', 'ping'),
+        zato_methods=('get', 'post', 'put', 'patch', 'delete', 'head', 'options', 'send', 'ping'),
+        called='method',
+        positional=_POSITIONAL,
+        options=('timeout', 'model', 'stream'),
+    ),
+    'soap': ApiSignature(
+        title='SOAP',
+        methods=('post', 'send', 'call', 'ping'),
+        zato_methods=('post', 'send', 'ping', 'client'),
+        called='action',
+        positional=_POSITIONAL,
+        options=('soap_action', 'soap_headers', 'one_way', 'timeout'),
+    ),
+}
