@@ -100,7 +100,11 @@ class SharedListeners:
         closing = maybeDeferred(port.stopListening)
         closing.addErrback(lambda failure: self._log.failure('{where} cannot be closed', failure, where=description))
         self._closing[description] = closing
-        closing.addBoth(lambda _: self._closing.pop(description, None))
+
+        def closed(_: object) -> None:
+            del self._closing[description]
+
+        closing.addBoth(closed)
 
 
 def _settled(source: Deferred[Any]) -> Deferred[None]:

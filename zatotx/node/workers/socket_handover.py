@@ -30,7 +30,7 @@ from zope.interface import implementer
 from zatotx.node.workers.listening_sockets import BoundSocket, bind
 
 OPEN, CLOSE, OPENED, FAILED = 'open', 'close', 'opened', 'failed'
-LINGER = 30.0  # seconds that an address outlives the death of its workers
+LINGER = 10.0  # seconds that an address outlives the death of its workers
 
 
 class _JsonLines(LineOnlyReceiver):

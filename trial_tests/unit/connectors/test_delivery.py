@@ -1,0 +1,169 @@
+"""The delivery policy of inbound messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from zatotx.connectors.delivery import MessageDelivery
+from zatotx.interfaces.delivery import DeadLetter, IDeadLetterSink, InboundDelivery, IProcessedKeys
+from zatotx.interfaces.pipeline import IDispatcher, IPendingRequest
+from zatotx.model.errors import BadRequest
+from zatotx.model.message import ChannelSpec, Message, Reply
+from zatotx.rules.resilience.delivery import DeliveryPolicy
+
+SPEC = ChannelSpec(name='in', kind='lines', service='crm')
+
+
+def reply(error: Exception | None = None) -> Reply:
+    return Reply(500 if error else 200, b'', b'', error=error)
+
+
+@implementer(IDispatcher, IPendingRequest)
+class Service:
+    """A dispatcher whose replies the test gives; `outcomes` are replies that come at once."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Reply] = []
+        self.messages: list[Message] = []
+        self.waiting: list[Callable[[Reply], None]] = []
+        self.cancelled = 0
+
+    def deliver(self, inbound: Message, answered: Callable[[Reply], None]) -> Any:
+        self.messages.append(inbound)
+        if self.outcomes:
+            answered(self.outcomes.pop(0))
+        else:
+            self.waiting.append(answered)
+        return self
+
+    def admit(self, inbound: Message, admitted: Callable[[Reply | None], None]) -> Any:
+        """Channels of messages do not ask."""
+
+    def cancel(self) -> None:
+        self.cancelled += 1
+
+
+@implementer(IDeadLetterSink, IProcessedKeys)
+class Memory:
+    """Dead letters and keys in memory."""
+
+    def __init__(self) -> None:
+        self.letters: list[DeadLetter] = []
+        self.keys: set[str] = set()
+        self.is_away = False
+
+    def store(self, letter: DeadLetter) -> Deferred[None]:
+        if self.is_away:
+            return fail(OSError('away'))
+        self.letters.append(letter)
+        return succeed(None)
+
+    def claim(self, key: str, ttl: float) -> Deferred[bool]:
+        is_new = key not in self.keys
+        self.keys.add(key)
+        return succeed(is_new)
+
+    def release(self, key: str) -> Deferred[None]:
+        self.keys.discard(key)
+        return succeed(None)
+
+
+class DeliveryTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock, self.service, self.memory = Clock(), Service(), Memory()
+        self.delivery = MessageDelivery(
+            title='Channel in (lines)', dispatcher=self.service, clock=self.clock, dead_letters=self.memory,
+            policy=DeliveryPolicy(attempts=3, backoff=1.0, max_delay=10.0), processed_keys=self.memory,
+            random=lambda: 1.0, now=lambda: 100.0 + self.clock.seconds(),
+        )  # fmt: skip
+        self.acks: list[Reply | None] = []
+        self.nacks: list[tuple[Reply | None, bool]] = []
+
+    def deliver(self, key: str = '') -> Deferred[None]:
+        def nack(reply: Reply | None, *, requeue: bool) -> None:
+            self.nacks.append((reply, requeue))
+
+        return self.delivery.deliver(InboundDelivery(
+            make_message=lambda: Message('c', SPEC, 'crm', {}, b'x', 1e9), ack=self.acks.append, nack=nack, key=key,
+        ))  # fmt: skip
+
+    def test_acknowledged_after_the_service(self) -> None:
+        """The message is acknowledged when its service has succeeded, and not before."""
+        delivering = self.deliver()
+        self.assertEqual(self.acks, [])
+        self.service.waiting[0](reply())
+        self.successResultOf(delivering)
+        self.assertEqual((len(self.acks), self.nacks, self.delivery.pending), (1, [], set()))
+
+    def test_retries_are_delayed(self) -> None:
+        """Each attempt gets a fresh message, after a delay that grows."""
+        self.service.outcomes = [reply(RuntimeError('a')), reply(RuntimeError('b')), reply()]
+        delivering = self.deliver()
+        self.assertEqual(len(self.service.messages), 1)
+        self.clock.advance(0.9)
+        self.assertEqual(len(self.service.messages), 1)
+        self.clock.advance(0.1)
+        self.assertEqual(len(self.service.messages), 2)
+        self.clock.advance(2.0)
+        self.successResultOf(delivering)
+        self.assertEqual((len(set(map(id, self.service.messages))), len(self.acks)), (3, 1))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_dead_letter(self) -> None:
+        """A message that is given up is stored with its cause, attempts, first and last failure."""
+        self.service.outcomes = [reply(RuntimeError('a')), reply(RuntimeError('b')), reply(RuntimeError('c'))]
+        delivering = self.deliver()
+        self.clock.advance(1.0)
+        self.clock.advance(2.0)
+        self.successResultOf(delivering)
+        (letter,) = self.memory.letters
+        history = letter.history
+        assert history.first is not None and history.last is not None
+        self.assertEqual((history.attempts, history.first.cause, history.first.at, history.last.cause, history.last.at),
+                         (3, 'a', 100.0, 'c', 103.0))
+        self.assertEqual((self.acks, [requeue for _, requeue in self.nacks]), ([], [False]))
+
+    def test_wrong_message(self) -> None:
+        """A message that is wrong itself is not tried again."""
+        self.service.outcomes = [reply(BadRequest('c', 'no number'))]
+        self.successResultOf(self.deliver())
+        self.assertEqual((len(self.service.messages), len(self.memory.letters)), (1, 1))
+
+    def test_dead_letters_away(self) -> None:
+        """A message whose dead letter cannot be stored is returned to the peer: it is not lost."""
+        self.memory.is_away = True
+        self.service.outcomes = [reply(BadRequest('c', 'no number'))]
+        self.successResultOf(self.deliver())
+        self.assertEqual(self.nacks, [(None, True)])
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+
+    def test_duplicates(self) -> None:
+        """A message whose key was processed is acknowledged without its service."""
+        self.service.outcomes = [reply()]
+        self.deliver('k')
+        self.deliver('k')
+        self.assertEqual((len(self.service.messages), self.acks[1]), (1, None))
+
+    def test_failed_messages_are_no_duplicates(self) -> None:
+        """The key of a message that was not processed is forgotten."""
+        self.service.outcomes = [reply(BadRequest('c', 'no number')), reply()]
+        self.deliver('k')
+        self.deliver('k')
+        self.assertEqual((len(self.service.messages), len(self.acks)), (2, 1))
+
+    def test_cancelled(self) -> None:
+        """Cancelling ends the service, returns the message to the peer and forgets its key, while a service runs and
+        between two attempts."""
+        self.deliver('k').cancel()
+        self.assertEqual((self.service.cancelled, self.nacks, self.memory.keys), (1, [(None, True)], set()))
+        self.service.outcomes = [reply(RuntimeError('a'))]
+        self.deliver('k')
+        self.delivery.cancel()
+        self.assertEqual((self.nacks, self.memory.keys), ([(None, True)] * 2, set()))
+        self.assertEqual((self.clock.getDelayedCalls(), self.delivery.pending), ([], set()))
