@@ -30,6 +30,7 @@ from .schema import LinesChannel, LinesDefinition
 from .settings import LinesSettings, read_settings
 
 KIND = 'lines'
+BACKLOG = 16  # lines of one client
 
 
 class ListeningChannel(Factory):
@@ -48,6 +49,7 @@ class ListeningChannel(Factory):
         self.is_draining = False
         self.delivery: MessageDelivery | None = None
         self._empty: Deferred[None] | None = None
+        self._timers: list[Any] = []  # IDelayedCall
 
     async def start(self, dispatcher: IDispatcher, lost: Callable[[str], None]) -> None:
         """See InboundChannel."""
@@ -66,8 +68,8 @@ class ListeningChannel(Factory):
             return succeed(None)
         if self._empty is None:
             self._empty = Deferred()
-            self.reactor.callLater(min(1.0, self.settings.grace / 2), self._close_idle)
-            self.reactor.callLater(self.settings.grace, self._end_grace)
+            self._timers = [self.reactor.callLater(min(1.0, self.settings.grace / 2), self._close_idle),
+                            self.reactor.callLater(self.settings.grace, self._end_grace)]  # fmt: skip
         return self._empty
 
     def findings(self) -> Iterator[str]:
@@ -88,6 +90,9 @@ class ListeningChannel(Factory):
         """A client has gone."""
         self.connections.discard(connection)
         if self._empty is not None and not self.connections and not self._empty.called:
+            for timer in self._timers:
+                if timer.active():
+                    timer.cancel()
             self._empty.callback(None)
 
     def _close_idle(self) -> None:
@@ -102,7 +107,8 @@ class ListeningChannel(Factory):
 
 
 class LineConnection(LineOnlyReceiver):
-    """One client: its lines are delivered one after another, and it is read no further meanwhile."""
+    """One client: its lines are delivered one after another. It is read no further while BACKLOG lines wait; up to
+    there, so that it is noticed when the client goes away."""
 
     delimiter = b'\n'
 
@@ -137,6 +143,8 @@ class LineConnection(LineOnlyReceiver):
 
     def _next(self) -> None:
         transport: Any = self.transport
+        if len(self._lines) >= BACKLOG:
+            transport.pauseProducing()
         if self._delivering is not None or not self._lines:
             return
         channel = self._channel
@@ -151,7 +159,6 @@ class LineConnection(LineOnlyReceiver):
         ))  # fmt: skip
         if not delivering.called:
             self._delivering = delivering
-            transport.pauseProducing()
         delivering.addCallback(self._over)
 
     def _message(self, line: bytes) -> Message:
@@ -175,8 +182,8 @@ class LineConnection(LineOnlyReceiver):
 
     def _over(self, _: None) -> None:
         transport: Any = self.transport
-        if self._delivering is not None:
-            self._delivering = None
+        self._delivering = None
+        if len(self._lines) == BACKLOG - 1:
             transport.resumeProducing()
         if self._channel.is_draining and not self._lines:
             self.abort()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -55,7 +56,8 @@ class SocketDriver:
         """Shut the socket down, which wakes up whoever reads from it."""
         self._is_interrupted = True
         if self._socket is not None:
-            self._socket.shutdown(socket.SHUT_RDWR)
+            with suppress(OSError):  # the peer has closed it meanwhile
+                self._socket.shutdown(socket.SHUT_RDWR)
 
 
 class LinesConnection:
