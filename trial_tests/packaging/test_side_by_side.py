@@ -23,7 +23,8 @@ class RunnerTests(SynchronousTestCase):
 
     def test_modules_of_packages(self) -> None:
         """All of them, in the order of their names, those of kinds too; classes and tests as they are."""
-        found = list(modules_of(['trial_tests', 'zatotx.plugins', 'trial_tests.packaging.test_source_tree.SourceTreeTests']))
+        case = 'trial_tests.packaging.test_source_tree.SourceTreeTests'
+        found = list(modules_of(['trial_tests', 'zatotx.plugins', case]))
         self.assertIn(__name__, found)
         self.assertIn('zatotx.plugins.http.test.test_body', found)
         self.assertEqual(found[-1], 'trial_tests.packaging.test_source_tree.SourceTreeTests')

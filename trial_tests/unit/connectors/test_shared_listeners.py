@@ -30,15 +30,16 @@ class SharedListenersTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.opened: list[tuple[str, Port]] = []
         self.results: list[Deferred[Any]] = []
-        self.listeners: Any = SharedListeners(self.listen)  # type: ignore[arg-type]
-        self.one, self.other = Factory.forProtocol(Protocol), Factory.forProtocol(Protocol)
+        self.listeners: Any = SharedListeners(self.listen)
+        self.one: Any = Factory.forProtocol(Protocol)
+        self.other: Any = Factory.forProtocol(Protocol)
 
     def listen(self, description: str, factory: Any) -> Deferred[Any]:
         port = Port(factory)
         self.opened.append((description, port))
         return self.results.pop(0) if self.results else succeed(port)
 
-    def acquire(self, description: str, factory: Factory) -> Deferred[None]:
+    def acquire(self, description: str, factory: Any) -> Deferred[None]:
         return Deferred.fromCoroutine(self.listeners.acquire(description, factory))
 
     def made_by(self, port: Port) -> object:

@@ -25,8 +25,9 @@ class HandoverTests(TestCase):
         self.lender = SocketLender(reactor)
         self.borrowers: list[SocketBorrower] = []
         self.patch(socket_handover, 'LINGER', 0.2)
+        self.addCleanup(self.ended)
 
-    async def tearDown(self) -> None:
+    async def ended(self) -> None:
         for borrower in self.borrowers:
             self.end(borrower)
         await self.sleep()
@@ -92,7 +93,7 @@ class HandoverTests(TestCase):
         """A worker's listener borrows the socket of an address that it has not inherited, and gives it back when it
         closes."""
         listeners = Listeners(self.reactor, {}, lambda name: None, self.worker())
-        port = await listeners.listen(ADDRESS, Factory.forProtocol(Protocol))
+        port: Any = await listeners.listen(ADDRESS, Factory.forProtocol(Protocol))
         address: Any = port.getHost()
         socket.create_connection(('127.0.0.1', address.port)).close()
         await self.sleep()
