@@ -435,16 +435,20 @@ class WithoutTheFolderTests(SynchronousTestCase):
         said = apart('enmasse', broker.path, '--check', '--input', broker.write('x.yaml', document(free_port())))
         self.assertNotEqual(said.code, 0)
         seen = subprocess.run([sys.executable, '-c', DECLARED, DOCS], capture_output=True, text=True, check=True)
-        self.assertNotIn('lines', seen.stdout)
+        for word in ('channel_lines', 'zatotx_lines', 'An outgoing lines connection'):
+            self.assertNotIn(word, seen.stdout)
 
     def test_reference_and_test_kit(self) -> None:
-        """With it, the generated reference has its objects, settings and metrics, quickstart writes its section, and
+        """With it, the reference and completion have what it declares, quickstart writes its section, and
         the users' test kit knows its methods."""
         env = {**os.environ, **ENV}
         seen = subprocess.run([sys.executable, '-c', DECLARED, DOCS], capture_output=True, text=True, check=True,
                               env=env)
         for word in ('channel_lines', 'zatotx_lines_received_total', 'max_clients', 'An outgoing lines connection has'):
             self.assertIn(word, seen.stdout)
+        typed = {'COMP_WORDS': 'zatotx history list --type chan', 'COMP_CWORD': '4'}
+        completed = apart(env={**ENV, **typed, '_ZATOTX_COMPLETE': 'bash_complete'})
+        self.assertIn('channel_lines', completed.out)
         settings = (shared('lines', built).directory() / 'config' / 'server.toml').read_text()
         self.assertIn('[lines]', settings)
 

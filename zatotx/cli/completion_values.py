@@ -66,6 +66,14 @@ def listed(cluster: Cluster) -> list[dict[str, Any]]:
     return list(found or [])
 
 
+def object_type_keys(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The types of configuration objects, those of all kinds that are installed."""
+    from zatotx.cli.environment.odb_access import object_types
+
+    keys = sorted(one.key for one in object_types())
+    return [CompletionItem(key) for key in keys if key.startswith(incomplete)]
+
+
 def users(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The users that credentials.toml of PATH has."""
     from zatotx.cli.environment.layout import CREDENTIALS, find_environment, read_toml

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zatotx.cli.completion_values import object_type_keys
 from zatotx.cli.environment.layout import find_environment
 from zatotx.cli.environment.odb_access import command_actor, database
 from zatotx.cli.environment.private_files import write
@@ -51,7 +52,8 @@ def history() -> None:
 
 @history.command('list', epilog='\b\nExamples:\n  zatotx history ~/env/qs-1 --type channel_rest --limit 20')
 @path_argument()
-@click.option('--type', default='', help='Of that type only: basic_auth, channel_rest …, or file for code.')
+@click.option('--type', default='', shell_complete=object_type_keys,
+              help='Of that type only: basic_auth, channel_rest …, or file for code.')
 @click.option('--name', default='', help='Only of objects that are, or once were, called so.')
 @click.option('--since', default=0, metavar='REV', help='Only what came after that revision.')
 @click.option('--limit', default=50, show_default=True, type=click.IntRange(1, 100_000), help='How many at most.')

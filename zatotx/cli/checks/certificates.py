@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from zatotx.cli.checks.finding import BROKEN, WARNING, Check, CheckContext
 from zatotx.cli.environment.layout import SERVER, Component, setting, settings
-from zatotx.cli.environment.listen_addresses import fields_of
+from zatotx.cli.environment.listen_addresses import fields_of, listen_descriptions
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -20,8 +20,8 @@ DAY = 86400
 
 def endpoints(scene: CheckContext, part: Component) -> Iterator[tuple[str, str]]:
     """Each `ssl:` endpoint of a server."""
-    for description in setting(settings(part), 'http', 'listen', []):
-        kind, *fields = fields_of(str(description).removeprefix('haproxy:'))
+    for description in listen_descriptions(part):
+        kind, *fields = fields_of(description.removeprefix('haproxy:'))
         named = dict(field.split('=', 1) for field in fields if '=' in field)
         if kind == 'ssl':
             key = named.get('privateKey', 'server.pem')

@@ -19,7 +19,7 @@ from zatotx.cli.environment.layout import (
     setting,
     settings,
 )
-from zatotx.cli.environment.listen_addresses import fields_of
+from zatotx.cli.environment.listen_addresses import fields_of, listen_descriptions
 from zatotx.cli.environment.private_files import is_private
 from zatotx.cli.environment.secret_keys import key_file, read_secret_key
 from zatotx.cli.errors import CommandError
@@ -106,8 +106,8 @@ def secret_files(part: Component) -> Iterator[Path]:
 
 def private_keys(part: Component) -> Iterator[Path]:
     """The files with private keys of the endpoints that speak TLS."""
-    for description in setting(settings(part), 'http', 'listen', []):
-        kind, *fields = fields_of(str(description).removeprefix('haproxy:'))
+    for description in listen_descriptions(part):
+        kind, *fields = fields_of(description.removeprefix('haproxy:'))
         named = dict(field.split('=', 1) for field in fields if '=' in field)
         if kind == 'ssl':
             yield part.path / named.get('privateKey', 'server.pem')

@@ -55,6 +55,15 @@ def parse(description: str, directory: Path) -> ListenAddress | None:
     return ListenAddress('https', host, int(port), directory / (named.get('certKey') or named.get('privateKey') or ''))
 
 
+def listen_descriptions(part: Component) -> Iterator[str]:
+    """The endpoint descriptions of all kinds in the settings of a server."""
+    from zatotx.connectors.kind_registry import find_kinds
+
+    said = settings(part)
+    for found in find_kinds():
+        yield from map(str, setting(said, found.kind.name, 'listen', []))
+
+
 def addresses(part: Component) -> Iterator[ListenAddress]:
     """Every TCP address that a server listens on."""
     listen = setting(settings(part), 'http', 'listen', [])
