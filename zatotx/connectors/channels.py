@@ -18,6 +18,7 @@ from zope.interface import implementer
 
 from zatotx.connectors.connection_registry import UnavailableConnection
 from zatotx.connectors.connection_supervisor import ConnectionState, ConnectionSupervisor
+from zatotx.connectors.delivery import MessageDelivery
 from zatotx.connectors.outgoing_connections import Sources, has_same_values, no_references
 from zatotx.connectors.shared_listeners import SharedListeners
 from zatotx.interfaces.config import Prepared, commit_at_once
@@ -25,6 +26,8 @@ from zatotx.interfaces.kind import ConnectorKind, IChannel, KindContext
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.errors import ServiceError
 from zatotx.rules.placement import Placement
+from zatotx.rules.resilience.delivery import DeliveryPolicy
+from zatotx.schema.delivery import DeliveryRetry
 from zatotx.schema.snapshot import Snapshot, Stored
 
 
@@ -52,6 +55,16 @@ class ChannelParts:
     meter: Any  # IChannelMeter
     listeners: SharedListeners
     context: KindContext
+
+
+def make_delivery(parts: ChannelParts, dispatcher: IDispatcher, retry: DeliveryRetry | None) -> MessageDelivery:
+    """The delivery of a channel's messages. `retry`: from its configuration; None = one attempt."""
+    policy = DeliveryPolicy()
+    if retry is not None:
+        policy = DeliveryPolicy(attempts=retry.attempts, backoff=retry.backoff, max_delay=retry.max_delay)
+    context = parts.context
+    return MessageDelivery(title=parts.title, dispatcher=dispatcher, clock=context.reactor, policy=policy,
+                           dead_letters=context.dead_letters, processed_keys=context.processed_keys)  # fmt: skip
 
 
 def every_node(stored: Stored) -> Sequence[str]:

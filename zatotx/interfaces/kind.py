@@ -128,6 +128,8 @@ class KindContext:
     )
     place: PlaceTask = place_everywhere
     declaration: ConnectorKind | None = None  # of the kind
+    dead_letters: Any = None  # IDeadLetterSink; None = messages that are given up are logged and dropped
+    processed_keys: Any = None  # IProcessedKeys; None = duplicates are not recognized
 
 
 @frozen(kw_only=True)

@@ -79,9 +79,14 @@ class Listeners:
         from zatotx.node.listener_tls import ReloadableCertificate
 
         certificate: Any = ReloadableCertificate(description, wanted.context, IListenerOptions(wanted.factory, None))
-        certificate.asking = self._asking
-        self.certificates.append(certificate)
-        return TLSMemoryBIOFactory(certificate, False, wanted.factory)
+
+        def opened() -> None:
+            certificate.asking = self._asking
+            self.certificates.append(certificate)
+
+        factory: Any = TLSMemoryBIOFactory(certificate, False, wanted.factory)
+        factory.startFactory, factory.stopFactory = opened, partial(self.certificates.remove, certificate)
+        return factory
 
     def _open(self, description: str, wanted: EndpointSpec, factory: Any) -> Any:
         descriptor = self.adopted.get(description, wanted.inherited)

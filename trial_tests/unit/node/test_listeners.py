@@ -13,6 +13,7 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
@@ -350,6 +351,18 @@ class CertificateTests(TestCase):
         self.listeners.reload()
         self.assertNotEqual(await self.seen(), old)
         self.assertIn((await self.seen()).strip(), self.certificate.read_text())
+
+    async def test_closed(self) -> None:
+        """The certificate of a closed port is forgotten, and that of a port that could not be opened is never known."""
+        await self.serve()
+        self.assertEqual(len(self.listeners.certificates), 1)
+        host: Any = self.port.getHost()
+        taken = f'ssl:{host.port}:interface=127.0.0.1:privateKey={self.certificate}:certKey={self.certificate}'
+        await self.assertFailure(self.listeners.listen(taken, Echoes(b'none')), CannotListenError)
+        self.assertEqual(len(self.listeners.certificates), 1)
+        closing: Any = self.port.stopListening()
+        await closing
+        self.assertEqual(self.listeners.certificates, [])
 
     async def test_a_bad_one_is_not_taken(self) -> None:
         """The old one stays, and one sentence says what is wrong with the new one."""

@@ -13,7 +13,7 @@ from twisted.internet.protocol import Factory, connectionDone
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
-from zatotx.connectors.channels import ChannelParts, Channels, ChannelType
+from zatotx.connectors.channels import ChannelParts, Channels, ChannelType, make_delivery
 from zatotx.connectors.delivery import MessageDelivery
 from zatotx.connectors.outgoing_connections import Sources
 from zatotx.interfaces.delivery import InboundDelivery
@@ -22,7 +22,6 @@ from zatotx.interfaces.meters import MetricRow
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.cid import new_cid
 from zatotx.model.message import ChannelSpec, Message, Reply
-from zatotx.rules.resilience.delivery import DeliveryPolicy
 from zatotx.schema.snapshot import Snapshot, Stored
 
 from .metrics import LinesCounters
@@ -53,11 +52,7 @@ class ListeningChannel(Factory):
 
     async def start(self, dispatcher: IDispatcher, lost: Callable[[str], None]) -> None:
         """See InboundChannel."""
-        retry = self.value.retry
-        policy = DeliveryPolicy() if retry is None else DeliveryPolicy(
-            attempts=retry.attempts, backoff=retry.backoff, max_delay=retry.max_delay)  # fmt: skip
-        self.delivery = MessageDelivery(title=self.parts.title, dispatcher=dispatcher, clock=self.reactor,
-                                        policy=policy)  # fmt: skip
+        self.delivery = make_delivery(self.parts, dispatcher, self.value.retry)
         await self.parts.listeners.acquire(self.parts.address, self)
 
     def stop(self) -> Deferred[None]:

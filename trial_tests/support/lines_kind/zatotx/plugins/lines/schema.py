@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
-
+from zatotx.schema.delivery import DeliveryRetry
 from zatotx.schema.masking import ConfigObject
 from zatotx.schema.meta import ObjectType, ZatoApi, field
 
 _ADDRESS = r'^(tcp|tcp6|ssl|unix):.+$'
-
-
-class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Retries of a message whose service failed."""
-
-    attempts: Annotated[int, field('Attempts in all', ge=1, le=100)] = 3
-    backoff: Annotated[float, field('Seconds of the longest first delay; it doubles', gt=0, le=3600)] = 1.0
-    max_delay: Annotated[float, field('Seconds of the longest delay', gt=0, le=86400)] = 60.0
 
 
 class LinesDefinition(ConfigObject, frozen=True, kw_only=True):
@@ -39,7 +30,7 @@ class LinesChannel(ConfigObject, frozen=True, kw_only=True):
     service: Annotated[str, field('Service that replies', ref='service', min_length=1)]
     definition: Annotated[str, field('Definition of the dialect', ref='definition_lines', min_length=1)]
     timeout: Annotated[float, field('Seconds until a line is answered with an error', gt=0, le=86400)] = 60.0
-    retry: Annotated[Retry | None, field('Retries; none = one attempt')] = None
+    retry: Annotated[DeliveryRetry | None, field('Retries; none = one attempt')] = None
     nodes: Annotated[list[str], field('Names of the nodes that may listen; none = all', max_length=100)] = []
     max_in_flight: (
         Annotated[int, field('Lines at once on a node; none = no limit of its own', ge=1, le=100_000)] | None
