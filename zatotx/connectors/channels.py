@@ -19,8 +19,8 @@ from zope.interface import implementer
 from zatotx.connectors.connection_registry import UnavailableConnection
 from zatotx.connectors.connection_supervisor import ConnectionState, ConnectionSupervisor
 from zatotx.connectors.delivery import MessageDelivery
+from zatotx.connectors.listener_registry import ListenerRegistry
 from zatotx.connectors.outgoing_connections import Sources, has_same_values, no_references
-from zatotx.connectors.shared_listeners import SharedListeners
 from zatotx.interfaces.config import Prepared, commit_at_once
 from zatotx.interfaces.kind import ConnectorKind, IChannel, KindContext
 from zatotx.interfaces.pipeline import IDispatcher
@@ -53,7 +53,7 @@ class ChannelParts:
     title: str  # for messages: 'Channel orders (lines)'
     address: str  # the endpoint description that it listens on; '' = it does not listen
     meter: Any  # IChannelMeter
-    listeners: SharedListeners
+    listeners: ListenerRegistry
     context: KindContext
 
 
@@ -113,7 +113,7 @@ class Channels:
         self._dispatcher: IDispatcher | None = None
         self._stopping: list[Deferred[None]] = []
         self._is_draining = False
-        self.listeners = SharedListeners(context.listen)
+        self.listeners = ListenerRegistry(context.listen)
 
     # IChannel
 

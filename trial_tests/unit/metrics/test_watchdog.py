@@ -390,7 +390,7 @@ class PlaceTests(SynchronousTestCase):
         place = location_of(sys._getframe(), lambda _: '')
         assert place is not None
         self.assertEqual(place.service, '')
-        self.assertRegex(place.where, r'trial_tests/unit/metrics/test_watchdog\.py:\d+')
+        self.assertRegex(place.where, r'metrics/test_watchdog\.py:\d+')
 
     def test_runs_no_code_of_the_service(self) -> None:
         """Looking at a service that stalls calls none of its properties."""

@@ -39,7 +39,7 @@ class _Entry:
 
 
 @define(eq=False)
-class SharedListeners:
+class ListenerRegistry:
     """Opens listening ports by their endpoint descriptions. `listen`: KindContext.listen."""
 
     listen: Listen

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.connectors.shared_listeners import SharedListeners
+from zatotx.connectors.listener_registry import ListenerRegistry
 
 
 class Port:
@@ -26,11 +26,11 @@ class Port:
         return 'here'
 
 
-class SharedListenersTests(SynchronousTestCase):
+class ListenerRegistryTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.opened: list[tuple[str, Port]] = []
         self.results: list[Deferred[Any]] = []
-        self.listeners: Any = SharedListeners(self.listen)
+        self.listeners: Any = ListenerRegistry(self.listen)
         self.one: Any = Factory.forProtocol(Protocol)
         self.other: Any = Factory.forProtocol(Protocol)
 
