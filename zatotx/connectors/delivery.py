@@ -18,7 +18,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from time import time
-from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
@@ -27,7 +26,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from zatotx.interfaces.delivery import DeadLetter, InboundDelivery
+from zatotx.interfaces.delivery import DeadLetter, IDeadLetterSink, InboundDelivery, IProcessedKeys
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.model.message import Message, Reply
 from zatotx.rules.resilience.delivery import DeliveryHistory, DeliveryPolicy, retry_delay
@@ -41,8 +40,8 @@ class MessageDelivery:
     dispatcher: IDispatcher
     clock: IReactorTime
     policy: DeliveryPolicy = field(factory=DeliveryPolicy)
-    dead_letters: Any = None  # IDeadLetterSink; None = messages that are given up are dropped
-    processed_keys: Any = None  # IProcessedKeys
+    dead_letters: IDeadLetterSink | None = None  # None = messages that are given up are dropped
+    processed_keys: IProcessedKeys | None = None  # None = duplicates are not recognized
     key_ttl: float = 86_400.0  # seconds for which the keys of processed messages are remembered
     random: Callable[[], float] = random.random
     now: Callable[[], float] = time
@@ -64,8 +63,8 @@ class MessageDelivery:
             delivering.cancel()
 
     async def _deliver(self, delivery: InboundDelivery) -> None:
-        key = delivery.key if self.processed_keys is not None else ''
-        if key and not await self.processed_keys.claim(key, self.key_ttl):
+        keys, key = self.processed_keys, delivery.key
+        if keys is not None and key and not await keys.claim(key, self.key_ttl):
             delivery.ack(None)
             return
         try:
@@ -104,7 +103,7 @@ class MessageDelivery:
         return attempt
 
     async def _forget(self, key: str) -> None:
-        if not key:
+        if self.processed_keys is None or not key:
             return
         try:
             await self.processed_keys.release(key)

@@ -14,6 +14,7 @@ from twisted.plugin import IPlugin
 from zope.interface import Attribute, Interface, implementer
 
 from zatotx.interfaces.config import Prepared
+from zatotx.interfaces.delivery import IDeadLetterSink, IProcessedKeys
 from zatotx.interfaces.meters import IMeters, no_meter
 from zatotx.interfaces.pipeline import IDispatcher
 from zatotx.rules.limits.byte_budget import ByteBudget
@@ -128,8 +129,8 @@ class KindContext:
     )
     place: PlaceTask = place_everywhere
     declaration: ConnectorKind | None = None  # of the kind
-    dead_letters: Any = None  # IDeadLetterSink; None = messages that are given up are logged and dropped
-    processed_keys: Any = None  # IProcessedKeys; None = duplicates are not recognized
+    dead_letters: IDeadLetterSink | None = None  # None = messages that are given up are logged and dropped
+    processed_keys: IProcessedKeys | None = None  # None = duplicates are not recognized
 
 
 @frozen(kw_only=True)

@@ -89,6 +89,16 @@ class HandoverTests(TestCase):
         self.assertIn('in use', str(error))
         os.close(await self.borrowers[0].open(ADDRESS))
 
+    async def test_cancelled(self) -> None:
+        """An address that a worker does not wait for any more is given back."""
+        borrower = self.worker()
+        opening = borrower.open(ADDRESS)
+        opening.addErrback(lambda failure: None)
+        opening.cancel()
+        os.close(await borrower.open('tcp:0:interface=127.0.0.2'))
+        await self.sleep()
+        self.assertEqual(list(self.lender.bound), ['tcp:0:interface=127.0.0.2'])
+
     async def test_listening(self) -> None:
         """A worker's listener borrows the socket of an address that it has not inherited, and gives it back when it
         closes."""

@@ -132,7 +132,7 @@ class SocketBorrower:
 
     def open(self, description: str) -> Deferred[int]:
         """A descriptor of the listening socket, to be closed by the caller. Fails with OSError where the parent cannot
-        bind the address, or is gone."""
+        bind the address, or is gone. May be cancelled."""
         opened: Deferred[int] = Deferred()
         self._connected().request(description, opened)
         return opened
@@ -171,9 +171,12 @@ class _BorrowerConnection(_JsonLines):
         self._received.append(descriptor)
 
     def lineReceived(self, line: bytes) -> None:
-        result, _, *why = json.loads(line)
+        result, description, *why = json.loads(line)
         opened = self._waiting.popleft()
-        if result == OPENED:
+        if result == OPENED and opened.called:  # it was cancelled
+            os.close(self._received.popleft())
+            self.send(CLOSE, description)
+        elif result == OPENED:
             opened.callback(self._received.popleft())
         else:
             opened.errback(OSError(why[0]))
