@@ -96,7 +96,7 @@ class OutgoingConnections:
     def __init__(self, context: OutgoingContext, types: Sequence[ConnectionType[Any]]) -> None:
         self._reactor = context.reactor
         self._types = types
-        self._meters = {one.object_type: context.meters(one.kind) for one in types}
+        self._meters = {one.kind: context.meters(one.kind) for one in types}
         self._built: _ByName = {}
         self.registries = {one.object_type: ConnectionRegistry[Any](one.kind) for one in types}
         self.types: Sequence[str] = tuple(self.registries)
@@ -162,9 +162,12 @@ class OutgoingConnections:
 
     def _commit(self, tables: Sequence[_Table], built: _ByName) -> None:
         before, self._built = self._built, built
-        for table in tables:
-            self._meters[table.object_type].only([*table.usable, *table.others])
+        names: dict[str, list[str]] = {}  # by kind, which types may share
+        for one, table in zip(self._types, tables, strict=True):
+            names.setdefault(one.kind, []).extend([*table.usable, *table.others])
             self.registries[table.object_type].replace(table.usable, table.others)
+        for kind, known in names.items():
+            self._meters[kind].only(known)
         self._retire_all_but(before, built)
 
     def _retire_all_but(self, retired: _ByName, kept: _ByName) -> None:
@@ -186,7 +189,7 @@ class OutgoingConnections:
         title = f'Outgoing connection {stored.name} ({one.kind})'
         try:
             built: OutgoingConnection = one.build(
-                stored, sources[1:], title, self._meters[one.object_type].of(stored.name)
+                stored, sources[1:], title, self._meters[one.kind].of(stored.name)
             )
         except (ValueError, ServiceError) as error:
             unavailable = UnavailableConnection(title, str(error))
