@@ -27,8 +27,12 @@ class PlacedTasksTests(SynchronousTestCase):
     def placed(self, process: str, placement: Placement, *, node: str = 'a', nodes: Sequence[str] = ()) -> IPlacedTask:
         placer = TaskPlacer(node=node, work=self.work / node, has_workers=True, clock=self.clock,
                             leases=memory_leases(self.clock, self.desk))  # fmt: skip
-        task = placer('channel_lines.in', placement, nodes, lambda: self.running.append(process),
-                      lambda: self.running.remove(process))  # fmt: skip
+
+        def end() -> None:
+            self.running[:] = [name for name in self.running if name != process]
+
+        task = placer('channel_lines.in', placement, nodes, lambda: self.running.append(process), end)
+        self.addCleanup(task.stop)
         task.start()
         return task
 
