@@ -256,6 +256,15 @@ class MemoryTests(SynchronousTestCase):
                 charge.close()
             crowd.close()
 
+    def test_what_is_refused_for_good_is_not_charged(self) -> None:
+        """A document with more elements than are accepted is 400 however little room there is: it never becomes a
+        tree."""
+        crowd = Charge(self.memory, UNKNOWN)
+        self.assertTrue(crowd.add(44_000_000))
+        self.serve(b'<a>' + b'<a/>' * 1_200_001 + b'</a>', 'xml')
+        self.work()
+        self.assertEqual(self.replies[0].status, 400)
+
     def test_over_meanwhile(self) -> None:
         """Where the client has gone, the thread that comes to its body reads nothing."""
         charge = self.serve(b'<a/>', 'xml')

@@ -29,7 +29,7 @@ class XmlCodec(BaseCodec):
         self._budget = budget.xml
 
     def footprint(self, body: bytes) -> int:
-        return tree_size(body)
+        return tree_size(body, self._budget)
 
     def decode(self, inbound: Message) -> object:
         """The root, which is `inbound.parsed` too; None where the message brings no body. Raises BadRequest for what

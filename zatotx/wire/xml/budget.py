@@ -79,10 +79,16 @@ def count_elements(data: bytes, what: bytes, most: float = inf) -> int:
     return found
 
 
-def tree_size(data: bytes) -> int:
+def tree_size(data: bytes, budget: XmlBudget) -> int:
     """About how many bytes of memory the tree of a document takes, as lxml's trees were measured. A bracket begins or
-    ends an element, mostly with a text behind it; an attribute is two nodes."""
-    return len(data) + _PER_BRACKET * count_elements(data, b'<') + _PER_ATTRIBUTE * count_elements(data, b'=')
+    ends an element, mostly with a text behind it; an attribute is two nodes. 0 for a document that has so many elements
+    that `check` refuses it: it never becomes a tree."""
+    most = 2 * budget.elements
+    brackets = count_elements(data, b'<', most)
+    if brackets > most:
+        return 0
+    attributes = min(count_elements(data, b'=', budget.attributes), budget.attributes)
+    return len(data) + _PER_BRACKET * brackets + _PER_ATTRIBUTE * attributes
 
 
 def may_have_tag(data: bytes, most: int) -> bool:

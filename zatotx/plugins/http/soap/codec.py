@@ -42,7 +42,7 @@ class SoapCodec:
 
     def footprint(self, body: bytes) -> int:
         """See ICodec."""
-        return tree_size(body)
+        return tree_size(body, self._budget)
 
     def decode(self, inbound: Message) -> object:
         """The first element of the Body, None where there is none. Sets `parsed` and `soap`.
