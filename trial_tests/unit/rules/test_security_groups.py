@@ -79,6 +79,13 @@ class GroupCase(SynchronousTestCase):
 
 
 class GroupTests(GroupCase):
+    def test_a_group_of_one(self) -> None:
+        """Who stands in the body, too, is let in or not as by the definition itself."""
+        self.apply(group(13, 'one', 'body'))
+        for asked in (channel(security='body'), channel(groups=('one',))):
+            self.assertEqual(self.who(asked, body='body'), 'body')
+            self.refused(asked, body='x')
+
     def test_any_member_is_let_in_under_its_own_name(self) -> None:
         """Members of all groups, and the channel's own definition, whatever they look at."""
         asked = channel(security='o', groups=('keys',))
