@@ -259,7 +259,7 @@ class MemoryTests(SynchronousTestCase):
     def test_what_is_refused_for_good_is_not_charged(self) -> None:
         """A document with more elements than are accepted is 400 however little room there is: it never becomes a
         tree."""
-        crowd = Charge(self.memory, UNKNOWN)
+        crowd = BytesCharge(self.memory, UNKNOWN)
         self.assertTrue(crowd.add(44_000_000))
         self.serve(b'<a>' + b'<a/>' * 1_200_001 + b'</a>', 'xml')
         self.work()
