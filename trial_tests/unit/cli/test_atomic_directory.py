@@ -15,8 +15,8 @@ from zatotx.cli.errors import CommandError
 STUCK = """
 import sys
 from pathlib import Path
-from zatotx.cli.environment.atomic_directory import staged
-with staged(Path(sys.argv[1]), 'last') as directory:
+from zatotx.cli.environment.atomic_directory import atomic_directory
+with atomic_directory(Path(sys.argv[1]), 'last') as directory:
     (directory / 'half').write_text('done')
     print('in it', flush=True)
     sys.stdin.read()

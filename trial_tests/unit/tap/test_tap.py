@@ -33,7 +33,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.application.service import Service
 from zatotx.model.errors import StartError
-from zatotx.tap.component_service import Root
+from zatotx.tap.component_service import ComponentService
 from pathlib import Path
 
 class Part(Service):
@@ -46,7 +46,7 @@ class Part(Service):
     def stopService(self):
         print('stopped in order', flush=True)
 
-root = Root(Part(), Path(sys.argv[1]), reactor)
+root = ComponentService(Part(), Path(sys.argv[1]), reactor)
 reactor.addSystemEventTrigger('before', 'shutdown', root.stopService)
 root.privilegedStartService()
 root.startService()
@@ -114,7 +114,7 @@ class RootTests(SynchronousTestCase):
         self.reactor = Reactor()
         self.said: list[str] = []
         self.patch(root, 'say', self.said.append)
-        self.patch(exit_status, 'say', self.said.append)
+        self.patch(exit_status, 'print_error', self.said.append)
 
     def root(self, part: Part) -> root.ComponentService:
         return root.ComponentService(part, self.pid_file, self.reactor)
