@@ -148,7 +148,7 @@ class Message:
         self.http = http
         self.trace = trace  # W3C traceparent to continue, or ''
         self.principal: Principal | None = None  # set by the authentication policy; None = not authenticated yet
-        self.standing: Any = None  # a zatotx.rules.limits.ratelimit_headers.RateLimitState after the rate limits were checked
+        self.standing: Any = None  # a RateLimitState once the rate limits were checked
 
 
 class Reply:

@@ -1,47 +1,48 @@
-"""What requests and answers have in common where they are read: a buffer that is read in place, and bodies."""
+"""The common base of the request and response parsers: an input buffer that is read in place, and message bodies."""
 
 from __future__ import annotations
 
 from zatotx.wire.http1.chunked import END, ChunkedDecoder, EndOfBody
 from zatotx.wire.http1.limits import MessageRejected, ParserLimits
 
-# Where a reader is.
+# Parser states.
 HEAD, COUNTED, CHUNKED, UNTIL_END, ENDING, OVER = range(6)
 
 
 class MessageReader:
-    """The messages of one direction of a connection, one after the other. Subclasses read the heads."""
+    """Parses the messages of one direction of a connection in sequence. Subclasses parse the heads."""
 
     __slots__ = ('_at', '_buffer', '_chunks', '_keep_alive', '_left', '_limits', '_position', '_refused', '_seen')
 
     def __init__(self, limits: ParserLimits) -> None:
         self._limits = limits
         self._at = HEAD
-        self._buffer: bytes | bytearray = b''  # what was fed
-        self._position = 0  # what of it was read
-        self._seen = 0  # how far beyond that the end of a head was looked for already
-        self._left = 0  # bytes missing of a counted body
+        self._buffer: bytes | bytearray = b''  # fed input
+        self._position = 0  # read position in the buffer
+        self._seen = 0  # number of bytes after it that were already searched for the end of the head
+        self._left = 0  # remaining bytes of a body with Content-Length
         self._chunks: ChunkedDecoder | None = None
         self._keep_alive = True
         self._refused: MessageRejected | None = None
 
     @property
     def pending(self) -> int:
-        """Bytes that were fed and are not read yet: pause the transport when it grows."""
+        """Number of fed bytes that were not read yet: pause the transport when it grows."""
         return len(self._buffer) - self._position
 
     @property
     def over(self) -> bool:
-        """No message follows on this connection: one said so, or was refused. What is fed is dropped."""
+        """Whether no further message follows on this connection, because of a message or an error. Input is
+        discarded."""
         return self._at == OVER
 
     @property
     def clean(self) -> bool:
-        """Between messages, of which another may follow, with nothing of it here."""
+        """Whether the parser is between messages on a persistent connection, with an empty buffer."""
         return self._at == HEAD and self._position == len(self._buffer)
 
     def feed(self, data: bytes) -> None:
-        """Take what came in. Nothing is judged before `next` is called."""
+        """Adds input. It is not parsed before `next` is called."""
         if self._at == OVER:
             return
         if self._position == len(self._buffer):
@@ -54,8 +55,8 @@ class MessageReader:
         self._position = 0
 
     def take_whole(self) -> bytes | None:
-        """To be asked right after a head: the whole of its body, where it is counted and all here already, and the
-        message is over; else None, and `next` gives it in pieces."""
+        """Returns the whole body, if it has a Content-Length and is complete, and ends the message; otherwise returns
+        None, and `next` returns the body in pieces. Call it right after a head."""
         if self._at == COUNTED:
             end = self._position + self._left
             if len(self._buffer) < end:
@@ -66,14 +67,14 @@ class MessageReader:
             body = b''
         else:
             return None
-        if self._keep_alive:  # `_finish`, written out
+        if self._keep_alive:  # `_finish` inlined
             self._at = HEAD
         else:
             self._stop()
         return body
 
     def _next_piece(self) -> bytes | EndOfBody | None:
-        """The next event of a body."""
+        """Returns the next event of a body."""
         if self._at == COUNTED:
             return self._next_counted()
         if self._at == CHUNKED:
@@ -81,8 +82,8 @@ class MessageReader:
         return self._finish(END) if self._at == ENDING else None
 
     def _look_at_unfinished_head(self) -> None:
-        """The end of the head, of which at least one byte was looked at, is not here, or too far away: refuse it now
-        where more bytes cannot mend it."""
+        """Rejects an incomplete head early if more input cannot make it valid. At least one byte of it must have been
+        searched."""
         start, limit = self._position, self._limits.head
         stop = min(len(self._buffer), start + limit)
         new = self._buffer[start + self._seen - 1 : stop]
