@@ -123,7 +123,7 @@ class Message:
                  'principal', 'service', 'soap', 'standing', 'trace')  # fmt: skip
     charge: Charge  # set only if the body is large enough to be accounted
     delayed: bool  # set only if the message was delayed because of earlier failed logins
-    expired: bool  # set only after the caller was told that the deadline has passed
+    expired: bool  # set only after the caller was notified that the deadline has passed
     parsed: Any  # set only by codecs that read more than the payload: the root of an XML document,
     # or a tuple of uploaded files (zatotx.wire.http.multipart.Part)
     soap: SoapMessage  # set only after the codec decoded a message of a SOAP channel

@@ -32,10 +32,10 @@ class FieldInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     kind: str  # 'text', 'bool', 'int', 'float', 'datetime', 'list', 'mapping', 'any'
-    hint: Any  # its annotation, with the bounds in it
-    optional: bool  # None is a value of it
+    hint: Any  # its annotation, including the bounds
+    optional: bool  # whether None is allowed
     required: bool
-    default: Any = NO_DEFAULT  # as the Struct has it; NO_DEFAULT where required
+    default: Any = NO_DEFAULT  # NO_DEFAULT if required
     description: str = ''
     secret: str = ''
     ref: str = ''
@@ -43,8 +43,8 @@ class FieldInfo(msgspec.Struct, frozen=True, kw_only=True):
     choices: tuple[str, ...] = ()
     aliases: Mapping[str, Any] = {}
     check: Callable[[Any], str] | None = None
-    struct: type[Any] | None = None  # what a mapping with fields of its own is read into
-    bounds: Mapping[str, Any] = {}  # those of gt, ge, lt, le, min_length, max_length, pattern that are set
+    struct: type[Any] | None = None  # the Struct of a nested mapping
+    bounds: Mapping[str, Any] = {}  # the given ones of gt, ge, lt, le, min_length, max_length, pattern
 
 
 def fields_of(object_type: ObjectType) -> tuple[FieldInfo, ...]:

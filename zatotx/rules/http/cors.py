@@ -21,7 +21,7 @@ _MAX_HEADER_LIST = 4096  # maximum number of bytes of the requested header names
 Fields = tuple[tuple[bytes, bytes], ...]
 
 
-class CorsForbidden(Exception):  # noqa: N818 - what it is
+class CorsForbidden(Exception):  # noqa: N818 - named for the condition
     """The preflight requests something that is not allowed. The message is one sentence for the browser's network
     log."""
 

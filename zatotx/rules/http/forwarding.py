@@ -27,7 +27,7 @@ UNIX = 'unix'  # the address of clients on a Unix socket
 _CONFLICT = 'Forwarded and X-Forwarded-For do not name the same client: say by proxy_headers which one the proxy writes'
 
 
-class InvalidProxies(ValueError):  # noqa: N818 - what it is
+class InvalidProxies(ValueError):  # noqa: N818 - named for the condition
     """The configured proxies are invalid. The message lists the invalid entries."""
 
 

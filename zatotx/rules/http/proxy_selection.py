@@ -15,7 +15,7 @@ from zatotx.wire.http.host import Malformed, ascii_host
 DIRECT, ENVIRONMENT = 'none', 'environment'  # values of a connection's setting other than a URL
 
 
-class UnusableProxy(ValueError):  # noqa: N818 - what it is
+class UnusableProxy(ValueError):  # noqa: N818 - named for the condition
     """The proxy cannot be used. The message says why, without its credentials."""
 
 

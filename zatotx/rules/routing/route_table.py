@@ -46,7 +46,7 @@ class MethodNotRouted(msgspec.Struct, frozen=True):
     allow: tuple[str, ...]
 
 
-class BadRoutes(ValueError):  # noqa: N818 - what they are
+class BadRoutes(ValueError):  # noqa: N818 - named for the condition
     """The errors of a list of routes, one sentence each in `mistakes`."""
 
     def __init__(self, mistakes: Iterable[str]) -> None:

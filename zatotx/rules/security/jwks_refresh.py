@@ -39,42 +39,42 @@ def _seconds(text: bytes) -> float:
 class JwksRefresh:
     """The state of one key set. All times are seconds on one clock."""
 
-    _came: float = -inf  # when the keys in use did
-    _good: float = 0.0  # their lifetime in seconds
+    _fetched_at: float = -inf  # when the keys in use were fetched
+    _lifetime: float = 0.0  # their lifetime in seconds
     _pause: float = 0.0  # seconds between the last fetch and the next one
-    _tried: float = -inf  # when the last fetch began
+    _last_attempt: float = -inf  # when the last fetch began
     _failing: bool = False  # whether the last one failed
 
     def must_wait(self, now: float) -> bool:
         """Returns whether a request must wait for the next keys: the current ones have expired and the issuer is not
         known to be unavailable, or there are none."""
-        has_expired = now >= self._came + self._good
+        has_expired = now >= self._fetched_at + self._lifetime
         return has_expired and (not self._failing or self.is_lost(now))
 
     def is_lost(self, now: float) -> bool:
         """Returns whether there are no usable keys at all."""
-        return now >= self._came + self._good + STALE
+        return now >= self._fetched_at + self._lifetime + STALE
 
     def is_due(self, now: float) -> bool:
         """Returns whether to fetch the next keys."""
-        return now >= self._came + self._good * EARLY and self.may_fetch(now)
+        return now >= self._fetched_at + self._lifetime * EARLY and self.may_fetch(now)
 
     def may_fetch(self, now: float) -> bool:
         """Returns whether a fetch is allowed, for whatever reason."""
-        return now >= self._tried + self._pause
+        return now >= self._last_attempt + self._pause
 
     def steady(self, now: float) -> float:
         """Returns the seconds for which verification results can be cached: until the next keys are due."""
-        return max(1.0, self._came + self._good * EARLY - now)
+        return max(1.0, self._fetched_at + self._lifetime * EARLY - now)
 
     def tried(self, now: float) -> None:
         """Records the start of a fetch."""
-        self._tried = now
+        self._last_attempt = now
 
     def succeeded(self, now: float, good: float, *, fruitful: bool) -> None:
         """Records fetched keys with a lifetime of `good` seconds. `fruitful`: they contain the key they were fetched
         for."""
-        self._came, self._good, self._failing = now, good, False
+        self._fetched_at, self._lifetime, self._failing = now, good, False
         self._pause = _FIRST_PAUSE if fruitful else self._longer_pause()
 
     def failed(self) -> None:

@@ -23,7 +23,7 @@ _RESERVED = frozenset({ADMIN, API, MONITOR})
 _TYPES = frozenset({'jwt', 'at+jwt'})
 
 
-class UnacceptableToken(ValueError):  # noqa: N818 - what the token is
+class UnacceptableToken(ValueError):  # noqa: N818 - named for the condition
     """Why a token is rejected."""
 
 

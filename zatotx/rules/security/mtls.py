@@ -46,7 +46,7 @@ _ISSUER = 'one that signed it'
 _Extension = TypeVar('_Extension', bound=ExtensionType)
 
 
-class UnacceptableCertificate(ValueError):  # noqa: N818 - what the certificate is
+class UnacceptableCertificate(ValueError):  # noqa: N818 - named for the condition
     """Why a certificate is rejected. `lists_ended`: the definition's CRL has expired, which the client cannot
     change."""
 

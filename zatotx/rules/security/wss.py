@@ -27,7 +27,7 @@ class WssTerms(msgspec.Struct, frozen=True):
         return f'Terms({self.username!r})'
 
 
-class TokenRefused(Exception):  # noqa: N818 - an answer, not an error of ours
+class TokenRefused(Exception):  # noqa: N818 - named for the condition
     """Why a token is rejected, for the log only. `guessed`: the user name or the secret was wrong."""
 
     def __init__(self, why: str, *, guessed: bool = False) -> None:

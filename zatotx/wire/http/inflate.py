@@ -22,7 +22,7 @@ _MAX_MEMBERS = 1_000  # per gzip body: each member takes time, even if it is emp
 FREE = 64 * 1024  # number of bytes that may be decompressed regardless of the ratio: small texts compress well
 
 
-class DecompressionBomb(Exception):  # noqa: N818 - what it is
+class DecompressionBomb(Exception):  # noqa: N818 - named for the condition
     """The decompressed data exceeds a limit, which the message names."""
 
 

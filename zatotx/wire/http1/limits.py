@@ -18,7 +18,7 @@ class ParserLimits(msgspec.Struct, frozen=True, kw_only=True):
     trailers: int = 8_192  # the trailer section including line ends: 431
 
 
-class MessageRejected(Exception):  # noqa: N818 - what happened, not an error of ours
+class MessageRejected(Exception):  # noqa: N818 - named for the condition
     """A message is rejected. The server should respond once with `status` and close the connection.
 
     `framing`: sender and recipient may disagree on where messages end, so nothing after this message can be trusted;

@@ -39,22 +39,22 @@ class RequestParser(MessageReader):
     @property
     def idle(self) -> bool:
         """Whether the parser is between messages, without any input of the next one."""
-        return self._at == HEAD and self._line is None and self._position == len(self._buffer)
+        return self._state == HEAD and self._line is None and self._position == len(self._buffer)
 
     def next(self) -> RequestHead | bytes | EndOfBody | None:
         """Returns the next event, or None if more input is needed. Pieces of a body are never empty.
 
         Raises MessageRejected if the message is rejected, and again on every later call.
         """
-        if self._refused is not None:
-            raise self._refused
+        if self._error is not None:
+            raise self._error
         try:
-            return self._next_head() if self._at == HEAD else self._next_piece()
+            return self._next_head() if self._state == HEAD else self._next_body_event()
         except MessageRejected as error:
             if self._line is not None:
                 error.request_line = self._line.text
-            self._refused = error
-            self._stop()
+            self._error = error
+            self._finish_parsing()
             raise
 
     def forget(self) -> None:
@@ -68,45 +68,45 @@ class RequestParser(MessageReader):
     def eof(self) -> None:
         """Signals the end of input. Call it after `next` has returned None. Raises MessageRejected (400) inside a
         message, or a previous rejection again."""
-        if self._refused is not None:
-            raise self._refused
-        if self._at == OVER or self.idle:
+        if self._error is not None:
+            raise self._error
+        if self._state == OVER or self.idle:
             return
         line = self._line.text if self._line is not None else b''
-        self._refused = MessageRejected(400, 'The connection ended inside a request', request_line=line)
-        self._stop()
-        raise self._refused
+        self._error = MessageRejected(400, 'The connection ended inside a request', request_line=line)
+        self._finish_parsing()
+        raise self._error
 
     def _next_head(self) -> RequestHead | None:
         if self._head is not None and self._line is None and self._buffer.startswith(self._head_bytes, self._position):
-            return self._enter(self._head, self._position + len(self._head_bytes))
+            return self._enter_body(self._head, self._position + len(self._head_bytes))
         if self._line is None:
             self._line = self._next_line()
             if self._line is None:
                 return None
         start = self._position
-        end = self._buffer.find(b'\r\n\r\n', start + self._seen) + 4
+        end = self._buffer.find(b'\r\n\r\n', start + self._searched) + 4
         if end < 4 or end - start > self._limits.head:
-            self._look_at_unfinished_head()
+            self._check_incomplete_head()
             return None
         head_bytes = bytes(self._buffer[start:end])
         head = request_head(self._line, head_bytes, self._limits)
         self._line = None
         if len(head_bytes) <= _MAX_CACHED_HEAD and head.keep_alive:
             self._head, self._head_bytes = head, head_bytes
-        return self._enter(head, end)
+        return self._enter_body(head, end)
 
-    def _enter(self, head: RequestHead, end: int) -> RequestHead:
+    def _enter_body(self, head: RequestHead, end: int) -> RequestHead:
         """Enters the body after a head that ends at `end`."""
         self._position = end
-        self._seen = self._empty_lines = 0
+        self._searched = self._empty_lines = 0
         self._keep_alive = head.keep_alive
         if head.length is None:
-            self._at = CHUNKED
+            self._state = CHUNKED
             self._chunks = ChunkedDecoder(self._limits)
         else:
-            self._at = COUNTED if head.length else ENDING
-            self._left = head.length
+            self._state = COUNTED if head.length else ENDING
+            self._body_remaining = head.length
         return head
 
     def _next_line(self) -> RequestLine | None:
@@ -116,20 +116,20 @@ class RequestParser(MessageReader):
         buffer = self._buffer
         while True:
             start = self._position
-            end = buffer.find(b'\n', start + self._seen, start + longest)
+            end = buffer.find(b'\n', start + self._searched, start + longest)
             if end < 0:
                 break
             if end == start or buffer[end - 1] != 0x0D:
                 raise MessageRejected(400, 'A line feed without a carriage return stands before or in the request line')
             if end - start > 1:
-                self._seen = end - 1 - start  # the end of the head may begin with the end of this line
+                self._searched = end - 1 - start  # the end of the head may begin with the end of this line
                 text = bytes(buffer[start : end - 1])
                 if self._last_line is None or self._last_line.text != text:
                     self._last_line = request_line(text, self._limits)
                 return self._last_line
             self._skip_empty_line()
-        self._seen = len(buffer) - start
-        if self._seen >= longest:
+        self._searched = len(buffer) - start
+        if self._searched >= longest:
             raise MessageRejected(414, f'The request target is longer than {self._limits.target} bytes')
         return None
 
@@ -138,8 +138,8 @@ class RequestParser(MessageReader):
         if self._empty_lines > _MAX_EMPTY_LINES:
             raise MessageRejected(400, f'More than {_MAX_EMPTY_LINES} empty lines stand before a request')
         self._position += 2
-        self._seen = 0
+        self._searched = 0
 
-    def _stop(self) -> None:
-        super()._stop()
+    def _finish_parsing(self) -> None:
+        super()._finish_parsing()
         self._head = self._last_line = None

@@ -101,31 +101,31 @@ class ResponseParser(MessageReader):
 
         Raises MessageRejected if the response is invalid, and again on every later call.
         """
-        if self._refused is not None:
-            raise self._refused
+        if self._error is not None:
+            raise self._error
         try:
-            if self._at == HEAD:
+            if self._state == HEAD:
                 return self._next_head()
-            return self._next_until_end() if self._at == UNTIL_END else self._next_piece()
+            return self._next_until_end() if self._state == UNTIL_END else self._next_body_event()
         except MessageRejected as error:
-            self._refused = error
-            self._stop()
+            self._error = error
+            self._finish_parsing()
             raise
 
     def eof(self) -> EndOfBody | None:
         """Signals that the peer has closed the connection cleanly. Call it after `next` has returned None. Returns END
         if that ends the response, None between responses. Raises MessageRejected (400) inside a response, or a previous
         rejection again."""
-        if self._refused is not None:
-            raise self._refused
-        if self._at == UNTIL_END:
-            self._stop()
+        if self._error is not None:
+            raise self._error
+        if self._state == UNTIL_END:
+            self._finish_parsing()
             return END
-        if self._at == OVER or (self._at == HEAD and not self.pending):
+        if self._state == OVER or (self._state == HEAD and not self.pending):
             return None
-        self._refused = MessageRejected(400, 'The connection ended inside an answer')
-        self._stop()
-        raise self._refused
+        self._error = MessageRejected(400, 'The connection ended inside an answer')
+        self._finish_parsing()
+        raise self._error
 
     def _next_head(self) -> ResponseHead | None:
         buffer, start = self._buffer, self._position
@@ -134,14 +134,14 @@ class ResponseParser(MessageReader):
         if not self._expected:
             raise MessageRejected(400, 'Bytes came that belong to no answer')
         if self._head is not None and buffer.startswith(self._head_bytes, start):
-            return self._enter(self._head, start + len(self._head_bytes))
+            return self._enter_body(self._head, start + len(self._head_bytes))
         prefix = buffer[start : start + len(_START)]
         if not _START.startswith(prefix):
             raise MessageRejected(400, 'The answer does not begin with HTTP/1')
-        end = buffer.find(b'\r\n\r\n', start + self._seen) + 4
+        end = buffer.find(b'\r\n\r\n', start + self._searched) + 4
         if end < 4 or end - start > self._limits.head:
-            self._seen = self._seen or 1
-            self._look_at_unfinished_head()
+            self._searched = self._searched or 1
+            self._check_incomplete_head()
             return None
         head_bytes = bytes(buffer[start:end])
         head = parse_response_head(self._method, head_bytes, self._limits)
@@ -149,30 +149,30 @@ class ResponseParser(MessageReader):
             return self._pass_interim(head, end)
         if len(head_bytes) <= _MAX_CACHED_HEAD and head.keep_alive:
             self._head, self._head_bytes = head, head_bytes
-        return self._enter(head, end)
+        return self._enter_body(head, end)
 
     def _pass_interim(self, head: ResponseHead, end: int) -> ResponseHead:
         self._interim += 1
         if self._interim > _MAX_INTERIM:
             raise MessageRejected(400, f'More than {_MAX_INTERIM} interim answers came before one that is final')
         self._position = end
-        self._seen = 0
+        self._searched = 0
         return head
 
-    def _enter(self, head: ResponseHead, end: int) -> ResponseHead:
+    def _enter_body(self, head: ResponseHead, end: int) -> ResponseHead:
         """Enters the body after a head that ends at `end`."""
         self._position = end
-        self._seen = self._interim = 0
+        self._searched = self._interim = 0
         self._expected = False
         self._keep_alive = head.keep_alive
         if head.length is not None:
-            self._at = COUNTED if head.length else ENDING
-            self._left = head.length
+            self._state = COUNTED if head.length else ENDING
+            self._body_remaining = head.length
         elif head.chunked:
-            self._at = CHUNKED
+            self._state = CHUNKED
             self._chunks = ChunkedDecoder(self._limits)
         else:
-            self._at = UNTIL_END
+            self._state = UNTIL_END
         return head
 
     def _next_until_end(self) -> bytes | None:
@@ -180,8 +180,8 @@ class ResponseParser(MessageReader):
         self._position = len(self._buffer)
         return piece or None
 
-    def _stop(self) -> None:
-        super()._stop()
+    def _finish_parsing(self) -> None:
+        super()._finish_parsing()
         self._head = None
 
 

@@ -38,7 +38,7 @@ _INVALID_CHARACTER = re.compile('[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U
 _NONCHARACTERS = (b'\xef\xbf\xbe', b'\xef\xbf\xbf')
 
 
-class NotRepresentable(ValueError):  # noqa: N818 - what the value has not
+class NotRepresentable(ValueError):  # noqa: N818 - named for the condition
     """XML cannot represent a value. The message names the element."""
 
 
