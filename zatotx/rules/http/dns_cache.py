@@ -23,7 +23,7 @@ class LookupResult:
 
 def interleave_families(addresses: Sequence[str]) -> tuple[str, ...]:
     """Returns the unique addresses with alternating families, beginning with that of the first (RFC 8305 §4): a family
-    without connectivity costs only every other attempt."""
+    without connectivity costs one attempt, however many addresses it has."""
     unique = tuple(dict.fromkeys(addresses))
     first = [address for address in unique if (':' in address) == (':' in unique[0])]
     other = [address for address in unique if (':' in address) != (':' in unique[0])]
