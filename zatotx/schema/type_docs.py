@@ -35,11 +35,11 @@ def type_of(info: FieldInfo) -> str:
     """Describes the type of a field: kind, choices, bounds and reference."""
     if info.choices:
         return ', '.join(choice or '(empty)' for choice in info.choices)
-    words = [_reference_type(info) if info.ref else info.kind]
-    words.extend(f'{_COMPARED[b]} {value}' for b, value in info.bounds.items() if b in _COMPARED)
+    parts = [_reference_type(info) if info.ref else info.kind]
+    parts.extend(f'{_COMPARED[b]} {value}' for b, value in info.bounds.items() if b in _COMPARED)
     if info.secret:
-        words.append('secret')
-    return ' '.join(words)
+        parts.append('secret')
+    return ' '.join(parts)
 
 
 def _reference_type(info: FieldInfo) -> str:

@@ -52,16 +52,16 @@ def _convert(struct: type[Any], document: Mapping[str, Any]) -> tuple[Any, list[
     return (None, mistakes) if mistakes else (struct(**values), [])
 
 
-def _convert_field(info: FieldInfo, given: Any, values: dict[str, Any], mistakes: list[Mistake]) -> None:
-    if isinstance(given, str):
-        given = info.aliases.get(given, given)
-    if info.struct is not None and isinstance(given, Mapping):
-        given, nested = _convert(info.struct, given)
+def _convert_field(info: FieldInfo, raw_value: Any, values: dict[str, Any], mistakes: list[Mistake]) -> None:
+    if isinstance(raw_value, str):
+        raw_value = info.aliases.get(raw_value, raw_value)
+    if info.struct is not None and isinstance(raw_value, Mapping):
+        raw_value, nested = _convert(info.struct, raw_value)
         if nested:
             mistakes.extend((f'{info.name}.{path}', text) for path, text in nested)
             return
     try:
-        value = msgspec.convert(given, info.hint)
+        value = msgspec.convert(raw_value, info.hint)
     except msgspec.ValidationError as error:
         mistakes.append(_describe_error(info, str(error)))
         return

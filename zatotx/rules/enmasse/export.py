@@ -30,9 +30,9 @@ def export(snapshot: Snapshot, types: ObjectTypes, *, secrets: bool = False) -> 
     document: dict[str, list[dict[str, Any]]] = {}
     placeholders = {} if secrets else _placeholders([o for o in snapshot if o.name not in types[o.type].own], types)
     for section in types.sections:
-        known = {t.key: t for t in types.in_space(section)}
-        objects = [o for o in snapshot.of(*known) if o.name not in known[o.type].own]
-        items = [_export_object(known[stored.type], stored, placeholders) for stored in objects]
+        types_by_key = {t.key: t for t in types.in_space(section)}
+        objects = [o for o in snapshot.of(*types_by_key) if o.name not in types_by_key[o.type].own]
+        items = [_export_object(types_by_key[stored.type], stored, placeholders) for stored in objects]
         if items:
             document[section] = items
     return document

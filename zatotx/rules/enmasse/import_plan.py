@@ -165,8 +165,8 @@ class _Reader:
                 if key in self.named and self.named[key] is None:
                     continue  # reported at that object
                 target = self.named.get(key) or references.type_of(*key)
-                known = self._known_names(references, info.ref) if target is None else ()
-                error = reference_error(info, name, target, known)
+                known_names = self._known_names(references, info.ref) if target is None else ()
+                error = reference_error(info, name, target, known_names)
                 if error:
                     yield path, error
 
@@ -183,11 +183,11 @@ class _Reader:
 
 def _type_of(types: ObjectTypes, section: str, item: Mapping[str, Any]) -> tuple[ObjectType | None, str]:
     """Returns the type of an item, or the error of its `type:`, which is optional if the section has one type."""
-    known = types.in_space(section)
-    tags = [t.tag for t in known if t.tag]
-    if not tags or ('type' not in item and len(known) == 1):
-        return known[0], ''
-    for object_type in known:
+    candidates = types.in_space(section)
+    tags = [t.tag for t in candidates if t.tag]
+    if not tags or ('type' not in item and len(candidates) == 1):
+        return candidates[0], ''
+    for object_type in candidates:
         if object_type.tag == item.get('type'):
             return object_type, ''
     got = f', got {item["type"]!r}' if 'type' in item else ''
@@ -218,8 +218,8 @@ def _declared_types(document: object, types: ObjectTypes) -> Iterator[tuple[tupl
         for section, items in document.items():
             for item in items if isinstance(items, list) else ():
                 if isinstance(item, dict) and isinstance(item.get('name'), str):
-                    known = section in types.sections
-                    yield (str(section), item['name']), _type_of(types, section, item)[0] if known else None
+                    is_known_section = section in types.sections
+                    yield (str(section), item['name']), _type_of(types, section, item)[0] if is_known_section else None
 
 
 def _uniqueness_errors(entries: list[Entry], snapshot: Snapshot) -> Iterator[DocumentError]:
@@ -271,9 +271,9 @@ def _merge_secrets(entry: Entry, verify: Callable[[str, str], bool]) -> Any:
     return msgspec.structs.replace(new, **unchanged) if unchanged else new
 
 
-def _is_unchanged_secret(kind: str, stored: str, given: str, verify: Callable[[str, str], bool]) -> bool:
+def _is_unchanged_secret(kind: str, stored: str, secret: str, verify: Callable[[str, str], bool]) -> bool:
     """Returns whether the stored form of a secret matches the secret in the document."""
-    return kind == 'both' and is_dual(stored) and (given == hash_of(stored) or verify(hash_of(stored), given))
+    return kind == 'both' and is_dual(stored) and (secret == hash_of(stored) or verify(hash_of(stored), secret))
 
 
 def _to_operation(entry: Entry, new: Any) -> Operation:

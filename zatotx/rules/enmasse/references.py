@@ -48,55 +48,55 @@ class ReferenceSources:
             return {key: self.resolve(item, wrong) for key, item in value.items()}
         return value
 
-    def _resolve_text(self, text: str, wrong: list[str]) -> str:
-        if self.zato and (whole := self._resolve_zato(text, wrong)) is not None:
-            return whole
-        error_count = len(wrong)
-        text_with_variables = self._replace_variables(text, wrong)
+    def _resolve_text(self, text: str, errors: list[str]) -> str:
+        if self.zato and (value := self._resolve_zato(text, errors)) is not None:
+            return value
+        error_count = len(errors)
+        text_with_variables = self._replace_variables(text, errors)
         if self.read is None or not _FILE_PREFIX.match(text):
             return text_with_variables
         if not text.startswith(_FILE):
             return text_with_variables[1:]
-        if len(wrong) > error_count:
+        if len(errors) > error_count:
             return ''
-        return self._read_file(self.read, text_with_variables.removeprefix(_FILE), wrong)
+        return self._read_file(self.read, text_with_variables.removeprefix(_FILE), errors)
 
-    def _resolve_zato(self, text: str, wrong: list[str]) -> str | None:
+    def _resolve_zato(self, text: str, errors: list[str]) -> str | None:
         """Returns the value of a text that is, as a whole, a Zato reference; None if it is not one."""
         if (match := _ZATO_WHOLE.fullmatch(text)) is not None:
             name = match[1]
-            return self._resolve_variable(name if name in self.environ or text not in self.environ else text, wrong)
+            return self._resolve_variable(name if name in self.environ or text not in self.environ else text, errors)
         if (bare_match := _ZATO_VARIABLE.fullmatch(text)) is None:
             return None
         if len(bare_match[1]) > 1:
             return text[1:]
         if bare_match[2] not in self.environ:  # the message omits the name: it may be a password
-            _add_once(wrong, 'it reads as $NAME, a variable that the environment does not have: set it, or begin with '
+            _add_once(errors, 'it reads as $NAME, a variable that the environment does not have: set it, or begin with '
                              '$$ where it is the text itself')  # fmt: skip
         return self.environ.get(bare_match[2], '')
 
-    def _replace_variables(self, text: str, wrong: list[str]) -> str:
+    def _replace_variables(self, text: str, errors: list[str]) -> str:
         def replacement(match: re.Match[str]) -> str:
             if self.zato and match[3] is not None:
                 if not match[3]:
-                    _add_once(wrong, f'{match[0]}NAME must be the whole value: write ${{NAME}} within a longer text')
+                    _add_once(errors, f'{match[0]}NAME must be the whole value: write ${{NAME}} within a longer text')
                 return match[0][1:]
-            return f'${{{match[2]}}}' if match[1] else self._resolve_variable(match[2], wrong)
+            return f'${{{match[2]}}}' if match[1] else self._resolve_variable(match[2], errors)
 
         if self.zato:
             return _ANY_REFERENCE.sub(replacement, text)
         return _PLACEHOLDER.sub(replacement, text) if '$' in text else text
 
-    def _resolve_variable(self, name: str, wrong: list[str]) -> str:
+    def _resolve_variable(self, name: str, errors: list[str]) -> str:
         if name not in self.environ:
-            _add_once(wrong, f'the environment has no variable {name!r}')
+            _add_once(errors, f'the environment has no variable {name!r}')
         return self.environ.get(name, '')
 
-    def _read_file(self, read: Read, path: str, wrong: list[str]) -> str:
+    def _read_file(self, read: Read, path: str, errors: list[str]) -> str:
         try:
             return read(path)
         except ValueError as error:
-            wrong.append(str(error))
+            errors.append(str(error))
             return ''
 
 
@@ -134,9 +134,9 @@ def is_placeholder(secret: str) -> bool:
     return bool(_OBVIOUS_REFERENCE.fullmatch(secret))
 
 
-def _add_once(wrong: list[str], text: str) -> None:
-    if text not in wrong:
-        wrong.append(text)
+def _add_once(errors: list[str], text: str) -> None:
+    if text not in errors:
+        errors.append(text)
 
 
 def _items_of(value: object) -> Iterator[object]:

@@ -76,10 +76,10 @@ class CorsRules(msgspec.Struct, frozen=True, kw_only=True):
         allowed = (b'Access-Control-Allow-Origin', origin)
         return (allowed, (b'Access-Control-Allow-Credentials', b'true')) if self.credentials else (allowed,)
 
-    def _allowed_headers(self, asked: bytes) -> bytes:
+    def _allowed_headers(self, requested_headers: bytes) -> bytes:
         """Returns the allowed names explicitly, since `*` does not include Authorization."""
-        names = [name.strip() for name in asked.split(b',')]
-        if len(asked) > _MAX_HEADER_LIST or not all(map(is_token, names)):
+        names = [name.strip() for name in requested_headers.split(b',')]
+        if len(requested_headers) > _MAX_HEADER_LIST or not all(map(is_token, names)):
             raise CorsForbidden('Access-Control-Request-Headers is no list of names of fields')
         if self.headers is not None:
             refused = [name.decode('ascii') for name in names if name.decode('ascii').lower() not in self.headers]

@@ -19,8 +19,8 @@ def operation_name(action: str, service: str, operation: str = '') -> str:
     last_part = _LAST_PART.search(action)
     name = _INVALID_CHARACTERS.sub('_', last_part[0]).strip('.-') if last_part else ''
     if not name:
-        first, *others = _INVALID_CHARACTERS.sub('_', service.rpartition('.')[2]).split('-')
-        name = first + ''.join(other[:1].upper() + other[1:] for other in others)
+        first, *rest = _INVALID_CHARACTERS.sub('_', service.rpartition('.')[2]).split('-')
+        name = first + ''.join(other[:1].upper() + other[1:] for other in rest)
     return name if name and (name[0].isalpha() or name[0] == '_') else f'_{name}'
 
 

@@ -48,8 +48,8 @@ _LATE_ALERTS = _HANDSHAKE_ERRORS[:8]
 def describe_certificate_error(code: int, *, of_peer: bool) -> str:
     """Describes a certificate error by the code that OpenSSL passes to a verify callback: 'has expired'. `of_peer`: the
     certificate is the peer's own, not one of its issuers."""
-    words = _CERTIFICATE_ERRORS.get(code, f'is not acceptable (error {code} of OpenSSL)')
-    return words if of_peer or words is _UNTRUSTED else f'rests on one that {words}'
+    description = _CERTIFICATE_ERRORS.get(code, f'is not acceptable (error {code} of OpenSSL)')
+    return description if of_peer or description is _UNTRUSTED else f'rests on one that {description}'
 
 
 def describe_handshake_error(reasons: Sequence[str]) -> str:
@@ -65,4 +65,4 @@ def describe_late_handshake_error(reasons: Sequence[str]) -> str:
 
 def _find_description(reasons: Sequence[str], table: Sequence[tuple[str, str]]) -> str:
     text = ' '.join(reasons).lower()
-    return next((words for part, words in table if part in text), '')
+    return next((description for part, description in table if part in text), '')

@@ -43,15 +43,15 @@ class RateLimitHeaders:
             return b''
         if len(aheads) == 1:  # the usual case
             rate, ahead = self._rates[0], aheads[0]
-            left, reset = rate.left(ahead), ceil_seconds(ahead)
-            return self._template % (left, reset, rate.burst, left, reset)
+            remaining, reset = rate.left(ahead), ceil_seconds(ahead)
+            return self._template % (remaining, reset, rate.burst, remaining, reset)
         values: list[int] = []
         strictest: tuple[int, int, int] | None = None
         for rate, ahead in zip(self._rates, aheads, strict=True):
-            left, reset = rate.left(ahead), ceil_seconds(ahead)
-            values += (left, reset)
-            if strictest is None or (left, -reset) < (strictest[1], -strictest[2]):
-                strictest = rate.burst, left, reset
+            remaining, reset = rate.left(ahead), ceil_seconds(ahead)
+            values += (remaining, reset)
+            if strictest is None or (remaining, -reset) < (strictest[1], -strictest[2]):
+                strictest = rate.burst, remaining, reset
         return self._template % (*values, *(strictest or (0, 0, 0)))
 
 

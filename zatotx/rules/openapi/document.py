@@ -89,9 +89,9 @@ class _Writer:
         pattern, _ = parse_pattern(channel.path, match_slash=channel.match_slash)
         template = self._templates.setdefault(_normalized(pattern), path_template(channel.path))
         item = self.paths.get(template, {})
-        methods, why = methods_of(channel, item)
-        if why:
-            self.left_out.append(f'{channel.name}: {why}')
+        methods, reason = methods_of(channel, item)
+        if reason:
+            self.left_out.append(f'{channel.name}: {reason}')
         for method in methods:
             self.paths.setdefault(template, {})[method.lower()] = self._operation(channel, method, template)
 
@@ -152,12 +152,12 @@ def methods_of(channel: Channel, path_item: Mapping[str, Any]) -> tuple[list[str
             return [], f'its service {channel.service.name} has no handle_{method}'
         return [method], ''
     # TRACE is documented only if configured
-    free = [candidate for candidate in METHODS if candidate.lower() not in path_item and candidate != 'TRACE']
+    free_methods = [candidate for candidate in METHODS if candidate.lower() not in path_item and candidate != 'TRACE']
     if verbs:
-        methods = [candidate for candidate in verbs if candidate in free]
+        methods = [candidate for candidate in verbs if candidate in free_methods]
         return methods, '' if methods else 'other channels have all its methods'
     preferred = (usual_method(channel), 'GET', 'POST', 'PUT', 'PATCH', 'DELETE')
-    methods = [next((candidate for candidate in preferred if candidate in free), '')]
+    methods = [next((candidate for candidate in preferred if candidate in free_methods), '')]
     return (methods, '') if methods[0] else ([], 'other channels have all its methods')
 
 
@@ -205,10 +205,10 @@ def _parameter_names(params: Iterable[Param], template: str) -> list[str]:
 
 def _parameter(param: Param, schema: Any, name: str) -> dict[str, Any]:
     parameter: dict[str, Any] = {'name': name, 'in': param.place, 'required': param.required, 'schema': schema}
-    words = [f'`{param.name}` of the service.'] if name != param.name else []
-    words += [_SLASHES] if param.spans else []
-    if words:
-        parameter['description'] = ' '.join(words)
+    sentences = [f'`{param.name}` of the service.'] if name != param.name else []
+    sentences += [_SLASHES] if param.spans else []
+    if sentences:
+        parameter['description'] = ' '.join(sentences)
     if param.example is not NOTHING:
         parameter['example'] = param.example
     if param.may_be_empty:
@@ -219,16 +219,16 @@ def _parameter(param: Param, schema: Any, name: str) -> dict[str, Any]:
 def _descriptions(channel: Channel) -> dict[str, str]:
     """Returns summary and description from the service's docstring."""
     summary, _, rest = channel.service.doc.partition('\n')
-    words = [rest.strip()] if rest.strip() else []
+    paragraphs = [rest.strip()] if rest.strip() else []
     if not channel.method:
-        words.append(_ANY_METHOD)
+        paragraphs.append(_ANY_METHOD)
     definitions = [
         f'{definition.name!r} ({definition.type})' for definition in channel.security if definition.type not in SCHEMES
     ]
     if definitions:
-        words.append(f'Protected by {" or ".join(definitions)}.')
+        paragraphs.append(f'Protected by {" or ".join(definitions)}.')
     summary_only = {'summary': summary.strip() or channel.service.name}
-    return {**summary_only, 'description': '\n\n'.join(words)} if words else summary_only
+    return {**summary_only, 'description': '\n\n'.join(paragraphs)} if paragraphs else summary_only
 
 
 __all__ = ['DocumentInfo', 'build_document', 'methods_of', 'operation_tag', 'path_template', 'usual_method']

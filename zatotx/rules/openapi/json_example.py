@@ -40,48 +40,48 @@ def resolve_reference(schema: Schema, components: Mapping[str, Schema]) -> Schem
 
 
 class _Generator:
-    """Generates a value by walking a schema; `above` are the references on the path to it."""
+    """Generates a value by walking a schema; `open_references` are the references on the path to it."""
 
     def __init__(self, components: Mapping[str, Schema]) -> None:
         self._components = components
 
-    def value(self, schema: Schema, above: tuple[str, ...]) -> Any:
+    def value(self, schema: Schema, open_references: tuple[str, ...]) -> Any:
         if schema.get('examples'):
             return schema['examples'][0]
         if '$ref' in schema:
             ref = schema['$ref']
-            if ref in above:
+            if ref in open_references:
                 raise NoExample('it goes on for ever')
-            return self.value(self._components[ref.removeprefix(REF)], (*above, ref))
+            return self.value(self._components[ref.removeprefix(REF)], (*open_references, ref))
         if 'const' in schema:
             return schema['const']
         if 'enum' in schema:
             return next(iter(schema['enum']))
         for keyword in ('anyOf', 'oneOf'):
             if keyword in schema:
-                return self._one_of(schema[keyword], above)
+                return self._one_of(schema[keyword], open_references)
         if schema.get('default') not in (None, '', [], {}):
             return schema['default']
-        return self._of_type(schema, above)
+        return self._of_type(schema, open_references)
 
-    def _one_of(self, alternatives: Iterable[Schema], above: tuple[str, ...]) -> Any:
+    def _one_of(self, alternatives: Iterable[Schema], open_references: tuple[str, ...]) -> Any:
         """Returns an example of the first alternative that has one; null only as the last resort."""
         for schema in sorted(alternatives, key=lambda alternative: alternative.get('type') == 'null'):
             try:
-                return self.value(schema, above)
+                return self.value(schema, open_references)
             except NoExample:
                 continue
         raise NoExample('none of its alternatives has one')
 
-    def _of_type(self, schema: Schema, above: tuple[str, ...]) -> Any:
+    def _of_type(self, schema: Schema, open_references: tuple[str, ...]) -> Any:
         kind = schema.get('type')
         if isinstance(kind, list):
             kind = next((name for name in kind if name != 'null'), 'null')
         match kind:
             case 'object':
-                return self._object(schema, above)
+                return self._object(schema, open_references)
             case 'array':
-                return self._array(schema, above)
+                return self._array(schema, open_references)
             case 'integer' | 'number':
                 return number(schema, is_integer=kind == 'integer')
             case 'boolean':
@@ -91,12 +91,12 @@ class _Generator:
             case _:
                 return text(schema)
 
-    def _object(self, schema: Schema, above: tuple[str, ...]) -> dict[str, Any]:
+    def _object(self, schema: Schema, open_references: tuple[str, ...]) -> dict[str, Any]:
         required = schema.get('required', ())
         example: dict[str, Any] = {}
         for name, property_schema in schema.get('properties', {}).items():
             try:
-                example[name] = self.value(property_schema, above)
+                example[name] = self.value(property_schema, open_references)
             except NoExample:
                 if name in required:
                     raise
@@ -105,18 +105,18 @@ class _Generator:
             keys = schema.get('propertyNames', {})
             for position in range(max(1, schema.get('minProperties', 0))):
                 name = text(keys) if keys else f'key{position + 1}'
-                example[name] = self.value(values, above)
+                example[name] = self.value(values, open_references)
         return example
 
-    def _array(self, schema: Schema, above: tuple[str, ...]) -> list[Any]:
-        values = [self.value(item, above) for item in schema.get('prefixItems', ())]
+    def _array(self, schema: Schema, open_references: tuple[str, ...]) -> list[Any]:
+        values = [self.value(item, open_references) for item in schema.get('prefixItems', ())]
         items, min_items = schema.get('items', {}), schema.get('minItems', 0)
         if items is False or values:
             return values
         if schema.get('maxItems') == 0:
             return []
         try:
-            item = self.value(items, above)
+            item = self.value(items, open_references)
         except NoExample:
             if min_items:
                 raise

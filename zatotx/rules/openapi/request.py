@@ -86,7 +86,7 @@ def _path_params(channel: Channel) -> tuple[Param, ...]:
     input."""
     pattern, _ = parse_pattern(channel.path, match_slash=channel.match_slash)
     declared = channel.service.input
-    known = {f.name: f.text for f in declared.fields} if declared is not None and channel.merged else {}
+    input_schemas = {f.name: f.text for f in declared.fields} if declared is not None and channel.merged else {}
     spans = [
         segment.spans
         for segment in pattern.segments
@@ -94,8 +94,8 @@ def _path_params(channel: Channel) -> tuple[Param, ...]:
         for _ in range(len(segment.middles) + 1)
     ]
     return tuple(
-        Param(name, 'path', known.get(name, ANY_TEXT), required=True, spans=spans_slashes,
-              example=NOTHING if name in known else 'text')
+        Param(name, 'path', input_schemas.get(name, ANY_TEXT), required=True, spans=spans_slashes,
+              example=NOTHING if name in input_schemas else 'text')
         for name, spans_slashes in zip(pattern.names, spans, strict=True)
     )  # fmt: skip
 
@@ -260,14 +260,14 @@ def _form_object(fields: Iterable[FieldShape]) -> Schema:
 
 
 def _form_schema(field: FieldShape) -> Schema:
-    kind, others = field.text.get('type'), []
+    kind, alternatives = field.text.get('type'), []
     if kind == _LISTS and 'items' in field.text:
-        others.append(field.text['items'])  # a single value is a list of one item
+        alternatives.append(field.text['items'])  # a single value is a list of one item
     elif kind == 'boolean':
-        others.append({'enum': [0, 1]})
+        alternatives.append({'enum': [0, 1]})
     if field.may_be_empty and not _allows_empty(field.text):
-        others.append({'const': ''})
-    return {'anyOf': [field.text, *others]} if others else field.text
+        alternatives.append({'const': ''})
+    return {'anyOf': [field.text, *alternatives]} if alternatives else field.text
 
 
 def _allows_empty(schema: Schema) -> bool:

@@ -47,8 +47,8 @@ def error_statuses(channel: Channel, method: str) -> set[int]:
 
 
 def _success_response(status: int, content: Mapping[str, Any]) -> dict[str, Any]:
-    out: dict[str, Any] = {'description': _DESCRIPTION, 'headers': response_headers(status)}
-    return out if status in _NO_CONTENT else {**out, 'content': content}
+    response: dict[str, Any] = {'description': _DESCRIPTION, 'headers': response_headers(status)}
+    return response if status in _NO_CONTENT else {**response, 'content': content}
 
 
 def _content(channel: Channel, components: Components) -> dict[str, Any]:

@@ -270,7 +270,7 @@ def _add_route(exact: dict[bytes, dict[str, Match]], root: _Node, route: Route, 
     method = route.method.upper()
     if not pattern.names:
         matches = exact.setdefault(route.pattern.encode('utf-8'), {})
-        return matches.setdefault(method, made := Match(route.target)) is made
+        return matches.setdefault(method, match := Match(route.target)) is match
     node = root
     for segment in pattern.segments:
         node = node.child(segment)

@@ -139,23 +139,23 @@ def valid_until(own: Certificate, others: Sequence[Certificate], terms: Certific
     return min(ends).timestamp()
 
 
-def _check_validity(certificate: Certificate, now: float, who: str = 'it') -> None:
+def _check_validity(certificate: Certificate, now: float, label: str = 'it') -> None:
     if now < certificate.not_valid_before_utc.timestamp():
-        raise UnacceptableCertificate(f'{who} is not valid yet')
+        raise UnacceptableCertificate(f'{label} is not valid yet')
     if now >= certificate.not_valid_after_utc.timestamp():
-        raise UnacceptableCertificate(f'{who} has expired')
+        raise UnacceptableCertificate(f'{label} has expired')
 
 
-def _check_use(certificate: Certificate, who: str = 'it') -> None:
+def _check_use(certificate: Certificate, label: str = 'it') -> None:
     """Checks the extended key usage (RFC 5280 §4.2.1.12), and the strength of key and signature."""
     uses = _extension(certificate, ExtendedKeyUsage)
     if uses is not None and _CLIENT_USAGES.isdisjoint(uses):
-        raise UnacceptableCertificate(f'{who} is not made for clients')
+        raise UnacceptableCertificate(f'{label} is not made for clients')
     key, signature_hash = certificate.public_key(), certificate.signature_hash_algorithm
     if isinstance(key, RSAPublicKey) and key.key_size < _MIN_RSA_BITS:
-        raise UnacceptableCertificate(f'{who} has an RSA key of {key.key_size} bits')
+        raise UnacceptableCertificate(f'{label} has an RSA key of {key.key_size} bits')
     if signature_hash is not None and signature_hash.name in _WEAK_HASHES:
-        raise UnacceptableCertificate(f'{who} is signed with {signature_hash.name}')
+        raise UnacceptableCertificate(f'{label} is signed with {signature_hash.name}')
 
 
 def _check_names(own: Certificate, terms: CertificateTerms) -> None:
@@ -177,17 +177,17 @@ def _extension(certificate: Certificate, type_: type[_Extension]) -> _Extension 
 
 
 def _verify(
-    own: Certificate, others: Sequence[Certificate], terms: CertificateTerms, now: float
+    own: Certificate, intermediates: Sequence[Certificate], terms: CertificateTerms, now: float
 ) -> list[Certificate]:
     """Returns the verified chain from the client's certificate to one of the definition's."""
     failures = []
     for store in terms.stores:
         try:
-            chain = _chain(own, others, store)
+            chain = _chain(own, intermediates, store)
             for signer in chain[1:-1]:  # OpenSSL looks up only the first one: not every authority has a CRL
                 _check_use(signer, _ISSUER)
                 if signer.issuer in terms.lists:
-                    _chain(signer, others, store, of_client=False)
+                    _chain(signer, intermediates, store, of_client=False)
             for certificate in chain[1:]:
                 _check_validity(certificate, now, _ISSUER)
             for crl in _crls_for_chain(chain, terms):
@@ -200,9 +200,9 @@ def _verify(
 
 
 def _chain(
-    certificate: Certificate, others: Sequence[Certificate], store: X509Store, *, of_client: bool = True
+    certificate: Certificate, extra_certificates: Sequence[Certificate], store: X509Store, *, of_client: bool = True
 ) -> list[Certificate]:
-    intermediates = list(map(X509.from_cryptography, others))
+    intermediates = list(map(X509.from_cryptography, extra_certificates))
     try:
         chain = X509StoreContext(store, X509.from_cryptography(certificate), intermediates).get_verified_chain()
     except X509StoreContextError as error:

@@ -61,13 +61,13 @@ class Inflater:
             if not _is_zlib_header(piece[0]):
                 self._stream = zlib.decompressobj(_RAW_WINDOW)
         self._input_size += len(piece)
-        out = b''
+        output = b''
         while piece:
             if self._stream.eof:
                 self._next_member()
-            out += self._decompress(piece)
+            output += self._decompress(piece)
             piece = self._stream.unused_data
-        return out
+        return output
 
     def end(self) -> None:
         """Checks that the body is complete. Raises Malformed if it is truncated."""
@@ -78,13 +78,13 @@ class Inflater:
         """Decompresses data of one member; data after the member is left in `unused_data`."""
         allowed = min(self._most, max(FREE, self._input_size * self._ratio)) - self._output_size
         try:
-            out = self._stream.decompress(piece, allowed + 1)
+            output = self._stream.decompress(piece, allowed + 1)
         except zlib.error:
             raise Malformed(f'the body is not {self._coding}, or was damaged') from None
-        self._output_size += len(out)
-        if len(out) > allowed:
+        self._output_size += len(output)
+        if len(output) > allowed:
             raise DecompressionBomb(self._limit_error())
-        return out
+        return output
 
     def _next_member(self) -> None:
         if self._coding != 'gzip':

@@ -170,11 +170,11 @@ def _decode_extended(value: str) -> str:
         raise Malformed('the filename* of a part cannot be read') from None
 
 
-def _locate_files(segments: Iterable[Any], at: Callable[[int, int], bytes], boundary: str) -> Iterator[FilePart]:
+def _locate_files(segments: Iterable[Any], read_at: Callable[[int, int], bytes], boundary: str) -> Iterator[FilePart]:
     """Yields the files with their positions: each begins after the empty line that ends its headers."""
     end = 0  # end of the previous part
     for segment in segments:
-        framing = at(end, len(boundary) + _MAX_HEADERS_SIZE)
+        framing = read_at(end, len(boundary) + _MAX_HEADERS_SIZE)
         delimiter = framing.find(b'--' + boundary.encode('ascii'))  # not in the preamble before the first part
         if delimiter < 0:
             raise Malformed(f'there are more than {_MAX_HEADERS_SIZE} bytes before the first part')

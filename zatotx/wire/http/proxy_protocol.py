@@ -50,14 +50,14 @@ def _parse_v1(data: bytes) -> ProxyHeader | None:
             raise Malformed(f'its line is longer than {_MAX_V1_LENGTH} bytes')
         return None
     size = len(line) + 2
-    words = line.split(b' ')
-    if words[1] == b'UNKNOWN':
+    parts = line.split(b' ')
+    if parts[1] == b'UNKNOWN':
         return ProxyHeader(size)
-    if len(words) != 6 or words[1] not in (b'TCP4', b'TCP6'):
+    if len(parts) != 6 or parts[1] not in (b'TCP4', b'TCP6'):
         raise Malformed('its line is not `PROXY TCP4 source destination port port`')
-    version = 4 if words[1] == b'TCP4' else 6
-    source, destination = (_parse_address(word, version) for word in words[2:4])
-    ports = [_parse_port(word) for word in words[4:]]
+    version = 4 if parts[1] == b'TCP4' else 6
+    source, destination = (_parse_address(word, version) for word in parts[2:4])
+    ports = [_parse_port(word) for word in parts[4:]]
     return ProxyHeader(size, (source, ports[0]), (destination, ports[1]))
 
 
@@ -94,8 +94,8 @@ def _parse_v2(data: bytes) -> ProxyHeader | None:
         addresses_size = 2 * width + 4
         if length < addresses_size:
             raise Malformed('its addresses are cut short')
-        source, destination = (str(address_type(block[at:at + width])) for at in (0, width))
-        ports = [int.from_bytes(block[at:at + 2]) for at in (2 * width, 2 * width + 2)]
+        source, destination = (str(address_type(block[offset:offset + width])) for offset in (0, width))
+        ports = [int.from_bytes(block[offset:offset + 2]) for offset in (2 * width, 2 * width + 2)]
         return ProxyHeader(size, (source, ports[0]), (destination, ports[1]), _is_secure(block[addresses_size:]))
     return ProxyHeader(size, secure=family == _UNIX and _is_secure(block[_UNIX_ADDRESSES_SIZE:]))
 

@@ -150,11 +150,11 @@ def _read_12(element: Element) -> FaultElement:
     parts = {child.tag: child for child in _children_of(element)}
     code, *subcodes = _codes_12(parts.get(f'{{{NS_12}}}Code')) or ['']
     namespace, name = _split_tag(code)
-    known = namespace == NS_12 and name in CODES
+    is_known = namespace == NS_12 and name in CODES
     reason = _reason_12(parts.get(f'{{{NS_12}}}Reason'))
     return FaultElement(
-        code=name if known else '',
-        subcodes=tuple(subcodes if known or not code else [code, *subcodes]),
+        code=name if is_known else '',
+        subcodes=tuple(subcodes if is_known or not code else [code, *subcodes]),
         reason=_text_of(reason),
         lang='' if reason is None else reason.get('{http://www.w3.org/XML/1998/namespace}lang', ''),
         node=_text_of(parts.get(f'{{{NS_12}}}Node')),

@@ -163,12 +163,12 @@ def _parse_timestamp(element: Element) -> Timestamp:
     return Timestamp(_parse_time(created) if created else None, _parse_time(expires) if expires else None)
 
 
-def _children_by_tag(element: Element, known: frozenset[str], where: str) -> dict[str, Element]:
+def _children_by_tag(element: Element, allowed_tags: frozenset[str], where: str) -> dict[str, Element]:
     """Returns the children by tag. Raises Malformed for a duplicate or unknown one."""
     parts: dict[str, Element] = {}
     for child in _children(element, where):
         tag = child.tag
-        if tag in parts or tag not in known:
+        if tag in parts or tag not in allowed_tags:
             raise Malformed(f'the {where} has an element that is not known here, or one of them twice')
         parts[tag] = child
     return parts

@@ -72,22 +72,23 @@ def wsdl_text(told: WsdlDescription) -> bytes:
     return ''.join(pieces).encode('utf-8')
 
 
-def _namespaces(told: WsdlDescription) -> list[str]:
-    return list(dict.fromkeys(schema.namespace for schema in told.schemas))
+def _namespaces(description: WsdlDescription) -> list[str]:
+    return list(dict.fromkeys(schema.namespace for schema in description.schemas))
 
 
 def _styled_name(name: str, style: str, has_both_styles: bool) -> str:
     return f'{name}Rpc' if has_both_styles and style == RPC else name
 
 
-def _definitions_start(told: WsdlDescription, prefixes: dict[str, str]) -> str:
+def _definitions_start(description: WsdlDescription, prefixes: dict[str, str]) -> str:
     declarations = {
-        'xmlns': NAMESPACE, 'xmlns:xsd': XSD, 'xmlns:here': told.namespace, 'targetNamespace': told.namespace,
+        'xmlns': NAMESPACE, 'xmlns:xsd': XSD, 'xmlns:here': description.namespace,
+        'targetNamespace': description.namespace,
     }  # fmt: skip
-    declarations.update((f'xmlns:{_PREFIXES[version]}', BINDINGS[version]) for version in told.versions)
+    declarations.update((f'xmlns:{_PREFIXES[version]}', BINDINGS[version]) for version in description.versions)
     declarations.update((f'xmlns:{prefix}', namespace) for namespace, prefix in prefixes.items())
     attributes = ' '.join(f'{name}="{attribute(value)}"' for name, value in declarations.items())
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n<definitions name="{attribute(told.name)}" {attributes}>'
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n<definitions name="{attribute(description.name)}" {attributes}>'
 
 
 def _messages(operation: WsdlOperation, prefixes: dict[str, str]) -> Iterator[str]:

@@ -57,9 +57,9 @@ def check(data: bytes, budget: XmlBudget) -> None:
 
     Comments, CDATA sections and processing instructions count as elements, since they are nodes too.
     """
-    size, most = len(data), budget.elements
-    if size > most and has_more_elements(data, most):
-        raise Malformed(f'there are more than {most} elements, the limit here')
+    size, max_elements = len(data), budget.elements
+    if size > max_elements and has_more_elements(data, max_elements):
+        raise Malformed(f'there are more than {max_elements} elements, the limit here')
     if size > budget.attributes * _MIN_ATTRIBUTE_SIZE and _has_more_attributes(data, budget.attributes):
         raise Malformed(f'there are more than {budget.attributes} attributes, the limit here')
     if size > budget.namespaces * _MIN_NAMESPACE_SIZE and _has_more_namespaces(data, budget.namespaces):
@@ -115,28 +115,28 @@ def _windows(data: bytes) -> Iterator[bytes]:
         start = end if end > 0 else len(data)
 
 
-def _has_more_namespaces(data: bytes, most: int) -> bool:
+def _has_more_namespaces(data: bytes, max_namespaces: int) -> bool:
     """Returns whether there are more distinct namespace declarations; repeated ones count once."""
-    if count_elements(data, b'xmlns', most) <= most:
+    if count_elements(data, b'xmlns', max_namespaces) <= max_namespaces:
         return False
     distinct: set[bytes] = set()
     declarations = map(_WHOLE_MATCH, _DECLARATION.finditer(data))
     while batch := set(islice(declarations, _BATCH_SIZE)):
         distinct |= batch
-        if len(distinct) > most:
+        if len(distinct) > max_namespaces:
             return True
     return False
 
 
-def _has_more_attributes(data: bytes, most: int) -> bool:
+def _has_more_attributes(data: bytes, max_attributes: int) -> bool:
     """Returns whether there are more attributes, counted as equals signs inside tags. Those in CDATA sections, and in
     text before a `>` outside tags, count as well."""
-    if count_elements(data, b'=', most) <= most:
+    if count_elements(data, b'=', max_attributes) <= max_attributes:
         return False
     count = 0
     for window in _windows(data):
         count += _TEXT_EQUALS.sub(b'', window.translate(None, _OTHER_BYTES)).count(b'=')
-        if count > most:
+        if count > max_attributes:
             return True
     return False
 

@@ -48,5 +48,5 @@ def _end_of_misc(data: bytes) -> int:
 
 def _position_after(data: bytes, mark: bytes, start: int) -> int:
     """Returns the position after the next mark; the end of the data if there is none."""
-    found = data.find(mark, start)
-    return len(data) if found < 0 else found + len(mark)
+    index = data.find(mark, start)
+    return len(data) if index < 0 else index + len(mark)

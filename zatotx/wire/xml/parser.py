@@ -177,11 +177,11 @@ def _describe_error(error: etree.XMLSyntaxError, budget: XmlBudget) -> str:
 
 def _check_tree(root: Element, data: bytes, budget: XmlBudget) -> None:
     """Checks the limits that require the tree, unless the document's size rules a violation out."""
-    depth, most = budget.depth, budget.per_element
+    depth, max_attributes = budget.depth, budget.per_element
     if xml_budget.count_elements(data, b'<', 2 * depth) > 2 * depth and _finds(root, '/*' * (depth + 1)):
         raise Malformed(TOO_DEEP.format(depth))
-    if xml_budget.may_have_tag(data, most) and _finds(root, f'//*[@*[{most + 1}]]'):
-        raise Malformed(f'an element has more than {most} attributes, the limit here')
+    if xml_budget.may_have_tag(data, max_attributes) and _finds(root, f'//*[@*[{max_attributes + 1}]]'):
+        raise Malformed(f'an element has more than {max_attributes} attributes, the limit here')
     if len(data) > budget.text and _finds(root, f'//text()[string-length() > {budget.text}]'):
         raise Malformed(TOO_LONG.format(budget.text))
     # a namespace may be written with character references
