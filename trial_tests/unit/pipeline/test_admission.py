@@ -95,7 +95,7 @@ class ServiceLimitTests(AdmissionCase):
         self.entry.gate.limit = 2
         for cid in 'abc':
             self.send(cid)
-        self.assertIn('Service test.service has 2 requests under way', self.details(self.refused()))
+        self.assertIn('Service test.service is processing 2 requests', self.details(self.refused()))
         self.assertEqual((self.served, self.entry.gate.refused), (['a', 'b'], 1))
         self.end_one()
         self.assertEqual(self.replies.pop().status, 200)
@@ -208,7 +208,7 @@ class NodeLimitTests(AdmissionCase):
         self.make(guard)
         self.send()
         self.send()
-        self.assertIn('The server has 1 requests under way', self.details(self.refused()))
+        self.assertIn('The server is processing 1 requests', self.details(self.refused()))
         self.assertEqual(guard.asked, 1)
 
     def test_health_is_never_refused_and_never_counted(self) -> None:
@@ -232,7 +232,7 @@ class ChannelLimitTests(AdmissionCase):
         """Others that lead to the same service are none the worse."""
         self.send('a', self.channel)
         self.send('b', self.channel)
-        self.assertIn('Channel narrow takes 1 requests at once', self.details(self.refused()))
+        self.assertIn('Channel narrow accepts 1 requests at once', self.details(self.refused()))
         self.send('c')
         self.assertEqual(self.served, ['a', 'c'])
 

@@ -203,12 +203,12 @@ class AwayTests(Issuer):
             self.clock.advance(60.0)
         (said,) = self.log.messages(logging.WARNING)
         self.assertIn("The keys of JWT definition 'idp' at https://idp.example/jwks: nobody is at", said)
-        self.assertIn("JWT definition 'idp' has no keys, or those of before alone: nobody", next(check.findings()))
+        self.assertIn("JWT definition 'idp' has no keys, or only outdated ones: nobody", next(check.findings()))
         self.fetcher.serve(URL, NEW)
         self.clock.advance(60.0)
         self.admitted(check, token(TWO, kid='two'))
         self.refused(check, token(kid='one'))
-        self.assertIn('are there again', self.log.messages(logging.INFO)[-1])
+        self.assertIn('are available again', self.log.messages(logging.INFO)[-1])
         self.assertEqual(list(check.findings()), [])
 
     def test_a_frozen_issuer_delays_one_request(self) -> None:

@@ -306,8 +306,8 @@ class RevokedTests(MtlsTestCase):
         for _ in range(3):
             self.assertRaises(Unauthorized, check.check, from_client(PARTNER))
         (said,) = self.log.messages(logging.WARNING)
-        self.assertIn("'partner' admits nobody: its list of revoked certificates has expired", said)
-        self.assertIn("'partner' admits nobody whom CN=Bank CA has signed", next(check.findings()))
+        self.assertIn("'partner' rejects all certificates: its revocation list has expired", said)
+        self.assertIn("'partner' rejects certificates signed by CN=Bank CA", next(check.findings()))
         self.now = NOW
         self.assertEqual(list(check.findings()), [])
 
@@ -429,9 +429,9 @@ class DefinitionTests(SynchronousTestCase):
         globalLogPublisher.addObserver(log)
         self.addCleanup(globalLogPublisher.removeObserver, log)
         check = MtlsAuthenticator(definition(ca='nonsense'), lambda: NOW)
-        self.assertIn("'partner' admits nobody: holds no certificate", log.messages(logging.ERROR)[0])
+        self.assertIn("'partner' rejects all certificates: holds no certificate", log.messages(logging.ERROR)[0])
         self.assertRaises(Unauthorized, check.check, from_client(PARTNER))
-        self.assertIn('is not valid any more', next(check.findings()))
+        self.assertIn('it is invalid', next(check.findings()))
         guard = AuthenticationPolicy(
             {'mtls': lambda stored: MtlsAuthenticator(stored, lambda: NOW), 'other': FieldAuthenticator}
         )

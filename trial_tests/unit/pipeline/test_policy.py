@@ -186,7 +186,7 @@ class GuardTests(GuardCase):
         check = BasicAuthAuthenticator(self.verifier, definition())
         check._known = dict.fromkeys(str(n).encode() for n in range(REMEMBERED))
         header = login().headers[b'authorization']
-        self.successResultOf(Deferred.fromCoroutine(check._first_time(login(), header, b'd', 0.0)))
+        self.successResultOf(Deferred.fromCoroutine(check._check_new(login(), header, b'd', 0.0)))
         self.assertEqual(list(check._known), [b'd'])
         self.assertNotIn('p:ž', repr(check._known) + repr(self.verifier))
 

@@ -211,7 +211,7 @@ class TakeTests(RatesCase):
             (reply,) = replies
             self.assertEqual((reply.status, dict(reply.headers)), (429, {b'Retry-After': b'30'}))
             details = json.loads(reply.body)['zato_env']['details']
-            self.assertEqual(details, f'Too many requests: rate limit {limit.name} takes the next one in 30 s')
+            self.assertEqual(details, f'Too many requests: rate limit {limit.name} admits the next one in 30 s')
             self.assertIn(b'r=0;t=60', inbound.standing.lines())
             self.clock.advance(29.999)
             self.assertEqual(self.status(limit.name), 429)
