@@ -87,7 +87,7 @@ class RedisClientTests(TestCase):
             await self.within(60, client.execute('SET', 'secret', 'hunter2'))
         self.assertLess(reactor.seconds() - began, 30)
         self.assertIn(str(self.server.path), str(caught.exception))
-        self.assertIn('no answer to SET within 1.5 s', str(caught.exception))
+        self.assertIn('did not reply to SET within 1.5 s', str(caught.exception))
         self.assertNotIn('hunter2', str(caught.exception))
         with self.assertRaisesRegex(ServiceUnavailable, 'no answer'):
             await client.execute('GET', 'secret')
@@ -117,7 +117,7 @@ class RedisClientTests(TestCase):
         self.server.freeze()
         waiting = client.execute('GET', 'kept')
         self.server.kill()
-        with self.assertRaisesRegex(ServiceUnavailable, 'was lost before it answered'):
+        with self.assertRaisesRegex(ServiceUnavailable, 'was lost before it replied'):
             await self.within(60, waiting)
         failing = client.execute('GET', 'kept')
         self.failureResultOf(failing, ServiceUnavailable)
@@ -176,7 +176,7 @@ class RedisLoginTests(TestCase):
         wrong = made(f'{server.url}?password=wr0ng', server.directory)
         wrong.startService()
         self.addCleanup(wrong.stopService)
-        while 'it refused the connection: WRONGPASS' not in wrong.problem:
+        while 'it rejected the connection: WRONGPASS' not in wrong.problem:
             await deferLater(reactor, 0.01)
         self.assertNotIn('wr0ng', wrong.problem + repr(wrong.address) + str(wrong.address))
 

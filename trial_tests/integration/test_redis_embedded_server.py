@@ -106,7 +106,7 @@ class SupervisorTests(TestCase):
         service = self.supervisor()
         await service.startService()
         second = make_redis_service(str(self.directory), reactor)
-        with self.assertRaisesRegex(StartError, 'has a running zato-redis already'):
+        with self.assertRaisesRegex(StartError, 'already has a running zato-redis'):
             second.startService()
         self.assertTrue(service.ready)
 
@@ -145,7 +145,7 @@ class SupervisorTests(TestCase):
         data.mkdir()
         (data / 'appendonly.aof.manifest').write_text('nonsense\n')
         service = self.supervisor()
-        with self.assertRaisesRegex(StartError, r'cannot start: it ended with exit code 1: .*(manifest|AOF)'):
+        with self.assertRaisesRegex(StartError, r'cannot start: it exited with code 1: .*(manifest|AOF)'):
             await service.startService()
 
     async def test_long_path(self) -> None:

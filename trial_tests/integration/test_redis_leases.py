@@ -174,7 +174,7 @@ class RedisLeaseTests(RedisCase, LeaseContract):
         done = await fences.write('jobs', 7, [('SET', 'x', 'seven'), ('INCR', 'n'), ('GET', 'nobody')])
         self.assertEqual(done, ['OK', 1, None])
         await fences.write('jobs', 8, [('SET', 'x', b'\xff eight')])
-        with self.assertRaisesRegex(Conflict, "token 7 of a write to 'jobs' is old: 8 was seen"):
+        with self.assertRaisesRegex(Conflict, "token 7 of a write to 'jobs' is outdated: 8 was seen"):
             await fences.write('jobs', 7, [('SET', 'x', 'again'), ('INCR', 'n')])
         await fences.write('jobs', 8, [('INCR', 'n')])
         await fences.write('other', 1, [('INCR', 'n')])

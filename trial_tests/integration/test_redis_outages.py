@@ -70,7 +70,7 @@ class SlowTests(ProxyCase):
         arguments; it is done once or not at all, and what comes after is not taken for its answer."""
         client = await self.client(self.address, timeout=0.5)
         self.proxy.delay = 1.5
-        with self.assertRaisesRegex(Timeout, r'^Redis at 127\.0\.0\.1:\d+ gave no answer to INCR within 0\.5 s$'):
+        with self.assertRaisesRegex(Timeout, r'^Redis at 127\.0\.0\.1:\d+ did not reply to INCR within 0\.5 s$'):
             await self.got(client.execute('INCR', 'hunter2'))
         self.proxy.delay = 0.0
         self.assertEqual(await self.answered(client, 'SET', 'a', 'b'), 'OK')
@@ -197,7 +197,7 @@ class UnableTests(RedisCase):
         client = await self.client()
         await client.execute('SET', 'a', 'x')
         await client.execute('CONFIG SET', 'maxmemory', '1')
-        words = 'its memory is full (maxmemory) and it takes no writes'
+        words = 'its memory is full (maxmemory) and it rejects writes'
         await self.unable(client.execute('SET', 'a', 'y'), 'OOM', words)
         await self.unable(client.execute('EVAL', "return redis.call('SET', KEYS[1], 'y')", 1, 'a'), 'OOM', words)
         value, refused = await client.batch([('GET', 'a'), ('SET', 'a', 'y')])
@@ -211,7 +211,7 @@ class UnableTests(RedisCase):
         """READONLY: the write fails, and the connection is made anew, since the master is elsewhere now."""
         client = await self.client()
         await client.execute('REPLICAOF', '127.0.0.1', '1')
-        await self.unable(client.execute('SET', 'a', 'y'), 'READONLY', 'it is a replica, which takes no writes')
+        await self.unable(client.execute('SET', 'a', 'y'), 'READONLY', 'it is a replica, which rejects writes')
         self.assertIn('it is a replica now', client.problem)
         await self.got(client.up())
         self.assertIn('slave', str(await client.execute('ROLE')))
@@ -229,7 +229,7 @@ class UnableTests(RedisCase):
         gone.rmdir()
         await client.execute('BGSAVE')
         await self.until_saved_badly(client)
-        await self.unable(client.execute('SET', 'a', 'y'), 'MISCONF', 'it cannot save to its disk and takes no writes')
+        await self.unable(client.execute('SET', 'a', 'y'), 'MISCONF', 'it cannot save to its disk and rejects writes')
         self.assertIsNone(await client.execute('GET', 'a'))
         self.assertTrue((await client.facts()).write_error)
 
@@ -264,7 +264,7 @@ class UnableTests(RedisCase):
         endless = client.execute('EVAL', 'while true do end', 0)
         endless.addErrback(lambda failure: failure.trap(ResponseError))
         await self.later(0.3)
-        await self.unable(other.execute('GET', 'a'), 'BUSY', 'a script keeps it busy')
+        await self.unable(other.execute('GET', 'a'), 'BUSY', 'it is busy running a script')
         await other.execute('SCRIPT', 'KILL')
         await self.got(endless)
 
@@ -286,7 +286,7 @@ class NoRedisTests(RedisCase):
         port: Any = reactor.listenTCP(0, _Babblers(), interface='127.0.0.1')
         self.addCleanup(port.stopListening)
         client = self.starting(RedisAddress(host='127.0.0.1', port=port.getHost().port))
-        await self.until(lambda: "what it says is not Redis's protocol" in client.problem, 'a word of it')
+        await self.until(lambda: 'it does not speak the Redis protocol' in client.problem, 'a word of it')
         await client.stopService()
 
     async def test_cluster(self) -> None:
@@ -319,7 +319,7 @@ class PolicyTests(RedisCase):
         await self.got(client.up())
         await self.restarted(client)
         self.assertEqual(len(told.warned), 1, told.warned)
-        self.assertIn('has maxmemory-policy allkeys-lru: when its memory is full it drops keys', told.warned[0])
+        self.assertIn('has maxmemory-policy allkeys-lru: when its memory is full it evicts keys', told.warned[0])
 
     async def test_a_user_with_few_rights(self) -> None:
         """A user who may not name its connection or ask how Redis is works all the same, within its keys; that nothing
@@ -413,7 +413,7 @@ class FactsTests(SynchronousTestCase):
         """Each thing that should be different is a sentence that names Redis and what to do."""
         bad = parse_info('redis_version:5.0.7\nrole:slave\nmaxmemory_policy:volatile-ttl\naof_last_write_status:err\n')
         said = list(warnings(bad, 'Redis at h:1'))
-        meant = ('noeviction', 'of version 5.0.7', 'a replica', 'could not write')
+        meant = ('noeviction', 'has version 5.0.7', 'a replica', 'could not write')
         for sentence, words in zip(said, meant, strict=True):
             self.assertTrue(sentence.startswith('Redis at h:1 '), sentence)
             self.assertIn(words, sentence)
@@ -428,10 +428,10 @@ class ClauseTests(SynchronousTestCase):
         it."""
         where = 'Redis at h:1'
         for error, words in (
-            (late(where, 'GET', 5), 'it gave no answer to GET within 5 s'),
+            (late(where, 'GET', 5), 'it did not reply to GET within 5 s'),
             (refusal('LOADING Redis is loading the dataset in memory', where), 'it is still loading its data (LOADING'),
-            (refusal('ERR unknown command', where), 'it refused the connection: unknown command'),
-            (TimeoutError(), 'it gave no answer within 5 s'),
+            (refusal('ERR unknown command', where), 'it rejected the connection: unknown command'),
+            (TimeoutError(), 'it did not reply within 5 s'),
             (ConnectionDone(), 'it closed the connection'),
             (ConnectionLost(), 'the connection was lost'),
             (FileNotFoundError(2, 'No such file or directory', '/run/redis.sock'), '/run/redis.sock: No such file'),
@@ -525,7 +525,7 @@ class AwayTests(RedisCase):
         self.server.freeze()
         waiting = [client.execute('INCR', 'n') for _ in range(100)]
         refused = self.failureResultOf(client.execute('INCR', 'n'), ServiceUnavailable)
-        self.assertIn('does not keep up: 100 commands wait for their answers', str(refused.value))
+        self.assertIn('does not keep up: 100 commands wait for replies', str(refused.value))
         refused = self.failureResultOf(client.batch([('INCR', 'n')]), ServiceUnavailable)
         self.server.thaw()
         self.assertEqual([answer for _, answer in await self.got(DeferredList(waiting))], list(range(1, 101)))

@@ -86,7 +86,7 @@ class BatchTests(RedisCase):
         """A batch on a Redis that fell silent fails as one within its deadline, named; none of it is done twice."""
         client = await self.client(timeout=2.0)
         self.server.freeze()
-        with self.assertRaisesRegex(Timeout, 'no answer to a batch of 500 within 2 s'):
+        with self.assertRaisesRegex(Timeout, 'did not reply to a batch of 500 within 2 s'):
             await self.got(client.batch([('INCR', 'n')] * 500))
         self.server.thaw()
         await self.got(client.up())

