@@ -163,7 +163,7 @@ class ServerTests:
             self.cut_all()
 
         said = await self.refusal(deferToThread(found.write, call, cut_in_the_commit))
-        self.assertIn('did not confirm a commit: look whether it was made', said)
+        self.assertIn('did not confirm a commit: check whether it was made', said)
         self.assertEqual(len(runs), 3)
 
     async def test_who_waits_for_a_lock_makes_no_progress(self: Any) -> None:
