@@ -315,7 +315,7 @@ class UserTests(SynchronousTestCase):
     def test_nonsense(self) -> None:
         """A counter that would fall, and what is no name, are refused in words."""
         user = UserMetrics()
-        with self.assertRaisesRegex(ValueError, 'only grows'):
+        with self.assertRaisesRegex(ValueError, 'cannot decrease'):
             user.incr('orders', -1)
         for name in ('', 'x' * 201):
             with self.assertRaisesRegex(ValueError, '1 to 200 characters'):

@@ -15,7 +15,7 @@ from zatotx.model.gc_disabled import GcDisabled
 # it begins within the next allocations, and then it lets the service's thread go on.
 LOOKED_AT = """
 import gc, random, sys, threading, time
-from zatotx.metrics.stack_location import place_of
+from zatotx.metrics.stack_location import location_of
 
 class Service:
     _zatotx_name = 'crm.quick'
@@ -50,7 +50,7 @@ gc.set_threshold(1, 1_000_000, 1_000_000)
 sys.setswitchinterval(1e-4)
 end = time.monotonic() + 2
 while time.monotonic() < end:
-    place_of(sys._current_frames()[thread.ident], deployed)
+    location_of(sys._current_frames()[thread.ident], deployed)
 over = True
 thread.join()
 print('went on')
