@@ -56,7 +56,7 @@ class LevelsTests(SynchronousTestCase):
         known = ', '.join(LEVELS)
         self.assertEqual(
             str(caught.exception),
-            f"[log] level: 'loud' is none of {known}; [log.levels] crm: 'LOUDER' is none of {known}",
+            f"[log] level: 'loud' is not one of {known}; [log.levels] crm: 'LOUDER' is not one of {known}",
         )
         levels = LevelFilter()
         for name, level in (('crm', 'loud'), ('', '')):
@@ -69,7 +69,7 @@ class LevelsTests(SynchronousTestCase):
         levels = LevelFilter('info', {'crm': 'debug'})
         for number in range(20_000):
             self.assertEqual(levels.of(f'crm.{number}'), logging.DEBUG)
-        self.assertLessEqual(len(levels._known), 10_000)
+        self.assertLessEqual(len(levels._cache), 10_000)
 
     def test_areas(self) -> None:
         """Loggers belong to areas by their dotted names, not by their first letters; each area has its own file."""
