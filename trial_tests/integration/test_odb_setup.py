@@ -273,11 +273,11 @@ class UrlTests(SynchronousTestCase):
             ('oracle://me:sEcReT@host/db', "'oracle'"),
             ('postgresql+psycopg2://me:sEcReT@host/db', "'postgresql+psycopg2'"),
             ('postgresql+psycopg://me:sEcReT@host:1O/db', 'not of the form'),
-            ('postgresql+psycopg://me:sEcReT@host', 'names no database'),
+            ('postgresql+psycopg://me:sEcReT@host', 'does not name a database'),
             ('postgresql://me:p@sEcReT@host/db', '%40'),
             ('mysql://me:12/sEcReT@host/db', '%2F'),
-            ('sqlite://', 'names no file'),
-            ('sqlite:///:memory:', 'names no file'),
+            ('sqlite://', 'does not name a file'),
+            ('sqlite:///:memory:', 'does not name a file'),
         ):
             error = str(self.assertRaises(ValueError, urls.parse_url, url))
             self.assertIn(part, error)
