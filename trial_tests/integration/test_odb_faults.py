@@ -297,7 +297,7 @@ class LaneTests(TestCase):
 
         running = self.lane.run(committing)
         error = await self.assertFailure(running, Timeout)
-        self.assertIn('look whether it was made', str(error))
+        self.assertIn('check whether it was made', str(error))
 
     async def test_a_cancelled_call_writes_nothing(self) -> None:
         """It does not affect the next one either."""

@@ -127,7 +127,7 @@ class StateTests(HistoryCase):
         now = await self.filled()
         for revision in (0, now + 1):
             error = await self.assertFailure(self.store.state_at(revision), NotFound)
-            self.assertIn(f'there are 1 to {now}', str(error))
+            self.assertIn(f'the kept ones are 1 to {now}', str(error))
 
     async def test_a_revision_is_restored(self) -> None:
         """It becomes a new revision with its secrets; code, its services and the restoring user remain."""
@@ -221,7 +221,7 @@ class BoundTests(HistoryCase):
         self.assertEqual(len(rows), 20)
         first = rows[-1].revision
         error: Any = await self.assertFailure(self.store.state_at(first - 1), NotFound)
-        self.assertIn(f'there are {first} to', str(error))
+        self.assertIn(f'the kept ones are {first} to', str(error))
         for revision in (first, first + 7):
             state = await self.store.state_at(revision)
             self.assertEqual({o.name for o in state}, {'echo', 'stays', 'a'})

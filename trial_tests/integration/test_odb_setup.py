@@ -131,7 +131,7 @@ class FileTests(OdbCase):
         error = self.assertRaises(
             ServiceUnavailable, create, 'sqlite:////no/such/place/x.db', KEY, NewCluster(name='x'), types=TYPES
         )
-        self.assertIn('/no/such/place/x.db) cannot be made: No such file or directory', str(error))
+        self.assertIn('/no/such/place/x.db) cannot be created: No such file or directory', str(error))
 
     def test_files_are_closed_to_others_whatever_the_umask(self) -> None:
         """The database, -wal and -shm are 0600; other modes are corrected."""

@@ -36,6 +36,7 @@ class ObjectChange:
 
     @property
     def name(self) -> str:
+        """The object's name after the change."""
         name: str = self.value.name
         return name
 

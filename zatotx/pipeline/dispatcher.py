@@ -127,9 +127,11 @@ class Dispatcher:
         self.deadlines = DeadlineSweeper(clock)
 
     def deliver(self, message: Message, answered: Callable[[Reply], None]) -> IPendingRequest:
+        """See IDispatcher."""
         return self._start(self._pipeline.serve(message), message, answered)
 
     def admit(self, message: Message, admitted: Callable[[Reply | None], None]) -> IPendingRequest:
+        """See IDispatcher."""
         return self._start(self._pipeline.authorize(message), message, admitted)
 
     def refusal(self, error: BaseException, message: Message) -> Reply:

@@ -112,6 +112,7 @@ class RedisRates:
         return self._overdue > 0
 
     def charge(self, names: tuple[str, ...], rates: tuple[Rate, ...]) -> Deferred[Charge]:
+        """See IRates."""
         if self._overdue:
             return fail(_timeout_error())
         batch = self._batches.get(names)

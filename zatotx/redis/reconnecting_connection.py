@@ -217,6 +217,7 @@ class ConnectionService(Service):
 
     @property
     def address(self) -> RedisAddress:
+        """The address of the server."""
         return self._connection.address
 
     @property

@@ -59,6 +59,7 @@ class AuthenticationPolicy:
         ] = {}  # created on demand, cleared by every change
 
     def check(self, message: Message) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
+        """See IAuthenticationPolicy."""
         channel = message.channel
         if channel.groups or channel.roles:
             accepted = self._accepted_of(channel)
@@ -74,6 +75,7 @@ class AuthenticationPolicy:
         return NEEDS_BODY if authenticator.needs_body else authenticator.check(message)
 
     def check_body(self, message: Message) -> Principal | Awaitable[Principal | NeedsBody] | NeedsBody:
+        """See IAuthenticationPolicy."""
         channel = message.channel
         if channel.groups or channel.roles:
             accepted = self._accepted_of(channel)
