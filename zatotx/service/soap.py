@@ -72,20 +72,20 @@ def declared_headers(value: Any) -> tuple[str, ...]:
     return names
 
 
-def require_understood(incoming: Message, understands: tuple[str, ...]) -> None:
+def require_understood(message: Message, understands: tuple[str, ...]) -> None:
     """Raise NotUnderstood if a mandatory header of the message is processed neither by the service nor by
     authentication.
 
     The authenticator has processed wsse:Security if that header authenticated the caller (SOAP 1.1, section 4.2.3).
     """
-    message: SoapMessage | None = getattr(incoming, 'soap', None)
-    if message is None or not message.demanded:
+    envelope: SoapMessage | None = getattr(message, 'soap', None)
+    if envelope is None or not envelope.demanded:
         return
     known = {*understands}
-    if incoming.principal is not None and incoming.principal.kind == WSS:
+    if message.principal is not None and message.principal.kind == WSS:
         known.add(SECURITY)
     missing = [
-        element.tag for element in message.demanded if element.tag not in known and local_name(element) not in known
+        element.tag for element in envelope.demanded if element.tag not in known and local_name(element) not in known
     ]
     if missing:
-        raise NotUnderstood(missing, incoming.cid)
+        raise NotUnderstood(missing, message.cid)

@@ -142,9 +142,9 @@ def _element_schema(element: Element, column: int, date_time_format: str = '') -
         return _moment_schema(element, date_time_format)
     if isinstance(element, e.List):
         return {'type': 'array', 'items': {}}
-    for kind, output_schema, json_schema, text_input_schema in _SCHEMAS:
+    for kind, output, json_input, text_input in _SCHEMAS:
         if isinstance(element, kind):
-            return (output_schema, json_schema, text_input_schema or output_schema)[column]
+            return (output, json_input, text_input or output)[column]
     return {'type': [*_ANY_TYPE, 'null']}  # an element class defined by the user
 
 
