@@ -78,20 +78,20 @@ class ObjectService(AdminService):
 
     def fitting(self) -> list[ObjectType]:
         """Return the types that match the fixed fields of the request."""
-        asked = self.asked
+        request = self.asked
         return [
             object_type
             for object_type in self.own_types
             if object_type.zato is not None
-            and all(asked.get(name, value) in ('', value) for name, value in object_type.zato.fixed.items())
+            and all(request.get(name, value) in ('', value) for name, value in object_type.zato.fixed.items())
         ]
 
     def found(self) -> Stored:
         """Return the object with the request's id, otherwise with its name. Raises BadInput, NotFound."""
-        asked, snapshot = self.asked, self.server.config.snapshot
-        object_id = asked.get('id', '')
+        request, snapshot = self.asked, self.server.config.snapshot
+        object_id = request.get('id', '')
         if object_id in ('', None):
-            name = asked.get('name')
+            name = request.get('name')
             if not isinstance(name, str) or not name:
                 raise bad_request('id', 'missing')
             return self._named(name)

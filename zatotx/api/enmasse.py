@@ -32,17 +32,17 @@ class Import(AdminService):
         input_optional = (Bool('replace'), Bool('dry_run'), Bool('resolved'))
 
     async def handle(self) -> None:
-        asked, config = self.request.input, self.server.config
-        if not isinstance(asked.document, Mapping):
-            raise bad_request('document', f'expected an object, got {type(asked.document).__name__}')
+        request_input, config = self.request.input, self.server.config
+        if not isinstance(request_input.document, Mapping):
+            raise bad_request('document', f'expected an object, got {type(request_input.document).__name__}')
         plan: ImportPlan = await self.server.offload(
-            partial(plan_import, dict(asked.document), self.server.types, config.snapshot,
-                    replace=bool(asked.replace), verify=_verify_password, resolved=bool(asked.resolved))
+            partial(plan_import, dict(request_input.document), self.server.types, config.snapshot,
+                    replace=bool(request_input.replace), verify=_verify_password, resolved=bool(request_input.resolved))
         )
         if plan.mistakes:
             raise BadRequest(self.cid, '\n'.join(map(str, plan.mistakes)))
         revision = config.snapshot.revision
-        if plan.operations and not asked.dry_run:
+        if plan.operations and not request_input.dry_run:
             revision = await config.change(plan.operations, self.actor)
             lagging_nodes = await config.everywhere(revision, LIVE_WITHIN)
             if lagging_nodes:
@@ -53,7 +53,7 @@ class Import(AdminService):
             'open': list(plan.open),
             'changed': len(plan.operations),
             'unchanged': plan.unchanged,
-            'dry_run': bool(asked.dry_run),
+            'dry_run': bool(request_input.dry_run),
             'revision': revision,
         }
 

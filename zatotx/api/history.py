@@ -31,16 +31,16 @@ class GetList(AdminService):
         input_optional = (Text('type'), Text('name'), Int('since'), Int('revision'), Int('limit'))
 
     async def handle(self) -> None:
-        asked = self.request.input
-        limit = asked.limit or USUAL
+        request_input = self.request.input
+        limit = request_input.limit or USUAL
         if not 0 < limit <= MOST:
             raise bad_request('limit', f'must be 1 to {MOST}')
         rows = await self.server.odb.history(
             limit,
-            type=asked.type or '',
-            name=asked.name or '',
-            since=asked.since or 0,
-            revision=asked.revision or 0,
+            type=request_input.type or '',
+            name=request_input.name or '',
+            since=request_input.since or 0,
+            revision=request_input.revision or 0,
         )
         self.response.payload = [to_row(row) for row in rows]
 
@@ -55,10 +55,10 @@ class Export(AdminService):
         input_optional = (Bool('include_secrets'),)
 
     async def handle(self) -> None:
-        asked = self.request.input
-        state = await self.server.odb.state_at(asked.revision)
-        text = await self.server.offload(to_yaml, state, self.server.types, bool(asked.include_secrets))
-        self.response.payload = {'yaml': text, 'revision': asked.revision}
+        request_input = self.request.input
+        state = await self.server.odb.state_at(request_input.revision)
+        text = await self.server.offload(to_yaml, state, self.server.types, bool(request_input.include_secrets))
+        self.response.payload = {'yaml': text, 'revision': request_input.revision}
 
 
 class Restore(AdminService):
@@ -75,11 +75,11 @@ class Restore(AdminService):
         input_optional = (Bool('dry_run'),)
 
     async def handle(self) -> None:
-        asked, config, types = self.request.input, self.server.config, self.server.types
-        old_snapshot = await self.server.odb.state_at(asked.revision)
+        request_input, config, types = self.request.input, self.server.config, self.server.types
+        old_snapshot = await self.server.odb.state_at(request_input.revision)
         steps = plan_restore(config.snapshot, old_snapshot, types)
         revision = config.snapshot.revision
-        if steps and not asked.dry_run:
+        if steps and not request_input.dry_run:
             revision = await config.change(operations(steps), self.actor)
             lagging_nodes = await config.everywhere(revision, LIVE_WITHIN)
             if lagging_nodes:
@@ -88,7 +88,7 @@ class Restore(AdminService):
         self.response.payload = {
             'diff': [line for step in steps for line in shown(step, types)],
             'changed': len(steps),
-            'dry_run': bool(asked.dry_run),
+            'dry_run': bool(request_input.dry_run),
             'revision': revision,
         }
 

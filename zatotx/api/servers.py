@@ -30,7 +30,7 @@ class ServerService(AdminService):
 
 
 def _row(node: NodeRow) -> dict[str, Any]:
-    seen = datetime.fromtimestamp(node.seen_at, UTC).isoformat() if node.seen_at else ''
+    seen_at = datetime.fromtimestamp(node.seen_at, UTC).isoformat() if node.seen_at else ''
     return {
         'id': node.id,
         'name': node.name,
@@ -38,10 +38,10 @@ def _row(node: NodeRow) -> dict[str, Any]:
         'bind_host': node.bind_host,
         'bind_port': node.bind_port,
         'last_join_status': node.last_join_status,
-        'last_join_mod_date': seen,
+        'last_join_mod_date': seen_at,
         'last_join_mod_by': node.name,
         'up_status': node.up_status,
-        'up_mod_date': seen,
+        'up_mod_date': seen_at,
         'revision': node.applied_revision,
     }
 

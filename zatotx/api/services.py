@@ -106,11 +106,11 @@ class Edit(ServicesService):
         default_value = None
 
     async def handle(self) -> None:
-        asked, types = self.request.input, self.server.types
-        stored = self.by_id(asked.id)
-        if stored.value.is_internal and asked.is_active is False:
+        request_input, types = self.request.input, self.server.types
+        stored = self.by_id(request_input.id)
+        if stored.value.is_internal and request_input.is_active is False:
             raise Conflict(self.cid, f'{stored.name} is one of the broker\'s own: it cannot be switched off')
-        changed_fields = {name: asked[name] for name in self.changeable if asked[name] is not None}
+        changed_fields = {name: request_input[name] for name in self.changeable if request_input[name] is not None}
         sent = self.sent
         # The declared input treats '' and null as absent.
         if isinstance(sent, Mapping) and sent.get('max_in_flight', 0) in ('', None):
@@ -123,7 +123,7 @@ class Edit(ServicesService):
             self.refuse_roles((*stored.value.roles, *changes['roles']))
         if changes:
             step = Operation(
-                action='edit', type=KEY, name=stored.name, id=stored.id, fields=changes, revision=asked.revision
+                action='edit', type=KEY, name=stored.name, id=stored.id, fields=changes, revision=request_input.revision
             )
             await self.server.config.change([step], self.actor)
         self.response.payload = self.row(self.by_id(stored.id))

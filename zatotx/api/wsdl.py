@@ -92,9 +92,9 @@ class SetWsdl(AdminService):
         input_optional = ('cluster_id', Text('wsdl'), Text('wsdl_name'))
 
     async def handle(self) -> None:
-        asked = self.request.input
-        stored = _find_service(self, asked.name)
-        fields = {'wsdl': _decode_upload(asked.wsdl), 'wsdl_name': asked.wsdl_name or ''}
+        request_input = self.request.input
+        stored = _find_service(self, request_input.name)
+        fields = {'wsdl': _decode_upload(request_input.wsdl), 'wsdl_name': request_input.wsdl_name or ''}
         if any(getattr(stored.value, name) != value for name, value in fields.items()):
             step = Operation(action='edit', type=_SERVICE, name=stored.name, id=stored.id, fields=fields)
             await self.server.config.change([step], self.actor)

@@ -65,7 +65,7 @@ def child_message(invocation: Invocation, call: ServiceInvocation) -> Invocation
     cid = invocation.inbound.cid
     entry = invocation.services.get(name)
     if entry is None:
-        suggestion = did_you_mean(name, (known.name for known in invocation.services))
+        suggestion = did_you_mean(name, (candidate.name for candidate in invocation.services))
         raise NotFound(cid, f'Service {name} does not exist{suggestion}')
     if invocation.depth >= DEPTH:
         chain = _chain(invocation, name)
@@ -105,8 +105,8 @@ def _chain(invocation: Invocation, name: str) -> str:
 def _limit_reached(child: Invocation) -> ServiceUnavailable:
     """Return the error for a call beyond the service's limit of concurrent calls."""
     entry = child.entry
-    why = f'Service {entry.name} has {entry.gate.limit} calls under way, its limit: try again later'
-    return ServiceUnavailable(child.inbound.cid, why)
+    reason = f'Service {entry.name} has {entry.gate.limit} calls under way, its limit: try again later'
+    return ServiceUnavailable(child.inbound.cid, reason)
 
 
 async def _invoke_on_reactor(invocation: Invocation, call: ServiceInvocation, lender: ThreadLender | None) -> Any:
@@ -177,9 +177,9 @@ def _invoke_from_thread(invocation: Invocation, call: ServiceInvocation) -> Any:
     )
 
 
-def _run_in_this_thread(invoker: Invoker, child: Invocation, hop: ThreadCall | None) -> Outcome:
+def _run_in_this_thread(invoker: Invoker, child: Invocation, thread_call: ThreadCall | None) -> Outcome:
     """Run a `def` service in the calling service thread."""
-    if hop is not None and hop.cancelled:
+    if thread_call is not None and thread_call.cancelled:
         raise CancelledError('The request is over')
     if invoker.reactor.seconds() >= child.inbound.deadline:
         raise Timeout(child.inbound.cid, f'No time is left to invoke service {child.entry.name}')
@@ -188,7 +188,7 @@ def _run_in_this_thread(invoker: Invoker, child: Invocation, hop: ThreadCall | N
         raise _limit_reached(child)
     started_at = perf_counter()
     try:
-        outcome = invoker.in_thread(prepare_instance(child), child, hop)
+        outcome = invoker.in_thread(prepare_instance(child), child, thread_call)
     except Exception as error:
         invoker.threads.to_reactor(count_failure, child, perf_counter() - started_at, error)
         raise

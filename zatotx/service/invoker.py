@@ -137,7 +137,7 @@ class Invoker:
     ) -> Deferred[Any]:
         """Process the input or output of a large document in a thread."""
         return self.threads.hop(
-            lambda hop: function(service, invocation),
+            lambda thread_call: function(service, invocation),
             lambda: describe_invocation(invocation),
             invocation.lender,
             deadline=invocation.inbound.deadline,
@@ -146,15 +146,15 @@ class Invoker:
     def _run_in_thread(self, service: Any, invocation: Invocation) -> Deferred[Outcome]:
         """Run a `def` service in a thread."""
         return self.threads.hop(
-            lambda hop: self.in_thread(service, invocation, hop),
+            lambda thread_call: self.in_thread(service, invocation, thread_call),
             lambda: describe_invocation(invocation),
             invocation.lender,
             deadline=invocation.inbound.deadline,
         )
 
-    def in_thread(self, service: Any, invocation: Invocation, hop: ThreadCall | None) -> Outcome:
+    def in_thread(self, service: Any, invocation: Invocation, thread_call: ThreadCall | None) -> Outcome:
         """Run hooks, handler and output of a prepared `def` service. Called in a service thread."""
-        invocation.hop = hop
+        invocation.hop = thread_call
         try:
             returned = self._run_handler(service, invocation)
             if returned is not None:
@@ -351,7 +351,7 @@ async def _read_in_threads(invocation: Invocation, iterator: Iterator[Any]) -> A
     end, step_lock = object(), Lock()
 
     def step(function: Callable[[], Any]) -> Deferred[Any]:
-        def locked(hop: object) -> Any:
+        def locked(thread_call: object) -> Any:
             with step_lock:  # a step may still run after its reader has gone, when the iterator is to be closed
                 return function()
 

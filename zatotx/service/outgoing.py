@@ -84,9 +84,9 @@ class Outgoing:
 class NoConnections:
     """The connections of a kind that this node does not have; every access raises NotFound."""
 
-    def __init__(self, kind: str, why: str, cid: str) -> None:
+    def __init__(self, kind: str, reason: str, cid: str) -> None:
         self._kind = kind
-        self._why = why
+        self._reason = reason
         self._cid = cid
 
     def __getitem__(self, name: str) -> NoReturn:
@@ -99,7 +99,7 @@ class NoConnections:
         raise self._not_found(name)
 
     def _not_found(self, name: str) -> NotFound:
-        return NotFound(self._cid, f'self.out.{self._kind}[{name!r}]: {self._why}')
+        return NotFound(self._cid, f'self.out.{self._kind}[{name!r}]: {self._reason}')
 
 
 @implementer(IOutgoing)

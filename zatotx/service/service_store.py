@@ -24,11 +24,11 @@ class ServiceTable:
     request that uses the table is over.
     """
 
-    __slots__ = ('_entries', '_held', 'get')
+    __slots__ = ('_entries', '_versions', 'get')
 
-    def __init__(self, entries: Mapping[str, ServiceEntry], held: Sequence[object] = ()) -> None:
+    def __init__(self, entries: Mapping[str, ServiceEntry], versions: Sequence[object] = ()) -> None:
         self._entries = dict(entries)
-        self._held = tuple(held)
+        self._versions = tuple(versions)
         self.get: Callable[[str], ServiceEntry | None] = self._entries.get
 
     def __iter__(self) -> Iterator[ServiceEntry]:
@@ -119,11 +119,11 @@ class ServiceStore:
 
     def _limit_of(self, name: str) -> ConcurrencyLimit:
         """Return the concurrency limit of a service, created on first use, with the configured limit."""
-        known = self._gates.get(name)
-        if known is None:
+        entry = self._gates.get(name)
+        if entry is None:
             gate = self.make_gate(name)
-            known = self._gates[name] = gate, gate.limit
-        gate, default = known
+            entry = self._gates[name] = gate, gate.limit
+        gate, default = entry
         gate.limit = self._limits.get(name, default)
         return gate
 

@@ -81,11 +81,13 @@ def require_understood(message: Message, understands: tuple[str, ...]) -> None:
     envelope: SoapMessage | None = getattr(message, 'soap', None)
     if envelope is None or not envelope.demanded:
         return
-    known = {*understands}
+    understood = {*understands}
     if message.principal is not None and message.principal.kind == WSS:
-        known.add(SECURITY)
+        understood.add(SECURITY)
     missing = [
-        element.tag for element in envelope.demanded if element.tag not in known and local_name(element) not in known
+        element.tag
+        for element in envelope.demanded
+        if element.tag not in understood and local_name(element) not in understood
     ]
     if missing:
         raise NotUnderstood(missing, message.cid)

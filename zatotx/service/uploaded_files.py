@@ -62,7 +62,7 @@ class UploadedFile:
         if get_ident() != invocation.invoker.io_thread:
             return read()
         return invocation.invoker.threads.hop(
-            lambda hop: read(),
+            lambda thread_call: read(),
             lambda: f'An upload of {invocation.entry.name}',
             invocation.lender,
             deadline=invocation.inbound.deadline,
@@ -147,9 +147,9 @@ def _save_file(file: UploadedFile, path: Path) -> int:
     temporary = path.with_name(f'{path.name}.{os.getpid()}-{get_ident()}.part')
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(descriptor, 'wb') as out:
+        with os.fdopen(descriptor, 'wb') as stream:
             for piece in file.chunks():
-                out.write(piece)
+                stream.write(piece)
         temporary.replace(path)
     except BaseException:
         temporary.unlink()

@@ -39,28 +39,28 @@ class InlineThreads(ServiceThreadCalls):
         function(*args)
 
     def wait(
-        self, begin: Callable[[ThreadLender], Coroutine[Any, Any, Any]], hop: ThreadCall | None, deadline: float
+        self, begin: Callable[[ThreadLender], Coroutine[Any, Any, Any]], thread_call: ThreadCall | None, deadline: float
     ) -> Any:
         """Wait as ServiceThreadCalls.wait does, and advance the clock meanwhile."""
-        if hop is not None and hop.cancelled:
+        if thread_call is not None and thread_call.cancelled:
             raise CancelledError('The request is over')
         with self._simulated_thread(get_ident()):
-            return self._run_until_done(begin, hop, deadline)
+            return self._run_until_done(begin, thread_call, deadline)
 
     def _run_until_done(
-        self, begin: Callable[[Any], Coroutine[Any, Any, Any]], hop: ThreadCall | None, deadline: float
+        self, begin: Callable[[Any], Coroutine[Any, Any, Any]], thread_call: ThreadCall | None, deadline: float
     ) -> Any:
         """Run a coroutine, advancing the clock until it has ended or until the deadline."""
         results: list[Any] = []
         awaited: Deferred[Any] = Deferred.fromCoroutine(begin(None))
         awaited.addBoth(results.append)
-        if hop is not None:
-            hop.waits_for.add(awaited)
+        if thread_call is not None:
+            thread_call.waits_for.add(awaited)
         in_time = self._clock.run_until(lambda: bool(results), deadline)
         if not in_time:
             awaited.cancel()
-        if hop is not None:
-            hop.waits_for.discard(awaited)
+        if thread_call is not None:
+            thread_call.waits_for.discard(awaited)
         result = results[0] if results else None
         if isinstance(result, Failure):
             if not in_time and result.check(CancelledError):

@@ -163,8 +163,8 @@ class ServiceKit(Observed):
             self.settled()
             self.check()
 
-    def _add(self, given: Given) -> str:
-        names = self._targets.add(given)
+    def _add(self, source: Given) -> str:
+        names = self._targets.add(source)
         for name in names:
             self._recorder.watch(name)
         return names[0]

@@ -98,8 +98,8 @@ def encoded(payload: Any, data_format: str) -> bytes:
 
 
 def _headers(request: Request) -> dict[bytes, bytes]:
-    given = request.get('headers', {})
-    headers = {name.lower().encode('ascii'): value.encode('utf-8') for name, value in given.items()}
+    fields = request.get('headers', {})
+    headers = {name.lower().encode('ascii'): value.encode('utf-8') for name, value in fields.items()}
     if 'job_type' in request:
         headers[JOB_TYPE] = request['job_type'].encode('ascii')
     return headers
@@ -114,5 +114,5 @@ def _http(request: Request, headers: Mapping[bytes, bytes], has_body: bool) -> H
     return HTTPView(method, target, path, query, headers, request.get('params', {}), peer)
 
 
-def _principal(given: str | Principal) -> Principal:
-    return given if isinstance(given, Principal) else Principal(given, given, 'basic_auth')
+def _principal(value: str | Principal) -> Principal:
+    return value if isinstance(value, Principal) else Principal(value, value, 'basic_auth')

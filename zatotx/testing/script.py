@@ -75,7 +75,7 @@ class Matcher:
             return False
         if len(self.args) > len(call.args):
             return False
-        if not all(_same(expected, given) for expected, given in zip(self.args, call.args, strict=False)):
+        if not all(_same(expected, actual) for expected, actual in zip(self.args, call.args, strict=False)):
             return False
         if not all(
             name in call.kwargs and _same(expected, call.kwargs[name]) for name, expected in self.kwargs.items()
@@ -299,7 +299,9 @@ class Scripts:
         """Describe what is scripted, for error messages."""
         if script is not None and script.entries:
             return f'Scripted for it: {", ".join(map(str, script.entries))}.'
-        others = [f'{kind} {name!r}' for (kind, name), other in self.scripts.items() if other.entries]
+        others = [
+            f'{kind} {name!r}' for (kind, name), script_of_other in self.scripts.items() if script_of_other.entries
+        ]
         expression = (
             f'self.invokes({call.name!r})' if call.kind == SERVICE else f'self.outgoing.{call.kind}[{call.name!r}]'
         )

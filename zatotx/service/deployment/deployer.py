@@ -324,6 +324,6 @@ def _file_of(versions: list[FileVersion], name: str) -> str:
         return name
     by_service = [version for version in versions if name in version.services]
     if not by_service:
-        known = {version.file for version in versions}.union(*(version.services for version in versions))
-        raise NotFound(f'No deployed file or service is called {name!r}{did_you_mean(name, sorted(known))}')
+        known_names = {version.file for version in versions}.union(*(version.services for version in versions))
+        raise NotFound(f'No deployed file or service is called {name!r}{did_you_mean(name, sorted(known_names))}')
     return max(by_service, key=lambda version: (version.active, version.revision)).file

@@ -120,11 +120,11 @@ class LoadedModule:
 
     __slots__ = ('__weakref__', 'modules', 'source', 'space')
 
-    def __init__(self, source: SourcePackage, space: ModuleNamespace, modules: Sequence[ModuleType]) -> None:
+    def __init__(self, source: SourcePackage, namespace: ModuleNamespace, modules: Sequence[ModuleType]) -> None:
         self.source = source
-        self.space = space
+        self.space = namespace
         self.modules = tuple(modules)
-        weakref.finalize(self, space.close).atexit = False
+        weakref.finalize(self, namespace.close).atexit = False
 
 
 def load(source: SourcePackage, directory: Path) -> LoadedModule:
@@ -135,14 +135,14 @@ def load(source: SourcePackage, directory: Path) -> LoadedModule:
     import_finder.install()  # makes `from zato.server.service import Service` work
     root = directory / source.sha256
     materialise(root, source)
-    space = ModuleNamespace(root, () if source.form == MODULE else source.tops)
-    space.open()
+    namespace = ModuleNamespace(root, () if source.form == MODULE else source.tops)
+    namespace.open()
     try:
-        modules = [space.load(name) for name in module_names(source)]
+        modules = [namespace.load(name) for name in module_names(source)]
     except BaseException as error:  # even SystemExit and KeyboardInterrupt are errors of the module
-        space.close()
-        raise BadRequest(error_sentence(error, root, source.file).replace(space.package + '.', '')) from None
-    return LoadedModule(source, space, modules)
+        namespace.close()
+        raise BadRequest(error_sentence(error, root, source.file).replace(namespace.package + '.', '')) from None
+    return LoadedModule(source, namespace, modules)
 
 
 def module_names(source: SourcePackage) -> list[str]:

@@ -196,14 +196,14 @@ class PickupWatcher:
 
     async def _deploy_entry(self, name: str) -> None:
         """Read and deploy an entry; failures are logged."""
-        taken: TakenFile = await self.offload(take_file, self.directory, name)
-        if taken.mark is None:
+        entry: TakenFile = await self.offload(take_file, self.directory, name)
+        if entry.mark is None:
             return
-        self._settled_files.took(name, taken.mark)
+        self._settled_files.took(name, entry.mark)
         try:
-            if taken.trouble:
-                raise BadRequest(taken.trouble)
-            await self._deploy(taken)
+            if entry.trouble:
+                raise BadRequest(entry.trouble)
+            await self._deploy(entry)
         except CancelledError:
             raise
         except (ServiceUnavailable, Timeout) as error:
@@ -214,9 +214,9 @@ class PickupWatcher:
         except Exception:
             self._log.failure('{name} was not deployed', name=name)
 
-    async def _deploy(self, taken: TakenFile) -> None:
+    async def _deploy(self, entry: TakenFile) -> None:
         """Deploy an entry that was read, and log the result."""
-        report = await self.deployer.deploy(taken.name, taken.content, Actor('pickup', self.directory))
+        report = await self.deployer.deploy(entry.name, entry.content, Actor('pickup', self.directory))
         version = report.version
         for node, reason in sorted(report.refused.items()):
             self._log.error('{file} was refused by {node}: {why}', file=version.file, node=node, why=reason)
@@ -244,9 +244,9 @@ def _is_linked(path: Path) -> bool:
 def _identity(directory: str, name: str) -> tuple[str, str, float]:
     """Return the file that an entry would be a version of, its hash, and when it was last changed."""
     changed = changed_at(directory, name)
-    taken = take_file(directory, name)
+    entry = take_file(directory, name)
     try:
-        source = accept(taken.name, taken.content)
+        source = accept(entry.name, entry.content)
     except BadRequest:
-        return taken.name, '', changed
+        return entry.name, '', changed
     return source.file, source.sha256, changed

@@ -132,8 +132,8 @@ class _VersionCheck:
                 f'the name of {cls.__name__} is taken by {other_class.__name__} at {place_of(self.loaded, other_class)}'
             )
         if mistakes:
-            place = place_of(self.loaded, cls)
-            self.mistakes += [f'{place}: service {name!r}: {mistake}' for mistake in mistakes]
+            location = place_of(self.loaded, cls)
+            self.mistakes += [f'{location}: service {name!r}: {mistake}' for mistake in mistakes]
         elif cls.before_add_to_store(logging.getLogger(name)):
             cls._zatotx_name = name  # lets self.invoke(TheClass) find it
             file = self.loaded.source.file

@@ -108,8 +108,8 @@ class TypedInput:
         """Return the value to convert: the body, or the payload that is not an object."""
         if self.fields or sources.body:
             return sources.body
-        whole = sources.whole
-        return {} if whole in (None, '', b'') and not sources.is_given else whole
+        payload = sources.whole
+        return {} if payload in (None, '', b'') and not sources.is_given else payload
 
     def _with_text(
         self, value: dict[str, Any], sources: InputSources, mistakes: list[tuple[str, str]]
@@ -213,10 +213,10 @@ def _to_mapping(value: Any, fields: Sequence[typed_models.ModelField]) -> Any:
 
 def _check_object(sources: InputSources) -> None:
     """Raise BadInput unless the payload is an object, or absent."""
-    whole = sources.whole
-    if isinstance(whole, Mapping) or (whole in (None, '', b'') and not sources.is_given):
+    payload = sources.whole
+    if isinstance(payload, Mapping) or (payload in (None, '', b'') and not sources.is_given):
         return
-    raise BadInput([('$', f'expected object, got {json_kind(whole)}')])
+    raise BadInput([('$', f'expected object, got {json_kind(payload)}')])
 
 
 def _check_convertible(model: Any) -> None:

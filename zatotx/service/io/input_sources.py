@@ -106,8 +106,8 @@ def gather_sources(message: Message, payload: Any, *, params_only: bool = False,
     """
     http, channel = message.http, message.channel
     if http is None:
-        whole = _json_or_same(payload) if isinstance(payload, (str, bytes)) and payload else payload
-        sources = InputSources(as_mapping(whole) or _NOTHING, _NOTHING, whole)
+        value = _json_or_same(payload) if isinstance(payload, (str, bytes)) and payload else payload
+        sources = InputSources(as_mapping(value) or _NOTHING, _NOTHING, value)
         sources.texts = texts
         return sources
     text = _url_params(message) if channel.merge_url_params and (http.params or http.query) else _NOTHING

@@ -26,18 +26,18 @@ from zatotx.service.source_facts import source_facts
 def service_shape(entry: ServiceEntry) -> ServiceShape:
     """Return the description of a service for OpenAPI. Takes about a millisecond: use a thread for many services."""
     io = entry.traits.io
-    given = None if io.output is None else output_shape(io.output, entry.name)
-    if given is not None and io.output is not None and io.output.element:
+    output = None if io.output is None else output_shape(io.output, entry.name)
+    if output is not None and io.output is not None and io.output.element:
         element = io.output.element
-        schema = {'type': 'object', 'properties': {element: given.schema}, 'required': [element]}
-        given = TypeShape(schema, given.components)
+        schema = {'type': 'object', 'properties': {element: output.schema}, 'required': [element]}
+        output = TypeShape(schema, output.components)
     facts = source_facts(entry.cls, Service)
     return ServiceShape(
         name=entry.name,
         doc=inspect.cleandoc(entry.cls.__doc__ or ''),  # its own docstring, not the inherited one of Service
         verbs=tuple(sorted(entry.traits.verbs)),
         input=None if io.input is None else input_shape(io.input, entry.name),
-        output=given,
+        output=output,
         element=io.output.element if io.output is not None else '',
         request_elem=io.request_elem,
         namespace=io.namespace,
@@ -52,16 +52,18 @@ def service_shape(entry: ServiceEntry) -> ServiceShape:
 def input_shape(declared: Input, service: str) -> InputShape:
     """Return the shape of declared input."""
     if isinstance(declared, TypedInput):
-        whole = _model(declared.model)
-        return InputShape(whole=whole, fields=_model_fields(whole), accepts=lambda example: _accepts(declared, example))
+        type_shape = _model(declared.model)
+        return InputShape(
+            whole=type_shape, fields=_model_fields(type_shape), accepts=lambda example: _accepts(declared, example)
+        )
     fields = tuple(
         FieldShape(
             field.name, input_schema(field), field.required, text=text_schema(field), may_be_empty=may_be_empty(field)
         )
         for field in declared.fields
     )
-    whole = _named(f'{service}.input', object_schema(declared.fields))
-    return InputShape(whole=whole, fields=fields, params_only=declared.params_only,
+    type_shape = _named(f'{service}.input', object_schema(declared.fields))
+    return InputShape(whole=type_shape, fields=fields, params_only=declared.params_only,
                       accepts=lambda example: _accepts(declared, example))
 
 
@@ -82,9 +84,9 @@ def _model(model: Any) -> TypeShape:
     return TypeShape(schema, components)
 
 
-def _model_fields(whole: TypeShape) -> tuple[FieldShape, ...]:
+def _model_fields(type_shape: TypeShape) -> tuple[FieldShape, ...]:
     """Return the fields of a model that is an object; none for other models."""
-    schema = resolve_reference(whole.schema, whole.components)
+    schema = resolve_reference(type_shape.schema, type_shape.components)
     required = schema.get('required', ())
     properties = schema.get('properties', {}) if schema.get('type') == 'object' else {}
     return tuple(
@@ -95,8 +97,8 @@ def _model_fields(whole: TypeShape) -> tuple[FieldShape, ...]:
 
 def _accepts(declared: Input, example: ExampleInput) -> bool:
     """Return whether the declaration accepts an example input."""
-    whole = example.body if example.json else None
-    sources = InputSources(as_mapping(whole) or {}, example.text, whole)
+    payload = example.body if example.json else None
+    sources = InputSources(as_mapping(payload) or {}, example.text, payload)
     sources.json = example.json
     try:
         declared.read(sources)

@@ -102,14 +102,14 @@ def with_markers(schema: Schema, declared: Any, naive: bool = False) -> Schema:
     """Add the format of every date and time to a schema."""
     origin, args = typing.get_origin(declared), typing.get_args(declared)
     if origin is typing.Annotated:
-        is_naive = any(isinstance(one, msgspec.Meta) and one.tz is False for one in args[1:])
+        is_naive = any(isinstance(item, msgspec.Meta) and item.tz is False for item in args[1:])
         return with_markers(schema, args[0], naive or is_naive)
     if declared in _FORMATS:
         return _datetime_schema(schema, declared, naive)
     if 'anyOf' in schema:  # at most one member of a union is a text
-        datetimes = [one for one in args if _is_datetime(one)]
-        return {**schema, 'anyOf': [with_markers(one, datetimes[0], naive) if datetimes and _is_text(one) else one
-                                    for one in schema['anyOf']]}  # fmt: skip
+        datetimes = [item for item in args if _is_datetime(item)]
+        return {**schema, 'anyOf': [with_markers(item, datetimes[0], naive) if datetimes and _is_text(item) else item
+                                    for item in schema['anyOf']]}  # fmt: skip
     if args and is_list_type(declared) and isinstance(schema.get('items'), Mapping):
         return {**schema, 'items': with_markers(schema['items'], args[0], naive)}
     if len(args) == 2 and isinstance(schema.get('additionalProperties'), Mapping):

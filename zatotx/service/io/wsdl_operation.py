@@ -42,8 +42,8 @@ class _Namespace:
     def element(self, name: str, type_: XsdType, channel: str) -> None:
         """Define an element of a message. Raises Conflict if another channel defines a different one of that name."""
         new = XsdElement(name, type_)
-        known, other_channel = self.elements.setdefault(name, (new, channel))
-        if known != new:
+        existing, other_channel = self.elements.setdefault(name, (new, channel))
+        if existing != new:
             raise Conflict(
                 None, f'SOAP channels {other_channel!r} and {channel!r} have different elements called {name!r} '
                       f'in the namespace {self.namespace!r}: give one another namespace, or its SimpleIO another '
@@ -91,7 +91,7 @@ class WsdlOffer:
 
     def schemas(self) -> Sequence[XsdSchema]:
         """Return the schemas of all messages."""
-        return [space.schema() for space in self._namespaces.values()]
+        return [namespace.schema() for namespace in self._namespaces.values()]
 
     def _namespace(self, namespace: str, rpc: bool) -> _Namespace:
         key = namespace, not rpc
@@ -108,9 +108,9 @@ class WsdlOffer:
         return name
 
 
-def _message_parts(whole: XsdType, operation: str, types: XsdTypes) -> tuple[XsdElement, ...]:
+def _message_parts(message_type: XsdType, operation: str, types: XsdTypes) -> tuple[XsdElement, ...]:
     """Return the parts of an RPC message, each with a named type."""
-    resolved = types.named[whole.name] if isinstance(whole, NamedType) else whole
+    resolved = types.named[message_type.name] if isinstance(message_type, NamedType) else message_type
     elements: Iterable[XsdElement] = resolved.elements if isinstance(resolved, Elements) else ()
     return tuple(
         XsdElement(element.name, _named_type(element, operation, types))

@@ -163,7 +163,7 @@ _MAKERS: dict[type[mi.Type], Callable[[_Models, Any], XmlShape]] = {
     mi.IntType: lambda models, info: NumeralShape(of=int),
     mi.FloatType: lambda models, info: NumeralShape(of=float),
     mi.StrType: lambda models, info: TEXT,
-    mi.EnumType: lambda models, info: _values_shape(one.value for one in info.cls),
+    mi.EnumType: lambda models, info: _values_shape(member.value for member in info.cls),
     mi.LiteralType: lambda models, info: _values_shape(info.values),
     mi.StructType: _Models.struct,
     mi.DataclassType: _Models.object,

@@ -20,7 +20,7 @@ def complete_model(declared: Any) -> bool:
     Must run once per class, before values are first converted to it. Raises NameError for an annotation that cannot be
     resolved.
     """
-    found = False
+    has_zato_model = False
     pending, seen = [declared], set()
     while pending:
         current = pending.pop()
@@ -32,9 +32,9 @@ def complete_model(declared: Any) -> bool:
             hints = typing.get_type_hints(current)
             pending += hints.values()
             if getattr(current, 'zato_model', False):
-                found = True
+                has_zato_model = True
                 _add_defaults(current, hints)
-    return found
+    return has_zato_model
 
 
 def _add_defaults(model: type, hints: dict[str, Any]) -> None:
