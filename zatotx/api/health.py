@@ -73,8 +73,7 @@ class Ready(AdminService):
 
 
 class Findings(AdminService):
-    """List the problems that the server detects in itself, in any worker: stuck threads, stalls, unavailable
-    components."""
+    """List the problems that the server detects in itself, in any worker: stuck threads, stalls, outages."""
 
     name = 'zato.health.findings'
 

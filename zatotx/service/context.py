@@ -9,8 +9,7 @@ from zatotx.model.message import ChannelSpec, Message
 
 
 class Channel(str):
-    """The channel that a request arrived on; a string equal to Zato's constant for its kind ('http-soap', 'invoke' …).
-    """
+    """The channel of a request; a string equal to Zato's constant for its kind ('http-soap', 'invoke' …)."""
 
     type: str
     name: str
@@ -53,8 +52,7 @@ class Deadline:
 
 
 def wsgi_environ(message: Message) -> dict[str, Any]:
-    """Return the HTTP part of a message as a WSGI environ, which Zato services read; {} for messages from other
-    channels."""
+    """Return the HTTP part of a message as a WSGI environ, as in Zato; {} for messages from other channels."""
     http = message.http
     if http is None:
         return {}

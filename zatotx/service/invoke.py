@@ -59,8 +59,10 @@ def call_service(invocation: Invocation, call: ServiceInvocation) -> Any:
 
 
 def child_message(invocation: Invocation, call: ServiceInvocation) -> Invocation:
-    """Create the invocation of the called service: same cid, principal and services, and a deadline that is never
-    later."""
+    """Create the invocation of the called service.
+
+    It has the same cid, principal and services, and a deadline that is never later.
+    """
     name = call.target if isinstance(call.target, str) else call.target.get_name()
     cid = invocation.inbound.cid
     entry = invocation.services.get(name)

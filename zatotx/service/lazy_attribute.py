@@ -1,5 +1,5 @@
-"""lazy_attribute: a descriptor that computes an attribute on first access, which keeps service instances cheap to
-create."""
+"""lazy_attribute: a descriptor that computes an attribute on first access, so that creating service instances is
+cheap."""
 
 from __future__ import annotations
 

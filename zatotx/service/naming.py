@@ -16,8 +16,7 @@ def impl_name(cls: type) -> str:
 
 
 def to_dashed(name: str) -> str:
-    """Convert a class name to a part of a service name: `GetClientDetails` -> `get-client-details`, `HTTPPing` ->
-    `http-ping`."""
+    """Convert a class name to dashes: `GetClientDetails` -> `get-client-details`, `HTTPPing` -> `http-ping`."""
     letters: list[str] = []
     for position, letter in enumerate(name):
         if letter == '_':

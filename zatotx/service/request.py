@@ -57,11 +57,10 @@ class HTTP:
 
     @property
     def base_url(self) -> str:
-        """The URL under which clients reach this server, as configured or as a trusted proxy says:
-        `https://crm.example/esb`.
+        """The URL under which clients reach this server: `https://crm.example/esb`.
 
-        The default is scheme and authority of the listener. The client's Host header is never used, as it may be
-        forged.
+        It is configured or comes from a trusted proxy; the default is scheme and authority of the listener. The
+        client's Host header is never used, as it may be forged.
         """
         return self.public_url or self._view.own_url or 'http://localhost'
 
@@ -102,10 +101,10 @@ class Request:
         return self._merged(xml_input.values(self.payload) if is_text else self.payload, texts=is_text)
 
     def read_ahead(self) -> None:
-        """Parse the input of an XML message in advance, in a thread, for a service that declares no input and runs on
-        the reactor.
+        """Parse the input of an XML message in advance, in a thread.
 
-        Invalid input is ignored here; accessing `input` raises BadInput then.
+        This is for services that declare no input and run on the reactor. Invalid input is ignored here; accessing
+        `input` raises BadInput then.
         """
         with suppress(BadInput):
             self.input = self._merged(xml_input.values(self.payload, message=self._message), texts=True)

@@ -15,10 +15,10 @@ _set = object.__setattr__
 
 
 class Payload:
-    """`response.payload` of a service that declares its output by names; supports attributes, keys, `[:] =` and
-    `append`.
+    """`response.payload` of a service that declares its output by names.
 
-    Names that are not declared are ignored when the response is serialized.
+    It supports attributes, keys, `[:] =` and `append`. Names that are not declared are ignored when the response is
+    serialized.
     """
 
     __slots__ = ('_items', '_values')

@@ -107,8 +107,10 @@ class ServiceStore:
         self.current = ServiceTable(entries, [checked.loaded for checked in self._files.values()])
 
     def _complete_entry(self, entry: ServiceEntry, version: int) -> ServiceEntry:
-        """Return an entry with its version, state, roles, and the counters and limit shared by all versions of the
-        name."""
+        """Return an entry with its version, state and roles.
+
+        All versions of a service share its counters and its concurrency limit.
+        """
         stats = self._stats.get(entry.name)
         if stats is None:
             stats = self._stats[entry.name] = self.make_stats(entry.name)

@@ -73,10 +73,9 @@ def declared_headers(value: Any) -> tuple[str, ...]:
 
 
 def require_understood(message: Message, understands: tuple[str, ...]) -> None:
-    """Raise NotUnderstood if a mandatory header of the message is processed neither by the service nor by
-    authentication.
+    """Raise NotUnderstood if a mandatory header of the message was not processed (SOAP 1.1, section 4.2.3).
 
-    The authenticator has processed wsse:Security if that header authenticated the caller (SOAP 1.1, section 4.2.3).
+    Headers are processed by the service, and wsse:Security by the authenticator if it authenticated the caller.
     """
     envelope: SoapMessage | None = getattr(message, 'soap', None)
     if envelope is None or not envelope.demanded:

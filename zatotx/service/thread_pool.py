@@ -42,8 +42,10 @@ class ServiceThreads:
         self._grow()
 
     def stop(self) -> None:
-        """Run the queued jobs, then end all threads. Blocks until they have ended; never call it in the reactor's
-        thread."""
+        """Run the queued jobs, then end all threads.
+
+        Blocks until they have ended; never call it in the reactor's thread.
+        """
         with self._lock:
             self.started = False
             threads, self.threads = self.threads, []

@@ -47,10 +47,9 @@ class KitClock(Clock):
         function(*args, **kwargs)
 
     def run_until(self, done: Callable[[], bool], limit: float = float('inf')) -> bool:
-        """Advance from event to event until `done` returns true, or there is no event before `limit` (seconds on this
-        clock).
+        """Advance from event to event until `done` returns true; return whether it did.
 
-        In the latter case the clock stops at `limit`. Returns the last value of `done`.
+        Without an event before `limit` (seconds on this clock), the clock stops at `limit`.
         """
         while not done():
             next_event = min((call.getTime() for call in self.getDelayedCalls()), default=float('inf'))

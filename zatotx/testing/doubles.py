@@ -122,8 +122,10 @@ class Row:
 
 
 def rows(value: Any) -> Any:
-    """Convert a list of dicts to rows and a dict to one row; other values, as results of other statements, are
-    returned unchanged."""
+    """Convert a list of dicts to rows, and a dict to one row.
+
+    Other values, the results of other statements, are returned unchanged.
+    """
     if isinstance(value, Mapping):
         return Row(value)
     if isinstance(value, list):

@@ -48,8 +48,10 @@ class KitInvoker(Invoker):
             self.pool.start()
 
     def close(self) -> None:
-        """End the threads. A thread whose service never returns is abandoned: it does not keep the process from
-        exiting."""
+        """End the threads.
+
+        A thread whose service never returns is abandoned: it does not keep the process from exiting.
+        """
         if self.pool.started:
             Thread(target=self.pool.stop, daemon=True).start()
 

@@ -1,5 +1,4 @@
-"""ServiceKit: a broker in memory for one test, with the real pipeline, codecs and services but scripted
-surroundings."""
+"""ServiceKit: a broker in memory for one test, with the real pipeline and services but scripted connections."""
 
 from __future__ import annotations
 
@@ -118,8 +117,7 @@ class ServiceKit(Observed):
 
     def call(self, target: Target, payload: Any = NOTHING, *, through_channel: bool = False,
              **request: Unpack[Request]) -> Answer | ChannelAnswer:
-        """Call a service and return its result. While it waits, the clock advances to the next event, up to the
-        deadline.
+        """Call a service and return its result; while it waits, the clock advances up to the deadline.
 
         Returns the result of the service, or raises what it raised. With `through_channel`, returns the response that a
         client of the channel receives, in which an error is a status. Raises Unscripted for calls that the test did not

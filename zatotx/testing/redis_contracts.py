@@ -63,8 +63,7 @@ class LeaseContract(_Contract):
         await other.release()
 
     async def test_release(self) -> None:
-        """A released lease is available at once and not reported as lost; releasing it again does not affect the
-        next holder."""
+        """A released lease is available at once and not reported as lost; a second release has no effect."""
         first = await self.held()
         lost = first.lost()
         await first.release()
@@ -190,8 +189,7 @@ class StreamContract(_Contract):
         self.assertEqual((backlog.length, backlog.pending), (0, 0))
 
     async def test_dead_consumer(self) -> None:
-        """Unacknowledged entries can be claimed after the idle time, not before, with their number of deliveries;
-        then the dead consumer can be removed."""
+        """Unacknowledged entries can be claimed after the idle time; then the dead consumer can be removed."""
         stream, dead, alive = self.stream(), await self.consumer('dead'), await self.consumer('alive')
         ids = [await stream.add({'n': str(number)}) for number in range(3)]
         await dead.read(3, 0)
@@ -232,8 +230,7 @@ class RateContract(_Contract):
         return await self.got(rates.charge(names, (rate or self.SLOW,) * len(names)))
 
     async def test_a_burst_and_no_more(self) -> None:
-        """A burst up to the limit is admitted, each call one interval further ahead; rejected calls are not counted,
-        and each name has its own bucket."""
+        """Each bucket admits a burst up to the limit; rejected calls are not counted."""
         rates = self.rates()
         verifyObject(IRates, rates)
         charges = [await self.charged(rates, 'a') for _ in range(8)]

@@ -80,8 +80,10 @@ def build_message(service: str, payload: Any, request: Request, *, now: float, c
 
 
 def encoded(payload: Any, data_format: str) -> bytes:
-    """Encode the payload as a message body: bytes unchanged, also text without data format or as XML. Raises
-    TypeError."""
+    """Encode the payload as a message body. Raises TypeError.
+
+    Bytes are unchanged, as is text without data format or as XML.
+    """
     if payload is NOTHING:
         return b''
     if isinstance(payload, bytes):

@@ -20,8 +20,10 @@ MISSING, INACTIVE = 'missing', 'inactive'
 
 
 class Unscripted(AssertionError):  # noqa: N818 - names what was called
-    """Raised when a service calls something that the test did not script. The test fails even if the service catches
-    it."""
+    """Raised when a service calls something that the test did not script.
+
+    The test fails even if the service catches it.
+    """
 
 
 def canonical_form(kind: str) -> str:

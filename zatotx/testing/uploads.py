@@ -12,8 +12,10 @@ File = bytes | tuple[str, bytes] | tuple[str, bytes, str]  # content; or file na
 
 
 def upload(fields: Mapping[str, Any], files: Mapping[str, File | list[File]]) -> bytes:
-    """Return the multipart body. Values of fields are text or lists of text. Raises ValueError if a file contains
-    the boundary."""
+    """Return the multipart body. Values of fields are text or lists of text.
+
+    Raises ValueError if a file contains the boundary.
+    """
     parts = [*_fields(fields), *_files(files)]
     if any(BOUNDARY.encode('ascii') in content for _, content in parts):
         raise ValueError(f'A file of a test must not hold {BOUNDARY}')

@@ -142,10 +142,10 @@ class VersionKeeper:
         return checked
 
     async def _follow(self, newest: float = inf) -> Callable[[], Mapping[str, CheckedVersion]]:
-        """Import the active versions that do not run yet; return the function that swaps them in and returns the new
-        ones.
+        """Import the active versions that do not run yet; return the function that swaps them in.
 
-        Raises OutdatedSnapshot if a version was activated by a revision after `newest`.
+        That function returns the new versions. Raises OutdatedSnapshot if a version was activated by a revision after
+        `newest`.
         """
         versions = await self.odb.versions()
         active = {version.file: version for version in versions if version.active}

@@ -34,8 +34,10 @@ class _Abandoned(SystemExit):
 
 @define(eq=False)
 class ImportThread:
-    """One function call in its own thread. `source` is the code that runs; `doing` describes the work in error
-    messages."""
+    """One function call in its own thread.
+
+    `source` is the code that runs; `doing` describes the work in error messages.
+    """
 
     reactor: Any
     function: Callable[[], Any]
@@ -47,8 +49,10 @@ class ImportThread:
     _timer: Any = field(init=False)
 
     def start(self) -> Deferred[Any]:
-        """Start the thread; fires with the function's result, fails with its exception or with BadRequest after the
-        deadline."""
+        """Start the thread; fires with the function's result.
+
+        Fails with the function's exception, or with BadRequest after the deadline.
+        """
         self._result = Deferred(lambda _: self._timer.cancel())
         name = f'{self.doing} of {self.source.file}'
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)

@@ -214,7 +214,9 @@ def _check_package(package: str, files: Mapping[str, bytes]) -> None:
 
 
 def _check_stem(name: str, stem: str) -> None:
-    """Raise BadRequest unless a module's name consists of letters, digits, '_' and Zato's '-', without a leading
-    digit."""
+    """Raise BadRequest unless this is a valid module name.
+
+    Letters, digits, '_' and Zato's '-' are valid, without a leading digit.
+    """
     if not stem.replace('-', '_').isidentifier():
         raise BadRequest(f'{name}: a module is named by letters, digits, _ and -, with no dot or space before .py')

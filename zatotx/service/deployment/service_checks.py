@@ -32,8 +32,10 @@ LONGEST_NAME = 1000
 
 @define(slots=False, eq=False)
 class CheckedVersion:
-    """An imported version whose services passed all checks. `number` is its version number in the ODB, 0 until
-    known."""
+    """An imported version whose services passed all checks.
+
+    `number` is its version number in the ODB, 0 until it is known.
+    """
 
     loaded: LoadedModule
     services: Mapping[str, ServiceEntry]

@@ -1,5 +1,5 @@
-"""The element types of SimpleIO and of the short form, which convert values of requests and responses (feature map
-3.5).
+"""The element types of SimpleIO and of the short form (feature map 3.5), which convert values of requests and
+responses.
 
 An element has a name and is required unless the name has a leading `-`. `take` converts a value of a request to what
 the service sees; `give` converts a value that the service set to what is serialized. Both raise ValidationError.

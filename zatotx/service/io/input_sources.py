@@ -26,8 +26,10 @@ Params = Mapping[str, Any]  # text, or a list of texts for repeated names
 
 
 def parse_params(raw: bytes, where: str = 'query') -> Params:
-    """Parse a query or form to name -> text, or list of texts for repeated names. Raises BadInput if it is
-    malformed."""
+    """Parse a query or form to a mapping of name to text, or list of texts for repeated names.
+
+    Raises BadInput if it is malformed.
+    """
     if not raw:
         return _NOTHING
     try:
@@ -37,8 +39,10 @@ def parse_params(raw: bytes, where: str = 'query') -> Params:
 
 
 def is_form(message: Message) -> bool:
-    """Return whether the body is an HTML form: by the channel's data format, or by Content-Type unless the body is
-    JSON."""
+    """Return whether the body is an HTML form.
+
+    The channel's data format decides, otherwise Content-Type unless the body is JSON.
+    """
     data_format, body = message.channel.data_format, message.body
     if data_format in FORMS:
         return True

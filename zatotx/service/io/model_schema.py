@@ -137,8 +137,7 @@ def _is_datetime(declared: Any) -> bool:
 
 
 def _clean_component(component: Schema) -> Schema:
-    """Remove the version's module from titles, which msgspec adds to ambiguous names, and indentation from
-    docstrings."""
+    """Remove the version's module from ambiguous titles, and indentation from docstrings."""
     cleaned = dict(component)
     if '.' in cleaned.get('title', ''):
         cleaned['title'] = plain_name(cleaned['title'])

@@ -48,8 +48,10 @@ class NamedBool(Bool):
 
 
 class PlainElement(Element):
-    """A name without a type. Input is passed as received, one text from path, query or form; dates are output as
-    text."""
+    """A name without a type.
+
+    Input is passed as received, one text from path, query or form; dates are output as text.
+    """
 
     def take_text(self, value: Any) -> Any:
         if isinstance(value, list):
@@ -92,8 +94,10 @@ class Field:
         return default.copy() if isinstance(default, (list, dict, set)) else default
 
     def absent(self) -> Any:
-        """Return the output for a value that was not set: the default, or None in place of '' for dates, decimals
-        and UUIDs."""
+        """Return the output for a value that was not set.
+
+        It is the default, or None in place of '' for dates, decimals and UUIDs.
+        """
         return None if self.default == '' and isinstance(self.element, _NEVER_EMPTY) else self.fill()
 
     def take(self, value: Any, *, text: bool = False) -> Any:
@@ -210,10 +214,9 @@ def take_record(declared: Iterable[Field], source: Mapping[str, Any]) -> Bunch:
 
 
 def give_record(declared: Iterable[Field], source: Any, date_time_format: str = '') -> dict[str, Any]:
-    """Convert the declared names of what a service set: a mapping, or an object with attributes (a Struct, a dataclass,
-    a row).
+    """Convert the declared names of what a service set: a mapping, or an object with attributes.
 
-    Raises ValidationError listing every mistake.
+    Structs, dataclasses and rows are such objects. Raises ValidationError listing every mistake.
     """
     record: dict[str, Any] = {}
     mistakes: list[tuple[str, str]] = []

@@ -39,8 +39,10 @@ def is_model(declared: Any) -> bool:
 
 
 def model_fields(model: Any) -> tuple[ModelField, ...] | None:
-    """Return the fields of a Struct or dataclass, None for other types. Raises NameError for an unresolvable
-    annotation."""
+    """Return the fields of a Struct or dataclass, None for other types.
+
+    Raises NameError for an annotation that cannot be resolved.
+    """
     if not isinstance(model, type) or typing.get_origin(model) is not None:
         return None
     if issubclass(model, msgspec.Struct):

@@ -36,8 +36,10 @@ _KINDS: dict[type, str] = {bool: 'bool', int: 'int', float: 'float', str: 'str',
 
 
 def json_kind(value: Any) -> str:
-    """Return the name of a value's type in error messages: bool, int, float, str, null, array, object, else its
-    class."""
+    """Return the name of a value's type in error messages.
+
+    It is bool, int, float, str, null, array or object, otherwise the name of the class.
+    """
     kind = _KINDS.get(type(value))
     if kind is not None:
         return kind

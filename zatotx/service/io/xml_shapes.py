@@ -303,8 +303,7 @@ def add(by_name: ChildrenByName, name: str, child: Element) -> None:
 
 
 def paired(children: Iterable[Element]) -> dict[str, Element] | None:
-    """Return the values by key if all children are pairs of `<key>` and `<value>` with distinct keys, otherwise
-    None."""
+    """Return the values by key if all children are `<key>`, `<value>` pairs with distinct keys, otherwise None."""
     values: dict[str, Element] = {}
     for child in children:
         parts = child.getchildren()

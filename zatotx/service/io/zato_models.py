@@ -14,8 +14,7 @@ _DEFAULT_FACTORIES = (list, dict)
 
 
 def complete_model(declared: Any) -> bool:
-    """Set Zato's defaults for the optional fields of every Zato Model in a type; return whether it contains such a
-    Model.
+    """Set Zato's defaults for the optional fields of every Zato Model in a type; return whether it contains one.
 
     Must run once per class, before values are first converted to it. Raises NameError for an annotation that cannot be
     resolved.
