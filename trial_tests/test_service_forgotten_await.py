@@ -1,4 +1,4 @@
-"""A forgotten `await` is told with the line it is missing in, and the call it belongs before."""
+"""A missing `await` is reported with its line and the call it belongs before."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from zatotx.testing.fake_pipeline import CountingStats, OpenGuard
 
 
 def line_of(mark: str) -> int:
-    """The line of this file that ends with a comment of that name."""
+    """Return the line of this file that ends with a comment of that name."""
     lines = Path(__file__).read_text('utf-8').splitlines()
     return next(number for number, line in enumerate(lines, 1) if line.endswith(f'# {mark}'))
 
@@ -120,7 +120,7 @@ class Node:
 
 class ForgottenAwaitTests(SynchronousTestCase):
     def error(self, service: type, **channel: Any) -> BaseException:
-        """What the author of the service reads in the log; the caller gets a 500 that says nothing of it."""
+        """Return the error logged for the author of the service; the caller gets a 500 without details."""
         calls = Calls(service, Other, node=Node())
         for entry in calls.entries:
             object.__setattr__(entry, 'stats', CountingStats())
@@ -136,8 +136,8 @@ class ForgottenAwaitTests(SynchronousTestCase):
         return logged[0].value  # type: ignore[no-any-return]
 
     def test_where_it_is_missing(self) -> None:
-        """As the whole answer, deep within it, in a typed and in a declared one; by self.invoke, by a method of the
-        service and by a connection."""
+        """The awaitable may be the whole response, nested in it, or in typed or declared output; from self.invoke, a
+        method of the service or a connection."""
         for service, mark, call in (
             (Whole, 'whole', 'self.invoke(…)'),
             (Within, 'within', 'self.fetch(…)'),
@@ -152,22 +152,22 @@ class ForgottenAwaitTests(SynchronousTestCase):
             self.assertEqual(self.flushWarnings(), [])
 
     def test_in_xml(self) -> None:
-        """An answer in XML says so too."""
+        """It is reported in XML responses too."""
         self.assertIn(f":{line_of('named')}: 'await' is missing before", str(self.error(Named, data_format='xml')))
 
     def test_where_code_stumbles(self) -> None:
-        """Over a coroutine that it takes for the result: the line of that."""
+        """An error from using a coroutine as a value is reported with its line."""
         said = str(self.error(Used))
         self.assertIn(f"{line_of('used')}: 'coroutine' object is not subscriptable: 'await' is missing", said)
 
     def test_deferreds(self) -> None:
-        """Are to be awaited as well; nobody knows which call it was."""
+        """A Deferred in a response is reported, without its call."""
         self.assertIn("'await' is missing in Deferreds: its answer has a Deferred in it", str(self.error(Deferreds)))
 
     def test_other_answers_that_cannot_be_written(self) -> None:
-        """Are told as they were."""
+        """Other serialization errors are reported unchanged."""
         self.assertEqual(str(self.error(Other500)), 'A value of type object has no form in JSON')
 
     def test_files(self) -> None:
-        """As their author calls them."""
+        """Files are named as their author knows them."""
         self.assertEqual(shown_file(f'/env/server1/work/deployed/{"a" * 64}/crm/util.py'), 'crm/util.py')

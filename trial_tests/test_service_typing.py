@@ -1,4 +1,4 @@
-"""What type checkers make of a service: mypy in strict mode, without any plugin, as its author runs it."""
+"""Services type-check with mypy in strict mode, without plugins."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ FOUND = re.compile(r'crm\.py:(\d+): error: .*\[([\w-]+)\]')
 
 class TypeTests(SynchronousTestCase):
     def test_without_plugins(self) -> None:
-        """What services use is known by its type, so that good code passes and each mistake is found."""
+        """Attributes of services are typed, so correct code passes and each mistake is found."""
         directory = Path(self.mktemp()).absolute()
         directory.mkdir()
         (directory / 'crm.py').write_text(SERVICE)
