@@ -103,9 +103,9 @@ class ApplyTests(Served):
         await self.serve()
         stored = [channel(n, name=f'c{n}', url_path=f'/c/{n}') for n in range(1000)]
         await self.channel.apply(Snapshot(2, stored))
-        before = self.channel._reception.routes
+        before = self.channel._router.routes
         self.successResultOf(self.channel.apply(Snapshot(3, stored)))
-        self.assertIs(self.channel._reception.routes, before)
+        self.assertIs(self.channel._router.routes, before)
 
     async def test_a_channel_that_cannot_be_served(self) -> None:
         """It is named in the log; the others are in force."""
@@ -203,9 +203,9 @@ class KeptAliveTests(SynchronousTestCase):
         self.channel = HTTPChannel(context)
         self.channel.apply(Snapshot(1, [channel()]))
         self.channel.start(self.exchange)
-        assert self.channel._site is not None
+        assert self.channel._server_context is not None
         server = Server(self.exchange)
-        server.site = self.channel._site
+        server.site = self.channel._server_context
         self.client, self.other = Client(server), Client(server)
         for client in (self.client, self.other):
             self.assertEqual(client.ask(post()).status, 200)

@@ -178,7 +178,7 @@ class LossTests(WithCore):
         client = self.core()
         sending = client.send(self.call(peer, 'POST', body=BodyPieces(pieces())))
         await self.until(lambda: peer.talks and peer.talk.heard.endswith(b'one\r\n'))
-        [call] = client._shared.deadlines._watched
+        [call] = client._environment.deadlines._watched
         transport = call.connection.transport  # type: ignore[attr-defined]  # a Call
         transport.pauseProducing()  # the reactor does not come to it before the write
         peer.talk.say(b'HTTP/1.1 413 Too Long\r\nContent-Length: 3\r\n\r\nno!')

@@ -25,9 +25,9 @@ class MakingTests(SynchronousTestCase):
 
     def test_what_is_off_costs_nothing(self) -> None:
         """Calls come to the core itself where nothing else is wanted of them."""
-        self.assertEqual(self.sender(), 'Finishing')
-        self.assertEqual(self.sender(follow_redirects=0), 'Finishing')
-        self.assertEqual(self.sender(inflate=False), 'Finishing')
+        self.assertEqual(self.sender(), 'ResponseProcessor')
+        self.assertEqual(self.sender(follow_redirects=0), 'ResponseProcessor')
+        self.assertEqual(self.sender(inflate=False), 'ResponseProcessor')
         self.assertEqual(self.sender(follow_redirects=0, inflate=False), 'Client')
         self.environ['http_proxy'] = 'http://proxy'
         self.assertEqual(self.sender(follow_redirects=0, inflate=False), 'Proxying')

@@ -60,7 +60,7 @@ class PatientClientTests(Served):
         reads: list[int] = []
 
         def note(inbound: Message) -> Reply:
-            (connection,) = self.channel._site.connections  # type: ignore[union-attr]  # it listens
+            (connection,) = self.channel._server_context.connections  # type: ignore[union-attr]  # it listens
             reads.append(connection.transport.bufferSize)
             return Reply(200, b'{}', JSON)
 

@@ -160,11 +160,11 @@ class DeadlineTests(SynchronousTestCase):
         """60 s without progress and the connection is cut; what runs for it is cancelled."""
         self.exchange.at_once = None
         self.client.send(get() * 2)
-        self.client.connection._outlet.pauseProducing()
+        self.client.connection._writer.pauseProducing()
         self.exchange.delivered[0].answer(b'x' * 1000)
         self.server.wait(59)
-        self.client.connection._outlet.resumeProducing()
-        self.client.connection._outlet.pauseProducing()
+        self.client.connection._writer.resumeProducing()
+        self.client.connection._writer.pauseProducing()
         self.server.wait(59)
         self.assertFalse(self.client.closed)
         self.server.wait(2)
@@ -192,10 +192,10 @@ class DeadlineTests(SynchronousTestCase):
     def test_a_refused_client_that_reads_slowly(self) -> None:
         """Lingering lasts while the client takes its answer in; then it ends."""
         self.client.send(b'nonsense\r\n\r\n')
-        self.client.connection._outlet.pauseProducing()
+        self.client.connection._writer.pauseProducing()
         self.server.wait(20)
         self.assertFalse(self.client.closed)
-        self.client.connection._outlet.resumeProducing()
+        self.client.connection._writer.resumeProducing()
         self.server.wait(11)
         self.assertTrue(self.client.closed)
         self.assertEqual([answer.status for answer in self.client.answers()], [400])

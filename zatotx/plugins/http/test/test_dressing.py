@@ -497,6 +497,6 @@ class LimitedTests(DressingCase):
         """Has no object for it at all."""
         client = self.serve()
         client.ask(post())
-        place = client.connection._requests._place
+        place = client.connection._reader._resolved
         assert place is not None
         self.assertIsNone(place.dress)

@@ -146,10 +146,10 @@ class OrderTests(SynchronousTestCase):
     def test_a_client_that_does_not_read_is_not_served_on(self) -> None:
         """While the transport is full no further request begins; when it has drained the next one does."""
         self.exchange.at_once = ScriptedExchange().at_once
-        self.client.connection._outlet.pauseProducing()
+        self.client.connection._writer.pauseProducing()
         self.client.send(post() * 3)
         self.assertEqual(self.exchange.delivered, [])
-        self.client.connection._outlet.resumeProducing()
+        self.client.connection._writer.resumeProducing()
         self.assertEqual(len(self.client.answers()), 3)
 
 

@@ -109,10 +109,10 @@ class StreamTests(SynchronousTestCase):
         """No piece is made while the client does not take the last one; then it goes on."""
         pause: Deferred[None] = Deferred()
         source = self.begin(b'one', pause, *[b'x' * 1000] * 50)
-        self.client.connection._outlet.pauseProducing()
+        self.client.connection._writer.pauseProducing()
         pause.callback(None)
         self.assertEqual(source.given, 2)
-        self.client.connection._outlet.resumeProducing()
+        self.client.connection._writer.resumeProducing()
         self.assertEqual(self.client.answers()[0].body, b'one' + b'x' * 50_000)
 
     def test_a_long_stream_lets_others_have_their_turn(self) -> None:
@@ -171,7 +171,7 @@ class StreamTests(SynchronousTestCase):
             gate: Deferred[None] = Deferred()
             source = self.begin(b'one', gate, b'two')
             if not waiting:
-                self.client.connection._outlet.pauseProducing()
+                self.client.connection._writer.pauseProducing()
                 gate.callback(None)
             self.client.wire.abortConnection()
             self.assertTrue(source.closed)
@@ -190,7 +190,7 @@ class StreamTests(SynchronousTestCase):
         """60 s without reading: cut, and the generator closed."""
         pause: Deferred[None] = Deferred()
         source = self.begin(b'one', pause, *[b'x'] * 10)
-        self.client.connection._outlet.pauseProducing()
+        self.client.connection._writer.pauseProducing()
         pause.callback(None)
         self.server.wait(61)
         self.assertTrue(self.client.wire.aborted)
