@@ -30,7 +30,7 @@ class MakingTests(SynchronousTestCase):
         self.assertEqual(self.sender(inflate=False), 'ResponseProcessor')
         self.assertEqual(self.sender(follow_redirects=0, inflate=False), 'Client')
         self.environ['http_proxy'] = 'http://proxy'
-        self.assertEqual(self.sender(follow_redirects=0, inflate=False), 'Proxying')
+        self.assertEqual(self.sender(follow_redirects=0, inflate=False), 'ForwardProxySender')
         self.assertEqual(self.sender(follow_redirects=0, inflate=False, proxy=DIRECT), 'Client')
 
     def test_what_is_wrong(self) -> None:

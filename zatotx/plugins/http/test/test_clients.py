@@ -262,7 +262,7 @@ class TLSTests(Served):
         await self.serve_tls(max_connections_per_address=1)
 
         def beside(secured: ssl.SSLSocket) -> bytes:
-            with connected(self.port) as other, self.assertRaises(OSError):
+            with self.assertRaises(OSError), connected(self.port) as other:
                 self.trusting.wrap_socket(other, server_hostname='localhost')
             secured.sendall(post('/echo', b'[]', CLOSE))
             return everything(secured)

@@ -1,4 +1,4 @@
-"""A SOAP connection made of its configuration."""
+"""Builds an outgoing SOAP connection from its configuration."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from zatotx.wire.soap.envelope import VERSIONS
 _ACCEPTED = {'1.1': b'text/xml, application/xml', '1.2': b'application/soap+xml, application/xml'}
 
 
-def _form(value: SoapOutgoing, identity: OutgoingCredentials, workshop: BuildContext) -> SoapRequestForm:
-    fields = form_fields(value, identity, workshop, _ACCEPTED[value.soap_version])
+def _form(value: SoapOutgoing, credentials: OutgoingCredentials, context: BuildContext) -> SoapRequestForm:
+    fields = form_fields(value, credentials, context, _ACCEPTED[value.soap_version])
     return SoapRequestForm(**fields, version=VERSIONS[value.soap_version], action=unquote(value.soap_action),
-                    token=identity.token)
+                    token=credentials.token)
 
 
 def _connection(parts: ConnectionParts, reactor: Any, value: SoapOutgoing) -> SoapConnection:
