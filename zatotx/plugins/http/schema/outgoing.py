@@ -1,4 +1,4 @@
-"""What all outgoing HTTP connections have in common."""
+"""The configuration that all outgoing HTTP connections share."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from zatotx.schema.security.definition import OF_OUTGOING
 
 MEBIBYTE = 1024 * 1024
 METHOD = '^[A-Z][A-Z0-9_-]{0,31}$'
-_PEM_NAMES = {'tls_certificate': 'tls_cert'}  # what pem.py calls settings that are called otherwise here
+_PEM_NAMES = {'tls_certificate': 'tls_cert'}  # names of settings in client/credentials.py that differ here
 
 
-def _host_mistake(host: str) -> str:
+def _host_error(host: str) -> str:
     try:
         parse_target(host)
         parts = urlsplit(host)
@@ -34,15 +34,15 @@ def _host_mistake(host: str) -> str:
     return 'must have no {name}: parameters belong into url_path' if '{' in host or '}' in host else ''
 
 
-def _proxy_mistake(setting: str) -> str:
+def _proxy_error(setting: str) -> str:
     try:
         make_proxy_selector(setting, {})
-    except UnusableProxy as wrong:
-        return f'cannot be used: {wrong}'
+    except UnusableProxy as error:
+        return f'cannot be used: {error}'
     return ''
 
 
-def _type_mistake(content_type: str) -> str:
+def _content_type_error(content_type: str) -> str:
     return '' if content_type.isascii() and content_type.isprintable() else 'must be printable ASCII'
 
 
@@ -51,7 +51,7 @@ _FOLLOWED = {'true': True, 'True': True, 'same-origin': True, 'false': False, 'F
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True):
-    """How calls are repeated that may be."""
+    """How failed calls are repeated."""
 
     attempts: Annotated[
         int,
@@ -70,7 +70,7 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CircuitBreaker(msgspec.Struct, frozen=True, kw_only=True):
-    """When a peer that fails is left alone."""
+    """When calls to a failing peer are suspended."""
 
     failures: Annotated[
         int, field('Calls in a row that get no answer, or one of status 5xx, until nothing is sent', ge=1, le=10_000)
@@ -81,12 +81,12 @@ class CircuitBreaker(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HttpOutgoing(ConfigObject, frozen=True, kw_only=True):
-    """Another system that services call."""
+    """Another system that services call over HTTP."""
 
     name: Annotated[str, field('Name of the connection', min_length=1, max_length=1000)]
     is_active: Annotated[bool, field('Whether services may use it')] = True
     host: Annotated[
-        str, field('Where it is: https://example.com, http://127.0.0.1:8080', max_length=2000, check=_host_mistake)
+        str, field('Where it is: https://example.com, http://127.0.0.1:8080', max_length=2000, check=_host_error)
     ]
     url_path: Annotated[
         str,
@@ -108,7 +108,7 @@ class HttpOutgoing(ConfigObject, frozen=True, kw_only=True):
               ref='security', ref_types=OF_OUTGOING),
     ] = None
     content_type: Annotated[
-        str, field('Content-Type of what is sent; empty = by data_format', max_length=1000, check=_type_mistake)
+        str, field('Content-Type of what is sent; empty = by data_format', max_length=1000, check=_content_type_error)
     ] = ''
     timeout: Annotated[
         float,
@@ -160,25 +160,25 @@ class HttpOutgoing(ConfigObject, frozen=True, kw_only=True):
     proxy: Annotated[
         str,
         field('URL of the proxy that calls take, http://user:password@host:port; none = no proxy; environment = what '
-              'http_proxy, https_proxy and no_proxy of the server say', secret='encrypted', check=_proxy_mistake),
+              'http_proxy, https_proxy and no_proxy of the server say', secret='encrypted', check=_proxy_error),
     ] = 'environment'
 
 
 def mistakes(value: HttpOutgoing) -> list[tuple[str, str]]:
-    """What one field alone cannot say."""
+    """Return the errors that concern several fields."""
     try:
         credentials(tls_settings(value))
-    except UnusableCredentials as unfit:
-        return [_in_our_words(*problem.split(': ', 1)) for problem in unfit.problems]
+    except UnusableCredentials as error:
+        return [_rename_settings(*problem.split(': ', 1)) for problem in error.problems]
     return []
 
 
 def tls_settings(value: HttpOutgoing) -> TlsSettings:
-    """Whom it trusts, and who we are."""
+    """Return the TLS settings of a connection."""
     return TlsSettings(ca=value.tls_ca, certificate=value.tls_cert, key=value.tls_key, verify=value.tls_verify)
 
 
-def _in_our_words(name: str, text: str) -> tuple[str, str]:
+def _rename_settings(name: str, text: str) -> tuple[str, str]:
     for theirs, ours in _PEM_NAMES.items():
         name, text = name.replace(theirs, ours), text.replace(theirs, ours)
     return name, text

@@ -1,4 +1,4 @@
-"""Outgoing SOAP connections."""
+"""The object type of outgoing SOAP connections."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ POST = 'POST'
 
 
 def is_document(wsdl: str) -> bool:
-    """Whether a setting is the WSDL itself, not where it is."""
+    """Return whether a setting is the WSDL itself, not its URL."""
     return wsdl.lstrip('\ufeff \t\r\n').startswith('<')
 
 
-def _wsdl_mistake(wsdl: str) -> str:
+def _wsdl_error(wsdl: str) -> str:
     try:
         if is_document(wsdl):
             parser.parse(wsdl.strip().encode('utf-8'), 'utf-8')
@@ -28,13 +28,13 @@ def _wsdl_mistake(wsdl: str) -> str:
             parse_target(wsdl)
     except RedirectError:
         return 'must be the URL of a WSDL, or the document itself: file:crm.wsdl reads it'
-    except Malformed as wrong:
-        return f'is no XML: {wrong}'
+    except Malformed as error:
+        return f'is no XML: {error}'
     return ''
 
 
 class SoapOutgoing(HttpOutgoing, frozen=True, kw_only=True):
-    """Another system that services call by SOAP: `self.out.soap[name]`."""
+    """Another system that services call with SOAP: `self.out.soap[name]`."""
 
     name: Annotated[
         str, field('Name of the connection, unique among outgoing SOAP ones', min_length=1, max_length=1000)
@@ -55,7 +55,7 @@ class SoapOutgoing(HttpOutgoing, frozen=True, kw_only=True):
     wsdl: Annotated[
         str,
         field('What operations the peer has, for .client: the URL of its WSDL, or the document itself; empty = what it '
-              'tells at its address with ?wsdl', max_length=5 * MEBIBYTE, check=_wsdl_mistake),
+              'tells at its address with ?wsdl', max_length=5 * MEBIBYTE, check=_wsdl_error),
     ] = ''
     wsdl_service: Annotated[
         str, field('Service of the WSDL; empty = the first that has a port of soap_version', max_length=1000)

@@ -1,4 +1,4 @@
-"""REST channels."""
+"""The object type of REST channels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zatotx.schema.meta import ObjectType, ZatoApi, field
 
 
 class RestChannel(HttpChannel, frozen=True, kw_only=True):
-    """A path that leads to a service."""
+    """A URL path that invokes a service."""
 
     name: Annotated[str, field('Name of the channel, unique among REST channels', min_length=1, max_length=1000)]
     method: (
@@ -42,12 +42,12 @@ class RestChannel(HttpChannel, frozen=True, kw_only=True):
     ] = 'channel-params-over-msg'
 
 
-def _mistakes(value: RestChannel) -> list[tuple[str, str]]:
+def _errors(value: RestChannel) -> list[tuple[str, str]]:
     return [*mistakes(value), *cors_errors(value.cors)]
 
 
 def _unique(value: RestChannel) -> str:
-    """Two channels are told apart by method and path; what a parameter is called does not tell them apart."""
+    """Return the key of a channel: method and path; the names of parameters do not matter."""
     return f'{value.method or "any"} /{shape(value.url_path, match_slash=value.match_slash)}'
 
 
@@ -62,7 +62,7 @@ CHANNEL_REST = ObjectType(
         names={'security': 'security_id'},
         extra_out=('host', 'soap_action', 'soap_version'),
     ),
-    check=_mistakes,
+    check=_errors,
     unique=_unique,
     unique_says='method and url_path',
 )

@@ -1,4 +1,4 @@
-"""What all HTTP channels have in common."""
+"""The configuration that all HTTP channels share."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from zatotx.schema.meta import field
 from zatotx.schema.security.definition import OF_CHANNELS, Role, roles_mistake
 
 
-def _path_mistake(path: str) -> str:
-    _, wrong = parse_pattern(path)
-    if wrong:
-        return '; '.join(wrong)
+def _path_error(path: str) -> str:
+    _, errors = parse_pattern(path)
+    if errors:
+        return '; '.join(errors)
     if path == '/zato' or path.startswith('/zato/'):
         return "must not lie under /zato/, which is the broker's own"
     return ''
 
 
 class HttpChannel(ConfigObject, frozen=True, kw_only=True):
-    """A path that leads to a service."""
+    """A URL path that invokes a service."""
 
     name: Annotated[str, field('Name of the channel', min_length=1, max_length=1000)]
     is_active: Annotated[bool, field('Whether it answers; an inactive one is a 404')] = True
     url_path: Annotated[
         str,
-        field('Path, with {name} for one segment and {name:path} for any number', max_length=4096, check=_path_mistake),
+        field('Path, with {name} for one segment and {name:path} for any number', max_length=4096, check=_path_error),
     ]
     service: Annotated[str, field('Service that answers', ref='service', min_length=1)]
     security: Annotated[
@@ -68,23 +68,24 @@ class HttpChannel(ConfigObject, frozen=True, kw_only=True):
 
 
 def mistakes(value: HttpChannel) -> list[tuple[str, str]]:
-    """What one field alone cannot say."""
-    found = []
+    """Return the errors that concern several fields."""
+    errors = []
     if value.queue and value.max_in_flight is None:
-        found.append(('queue', 'needs max_in_flight: nobody has to wait where there is no limit'))
+        errors.append(('queue', 'needs max_in_flight: nobody has to wait where there is no limit'))
     if value.roles and value.security is None and not value.groups:
-        found.append(('roles', 'needs security or groups: nobody has a role who does not log in'))
+        errors.append(('roles', 'needs security or groups: nobody has a role who does not log in'))
     if len(set(value.rate_limits)) < len(value.rate_limits):
-        found.append(('rate_limits', 'must not name a limit twice'))
-    return found
+        errors.append(('rate_limits', 'must not name a limit twice'))
+    return errors
 
 
 def shape(url_path: str, *, match_slash: bool = False) -> str:
-    """The paths that a pattern matches, whatever its parameters are called."""
+    """Return a pattern with the names of its parameters removed, so that patterns for the same paths are equal."""
     pattern, _ = parse_pattern(url_path, match_slash=match_slash)
-    return '/'.join(s if isinstance(s, str) else _nameless(s) for s in pattern.segments)
+    return '/'.join(s if isinstance(s, str) else _without_name(s) for s in pattern.segments)
 
 
-def _nameless(hole: Placeholder) -> str:
-    between = '{:path}' if hole.spans else '{}'
-    return hole.prefix + between + ''.join(f'{literal}{{}}' for literal in hole.middles) + hole.suffix
+def _without_name(placeholder: Placeholder) -> str:
+    parameter = '{:path}' if placeholder.spans else '{}'
+    middles = ''.join(f'{literal}{{}}' for literal in placeholder.middles)
+    return placeholder.prefix + parameter + middles + placeholder.suffix

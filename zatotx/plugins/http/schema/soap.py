@@ -1,4 +1,4 @@
-"""SOAP channels."""
+"""The object type of SOAP channels."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from zatotx.wire.soap.action import unquote
 
 
 def action_mistake(action: str) -> str:
-    """What is wrong with a SOAPAction."""
+    """Return what is wrong with a SOAPAction, '' if it is valid."""
     if any(ord(c) < 32 or ord(c) == 127 for c in action):
         return 'must not have control characters'
     return 'must not have a quotation mark: SOAPAction has them around it' if '"' in unquote(action) else ''
 
 
-def _namespace_mistake(namespace: str) -> str:
+def _namespace_error(namespace: str) -> str:
     return '' if not namespace or is_namespace(namespace) else 'is no URI, which a namespace is'
 
 
 class SoapChannel(HttpChannel, frozen=True, kw_only=True):
-    """A path and a SOAPAction that lead to a service."""
+    """A URL path and a SOAPAction that invoke a service."""
 
     name: Annotated[str, field('Name of the channel, unique among SOAP channels', min_length=1, max_length=1000)]
     soap_action: Annotated[
@@ -44,7 +44,7 @@ class SoapChannel(HttpChannel, frozen=True, kw_only=True):
     namespace: Annotated[
         str,
         field('Namespace of its messages, unless its service declares one; empty = urn:<service>', max_length=2000,
-              check=_namespace_mistake),
+              check=_namespace_error),
     ] = ''
     one_way: Annotated[bool, field('Whether callers get an empty 202 once the service has ended')] = False
     fault_status: (
@@ -55,7 +55,7 @@ class SoapChannel(HttpChannel, frozen=True, kw_only=True):
 
 
 def _unique(value: SoapChannel) -> str:
-    """Channels may share a path, where each has a SOAPAction of its own."""
+    """Return the key of a channel: path and SOAPAction."""
     return f'/{shape(value.url_path)} {unquote(value.soap_action)}'
 
 
