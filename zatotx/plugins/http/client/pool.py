@@ -63,12 +63,12 @@ class ConnectionPool:
     __slots__ = (
         '_closed',
         '_dial',
-        '_emptied',
         '_environment',
         '_factory',
         '_filling',
         '_idle',
         '_limits',
+        '_on_empty',
         '_reap_call',
         '_retired',
         '_waiting',
@@ -83,7 +83,7 @@ class ConnectionPool:
         self._limits = bounds
         self._environment = shared
         self._dial = dial
-        self._emptied = emptied  # called when the pool is closed and no slot is occupied any more
+        self._on_empty = emptied  # called when the pool is closed and no slot is occupied any more
         self._idle: list[ClientConnection] = []  # the most recently used one last
         self._waiting: OrderedDict[PendingCall, None] = OrderedDict()
         self._reap_call: Any = None
@@ -181,7 +181,7 @@ class ConnectionPool:
         if not self._filling:
             self._fill()
         if self._closed and not self.open:
-            self._emptied()
+            self._on_empty()
 
     def _fill(self) -> None:
         """Open connections for waiting calls. Loops instead of recursing: if nothing listens, each attempt fails at

@@ -30,9 +30,9 @@ class RedirectFollower:
         self, sender: Sender, *, most: int, any_origin: bool = False, secret: frozenset[bytes] = frozenset()
     ) -> None:
         self._sender = sender
-        self._most = most
+        self._max_redirects = most
         self._any_origin = any_origin
-        self._secret = secret
+        self._secret_fields = secret
 
     async def follow(self, response: HttpResponse, outbound: HttpRequest, by: float) -> HttpResponse:
         """Return the final response, which is `answer` if that is no redirect; a redirect without Location is returned
@@ -46,8 +46,9 @@ class RedirectFollower:
         while response.head.status in REDIRECTIONS and b'location' in response.head.headers:
             if not isinstance(response.body, bytes):
                 response.body.close()
-            if len(seen) > self._most:
-                raise TooManyRedirects(f'redirected more than {self._most} times, at last by {outbound.origin.host}')
+            if len(seen) > self._max_redirects:
+                host = outbound.origin.host
+                raise TooManyRedirects(f'redirected more than {self._max_redirects} times, at last by {host}')
             outbound = self._next(response, outbound, original_origin, by)
             visited = (outbound.method, _target_of(outbound))
             if visited in seen:
@@ -94,7 +95,7 @@ class RedirectFollower:
 
     def _is_private(self, name: bytes) -> bool:
         """Return whether a field must not be sent to another origin; Host always belongs to one origin."""
-        return is_credential(name) or name.lower() in self._secret or name.lower() == b'host'
+        return is_credential(name) or name.lower() in self._secret_fields or name.lower() == b'host'
 
 
 def elsewhere(redirection: str, origin: Origin) -> BadRedirect:

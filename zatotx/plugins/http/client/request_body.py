@@ -9,7 +9,7 @@ from typing import Any
 from twisted.python.failure import Failure
 
 from zatotx.plugins.http.client.call import BodySource
-from zatotx.plugins.http.server.response_stream import ResponseStream
+from zatotx.plugins.http.server.response_stream import ResponseStream, StreamWriter
 
 
 class BodyPieces:
@@ -29,13 +29,15 @@ class BodyUpload:
     """Writes a source's pieces no faster than the peer reads them. Calls `ended(None)` when all is written,
     `ended(failure)` when the source failed, or its length differs from what it declared."""
 
-    __slots__ = ('_ended', '_length', '_remaining', '_stream', '_writer')
+    __slots__ = ('_length', '_on_end', '_remaining', '_stream', '_writer')
 
-    def __init__(self, source: BodySource, writer: Any, clock: Any, ended: Callable[[Failure | None], None]) -> None:
+    def __init__(
+        self, source: BodySource, writer: StreamWriter, clock: Any, ended: Callable[[Failure | None], None]
+    ) -> None:
         self._length = source.length
         self._remaining = source.length or 0
         self._writer = writer
-        self._ended = ended
+        self._on_end = ended
         self._stream = ResponseStream(source.pieces(), writer, clock, inf)
 
     def start(self) -> None:
@@ -49,7 +51,7 @@ class BodyUpload:
 
     def cancel(self) -> None:
         """Stop sending: the source is closed, and `ended` is not called."""
-        self._ended = _ignore
+        self._on_end = _ignore
         self._stream.cancel()
 
     def _write_counted(self, data: bytes) -> None:
@@ -62,7 +64,7 @@ class BodyUpload:
         if failure is None and self._remaining:
             details = f'The source of the body ended {self._remaining} bytes before the {self._length} that it said'
             failure = Failure(ValueError(details))
-        self._ended(failure)
+        self._on_end(failure)
 
 
 def _ignore(failure: Failure | None) -> None:

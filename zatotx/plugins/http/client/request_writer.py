@@ -17,11 +17,11 @@ class RequestWriter:
     """Writes one request after the other. Calls `failed` when a body could not be produced. `holds(data)` returns
     whether the first data of a call is still buffered completely, so that the peer cannot have seen it."""
 
-    __slots__ = ('_awaits_continue', '_call', '_environment', '_failed', '_upload', '_writer', 'holds')
+    __slots__ = ('_awaits_continue', '_call', '_environment', '_on_failure', '_upload', '_writer', 'holds')
 
     def __init__(self, shared: CallEnvironment, transport: Any, failed: Callable[[BodyFailed], None]) -> None:
         self._environment = shared
-        self._failed = failed
+        self._on_failure = failed
         self._writer: ClientWriter = client_writer_for(transport, self._drained, shared.seconds, shared.burst)
         self.holds = self._writer.holds
         self._call: PendingCall | None = None  # whose body is being produced or waits for 100 Continue
@@ -106,6 +106,6 @@ class RequestWriter:
         if failure is not None:
             error = BodyFailed(f'the body of the request could not be made: {failure.getErrorMessage()}')
             error.__cause__ = failure.value
-            self._failed(error)
+            self._on_failure(error)
         elif call.stage == ASKED:
             call.stand(ASKED, self._environment.seconds(), call.outbound.timeouts.first_byte)

@@ -31,19 +31,19 @@ class FlowControl(Protocol):
 class CollectedBody:
     """A body that is returned as a whole."""
 
-    __slots__ = ('_head', '_most', '_pieces', '_size')
+    __slots__ = ('_head', '_max_size', '_pieces', '_size')
 
     def __init__(self, head: ResponseHead, most: int) -> None:
         self._head = head
-        self._most = most
+        self._max_size = most
         self._pieces: list[bytes] = []
         self._size = 0
 
     def piece(self, data: bytes) -> None:
         """Add a piece. Raises TooLarge."""
         self._size += len(data)
-        if self._size > self._most:
-            raise too_large(self._most)
+        if self._size > self._max_size:
+            raise too_large(self._max_size)
         self._pieces.append(data)
 
     def end(self, trailers: Trailers) -> HttpResponse:

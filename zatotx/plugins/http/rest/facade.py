@@ -8,6 +8,7 @@ from typing import Any, TypedDict, Unpack
 
 from zatotx.connectors.connection_registry import ConnectionRegistry
 from zatotx.interfaces.outgoing import ICall
+from zatotx.plugins.http.rest.connection import OutgoingConnection
 from zatotx.plugins.http.rest.request_builder import CallSpec
 
 Params = Mapping[str, Any] | list[tuple[str, Any]] | str | None
@@ -27,7 +28,7 @@ class RestNamespace:
 
     __slots__ = ('_call', '_registry')
 
-    def __init__(self, registry: ConnectionRegistry[Any], call: ICall) -> None:
+    def __init__(self, registry: ConnectionRegistry[OutgoingConnection], call: ICall) -> None:
         self._registry = registry
         self._call = call
 
@@ -60,7 +61,7 @@ class RestConnection:
 
     __slots__ = ('_call', '_name', '_registry')
 
-    def __init__(self, registry: ConnectionRegistry[Any], name: str, call: ICall) -> None:
+    def __init__(self, registry: ConnectionRegistry[OutgoingConnection], name: str, call: ICall) -> None:
         self._registry = registry
         self._name = name
         self._call = call

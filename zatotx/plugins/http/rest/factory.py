@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import inf
 from sys import maxsize
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import frozen
 
@@ -36,6 +36,7 @@ from zatotx.wire.http1.request_writer import NamedFields
 
 _ACCEPTED = {'json': b'application/json', 'xml': b'application/xml, text/xml'}
 _ANYTHING = b'*/*'
+F = TypeVar('F', bound=RequestForm)
 AGENT = (b'User-Agent', f'zatotx/{__version__}'.encode('ascii'))
 
 
@@ -107,28 +108,29 @@ def _client_settings(value: HttpOutgoing, credentials: OutgoingCredentials) -> C
     )
 
 
-def form_fields(
-    value: HttpOutgoing, identity: OutgoingCredentials, workshop: BuildContext, accepted: bytes
-) -> dict[str, Any]:
-    """Return the fields that every RequestForm has."""
+def make_request_form(
+    form: type[F], value: HttpOutgoing, credentials: OutgoingCredentials, context: BuildContext, accept: bytes,
+    **own: Any,
+) -> F:
+    """Create a RequestForm, or a subclass with the further fields `own`."""
     origin, base = split_url(value.host)
     retried = () if value.retry is None else value.retry.methods
-    fields = (AGENT, (b'Accept', accepted), ACCEPT, (b'X-Zato-Component', workshop.component), *identity.fields)
-    return {
-        'origin': origin, 'method': value.method, 'template': UrlTemplate(_join_paths(base, value.url_path)),
-        'data_format': value.data_format, 'content_type': value.content_type.encode('ascii'),
-        'common': NamedFields.of(fields),
-        'query': identity.query, 'timeout': value.timeout,
-        'connect_timeout': inf if value.connect_timeout is None else value.connect_timeout,
-        'most': value.max_response_size, 'offload': workshop.reach.offload, 'seconds': workshop.reach.reactor.seconds,
-        'repeated': SAFE.union(retried), 'asks_first': identity.asks_first,
-    }  # fmt: skip
+    fields = (AGENT, (b'Accept', accept), ACCEPT, (b'X-Zato-Component', context.component), *credentials.fields)
+    return form(
+        origin=origin, method=value.method, template=UrlTemplate(_join_paths(base, value.url_path)),
+        data_format=value.data_format, content_type=value.content_type.encode('ascii'),
+        common=NamedFields.of(fields), query=credentials.query, timeout=value.timeout,
+        connect_timeout=inf if value.connect_timeout is None else value.connect_timeout,
+        most=value.max_response_size, offload=context.reach.offload, seconds=context.reach.reactor.seconds,
+        repeated=SAFE.union(retried), asks_first=credentials.asks_first, **own,
+    )  # fmt: skip
 
 
 def _rest_form(value: HttpOutgoing, credentials: OutgoingCredentials, context: BuildContext) -> RequestForm:
     if credentials.token is not None:
         raise ValueError('its security definition is of type wss, which is for outgoing_soap only')
-    return RequestForm(**form_fields(value, credentials, context, _ACCEPTED.get(value.data_format, _ANYTHING)))
+    accept = _ACCEPTED.get(value.data_format, _ANYTHING)
+    return make_request_form(RequestForm, value, credentials, context, accept)
 
 
 def _rest_connection(parts: ConnectionParts, reactor: Any, value: HttpOutgoing) -> OutgoingConnection:

@@ -29,11 +29,11 @@ class BufferedWriter:
     last accepted data, in seconds of the clock. `drained` is called when all queued data is written.
     """
 
-    __slots__ = ('_close_when_drained', '_drained', '_queue', '_seconds', '_transport', 'behind', 'moved')
+    __slots__ = ('_close_when_drained', '_on_drained', '_queue', '_seconds', '_transport', 'behind', 'moved')
 
     def __init__(self, transport: Any, drained: Callable[[], None], seconds: Callable[[], float]) -> None:
         self._transport = transport
-        self._drained = drained
+        self._on_drained = drained
         self._seconds = seconds
         self._queue: deque[memoryview] | None = None  # created when there is data to queue
         self._close_when_drained: Callable[[], None] | None = None
@@ -88,7 +88,7 @@ class BufferedWriter:
         if self._close_when_drained is not None:
             self._close_when_drained()
         else:
-            self._drained()
+            self._on_drained()
 
     def stopProducing(self) -> None:
         """Drop queued data: the connection is lost."""

@@ -38,11 +38,11 @@ class ServerConnection:
     __slots__ = (
         '_client',
         '_context',
-        '_head_count',
         '_idle_timeout',
         '_limit_key',
         '_paused',
         '_reader',
+        '_requests_before_head',
         '_responses',
         '_state',
         '_writer',
@@ -55,7 +55,7 @@ class ServerConnection:
         self._paused = False
         self._state = FRESH
         self._limit_key = ''  # returned by AddressLimit.enter
-        self._head_count = 0  # requests before the head that is being received
+        self._requests_before_head = 0  # requests before the head that is being received
         self._idle_timeout = context.settings.idle_timeout
         self.due = inf
 
@@ -182,8 +182,8 @@ class ServerConnection:
         elif reader.parser.idle:
             self._state = IDLE
             self.due = now + self._idle_timeout
-        elif self._state != IN_HEAD or self._head_count != reader.count:
-            self._head_count = reader.count
+        elif self._state != IN_HEAD or self._requests_before_head != reader.count:
+            self._requests_before_head = reader.count
             self._state = IN_HEAD
             self.due = now + self._context.settings.head_timeout
 

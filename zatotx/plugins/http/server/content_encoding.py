@@ -24,14 +24,14 @@ class CodedBody:
     """A body in a content coding, see model.message.Body. `read` returns it decoded, at most `most` bytes and `ratio`
     times the received size. It blocks unless the body is `quick`."""
 
-    __slots__ = ('_body', '_coding', '_most', '_ratio', 'size')
+    __slots__ = ('_body', '_coding', '_max_ratio', '_max_size', 'size')
     seekable = False
 
     def __init__(self, body: bytes | SpooledBody, coding: str, *, most: int, ratio: int) -> None:
         self._body = body
         self._coding = coding
-        self._most = most
-        self._ratio = ratio
+        self._max_size = most
+        self._max_ratio = ratio
         self.size = len(body) if isinstance(body, bytes) else body.size
 
     @property
@@ -42,12 +42,12 @@ class CodedBody:
     @property
     def most(self) -> int:
         """The maximum number of bytes that `read` returns."""
-        return min(self._most, max(FREE, self._ratio * self.size))
+        return min(self._max_size, max(FREE, self._max_ratio * self.size))
 
     def read(self) -> bytes:
         """Return the whole decoded body. Raises BadRequest if it is not in that coding, ContentTooLarge if it exceeds a
         limit."""
-        inflater = Inflater(self._coding, most=self._most, ratio=self._ratio)
+        inflater = Inflater(self._coding, most=self._max_size, ratio=self._max_ratio)
         decoded = bytearray()
         try:
             for piece in self._pieces():

@@ -20,7 +20,7 @@ class ForwardedClients:
 
     def __init__(self, settings: HttpSettings, counters: HttpCounters) -> None:
         self._trusted = trusted_proxies(settings.trusted_proxies)
-        self._read = settings.proxy_headers
+        self._header_setting = settings.proxy_headers
         self._public_url = settings.public_url
         self._counters = counters
         self._is_logged = False
@@ -39,7 +39,7 @@ class ForwardedClients:
 
     def client(self, head: RequestHead, proxy: ClientInfo) -> ClientInfo:
         """Return the client of this request; the proxy itself if the fields name none."""
-        origin = origin_of(head.headers, proxy.address, self._trusted, self._read)
+        origin = origin_of(head.headers, proxy.address, self._trusted, self._header_setting)
         if origin.wrong:
             self._count_invalid(proxy.address, origin.wrong)
         secure = proxy.secure if not origin.proto else origin.proto == 'https'

@@ -94,7 +94,7 @@ class BodyCollector:
     caller that adds pieces checks `asks`, and calls `allow` once the request is admitted.
     """
 
-    __slots__ = ('_budget', '_buffer', '_dropped', '_file', '_offload', '_ready', '_spool_above', '_work_dir',
+    __slots__ = ('_budget', '_buffer', '_discarded', '_file', '_offload', '_on_written', '_spool_above', '_work_dir',
                  '_writing', 'allowed', 'charge', 'ended', 'failure', 'full', 'size')  # fmt: skip
 
     def __init__(self, offload: Offload, budget: ByteBudget, *, work_dir: str, spool_above: int,
@@ -103,11 +103,11 @@ class BodyCollector:
         self._budget = budget
         self._work_dir = work_dir
         self._spool_above = spool_above
-        self._ready = ready
+        self._on_written = ready
         self._buffer: bytes | bytearray = b''
         self._writing = 0  # bytes of the batch that a thread is writing
         self._file: IO[bytes] | None = None
-        self._dropped = False
+        self._discarded = False
         self.allowed = allowed
         self.charge = BytesCharge(budget)
         self.ended = False
@@ -166,7 +166,7 @@ class BodyCollector:
 
     def drop(self) -> None:
         """Discard the body."""
-        self._dropped = True
+        self._discarded = True
         if self.busy:  # the batch stays in memory until it is written
             self.charge.give_back(len(self._buffer))
         self._buffer = b''
@@ -180,23 +180,24 @@ class BodyCollector:
     def _write(self) -> None:
         batch, self._buffer = self._buffer, b''
         self._writing = len(batch)
-        self._offload(_append_batch, self._file, batch, self._work_dir).addCallbacks(self._wrote, self._failed)
+        writing = self._offload(_append_batch, self._file, batch, self._work_dir)
+        writing.addCallbacks(self._batch_written, self._write_failed)
 
-    def _wrote(self, file: IO[bytes]) -> None:
+    def _batch_written(self, file: IO[bytes]) -> None:
         self._file = file
         self._finish_write()
 
-    def _failed(self, failure: Failure) -> None:
+    def _write_failed(self, failure: Failure) -> None:
         self.failure = failure
         self._finish_write()
 
     def _finish_write(self) -> None:
         self.charge.give_back(self._writing)
         self._writing = 0
-        if self._dropped:
+        if self._discarded:
             self.drop()
         else:
-            self._ready()
+            self._on_written()
 
 
 def _append_batch(file: IO[bytes] | None, batch: bytes | bytearray, work_dir: str) -> IO[bytes]:

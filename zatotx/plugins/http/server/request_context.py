@@ -20,13 +20,13 @@ SAFE = frozenset({'GET', 'HEAD', 'OPTIONS', 'TRACE', 'QUERY', 'PROPFIND', 'REPOR
 class RequestContext:
     """One request, in the order in which its response must be written. The dispatcher calls `answered`."""
 
-    __slots__ = ('_ready', 'began', 'body', 'cid', 'head', 'inbound', 'interim', 'lines', 'persist', 'place', 'reply',
-                 'request_line', 'run')  # fmt: skip
+    __slots__ = ('_on_reply', 'began', 'body', 'cid', 'head', 'inbound', 'interim', 'lines', 'persist', 'place',
+                 'reply', 'request_line', 'run')  # fmt: skip
 
     def __init__(self, head: RequestHead | None, began: float, ready: Callable[[RequestContext], None]) -> None:
         self.head = head  # None if the message was rejected before its head was complete
         self.began = began
-        self._ready = ready
+        self._on_reply = ready
         self.persist = head is not None and head.keep_alive
         self.cid = ''
         self.place: ResolvedRequest | None = None  # how the head was routed
@@ -58,14 +58,14 @@ class RequestContext:
         resolved = self.place
         if resolved is None or resolved.dress is None:  # the usual case
             self.reply = reply
-            self._ready(self)
+            self._on_reply(self)
         else:
             resolved.dress.put_on(self, reply)
 
     def dressed(self, reply: Reply) -> None:
         """Receive the final response, as it is sent."""
         self.reply = reply
-        self._ready(self)
+        self._on_reply(self)
 
     def abandon(self) -> None:
         """Cancel the request: the client has disconnected."""

@@ -44,12 +44,12 @@ class RequestReader:
         '_client',
         '_collector',
         '_context',
-        '_locate',
+        '_on_resume',
         '_piece',
         '_request',
+        '_resolve',
         '_resolved',
         '_responses',
-        '_resumed',
         '_spool_above',
         '_uncharged_size',
         '_waiting_since',
@@ -70,8 +70,8 @@ class RequestReader:
         self._responses = responses
         self._writer = writer
         self._client = client
-        self._locate = context.locator(client)
-        self._resumed = resumed
+        self._resolve = context.locator(client)
+        self._on_resume = resumed
         self.parser = RequestParser(context.limits)
         self.phase = HEAD
         self.count = 0  # requests begun so far
@@ -177,10 +177,10 @@ class RequestReader:
         request = RequestContext(head, now, self._responses.ready)
         requests.append(request)
         self._body_began = now
-        resolved = self._resolved = self._locate(head, self._client, self._resolved)
+        resolved = self._resolved = self._resolve(head, self._client, self._resolved)
         error = context.reception.receive(request, resolved)
         if error is not None:
-            return self._reject(request, head, error)
+            return self._reject_request(request, head, error)
         self._request = request
         self.phase = BODY
         length = head.length
@@ -205,7 +205,7 @@ class RequestReader:
         if rejection is not None:
             self._request = None
             self._drop_body()
-            self._reject(request, head, rejection)
+            self._reject_request(request, head, rejection)
         elif collector is not None:
             assert request.inbound is not None
             _raise_charge_limit(request.inbound, collector.charge)
@@ -214,9 +214,9 @@ class RequestReader:
                 self._waiting_since = now
         elif head.expects:
             self._responses.go_on(request)
-        self._resumed()
+        self._on_resume()
 
-    def _reject(self, request: RequestContext, head: RequestHead, reply: Reply) -> bool:
+    def _reject_request(self, request: RequestContext, head: RequestHead, reply: Reply) -> bool:
         """Answer by the head alone. A short body that is on its way is skipped; otherwise the connection is closed."""
         length = head.length
         if head.expects or length is None or length > _MAX_SKIPPED:
@@ -309,7 +309,7 @@ class RequestReader:
             self.break_off(503, error_responses.NO_ROOM, now)
         elif collector.ended:
             self._dispatch(collector.body(), now)
-        self._resumed()
+        self._on_resume()
 
     def _stop_waiting(self) -> float:
         now = self._context.seconds()

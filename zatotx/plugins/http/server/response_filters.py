@@ -97,7 +97,7 @@ class ResponseFilters:
 class ResponseFilter:
     """Filters the responses to requests with one head."""
 
-    __slots__ = ('_context', '_cors', '_etag', '_gzip', '_known', '_lines')
+    __slots__ = ('_context', '_cors', '_etag', '_gzip', '_header_lines', '_if_none_match')
 
     _log = Logger()
 
@@ -105,16 +105,16 @@ class ResponseFilter:
         self, context: CompressionContext, *, lines: bytes, cors: bool, gzip: bool, etag: bool, known: bytes
     ) -> None:
         self._context = context
-        self._lines = lines  # added to the head of every response
+        self._header_lines = lines  # added to the head of every response
         self._cors = cors  # CORS fields set by the service are removed
         self._gzip = gzip  # the channel compresses, and the client accepts it
         self._etag = etag  # the channel sends entity tags, and the method reads
-        self._known = known  # If-None-Match
+        self._if_none_match = known  # If-None-Match
 
     def put_on(self, request: RequestContext, reply: Reply) -> None:
         """Filter a response and pass it to its request: at once, or when a thread has finished its part."""
         rate_limit = None if request.inbound is None else request.inbound.standing
-        request.lines = self._lines if rate_limit is None else rate_limit.lines() + self._lines
+        request.lines = self._header_lines if rate_limit is None else rate_limit.lines() + self._header_lines
         if self._cors and reply.headers:
             reply.headers = [field for field in reply.headers if not field[0].lower().startswith(_CORS)]
         if (self._gzip or self._etag) and reply.status not in _UNFILTERED:
@@ -123,7 +123,7 @@ class ResponseFilter:
             request.dressed(reply)
 
     def _filter_body(self, request: RequestContext, reply: Reply) -> None:
-        job = _BodyFilter(tag=_entity_tag(reply), tagged=self._etag and reply.status == 200, known=self._known,
+        job = _BodyFilter(tag=_entity_tag(reply), tagged=self._etag and reply.status == 200, known=self._if_none_match,
                    coded=self._gzip and _is_compressible(reply))  # fmt: skip
         stream = reply.stream
         if stream is not None:

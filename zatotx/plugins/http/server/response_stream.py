@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from math import inf
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from zatotx.plugins.http.server.buffered_writer import BufferedWriter
 from zatotx.wire.http1.response_writer import LAST_CHUNK, chunk
 
 BURST = 256 * 1024  # bytes written in one go before the reactor serves other connections
 _PIECE_COST = 256  # added to the size of each piece: many tiny ones must not block the reactor either
+
+
+class StreamWriter(Protocol):
+    """The writer of a stream. `behind`: the peer has not received everything yet."""
+
+    behind: bool
+
+    def write(self, data: bytes) -> None: ...
 
 
 class ResponseStream:
@@ -28,7 +35,7 @@ class ResponseStream:
     __slots__ = ('_clock', '_drained', '_piece_timeout', '_source', '_task', '_write', '_writer', 'due', 'head', 'sent')
 
     def __init__(
-        self, source: AsyncIterator[bytes], writer: BufferedWriter, clock: Any, span: float, head: bytes = b''
+        self, source: AsyncIterator[bytes], writer: StreamWriter, clock: Any, span: float, head: bytes = b''
     ) -> None:
         self.head = head
         self._source = source

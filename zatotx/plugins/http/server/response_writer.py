@@ -34,13 +34,13 @@ class ResponseWriter:
     """
 
     __slots__ = (
-        '_broken',
         '_buffered',
         '_context',
         '_continuation',
-        '_ended',
-        '_moved_on',
-        '_peer',
+        '_on_failed_stream',
+        '_on_last_response',
+        '_on_progress',
+        '_peer_address',
         '_writer',
         'closed',
         'corked',
@@ -55,10 +55,10 @@ class ResponseWriter:
                  ended: Callable[[], None], broken: Callable[[], None]) -> None:
         self._context = context
         self._writer = writer
-        self._peer = peer
-        self._moved_on = moved_on
-        self._ended = ended
-        self._broken = broken
+        self._peer_address = peer
+        self._on_progress = moved_on
+        self._on_last_response = ended
+        self._on_failed_stream = broken
         self._buffered: list[bytes] = []
         self._continuation: IDelayedCall | None = None  # in the reactor's next iteration
         self.gathered = 0
@@ -104,7 +104,7 @@ class ResponseWriter:
         else:
             self.closed = True
             if not self.corked:
-                self._ended()
+                self._on_last_response()
 
     def abandon(self) -> None:
         """Cancel all requests and stop: the client has disconnected."""
@@ -122,7 +122,7 @@ class ResponseWriter:
             if request.place is not None:
                 request.place.meter.answered(0, now - request.began)
             self._context.counters.gone += 1
-            self._context.log.record(request, self._peer, now, CLIENT_GONE, sent)
+            self._context.log.record(request, self._peer_address, now, CLIENT_GONE, sent)
             sent = 0
 
     def _yield_to_others(self) -> None:
@@ -136,7 +136,7 @@ class ResponseWriter:
         self._continuation = None
         self.gathered = 0
         if not self.closed:
-            self._moved_on()
+            self._on_progress()
 
     # One answer.
 
@@ -213,9 +213,9 @@ class ResponseWriter:
         now = self._context.seconds()
         if request.place is not None:
             request.place.meter.answered(status // 100, now - request.began)
-        self._context.log.record(request, self._peer, now, status, stream.sent)
+        self._context.log.record(request, self._peer_address, now, status, stream.sent)
         request.release()
-        self._broken()
+        self._on_failed_stream()
 
     def _head_ending(self, request: RequestContext, closing: bool, now: float) -> bytes:
         """Return the end of the response's head: the channel's fields, the date, and whether the connection stays
@@ -238,7 +238,7 @@ class ResponseWriter:
         context.counters.answers[status // 100] += 1
         if request.place is not None:
             request.place.meter.answered(status // 100, now - request.began)
-        context.log.record(request, self._peer, now, status, size)
+        context.log.record(request, self._peer_address, now, status, size)
         if request.body is not None:
             request.release()
         if closing:
@@ -248,4 +248,4 @@ class ResponseWriter:
             requests[0].interim = False
             self.write(CONTINUE)
         if not self.corked:
-            self._moved_on()
+            self._on_progress()

@@ -30,7 +30,7 @@ class SoapNamespace:
 
     __slots__ = ('_call', '_registry')
 
-    def __init__(self, registry: ConnectionRegistry[Any], call: ICall) -> None:
+    def __init__(self, registry: ConnectionRegistry[SoapConnection], call: ICall) -> None:
         self._registry = registry
         self._call = call
 
@@ -60,7 +60,7 @@ class Soap:
 
     __slots__ = ('_call', '_name', '_registry')
 
-    def __init__(self, registry: ConnectionRegistry[Any], name: str, call: ICall) -> None:
+    def __init__(self, registry: ConnectionRegistry[SoapConnection], name: str, call: ICall) -> None:
         self._registry = registry
         self._name = name
         self._call = call
@@ -94,9 +94,7 @@ class Soap:
         return ZatoSoapConnection(self)
 
     def _find(self) -> SoapConnection:
-        connection = self._registry.find(self._name, self._call.cid)
-        assert isinstance(connection, SoapConnection)
-        return connection
+        return self._registry.find(self._name, self._call.cid)
 
     def _send(self, message: SoapCall) -> Any:
         return self._call.result(partial(self._find().exchange, message, self._call))

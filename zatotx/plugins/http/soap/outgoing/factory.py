@@ -6,7 +6,7 @@ from typing import Any
 
 from zatotx.plugins.http.rest.connection import ConnectionParts
 from zatotx.plugins.http.rest.credentials import OutgoingCredentials
-from zatotx.plugins.http.rest.factory import BuildContext, HttpConnectionType, form_fields
+from zatotx.plugins.http.rest.factory import BuildContext, HttpConnectionType, make_request_form
 from zatotx.plugins.http.schema.outgoing_soap import SoapOutgoing
 from zatotx.plugins.http.soap.outgoing.connection import SoapConnection
 from zatotx.plugins.http.soap.outgoing.envelopes import SoapRequestForm
@@ -18,9 +18,10 @@ _ACCEPTED = {'1.1': b'text/xml, application/xml', '1.2': b'application/soap+xml,
 
 
 def _form(value: SoapOutgoing, credentials: OutgoingCredentials, context: BuildContext) -> SoapRequestForm:
-    fields = form_fields(value, credentials, context, _ACCEPTED[value.soap_version])
-    return SoapRequestForm(**fields, version=VERSIONS[value.soap_version], action=unquote(value.soap_action),
-                    token=credentials.token)
+    return make_request_form(
+        SoapRequestForm, value, credentials, context, _ACCEPTED[value.soap_version],
+        version=VERSIONS[value.soap_version], action=unquote(value.soap_action), token=credentials.token,
+    )  # fmt: skip
 
 
 def _connection(parts: ConnectionParts, reactor: Any, value: SoapOutgoing) -> SoapConnection:

@@ -14,12 +14,13 @@ import attrs
 
 from zatotx.connectors.ping import PingCall
 from zatotx.model.cid import new_cid
+from zatotx.plugins.http.client.call import HttpResponse, Origin
 from zatotx.plugins.http.client.errors import CallFailed
 from zatotx.plugins.http.rest.attempts import Attempt, DirectSender
 from zatotx.plugins.http.rest.connection import ConnectionParts
 from zatotx.plugins.http.rest.error_mapping import map_error
 from zatotx.plugins.http.rest.factory import AGENT
-from zatotx.plugins.http.rest.request_builder import Request
+from zatotx.plugins.http.rest.request_builder import Request, RequestForm
 from zatotx.plugins.http.rest.response import Response
 from zatotx.plugins.http.rest.urls import split_url
 from zatotx.plugins.http.schema.outgoing_soap import SoapOutgoing, is_document
@@ -102,13 +103,13 @@ class WsdlLoader:
             raise UnreadableDocument(f'the peer answers {http.status_code} where {named(url)} should be')
         return _as_utf8(http.content, http.content_type, url)
 
-    async def _send(self, attempt: Attempt, request: Request, seconds: float) -> Any:
+    async def _send(self, attempt: Attempt, request: Request, seconds: float) -> HttpResponse:
         try:
             return await attempt(request)
         except CallFailed as failure:
             raise map_error(failure, self._parts.title, request.call.cid, seconds) from failure
 
-    def _for_other_host(self, origin: Any) -> tuple[Any, Attempt]:
+    def _for_other_host(self, origin: Origin) -> tuple[RequestForm, Attempt]:
         """Return the sender for a host other than the peer, which gets no credentials."""
         form = attrs.evolve(
             self._parts.form, origin=origin, common=NamedFields.of((AGENT, (b'Accept', b'*/*'))), query=b''
