@@ -31,22 +31,22 @@ class Cors(msgspec.Struct, frozen=True, kw_only=True):
 
     origins: Annotated[
         list[str],
-        field('Sites that may, such as https://shop.example; * = every site', max_length=200, check=_origins_error),
+        field('Allowed sites, e.g. https://shop.example; * = every site', max_length=200, check=_origins_error),
     ]
     methods: Annotated[
         list[str],
-        field('Methods they may use; none = those the channel takes', max_length=20, check=_methods_error),
+        field('Methods they may use; empty = those of the channel', max_length=20, check=_methods_error),
     ] = []
     headers: Annotated[
-        list[str], field('Fields they may send; * = any', max_length=100, check=header_mistake)
+        list[str], field('Header fields they may send; * = any', max_length=100, check=header_mistake)
     ] = msgspec.field(default_factory=lambda: [ANY])
     expose: Annotated[
-        list[str], field('Fields of answers that their scripts may read', max_length=100, check=header_mistake)
+        list[str], field('Response fields that their scripts may read', max_length=100, check=header_mistake)
     ] = []
     credentials: Annotated[
-        bool, field('Whether browsers send cookies, passwords and certificates they have for this server')
+        bool, field('Whether browsers send the cookies, passwords and certificates of this server')
     ] = False
-    max_age: Annotated[int, field('Seconds for which a browser need not ask again', ge=0, le=_MAX_AGE)] = 600
+    max_age: Annotated[int, field('Seconds that a browser may cache the rules', ge=0, le=_MAX_AGE)] = 600
 
 
 def cors_errors(value: Cors | None) -> list[tuple[str, str]]:

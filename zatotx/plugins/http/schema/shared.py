@@ -26,44 +26,44 @@ class HttpChannel(ConfigObject, frozen=True, kw_only=True):
     """A URL path that invokes a service."""
 
     name: Annotated[str, field('Name of the channel', min_length=1, max_length=1000)]
-    is_active: Annotated[bool, field('Whether it answers; an inactive one is a 404')] = True
+    is_active: Annotated[bool, field('Whether the channel is served; an inactive one returns 404')] = True
     url_path: Annotated[
         str,
-        field('Path, with {name} for one segment and {name:path} for any number', max_length=4096, check=_path_error),
+        field('URL path, with {name} for a segment and {name:path} for several', max_length=4096, check=_path_error),
     ]
-    service: Annotated[str, field('Service that answers', ref='service', min_length=1)]
+    service: Annotated[str, field('Service to invoke', ref='service', min_length=1)]
     security: Annotated[
         str | None,
-        field('Security definition to log in with; none, and no groups = open', ref='security', ref_types=OF_CHANNELS),
+        field('Security definition of clients; none, and no groups = public', ref='security', ref_types=OF_CHANNELS),
     ] = None
     groups: Annotated[
         list[Annotated[str, Meta(min_length=1)]],
-        field('Groups of security definitions, any of which lets in too', ref='groups'),
+        field('Groups of security definitions that are accepted too', ref='groups'),
     ] = []
     roles: Annotated[
         list[Role],
-        field('Roles of which whoever logs in must have one; none = it need not', max_length=100, check=roles_mistake),
+        field('Roles of which a client must have one; empty = none is required', max_length=100, check=roles_mistake),
     ] = []
     public_url: Annotated[
         str,
-        field('Where clients reach it, without its path, as WSDL and OpenAPI tell them: https://api.example.com; empty '
+        field('Base URL for clients, used in WSDL and OpenAPI: https://api.example.com; empty '
               '= [http] public_url of the server', max_length=2000, check=public_url_error),
     ] = ''
-    timeout: Annotated[float, field('Seconds until a request is answered with 504', gt=0, le=86400)] = 60.0
+    timeout: Annotated[float, field('Seconds until a request times out with 504', gt=0, le=86400)] = 60.0
     max_in_flight: (
         Annotated[
             int,
-            field('Requests at once on a node, over it clients get 503; none = no limit of its own', ge=1, le=100_000),
+            field('Maximum concurrent requests per node, further ones get 503; none = no limit', ge=1, le=100_000),
         ] | None
     ) = None
-    queue: Annotated[int, field('Requests over max_in_flight that may wait for their turn', ge=0, le=100_000)] = 0
+    queue: Annotated[int, field('Requests over max_in_flight that may wait', ge=0, le=100_000)] = 0
     queue_timeout: Annotated[float, field('Seconds they wait before they get 503', gt=0, le=3600)] = 10.0
     rate_limits: Annotated[
         list[Annotated[str, Meta(min_length=1)]],
-        field('Rate limits that hold here, all of them', ref='rate_limit', max_length=20),
+        field('Rate limits of the channel; all of them apply', ref='rate_limit', max_length=20),
     ] = []
     compress: Annotated[
-        bool, field('Whether text in answers, from 1 KiB on, is sent as gzip to clients that take it')
+        bool, field('Whether to compress text responses from 1 KiB on with gzip, for clients that accept it')
     ] = False
 
 

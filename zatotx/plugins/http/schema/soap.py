@@ -27,29 +27,29 @@ class SoapChannel(HttpChannel, frozen=True, kw_only=True):
     name: Annotated[str, field('Name of the channel, unique among SOAP channels', min_length=1, max_length=1000)]
     soap_action: Annotated[
         str,
-        field('SOAPAction it answers to; empty = requests that name none', max_length=2000, check=action_mistake),
+        field('SOAPAction of its requests; empty = requests without one', max_length=2000, check=action_mistake),
     ] = ''
     soap_version: Annotated[
-        str, field('Version its WSDL begins with; requests are answered in their own', choices=('1.1', '1.2'))
+        str, field('Version listed first in its WSDL; responses use that of the request', choices=('1.1', '1.2'))
     ] = '1.1'
     style: Annotated[
-        str, field('Whether elements in the messages are those of a document, or parts of a call',
+        str, field('Style of its messages in the WSDL',
                    choices=('document', 'rpc')),
     ] = 'document'
     operation: Annotated[
         str,
-        field('Name of the operation; empty = the last part of soap_action, or else of the service',
+        field('Name of the operation; empty = the last part of soap_action, or of the service',
               pattern=r'^([A-Za-z_][A-Za-z0-9_.-]*)?$', max_length=200),
     ] = ''
     namespace: Annotated[
         str,
-        field('Namespace of its messages, unless its service declares one; empty = urn:<service>', max_length=2000,
+        field('Namespace of its messages, unless the service declares one; empty = urn:<service>', max_length=2000,
               check=_namespace_error),
     ] = ''
-    one_way: Annotated[bool, field('Whether callers get an empty 202 once the service has ended')] = False
+    one_way: Annotated[bool, field('Whether callers get an empty 202 after the service has finished')] = False
     fault_status: (
-        Annotated[int, field("500 = every fault comes with status 500, SOAP 1.1's own rule; none = 400 for those of "
-                             'the caller', ge=500, le=500)] | None
+        Annotated[int, field("500 = status 500 for every fault, as SOAP 1.1 requires; none = 400 for faults caused by "
+                             'the client', ge=500, le=500)] | None
     ) = None
     data_format: Annotated[str, field('As in Zato', choices=('xml',), aliases={'': 'xml'})] = 'xml'
 

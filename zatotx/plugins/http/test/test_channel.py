@@ -223,7 +223,7 @@ class KeptAliveTests(SynchronousTestCase):
         self.successResultOf(stopped)
 
     def test_when_all_have_gone(self) -> None:
-        """If all clients have disconnected, stop does not wait for the five seconds, and leaves no timer."""
+        """After the last response of every client stop does not wait for the five seconds, and leaves no timer."""
         stopped = self.channel.stop()
         for client in (self.client, self.other):
             client.ask(post())
