@@ -316,8 +316,8 @@ class DocsTests(SynchronousTestCase):
     def test_a_field_describes_itself_in_a_line(self) -> None:
         """Help for the CLI is one line."""
         found = {f.name: type_docs.help_of(f) for f in fields_of(CHANNEL_REST)}
-        self.assertEqual(found['service'], 'Service that answers (name (service); required)')
-        self.assertEqual(found['method'], 'HTTP method it takes, in capitals; none = any (text; default: none)')
+        self.assertEqual(found['service'], 'Service to invoke (name (service); required)')
+        self.assertEqual(found['method'], 'HTTP method, in capitals; none = any (text; default: none)')
         secret = {f.name: type_docs.help_of(f) for f in fields_of(BASIC_AUTH)}['password']
         self.assertIn('(text secret; default: (empty))', secret)
 
