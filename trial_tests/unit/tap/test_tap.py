@@ -113,7 +113,7 @@ class RootTests(SynchronousTestCase):
         self.pid_file = self.directory / 'server.pid'
         self.reactor = Reactor()
         self.said: list[str] = []
-        self.patch(root, 'say', self.said.append)
+        self.patch(root, 'print_error', self.said.append)
         self.patch(exit_status, 'print_error', self.said.append)
 
     def root(self, part: Part) -> root.ComponentService:
@@ -227,7 +227,7 @@ class OptionsTests(SynchronousTestCase):
         directory.mkdir()
         (directory / '.zato-info').write_text('{}')
         said: list[str] = []
-        self.patch(root, 'say', said.append)
+        self.patch(root, 'print_error', said.append)
         options = server.Options()
         options.parseOptions(['--dir', str(directory)])
 
