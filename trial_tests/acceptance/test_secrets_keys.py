@@ -88,7 +88,7 @@ class GivenKeyTests(SynchronousTestCase):
                       ('twistd', '-n', 'zato-server', '--dir', self.broker.directory(), '--secret-key', self.key)):
             done = said_by(*words)
             self.assertNotEqual(done.returncode, 0)
-            self.assertIn('can be read by everybody', done.stderr + done.stdout)
+            self.assertIn('can be read by every user', done.stderr + done.stdout)
             self.assertNotIn(self.key, done.stderr + done.stdout)
 
     def in_foreground(self, *words: object, **env: str) -> None:

@@ -33,7 +33,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.application.service import Service
 from zatotx.model.errors import StartError
-from zatotx.tap.component_service import Root
+from zatotx.tap.component_service import ComponentService
 from pathlib import Path
 
 class Part(Service):
@@ -46,7 +46,7 @@ class Part(Service):
     def stopService(self):
         print('stopped in order', flush=True)
 
-root = Root(Part(), Path(sys.argv[1]), reactor)
+root = ComponentService(Part(), Path(sys.argv[1]), reactor)
 reactor.addSystemEventTrigger('before', 'shutdown', root.stopService)
 root.privilegedStartService()
 root.startService()
@@ -113,8 +113,8 @@ class RootTests(SynchronousTestCase):
         self.pid_file = self.directory / 'server.pid'
         self.reactor = Reactor()
         self.said: list[str] = []
-        self.patch(root, 'say', self.said.append)
-        self.patch(exit_status, 'say', self.said.append)
+        self.patch(root, 'print_error', self.said.append)
+        self.patch(exit_status, 'print_error', self.said.append)
 
     def root(self, part: Part) -> root.ComponentService:
         return root.ComponentService(part, self.pid_file, self.reactor)
@@ -165,7 +165,7 @@ class RootTests(SynchronousTestCase):
             service.privilegedStartService()
             service.startService()
             self.assertEqual(self.said, ['no database'])
-            self.assertEqual(self.reactor.triggers, [('after', 'shutdown', exit_status._leave, 1)])
+            self.assertEqual(self.reactor.triggers, [('after', 'shutdown', exit_status._exit, 1)])
             function, *args = self.reactor.when_running[0]
             function(*args)
             self.assertEqual(self.reactor.stops, 1)
@@ -205,7 +205,7 @@ class OptionsTests(SynchronousTestCase):
             command = [TWISTD, '-n', 'zato-server', '--dir', directory]
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
             self.assertEqual((done.returncode, len(done.stderr.splitlines())), (1, 1), done)
-            self.assertIn('is no part of an environment', done.stderr)
+            self.assertIn('is not a component of an environment', done.stderr)
 
     def test_twistds_own_pid_file(self) -> None:
         """It would lie in the current directory, where two parts are in each other's way; one asked for is kept."""
@@ -227,7 +227,7 @@ class OptionsTests(SynchronousTestCase):
         directory.mkdir()
         (directory / '.zato-info').write_text('{}')
         said: list[str] = []
-        self.patch(root, 'say', said.append)
+        self.patch(root, 'print_error', said.append)
         options = server.Options()
         options.parseOptions(['--dir', str(directory)])
 
