@@ -312,11 +312,11 @@ class OdbTests(DoctorTestCase):
 
     def test_a_clock_that_nothing_keeps(self) -> None:
         """It matters once the cluster has a server elsewhere."""
-        self.patch(stores, 'unsynchronised', lambda: True)
+        self.patch(stores, 'is_clock_unsynchronized', lambda: True)
         self.well()
         self.sql("UPDATE server SET name = 'far', name_key = ? WHERE name = 'server2'", b'far')
         self.finds(WARNING, 'clocks', "nothing keeps this machine's clock")
-        self.patch(stores, 'unsynchronised', lambda: False)
+        self.patch(stores, 'is_clock_unsynchronized', lambda: False)
         self.well()
         self.assertIn(is_clock_unsynchronized(), (True, False))  # the kernel's own word, whatever it is here
 

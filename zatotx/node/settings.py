@@ -1,6 +1,7 @@
-"""A node's settings: config/server.toml, read whole, every mistake named at once.
+"""The settings of a node, config/server.toml: validated as a whole, with all errors reported at once.
 
-A text may refer to the environment (`${NAME}`) or to a file (`file:PATH`): zatotx/rules/enmasse/references.py."""
+A string may refer to the environment (`${NAME}`) or to a file (`file:PATH`): zatotx/rules/enmasse/references.py.
+"""
 
 from __future__ import annotations
 
@@ -111,48 +112,50 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load(path: Path, kinds: Collection[str]) -> Settings:
-    """Read the settings file; `kinds` may have a section each. Raises StartError with one sentence that names every
-    mistake."""
+    """Read the settings file; each of `kinds` may have a section. Raises StartError with one sentence that names all
+    errors."""
     try:
         document = tomllib.loads(path.read_text('utf-8'))
     except FileNotFoundError:
         raise StartError(f'{path} is missing: is {path.parent.parent} a server that quickstart made?') from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise StartError(f'{path} cannot be read: {error}') from None
-    document, astray = resolved(document, path.parent)
-    settings, mistakes = parse(document, kinds)
-    if astray:  # what else is wrong with those values comes of it
-        mistakes = [*(f'{place}: {text}' for place, text in astray),
-                    *(said for said in mistakes if said.partition(': ')[0] not in dict(astray))]
+    document, unresolved = resolved(document, path.parent)
+    settings, errors = parse(document, kinds)
+    if unresolved:  # other errors of the same values are consequences
+        errors = [*(f'{place}: {text}' for place, text in unresolved),
+                    *(error_text for error_text in errors if error_text.partition(': ')[0] not in dict(unresolved))]
         settings = None
     if settings is None:
-        raise StartError(f'{path}: {"; ".join(mistakes)}')
+        raise StartError(f'{path}: {"; ".join(errors)}')
     return settings
 
 
 class ResolvedSettings(str):
-    """Text that a reference gave: as with all that comes from an environment, it may be meant as a number."""
+    """A string that a reference was resolved to. Like everything from the environment it is text, so it may be
+    converted to a number."""
 
 
 def resolved(document: dict[str, Any], directory: Path) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """The document with its references replaced, and each that leads nowhere as (section.key, what is wrong)."""
+    """Return the document with its references resolved, and a list of (section.key, error) for those that cannot be."""
     sources = ReferenceSources(environ=os.environ, read=reader(directory))
-    astray: list[tuple[str, str]] = []
-    found: dict[str, Any] = {}
+    unresolved: list[tuple[str, str]] = []
+    result: dict[str, Any] = {}
     for place, section, key, value in _values(document):
-        wrong: list[str] = []
-        new = sources.resolve(value, wrong)
+        errors: list[str] = []
+        new = sources.resolve(value, errors)
         new = ResolvedSettings(new) if isinstance(new, str) and is_reference(value) else new
-        astray.extend((place, text) for text in wrong)
+        unresolved.extend((place, text) for text in errors)
         if section:
-            found.setdefault(section, {})[key] = new
+            result.setdefault(section, {})[key] = new
         else:
-            found[key] = new
-    return found, astray
+            result[key] = new
+    return result, unresolved
 
 
 def _values(document: dict[str, Any]) -> Iterator[tuple[str, str, str, Any]]:
-    """(section.key, section, key, value); of what is no section, or an empty one, ('name', '', name, value)."""
+    """Yield (section.key, section, key, value); for a value outside a section, or an empty section, ('name', '', name,
+    value)."""
     for name, section in document.items():
         if isinstance(section, dict) and section:
             for key, value in section.items():
@@ -162,46 +165,46 @@ def _values(document: dict[str, Any]) -> Iterator[tuple[str, str, str, Any]]:
 
 
 def parse(document: dict[str, Any], kinds: Collection[str] = ()) -> tuple[Settings | None, list[str]]:
-    """Settings from a parsed file, or every mistake as `section.key: what is wrong`."""
+    """Return the settings of a parsed file, or None and all errors, each as `section.key: error`."""
     known = {field.name: field for field in msgspec.structs.fields(Settings) if field.name != 'kinds'}
-    mistakes = [
+    errors = [
         f'{name}: no such section (known: {", ".join([*known, *kinds])})'
         for name in document if name not in known and name not in kinds
     ]
-    found: dict[str, Any] = {'kinds': {name: document[name] for name in kinds if name in document}}
-    mistakes += [f'{name}: expected a section' for name, section in found['kinds'].items()
+    sections: dict[str, Any] = {'kinds': {name: document[name] for name in kinds if name in document}}
+    errors += [f'{name}: expected a section' for name, section in sections['kinds'].items()
                  if not isinstance(section, dict)]
     for name, field in known.items():
         if name in document:
-            found[name] = _section(name, field.type, document[name], mistakes)
+            sections[name] = _section(name, field.type, document[name], errors)
         elif field.required:
-            mistakes.append(f'{name}: the section is missing')
-    return (None, mistakes) if mistakes else (Settings(**found), [])
+            errors.append(f'{name}: the section is missing')
+    return (None, errors) if errors else (Settings(**sections), [])
 
 
-def _section(name: str, type_: Any, values: Any, mistakes: list[str]) -> Any:
+def _section(name: str, type_: Any, values: Any, errors: list[str]) -> Any:
     if not isinstance(values, dict):
-        mistakes.append(f'{name}: expected a section')
+        errors.append(f'{name}: expected a section')
         return None
-    if not isinstance(type_, type):  # a free mapping
-        return _converted(name, type_, values, mistakes)
+    if not isinstance(type_, type):  # a mapping without a fixed set of keys
+        return _convert(name, type_, values, errors)
     fields = {field.name: field for field in msgspec.structs.fields(type_)}
-    mistakes += [f'{name}.{key}: no such setting (known: {", ".join(fields)})' for key in values if key not in fields]
-    found = {
-        key: _converted(f'{name}.{key}', field.type, values[key], mistakes)
+    errors += [f'{name}.{key}: no such setting (known: {", ".join(fields)})' for key in values if key not in fields]
+    values_by_key = {
+        key: _convert(f'{name}.{key}', field.type, values[key], errors)
         for key, field in fields.items() if key in values
     }
     for key, field in fields.items():
         if key not in values and field.required:
-            mistakes.append(f'{name}.{key}: missing')
+            errors.append(f'{name}.{key}: missing')
             return None
-    return type_(**found)
+    return type_(**values_by_key)
 
 
-def _converted(path: str, type_: Any, value: Any, mistakes: list[str]) -> Any:
+def _convert(path: str, type_: Any, value: Any, errors: list[str]) -> Any:
     try:
         return msgspec.convert(str(value), type_, strict=False) if isinstance(value, ResolvedSettings) \
             else msgspec.convert(value, type_)
     except msgspec.ValidationError as error:
-        mistakes.append(f'{path}: {error}')
+        errors.append(f'{path}: {error}')
         return None

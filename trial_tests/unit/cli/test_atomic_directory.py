@@ -15,8 +15,8 @@ from zatotx.cli.errors import CommandError
 STUCK = """
 import sys
 from pathlib import Path
-from zatotx.cli.environment.atomic_directory import staged
-with staged(Path(sys.argv[1]), 'last') as directory:
+from zatotx.cli.environment.atomic_directory import atomic_directory
+with atomic_directory(Path(sys.argv[1]), 'last') as directory:
     (directory / 'half').write_text('done')
     print('in it', flush=True)
     sys.stdin.read()
@@ -24,7 +24,7 @@ with staged(Path(sys.argv[1]), 'last') as directory:
 
 
 class StagingTests(SynchronousTestCase):
-    """staged() makes what is at a path, or leaves the path as it was."""
+    """atomic_directory() makes what is at a path, or leaves the path as it was."""
 
     def setUp(self) -> None:
         self.parent = Path(self.mktemp()).absolute()

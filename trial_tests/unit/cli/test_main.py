@@ -163,7 +163,7 @@ class FailureTests(SynchronousTestCase):
              'Error: Permission denied: /x: run it as the user who owns that\n'),
             (KeyboardInterrupt(), '\nError: Interrupted.\n'),
         ):
-            self.patch(process, 'find', raising(error))
+            self.patch(process, 'find_environment', raising(error))
             said = zatotx('status', '/x')
             self.assertEqual((said.code, said.out, said.err), (1, '', expected))
 

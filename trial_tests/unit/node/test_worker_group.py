@@ -283,8 +283,8 @@ def counted(calls: int, open_now: int = 1) -> Sample:
 COUNTS = """
 import os, sys, time
 from pathlib import Path
-from zatotx.node.workers.metrics_store import Tallies
-Tallies(Path(sys.argv[1]), int(sys.argv[2])).keep({'zatotx_http_requests': [[[], int(sys.argv[3])]],
+from zatotx.node.workers.metrics_store import MetricsStore
+MetricsStore(Path(sys.argv[1]), int(sys.argv[2])).keep({'zatotx_http_requests': [[[], int(sys.argv[3])]],
                                                   'zatotx_http_connections_open': [[[], 1]]})
 print(os.getpid(), flush=True)
 time.sleep(float(sys.argv[4]))
@@ -463,15 +463,15 @@ class HandedDescriptorsTests(SynchronousTestCase):
         """Of what a worker inherits nothing is left to the programs that its services start."""
         script = (
             'import os, sys\n'
-            'from zatotx.node.workers.control_pipe import read_place\n'
-            'place = read_place()\n'
+            'from zatotx.node.workers.control_pipe import read_worker_spec\n'
+            'place = read_worker_spec()\n'
             'print(place.seat, [os.get_inheritable(fd) for fd in (3, 4, *place.sockets.values())], flush=True)\n'
         )
         code = (
             'import os, socket, subprocess, sys\n'
-            'from zatotx.node.workers.control_pipe import Place\n'
+            'from zatotx.node.workers.control_pipe import WorkerSpec\n'
             'up, down, held = os.pipe(), os.pipe(), socket.socket()\n'
-            'os.write(down[1], Place(seat=7, late=False, sockets={"tcp:1": 5}).line())\n'
+            'os.write(down[1], WorkerSpec(seat=7, late=False, sockets={"tcp:1": 5}).line())\n'
             'for number, fd in ((3, down[0]), (4, up[1]), (5, held.fileno())):\n'
             '    os.dup2(fd, number + 100)\n'
             'for number in (3, 4, 5):\n'
