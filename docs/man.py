@@ -18,7 +18,7 @@ from reference import walk
 from zatotx import __version__
 from zatotx.cli.main import cli
 
-STATUSES = (('0', 'Good.'), ('1', 'What was asked for failed: one sentence on stderr says why and what to do.'),
+STATUSES = (('0', 'Success.'), ('1', 'The command failed: one sentence on stderr says why and what to do.'),
             ('2', 'Wrong usage of the command line.'))  # fmt: skip
 
 

@@ -87,7 +87,7 @@ class DyingTests(RunningTestCase):
     def test_stopped_alone(self) -> None:
         """A part that was stopped while the others run is a warning; all of it stopped is none."""
         self.broker.must('stop', str(self.broker.directory()))
-        self.finds(0, 'server1', 'processes', 'it does not run')
+        self.finds(0, 'server1', 'processes', 'it is stopped while')
         self.broker.stop()
         self.well()
 
@@ -137,7 +137,7 @@ class WorkerTests(RunningTestCase):
         for frozen in (int((self.broker.directory() / 'server.pid').read_text()), pid):
             os.kill(frozen, signal.SIGSTOP)
             self.addCleanup(os.kill, frozen, signal.SIGCONT)
-        self.finds(1, 'server1', 'cluster', 'worker 1 of server1 has given no sign of life')
+        self.finds(1, 'server1', 'cluster', 'worker 1 of server1 has sent no heartbeat')
 
 
 class LimitTests(RunningTestCase):

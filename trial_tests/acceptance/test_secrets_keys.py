@@ -186,7 +186,7 @@ class CommandTests(SynchronousTestCase):
         for text in (Secrets(new_key()).encrypt('x'), 'enc:', 'sesame', ''):
             said = zatotx('decrypt', self.path, stdin=text.encode())
             self.assertEqual((said.code, len(sentences(said.err))), (1, 1), said)
-            self.assertIn('was not encrypted with the key of PATH', said.err)
+            self.assertIn('was not encrypted with the secret key of PATH', said.err)
 
     def test_modes(self) -> None:
         """A key file that anybody else may read, write or run is refused by every command that needs it, with the

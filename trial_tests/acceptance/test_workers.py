@@ -238,7 +238,7 @@ class ServingTests(SynchronousTestCase):
             file.write_text(good)
         self.assertEqual(said.code, 1)
         self.assertIn('main.nonsense: no such setting', said.err)
-        self.assertIn('those that run go on', said.err)
+        self.assertIn('the running ones continue', said.err)
         self.assertEqual(workers(self.broker), before)
 
     def test_reload(self) -> None:

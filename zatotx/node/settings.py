@@ -37,59 +37,59 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Main(_Section, frozen=True, kw_only=True):
-    name: Annotated[str, Meta(min_length=1)]  # of this server, unlike all others of the cluster
-    cluster: Annotated[str, Meta(min_length=1)]  # its name; one cluster a database
-    workers: Annotated[int, Meta(ge=1, le=64)] = 1  # processes that share the listening sockets
-    heartbeat_timeout: Annotated[float, Meta(ge=3, le=86400)] = TIMEOUT  # seconds; a worker silent for longer is killed
-    core_dumps: bool = False  # of a process that crashes: they hold keys and passwords
+    name: Annotated[str, Meta(min_length=1)]  # name of this server, unique in the cluster
+    cluster: Annotated[str, Meta(min_length=1)]  # name of the cluster; one cluster per database
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1  # number of processes that share the listening sockets
+    heartbeat_timeout: Annotated[float, Meta(ge=3, le=86400)] = TIMEOUT  # seconds without one until a worker is killed
+    core_dumps: bool = False  # whether a crash may write a core dump, which contains keys and passwords
 
 
 class Odb(_Section, frozen=True, kw_only=True):
-    url: Annotated[str, Meta(min_length=1)]  # SQLAlchemy's, in clear or as enc:…
+    url: Annotated[str, Meta(min_length=1)]  # SQLAlchemy URL, in clear or encrypted as enc:…
 
 
 class Kvdb(_Section, frozen=True, kw_only=True):
     url: Annotated[str, Meta(min_length=1)]  # redis://, rediss://, unix:// or redis+sentinel://, in clear or as enc:…
-    timeout: _Seconds = 5  # seconds for one command
-    ca: str = ''  # files for rediss://, relative to the server's directory; '' = the system's CAs
-    cert: str = ''  # of a client certificate
-    key: str = ''  # of its key, where that is not in the same file
+    timeout: _Seconds = 5  # seconds per command
+    ca: str = ''  # CA file for rediss://, relative to the server's directory; '' = the system's CAs
+    cert: str = ''  # file of a client certificate
+    key: str = ''  # file of its private key, if it is not in the same file
 
 
 class Threads(_Section, frozen=True, kw_only=True):
-    services: _Count = 20  # `def` services at the same time
-    workers: _Count = 4  # hashing, imports, spooling
+    services: _Count = 20  # maximum number of `def` services that run at the same time
+    workers: _Count = 4  # threads for password hashing, imports and spooling
 
 
 class Limits(_Section, frozen=True, kw_only=True):
-    in_flight: Annotated[int, Meta(ge=1, le=1_000_000)] = NODE  # requests of this node at once
-    service_in_flight: Annotated[int, Meta(ge=1, le=MOST_IN_FLIGHT)] = SERVICE  # of a service that says nothing else
-    body_memory: Annotated[int, Meta(ge=LEAST)] = LIMIT  # bytes of request bodies in a process, parsed ones included
-    json_depth: Annotated[int, Meta(ge=1, le=500)] = 100  # objects and lists within each other, in one body
-    json_keys: _Count = 100_000  # keys and elements of one body
-    form_fields: _Count = 1_000  # of one body
-    xml_depth: Annotated[int, Meta(ge=1, le=DEEPEST)] = 100  # elements within each other, in one body
-    xml_elements: _Count = 600_000  # of one body
-    xml_attributes: _Count = 250_000  # of one body
-    xml_element_attributes: _Count = 256  # of one element
-    xml_namespaces: _Count = 1_000  # different declarations in one body
+    in_flight: Annotated[int, Meta(ge=1, le=1_000_000)] = NODE  # maximum concurrent requests of this node
+    service_in_flight: Annotated[int, Meta(ge=1, le=MOST_IN_FLIGHT)] = SERVICE  # default maximum per service
+    body_memory: Annotated[int, Meta(ge=LEAST)] = LIMIT  # bytes of raw and parsed request bodies per process
+    json_depth: Annotated[int, Meta(ge=1, le=500)] = 100  # maximum nesting of objects and lists in a body
+    json_keys: _Count = 100_000  # maximum number of keys and list elements in a body
+    form_fields: _Count = 1_000  # maximum number of form fields in a body
+    xml_depth: Annotated[int, Meta(ge=1, le=DEEPEST)] = 100  # maximum nesting of XML elements in a body
+    xml_elements: _Count = 600_000  # maximum number of XML elements in a body
+    xml_attributes: _Count = 250_000  # maximum number of XML attributes in a body
+    xml_element_attributes: _Count = 256  # maximum number of attributes of one XML element
+    xml_namespaces: _Count = 1_000  # maximum number of distinct namespace declarations in a body
     xml_text: Annotated[int, Meta(ge=1, le=LONGEST_TEXT)] = LONGEST_TEXT  # characters of one text in a body
 
 
 class HotDeploy(_Section, frozen=True, kw_only=True):
-    pickup_dir: str = 'pickup/incoming/services'  # files dropped there are deployed in the cluster
+    pickup_dir: str = 'pickup/incoming/services'  # directory whose files are deployed to the cluster
 
 
 class Log(_Section, frozen=True, kw_only=True):
-    level: str = 'info'  # of all areas and loggers that have none of their own
-    levels: dict[str, str] = {}  # by area (kvdb, admin) or logger (crm, twisted.web)
-    form: str = 'text'  # or 'json'
-    max_size: Annotated[int, Meta(ge=10_000)] = 20_000_000  # bytes after which a file becomes .1
-    keep: Annotated[int, Meta(ge=1, le=10_000)] = 10  # rotated files
+    level: str = 'info'  # default level of all categories and loggers
+    levels: dict[str, str] = {}  # by category (kvdb, admin) or logger (crm, twisted.web)
+    form: str = 'text'  # log format, 'text' or 'json'
+    max_size: Annotated[int, Meta(ge=10_000)] = 20_000_000  # bytes after which a log file is rotated
+    keep: Annotated[int, Meta(ge=1, le=10_000)] = 10  # number of rotated files to keep
 
 
 class Shutdown(_Section, frozen=True, kw_only=True):
-    grace: Annotated[float, Meta(ge=0, le=3600)] = 10  # seconds that requests under way get to finish
+    grace: Annotated[float, Meta(ge=0, le=3600)] = 10  # seconds that running requests get to finish
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,8 +101,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     hot_deploy: HotDeploy = HotDeploy()
     log: Log = Log()
     shutdown: Shutdown = Shutdown()
-    user_config: dict[str, str] = {}  # name -> INI file, as self.user_config.<name>
-    kinds: dict[str, dict[str, Any]] = {}  # each kind's own section; the kind checks it
+    user_config: dict[str, str] = {}  # name -> INI file, available as self.user_config.<name>
+    kinds: dict[str, dict[str, Any]] = {}  # the section of each kind, which the kind validates
 
     def __repr__(self) -> str:
         fields = ', '.join(
@@ -117,7 +117,7 @@ def load(path: Path, kinds: Collection[str]) -> Settings:
     try:
         document = tomllib.loads(path.read_text('utf-8'))
     except FileNotFoundError:
-        raise StartError(f'{path} is missing: is {path.parent.parent} a server that quickstart made?') from None
+        raise StartError(f'{path} is missing: is {path.parent.parent} a server created by quickstart?') from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise StartError(f'{path} cannot be read: {error}') from None
     document, unresolved = resolved(document, path.parent)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.cli.environment.atomic_directory import MARK, atomic_directory, publish
+from zatotx.cli.environment.atomic_directory import PREFIX, atomic_directory, publish
 from zatotx.cli.errors import CommandError
 
 STUCK = """
@@ -59,7 +59,7 @@ class StagingTests(SynchronousTestCase):
     def test_what_is_in_the_way(self) -> None:
         """A file, a directory with something in it, a link to nowhere: a sentence each, and nothing is touched."""
         self.target.write_text('mine')
-        for expected in ('is a file', 'is not empty', 'is a link'):
+        for expected in ('is a file', 'is not empty', 'is a symbolic link'):
             error = self.assertRaises(CommandError, self.make)
             self.assertIn(expected, error.format_message())
             self.target.unlink() if expected != 'is not empty' else None
@@ -92,7 +92,7 @@ class StagingTests(SynchronousTestCase):
         assert process.stdin is not None
         process.stdout.readline()
         (aside,) = self.left()
-        self.assertTrue(aside.startswith(f'.env{MARK}'), aside)
+        self.assertTrue(aside.startswith(f'.env{PREFIX}'), aside)
         self.make()
         self.assertEqual(self.left(), [aside, 'env'])
         process.kill()
@@ -105,7 +105,7 @@ class StagingTests(SynchronousTestCase):
     def test_a_directory_that_cannot_be_moved(self) -> None:
         """Into a mount point the entries are moved, the one that marks a whole environment after all others."""
         self.target.mkdir()
-        aside = self.target / f'{MARK}x'
+        aside = self.target / f'{PREFIX}x'
         aside.mkdir()
         order: list[str] = []
         for name in ('last', 'a', 'b'):

@@ -36,7 +36,7 @@ class YamlTests(SynchronousTestCase):
 
     def test_duplicate_keys(self) -> None:
         """A key that is there twice is a mistake with its line: which one was meant cannot be known."""
-        self.assertEqual(self.refused(b'a: 1\nb: 2\na: 3\n'), 'x.yaml, line 3: a is there twice.')
+        self.assertEqual(self.refused(b'a: 1\nb: 2\na: 3\n'), 'x.yaml, line 3: duplicate key a.')
         self.assertIn('line 2', self.refused(b'a:\n  - {n: 1, n: 1}\n'))
 
     def test_keys_are_text(self) -> None:
@@ -47,7 +47,7 @@ class YamlTests(SynchronousTestCase):
     def test_bombs(self) -> None:
         """Aliases that would amount to more than memory holds, and ones inside themselves, are refused at once."""
         self.assertIn('aliases', self.refused(BOMB))
-        self.assertIn('inside', self.refused(b'a: &a [*a]\n'))
+        self.assertIn('contains it', self.refused(b'a: &a [*a]\n'))
 
     def test_depth(self) -> None:
         """Nesting that would overrun the C stack is a sentence, not the end of the process."""

@@ -164,7 +164,7 @@ class HelpTests(SynchronousTestCase):
     def test_exit_codes_are_said(self) -> None:
         """The three there are stand in `zatotx --help`."""
         said = ' '.join(zatotx('--help').out.split())
-        self.assertIn('Exit codes: 0 good, 1 what was asked for failed, 2 wrong usage', said)
+        self.assertIn('Exit codes: 0 success, 1 the command failed, 2 wrong usage', said)
 
 
 class WrongUsageTests(SynchronousTestCase):

@@ -96,14 +96,14 @@ class AskTests(SynchronousTestCase):
         with socket.create_server(('127.0.0.1', 0)) as gone:
             port = gone.getsockname()[1]
         error = self.assertRaises(UnreachableError, send_request, ListenAddress('http', '127.0.0.1', port), GET, 5)
-        self.assertIn(f'127.0.0.1:{port} does not answer', str(error))
+        self.assertIn(f'127.0.0.1:{port} is unreachable', str(error))
 
     def test_cut_off(self) -> None:
         """No answer, half an answer, nonsense: it may have been done."""
         for data in (b'', OK[:20], OK[:-1], b'nonsense\r\n\r\n'):
             _, address = self.peer(says(data))
             error = self.assertRaises(CutOffError, send_request, address, GET, 5)
-            self.assertIn('broke the connection off', str(error))
+            self.assertIn('closed the connection', str(error))
 
     def test_silence_and_drips_end_in_time(self) -> None:
         """The whole exchange is bounded, not only each of its steps."""
@@ -111,7 +111,7 @@ class AskTests(SynchronousTestCase):
             _, address = self.peer(turn)
             begun = time.monotonic()
             error = self.assertRaises(CutOffError, send_request, address, GET, 0.4)
-            self.assertIn('no answer within 0.4 s', str(error))
+            self.assertIn('did not respond within 0.4 s', str(error))
             self.assertTrue(0.3 < time.monotonic() - begun < 30)
 
     def test_basic(self) -> None:
@@ -127,11 +127,11 @@ class ReasonTests(SynchronousTestCase):
         cases = {
             (400, b'{"zato_env": {"details": "$.a: missing", "cid": "c"}}'): '$.a: missing',
             (500, b'{"zato_env": {"details": "Failed", "cid": "c1"}}'):
-                'Failed (cid c1: its traceback is in the log of the server)',
+                'Failed (cid c1: the traceback is in the log of the server)',
             (400, b'{"zato_env": {"details": ["a", "b"]}}'): 'a; b',
-            (502, b'<html>'): 'The server answered 502 <html>',
-            (502, b''): 'The server answered 502',
-            (404, b'[]'): 'The server answered 404 []',
+            (502, b'<html>'): 'The server responded with 502 <html>',
+            (502, b''): 'The server responded with 502',
+            (404, b'[]'): 'The server responded with 404 []',
         }
         for (status, body), expected in cases.items():
             self.assertEqual(error_reason(HttpResponse(status, {}, body)), expected)
@@ -145,7 +145,7 @@ class ReasonTests(SynchronousTestCase):
             body = json.dumps({'zato_env': {'details': details}}).encode()
             self.assertEqual(mistakes_of(HttpResponse(400, {}, body)), expected)
             said = self.assertRaises(CommandError, successful, HttpResponse(400, {}, body)).format_message()
-            self.assertEqual(said.splitlines(), ['The server found 2 mistakes:', *(f'  {each}' for each in expected)])
+            self.assertEqual(said.splitlines(), ['The server reported 2 errors:', *(f'  {each}' for each in expected)])
 
     def test_elements(self) -> None:
         """What stands beside zato_env; nothing where nothing does."""
@@ -160,7 +160,7 @@ class ReasonTests(SynchronousTestCase):
             not_ready_reasons(HttpResponse(503, {}, b'{"status": "not ready", "reasons": ["a", "b"]}')), 'a; b'
         )
         for body in (b'', b'[]', b'{}', b'{"reasons": []}'):
-            self.assertEqual(not_ready_reasons(HttpResponse(503, {}, body)), '/zato/ready answers 503')
+            self.assertEqual(not_ready_reasons(HttpResponse(503, {}, body)), '/zato/ready responds with 503')
 
     def test_deployments(self) -> None:
         """Nodes that refused it, each with its reason, and nodes that said nothing, a line each."""
@@ -169,7 +169,7 @@ class ReasonTests(SynchronousTestCase):
         self.assertEqual(
             error.format_message(),
             '2 nodes do not run it:\n  server2 refused a.py version 2: a.py:1: no.\n'
-            '  server3 did not say in time whether it runs a.py version 2.',
+            '  server3 did not report in time whether it runs a.py version 2.',
         )
 
 
@@ -190,4 +190,4 @@ class WaitTests(SynchronousTestCase):
             port = gone.getsockname()[1]
         said = zatotx('wait', '--address', f'127.0.0.1:{port}', '--timeout', '0.1', '--interval', '0.02')
         self.assertEqual(said.code, 1)
-        self.assertIn(f'127.0.0.1:{port}/zato/ping did not answer well within 0.1 s', said.err)
+        self.assertIn(f'127.0.0.1:{port}/zato/ping did not respond with 2xx within 0.1 s', said.err)

@@ -120,8 +120,8 @@ class UsageTests(SynchronousTestCase):
 
     def test_enmasse_wants_one_direction(self) -> None:
         """Neither, both, and options of the other direction are refused before anything is looked at."""
-        self.assertIn('--import and --export', self.wrong('enmasse', '/x'))
-        self.assertIn('--import and --export', self.wrong('enmasse', '/x', '--import', '--export'))
+        self.assertIn('either --import or --export', self.wrong('enmasse', '/x'))
+        self.assertIn('either --import or --export', self.wrong('enmasse', '/x', '--import', '--export'))
         self.assertIn('--dry-run', self.wrong('enmasse', '/x', '--export', '--dry-run'))
         self.assertIn('--output', self.wrong('enmasse', '/x', '--import', '--output', 'y'))
 
@@ -160,7 +160,7 @@ class FailureTests(SynchronousTestCase):
         """Its words and the file; an interruption by its name."""
         for error, expected in (
             (PermissionError(13, 'Permission denied', '/x'),
-             'Error: Permission denied: /x: run it as the user who owns that\n'),
+             'Error: Permission denied: /x: run the command as the owner of the file\n'),
             (KeyboardInterrupt(), '\nError: Interrupted.\n'),
         ):
             self.patch(process, 'find_environment', raising(error))
