@@ -107,7 +107,7 @@ class KnownTests(RunningTestCase):
         self.patch(cluster, '__version__', '9.9')
         said = zatotx('doctor', self.broker.path)
         self.assertEqual(said.code, 0)
-        self.assertRegex(said.out, r"server1: server: it runs zatotx .*, 9\.9 is installed here: 'zatotx restart")
+        self.assertRegex(said.out, r"server1: server: it runs zatotx .*, but 9\.9 is installed: update it with 'zatotx restart")
 
     def test_refused_code(self) -> None:
         """Deployed code that a server cannot import any more is told of, with its reason."""

@@ -37,9 +37,9 @@ def info(path: str, form: str) -> None:
         print_json(facts)
         return
     click.echo(f'Environment {facts["environment"]}\nzatotx      {facts["version"]}')
-    click.echo(f'Cluster     {facts["cluster"]["name"]}{_at_revision(facts["cluster"])}')
-    click.echo(f'ODB         {facts["odb"]["url"]}{_trouble(facts["odb"])}')
-    click.echo(f'Redis       {facts["redis"]["url"]}{_trouble(facts["redis"])}\n')
+    click.echo(f'Cluster     {facts["cluster"]["name"]}{_revision_suffix(facts["cluster"])}')
+    click.echo(f'ODB         {facts["odb"]["url"]}{_problem_suffix(facts["odb"])}')
+    click.echo(f'Redis       {facts["redis"]["url"]}{_problem_suffix(facts["redis"])}\n')
     rows = [(c['name'], c['state'], c['version'], c['address']) for c in facts['components']]
     print_table(('COMPONENT', 'STATE', 'CREATED BY', 'ADDRESS'), rows)
     for component in facts['components']:
@@ -125,11 +125,11 @@ def redis_info(place: Environment) -> dict[str, str]:
         return {'url': '', 'problem': str(error)}
 
 
-def _at_revision(cluster: Mapping[str, Any]) -> str:
+def _revision_suffix(cluster: Mapping[str, Any]) -> str:
     return f', revision {cluster["revision"]}' if 'revision' in cluster else ''
 
 
-def _trouble(store: Mapping[str, str]) -> str:
+def _problem_suffix(store: Mapping[str, str]) -> str:
     return f' ({store["problem"].rstrip(".")})' if store['problem'] else ''
 
 

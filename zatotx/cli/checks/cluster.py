@@ -71,7 +71,7 @@ def node_findings(scene: CheckContext, part: Component) -> Iterator[tuple[str, s
     info = invoke(part, 'zato.info.get-info')
     version = str(info.get('version', ''))
     if version and version != __version__:
-        yield WARNING, (f'it runs zatotx {version}, {__version__} is installed here: '
+        yield WARNING, (f'it runs zatotx {version}, but {__version__} is installed: '
                         f"update it with 'zatotx restart {part.path}'")  # fmt: skip
     for sentence in invoke(part, 'zato.health.findings').get('findings', ()):
         yield WARNING, str(sentence)

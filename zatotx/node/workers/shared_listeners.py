@@ -90,7 +90,8 @@ class _CountedConnection(tcp.Server):
 
     def connectionLost(self, reason: Any) -> None:
         port: Any = self.server
-        port.turns.went(_seconds(self.reactor) - self.since)
+        balancer: AcceptBalancer = port.balancer
+        balancer.went(_seconds(self.reactor) - self.since)
         super().connectionLost(reason)
 
 
@@ -104,12 +105,12 @@ class SharedTCPPort(tcp.Port):
 
     numberAccepts = _FixedAcceptCount()
     transport = _CountedConnection
-    turns = AcceptBalancer()
+    balancer = AcceptBalancer()
     _has_waited = False
 
     def doRead(self) -> None:
         """Accept connections, or first give another worker a moment to accept them."""
-        if not self._has_waited and not self.turns.ours():
+        if not self._has_waited and not self.balancer.ours():
             self._has_waited = True
             reactor: Any = self.reactor
             self.stopReading()  # type: ignore[no-untyped-call]
@@ -119,14 +120,14 @@ class SharedTCPPort(tcp.Port):
         before = self.sessionno
         super().doRead()  # type: ignore[no-untyped-call]
         if self.sessionno != before:
-            self.turns.came(self.sessionno - before)
+            self.balancer.came(self.sessionno - before)
 
     def _resume(self) -> None:
         if self.connected and not self.disconnecting:
             self.startReading()  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Any) -> None:
-        self.turns.over()
+        self.balancer.over()
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
 
@@ -149,7 +150,7 @@ def adopt_tcp(reactor: Any, descriptor: int, family: int, factory: Any, shared: 
     counts the connections of all workers."""
     adopted: Any = SharedTCPPort
     port = adopted._fromListeningDescriptor(reactor, descriptor, family, factory)
-    port.turns = AcceptBalancer(shared)
+    port.balancer = AcceptBalancer(shared)
     port.startListening()
     return port
 
