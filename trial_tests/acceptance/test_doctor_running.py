@@ -107,7 +107,8 @@ class KnownTests(RunningTestCase):
         self.patch(cluster, '__version__', '9.9')
         said = zatotx('doctor', self.broker.path)
         self.assertEqual(said.code, 0)
-        self.assertRegex(said.out, r"server1: server: it runs zatotx .*, but 9\.9 is installed: update it with 'zatotx restart")
+        pattern = r"server1: server: it runs zatotx .*, but 9\.9 is installed: update it with 'zatotx restart"
+        self.assertRegex(said.out, pattern)
 
     def test_refused_code(self) -> None:
         """Deployed code that a server cannot import any more is told of, with its reason."""

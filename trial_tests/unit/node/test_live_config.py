@@ -253,7 +253,7 @@ class LiveConfigTests(SynchronousTestCase):
         self.assertEqual(self.applied, [3])
 
     def test_an_absence_is_said_once(self) -> None:
-        """Each reason, not every two seconds; not that it is over while a part of the ODB is locked."""
+        """Each reason is logged once, not every two seconds; the end of the outage only when everything can be read."""
         said: list[str] = []
 
         @implementer(ILogObserver)
