@@ -207,7 +207,7 @@ class ClusterTests(SynchronousTestCase):
 
     def test_upgrading_needs_servers_stopped(self) -> None:
         """They would work with tables that change under them."""
-        self.assertIn('server1 runs', self.fails('odb upgrade'))
+        self.assertIn('server1 must be stopped first', self.fails('odb upgrade'))
         self.good('stop')
         self.assertIn('Nothing to do', self.good('odb upgrade'))
         self.assertEqual(self.good('odb current'), 'current\n')
