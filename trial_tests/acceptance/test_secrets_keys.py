@@ -165,7 +165,7 @@ class CommandTests(SynchronousTestCase):
         for command in ('encrypt', 'decrypt'):
             for words in ((command,), ('crypto', command)):
                 text = ' '.join(zatotx(*words, '--help').out.split())
-                self.assertIn('does not stand in the list of processes', text)
+                self.assertIn('- reads it from standard input', text)
         stored = zatotx('crypto', 'encrypt', self.path, stdin=b'sesame\n').out.strip()
         self.assertEqual(Secrets(self.file.read_text()).decrypt(stored), 'sesame')
         self.assertEqual(zatotx('decrypt', self.path, stdin=stored.encode()).out, 'sesame\n')
