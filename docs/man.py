@@ -18,8 +18,8 @@ from reference import walk
 from zatotx import __version__
 from zatotx.cli.main import cli
 
-STATUSES = (('0', 'Success.'), ('1', 'Failure. A message on stderr contains the reason and what to do.'),
-            ('2', 'Invalid command line usage.'))  # fmt: skip
+STATUSES = (('0', 'Success.'), ('1', 'The command failed: one sentence on stderr says why and what to do.'),
+            ('2', 'Wrong usage of the command line.'))  # fmt: skip
 
 
 def page(path: str, command: click.Command, context: click.Context, date: str) -> str:
