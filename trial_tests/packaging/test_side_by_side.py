@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from trial_tests.support.side_by_side import Result, modules_of, portions_of
 
 GOOD = 'trial_tests.unit.rules.test_backoff'
-BAD = 'trial_tests.packaging.test_source_tree.NoSuchTests'
+SOURCE_TREE = 'trial_tests.packaging.test_source_tree'
+BAD = f'{SOURCE_TREE}.NoSuchTests'
 BROKEN = 'trial_tests.no_such_module'
 
 
@@ -23,11 +24,10 @@ class RunnerTests(SynchronousTestCase):
 
     def test_modules_of_packages(self) -> None:
         """All of them, in the order of their names, those of kinds too; classes and tests as they are."""
-        case = 'trial_tests.packaging.test_source_tree.SourceTreeTests'
-        found = list(modules_of(['trial_tests', 'zatotx.plugins', case]))
+        found = list(modules_of(['trial_tests', 'zatotx.plugins', f'{SOURCE_TREE}.SourceTreeTests']))
         self.assertIn(__name__, found)
         self.assertIn('zatotx.plugins.http.test.test_body', found)
-        self.assertEqual(found[-1], 'trial_tests.packaging.test_source_tree.SourceTreeTests')
+        self.assertEqual(found[-1], f'{SOURCE_TREE}.SourceTreeTests')
         self.assertEqual(len(found), len(set(found)))
 
     def test_portions(self) -> None:

@@ -290,7 +290,7 @@ class OutgoingContract(_Reactor):
         with self.peer(self.response) as port:
             await self.configure(port, timeout=PATIENCE)
             self.assertEqual(await self.call(self.connection()), 'OK')
-        rows = {name: value for name, label, value in self.meters._of_outgoing() if label[1:] == ('peer',)}
+        rows = {name: value for name, label, value in self.meters._outgoing_rows() if label[1:] == ('peer',)}
         self.assertEqual((rows['zatotx_outgoing_calls'], rows['zatotx_outgoing_errors']), (1, 0))
         with self.peer(self.response) as port:
             await self.configure(port, timeout=PATIENCE)
@@ -351,5 +351,5 @@ class OutgoingContract(_Reactor):
             await self.sleep(0.1)
             calling.cancel()
             self.assertTrue(calling.called)
-        rows = {name: value for name, _, value in self.meters._of_outgoing()}
+        rows = {name: value for name, _, value in self.meters._outgoing_rows()}
         self.assertEqual(rows['zatotx_outgoing_in_flight'], 0)

@@ -225,7 +225,7 @@ def _loaded(cases: Sequence[Case]) -> Iterator[Any]:
 
 def _judged(act: Callable[[], bool], cases: Sequence[Case]) -> Tried:
     """A mutant that ends the process, or hangs, was noticed too."""
-    seconds = _LEAST + 5 * sum(case.seconds for case in cases)
+    seconds = _LEAST + 3 * sum(case.seconds for case in cases)
     try:
         return Tried.SURVIVED if forked(act, seconds) else Tried.KILLED
     except UnfinishedError:

@@ -22,6 +22,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
+from itertools import accumulate
 from pathlib import Path
 from random import Random
 from secrets import randbelow
@@ -37,7 +38,7 @@ TABLE = ROOT / 'trial_tests' / 'mutants.toml'
 TEMPORARY = ROOT / 'build' / 'mutants'
 _FIRST = ('twisted.trial.unittest', 'lxml.objectify', 'hypothesis', 'cryptography.x509', 'OpenSSL.crypto', 'zeep',
           'sqlalchemy', 'alembic', 'msgspec', 'arrow', 'prometheus_client', 'click')  # fmt: skip
-_FASTER_THAN = 10.0  # seconds of a test that is run for mutants
+_MOST = 20.0  # seconds of tests, the quickest first, that are run for one mutant
 _LONGEST = 300.0  # seconds for the tests of one module, without mutants
 
 
@@ -181,7 +182,7 @@ def kept_in(names: Sequence[str]) -> Iterator[Path]:
     """The file that keeps what the tests of each module come past: another one after each change of the product, of
     what tests share, or of the module itself."""
     files = [*sorted((ROOT / 'zatotx').rglob('*.py')), *sorted((ROOT / 'trial_tests' / 'support').glob('*.py'))]
-    shared = blake2b(b''.join(path.read_bytes() for path in files if not _is_test(path.stem)))
+    shared = blake2b(b''.join(path.read_bytes() for path in files if not path.stem.startswith(('test_', 'mutant'))))
     for name in names:
         own = shared.copy()
         own.update(_file_of(name).read_bytes())
@@ -194,7 +195,9 @@ def _cases(module: Module, mutant: Mutant, covered: Covered) -> list[Case]:
     lines = covered.get(str(module.path), {})
     first, last = mutant.lines if mutant.where else (0, 10**9)
     found = {case for line, cases in lines.items() if first <= line <= last for case in cases}
-    return sorted((case for case in found if case.seconds < _FASTER_THAN), key=lambda case: (case.seconds, case.name))
+    ordered = sorted(found, key=lambda case: (case.seconds, case.name))
+    taken = accumulate(case.seconds for case in ordered)
+    return [case for case, seconds in zip(ordered, taken, strict=True) if seconds < _MOST]
 
 
 def tried(trials: Sequence[Trial]) -> Iterator[tuple[Trial, Tried]]:

@@ -1,4 +1,4 @@
-"""A directory that comes into being whole, or not at all."""
+"""Directories that are created atomically."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from zatotx.cli.environment.atomic_directory import MARK, atomic_directory, publish
+from zatotx.cli.environment.atomic_directory import PREFIX, atomic_directory, publish
 from zatotx.cli.errors import CommandError
 
 STUCK = """
 import sys
 from pathlib import Path
-from zatotx.cli.environment.atomic_directory import staged
-with staged(Path(sys.argv[1]), 'last') as directory:
+from zatotx.cli.environment.atomic_directory import atomic_directory
+with atomic_directory(Path(sys.argv[1]), 'last') as directory:
     (directory / 'half').write_text('done')
     print('in it', flush=True)
     sys.stdin.read()
 """
 
 
-class StagingTests(SynchronousTestCase):
-    """staged() makes what is at a path, or leaves the path as it was."""
+class AtomicDirectoryTests(SynchronousTestCase):
+    """atomic_directory() creates a complete directory, or leaves the path unchanged."""
 
     def setUp(self) -> None:
         self.parent = Path(self.mktemp()).absolute()
@@ -41,7 +41,7 @@ class StagingTests(SynchronousTestCase):
         return sorted(entry.name for entry in self.parent.iterdir())
 
     def test_absent_and_empty(self) -> None:
-        """Both are filled, and nothing is left beside."""
+        """An absent and an empty directory are filled, and no temporary directory remains."""
         self.make()
         self.assertEqual(self.left(), ['env'])
         self.assertEqual(sorted(entry.name for entry in self.target.iterdir()), ['a', 'last'])
@@ -51,15 +51,15 @@ class StagingTests(SynchronousTestCase):
         self.assertEqual((self.target / 'a').read_text(), '1')
 
     def test_parents_are_made(self) -> None:
-        """As with mkdir -p."""
+        """Missing parents are created, as with mkdir -p."""
         self.target = self.parent / 'x' / 'y' / 'env'
         self.make()
         self.assertTrue((self.target / 'last').is_file())
 
     def test_what_is_in_the_way(self) -> None:
-        """A file, a directory with something in it, a link to nowhere: a sentence each, and nothing is touched."""
+        """A file, a non-empty directory and a dangling link each give one sentence and stay unchanged."""
         self.target.write_text('mine')
-        for expected in ('is a file', 'is not empty', 'is a link'):
+        for expected in ('is a file', 'is not empty', 'is a symbolic link'):
             error = self.assertRaises(CommandError, self.make)
             self.assertIn(expected, error.format_message())
             self.target.unlink() if expected != 'is not empty' else None
@@ -72,7 +72,7 @@ class StagingTests(SynchronousTestCase):
                 self.target.symlink_to(self.parent / 'nowhere')
 
     def test_a_failure_leaves_nothing(self) -> None:
-        """Whatever went wrong inside."""
+        """An exception in the block leaves nothing behind."""
 
         def fail() -> None:
             with atomic_directory(self.target, 'last') as directory:
@@ -83,8 +83,8 @@ class StagingTests(SynchronousTestCase):
         self.assertEqual(self.left(), [])
 
     def test_kill_leaves_what_the_next_run_removes(self) -> None:
-        """Nothing is at the path after kill -9; the directory aside goes with the next run, but not before its maker
-        is gone."""
+        """After SIGKILL the path is absent; the next run removes the temporary directory, but only after its creator
+        has ended."""
         process = subprocess.Popen(
             [sys.executable, '-c', STUCK, str(self.target)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
@@ -92,7 +92,7 @@ class StagingTests(SynchronousTestCase):
         assert process.stdin is not None
         process.stdout.readline()
         (aside,) = self.left()
-        self.assertTrue(aside.startswith(f'.env{MARK}'), aside)
+        self.assertTrue(aside.startswith(f'.env{PREFIX}'), aside)
         self.make()
         self.assertEqual(self.left(), [aside, 'env'])
         process.kill()
@@ -103,9 +103,9 @@ class StagingTests(SynchronousTestCase):
         self.assertEqual(self.left(), ['env'])
 
     def test_a_directory_that_cannot_be_moved(self) -> None:
-        """Into a mount point the entries are moved, the one that marks a whole environment after all others."""
+        """If the target is a mount point, its entries are moved, the one that marks a complete environment last."""
         self.target.mkdir()
-        aside = self.target / f'{MARK}x'
+        aside = self.target / f'{PREFIX}x'
         aside.mkdir()
         order: list[str] = []
         for name in ('last', 'a', 'b'):
@@ -122,7 +122,7 @@ class StagingTests(SynchronousTestCase):
         self.assertEqual((self.target / 'last').read_text(), 'last')
 
     def test_inside_where_the_parent_is_closed(self) -> None:
-        """A directory of ours in a parent that is not is filled from within."""
+        """A directory in a parent that is not writable is filled from within."""
         self.target.mkdir()
         access = os.access
         self.patch(os, 'access', lambda path, mode: path != self.parent and access(path, mode))
@@ -130,7 +130,7 @@ class StagingTests(SynchronousTestCase):
         self.assertEqual(sorted(entry.name for entry in self.target.iterdir()), ['a', 'last'])
 
     def test_a_parent_that_is_closed(self) -> None:
-        """One sentence naming it."""
+        """A parent that is not writable gives one sentence that names it."""
         access = os.access
         self.patch(os, 'access', lambda path, mode: path != self.parent and access(path, mode))
         error = self.assertRaises(CommandError, self.make)

@@ -1,4 +1,4 @@
-"""The metrics of the HTTP kind as a whole."""
+"""The metrics of the HTTP server as a whole."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from zatotx.interfaces.meters import COUNTER, GAUGE, MetricDefinition, MetricRow
 from zatotx.plugins.http.server.counters import HttpCounters
 
 DEFINITIONS = (
-    MetricDefinition('zatotx_http_connections', COUNTER, 'Connections that were accepted'),
-    MetricDefinition('zatotx_http_connections_open', GAUGE, 'Connections that are open'),
+    MetricDefinition('zatotx_http_connections', COUNTER, 'Accepted connections'),
+    MetricDefinition('zatotx_http_connections_open', GAUGE, 'Open connections'),
     MetricDefinition(
-        'zatotx_http_connections_refused', COUNTER, 'Connections that were cut because their address had too many open'
+        'zatotx_http_connections_refused', COUNTER, 'Connections closed because their address had too many'
     ),
     MetricDefinition(
-        'zatotx_http_accept_pauses', COUNTER, 'How often no more connections were accepted for lack of room'
+        'zatotx_http_accept_pauses', COUNTER, 'How many times accepting connections was paused at the limit'
     ),
-    MetricDefinition('zatotx_http_accept_paused', GAUGE, 'Whether connections are not accepted now: 1 or 0', merge=max),
-    MetricDefinition('zatotx_http_requests', COUNTER, 'Requests that were read'),
-    MetricDefinition('zatotx_http_refused', COUNTER, 'Messages that broke the protocol or a limit'),
-    MetricDefinition('zatotx_http_gone', COUNTER, 'Clients that left before their answer was out'),
+    MetricDefinition('zatotx_http_accept_paused', GAUGE, 'Whether accepting connections is paused: 1 or 0', merge=max),
+    MetricDefinition('zatotx_http_requests', COUNTER, 'Requests read'),
+    MetricDefinition('zatotx_http_refused', COUNTER, 'Requests rejected for violating the protocol or a limit'),
+    MetricDefinition('zatotx_http_gone', COUNTER, 'Clients that disconnected before their response was sent'),
     MetricDefinition(
         'zatotx_http_bad_forwarded',
         COUNTER,
-        'Requests of which a trusted proxy said something, in Forwarded or X-Forwarded-…, that was not taken',
+        'Requests whose Forwarded or X-Forwarded-… fields from a trusted proxy were rejected',
     ),
-    MetricDefinition('zatotx_http_answers', COUNTER, 'Answers by class of status', ('status',)),
+    MetricDefinition('zatotx_http_answers', COUNTER, 'Responses by status class', ('status',)),
 )
 
 
 def metric_rows(counters: HttpCounters) -> Iterator[MetricRow]:
-    """The figures of now."""
+    """Yield the current values."""
     yield 'zatotx_http_connections', (), counters.accepted
     yield 'zatotx_http_connections_open', (), counters.open
     yield 'zatotx_http_connections_refused', (), counters.connections_refused
