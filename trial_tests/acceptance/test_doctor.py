@@ -382,7 +382,7 @@ class RedisTests(DoctorTestCase):
         valkey = self.use()
         valkey.freeze()
         began = time.monotonic()
-        self.finds(BROKEN, 'Redis', 'no answer')
+        self.finds(BROKEN, 'Redis', 'does not reply')
         self.assertLess(time.monotonic() - began, 100)
         valkey.thaw()
         valkey.kill()
