@@ -24,7 +24,7 @@ FLOOR := $(if $(filter command line,$(origin TESTS)),0,90)
 # manual pages.
 PEERS := chromium curl fish mandoc mariadb-server nginx openssl postgresql promtool systemd tinyproxy valkey-server zsh
 
-.PHONY: help run stop test coverage lint docs docs-check news bench clean fuzz mutants constraints dist changelog
+.PHONY: help run stop test coverage lint docs docs-check news bench instructions clean fuzz mutants constraints dist changelog
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -74,8 +74,12 @@ shell-check:
 	    .ci bench contrib docs examples trial_tests twisted zatotx)
 
 bench: $(VENV)/.benched  ## figures beside peers, in one run, into bench/results/ (PROFILE=1: where the time goes; ONLY=echo)
-	@sh .ci/need wrk
+	@sh .ci/need valgrind wrk
 	$(BIN)/python -m bench.run $(if $(PROFILE),--profile) $(if $(ONLY),--only $(ONLY))
+
+instructions: $(VENV)/.tested  ## instructions per request beside the committed ones; more than 5 % fail (WRITE=1: commit new ones)
+	@sh .ci/need valgrind
+	$(BIN)/python -m bench.instructions $(if $(WRITE),--write,--check)
 
 mutants: $(VENV)/.tested  ## whether tests notice small mistakes in what decides: COUNT=300 (0: all) SEED= ONLY=rules/retry
 	@SEED=$(SEED) COUNT=$(COUNT) $(BIN)/python -m trial_tests.support.mutants $(ONLY)
